@@ -1,7 +1,9 @@
 //! pellucid: see inside a Transformer.
 
+pub mod arch;
 pub mod chart;
 pub mod error;
+pub mod ops;
 pub mod table;
 pub mod text;
 

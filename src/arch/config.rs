@@ -1,0 +1,210 @@
+//! `config.json`, read so that nothing in it can be overlooked: a key that is neither used nor known to be
+//! harmless is an error that names it.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+
+/// Keys that never change what a trained model computes: bookkeeping, training, generation.
+const HARMLESS: &[&str] = &[
+    "_attn_implementation_autoset",
+    "_commit_hash",
+    "_name_or_path",
+    "architectures",
+    "attention_dropout",
+    "attn_pdrop",
+    "auto_map",
+    "bos_token_id",
+    "classifier_dropout",
+    "dtype",
+    "embd_pdrop",
+    "embed_dropout",
+    "embedding_dropout",
+    "eos_token_id",
+    "finetuning_task",
+    "gradient_checkpointing",
+    "hidden_dropout",
+    "id2label",
+    "init_std",
+    "initializer_range",
+    "keys_to_ignore_at_inference",
+    "label2id",
+    "layerdrop",
+    "output_attentions",
+    "output_hidden_states",
+    "pad_token_id",
+    "pretraining_tp",
+    "problem_type",
+    "resid_dropout",
+    "resid_pdrop",
+    "residual_dropout",
+    "return_dict",
+    "summary_activation",
+    "summary_first_dropout",
+    "summary_proj_to_labels",
+    "summary_type",
+    "summary_use_proj",
+    "task_specific_params",
+    "tokenizer_class",
+    "torch_dtype",
+    "transformers_version",
+    "use_cache",
+];
+
+/// A `config.json` that remembers which of its keys were read.
+pub struct Config {
+    values: Map<String, Value>,
+    used: RefCell<BTreeSet<String>>,
+    /// How errors call this object: `config.json`, or a path inside it.
+    place: String,
+}
+
+impl Config {
+    /// Parses `text`.
+    ///
+    /// # Errors
+    /// When it is not a JSON object.
+    pub fn parse(text: &str) -> Result<Self> {
+        let values = match serde_json::from_str(text) {
+            Ok(Value::Object(map)) => map,
+            Ok(_) => return Err(Error::bad_model("config.json is not a JSON object")),
+            Err(e) => {
+                return Err(Error::bad_model(format!("config.json cannot be parsed: {e}"))
+                    .hint("was the download complete? fetch the file again"));
+            }
+        };
+        Ok(Self::new(values, "config.json".into()))
+    }
+
+    fn new(values: Map<String, Value>, place: String) -> Self {
+        Self { values, used: RefCell::default(), place }
+    }
+
+    fn touch(&self, key: &str) -> Option<&Value> {
+        self.used.borrow_mut().insert(key.to_owned());
+        self.values.get(key).filter(|v| !v.is_null())
+    }
+
+    /// The value of `key`; `None` when it is absent or null.
+    ///
+    /// # Errors
+    /// When the value has another type.
+    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
+        let Some(value) = self.touch(key) else { return Ok(None) };
+        serde_json::from_value(value.clone())
+            .map(Some)
+            .map_err(|e| Error::bad_model(format!("{}: `{key}` is {value}, which cannot be used: {e}", self.place)))
+    }
+
+    /// The value of the first of `keys` that is there.
+    ///
+    /// # Errors
+    /// As [`Config::get`].
+    pub fn first<T: DeserializeOwned>(&self, keys: &[&str]) -> Result<Option<T>> {
+        let mut found = None;
+        for key in keys {
+            let value = self.get(key)?;
+            found = found.or(value);
+        }
+        Ok(found)
+    }
+
+    /// The value of `key`.
+    ///
+    /// # Errors
+    /// When it is absent, null or of another type.
+    pub fn need<T: DeserializeOwned>(&self, key: &str) -> Result<T> {
+        self.get(key)?.ok_or_else(|| Error::bad_model(format!("{} has no `{key}`", self.place)))
+    }
+
+    /// A size that must be at least 1.
+    ///
+    /// # Errors
+    /// As [`Config::need`], and when it is 0.
+    pub fn size(&self, key: &str) -> Result<usize> {
+        match self.need(key)? {
+            0 => Err(Error::bad_model(format!("{}: `{key}` is 0", self.place))),
+            n => Ok(n),
+        }
+    }
+
+    /// Accepts `key` only while it has the one value that the forward pass implements (or is absent).
+    ///
+    /// # Errors
+    /// When it has another value.
+    pub fn only<T: DeserializeOwned + PartialEq + std::fmt::Debug>(&self, key: &str, supported: T) -> Result<()> {
+        match self.get::<T>(key)? {
+            Some(value) if value != supported => Err(Error::bad_model(format!(
+                "{}: `{key}` is {value:?}, and pellucid computes this model only with {supported:?}",
+                self.place
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Marks keys as read that carry nothing this crate needs for this family.
+    pub fn ignore(&self, keys: &[&str]) {
+        for key in keys {
+            self.touch(key);
+        }
+    }
+
+    /// An object inside this one, checked like it.
+    ///
+    /// # Errors
+    /// When the value is not an object.
+    pub fn object(&self, key: &str) -> Result<Option<Config>> {
+        Ok(self.get::<Map<String, Value>>(key)?.map(|m| Config::new(m, format!("{}: `{key}`", self.place))))
+    }
+
+    /// Refuses what nobody read.
+    ///
+    /// # Errors
+    /// Names every key that was neither read nor is known to be harmless.
+    pub fn finish(&self) -> Result<()> {
+        let used = self.used.borrow();
+        let unknown: Vec<_> = self
+            .values
+            .iter()
+            .filter(|(k, _)| !used.contains(*k) && !HARMLESS.contains(&k.as_str()))
+            .map(|(k, v)| format!("`{k}` = {v}"))
+            .collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let noun = if unknown.len() == 1 { "a key" } else { "keys" };
+        Err(Error::bad_model(format!(
+            "{} has {noun} that pellucid does not know: {}",
+            self.place,
+            unknown.join(", ")
+        ))
+        .hint("it may change what the model computes, so it is not ignored; remove it if you know that it does not"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unread_key_is_named() {
+        let config = Config::parse(r#"{"n_embd": 4, "sliding_mystery": 3, "use_cache": true}"#).unwrap();
+        assert_eq!(config.size("n_embd").unwrap(), 4);
+        let error = config.finish().unwrap_err();
+        assert!(error.message().contains("`sliding_mystery` = 3"), "{error}");
+        assert!(!error.message().contains("use_cache"), "{error}");
+    }
+
+    #[test]
+    fn null_is_absent_and_types_are_checked() {
+        let config = Config::parse(r#"{"a": null, "b": "x", "c": 0}"#).unwrap();
+        assert_eq!(config.get::<usize>("a").unwrap(), None);
+        assert!(config.get::<usize>("b").unwrap_err().message().contains("`b` is \"x\""));
+        assert!(config.size("c").unwrap_err().message().contains("`c` is 0"));
+        assert!(config.need::<usize>("d").unwrap_err().message().contains("no `d`"));
+    }
+}

@@ -1,0 +1,91 @@
+//! The families: for each, one short file that maps `config.json` to a [`Spec`] and tensor names to canonical
+//! ones. There is no forward pass here, and no family's name anywhere else.
+
+mod gpt2;
+mod llama;
+mod rope;
+
+use rope::rotary;
+
+use crate::arch::config::Config;
+use crate::arch::spec::{Activation, Spec};
+use crate::arch::weights::{Slot, Source};
+use crate::error::{Error, Result, nearest};
+
+/// What a family's file provides.
+pub struct Family {
+    /// `model_type` in `config.json`.
+    pub model_type: &'static str,
+    /// Reads the configuration.
+    pub spec: fn(&Config) -> Result<Spec>,
+    /// Where the family's files keep a tensor. Asked only for slots that the spec has.
+    pub source: fn(&Spec, Slot) -> Option<Source>,
+    /// Prefixes that all but the unembedding's names may carry, tried in this order.
+    pub prefixes: &'static [&'static str],
+    /// Ends of names that files carry and no model needs (mask buffers, precomputed frequencies).
+    pub buffers: &'static [&'static str],
+}
+
+/// Every family that can be loaded.
+pub static FAMILIES: &[Family] = &[gpt2::FAMILY, llama::FAMILY];
+
+/// Reads a `config.json`: which family, and what the model is.
+///
+/// # Errors
+/// Unknown `model_type` (with the nearest known one), missing keys, and keys that nobody handles.
+pub fn read_config(text: &str) -> Result<(&'static Family, Spec)> {
+    let config = Config::parse(text)?;
+    let Some(model_type) = config.get::<String>("model_type")? else {
+        return Err(Error::bad_model("config.json has no `model_type`, so the model's family is unknown"));
+    };
+    let names = || FAMILIES.iter().map(|f| f.model_type);
+    let Some(family) = FAMILIES.iter().find(|f| f.model_type == model_type) else {
+        let known = names().collect::<Vec<_>>().join(", ");
+        let error = Error::bad_model(format!("pellucid does not know the model type `{model_type}`"));
+        return Err(match nearest(&model_type, names()) {
+            Some(near) => error.hint(format!("the nearest known one is `{near}`; known are {known}")),
+            None => error.hint(format!("known are {known}")),
+        });
+    };
+    let mut spec = (family.spec)(&config)?;
+    spec.family = model_type;
+    config.finish()?;
+    check(&spec)?;
+    Ok((family, spec))
+}
+
+/// Relations between sizes that every family needs and a hand-edited config can break.
+fn check(spec: &Spec) -> Result<()> {
+    for block in &spec.blocks {
+        let a = &block.attention.inner;
+        if a.n_kv_heads == 0 || a.n_heads % a.n_kv_heads != 0 {
+            return Err(Error::bad_model(format!(
+                "config.json: {} query heads cannot share {} key/value heads evenly",
+                a.n_heads, a.n_kv_heads
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Hugging Face's names of nonlinearities.
+fn activation(name: &str) -> Result<Activation> {
+    Ok(match name {
+        "relu" => Activation::Relu,
+        "gelu" => Activation::GeluErf,
+        "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Activation::GeluTanh,
+        "silu" | "swish" => Activation::Silu,
+        other => {
+            return Err(Error::bad_model(format!("config.json: pellucid does not know the activation `{other}`"))
+                .hint("known are relu, gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, silu"));
+        }
+    })
+}
+
+/// `d_model / n_heads`, when it is whole.
+fn even_heads(d_model: usize, n_heads: usize) -> Result<usize> {
+    if d_model % n_heads != 0 {
+        return Err(Error::bad_model(format!("config.json: {n_heads} heads do not divide a width of {d_model}")));
+    }
+    Ok(d_model / n_heads)
+}

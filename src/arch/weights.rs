@@ -1,0 +1,183 @@
+//! Which tensors a model has, under canonical names, and where a family's files keep them.
+
+use crate::arch::spec::{Gain, Mlp, Norm, Spec};
+
+/// The two halves of an affine map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// What multiplies.
+    Weight,
+    /// What is added.
+    Bias,
+}
+
+impl Part {
+    /// The torch name of this part of module `stem`.
+    pub fn of(self, stem: &str) -> String {
+        match self {
+            Part::Weight => format!("{stem}.weight"),
+            Part::Bias => format!("{stem}.bias"),
+        }
+    }
+}
+
+/// A tensor of the model, under its canonical name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Slot {
+    /// Token embedding `[d_vocab, d_model]`.
+    Embed,
+    /// Learned positions `[rows, d_model]`.
+    Positions,
+    /// Norm on the embedding.
+    EmbedNorm(Part),
+    /// Norm before the unembedding.
+    FinalNorm(Part),
+    /// Unembedding `[d_model, d_vocab_out]`, and its bias.
+    Unembed(Part),
+    /// A tensor of block `.0`.
+    Block(usize, BlockSlot),
+}
+
+/// A tensor of one block. Linear maps are `[in, out]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BlockSlot {
+    /// Norm on what attention reads.
+    Ln1(Part),
+    /// Norm on what attention writes.
+    Ln1Post(Part),
+    /// Norm on what the MLP reads.
+    Ln2(Part),
+    /// Norm on what the MLP writes.
+    Ln2Post(Part),
+    /// Queries.
+    Q(Part),
+    /// Keys.
+    K(Part),
+    /// Values.
+    V(Part),
+    /// Norm on queries.
+    QNorm(Part),
+    /// Norm on keys.
+    KNorm(Part),
+    /// Attention's output.
+    O(Part),
+    /// The map that the nonlinearity follows.
+    MlpIn(Part),
+    /// The gate's linear partner.
+    MlpLinear(Part),
+    /// The map out of the neurons.
+    MlpOut(Part),
+}
+
+/// Where a file keeps a tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The tensor's name, without the family's optional prefix.
+    pub name: String,
+    /// How a linear map lies in it.
+    pub layout: Layout,
+    /// Which part of it, when several maps share one tensor.
+    pub cut: Cut,
+}
+
+/// How a matrix lies in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// `[out, in]`, as torch's `Linear`.
+    OutIn,
+    /// `[in, out]`, as GPT-2's `Conv1D`; also every table of rows (embeddings).
+    InOut,
+}
+
+/// Which part of a shared tensor's outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// All of it.
+    Whole,
+    /// `len` outputs from `start`, of `total`.
+    Range {
+        /// First output.
+        start: usize,
+        /// Number of outputs.
+        len: usize,
+        /// Outputs of the whole tensor.
+        total: usize,
+    },
+}
+
+impl Source {
+    /// A whole tensor stored `[out, in]` (or a vector).
+    pub fn out_in(name: impl Into<String>) -> Self {
+        Self { name: name.into(), layout: Layout::OutIn, cut: Cut::Whole }
+    }
+    /// A whole tensor stored `[in, out]`, or a table of rows.
+    pub fn in_out(name: impl Into<String>) -> Self {
+        Self { name: name.into(), layout: Layout::InOut, cut: Cut::Whole }
+    }
+    /// The same tensor, `len` outputs from `start` of `total`.
+    pub fn range(mut self, start: usize, len: usize, total: usize) -> Self {
+        self.cut = Cut::Range { start, len, total };
+        self
+    }
+}
+
+/// Every tensor that a model of this spec has, with its canonical shape (linear maps `[in, out]`).
+pub fn slots(spec: &Spec) -> Vec<(Slot, Vec<usize>)> {
+    let d = spec.d_model;
+    let mut out = vec![(Slot::Embed, vec![spec.d_vocab, d])];
+    if let Some(p) = spec.embedding.positions {
+        out.push((Slot::Positions, vec![p.rows, d]));
+    }
+    norm(&mut out, spec.embedding.norm, d, Slot::EmbedNorm);
+    for (l, block) in spec.blocks.iter().enumerate() {
+        let a = &block.attention.inner;
+        let (q, kv) = (a.n_heads * a.d_head, a.n_kv_heads * a.d_head);
+        let at = |slot: fn(Part) -> BlockSlot| move |part| Slot::Block(l, slot(part));
+        norm(&mut out, block.attention.pre_norm, d, at(BlockSlot::Ln1));
+        linear(&mut out, d, q, a.qkv_bias, at(BlockSlot::Q));
+        linear(&mut out, d, kv, a.qkv_bias, at(BlockSlot::K));
+        linear(&mut out, d, kv, a.qkv_bias, at(BlockSlot::V));
+        if let Some(qk) = a.qk_norm {
+            let (q, k) = if qk.per_head { (a.d_head, a.d_head) } else { (q, kv) };
+            norm(&mut out, Some(qk.norm), q, at(BlockSlot::QNorm));
+            norm(&mut out, Some(qk.norm), k, at(BlockSlot::KNorm));
+        }
+        linear(&mut out, q, d, a.out_bias, at(BlockSlot::O));
+        norm(&mut out, block.attention.post_norm, d, at(BlockSlot::Ln1Post));
+        if let Some(mlp) = &block.mlp {
+            let Mlp { d_mlp, gated, bias, .. } = mlp.inner;
+            norm(&mut out, mlp.pre_norm, d, at(BlockSlot::Ln2));
+            linear(&mut out, d, d_mlp, bias, at(BlockSlot::MlpIn));
+            if gated {
+                linear(&mut out, d, d_mlp, bias, at(BlockSlot::MlpLinear));
+            }
+            linear(&mut out, d_mlp, d, bias, at(BlockSlot::MlpOut));
+            norm(&mut out, mlp.post_norm, d, at(BlockSlot::Ln2Post));
+        }
+    }
+    norm(&mut out, spec.final_norm, d, Slot::FinalNorm);
+    if !spec.unembedding.tied {
+        out.push((Slot::Unembed(Part::Weight), vec![d, spec.unembedding.d_vocab_out]));
+    }
+    if spec.unembedding.bias {
+        out.push((Slot::Unembed(Part::Bias), vec![spec.unembedding.d_vocab_out]));
+    }
+    out
+}
+
+fn norm(out: &mut Vec<(Slot, Vec<usize>)>, norm: Option<Norm>, width: usize, slot: impl Fn(Part) -> Slot) {
+    let Some(norm) = norm else { return };
+    if norm.gain != Gain::None {
+        out.push((slot(Part::Weight), vec![width]));
+    }
+    if norm.bias {
+        out.push((slot(Part::Bias), vec![width]));
+    }
+}
+
+fn linear(out: &mut Vec<(Slot, Vec<usize>)>, ins: usize, outs: usize, bias: bool, slot: impl Fn(Part) -> Slot) {
+    out.push((slot(Part::Weight), vec![ins, outs]));
+    if bias {
+        out.push((slot(Part::Bias), vec![outs]));
+    }
+}

@@ -1,0 +1,196 @@
+//! A hook that changes what it sees, at chosen rows and heads.
+
+use candle_core::{DType, Device, Tensor};
+
+use super::point::{HookPoint, select};
+use super::site::{Axis, SITES};
+use super::tap::Hook;
+use crate::arch::Spec;
+use crate::error::{Error, Result};
+use crate::ops::rows::Rows;
+
+type Change = Box<dyn FnMut(HookPoint, &Tensor) -> Result<Tensor>>;
+
+/// Changes the values of chosen hook points. Selects everything until it is narrowed.
+///
+/// Axes are those of the site table: positions select along `t` (or the queries `q` of a pattern), heads along `h`
+/// or `g`.
+pub struct Edit {
+    points: Vec<HookPoint>,
+    reached: Vec<bool>,
+    positions: Option<Vec<isize>>,
+    sequences: Option<Vec<usize>>,
+    heads: Option<Vec<usize>>,
+    selected: bool,
+    change: Change,
+}
+
+impl Edit {
+    /// Replaces values by `change(value)`, which sees the whole value of a point; what is not selected keeps its own.
+    ///
+    /// # Errors
+    /// When part of `pattern` selects nothing in this model.
+    pub fn with(
+        spec: &Spec,
+        pattern: &str,
+        change: impl FnMut(HookPoint, &Tensor) -> Result<Tensor> + 'static,
+    ) -> Result<Self> {
+        let points = select(spec, pattern)?;
+        Ok(Self {
+            reached: vec![false; points.len()],
+            points,
+            positions: None,
+            sequences: None,
+            heads: None,
+            selected: false,
+            change: Box::new(change),
+        })
+    }
+
+    /// Replaces values by zero (zero ablation).
+    ///
+    /// # Errors
+    /// As [`Edit::with`].
+    pub fn zero(spec: &Spec, pattern: &str) -> Result<Self> {
+        Self::with(spec, pattern, |_, x| Ok(x.zeros_like()?))
+    }
+
+    /// Multiplies values by `factor`.
+    ///
+    /// # Errors
+    /// As [`Edit::with`].
+    pub fn scale(spec: &Spec, pattern: &str, factor: f64) -> Result<Self> {
+        Self::with(spec, pattern, move |_, x| Ok((x * factor)?))
+    }
+
+    /// Adds `vector`, broadcast over the leading axes (steering).
+    ///
+    /// # Errors
+    /// As [`Edit::with`].
+    pub fn add(spec: &Spec, pattern: &str, vector: Tensor) -> Result<Self> {
+        Self::with(spec, pattern, move |_, x| Ok(x.broadcast_add(&vector)?))
+    }
+
+    /// Puts `value`, broadcast to the point's shape, in its place.
+    ///
+    /// # Errors
+    /// As [`Edit::with`].
+    pub fn set(spec: &Spec, pattern: &str, value: Tensor) -> Result<Self> {
+        Self::with(spec, pattern, move |_, x| Ok(value.broadcast_as(x.shape())?))
+    }
+
+    /// Only at these positions of every sequence; negative ones count from its end.
+    pub fn positions(mut self, positions: impl Into<Vec<isize>>) -> Self {
+        self.positions = Some(positions.into());
+        self
+    }
+
+    /// Only in these sequences of the batch.
+    pub fn sequences(mut self, sequences: impl Into<Vec<usize>>) -> Self {
+        self.sequences = Some(sequences.into());
+        self
+    }
+
+    /// Only these heads.
+    pub fn heads(mut self, heads: impl Into<Vec<usize>>) -> Self {
+        self.heads = Some(heads.into());
+        self
+    }
+
+    /// 1 where `x` is selected, or `None` when everything is. `[rows, 1, ..]` times `[.., heads, ..]`.
+    fn mask(&self, at: HookPoint, rows: &Rows, x: &Tensor) -> Result<Option<Tensor>> {
+        let axes = at.site.info().axes;
+        let (row_axis, n_rows) = match axes.iter().position(|a| *a == Axis::Q) {
+            Some(axis) => (axis, rows.len()),
+            None => (0, x.dim(0)?),
+        };
+        let base = rows.sequences.first().map_or(0, |s| if axes[row_axis] == Axis::Q { s.rows.start } else { 0 });
+        let mut along_rows = vec![self.positions.is_none() && self.sequences.is_none(); n_rows];
+        for s in &rows.sequences {
+            if self.sequences.as_ref().is_some_and(|chosen| !chosen.contains(&s.index)) {
+                continue;
+            }
+            match &self.positions {
+                None => along_rows[s.rows.start - base..s.rows.end - base].fill(true),
+                Some(positions) => {
+                    for row in positions.iter().filter_map(|p| rows.row(s.index, *p).ok()) {
+                        along_rows[row - base] = true;
+                    }
+                }
+            }
+        }
+        let head_axis = axes.iter().position(|a| matches!(a, Axis::H | Axis::G));
+        let along_heads = match (&self.heads, head_axis) {
+            (None, _) => None,
+            (Some(_), None) => {
+                return Err(Error::bad_input(format!("heads were chosen at {at}, which has no head axis"))
+                    .hint("choose heads at q, k, v, z, pattern, attn_scores or result"));
+            }
+            (Some(heads), Some(axis)) => {
+                let n = x.dim(axis)?;
+                if let Some(head) = heads.iter().find(|h| **h >= n) {
+                    return Err(Error::no_such(format!("{at} has {n} heads (0-{}), and {head} is not one", n - 1)));
+                }
+                Some((axis, (0..n).map(|h| heads.contains(&h)).collect::<Vec<_>>()))
+            }
+        };
+        let whole = along_rows.iter().all(|chosen| *chosen) && along_heads.is_none();
+        if whole {
+            return Ok(None);
+        }
+        let device = x.device();
+        let mask = spread(&along_rows, row_axis, x.rank(), device)?.broadcast_as(x.shape())?;
+        let mask = match along_heads {
+            Some((axis, heads)) => (mask * spread(&heads, axis, x.rank(), device)?.broadcast_as(x.shape())?)?,
+            None => mask.contiguous()?,
+        };
+        Ok(Some(mask))
+    }
+}
+
+fn spread(chosen: &[bool], axis: usize, rank: usize, device: &Device) -> Result<Tensor> {
+    let mut shape = vec![1; rank];
+    shape[axis] = chosen.len();
+    Ok(Tensor::from_vec(chosen.iter().map(|c| *c as u8).collect(), shape, device)?)
+}
+
+impl Hook for Edit {
+    fn wants(&self, at: HookPoint) -> bool {
+        self.points.contains(&at)
+    }
+
+    fn on(&mut self, at: HookPoint, rows: &Rows, x: Tensor) -> Result<Tensor> {
+        for (point, reached) in self.points.iter().zip(&mut self.reached) {
+            *reached |= *point == at;
+        }
+        let mask = self.mask(at, rows, &x)?;
+        if let Some(mask) = &mask
+            && mask.to_dtype(DType::F32)?.max_all()?.to_scalar::<f32>()? == 0.0
+        {
+            return Ok(x);
+        }
+        self.selected = true;
+        let changed = (self.change)(at, &x)?;
+        Ok(match mask {
+            // A choice rather than a scatter: it keeps gradients, and untouched values stay bit for bit.
+            Some(mask) => mask.where_cond(&changed.contiguous()?, &x)?,
+            None => changed,
+        })
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        if let Some((point, _)) = self.points.iter().zip(&self.reached).find(|(_, reached)| !**reached) {
+            return Err(Error::bad_input(format!("the run never reached {point}, so the edit there did nothing"))
+                .hint("start earlier or stop later, or edit fewer hooks"));
+        }
+        if !self.selected {
+            let name = SITES[self.points[0].site as usize].name;
+            return Err(Error::bad_input(format!("the edit at `{name}` selects no row of this batch, so it did nothing"))
+                .hint("check its positions and sequences"));
+        }
+        // The next run is judged by itself.
+        self.selected = false;
+        self.reached.fill(false);
+        Ok(())
+    }
+}

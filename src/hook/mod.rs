@@ -1,0 +1,13 @@
+//! Hooks: the table of sites, their names, and what can be done at them.
+
+pub mod cache;
+pub mod edit;
+pub mod point;
+pub mod site;
+pub mod tap;
+
+pub use cache::Cache;
+pub use edit::Edit;
+pub use point::{HookPoint, select};
+pub use site::Site;
+pub use tap::{Hook, Tap};

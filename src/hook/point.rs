@@ -1,0 +1,157 @@
+//! Names of hook points: writing them, parsing them, and patterns that select many.
+
+use std::fmt;
+
+use super::site::{SITES, Scope, Site};
+use crate::arch::Spec;
+use crate::error::{Error, Result, nearest};
+
+/// A site in a place: `blocks.3.attn.hook_z`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HookPoint {
+    /// The block, where the site is one of a block.
+    pub layer: Option<usize>,
+    /// The site.
+    pub site: Site,
+}
+
+impl HookPoint {
+    /// A point outside the blocks.
+    pub fn global(site: Site) -> Self {
+        Self { layer: None, site }
+    }
+
+    /// A point in block `layer`.
+    pub fn block(layer: usize, site: Site) -> Self {
+        Self { layer: Some(layer), site }
+    }
+
+    /// Every point of a model, in the order in which the forward pass makes them.
+    pub fn all(spec: &Spec) -> Vec<HookPoint> {
+        let of = |scope: Scope| SITES.iter().filter(move |s| s.scope == scope).map(|s| s.site);
+        let start = of(Scope::Start).map(Self::global);
+        let blocks = (0..spec.n_layers()).flat_map(|l| of(Scope::Block).map(move |site| Self::block(l, site)));
+        let end = of(Scope::End).map(Self::global);
+        start.chain(blocks).chain(end).filter(|p| p.site.exists(spec, p.layer)).collect()
+    }
+
+    /// The one point that `name` means in this model.
+    ///
+    /// # Errors
+    /// When it means none, with the nearest name, or several.
+    pub fn parse(spec: &Spec, name: &str) -> Result<HookPoint> {
+        match select(spec, name)?[..] {
+            [point] => Ok(point),
+            ref many => Err(Error::bad_input(format!("`{name}` means {} hooks, and one is wanted here", many.len()))
+                .hint(format!("name one, such as `{}`", many[0]))),
+        }
+    }
+}
+
+impl fmt::Display for HookPoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.layer {
+            Some(layer) => write!(f, "blocks.{layer}.{}", self.site.info().name),
+            None => f.write_str(self.site.info().name),
+        }
+    }
+}
+
+/// The points of this model that a pattern means, in the order of the forward pass.
+///
+/// A pattern is a comma-separated list of names. `*` stands for any layer or any part of a name, `4-8` for a range of
+/// layers, and short forms for a site in every layer: `resid_pre`, `z`, `mlp.post`.
+///
+/// ```
+/// # let (_, spec) = pellucid::arch::family::read_config(r#"{"model_type": "gpt2", "n_embd": 8, "n_head": 2,
+/// #   "n_layer": 3, "n_positions": 16, "vocab_size": 10}"#)?;
+/// use pellucid::hook::select;
+/// let names = |pattern| select(&spec, pattern).map(|points| points.iter().map(|p| p.to_string()).collect::<Vec<_>>());
+/// assert_eq!(names("blocks.1-2.attn.hook_z")?, ["blocks.1.attn.hook_z", "blocks.2.attn.hook_z"]);
+/// assert_eq!(names("resid_mid")?.len(), 3);
+/// assert_eq!(names("hook_embed,ln_final.*")?.len(), 3);
+/// assert_eq!(names("blocks.0.hook_resid_pst").unwrap_err().hint_text(), Some("did you mean `blocks.0.hook_resid_post`?"));
+/// # Ok::<(), pellucid::Error>(())
+/// ```
+///
+/// # Errors
+/// When a part selects nothing in this model, with the nearest name.
+pub fn select(spec: &Spec, pattern: &str) -> Result<Vec<HookPoint>> {
+    let all = HookPoint::all(spec);
+    let mut chosen = vec![false; all.len()];
+    let parts = pattern.split(',').map(str::trim).filter(|p| !p.is_empty());
+    let mut any = false;
+    for part in parts {
+        any = true;
+        let mut hit = false;
+        for (point, chosen) in all.iter().zip(&mut chosen) {
+            if matches(part, point) {
+                (*chosen, hit) = (true, true);
+            }
+        }
+        if !hit {
+            return Err(unknown(spec, part, &all));
+        }
+    }
+    if !any {
+        return Err(Error::bad_input("no hook was named").hint("try `resid_post`, or `pellucid hooks` for all names"));
+    }
+    Ok(all.into_iter().zip(chosen).filter_map(|(p, chosen)| chosen.then_some(p)).collect())
+}
+
+fn matches(pattern: &str, point: &HookPoint) -> bool {
+    let name = point.site.info().name;
+    match (pattern.strip_prefix("blocks."), point.layer) {
+        (Some(rest), Some(layer)) => {
+            let Some((layers, site)) = rest.split_once('.') else { return rest == "*" };
+            layer_matches(layers, layer) && (glob(site, name) || glob(site, &name.replace("hook_", "")))
+        }
+        (Some(_), None) => false,
+        (None, _) => is_short(pattern, name) || (pattern == "*") || (point.layer.is_none() && glob(pattern, name)),
+    }
+}
+
+/// Short forms: the name without `hook_`, with or without the module before it where that is unambiguous.
+fn is_short(pattern: &str, name: &str) -> bool {
+    let short = name.replace("hook_", "");
+    let bare = short.strip_prefix("attn.").or(short.strip_prefix("mlp.")).unwrap_or(&short);
+    // "pre" and "post" alone read like the stream's; the stream's have names of their own.
+    pattern == short || (pattern == bare && !matches!(bare, "pre" | "post"))
+}
+
+fn layer_matches(pattern: &str, layer: usize) -> bool {
+    match pattern.split_once('-') {
+        _ if pattern == "*" => true,
+        Some((from, to)) => {
+            matches!((from.parse::<usize>(), to.parse::<usize>()), (Ok(from), Ok(to)) if (from..=to).contains(&layer))
+        }
+        None => pattern.parse() == Ok(layer),
+    }
+}
+
+/// Whether `text` fits `pattern`, in which `*` stands for any run of characters.
+fn glob(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((head, tail)) => text
+            .strip_prefix(head)
+            .is_some_and(|rest| (0..=rest.len()).filter(|i| rest.is_char_boundary(*i)).any(|i| glob(tail, &rest[i..]))),
+    }
+}
+
+fn unknown(spec: &Spec, pattern: &str, all: &[HookPoint]) -> Error {
+    let error = Error::no_such(format!("this model has no hook `{pattern}`"));
+    // A name that other models have deserves a better answer than the nearest spelling.
+    if SITES.iter().any(|s| pattern.ends_with(s.name) || is_short(pattern, s.name)) {
+        return error.hint(format!(
+            "it has {} layers (0-{}); `pellucid hooks -m MODEL` lists what it has",
+            spec.n_layers(),
+            spec.n_layers() - 1
+        ));
+    }
+    let names: Vec<String> = all.iter().flat_map(|p| [p.to_string(), p.site.short()]).collect();
+    match nearest(pattern, names.iter().map(String::as_str)) {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None => error.hint("`pellucid hooks -m MODEL` lists what it has"),
+    }
+}

@@ -1,0 +1,104 @@
+//! The trait that sees and changes values, and the one expression by which the forward pass offers them.
+
+use candle_core::Tensor;
+
+use super::point::HookPoint;
+use super::site::Site;
+use crate::error::{Error, Result};
+use crate::ops::rows::Rows;
+
+/// Something that sees values as the forward pass makes them, and may put others in their place.
+pub trait Hook {
+    /// Asked before a value is made: what nobody wants is not computed.
+    fn wants(&self, at: HookPoint) -> bool;
+
+    /// Sees the value and returns it, or another of the same shape and dtype. `rows` says which rows of `x` belong
+    /// to which sequence; a value made per sequence (scores, patterns) comes once for each, with that one alone.
+    ///
+    /// # Errors
+    /// Whatever goes wrong; the run stops with it.
+    fn on(&mut self, at: HookPoint, rows: &Rows, x: Tensor) -> Result<Tensor>;
+
+    /// Called when a run is over, so that a hook that was never reached can say so.
+    ///
+    /// # Errors
+    /// When the hook did not do what it was made for.
+    fn finish(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Hands values to hooks, in order: a later hook sees what an earlier one changed.
+pub struct Tap<'a, 'h> {
+    hooks: &'a mut [&'h mut dyn Hook],
+    rows: Rows,
+    layer: Option<usize>,
+}
+
+impl<'a, 'h> Tap<'a, 'h> {
+    /// A tap for a pack.
+    pub fn new(hooks: &'a mut [&'h mut dyn Hook], rows: Rows) -> Self {
+        Self { hooks, rows, layer: None }
+    }
+
+    /// The pack's layout.
+    pub fn rows(&self) -> &Rows {
+        &self.rows
+    }
+
+    /// Says which block the following values belong to.
+    pub fn enter(&mut self, layer: Option<usize>) {
+        self.layer = layer;
+    }
+
+    /// Whether some hook wants this site's value here.
+    pub fn wants(&self, site: Site) -> bool {
+        let at = HookPoint { layer: self.layer, site };
+        self.hooks.iter().any(|h| h.wants(at))
+    }
+
+    /// Offers the value of `site` to every hook that wants it and gives back what they leave.
+    ///
+    /// # Errors
+    /// A hook's own error, or when a hook gives back another shape or dtype.
+    pub fn at(&mut self, site: Site, x: Tensor) -> Result<Tensor> {
+        offer(self.hooks, HookPoint { layer: self.layer, site }, &self.rows, x)
+    }
+
+    /// The same for a value that is made for sequence number `sequence` alone.
+    ///
+    /// # Errors
+    /// As [`Tap::at`].
+    pub fn at_sequence(&mut self, site: Site, sequence: usize, x: Tensor) -> Result<Tensor> {
+        let at = HookPoint { layer: self.layer, site };
+        if !self.hooks.iter().any(|h| h.wants(at)) {
+            return Ok(x);
+        }
+        offer(self.hooks, at, &self.rows.only(sequence), x)
+    }
+
+    /// Tells every hook that the run is over.
+    ///
+    /// # Errors
+    /// The first hook that has something to say against it.
+    pub fn finish(self) -> Result<()> {
+        self.hooks.iter_mut().try_for_each(|h| h.finish())
+    }
+}
+
+fn offer(hooks: &mut [&mut dyn Hook], at: HookPoint, rows: &Rows, mut x: Tensor) -> Result<Tensor> {
+    for hook in hooks.iter_mut().filter(|h| h.wants(at)) {
+        let (shape, dtype) = (x.shape().clone(), x.dtype());
+        let y = hook.on(at, rows, x)?;
+        if y.shape() != &shape || y.dtype() != dtype {
+            return Err(Error::compute(format!(
+                "a hook at {at} was given {dtype:?} {shape:?} and gave back {:?} {:?}",
+                y.dtype(),
+                y.shape()
+            )));
+        }
+        // Kernels read contiguous rows, whatever a hook made.
+        x = y.contiguous()?;
+    }
+    Ok(x)
+}

@@ -1,0 +1,203 @@
+//! Attention over packed rows with shared prefixes: scores, softmax, mixing of values.
+//!
+//! The three stages can run apart, so that scores and patterns can be seen and changed, or as one pass per block of
+//! queries that never stores them ([`attend`]). Both run the same arithmetic on the same blocks, so what is recorded
+//! is bit for bit what was used.
+
+mod fused;
+mod plain;
+
+use std::ops::Range;
+
+use candle_core::Tensor;
+
+use super::Path;
+use super::rows::{Rows, SequenceRows};
+use crate::arch::spec::{Attention, Mask, Position};
+use crate::error::Result;
+
+/// Keys (after rotation) and values of earlier positions in one layer, each `[n, g, e]`. Shared, never copied.
+#[derive(Clone, Debug)]
+pub struct KeysValues {
+    /// `[n, g, e]`, rotated.
+    pub keys: Tensor,
+    /// `[n, g, e]`.
+    pub values: Tensor,
+}
+
+/// Queries, keys and values of a pack, and each sequence's prefix (none, or one for each sequence).
+pub struct Inputs<'a> {
+    /// `[t, h, e]`.
+    pub q: &'a Tensor,
+    /// `[t, g, e]`.
+    pub k: &'a Tensor,
+    /// `[t, g, e]`.
+    pub v: &'a Tensor,
+    /// Prefix of the sequence with that index.
+    pub prefixes: &'a [Option<&'a KeysValues>],
+}
+
+impl Inputs<'_> {
+    fn prefix(&self, s: &SequenceRows) -> Option<&KeysValues> {
+        self.prefixes.get(s.index).copied().flatten()
+    }
+}
+
+/// What the stages need to know of the attention layer.
+#[derive(Clone, Debug)]
+pub struct Scoring {
+    /// Query heads.
+    pub n_heads: usize,
+    /// Key/value heads.
+    pub n_kv_heads: usize,
+    /// Width of a head.
+    pub d_head: usize,
+    /// Factor on query x key.
+    pub scale: f32,
+    /// Soft cap on scores.
+    pub cap: Option<f32>,
+    /// What a query may see.
+    pub mask: Mask,
+    /// ALiBi's slope of each query head.
+    pub slopes: Option<Vec<f32>>,
+}
+
+impl Scoring {
+    /// The part of `spec` that scoring needs.
+    pub fn new(spec: &Attention) -> Self {
+        Self {
+            n_heads: spec.n_heads,
+            n_kv_heads: spec.n_kv_heads,
+            d_head: spec.d_head,
+            scale: spec.scale as f32,
+            cap: spec.cap.map(|c| c as f32),
+            mask: spec.mask,
+            slopes: (spec.position == Position::Alibi).then(|| alibi_slopes(spec.n_heads)),
+        }
+    }
+
+    /// The keys that the query at `pos` may see, of `n_keys`.
+    fn visible(&self, pos: usize, n_keys: usize) -> Range<usize> {
+        match self.mask {
+            Mask::Causal => 0..pos + 1,
+            Mask::Window(n) => (pos + 1).saturating_sub(n)..pos + 1,
+            Mask::Bidirectional => 0..n_keys,
+        }
+    }
+}
+
+/// ALiBi's slopes for `n` heads: a geometric series, completed from the next power of two's when `n` is not one
+/// (Press et al. 2021, appendix; as BLOOM does it).
+fn alibi_slopes(n: usize) -> Vec<f32> {
+    let series = |n: usize, step: usize| {
+        let base = 2f64.powf(-8.0 / n as f64);
+        (0..n).step_by(step).map(move |i| base.powi(i as i32 + 1) as f32)
+    };
+    let whole = if n.is_power_of_two() { n } else { n.next_power_of_two() / 2 };
+    series(whole, 1).chain(series(2 * whole, 2)).take(n).collect()
+}
+
+/// Weighted values `z [t, h, e]`, without storing scores or patterns. Fused path only.
+///
+/// # Errors
+/// When the tensors are not contiguous f32 on the CPU.
+pub fn attend(scoring: &Scoring, rows: &Rows, x: &Inputs) -> Result<Tensor> {
+    fused::attend(scoring, rows, x)
+}
+
+/// Scores of one sequence after scale, cap and mask: `[h, q, k]`, minus infinity where the mask hides the key.
+///
+/// # Errors
+/// When the computation fails.
+pub fn scores(path: Path, scoring: &Scoring, s: &SequenceRows, x: &Inputs) -> Result<Tensor> {
+    match path {
+        Path::Fused => fused::scores(scoring, s, x),
+        Path::Plain => plain::scores(scoring, s, x),
+    }
+}
+
+/// Softmax over the keys of `[h, q, k]`.
+///
+/// # Errors
+/// When the computation fails.
+pub fn softmax(path: Path, scores: &Tensor) -> Result<Tensor> {
+    match path {
+        Path::Fused => fused::softmax(scores),
+        Path::Plain => plain::softmax(scores),
+    }
+}
+
+/// Values weighted by a pattern `[h, q, k]`: `[q, h, e]`.
+///
+/// # Errors
+/// When the computation fails.
+pub fn mix(path: Path, scoring: &Scoring, s: &SequenceRows, pattern: &Tensor, x: &Inputs) -> Result<Tensor> {
+    match path {
+        Path::Fused => fused::mix(scoring, s, pattern, x),
+        Path::Plain => plain::mix(scoring, s, pattern, x),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    fn max_diff(a: &Tensor, b: &Tensor) -> f32 {
+        // Masked scores are minus infinity in both: compare what is finite.
+        let (a, b) = (a.flatten_all().unwrap().to_vec1::<f32>().unwrap(), b.flatten_all().unwrap().to_vec1().unwrap());
+        assert_eq!(a.len(), b.len());
+        a.iter().zip(&b).map(|(a, b): (&f32, &f32)| if a == b { 0.0 } else { (a - b).abs() }).fold(0.0, f32::max)
+    }
+
+    /// Every mask, grouping, cap and prefix: stages equal the plain twin, and one pass equals the stages bitwise.
+    #[test]
+    fn fused_equals_plain_and_one_pass_equals_stages() -> Result<()> {
+        let dev = Device::Cpu;
+        let (h, e) = (4, 16);
+        for (mask, g) in [(Mask::Causal, 2), (Mask::Window(5), 4), (Mask::Window(70), 1), (Mask::Bidirectional, 4)] {
+            for (cap, alibi) in [(None, false), (Some(2.0), false), (None, true)] {
+                let scoring = Scoring {
+                    n_heads: h,
+                    n_kv_heads: g,
+                    d_head: e,
+                    scale: 0.25,
+                    cap,
+                    mask,
+                    slopes: alibi.then(|| alibi_slopes(h)),
+                };
+                let n_prefix = if mask == Mask::Bidirectional { 0 } else { 7 };
+                let rows = Rows::pack([(0, 150), (n_prefix, 3), (n_prefix, 1)]);
+                let t = rows.len();
+                let random = |n, heads| Tensor::randn(0f32, 1.0, (n, heads, e), &dev);
+                let (q, k, v) = (random(t, h)?, random(t, g)?, random(t, g)?);
+                let prefix = KeysValues { keys: random(n_prefix, g)?, values: random(n_prefix, g)? };
+                let prefixes = [None, Some(&prefix), Some(&prefix)];
+                let x = Inputs { q: &q, k: &k, v: &v, prefixes: &prefixes };
+                let mut parts = vec![];
+                for s in &rows.sequences {
+                    let fused_scores = scores(Path::Fused, &scoring, s, &x)?;
+                    let plain_scores = scores(Path::Plain, &scoring, s, &x)?;
+                    // f32, scores of size 4.
+                    assert!(max_diff(&fused_scores, &plain_scores) < 3e-6, "{mask:?} {cap:?} {alibi}");
+                    let pattern = softmax(Path::Fused, &fused_scores)?;
+                    assert!(max_diff(&pattern, &softmax(Path::Plain, &plain_scores)?) < 2e-6);
+                    let z = mix(Path::Fused, &scoring, s, &pattern, &x)?;
+                    assert!(max_diff(&z, &mix(Path::Plain, &scoring, s, &pattern, &x)?) < 2e-6);
+                    parts.push(z);
+                }
+                let stages = Tensor::cat(&parts, 0)?.flatten_all()?.to_vec1::<f32>()?;
+                let one_pass = attend(&scoring, &rows, &x)?.flatten_all()?.to_vec1::<f32>()?;
+                assert_eq!(stages, one_pass, "{mask:?} {cap:?} {alibi}");
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn alibi_slopes_follow_the_paper() {
+        assert_eq!(alibi_slopes(8)[..2], [0.5, 0.25]);
+        // Six heads: the four of four heads, then every other one of eight.
+        assert_eq!(alibi_slopes(6), [0.25, 0.0625, 0.015625, 0.00390625, 0.5, 0.125]);
+    }
+}

@@ -1,0 +1,65 @@
+//! Attention in candle's own operations: any device and dtype, gradients flow. One sequence at a time.
+
+use candle_core::{D, Tensor};
+
+use super::{Inputs, KeysValues, Scoring, SequenceRows};
+use crate::error::Result;
+
+/// Keys or values of a sequence, prefix first, one for each query head: `[h, k, e]`.
+fn per_query_head(
+    scoring: &Scoring,
+    s: &SequenceRows,
+    new: &Tensor,
+    prefix: Option<&KeysValues>,
+    pick: impl Fn(&KeysValues) -> &Tensor,
+) -> Result<Tensor> {
+    let rows = new.narrow(0, s.rows.start, s.len())?;
+    let all = match prefix {
+        Some(prefix) => Tensor::cat(&[pick(prefix), &rows], 0)?,
+        None => rows,
+    };
+    let (n, g, e) = all.dims3()?;
+    let group = scoring.n_heads / scoring.n_kv_heads;
+    let shared = all.transpose(0, 1)?.unsqueeze(1)?.broadcast_as((g, group, n, e))?;
+    Ok(shared.contiguous()?.reshape((g * group, n, e))?)
+}
+
+pub(super) fn scores(scoring: &Scoring, s: &SequenceRows, x: &Inputs) -> Result<Tensor> {
+    let q = x.q.narrow(0, s.rows.start, s.len())?.transpose(0, 1)?.contiguous()?;
+    let k = per_query_head(scoring, s, x.k, x.prefix(s), |p| &p.keys)?;
+    let mut scores = (q.matmul(&k.transpose(1, 2)?.contiguous()?)? * scoring.scale as f64)?;
+    let (dtype, device) = (scores.dtype(), scores.device().clone());
+    if let Some(cap) = scoring.cap {
+        scores = ((scores / cap as f64)?.tanh()? * cap as f64)?;
+    }
+    let n_keys = s.n_keys();
+    if let Some(slopes) = &scoring.slopes {
+        let distance: Vec<f32> = (0..s.len())
+            .flat_map(|i| (0..n_keys).map(move |j| j as f32 - (s.start + i) as f32))
+            .collect();
+        let distance = Tensor::from_vec(distance, (1, s.len(), n_keys), &device)?.to_dtype(dtype)?;
+        let slopes = Tensor::new(slopes.as_slice(), &device)?.reshape((slopes.len(), 1, 1))?.to_dtype(dtype)?;
+        scores = (scores + slopes.broadcast_mul(&distance)?)?;
+    }
+    let hidden: Vec<u8> = (0..s.len())
+        .flat_map(|i| {
+            let visible = scoring.visible(s.start + i, n_keys);
+            (0..n_keys).map(move |j| !visible.contains(&j) as u8)
+        })
+        .collect();
+    let hidden = Tensor::from_vec(hidden, (1, s.len(), n_keys), &device)?.broadcast_as(scores.shape())?;
+    let minus_infinity = Tensor::new(f32::NEG_INFINITY, &device)?.to_dtype(dtype)?.broadcast_as(scores.shape())?;
+    Ok(hidden.where_cond(&minus_infinity, &scores)?)
+}
+
+/// Composed of operations that have gradients; candle's fused softmax silently has none.
+pub(super) fn softmax(scores: &Tensor) -> Result<Tensor> {
+    let top = scores.max_keepdim(D::Minus1)?.detach();
+    let weights = scores.broadcast_sub(&top)?.exp()?;
+    Ok(weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)?)
+}
+
+pub(super) fn mix(scoring: &Scoring, s: &SequenceRows, pattern: &Tensor, x: &Inputs) -> Result<Tensor> {
+    let v = per_query_head(scoring, s, x.v, x.prefix(s), |p| &p.values)?;
+    Ok(pattern.contiguous()?.matmul(&v)?.transpose(0, 1)?.contiguous()?)
+}

@@ -1,0 +1,166 @@
+//! Rotary position embedding: frequencies, the table of a pack's positions, the rotation.
+
+use candle_core::{DType, Device, Tensor};
+
+use super::{Path, values};
+use crate::arch::spec::{Pairing, RopeScaling, Rotary};
+use crate::error::Result;
+
+/// Angular frequency of each rotated pair, `dims / 2` of them, in radians per position. f32, as Hugging Face
+/// computes them: at position 10,000 the rounding of a frequency is visible in the angle.
+pub fn frequencies(rotary: &Rotary) -> Vec<f32> {
+    let n = rotary.dims / 2;
+    let base = |i: usize| 1.0 / rotary.theta.powf(2.0 * i as f64 / rotary.dims as f64);
+    let each = |f: &dyn Fn(usize, f64) -> f64| (0..n).map(|i| f(i, base(i)) as f32).collect();
+    match rotary.scaling {
+        RopeScaling::None => each(&|_, freq| freq),
+        RopeScaling::Linear { factor } => each(&|_, freq| freq / factor),
+        RopeScaling::Llama3 { factor, low_freq, high_freq, original_ctx } => each(&|_, freq| {
+            let wavelength = std::f64::consts::TAU / freq;
+            if wavelength < original_ctx / high_freq {
+                freq
+            } else if wavelength > original_ctx / low_freq {
+                freq / factor
+            } else {
+                let smooth = (original_ctx / wavelength - low_freq) / (high_freq - low_freq);
+                (1.0 - smooth) * freq / factor + smooth * freq
+            }
+        }),
+        RopeScaling::Yarn { factor, beta_fast, beta_slow, original_ctx, truncate, .. } => {
+            // The dimension that turns `rotations` times within the original context.
+            let dim = |rotations: f64| {
+                rotary.dims as f64 * (original_ctx / (rotations * std::f64::consts::TAU)).ln()
+                    / (2.0 * rotary.theta.ln())
+            };
+            let (low, high) = (dim(beta_fast), dim(beta_slow));
+            let (low, high) = if truncate { (low.floor(), high.ceil()) } else { (low, high) };
+            let (low, high) = (low.max(0.0), high.min(rotary.dims as f64 - 1.0));
+            let width = if low == high { 0.001 } else { high - low };
+            each(&|i, freq| {
+                let divided = ((i as f64 - low) / width).clamp(0.0, 1.0);
+                freq / factor * divided + freq * (1.0 - divided)
+            })
+        }
+    }
+}
+
+/// Cosines and sines for the positions of a pack.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// `[t, dims / 2]`.
+    pub cos: Tensor,
+    /// `[t, dims / 2]`.
+    pub sin: Tensor,
+}
+
+impl Table {
+    /// The table for `positions`.
+    ///
+    /// # Errors
+    /// When a tensor cannot be made.
+    pub fn new(rotary: &Rotary, positions: impl Iterator<Item = usize>, dtype: DType, device: &Device) -> Result<Self> {
+        let factor = match rotary.scaling {
+            RopeScaling::Yarn { attention_factor, .. } => attention_factor as f32,
+            _ => 1.0,
+        };
+        let frequencies = frequencies(rotary);
+        let (mut cos, mut sin) = (Vec::new(), Vec::new());
+        for position in positions {
+            for frequency in &frequencies {
+                let (s, c) = (position as f32 * frequency).sin_cos();
+                cos.push(c * factor);
+                sin.push(s * factor);
+            }
+        }
+        let shape = (cos.len() / frequencies.len(), frequencies.len());
+        Ok(Self {
+            cos: Tensor::from_vec(cos, shape, device)?.to_dtype(dtype)?,
+            sin: Tensor::from_vec(sin, shape, device)?.to_dtype(dtype)?,
+        })
+    }
+}
+
+/// Rotates the first `2 * table width` dimensions of every head of `x [t, heads, e]`.
+///
+/// # Errors
+/// When the shapes do not fit.
+pub fn rotate(path: Path, pairing: Pairing, x: &Tensor, table: &Table) -> Result<Tensor> {
+    match path {
+        Path::Plain => plain(pairing, x, table),
+        Path::Fused => fused(pairing, x, table),
+    }
+}
+
+fn plain(pairing: Pairing, x: &Tensor, table: &Table) -> Result<Tensor> {
+    let (t, heads, e) = x.dims3()?;
+    let half = table.cos.dims2()?.1;
+    let (cos, sin) = (table.cos.unsqueeze(1)?, table.sin.unsqueeze(1)?);
+    let turned = x.narrow(2, 0, 2 * half)?;
+    let (a, b) = match pairing {
+        Pairing::Halves => (turned.narrow(2, 0, half)?, turned.narrow(2, half, half)?),
+        Pairing::Adjacent => {
+            let pairs = turned.reshape((t, heads, half, 2))?;
+            (pairs.narrow(3, 0, 1)?.squeeze(3)?, pairs.narrow(3, 1, 1)?.squeeze(3)?)
+        }
+    };
+    let new_a = (a.broadcast_mul(&cos)? - b.broadcast_mul(&sin)?)?;
+    let new_b = (b.broadcast_mul(&cos)? + a.broadcast_mul(&sin)?)?;
+    let turned = match pairing {
+        Pairing::Halves => Tensor::cat(&[new_a, new_b], 2)?,
+        Pairing::Adjacent => Tensor::stack(&[new_a, new_b], 3)?.reshape((t, heads, 2 * half))?,
+    };
+    if 2 * half == e {
+        return Ok(turned);
+    }
+    Ok(Tensor::cat(&[turned, x.narrow(2, 2 * half, e - 2 * half)?], 2)?)
+}
+
+fn fused(pairing: Pairing, x: &Tensor, table: &Table) -> Result<Tensor> {
+    let (_, heads, e) = x.dims3()?;
+    let half = table.cos.dims2()?.1;
+    let (cos, sin) = (values(&table.cos)?, values(&table.sin)?);
+    let mut y = values(x)?.to_vec();
+    super::simd::vectorised(|| {
+        for (i, head) in y.chunks_exact_mut(e).enumerate() {
+            let row = i / heads * half;
+            let (cos, sin) = (&cos[row..row + half], &sin[row..row + half]);
+            match pairing {
+                Pairing::Halves => {
+                    let (a, b) = head[..2 * half].split_at_mut(half);
+                    for j in 0..half {
+                        (a[j], b[j]) = (a[j] * cos[j] - b[j] * sin[j], b[j] * cos[j] + a[j] * sin[j]);
+                    }
+                }
+                Pairing::Adjacent => {
+                    for (j, pair) in head[..2 * half].chunks_exact_mut(2).enumerate() {
+                        let (a, b) = (pair[0], pair[1]);
+                        pair[0] = a * cos[j] - b * sin[j];
+                        pair[1] = b * cos[j] + a * sin[j];
+                    }
+                }
+            }
+        }
+    });
+    Ok(Tensor::from_vec(y, x.shape(), x.device())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fused_equals_plain() -> Result<()> {
+        let dev = Device::Cpu;
+        let x = Tensor::randn(0f32, 1.0, (9, 3, 16), &dev)?;
+        for dims in [4, 16] {
+            let rotary = Rotary { dims, pairing: Pairing::Halves, theta: 100.0, scaling: RopeScaling::None };
+            let table = Table::new(&rotary, 3..12, DType::F32, &dev)?;
+            for pairing in [Pairing::Halves, Pairing::Adjacent] {
+                let diff = (fused(pairing, &x, &table)? - plain(pairing, &x, &table)?)?;
+                // One fused multiply-add may round once less.
+                assert!(diff.abs()?.max_all()?.to_scalar::<f32>()? < 1e-6);
+            }
+        }
+        Ok(())
+    }
+}

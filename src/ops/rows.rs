@@ -1,0 +1,94 @@
+//! Packed rows: which rows of a `[t, ..]` matrix belong to which sequence, at which positions.
+
+use std::ops::Range;
+
+use crate::error::{Error, Result};
+
+/// The layout of a pack: the rows of every sequence lie one after the other, none is padded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rows {
+    /// The sequences, in batch order. A value that is made per sequence (a pattern) comes with exactly one.
+    pub sequences: Vec<SequenceRows>,
+}
+
+/// One sequence's part of a pack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SequenceRows {
+    /// Index of the sequence in the batch.
+    pub index: usize,
+    /// Its rows in the pack.
+    pub rows: Range<usize>,
+    /// Position of its first row: the number of earlier positions in its prefix.
+    pub start: usize,
+}
+
+impl SequenceRows {
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+    /// Number of keys its last query can see: prefix and rows.
+    pub fn n_keys(&self) -> usize {
+        self.start + self.len()
+    }
+}
+
+impl Rows {
+    /// Packs sequences of `(start, length)`.
+    pub fn pack(lengths: impl IntoIterator<Item = (usize, usize)>) -> Self {
+        let mut next = 0;
+        let sequences = lengths
+            .into_iter()
+            .enumerate()
+            .map(|(index, (start, len))| {
+                let rows = next..next + len;
+                next += len;
+                SequenceRows { index, rows, start }
+            })
+            .collect();
+        Self { sequences }
+    }
+
+    /// Rows in the pack.
+    pub fn len(&self) -> usize {
+        self.sequences.iter().map(SequenceRows::len).sum()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Only sequence number `i` of this layout.
+    pub fn only(&self, i: usize) -> Self {
+        Self { sequences: vec![self.sequences[i].clone()] }
+    }
+
+    /// The position of every row.
+    pub fn positions(&self) -> impl Iterator<Item = usize> + '_ {
+        self.sequences.iter().flat_map(|s| (0..s.len()).map(|i| s.start + i))
+    }
+
+    /// The row of position `pos` of sequence `index`. A negative position counts from the sequence's end.
+    ///
+    /// # Errors
+    /// When the sequence or the position is not in the pack.
+    pub fn row(&self, index: usize, pos: isize) -> Result<usize> {
+        let Some(s) = self.sequences.iter().find(|s| s.index == index) else {
+            return Err(Error::no_such(format!("there is no sequence {index} in this batch")));
+        };
+        let at = if pos < 0 { s.len() as isize + pos } else { pos - s.start as isize };
+        if at < 0 || at >= s.len() as isize {
+            return Err(Error::no_such(format!(
+                "sequence {index} has positions {}..{}, and {pos} is not one of them",
+                s.start,
+                s.n_keys()
+            )));
+        }
+        Ok(s.rows.start + at as usize)
+    }
+}
