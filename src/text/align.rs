@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use unicode_width::UnicodeWidthChar;
+
 /// A token before its place in the prompt is known.
 pub(super) struct Spelled {
     /// The bytes it spells.
@@ -27,8 +29,9 @@ pub(super) fn align(text: &str, tokens: &[Spelled]) -> Vec<Range<usize>> {
     }
     let mut cursor = 0;
     let mut ranges = Vec::with_capacity(tokens.len());
-    for token in tokens {
-        let range = find(text.as_bytes(), cursor, token);
+    for (i, token) in tokens.iter().enumerate() {
+        let next = tokens.get(i + 1).map_or(text.len(), |t| t.reported.start);
+        let range = find(text, cursor, token, next);
         cursor = range.end;
         ranges.push(range);
     }
@@ -49,17 +52,29 @@ fn cumulative(tokens: &[Spelled], unseen: usize) -> Vec<Range<usize>> {
 }
 
 /// The token's place at or after `cursor`: where its bytes stand if that agrees with what was reported, else the latter.
-fn find(text: &[u8], cursor: usize, token: &Spelled) -> Range<usize> {
+/// `next` is where the token after it is reported to start.
+fn find(text: &str, cursor: usize, token: &Spelled, next: usize) -> Range<usize> {
     let reported = token.reported.start.min(text.len())..token.reported.end.min(text.len());
-    for start in [cursor, reported.start.max(cursor)] {
-        let end = start + token.bytes.len();
-        let agrees = end >= reported.start && end <= reported.end;
-        if agrees && !token.bytes.is_empty() && text.get(start..end) == Some(&token.bytes[..]) {
+    let length = token.bytes.len();
+    // Where the last token ended; where this one is said to start; where it must start to end as it is said to.
+    for start in [cursor, reported.start, reported.end.saturating_sub(length)] {
+        let end = start + length;
+        let agrees = start >= cursor && end >= reported.start && end <= reported.end;
+        if agrees && length > 0 && text.as_bytes().get(start..end) == Some(&token.bytes[..]) {
             return start..end;
         }
     }
     let start = reported.start.max(cursor);
-    start..reported.end.max(start)
+    let mut end = reported.end.max(start);
+    // An accent that was composed with its letter is reported by no token: it belongs to the letter's.
+    let rest = text.get(end..).unwrap_or_default().chars();
+    for mark in rest.take_while(|c| c.width() == Some(0)) {
+        if end + mark.len_utf8() > next {
+            break;
+        }
+        end += mark.len_utf8();
+    }
+    start..end
 }
 
 #[cfg(test)]
@@ -87,13 +102,14 @@ mod tests {
     fn spaces_left_out_of_the_report_are_put_back() {
         // The first token was normalised, so the text as a whole does not match.
         let combined = "e\u{301} b";
-        assert_eq!(ranges(combined, &[("é".as_bytes(), 0..3), (b" b", 4..5)]), [0..3, 3..5]);
+        assert_eq!(ranges(combined, &[("é".as_bytes(), 0..1), (b" b", 4..5)]), [0..3, 3..5]);
     }
 
     #[test]
     fn ranges_never_overlap_and_stay_inside() {
         let combined = "e\u{301}";
-        assert_eq!(ranges(combined, &[(&[0xC3], 0..3), (&[0xA9], 0..3)]), [0..3, 3..3]);
+        assert_eq!(ranges(combined, &[(&[0xC3], 0..1), (&[0xA9], 0..1)]), [0..1, 1..3]);
+        assert_eq!(ranges(combined, &[(b"?", 0..1), (b"?", 1..3)]), [0..1, 1..3], "the mark has a token of its own");
         assert_eq!(ranges("ab", &[(b"?", 0..9), (b"?", 7..9)]), [0..2, 2..2]);
     }
 }

@@ -49,8 +49,9 @@ pub struct Token {
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     spelling: Spelling,
-    /// The tokens added to the vocabulary, which are written as they are, and whether each is special.
-    added: HashMap<u32, bool>,
+    /// The tokens added to the vocabulary, which are written as they are. Asking the tokenizer itself for their names
+    /// would give what its normalizer makes of them, such as `▁<s>`.
+    added: HashMap<u32, AddedToken>,
     bos: Option<u32>,
     unknown: Option<u32>,
     vocab_size: usize,
@@ -93,8 +94,7 @@ impl Tokenizer {
             inner.with_model(steady);
         }
         let spelling = Spelling::new(&as_json(inner.get_decoder()), &as_json(inner.get_pre_tokenizer()));
-        let added: HashMap<u32, bool> =
-            inner.get_added_tokens_decoder().iter().map(|(id, token)| (*id, token.special)).collect();
+        let added: HashMap<u32, AddedToken> = inner.get_added_tokens_decoder().into_iter().collect();
         let past_added = added.keys().max().map_or(0, |&id| id as usize + 1);
         let unknown = match inner.get_model() {
             ModelWrapper::BPE(bpe) => bpe.unk_token.clone(),
@@ -159,18 +159,18 @@ impl Tokenizer {
             piece: self.piece(id),
             text: self.token_text(id),
             bytes: None,
-            special: self.added.get(&id).copied().unwrap_or(false),
+            special: self.added.get(&id).is_some_and(|token| token.special),
         }
     }
 
     /// What token `id` spells: ` the`; bytes that are not text by themselves as `\xF0`; `#17` if there is no such token.
     pub fn token_text(&self, id: u32) -> String {
-        if self.inner.id_to_token(id).is_none() { id_label(id) } else { legible(&self.bytes_of(id)) }
+        self.spelled(id).map_or_else(|| id_label(id), |bytes| legible(&bytes))
     }
 
     /// Token `id` as it is written in the vocabulary: `Ġthe`; `#17` if there is no such token.
     pub fn piece(&self, id: u32) -> String {
-        self.inner.id_to_token(id).unwrap_or_else(|| id_label(id))
+        self.entry(id).unwrap_or_else(|| id_label(id))
     }
 
     /// How many tokens there are, added ones included. A model's embedding often has a few rows more.
@@ -210,8 +210,8 @@ impl Tokenizer {
             });
         }
         let ids = self.without_special(text)?;
-        match ids[..] {
-            [id] if Some(id) == self.unknown && self.bytes_of(id) != text.as_bytes() => {
+        if let Some(id) = self.only(&ids, text) {
+            if Some(id) == self.unknown && self.bytes_of(id) != text.as_bytes() {
                 let stands_in = quoted(&self.token_text(id));
                 return Err(Error::no_such(format!(
                     "{} is unknown to this tokenizer, which reads {stands_in}",
@@ -219,17 +219,29 @@ impl Tokenizer {
                 ))
                 .hint("choose a word that is in the vocabulary, or give a token id as #123"));
             }
-            [id] => return Ok(id),
-            _ => {}
+            return Ok(id);
         }
-        let word = text.strip_prefix(' ').filter(|word| !word.is_empty() && !word.starts_with(' '));
         if self.prepends_space
-            && let Some(word) = word
-            && let [id] = self.without_special(word)?[..]
+            && let Some(word) = text.strip_prefix(' ').filter(|word| !word.is_empty() && !word.starts_with(' '))
+            && let Some(id) = self.only(&self.without_special(word)?, word)
         {
             return Ok(id);
         }
         Err(self.not_single(text, &ids)?)
+    }
+
+    /// The one token that `ids`, which `text` was made into, consist of. A space that the tokenizer put first, and that
+    /// stayed a token of its own, does not count.
+    fn only(&self, ids: &[u32], text: &str) -> Option<u32> {
+        match *ids {
+            [id] => Some(id),
+            [space, id]
+                if self.prepends_space && self.bytes_of(space) == b" " && self.bytes_of(id) == text.as_bytes() =>
+            {
+                Some(id)
+            }
+            _ => None,
+        }
     }
 
     /// The error that says which tokens `text` is, and what would be one.
@@ -249,8 +261,6 @@ impl Tokenizer {
         };
         let hint = if !other.is_empty() && self.without_special(&other)?.len() == 1 {
             format!("{how}, {} is one token", quoted(&other))
-        } else if let Some(id) = self.inner.token_to_id(text) {
-            format!("the vocabulary has {} inside words only: give it as #{id}", quoted(text))
         } else {
             "choose a word that is one token, or give a token id as #123".to_owned()
         };
@@ -267,12 +277,19 @@ impl Tokenizer {
             .map_err(|e| Error::bad_input(format!("the tokenizer cannot read this text: {e}")))
     }
 
+    /// Token `id` as it is written in the vocabulary, if there is one.
+    fn entry(&self, id: u32) -> Option<String> {
+        self.added.get(&id).map(|token| token.content.clone()).or_else(|| self.inner.id_to_token(id))
+    }
+
+    /// The bytes that token `id` spells, if there is one.
+    fn spelled(&self, id: u32) -> Option<Vec<u8>> {
+        let entry = self.entry(id)?;
+        Some(if self.added.contains_key(&id) { entry.into_bytes() } else { self.spelling.bytes(&entry) })
+    }
+
     fn bytes_of(&self, id: u32) -> Vec<u8> {
-        match self.inner.id_to_token(id) {
-            Some(piece) if self.added.contains_key(&id) => piece.into_bytes(),
-            Some(piece) => self.spelling.bytes(&piece),
-            None => Vec::new(),
-        }
+        self.spelled(id).unwrap_or_default()
     }
 }
 
