@@ -182,11 +182,10 @@ fn csv(path: &Path, text: &str) -> Result<Vec<(usize, PromptEntry)>> {
     let mut entries = Vec::new();
     for record in reader.records() {
         let record = record.map_err(|e| {
-            let line = e.position().map_or(1, csv::Position::line);
-            at(path, line as usize, csv_problem(&e))
+            at(path, csv_line(text, e.position()), csv_problem(&e))
                 .hint("put text with a comma or a newline in it between double quotes")
         })?;
-        let line = record.position().map_or(1, csv::Position::line) as usize;
+        let line = csv_line(text, record.position());
         let cell = record.get(input_column).unwrap_or_default();
         let input = if as_text {
             PromptInput::Text(cell.to_owned())
@@ -200,6 +199,14 @@ fn csv(path: &Path, text: &str) -> Result<Vec<(usize, PromptEntry)>> {
         entries.push((line, PromptEntry { id, input }));
     }
     Ok(entries)
+}
+
+/// The line that a record begins in, from 1. The reader's own position is before the blank lines that it skips.
+fn csv_line(text: &str, position: Option<&csv::Position>) -> usize {
+    let Some(position) = position else { return 1 };
+    let rest = text.as_bytes().get(position.byte() as usize..).unwrap_or_default();
+    let blank = rest.iter().take_while(|b| matches!(b, b'\r' | b'\n')).filter(|&&b| b == b'\n').count();
+    position.line() as usize + blank
 }
 
 /// What the csv reader has to say, without the place, which our own message gives.

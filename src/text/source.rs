@@ -184,7 +184,9 @@ fn expand_home(path: &str) -> PathBuf {
 }
 
 fn looks_like_a_path(name: &str) -> bool {
-    name.starts_with(['.', '/', '~']) || name.contains('\\') || name.ends_with('/') || name.matches('/').count() > 1
+    // A revision may have slashes of its own: gpt2@refs/pr/1.
+    let id = name.split_once('@').map_or(name, |(id, _)| id);
+    name.starts_with(['.', '/', '~']) || name.contains('\\') || id.ends_with('/') || id.matches('/').count() > 1
 }
 
 fn is_hub_id(id: &str) -> bool {
