@@ -3,7 +3,7 @@
 //! - [`source`]: a model's name becomes a folder with `config.json` and weights;
 //! - [`tokenizer`]: text becomes [`Token`]s, each with the bytes of the prompt it stands for;
 //! - [`prompt_file`] and [`prompt`]: files and arguments become checked [`Prompt`]s;
-//! - [`visible`]: spaces and newlines that can be seen.
+//! - [`mod@visible`]: spaces and newlines that can be seen.
 
 mod align;
 mod bos;

@@ -293,6 +293,16 @@ impl Tokenizer {
     }
 }
 
+impl std::fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Without the vocabulary, which is thousands of lines.
+        f.debug_struct("Tokenizer")
+            .field("vocab_size", &self.vocab_size)
+            .field("bos", &self.bos)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What a token is called when there is no word for it: `#17`.
 pub(super) fn id_label(id: u32) -> String {
     format!("#{id}")
