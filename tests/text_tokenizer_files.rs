@@ -150,7 +150,7 @@ fn the_older_pair_heeds_its_tokenizer_config() -> Result<()> {
 
     let other = json!({"tokenizer_class": "RobertaTokenizer"}).to_string();
     fs_err::write(dir.path().join("tokenizer_config.json"), other)?;
-    let error = Tokenizer::load(dir.path()).err().expect("it would need other special tokens");
+    let error = Tokenizer::load(dir.path()).expect_err("it would need other special tokens");
     assert!(error.message().contains("RobertaTokenizer") && error.hint_text().is_some(), "{error:?}");
     Ok(())
 }
@@ -162,7 +162,7 @@ fn broken_files_are_named() -> Result<()> {
     {
         let good = ("tokenizer.json", llama_like().to_string());
         let dir = folder(&[good, (file, content.to_owned())])?;
-        let error = Tokenizer::load(dir.path()).err().expect("this file is broken");
+        let error = Tokenizer::load(dir.path()).expect_err("this file is broken");
         assert!(error.kind() == ErrorKind::BadModel && error.message().contains(file), "{error}");
     }
     Ok(())
