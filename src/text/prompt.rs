@@ -1,0 +1,189 @@
+//! Prompts that a model can run: checked tokens with a name.
+
+use std::collections::HashMap;
+
+use super::tokenizer::{Bos, Token, Tokenizer, id_label, quoted};
+use crate::error::{Error, Result};
+
+/// A prompt as it was given: words, or token ids.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PromptInput {
+    /// Text for the model's tokenizer.
+    Text(String),
+    /// Token ids, taken as they are: no BOS is put before them.
+    Ids(Vec<u32>),
+}
+
+/// One line of a prompt file, or one argument of the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PromptEntry {
+    /// The name it was given, if any; otherwise it is called by its index.
+    pub id: Option<String>,
+    /// The prompt itself.
+    pub input: PromptInput,
+}
+
+impl PromptEntry {
+    /// Text without a name.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self { id: None, input: PromptInput::Text(text.into()) }
+    }
+    /// Token ids without a name.
+    pub fn ids(ids: impl Into<Vec<u32>>) -> Self {
+        Self { id: None, input: PromptInput::Ids(ids.into()) }
+    }
+    /// The same prompt with a name.
+    pub fn named(mut self, id: impl Into<String>) -> Self {
+        self.id = Some(id.into());
+        self
+    }
+}
+
+/// A prompt ready to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prompt {
+    /// Its place among the prompts of the run, from 0.
+    pub index: u32,
+    /// Its name, unique in the run: the one it was given, else its index.
+    pub id: String,
+    /// The text it was made from; none when it was given as ids.
+    pub text: Option<String>,
+    /// Its tokens, at least one; the place in this list is the position in the model.
+    pub tokens: Vec<Token>,
+}
+
+impl Prompt {
+    /// The token ids, one for each position.
+    pub fn ids(&self) -> Vec<u32> {
+        self.tokens.iter().map(|t| t.id).collect()
+    }
+
+    /// What stands at `position` (from 0), for tables and axes; empty past the end.
+    pub fn label(&self, position: usize) -> &str {
+        self.tokens.get(position).map_or("", |t| &t.text)
+    }
+}
+
+/// Turns `entries` into prompts for a model of `vocab_size` tokens and a context of `n_ctx` positions, if it has a limit.
+///
+/// `bos` is about text only. Without a tokenizer ids still work, and their tokens are called `#17`.
+///
+/// # Errors
+/// When there are no prompts; when two have the same id; when one is empty, longer than the context, or has a token that
+/// the model does not have; when one is text and there is no tokenizer.
+pub fn build_prompts(
+    entries: &[PromptEntry],
+    tokenizer: Option<&Tokenizer>,
+    vocab_size: usize,
+    n_ctx: Option<usize>,
+    bos: Bos,
+) -> Result<Vec<Prompt>> {
+    if entries.is_empty() {
+        return Err(Error::bad_input("there are no prompts").hint("give at least one"));
+    }
+    let mut seen = HashMap::new();
+    let mut prompts = Vec::with_capacity(entries.len());
+    for (index, entry) in entries.iter().enumerate() {
+        let id = entry.id.clone().unwrap_or_else(|| index.to_string());
+        if let Some(earlier) = seen.insert(id.clone(), index) {
+            return Err(Error::bad_input(format!("prompts {earlier} and {index} have the same id {}", quoted(&id)))
+                .hint("give each prompt an id of its own"));
+        }
+        let (text, tokens) = tokens(&entry.input, &id, tokenizer, bos)?;
+        check(&tokens, &id, vocab_size, n_ctx)?;
+        let index = u32::try_from(index).map_err(|_| Error::bad_input("there are more than 2^32 prompts"))?;
+        prompts.push(Prompt { index, id, text, tokens });
+    }
+    Ok(prompts)
+}
+
+fn tokens(
+    input: &PromptInput,
+    id: &str,
+    tokenizer: Option<&Tokenizer>,
+    bos: Bos,
+) -> Result<(Option<String>, Vec<Token>)> {
+    match (input, tokenizer) {
+        (PromptInput::Ids(ids), Some(tokenizer)) => Ok((None, ids.iter().map(|&t| tokenizer.token(t)).collect())),
+        (PromptInput::Ids(ids), None) => Ok((None, ids.iter().map(|&t| nameless(t)).collect())),
+        (PromptInput::Text(text), _) if text.is_empty() => Err(empty(id)),
+        (PromptInput::Text(text), Some(tokenizer)) => Ok((Some(text.clone()), tokenizer.encode(text, bos)?)),
+        (PromptInput::Text(_), None) => Err(Error::bad_input(format!(
+            "prompt {} is text, but this model's folder has no tokenizer.json, nor vocab.json with merges.txt",
+            quoted(id)
+        ))
+        .hint("give token ids instead, with --ids")),
+    }
+}
+
+/// A token of a model without a tokenizer.
+fn nameless(id: u32) -> Token {
+    Token { id, piece: id_label(id), text: id_label(id), bytes: None, special: false }
+}
+
+fn empty(id: &str) -> Error {
+    Error::bad_input(format!("prompt {} is empty", quoted(id))).hint("a prompt needs at least one token")
+}
+
+fn check(tokens: &[Token], id: &str, vocab_size: usize, n_ctx: Option<usize>) -> Result<()> {
+    if tokens.is_empty() {
+        return Err(empty(id));
+    }
+    if let Some((position, token)) = tokens.iter().enumerate().find(|(_, t)| t.id as usize >= vocab_size) {
+        return Err(Error::bad_input(format!(
+            "prompt {} has token id {} at position {position}, but this model's vocabulary has {vocab_size} tokens",
+            quoted(id),
+            token.id
+        ))
+        .hint(format!("ids go from 0 to {}", vocab_size.saturating_sub(1))));
+    }
+    if let Some(limit) = n_ctx.filter(|&limit| tokens.len() > limit) {
+        return Err(Error::bad_input(format!(
+            "prompt {} has {} tokens, but this model's context is {limit}",
+            quoted(id),
+            tokens.len()
+        ))
+        .hint(format!("leave out {} tokens, or split it into several prompts", tokens.len() - limit)));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn build(entries: &[PromptEntry]) -> Result<Vec<Prompt>> {
+        build_prompts(entries, None, 10, Some(3), Bos::AsTokenizer)
+    }
+
+    #[test]
+    fn ids_without_a_tokenizer_have_legible_labels() -> Result<()> {
+        let prompts = build(&[PromptEntry::ids([7, 0]), PromptEntry::ids([9]).named("last")])?;
+        assert_eq!(prompts[0].ids(), [7, 0]);
+        assert_eq!((prompts[0].label(0), prompts[0].label(1), prompts[0].label(2)), ("#7", "#0", ""));
+        assert_eq!((prompts[0].index, &prompts[0].id[..], prompts[0].text.as_deref()), (0, "0", None));
+        assert_eq!((prompts[1].index, &prompts[1].id[..]), (1, "last"));
+        Ok(())
+    }
+
+    #[test]
+    fn what_the_model_cannot_run_is_refused_with_the_facts() {
+        let message = |entries: &[PromptEntry]| build(entries).unwrap_err().to_string();
+        assert_eq!(
+            message(&[PromptEntry::ids([1, 10])]),
+            "prompt \"0\" has token id 10 at position 1, but this model's vocabulary has 10 tokens"
+        );
+        assert_eq!(message(&[PromptEntry::ids([1; 4])]), "prompt \"0\" has 4 tokens, but this model's context is 3");
+        assert_eq!(message(&[PromptEntry::ids([])]), "prompt \"0\" is empty");
+        assert_eq!(message(&[PromptEntry::text("")]), "prompt \"0\" is empty");
+        assert_eq!(message(&[]), "there are no prompts");
+        assert!(message(&[PromptEntry::text("a")]).contains("no tokenizer.json"));
+        assert!(build(&[PromptEntry::text("a")]).unwrap_err().hint_text().unwrap_or_default().contains("--ids"));
+    }
+
+    #[test]
+    fn two_prompts_cannot_share_an_id_not_even_a_default_one() {
+        let twice = [PromptEntry::ids([1]).named("1"), PromptEntry::ids([2])];
+        assert_eq!(build(&twice).unwrap_err().to_string(), "prompts 0 and 1 have the same id \"1\"");
+    }
+}

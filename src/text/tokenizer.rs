@@ -1,0 +1,358 @@
+//! A model's own tokenizer, and tokens that know which bytes of the prompt they are.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::Path;
+
+use serde_json::Value;
+use tokenizers::models::ModelWrapper;
+use tokenizers::models::bpe::BPE;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::processors::template::TemplateProcessing;
+use tokenizers::{AddedToken, Encoding};
+
+use super::align::{Spelled, align};
+use super::bos::{find_bos, json_file};
+use super::spelling::{Spelling, legible};
+use crate::error::{Error, Result};
+
+/// What to do about the token that begins a text (BOS, such as `<s>` or `<|endoftext|>`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Bos {
+    /// What the tokenizer does by itself: Llama's puts one, GPT-2's does not.
+    #[default]
+    AsTokenizer,
+    /// Put one first, unless the text already begins with it.
+    Always,
+    /// Leave out whatever the tokenizer would put before the text.
+    Never,
+}
+
+/// One token of a prompt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// Its row in the embedding.
+    pub id: u32,
+    /// As it is written in the vocabulary: `Ġthe`, `▁the`, `<0xF0>`; `#17` where there is no such entry.
+    pub piece: String,
+    /// What it spells: ` the`; bytes that are not text by themselves as `\xF0`.
+    pub text: String,
+    /// The half-open range of bytes of the prompt that it stands for; none for a token that is not in the prompt, such as
+    /// a BOS that the tokenizer added, or for a prompt given as ids. It can be empty, and can begin or end inside a
+    /// character.
+    pub bytes: Option<Range<usize>>,
+    /// True for control tokens such as `<s>`, false for tokens of ordinary text.
+    pub special: bool,
+}
+
+/// A model's tokenizer.
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    spelling: Spelling,
+    /// The tokens added to the vocabulary, which are written as they are. Asking the tokenizer itself for their names
+    /// would give what its normalizer makes of them, such as `▁<s>`.
+    added: HashMap<u32, AddedToken>,
+    bos: Option<u32>,
+    unknown: Option<u32>,
+    vocab_size: usize,
+    /// The tokenizer puts a space before the text, so that `Mary` and ` Mary` begin with the same piece.
+    prepends_space: bool,
+}
+
+impl Tokenizer {
+    /// The tokenizer in the model folder `dir`: tokenizer.json, or GPT-2's older pair of files (vocab.json or
+    /// encoder.json, with merges.txt or vocab.bpe). None when the folder has neither.
+    ///
+    /// Truncation, padding and BPE dropout that tokenizer.json may ask for are switched off: they would lose tokens, add
+    /// some, or make two runs differ.
+    ///
+    /// # Errors
+    /// When a file is there but cannot be read or is not understood.
+    pub fn load(dir: &Path) -> Result<Option<Self>> {
+        let json = dir.join("tokenizer.json");
+        let first = |names: [&str; 2]| names.map(|n| dir.join(n)).into_iter().find(|p| p.is_file());
+        let inner = if json.is_file() {
+            let bytes = fs_err::read(&json)?;
+            tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| unusable(&json, e))?
+        } else {
+            match (first(["vocab.json", "encoder.json"]), first(["merges.txt", "vocab.bpe"])) {
+                (Some(vocab), Some(merges)) => older_pair(dir, &vocab, &merges)?,
+                _ => return Ok(None),
+            }
+        };
+        Self::new(dir, inner).map(Some)
+    }
+
+    fn new(dir: &Path, mut inner: tokenizers::Tokenizer) -> Result<Self> {
+        inner.with_padding(None);
+        inner.with_truncation(None).map_err(|e| unusable(dir, e))?;
+        if let ModelWrapper::BPE(bpe) = inner.get_model()
+            && bpe.dropout.is_some()
+        {
+            let mut steady = bpe.clone();
+            steady.dropout = None;
+            inner.with_model(steady);
+        }
+        let spelling = Spelling::new(&as_json(inner.get_decoder()), &as_json(inner.get_pre_tokenizer()));
+        let added: HashMap<u32, AddedToken> = inner.get_added_tokens_decoder().into_iter().collect();
+        let past_added = added.keys().max().map_or(0, |&id| id as usize + 1);
+        let unknown = match inner.get_model() {
+            ModelWrapper::BPE(bpe) => bpe.unk_token.clone(),
+            ModelWrapper::WordLevel(words) => Some(words.unk_token.clone()),
+            ModelWrapper::WordPiece(pieces) => Some(pieces.unk_token.clone()),
+            ModelWrapper::Unigram(_) => Some("<unk>".to_owned()),
+        };
+        let mut tokenizer = Self {
+            bos: find_bos(dir, &inner)?,
+            unknown: unknown.and_then(|token| inner.token_to_id(&token)),
+            vocab_size: inner.get_vocab_size(true).max(past_added),
+            spelling,
+            added,
+            inner,
+            prepends_space: false,
+        };
+        let letter = tokenizer.without_special("a")?;
+        tokenizer.prepends_space = letter.first().is_some_and(|&id| tokenizer.bytes_of(id).first() == Some(&b' '));
+        Ok(tokenizer)
+    }
+
+    /// `text` as tokens, with what the tokenizer's own post-processor adds, and `bos` heeded.
+    ///
+    /// # Errors
+    /// When `bos` is [`Bos::Always`] and the model's files do not say which token that is; when the tokenizer fails.
+    pub fn encode(&self, text: &str, bos: Bos) -> Result<Vec<Token>> {
+        let encoding = self.encoding(text, true)?;
+        let (ids, added) = (encoding.get_ids(), encoding.get_special_tokens_mask());
+        let spelled: Vec<Spelled> = (0..ids.len())
+            .filter(|&i| added[i] == 0)
+            .map(|i| {
+                let (start, end) = encoding.get_offsets()[i];
+                Spelled { bytes: self.bytes_of(ids[i]), reported: start..end }
+            })
+            .collect();
+        let mut ranges = align(text, &spelled).into_iter();
+        let tokens = ids.iter().zip(added).map(|(&id, &added)| {
+            let bytes = if added == 0 { ranges.next() } else { None };
+            Token { bytes, ..self.token(id) }
+        });
+        match bos {
+            Bos::AsTokenizer => Ok(tokens.collect()),
+            Bos::Never => Ok(tokens.skip_while(|t| t.bytes.is_none()).collect()),
+            Bos::Always => {
+                let first = self.bos.ok_or_else(|| {
+                    Error::bad_input("this model's files do not say which token begins a text (BOS)")
+                        .hint("leave BOS as the tokenizer has it, or give the prompt as token ids")
+                })?;
+                let mut tokens: Vec<Token> = tokens.collect();
+                if tokens.first().is_none_or(|t| t.id != first) {
+                    tokens.insert(0, self.token(first));
+                }
+                Ok(tokens)
+            }
+        }
+    }
+
+    /// The token `id` outside of any prompt: its `bytes` are none. An id that is not in the vocabulary is called `#17`.
+    pub fn token(&self, id: u32) -> Token {
+        Token {
+            id,
+            piece: self.piece(id),
+            text: self.token_text(id),
+            bytes: None,
+            special: self.added.get(&id).is_some_and(|token| token.special),
+        }
+    }
+
+    /// What token `id` spells: ` the`; bytes that are not text by themselves as `\xF0`; `#17` if there is no such token.
+    pub fn token_text(&self, id: u32) -> String {
+        self.spelled(id).map_or_else(|| id_label(id), |bytes| legible(&bytes))
+    }
+
+    /// Token `id` as it is written in the vocabulary: `Ġthe`; `#17` if there is no such token.
+    pub fn piece(&self, id: u32) -> String {
+        self.entry(id).unwrap_or_else(|| id_label(id))
+    }
+
+    /// How many tokens there are, added ones included. A model's embedding often has a few rows more.
+    pub fn vocab_size(&self) -> usize {
+        self.vocab_size
+    }
+
+    /// The token that begins a text, if the model's files say which.
+    pub fn bos(&self) -> Option<u32> {
+        self.bos
+    }
+
+    /// The text that `ids` spell together, special tokens included, just as Hugging Face decodes it. Bytes that are not
+    /// UTF-8 become U+FFFD.
+    ///
+    /// # Errors
+    /// When the tokenizer's decoder fails. Ids outside the vocabulary are left out.
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
+        self.inner.decode(ids, false).map_err(|e| Error::bad_input(format!("cannot decode these tokens: {e}")))
+    }
+
+    /// The id of the one token that `text` is, for answers and targets such as ` Mary`.
+    ///
+    /// - The text counts as it is, with its leading space: in GPT-2 ` Mary` and `Mary` are two different tokens. Where the
+    ///   tokenizer itself puts a space before every text (Llama 2), both are the word-initial piece.
+    /// - `#123` is the token with that id, which is the way to name one that cannot be written.
+    ///
+    /// # Errors
+    /// When the text is not exactly one token, is unknown to the tokenizer, or the id is not in the vocabulary.
+    pub fn single_token(&self, text: &str) -> Result<u32> {
+        if let Some(digits) = text.strip_prefix('#').filter(|d| !d.is_empty() && d.bytes().all(|b| b.is_ascii_digit()))
+        {
+            let id = digits.parse::<u32>().ok().filter(|&id| (id as usize) < self.vocab_size);
+            return id.ok_or_else(|| {
+                Error::no_such(format!("there is no token {text}: this tokenizer has {}", self.vocab_size))
+                    .hint(format!("the last one is #{}", self.vocab_size.saturating_sub(1)))
+            });
+        }
+        let ids = self.without_special(text)?;
+        if let Some(id) = self.only(&ids, text) {
+            if Some(id) == self.unknown && self.bytes_of(id) != text.as_bytes() {
+                let stands_in = quoted(&self.token_text(id));
+                return Err(Error::no_such(format!(
+                    "{} is unknown to this tokenizer, which reads {stands_in}",
+                    quoted(text)
+                ))
+                .hint("choose a word that is in the vocabulary, or give a token id as #123"));
+            }
+            return Ok(id);
+        }
+        if self.prepends_space
+            && let Some(word) = text.strip_prefix(' ').filter(|word| !word.is_empty() && !word.starts_with(' '))
+            && let Some(id) = self.only(&self.without_special(word)?, word)
+        {
+            return Ok(id);
+        }
+        Err(self.not_single(text, &ids)?)
+    }
+
+    /// The one token that `ids`, which `text` was made into, consist of. A space that the tokenizer put first, and that
+    /// stayed a token of its own, does not count.
+    fn only(&self, ids: &[u32], text: &str) -> Option<u32> {
+        match *ids {
+            [id] => Some(id),
+            [space, id]
+                if self.prepends_space && self.bytes_of(space) == b" " && self.bytes_of(id) == text.as_bytes() =>
+            {
+                Some(id)
+            }
+            _ => None,
+        }
+    }
+
+    /// The error that says which tokens `text` is, and what would be one.
+    fn not_single(&self, text: &str, ids: &[u32]) -> Result<Error> {
+        const SHOWN: usize = 8;
+        let mut pieces: Vec<String> = ids.iter().take(SHOWN).map(|&id| quoted(&self.token_text(id))).collect();
+        if ids.len() > SHOWN {
+            pieces.push("...".into());
+        }
+        let message = match ids.len() {
+            0 => format!("{} is no token at all", quoted(text)),
+            n => format!("{} is {n} tokens: {}", quoted(text), pieces.join(" + ")),
+        };
+        let (other, how) = match text.strip_prefix(' ') {
+            Some(word) => (word.to_owned(), "without the leading space"),
+            None => (format!(" {text}"), "with a leading space"),
+        };
+        let hint = if !other.is_empty() && self.without_special(&other)?.len() == 1 {
+            format!("{how}, {} is one token", quoted(&other))
+        } else {
+            "choose a word that is one token, or give a token id as #123".to_owned()
+        };
+        Ok(Error::bad_input(message).hint(hint))
+    }
+
+    fn without_special(&self, text: &str) -> Result<Vec<u32>> {
+        Ok(self.encoding(text, false)?.get_ids().to_vec())
+    }
+
+    fn encoding(&self, text: &str, with_special: bool) -> Result<Encoding> {
+        self.inner
+            .encode(text, with_special)
+            .map_err(|e| Error::bad_input(format!("the tokenizer cannot read this text: {e}")))
+    }
+
+    /// Token `id` as it is written in the vocabulary, if there is one.
+    fn entry(&self, id: u32) -> Option<String> {
+        self.added.get(&id).map(|token| token.content.clone()).or_else(|| self.inner.id_to_token(id))
+    }
+
+    /// The bytes that token `id` spells, if there is one.
+    fn spelled(&self, id: u32) -> Option<Vec<u8>> {
+        let entry = self.entry(id)?;
+        Some(if self.added.contains_key(&id) { entry.into_bytes() } else { self.spelling.bytes(&entry) })
+    }
+
+    fn bytes_of(&self, id: u32) -> Vec<u8> {
+        self.spelled(id).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Without the vocabulary, which is thousands of lines.
+        f.debug_struct("Tokenizer")
+            .field("vocab_size", &self.vocab_size)
+            .field("bos", &self.bos)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a token is called when there is no word for it: `#17`.
+pub(super) fn id_label(id: u32) -> String {
+    format!("#{id}")
+}
+
+/// `text` in quotes, on one line.
+pub(super) fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\n', "\\n").replace('\r', "\\r").replace('\t', "\\t"))
+}
+
+fn unusable(path: &Path, cause: impl std::fmt::Display) -> Error {
+    Error::bad_model(format!("the tokenizer in {} cannot be used: {cause}", path.display()))
+}
+
+/// A part of the tokenizer as tokenizer.json would have it; null when there is none.
+fn as_json<T: serde::Serialize>(part: Option<T>) -> Value {
+    serde_json::to_value(part).unwrap_or(Value::Null)
+}
+
+/// GPT-2's tokenizer from its vocabulary and its merges.
+fn older_pair(dir: &Path, vocab: &Path, merges: &Path) -> Result<tokenizers::Tokenizer> {
+    let config = json_file(dir, "tokenizer_config.json")?;
+    if let Some(class) = config["tokenizer_class"].as_str().filter(|c| !c.starts_with("GPT2Tokenizer")) {
+        return Err(Error::bad_model(format!(
+            "{} has the older files of a {class}, which are not read",
+            dir.display()
+        ))
+        .hint("save it with transformers as a tokenizer.json: AutoTokenizer.from_pretrained(..).save_pretrained(..)"));
+    }
+    let path = |p: &Path| p.to_str().map(str::to_owned).ok_or_else(|| unusable(p, "its path is not UTF-8"));
+    let bpe = BPE::from_file(&path(vocab)?, &path(merges)?).build().map_err(|e| unusable(vocab, e))?;
+    let mut inner = tokenizers::Tokenizer::new(bpe);
+    let prefix_space = config["add_prefix_space"].as_bool().unwrap_or(false);
+    inner.with_pre_tokenizer(Some(ByteLevel::default().add_prefix_space(prefix_space)));
+    inner.with_decoder(Some(ByteLevel::default()));
+    if inner.token_to_id("<|endoftext|>").is_some() {
+        let end = AddedToken::from("<|endoftext|>", true).normalized(false);
+        inner.add_special_tokens([end]).map_err(|e| unusable(vocab, e))?;
+    }
+    if config["add_bos_token"].as_bool() == Some(true)
+        && let Some(id) = find_bos(dir, &inner)?
+        && let Some(token) = inner.id_to_token(id)
+    {
+        let template = TemplateProcessing::builder()
+            .try_single(vec![token.clone(), "$A".to_owned()])
+            .map_err(|e| unusable(dir, e))?
+            .special_tokens(vec![(token, id)])
+            .build()
+            .map_err(|e| unusable(dir, e))?;
+        inner.with_post_processor(Some(template));
+    }
+    Ok(inner)
+}
