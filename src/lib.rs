@@ -3,6 +3,8 @@
 pub mod arch;
 pub mod chart;
 pub mod error;
+pub mod hook;
+pub mod model;
 pub mod ops;
 pub mod table;
 pub mod text;

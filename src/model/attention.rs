@@ -1,0 +1,102 @@
+//! The attention sublayer: project, rotate, score, mix, project.
+
+use candle_core::Tensor;
+
+use super::Model;
+use super::run::Pack;
+use super::weights::BlockWeights;
+use crate::arch::spec::{Attention, Position};
+use crate::error::{Error, Result};
+use crate::hook::{Site, Tap};
+use crate::ops::Path;
+use crate::ops::attention::{self, Inputs, KeysValues};
+use crate::ops::linear::{Linear, add};
+use crate::ops::norm::NormWeights;
+use crate::ops::rotary::rotate;
+
+impl Model {
+    /// `[t, d]` to `[t, d]`, and the pack's rotated keys and values.
+    pub(super) fn attention(
+        &self,
+        layer: usize,
+        pack: &Pack,
+        tap: &mut Tap,
+        x: &Tensor,
+    ) -> Result<(Tensor, KeysValues)> {
+        let (spec, w) = (&self.spec.blocks[layer].attention.inner, &self.weights.blocks[layer]);
+        let path = pack.path;
+        let q = project(path, spec, &w.q, w.q_norm.as_ref(), spec.n_heads, x)?;
+        let k = project(path, spec, &w.k, w.k_norm.as_ref(), spec.n_kv_heads, x)?;
+        let v = project(path, spec, &w.v, None, spec.n_kv_heads, x)?;
+        let (mut q, mut k, v) = (tap.at(Site::Q, q)?, tap.at(Site::K, k)?, tap.at(Site::V, v)?);
+        if let Position::Rotary(rotary) = &spec.position {
+            let Some((_, table)) = pack.rotary.iter().find(|(known, _)| known == rotary) else {
+                return Err(Error::compute("a block's rotation has no table"));
+            };
+            q = tap.at(Site::RotQ, rotate(path, rotary.pairing, &q, table)?)?;
+            k = tap.at(Site::RotK, rotate(path, rotary.pairing, &k, table)?)?;
+        }
+        let prefixes = (pack.batch.sequences.iter())
+            .map(|s| s.prefix.as_ref().filter(|p| !p.is_empty()).map(|p| p.layer(layer)).transpose())
+            .collect::<Result<Vec<_>>>()?;
+        let z = mix(path, w, tap, &Inputs { q: &q, k: &k, v: &v, prefixes: &prefixes })?;
+        let z = tap.at(Site::Z, z)?;
+        let out = self.attention_out(path, w, tap, &z)?;
+        Ok((out, KeysValues { keys: k, values: v }))
+    }
+
+    fn attention_out(&self, path: Path, w: &BlockWeights, tap: &mut Tap, z: &Tensor) -> Result<Tensor> {
+        let (t, h, e) = z.dims3()?;
+        let out = w.o.apply(path, &z.reshape((t, h * e))?)?;
+        if !tap.wants(Site::Result) {
+            return Ok(out);
+        }
+        // The sum over heads is made by the same product whether or not anyone looks at its parts; only what a hook
+        // changed in a part is added.
+        let result = w.result(z)?;
+        let id = result.id();
+        let seen = tap.at(Site::Result, result.clone())?;
+        if seen.id() == id {
+            return Ok(out);
+        }
+        add(path, &out, &(seen - result)?.sum(1)?)
+    }
+}
+
+/// Queries, keys or values `[t, heads, e]`: projection, clamp, norm.
+fn project(
+    path: Path,
+    spec: &Attention,
+    map: &Linear,
+    norm: Option<&NormWeights>,
+    heads: usize,
+    x: &Tensor,
+) -> Result<Tensor> {
+    let mut y = map.apply(path, x)?;
+    if let Some(clip) = spec.clip_qkv {
+        y = y.clamp(-clip, clip)?;
+    }
+    let (t, e) = (y.dim(0)?, spec.d_head);
+    if let (Some(norm), Some(qk)) = (norm, spec.qk_norm) {
+        let width = if qk.per_head { e } else { heads * e };
+        y = norm.apply(path, &y.reshape(((), width))?, None)?;
+    }
+    Ok(y.reshape((t, heads, e))?)
+}
+
+/// `z [t, h, e]`, in one pass, or in stages where somebody wants scores or patterns.
+fn mix(path: Path, w: &BlockWeights, tap: &mut Tap, x: &Inputs) -> Result<Tensor> {
+    if path == Path::Fused && !tap.wants(Site::AttnScores) && !tap.wants(Site::Pattern) {
+        return attention::attend(&w.scoring, tap.rows(), x);
+    }
+    let sequences = tap.rows().sequences.clone();
+    let parts = (sequences.iter().enumerate())
+        .map(|(i, s)| {
+            let scores = attention::scores(path, &w.scoring, s, x)?;
+            let scores = tap.at_sequence(Site::AttnScores, i, scores)?;
+            let pattern = tap.at_sequence(Site::Pattern, i, attention::softmax(path, &scores)?)?;
+            attention::mix(path, &w.scoring, s, &pattern, x)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Ok(if parts.len() == 1 { parts[0].clone() } else { Tensor::cat(&parts, 0)? })
+}

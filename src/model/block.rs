@@ -1,0 +1,99 @@
+//! One block: what each sublayer reads, and how it writes to the stream.
+
+use candle_core::Tensor;
+
+use super::Model;
+use super::run::Pack;
+use super::weights::{BlockWeights, MlpWeights};
+use crate::arch::spec::{Arrangement, Block};
+use crate::error::Result;
+use crate::hook::{Site, Tap};
+use crate::ops::Path;
+use crate::ops::activation::activate;
+use crate::ops::attention::KeysValues;
+use crate::ops::linear::add;
+use crate::ops::norm::NormWeights;
+
+impl Model {
+    /// `resid_pre [t, d]` to `resid_post [t, d]`, with the block's keys and values.
+    pub(super) fn block(
+        &self,
+        layer: usize,
+        pack: &Pack,
+        tap: &mut Tap,
+        resid_pre: Tensor,
+    ) -> Result<(Tensor, KeysValues)> {
+        let (spec, w) = (&self.spec.blocks[layer], &self.weights.blocks[layer]);
+        let path = pack.path;
+        let resid_pre = tap.at(Site::ResidPre, resid_pre)?;
+
+        let attn_in = read(path, tap, w.ln1.as_ref(), [Site::Ln1Scale, Site::Ln1Normalized], &resid_pre)?;
+        let (attn_out, keys_values) = self.attention(layer, pack, tap, &attn_in)?;
+        let attn_out = tap.at(Site::AttnOut, write(path, spec, w.ln1_post.as_ref(), attn_out)?)?;
+
+        let Some(mlp) = &w.mlp else {
+            let resid_post = add(path, &resid_pre, &attn_out)?;
+            return Ok((tap.at(Site::ResidPost, resid_post)?, keys_values));
+        };
+        let ln2 = [Site::Ln2Scale, Site::Ln2Normalized];
+        let (resid, mlp_in) = match spec.arrangement {
+            Arrangement::Sequential => {
+                let resid_mid = tap.at(Site::ResidMid, add(path, &resid_pre, &attn_out)?)?;
+                let mlp_in = read(path, tap, mlp.ln2.as_ref(), ln2, &resid_mid)?;
+                (resid_mid, mlp_in)
+            }
+            Arrangement::Parallel => {
+                let mlp_in = read(path, tap, mlp.ln2.as_ref(), ln2, &resid_pre)?;
+                (add(path, &resid_pre, &attn_out)?, mlp_in)
+            }
+            Arrangement::ParallelSharedNorm => (add(path, &resid_pre, &attn_out)?, attn_in),
+        };
+        let mlp_out = mlp.apply(path, tap, &mlp_in)?;
+        let mlp_out = tap.at(Site::MlpOut, write(path, spec, mlp.ln2_post.as_ref(), mlp_out)?)?;
+        let resid_post = tap.at(Site::ResidPost, add(path, &resid, &mlp_out)?)?;
+        Ok((resid_post, keys_values))
+    }
+}
+
+/// What a sublayer reads: the stream through its norm, where it has one.
+fn read(path: Path, tap: &mut Tap, norm: Option<&NormWeights>, sites: [Site; 2], x: &Tensor) -> Result<Tensor> {
+    let Some(norm) = norm else { return Ok(x.clone()) };
+    let [scale_site, normalized_site] = sites;
+    let scale = tap.wants(scale_site).then(|| tap.at(scale_site, norm.scale(path, x)?)).transpose()?;
+    tap.at(normalized_site, norm.apply(path, x, scale.as_ref())?)
+}
+
+/// What is added to the stream: a sublayer's output after its norm and factor, where it has them.
+fn write(path: Path, spec: &Block, norm: Option<&NormWeights>, x: Tensor) -> Result<Tensor> {
+    let x = match norm {
+        Some(norm) => norm.apply(path, &x, None)?,
+        None => x,
+    };
+    Ok(match spec.residual_scale {
+        Some(scale) => (x * scale)?,
+        None => x,
+    })
+}
+
+impl MlpWeights {
+    /// `[t, d]` to `[t, d]`, through the neurons.
+    fn apply(&self, path: Path, tap: &mut Tap, x: &Tensor) -> Result<Tensor> {
+        let pre = tap.at(Site::MlpPre, self.input.apply(path, x)?)?;
+        let linear = match &self.linear {
+            Some(map) => Some(tap.at(Site::MlpPreLinear, map.apply(path, x)?)?),
+            None => None,
+        };
+        let post = tap.at(Site::MlpPost, activate(path, self.activation, &pre, linear.as_ref())?)?;
+        self.output.apply(path, &post)
+    }
+}
+
+impl BlockWeights {
+    /// Each head's own write, `[t, h, d]`: `z [t, h, e]` times its rows of the output map.
+    pub(super) fn result(&self, z: &Tensor) -> Result<Tensor> {
+        let (_, h, e) = z.dims3()?;
+        let d = self.o.weight.dim(1)?;
+        let maps = self.o.weight.contiguous()?.reshape((h, e, d))?;
+        Ok(z.transpose(0, 1)?.contiguous()?.matmul(&maps)?.transpose(0, 1)?.contiguous()?)
+    }
+}

@@ -1,0 +1,133 @@
+//! Tensors in safetensors files: mapped, checked, read one at a time.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device, Tensor};
+use memmap2::Mmap;
+use safetensors::{Dtype, SafeTensorError, SafeTensors};
+
+use crate::error::{Error, Result};
+
+/// Where a tensor lies.
+#[derive(Clone, Debug)]
+pub(super) struct Stored {
+    file: usize,
+    dtype: Dtype,
+    pub shape: Vec<usize>,
+    bytes: Range<usize>,
+}
+
+/// The tensors of one or several files, by name.
+pub(super) struct WeightFiles {
+    maps: Vec<Mmap>,
+    paths: Vec<PathBuf>,
+    tensors: BTreeMap<String, Stored>,
+}
+
+impl WeightFiles {
+    /// Maps the files and checks their headers: sizes, offsets, overlaps, names.
+    pub(super) fn open(paths: &[PathBuf]) -> Result<Self> {
+        let mut all = Self { maps: vec![], paths: paths.to_vec(), tensors: BTreeMap::new() };
+        for path in paths {
+            let file = fs_err::File::open(path).map_err(|e| Error::bad_model(e.to_string()))?;
+            // SAFETY: the map is only read. A file that another process truncates meanwhile is that process's fault,
+            // as with every program that maps files.
+            let map = unsafe { Mmap::map(file.file()) }
+                .map_err(|e| Error::bad_model(format!("{} cannot be mapped: {e}", path.display())))?;
+            all.index(&map, path)?;
+            all.maps.push(map);
+        }
+        Ok(all)
+    }
+
+    fn index(&mut self, map: &Mmap, path: &Path) -> Result<()> {
+        let bad = |e: SafeTensorError| {
+            Error::bad_model(format!("{} is not a whole safetensors file: {}", path.display(), reason(&e, map.len())))
+                .hint("was the download complete? fetch the file again")
+        };
+        let (header, metadata) = SafeTensors::read_metadata(map).map_err(bad)?;
+        let data = header + 8;
+        let held: usize = metadata.tensors().values().map(|t| t.data_offsets.1).max().unwrap_or(0);
+        if data + held != map.len() {
+            return Err(bad(SafeTensorError::MetadataIncompleteBuffer));
+        }
+        for (name, info) in metadata.tensors() {
+            let (from, to) = info.data_offsets;
+            let stored = Stored {
+                file: self.maps.len(),
+                dtype: info.dtype,
+                shape: info.shape.clone(),
+                bytes: data + from..data + to,
+            };
+            if self.tensors.insert(name.clone(), stored).is_some() {
+                return Err(Error::bad_model(format!("{}: the tensor `{name}` is in two files", path.display())));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Stored> {
+        self.tensors.get(name)
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// Whether two tensors hold the same values.
+    pub(super) fn same(&self, a: &Stored, b: &Stored) -> bool {
+        a.dtype == b.dtype && a.shape == b.shape && self.bytes(a) == self.bytes(b)
+    }
+
+    fn bytes(&self, stored: &Stored) -> &[u8] {
+        &self.maps[stored.file][stored.bytes.clone()]
+    }
+
+    /// The tensor in `dtype`. Its pages of the map are given back, so that a model is in memory once.
+    pub(super) fn read(&self, name: &str, stored: &Stored, dtype: DType, device: &Device) -> Result<Tensor> {
+        let held = match stored.dtype {
+            Dtype::F32 => DType::F32,
+            Dtype::F16 => DType::F16,
+            Dtype::BF16 => DType::BF16,
+            Dtype::F64 => DType::F64,
+            other => {
+                return Err(Error::bad_model(format!(
+                    "{}: the tensor `{name}` is stored as {other:?}, and pellucid reads F32, F16, BF16 and F64",
+                    self.paths[stored.file].display()
+                )));
+            }
+        };
+        let x = Tensor::from_raw_buffer(self.bytes(stored), held, &stored.shape, device)?.to_dtype(dtype)?;
+        #[cfg(unix)]
+        {
+            let range = stored.bytes.clone();
+            // SAFETY: the map is read-only and file-backed: a page that is dropped is read again when touched.
+            // Only a saving: where the kernel refuses, nothing is lost.
+            let _ = unsafe {
+                self.maps[stored.file].unchecked_advise_range(
+                    memmap2::UncheckedAdvice::DontNeed,
+                    range.start,
+                    range.len(),
+                )
+            };
+        }
+        Ok(x)
+    }
+}
+
+/// What is wrong, with the numbers.
+fn reason(e: &SafeTensorError, len: usize) -> String {
+    match e {
+        SafeTensorError::HeaderTooSmall | SafeTensorError::InvalidHeaderLength => {
+            format!("its header does not fit into its {len} bytes")
+        }
+        SafeTensorError::HeaderTooLarge => "its header claims over 100 MB".into(),
+        SafeTensorError::MetadataIncompleteBuffer => {
+            format!("its header describes more or less data than its {len} bytes hold")
+        }
+        SafeTensorError::InvalidOffset(name) => format!("the tensor `{name}` overlaps another or lies outside the file"),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,165 @@
+//! From a folder to a model: config, weight files, every tensor accounted for.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device, Tensor};
+use rayon::prelude::*;
+
+use super::files::WeightFiles;
+use super::{Model, Weights};
+use crate::arch::Spec;
+use crate::arch::family::{Family, read_config};
+use crate::arch::weights::{Cut, Layout, Part, Slot, Source, slots};
+use crate::error::{Error, Result, nearest};
+use crate::text::ModelSource;
+
+impl Model {
+    /// Loads the model in `dir` (`config.json`, safetensors) on the CPU in f32.
+    ///
+    /// # Errors
+    /// When a file is missing or malformed, the family is unknown, a config key is not handled, or a tensor is
+    /// missing, extra or of the wrong shape.
+    pub fn load(dir: &Path) -> Result<Self> {
+        let name = dir.to_string_lossy();
+        Self::from_source(&ModelSource::resolve(&name)?)
+    }
+
+    /// Loads a model whose files were found already.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub fn from_source(source: &ModelSource) -> Result<Self> {
+        let (family, spec) = Self::read_spec(source)?;
+        Self::from_files(family, spec, &source.weights()?)
+    }
+
+    /// Reads the configuration alone.
+    ///
+    /// # Errors
+    /// As [`Model::load`], as far as the configuration goes.
+    pub fn read_spec(source: &ModelSource) -> Result<(&'static Family, Spec)> {
+        let path = source.config();
+        let text = fs_err::read_to_string(&path).map_err(|e| Error::bad_model(e.to_string()))?;
+        read_config(&text)
+    }
+
+    fn from_files(family: &Family, spec: Spec, paths: &[PathBuf]) -> Result<Self> {
+        let files = WeightFiles::open(paths)?;
+        let plan = Plan::new(family, &spec, &files)?;
+        let tensors = plan.read(&files, DType::F32, &Device::Cpu)?;
+        let weights = Weights::assemble(&spec, |slot| tensors.get(&slot).cloned())?;
+        Model::new(spec, weights)
+    }
+}
+
+/// Which stored tensor serves which slot.
+struct Plan {
+    /// Slot, name in the files, and how it lies there.
+    entries: Vec<(Slot, String, Source)>,
+}
+
+impl Plan {
+    /// Finds every tensor that `spec` needs and refuses files that hold others.
+    fn new(family: &Family, spec: &Spec, files: &WeightFiles) -> Result<Self> {
+        let locate = |name: &str| {
+            let mut names = family.prefixes.iter().map(|p| format!("{p}{name}")).chain([name.to_owned()]);
+            names.find(|n| files.get(n).is_some())
+        };
+        let source = |slot| {
+            (family.source)(spec, slot)
+                .ok_or_else(|| Error::compute(format!("the family {} has no name for {slot:?}", family.model_type)))
+        };
+        let unembed = (family.source)(spec, Slot::Unembed(Part::Weight));
+        let twin = unembed.as_ref().filter(|_| spec.unembedding.tied).and_then(|s| locate(&s.name));
+        let (mut entries, mut missing) = (vec![], vec![]);
+        for (slot, shape) in slots(spec) {
+            let source = source(slot)?;
+            let tied = slot == Slot::Embed && locate(&source.name).is_none();
+            // A tied pair is stored under either name.
+            let Some(name) = locate(&source.name).or_else(|| twin.clone().filter(|_| tied)) else {
+                missing.push(format!("{}{}", family.prefixes[0], source.name));
+                continue;
+            };
+            check_shape(&name, files.get(&name).map_or(&[], |s| &s.shape), &source, &shape)?;
+            entries.push((slot, name, source));
+        }
+        if let Some(first) = missing.first() {
+            return Err(Error::bad_model(format!(
+                "the weights have no tensor `{first}`{}",
+                if missing.len() > 1 { format!(", nor {} others that the config promises", missing.len() - 1) } else { String::new() }
+            ))
+            .hint(match nearest(first, files.names()) {
+                Some(near) => format!("the nearest name there is `{near}`; do config.json and the weights belong together?"),
+                None => "do config.json and the weights belong together?".into(),
+            }));
+        }
+        let plan = Self { entries };
+        plan.refuse_others(family, files, twin.as_deref())?;
+        Ok(plan)
+    }
+
+    fn refuse_others(&self, family: &Family, files: &WeightFiles, twin: Option<&str>) -> Result<()> {
+        let used: BTreeSet<&str> = self.entries.iter().map(|(_, name, _)| name.as_str()).collect();
+        if let (Some(twin), Some((_, embed, _))) = (twin, self.entries.iter().find(|(slot, ..)| *slot == Slot::Embed))
+            && let (Some(a), Some(b)) = (files.get(twin), files.get(embed))
+            && !files.same(a, b)
+        {
+            return Err(Error::bad_model(format!(
+                "config.json says that embedding and unembedding are tied, but `{embed}` and `{twin}` differ"
+            ))
+            .hint("set `tie_word_embeddings` to false if both are meant"));
+        }
+        let others: Vec<&str> = (files.names())
+            .filter(|n| !used.contains(n) && Some(*n) != twin && !family.buffers.iter().any(|b| n.ends_with(b)))
+            .collect();
+        match others[..] {
+            [] => Ok(()),
+            [first, ..] => Err(Error::bad_model(format!(
+                "the weights have {} that this model does not use: `{first}`{}",
+                if others.len() == 1 { "a tensor".into() } else { format!("{} tensors", others.len()) },
+                if others.len() == 1 { "" } else { ", ..." }
+            ))
+            .hint("do config.json and the weights belong together? what is ignored could be what matters")),
+        }
+    }
+
+    /// Reads every stored tensor once, and gives each slot its part.
+    fn read(&self, files: &WeightFiles, dtype: DType, device: &Device) -> Result<HashMap<Slot, Tensor>> {
+        let names: BTreeSet<&str> = self.entries.iter().map(|(_, name, _)| name.as_str()).collect();
+        let stored: HashMap<&str, Tensor> = (names.into_par_iter())
+            .filter_map(|name| files.get(name).map(|s| Ok((name, files.read(name, s, dtype, device)?))))
+            .collect::<Result<_>>()?;
+        (self.entries.iter()).map(|(slot, name, source)| Ok((*slot, part(&stored[name.as_str()], source)?))).collect()
+    }
+}
+
+/// The slot's part of a stored tensor, linear maps turned to `[in, out]`. Views, never copies.
+fn part(stored: &Tensor, source: &Source) -> Result<Tensor> {
+    let matrix = stored.rank() == 2;
+    let outputs = if matrix && source.layout == Layout::InOut { 1 } else { 0 };
+    let cut = match source.cut {
+        Cut::Whole => stored.clone(),
+        Cut::Range { start, len, .. } => stored.narrow(outputs, start, len)?,
+    };
+    Ok(if matrix && source.layout == Layout::OutIn { cut.t()? } else { cut })
+}
+
+/// Compares a stored shape with the one that a slot's canonical shape means in this layout.
+fn check_shape(name: &str, stored: &[usize], source: &Source, canonical: &[usize]) -> Result<()> {
+    let total = |n| match source.cut {
+        Cut::Whole => n,
+        Cut::Range { total, .. } => total,
+    };
+    let expected = match (canonical, source.layout) {
+        (&[n], _) => vec![total(n)],
+        (&[ins, outs], Layout::InOut) => vec![ins, total(outs)],
+        (&[ins, outs], Layout::OutIn) => vec![total(outs), ins],
+        _ => canonical.to_vec(),
+    };
+    if stored == expected {
+        return Ok(());
+    }
+    Err(Error::bad_model(format!("the tensor `{name}` has shape {stored:?}, and config.json makes it {expected:?}"))
+        .hint("do config.json and the weights belong together?"))
+}

@@ -1,0 +1,81 @@
+//! The one forward pass, which serves every family and never pads.
+
+mod attention;
+pub mod batch;
+mod block;
+mod files;
+mod load;
+pub mod run;
+pub mod weights;
+
+use candle_core::{DType, Device};
+
+use crate::arch::Spec;
+use crate::error::Result;
+pub use batch::{Batch, Prefix, Sequence};
+pub use run::{Output, Run, Unembed};
+pub use weights::Weights;
+
+/// A loaded model.
+///
+/// ```
+/// use pellucid::hook::{Cache, Edit};
+/// use pellucid::model::{Batch, Model};
+/// # fn main() -> pellucid::Result<()> {
+/// # let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/gpt2");
+/// let model = Model::load(dir.as_ref())?;
+/// let batch = Batch::one([3, 1, 4, 1, 5]);
+///
+/// // Capture: say what you want before the run.
+/// let mut cache = Cache::new(model.spec(), "blocks.*.hook_resid_post,pattern")?;
+/// let logits_tv = model.forward(&batch, &mut [&mut cache])?;
+/// let pattern_hqk = cache.get("blocks.0.attn.hook_pattern")?;
+/// assert_eq!(pattern_hqk.dims(), [4, 5, 5]);
+///
+/// // Edit: head 2 of block 1 is silenced at the last position. A later hook sees what an earlier one changed.
+/// let mut silence = Edit::zero(model.spec(), "blocks.1.attn.hook_z")?.heads([2]).positions([-1]);
+/// let mut after = Cache::new(model.spec(), "blocks.1.attn.hook_z")?;
+/// let edited_tv = model.forward(&batch, &mut [&mut silence, &mut after])?;
+/// assert_ne!(logits_tv.to_vec2::<f32>()?[4], edited_tv.to_vec2::<f32>()?[4]);
+/// assert_eq!(logits_tv.to_vec2::<f32>()?[3], edited_tv.to_vec2::<f32>()?[3]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Model {
+    pub(crate) spec: Spec,
+    pub(crate) weights: Weights,
+    device: Device,
+    dtype: DType,
+}
+
+impl Model {
+    /// A model of given weights, all on one device in one dtype.
+    ///
+    /// # Errors
+    /// When the weights have no device or dtype in common.
+    pub fn new(spec: Spec, weights: Weights) -> Result<Self> {
+        let (device, dtype) = (weights.embed.device().clone(), weights.embed.dtype());
+        Ok(Self { spec, weights, device, dtype })
+    }
+
+    /// What the model is.
+    pub fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// Its tensors.
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// Where it computes.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// What it computes in.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+}

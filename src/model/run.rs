@@ -1,0 +1,289 @@
+//! The one forward pass: what can be asked of it, and its outline.
+
+use candle_core::Tensor;
+
+use super::Model;
+use super::batch::{Batch, Prefix};
+use crate::arch::spec::Position;
+use crate::error::{Error, Result};
+use crate::hook::{Hook, Site, Tap};
+use crate::ops::Path;
+use crate::ops::attention::KeysValues;
+use crate::ops::linear::{Linear, add};
+use crate::ops::rotary::Table;
+use crate::ops::rows::Rows;
+
+/// What to compute. The default is everything: all layers, logits of every row, the fastest path.
+#[derive(Clone, Debug, Default)]
+pub struct Run {
+    /// Which implementation; the fastest that fits unless given.
+    pub path: Option<Path>,
+    /// Start at this block with this stream `[t, d]` instead of at the embedding.
+    pub from: Option<(usize, Tensor)>,
+    /// Stop before this block, without logits.
+    pub until: Option<usize>,
+    /// Which logits to compute.
+    pub unembed: Unembed,
+    /// Whether to keep keys and values as prefixes for later runs.
+    pub keep_prefixes: bool,
+}
+
+/// Which logits to compute.
+#[derive(Clone, Debug, Default)]
+pub enum Unembed {
+    /// Of every row, `[t, v]`.
+    #[default]
+    All,
+    /// None.
+    Nothing,
+    /// Of these rows of the pack, `[rows, v]`.
+    Rows(Vec<u32>),
+    /// Of these rows and these tokens only, `[rows, tokens]`.
+    Tokens(Vec<u32>, Vec<u32>),
+}
+
+/// What a run leaves.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// The logits that were asked for.
+    pub logits: Option<Tensor>,
+    /// The stream where the run stopped, `[t, d]`, before the final norm.
+    pub resid: Tensor,
+    /// How its rows are packed.
+    pub rows: Rows,
+    /// For each sequence its new keys and values, where they were to be kept.
+    pub prefixes: Vec<Prefix>,
+}
+
+impl Output {
+    /// The logits.
+    ///
+    /// # Errors
+    /// When the run was not asked for any.
+    pub fn logits(&self) -> Result<&Tensor> {
+        self.logits.as_ref().ok_or_else(|| Error::bad_input("this run was not asked for logits"))
+    }
+}
+
+/// What every block needs to know of the pack.
+pub(super) struct Pack<'a> {
+    pub path: Path,
+    pub batch: &'a Batch,
+    pub rotary: Vec<(crate::arch::spec::Rotary, Table)>,
+}
+
+impl Model {
+    /// Runs `batch` through the whole model: logits `[t, v]` of every row.
+    ///
+    /// Hooks see values in the order given: a later one sees what an earlier one changed.
+    ///
+    /// # Errors
+    /// Ids outside the vocabulary, sequences that are empty or too long, and whatever a hook says.
+    pub fn forward(&self, batch: &Batch, hooks: &mut [&mut dyn Hook]) -> Result<Tensor> {
+        self.run(batch, &Run::default(), hooks)?.logits.ok_or_else(|| Error::compute("the run made no logits"))
+    }
+
+    /// Runs `batch` as `run` says.
+    ///
+    /// # Errors
+    /// As [`Model::forward`], and when `run` does not fit the model or the batch.
+    pub fn run(&self, batch: &Batch, run: &Run, hooks: &mut [&mut dyn Hook]) -> Result<Output> {
+        let rows = self.check(batch, run)?;
+        let path = run.path.unwrap_or_else(|| Path::best(&self.device, self.dtype));
+        let pack = Pack { path, batch, rotary: self.rotary_tables(&rows)? };
+        let mut tap = Tap::new(hooks, rows.clone());
+        let n_layers = self.spec.n_layers();
+        let (first, mut resid) = match &run.from {
+            Some((layer, resid)) => (*layer, resid.contiguous()?),
+            None => (0, self.embed(&pack, &mut tap)?),
+        };
+        let last = run.until.unwrap_or(n_layers);
+        let mut kept: Vec<Option<KeysValues>> = vec![None; n_layers];
+        for layer in first..last {
+            tap.enter(Some(layer));
+            let (post, keys_values) = self.block(layer, &pack, &mut tap, resid)?;
+            resid = post;
+            if run.keep_prefixes {
+                kept[layer] = Some(keys_values);
+            }
+        }
+        tap.enter(None);
+        let logits = if last == n_layers { self.unembed(path, &mut tap, &resid, &run.unembed)? } else { None };
+        tap.finish()?;
+        let prefixes = if run.keep_prefixes { cut_prefixes(&rows, &kept)? } else { vec![] };
+        Ok(Output { logits, resid, rows, prefixes })
+    }
+
+    /// Token embeddings and positions: the first writes to the stream, `[t, d]`.
+    fn embed(&self, pack: &Pack, tap: &mut Tap) -> Result<Tensor> {
+        let ids: Vec<u32> = pack.batch.sequences.iter().flat_map(|s| s.ids.iter().copied()).collect();
+        let mut x = self.weights.embed.index_select(&Tensor::new(ids, &self.device)?, 0)?;
+        if let Some(scale) = self.spec.embedding.scale {
+            x = (x * scale)?;
+        }
+        x = tap.at(Site::Embed, x)?;
+        if let (Some(table), Some(learned)) = (&self.weights.positions, self.spec.embedding.positions) {
+            let positions: Vec<u32> = tap.rows().positions().map(|p| (p + learned.offset) as u32).collect();
+            let p = table.index_select(&Tensor::new(positions, &self.device)?, 0)?;
+            x = add(pack.path, &x, &tap.at(Site::PosEmbed, p)?)?;
+        }
+        match &self.weights.embed_norm {
+            Some(norm) => norm.apply(pack.path, &x, None),
+            None => Ok(x),
+        }
+    }
+
+    /// The final norm and the unembedding of the rows and tokens that are wanted.
+    fn unembed(&self, path: Path, tap: &mut Tap, resid: &Tensor, what: &Unembed) -> Result<Option<Tensor>> {
+        let (rows, tokens) = match what {
+            Unembed::Nothing => (Some(&[][..]), None),
+            Unembed::All => (None, None),
+            Unembed::Rows(rows) => (Some(rows.as_slice()), None),
+            Unembed::Tokens(rows, tokens) => (Some(rows.as_slice()), Some(tokens.as_slice())),
+        };
+        let seen = tap.wants(Site::FinalNormalized) || tap.wants(Site::FinalScale) || tap.wants(Site::Logits);
+        if !seen && rows.is_some_and(<[u32]>::is_empty) {
+            return Ok(None);
+        }
+        let pick = |x: &Tensor| -> Result<Tensor> {
+            Ok(match rows {
+                Some(rows) => x.index_select(&Tensor::new(rows, &self.device)?, 0)?,
+                None => x.clone(),
+            })
+        };
+        // A hook sees every row; without one, only the rows that are wanted are computed.
+        let early = if seen { resid.clone() } else { pick(resid)? };
+        let normalized = match &self.weights.final_norm {
+            Some(norm) => {
+                let wanted = tap.wants(Site::FinalScale);
+                let scale = wanted.then(|| tap.at(Site::FinalScale, norm.scale(path, &early)?)).transpose()?;
+                tap.at(Site::FinalNormalized, norm.apply(path, &early, scale.as_ref())?)?
+            }
+            None => early,
+        };
+        let normalized = if seen && !tap.wants(Site::Logits) { pick(&normalized)? } else { normalized };
+        if normalized.dim(0)? == 0 {
+            return Ok(None);
+        }
+        let mut logits = self.decode_normalized(path, &normalized, tokens.filter(|_| !tap.wants(Site::Logits)))?;
+        if tap.wants(Site::Logits) {
+            logits = pick(&tap.at(Site::Logits, logits)?)?;
+            if let Some(tokens) = tokens {
+                logits = logits.index_select(&Tensor::new(tokens, &self.device)?, 1)?;
+            }
+        }
+        Ok(Some(logits))
+    }
+
+    /// Logits `[t, v]` of streams `[t, d]`: the final norm and the unembedding alone, as the logit lens applies them.
+    ///
+    /// # Errors
+    /// When `resid` has another width.
+    pub fn decode(&self, resid: &Tensor) -> Result<Tensor> {
+        let path = Path::best(&self.device, self.dtype);
+        let normalized = match &self.weights.final_norm {
+            Some(norm) => norm.apply(path, resid, None)?,
+            None => resid.clone(),
+        };
+        self.decode_normalized(path, &normalized, None)
+    }
+
+    fn decode_normalized(&self, path: Path, x: &Tensor, tokens: Option<&[u32]>) -> Result<Tensor> {
+        let unembed = &self.weights.unembed;
+        let logits = match tokens {
+            None => unembed.apply(path, x)?,
+            Some(tokens) => {
+                let ids = Tensor::new(tokens, &self.device)?;
+                // The columns of [d, v]: rows of the tied embedding, which lies row by row.
+                let weight = unembed.weight.t()?.index_select(&ids, 0)?.t()?;
+                let bias = unembed.bias.as_ref().map(|b| b.index_select(&ids, 0)).transpose()?;
+                Linear { weight, bias }.apply(path, x)?
+            }
+        };
+        let logits = match self.spec.unembedding.scale {
+            Some(scale) => (logits * scale)?,
+            None => logits,
+        };
+        Ok(match self.spec.unembedding.cap {
+            Some(cap) => ((logits / cap)?.tanh()? * cap)?,
+            None => logits,
+        })
+    }
+
+    /// One table of angles for each distinct rotation in the model.
+    fn rotary_tables(&self, rows: &Rows) -> Result<Vec<(crate::arch::spec::Rotary, Table)>> {
+        let mut tables: Vec<(crate::arch::spec::Rotary, Table)> = vec![];
+        for block in &self.spec.blocks {
+            if let Position::Rotary(rotary) = &block.attention.inner.position
+                && !tables.iter().any(|(known, _)| known == rotary)
+            {
+                let table = Table::new(rotary, rows.positions(), self.dtype, &self.device)?;
+                tables.push((rotary.clone(), table));
+            }
+        }
+        Ok(tables)
+    }
+
+    fn check(&self, batch: &Batch, run: &Run) -> Result<Rows> {
+        if batch.sequences.is_empty() {
+            return Err(Error::bad_input("the batch has no sequence"));
+        }
+        let n_layers = self.spec.n_layers();
+        for (i, s) in batch.sequences.iter().enumerate() {
+            if s.ids.is_empty() {
+                return Err(Error::bad_input(format!("sequence {i} has no token")));
+            }
+            if let Some(id) = s.ids.iter().find(|id| **id as usize >= self.spec.d_vocab) {
+                return Err(Error::bad_input(format!(
+                    "token id {id} in sequence {i} is outside the vocabulary of {}",
+                    self.spec.d_vocab
+                )));
+            }
+            if let Some(n_ctx) = self.spec.n_ctx
+                && s.start() + s.ids.len() > n_ctx
+            {
+                return Err(Error::bad_input(format!(
+                    "sequence {i} has {} positions, and the model's context is {n_ctx}",
+                    s.start() + s.ids.len()
+                )));
+            }
+            if s.prefix.is_some() && !self.spec.is_causal() {
+                return Err(Error::bad_input("a bidirectional model has no prefixes: every position sees all others"));
+            }
+        }
+        let rows = batch.rows();
+        let last = run.until.unwrap_or(n_layers);
+        if let Some((layer, resid)) = &run.from {
+            if resid.dims() != [rows.len(), self.spec.d_model] {
+                return Err(Error::bad_input(format!(
+                    "the run starts with a stream of shape {:?}, and this batch needs [{}, {}]",
+                    resid.dims(),
+                    rows.len(),
+                    self.spec.d_model
+                )));
+            }
+            if *layer > last {
+                return Err(Error::bad_input(format!("the run starts at block {layer} and stops before block {last}")));
+            }
+        }
+        if last > n_layers {
+            return Err(Error::bad_input(format!("the run stops before block {last}, and there are {n_layers}")));
+        }
+        Ok(rows)
+    }
+}
+
+/// Each sequence's own rows of the kept keys and values.
+fn cut_prefixes(rows: &Rows, kept: &[Option<KeysValues>]) -> Result<Vec<Prefix>> {
+    (rows.sequences.iter())
+        .map(|s| {
+            let cut = |x: &Tensor| x.narrow(0, s.rows.start, s.len())?.contiguous();
+            let layers = (kept.iter())
+                .map(|kv| {
+                    kv.as_ref().map(|kv| Ok(KeysValues { keys: cut(&kv.keys)?, values: cut(&kv.values)? })).transpose()
+                })
+                .collect::<Result<_>>()?;
+            Ok(Prefix::new(s.len(), layers))
+        })
+        .collect()
+}

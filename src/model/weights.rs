@@ -1,0 +1,133 @@
+//! The model's tensors, each where the forward pass reads it.
+
+use candle_core::Tensor;
+
+use crate::arch::Spec;
+use crate::arch::spec::{Activation, Norm};
+use crate::arch::weights::{BlockSlot, Part, Slot};
+use crate::error::{Error, Result};
+use crate::ops::attention::Scoring;
+use crate::ops::linear::Linear;
+use crate::ops::norm::NormWeights;
+
+/// All weights of a model.
+#[derive(Clone, Debug)]
+pub struct Weights {
+    /// `[d_vocab, d]`.
+    pub embed: Tensor,
+    /// `[rows, d]`.
+    pub positions: Option<Tensor>,
+    /// Norm on the embedding.
+    pub embed_norm: Option<NormWeights>,
+    /// The blocks.
+    pub blocks: Vec<BlockWeights>,
+    /// Norm before the unembedding.
+    pub final_norm: Option<NormWeights>,
+    /// `[d, d_vocab_out]`; a view of the embedding where tied.
+    pub unembed: Linear,
+}
+
+/// Weights of one block. Linear maps are `[in, out]`.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)] // Named as the slots, which are documented.
+pub struct BlockWeights {
+    pub ln1: Option<NormWeights>,
+    pub q: Linear,
+    pub k: Linear,
+    pub v: Linear,
+    pub q_norm: Option<NormWeights>,
+    pub k_norm: Option<NormWeights>,
+    pub o: Linear,
+    pub ln1_post: Option<NormWeights>,
+    pub mlp: Option<MlpWeights>,
+    /// What scoring needs of the spec, computed once.
+    pub scoring: Scoring,
+}
+
+/// Weights of one MLP.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)] // Named as the slots, which are documented.
+pub struct MlpWeights {
+    pub ln2: Option<NormWeights>,
+    pub input: Linear,
+    pub linear: Option<Linear>,
+    pub output: Linear,
+    pub ln2_post: Option<NormWeights>,
+    pub activation: Activation,
+}
+
+impl Weights {
+    /// Puts the tensors that `find` gives into place.
+    ///
+    /// # Errors
+    /// When `find` does not give a tensor that `spec` needs.
+    pub fn assemble(spec: &Spec, mut find: impl FnMut(Slot) -> Option<Tensor>) -> Result<Self> {
+        let mut get =
+            |slot| find(slot).ok_or_else(|| Error::bad_model(format!("the weights have no tensor for {slot:?}")));
+        let embed = get(Slot::Embed)?;
+        let unembed = Linear {
+            weight: if spec.unembedding.tied { embed.t()? } else { get(Slot::Unembed(Part::Weight))? },
+            bias: if spec.unembedding.bias { Some(get(Slot::Unembed(Part::Bias))?) } else { None },
+        };
+        Ok(Self {
+            positions: spec.embedding.positions.map(|_| get(Slot::Positions)).transpose()?,
+            embed_norm: norm(spec.embedding.norm, Slot::EmbedNorm, &mut get)?,
+            blocks: (0..spec.n_layers()).map(|l| block(spec, l, &mut get)).collect::<Result<_>>()?,
+            final_norm: norm(spec.final_norm, Slot::FinalNorm, &mut get)?,
+            unembed,
+            embed,
+        })
+    }
+}
+
+fn block(spec: &Spec, l: usize, get: &mut impl FnMut(Slot) -> Result<Tensor>) -> Result<BlockWeights> {
+    let block = &spec.blocks[l];
+    let a = &block.attention.inner;
+    let at = |slot: fn(Part) -> BlockSlot| move |part| Slot::Block(l, slot(part));
+    let qk = a.qk_norm.map(|qk| qk.norm);
+    Ok(BlockWeights {
+        ln1: norm(block.attention.pre_norm, at(BlockSlot::Ln1), get)?,
+        q: linear(a.qkv_bias, at(BlockSlot::Q), get)?,
+        k: linear(a.qkv_bias, at(BlockSlot::K), get)?,
+        v: linear(a.qkv_bias, at(BlockSlot::V), get)?,
+        q_norm: norm(qk, at(BlockSlot::QNorm), get)?,
+        k_norm: norm(qk, at(BlockSlot::KNorm), get)?,
+        o: linear(a.out_bias, at(BlockSlot::O), get)?,
+        ln1_post: norm(block.attention.post_norm, at(BlockSlot::Ln1Post), get)?,
+        mlp: match &block.mlp {
+            None => None,
+            Some(mlp) => Some(MlpWeights {
+                ln2: norm(mlp.pre_norm, at(BlockSlot::Ln2), get)?,
+                input: linear(mlp.inner.bias, at(BlockSlot::MlpIn), get)?,
+                linear: if mlp.inner.gated { Some(linear(mlp.inner.bias, at(BlockSlot::MlpLinear), get)?) } else { None },
+                output: linear(mlp.inner.bias, at(BlockSlot::MlpOut), get)?,
+                ln2_post: norm(mlp.post_norm, at(BlockSlot::Ln2Post), get)?,
+                activation: mlp.inner.activation,
+            }),
+        },
+        scoring: Scoring::new(a),
+    })
+}
+
+fn norm(
+    spec: Option<Norm>,
+    slot: impl Fn(Part) -> Slot,
+    get: &mut impl FnMut(Slot) -> Result<Tensor>,
+) -> Result<Option<NormWeights>> {
+    let Some(spec) = spec else { return Ok(None) };
+    let gained = spec.gain != crate::arch::spec::Gain::None;
+    Ok(Some(NormWeights {
+        kind: spec.kind,
+        eps: spec.eps,
+        gain: gained.then(|| get(slot(Part::Weight))).transpose()?,
+        meaning: spec.gain,
+        bias: spec.bias.then(|| get(slot(Part::Bias))).transpose()?,
+    }))
+}
+
+fn linear(bias: bool, slot: impl Fn(Part) -> Slot, get: &mut impl FnMut(Slot) -> Result<Tensor>) -> Result<Linear> {
+    Ok(Linear {
+        weight: get(slot(Part::Weight))?,
+        bias: bias.then(|| get(slot(Part::Bias))).transpose()?,
+    })
+}
