@@ -1,8 +1,5 @@
 //! The tokenizers of GPT-2 and Llama 2 on 47 awkward strings each, against the ids expected for them.
 
-#[path = "common/shared.rs"]
-#[macro_use]
-mod shared;
 
 use std::path::Path;
 

@@ -20,11 +20,9 @@ pub fn shared(rel: &str) -> Option<PathBuf> {
 }
 
 /// The path of `$rel` in the reference data; returns from the test when it is not there.
-/// The module `shared` must be in scope: `#[path = "common/shared.rs"] #[macro_use] mod shared;`
-#[allow(unused_macros, reason = "each test includes this file and takes what it needs")]
 macro_rules! shared_or_skip {
     ($rel:expr) => {
-        match shared::shared($rel) {
+        match $crate::shared::shared($rel) {
             Some(path) => path,
             None => return Ok(()),
         }

@@ -1,8 +1,5 @@
 //! The tokenizers of real models: BOS, special tokens, and words that are one token.
 
-#[path = "common/shared.rs"]
-#[macro_use]
-mod shared;
 
 use std::path::Path;
 

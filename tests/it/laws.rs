@@ -1,0 +1,346 @@
+//! The laws of the design, over every family: what must hold whatever the weights are.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use candle_core::Tensor;
+use pellucid::Result;
+use pellucid::error::ErrorKind;
+use pellucid::hook::{Cache, Edit, Hook, HookPoint, Site, select};
+use pellucid::model::{Batch, Model, Run, Sequence, Unembed};
+use pellucid::ops;
+use pellucid::ops::rows::Rows;
+
+use crate::parity::FIXTURES;
+use crate::reference::{close, same_bits};
+
+fn models() -> impl Iterator<Item = (&'static str, Model)> {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    FIXTURES.iter().map(move |name| (*name, Model::load(&own.join(name)).unwrap()))
+}
+
+const A: [u32; 9] = [3, 14, 15, 92, 65, 35, 89, 79, 32];
+const B: [u32; 5] = [27, 18, 28, 18, 28];
+
+/// Gives back a copy of what it read.
+struct WriteBack;
+
+impl Hook for WriteBack {
+    fn wants(&self, _: HookPoint) -> bool {
+        true
+    }
+    fn on(&mut self, _: HookPoint, _: &Rows, x: Tensor) -> Result<Tensor> {
+        Ok(x.copy()?)
+    }
+}
+
+#[test]
+fn law_1_recording_and_writing_back_change_no_bit() -> Result<()> {
+    for (name, model) in models() {
+        let batch = Batch::of([A.to_vec(), B.to_vec()]);
+        for path in [ops::Path::Fused, ops::Path::Plain] {
+            let run = Run { path: Some(path), ..Run::default() };
+            let bare = model.run(&batch, &run, &mut [])?;
+            let mut cache = Cache::new(model.spec(), "*")?;
+            let recorded = model.run(&batch, &run, &mut [&mut cache])?;
+            same_bits(&format!("{name} recorded"), bare.logits()?, recorded.logits()?);
+            let rewritten = model.run(&batch, &run, &mut [&mut WriteBack])?;
+            same_bits(&format!("{name} written back"), bare.logits()?, rewritten.logits()?);
+            for point in HookPoint::all(model.spec()) {
+                let mut one = Cache::of([point]);
+                let again = model.run(&batch, &run, &mut [&mut one])?;
+                same_bits(&format!("{name} recording {point}"), bare.logits()?, again.logits()?);
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn law_2_the_stream_is_the_sum_of_its_writes() -> Result<()> {
+    for (name, model) in models() {
+        let mut cache = Cache::new(model.spec(), "*")?;
+        model.forward(&Batch::of([A.to_vec(), B.to_vec()]), &mut [&mut cache])?;
+        for l in 0..model.spec().n_layers() {
+            let get = |site: &str| cache.get(&format!("blocks.{l}.{site}"));
+            let mid = (get("hook_resid_pre")? + get("hook_attn_out")?)?;
+            same_bits(&format!("{name} mid {l}"), &mid, get("hook_resid_mid")?);
+            let post = (get("hook_resid_mid")? + get("hook_mlp_out")?)?;
+            same_bits(&format!("{name} post {l}"), &post, get("hook_resid_post")?);
+            // Each head's write, and the bias that belongs to none, make up what attention adds.
+            let mut parts = get("attn.hook_result")?.sum(1)?;
+            if let Some(bias) = &model.weights().blocks[l].o.bias {
+                parts = parts.broadcast_add(bias)?;
+            }
+            // f32 sums in another order.
+            close(&format!("{name} result {l}"), &parts, get("hook_attn_out")?, 1e-5);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn law_3_mlp_post_is_what_the_output_map_reads_and_z_is_pattern_times_v() -> Result<()> {
+    for (name, model) in models() {
+        let mut cache = Cache::new(model.spec(), "*")?;
+        model.forward(&Batch::one(A), &mut [&mut cache])?;
+        for l in 0..model.spec().n_layers() {
+            let get = |site: &str| cache.get(&format!("blocks.{l}.{site}"));
+            let out = &model.weights().blocks[l].mlp.as_ref().unwrap().output;
+            let mut mlp = get("mlp.hook_post")?.matmul(&out.weight)?;
+            if let Some(bias) = &out.bias {
+                mlp = mlp.broadcast_add(bias)?;
+            }
+            close(&format!("{name} mlp {l}"), &mlp, get("hook_mlp_out")?, 1e-5);
+            let (pattern, v, z) = (get("attn.hook_pattern")?, get("attn.hook_v")?, get("attn.hook_z")?);
+            let group = z.dim(1)? / v.dim(1)?;
+            for h in 0..z.dim(1)? {
+                let values = v.narrow(1, h / group, 1)?.squeeze(1)?;
+                let mixed = pattern.get(h)?.matmul(&values.contiguous()?)?;
+                close(&format!("{name} z {l} {h}"), &mixed, &z.narrow(1, h, 1)?.squeeze(1)?, 1e-5);
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn law_4_patterns_are_distributions_and_nothing_sees_the_future() -> Result<()> {
+    for (name, model) in models() {
+        let mut cache = Cache::new(model.spec(), "*")?;
+        let logits = model.forward(&Batch::one(A), &mut [&mut cache])?;
+        for l in 0..model.spec().n_layers() {
+            for rows in cache.get(&format!("blocks.{l}.attn.hook_pattern"))?.to_vec3::<f32>()? {
+                for (q, row) in rows.iter().enumerate() {
+                    assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-6, "{name} {l}");
+                    assert!(row[q + 1..].iter().all(|p| *p == 0.0), "{name} {l}");
+                }
+            }
+        }
+        for j in 0..A.len() {
+            let mut changed = A;
+            changed[j] = 1;
+            let other = model.forward(&Batch::one(changed), &mut [])?;
+            if j > 0 {
+                same_bits(&format!("{name} before {j}"), &logits.narrow(0, 0, j)?, &other.narrow(0, 0, j)?);
+            }
+            let after = (logits.narrow(0, j, 1)? - other.narrow(0, j, 1)?)?.abs()?.max_all()?.to_scalar::<f32>()?;
+            assert!(after > 1e-4, "{name}: changing token {j} must change its own logits");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn law_5_the_lens_at_the_end_is_the_model() -> Result<()> {
+    for (name, model) in models() {
+        let last = format!("blocks.{}.hook_resid_post", model.spec().n_layers() - 1);
+        let mut cache = Cache::new(model.spec(), &last)?;
+        let logits = model.forward(&Batch::one(A), &mut [&mut cache])?;
+        same_bits(name, &model.decode(cache.get(&last)?)?, &logits);
+    }
+    Ok(())
+}
+
+/// f32, sums of other lengths in another order.
+const PACKING: f64 = 1e-5;
+
+#[test]
+fn law_6_alone_packed_and_one_token_at_a_time_are_the_same() -> Result<()> {
+    for (name, model) in models() {
+        let (a, b) = (model.forward(&Batch::one(A), &mut [])?, model.forward(&Batch::one(B), &mut [])?);
+        let packed = model.forward(&Batch::of([A.to_vec(), B.to_vec(), A.to_vec()]), &mut [])?;
+        close(name, &packed.narrow(0, 0, A.len())?, &a, PACKING);
+        close(name, &packed.narrow(0, A.len(), B.len())?, &b, PACKING);
+        close(name, &packed.narrow(0, A.len() + B.len(), A.len())?, &a, PACKING);
+
+        for path in [ops::Path::Fused, ops::Path::Plain] {
+            let keep = Run { path: Some(path), keep_prefixes: true, ..Run::default() };
+            let mut prefix = model.run(&Batch::one(&A[..3]), &keep, &mut [])?.prefixes.remove(0);
+            for (i, id) in A.iter().enumerate().skip(3) {
+                let next = Sequence::after(Arc::new(prefix.clone()), [*id]);
+                // Beside another sequence with a prefix of its own length, which must not be mixed up with it.
+                let other = Sequence::new(B);
+                let mut out = model.run(&Batch { sequences: vec![next, other] }, &keep, &mut [])?;
+                close(&format!("{name} {path:?} step {i}"), &out.logits()?.get(0)?, &a.get(i)?, PACKING);
+                prefix = prefix.extended(&out.prefixes.remove(0))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_run_in_two_halves_is_the_run() -> Result<()> {
+    for (name, model) in models() {
+        let batch = Batch::of([A.to_vec(), B.to_vec()]);
+        let whole = model.forward(&batch, &mut [])?;
+        let lower = model.run(&batch, &Run { until: Some(1), ..Run::default() }, &mut [])?;
+        assert!(lower.logits.is_none());
+        let upper = Run { from: Some((1, lower.resid)), ..Run::default() };
+        same_bits(name, model.run(&batch, &upper, &mut [])?.logits()?, &whole);
+
+        let some = Run { unembed: Unembed::Rows(vec![13, 2]), ..Run::default() };
+        let rows = model.run(&batch, &some, &mut [])?;
+        let want = whole.index_select(&Tensor::new(&[13u32, 2], model.device())?, 0)?;
+        close(name, rows.logits()?, &want, PACKING);
+        let few = Run { unembed: Unembed::Tokens(vec![13, 2], vec![5, 0, 96]), ..Run::default() };
+        let tokens = model.run(&batch, &few, &mut [])?;
+        let want = want.index_select(&Tensor::new(&[5u32, 0, 96], model.device())?, 1)?;
+        close(name, tokens.logits()?, &want, PACKING);
+        // With hooks that see every row, the same numbers.
+        let mut cache = Cache::new(model.spec(), "ln_final.*,logits")?;
+        let seen = model.run(&batch, &few, &mut [&mut cache])?;
+        close(name, seen.logits()?, &want, PACKING);
+        assert_eq!(cache.get("logits")?.dim(0)?, 14);
+        let nothing = Run { unembed: Unembed::Nothing, ..Run::default() };
+        assert!(model.run(&batch, &nothing, &mut [])?.logits.is_none());
+    }
+    Ok(())
+}
+
+#[test]
+fn law_8_what_does_nothing_is_an_error() -> Result<()> {
+    for (name, model) in models() {
+        let spec = model.spec();
+        let batch = Batch::one(A);
+        let missing = Cache::new(spec, "blocks.7.hook_resid_post").unwrap_err();
+        assert_eq!(missing.kind(), ErrorKind::NoSuch, "{name}");
+        let typo = Edit::zero(spec, "blocks.0.hook_reisd_post").err().unwrap();
+        assert!(typo.hint_text().unwrap().contains("blocks.0.hook_resid_post"), "{name}: {typo:?}");
+        let mut nowhere = Edit::zero(spec, "z")?.positions([40]);
+        assert!(model.forward(&batch, &mut [&mut nowhere]).unwrap_err().message().contains("selects no row"), "{name}");
+        let mut unreached = Edit::zero(spec, "blocks.1.attn.hook_z")?;
+        let short = Run { until: Some(1), ..Run::default() };
+        assert!(model.run(&batch, &short, &mut [&mut unreached]).unwrap_err().message().contains("never reached"));
+        let mut cache = Cache::new(spec, "blocks.1.hook_resid_post")?;
+        assert!(model.run(&batch, &short, &mut [&mut cache]).unwrap_err().message().contains("never reached"));
+        let mut no_heads = Edit::zero(spec, "blocks.0.hook_resid_pre")?.heads([0]);
+        assert!(model.forward(&batch, &mut [&mut no_heads]).unwrap_err().message().contains("no head axis"));
+        let mut head_9 = Edit::zero(spec, "blocks.0.attn.hook_z")?.heads([9]);
+        assert!(model.forward(&batch, &mut [&mut head_9]).unwrap_err().message().contains("has 4 heads"));
+    }
+    Ok(())
+}
+
+/// Writing to a site changes everything that reads it, and nothing that does not.
+#[test]
+fn every_site_is_writable() -> Result<()> {
+    for (name, model) in models() {
+        let spec = model.spec();
+        let batch = Batch::one(A);
+        let bare = model.forward(&batch, &mut [])?;
+        for point in HookPoint::all(spec) {
+            let mut edit = Edit::with(spec, &point.to_string(), |point, x| {
+                Ok(match point.site {
+                    Site::AttnScores => (x * 0.5)?,
+                    Site::Pattern => x.zeros_like()?,
+                    // Not a factor: a norm would not notice it.
+                    _ => (x.sqr()? + x)?,
+                })
+            })?
+            .positions([4]);
+            let edited = model.forward(&batch, &mut [&mut edit])?;
+            let change = (&edited - &bare)?.abs()?;
+            let row = |i: usize| change.get(i).unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+            assert!((0..4).all(|i| row(i) == 0.0), "{name} {point}: an edit at position 4 must not reach earlier ones");
+            // Keys and values of the last block matter to later positions alone or too; all else to its own.
+            assert!((4..A.len()).any(|i| row(i) > 1e-4), "{name} {point}: the edit must change the logits");
+        }
+        // Exactly one head: its own write disappears from attn_out.
+        let mut before = Cache::new(spec, "blocks.0.attn.hook_result,blocks.0.hook_attn_out")?;
+        model.forward(&batch, &mut [&mut before])?;
+        for site in ["z", "result"] {
+            let mut silence = Edit::zero(spec, &format!("blocks.0.attn.hook_{site}"))?.heads([2]);
+            let mut after = Cache::new(spec, "blocks.0.hook_attn_out")?;
+            model.forward(&batch, &mut [&mut silence, &mut after])?;
+            let lost = (before.get("blocks.0.hook_attn_out")? - after.get("blocks.0.hook_attn_out")?)?;
+            let write = before.get("blocks.0.attn.hook_result")?.narrow(1, 2, 1)?.squeeze(1)?;
+            close(&format!("{name} {site}"), &lost, &write, 1e-5);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn hooks_see_what_earlier_hooks_changed() -> Result<()> {
+    let (_, model) = models().next().unwrap();
+    let mut before = Cache::new(model.spec(), "blocks.0.attn.hook_z")?;
+    let mut edit = Edit::zero(model.spec(), "blocks.0.attn.hook_z")?;
+    let mut after = Cache::new(model.spec(), "blocks.0.attn.hook_z")?;
+    model.forward(&Batch::one(A), &mut [&mut before, &mut edit, &mut after])?;
+    let size = |c: &Cache| c.get("blocks.0.attn.hook_z").unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+    assert!(size(&before) > 0.01);
+    assert_eq!(size(&after), 0.0);
+    Ok(())
+}
+
+#[test]
+fn law_9_names_parse_and_values_have_the_promised_axes() -> Result<()> {
+    for (name, model) in models() {
+        let spec = model.spec();
+        let mut cache = Cache::new(spec, "*")?;
+        let batch = Batch::of([A.to_vec(), B.to_vec()]);
+        model.forward(&batch, &mut [&mut cache])?;
+        let all = HookPoint::all(spec);
+        assert_eq!(cache.iter().count(), all.len());
+        for (point, values) in cache.iter() {
+            assert_eq!(HookPoint::parse(spec, &point.to_string())?, point, "{name}");
+            assert!(select(spec, &point.site.short())?.contains(&point), "{name} {}", point.site.short());
+            assert_eq!(values.len(), if point.site.per_sequence() { 2 } else { 1 }, "{name} {point}");
+            for (i, x) in values.iter().enumerate() {
+                let t = if point.site.per_sequence() { [A.len(), B.len()][i] } else { A.len() + B.len() };
+                let want: Vec<usize> =
+                    point.site.info().axes.iter().map(|a| Site::axis_len(spec, point.layer, *a).unwrap_or(t)).collect();
+                assert_eq!(x.dims(), want, "{name} {point}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn fused_and_plain_agree() -> Result<()> {
+    for (name, model) in models() {
+        let batch = Batch::of([A.to_vec(), B.to_vec()]);
+        let caches = [ops::Path::Fused, ops::Path::Plain].map(|path| {
+            let mut cache = Cache::new(model.spec(), "*").unwrap();
+            let run = Run { path: Some(path), ..Run::default() };
+            model.run(&batch, &run, &mut [&mut cache]).unwrap();
+            cache
+        });
+        for ((point, fused), (_, plain)) in caches[0].iter().zip(caches[1].iter()) {
+            for (fused, plain) in fused.iter().zip(plain) {
+                close(&format!("{name} {point}"), fused, plain, 1e-5);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Gradients flow through the plain path and through hooks: d logit / d resid, against a finite difference.
+#[test]
+fn gradients_flow_through_hooks() -> Result<()> {
+    for (name, model) in models() {
+        let batch = Batch::one(A);
+        let plain = Run { path: Some(ops::Path::Plain), ..Run::default() };
+        let mut cache = Cache::new(model.spec(), "blocks.1.hook_resid_pre")?;
+        model.run(&batch, &plain, &mut [&mut cache])?;
+        let resid = cache.get("blocks.1.hook_resid_pre")?.clone();
+        let var = candle_core::Var::from_tensor(&resid)?;
+        let metric = |x: Tensor| -> Result<Tensor> {
+            let mut put = Edit::set(model.spec(), "blocks.1.hook_resid_pre", x)?;
+            Ok(model.run(&batch, &plain, &mut [&mut put])?.logits()?.get(A.len() - 1)?.get(11)?)
+        };
+        let grads = metric(var.as_tensor().clone())?.backward()?;
+        let grad = grads.get(&var).expect("the gradient reaches the edited stream");
+        let direction = Tensor::randn(0f32, 1.0, resid.shape(), model.device())?;
+        let step = 1e-2;
+        let at = |s: f64| metric((&resid + (&direction * s).unwrap()).unwrap()).unwrap().to_scalar::<f32>().unwrap();
+        let finite = (at(step) - at(-step)) as f64 / (2.0 * step);
+        let exact = (grad * &direction)?.sum_all()?.to_scalar::<f32>()? as f64;
+        // A central difference in f32 with step 1e-2: curvature and cancellation leave about a percent.
+        assert!((finite - exact).abs() < 0.02 * exact.abs().max(0.2), "{name}: {finite} {exact}");
+    }
+    Ok(())
+}

@@ -1,0 +1,13 @@
+//! All integration tests in one program: one link, and one place to look.
+
+#[macro_use]
+mod shared;
+
+mod laws;
+mod parity;
+mod reference;
+mod text_prompt_files;
+mod text_source;
+mod text_tokenizer_cases;
+mod text_tokenizer_files;
+mod text_tokenizer_models;
