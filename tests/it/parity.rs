@@ -4,7 +4,7 @@ use std::path::Path;
 
 use candle_core::{DType, Tensor};
 use pellucid::Result;
-use pellucid::hook::Cache;
+use pellucid::hook::{Cache, Edit};
 use pellucid::model::{Batch, Model, Run};
 use pellucid::ops;
 
@@ -150,6 +150,36 @@ fn both_config_spellings_mean_the_same() -> Result<()> {
         let (_, new) = pellucid::arch::family::read_config(&new)?;
         let (_, old) = pellucid::arch::family::read_config(&old)?;
         assert_eq!(new, old, "{}", dir.display());
+    }
+    Ok(())
+}
+
+/// d (logit of the answer - logit of the foil) / d resid_pre, through an edit on the plain path.
+#[test]
+fn gradients_through_hooks_are_hugging_faces() -> Result<()> {
+    for name in FIXTURES {
+        let dir = shared_or_skip!(&format!("fixtures/{name}"));
+        let model = Model::load(&dir)?;
+        let want = Reference::open(&dir.join("expected.safetensors"));
+        let batch = Batch::one(want.ids("input_ids")[0].clone());
+        let answer_foil: Vec<u32> = want.need("grad.answer_foil").to_dtype(DType::U32)?.to_vec1()?;
+        let plain = Run { path: Some(ops::Path::Plain), ..Run::default() };
+        for layer in 0..model.spec().n_layers() {
+            let site = format!("blocks.{layer}.hook_resid_pre");
+            let mut cache = Cache::new(model.spec(), &site)?;
+            model.run(&batch, &plain, &mut [&mut cache])?;
+            let resid = candle_core::Var::from_tensor(cache.get(&site)?)?;
+            let mut put = Edit::set(model.spec(), &site, resid.as_tensor().clone())?;
+            let out = model.run(&batch, &plain, &mut [&mut put])?;
+            let last = out.logits()?.get(out.rows.len() - 1)?;
+            let metric = (last.get(answer_foil[0] as usize)? - last.get(answer_foil[1] as usize)?)?;
+            let grads = metric.backward()?;
+            let got = grads.get(&resid).expect("the gradient reaches the edited stream");
+            let want = want.need(&format!("grad.hidden_states.{layer}")).get(0)?;
+            let size = want.abs()?.max_all()?.to_scalar::<f32>()? as f64;
+            // f32 backward sums, relative to the largest gradient.
+            close(&format!("{name} gradient {layer}"), got, &want, 1e-4 * size);
+        }
     }
     Ok(())
 }
