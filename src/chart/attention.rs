@@ -1,9 +1,9 @@
 //! Attention patterns: one head large, with its numbers; all heads small, side by side.
 
 use super::colour::{Rgb, viridis};
-use super::frame::{self, BAR, Band, HEAD, MARGIN, NARROWEST, colour_bar};
+use super::frame::{self, BAR, Band, HEAD, MARGIN, NARROWEST, colour_bar, number_step};
 use super::heads;
-use super::label::{fit_mono, mono_width, probability, quoted, short_probability};
+use super::label::{fit_mono, mono_width, probability, quoted, sans_width, short_probability};
 use super::svg::{Anchor, Rect, Svg, Type};
 use super::{Figure, Options, by_prompt, suffix};
 use crate::error::{Error, Result};
@@ -14,6 +14,8 @@ use std::collections::BTreeMap;
 const MOST_CELLS: usize = 12_000;
 /// Line with the name of an axis.
 const NAME: f64 = 20.0;
+/// Line with position numbers.
+const NUMBERS: f64 = 14.0;
 
 /// For each prompt (the first 20): one head large (queries down, keys along, probabilities written in), and, if the
 /// table has several, all heads as small multiples. Without `head` (layer, head) the one is shown that looks most at
@@ -131,14 +133,14 @@ fn large(patterns: &Patterns<'_>, head: (u32, u32), provenance: &Provenance) -> 
     let (rows, columns) = (patterns.queries.len(), patterns.keys.len());
     let longest = rows.max(columns).max(1) as f64;
     let cell = (680.0 / longest).clamp(4.0, 34.0).floor();
-    let labels = |tokens: &[(u32, &str)]| -> Vec<String> {
-        tokens.iter().map(|(pos, token)| format!("{} {pos}", visible(token))).collect()
-    };
+    let labels = |tokens: &[(u32, &str)]| -> Vec<String> { tokens.iter().map(|(_, token)| visible(token)).collect() };
     let (query_labels, key_labels) = (labels(&patterns.queries), labels(&patterns.keys));
     let size = (cell - 1.0).clamp(8.0, 11.0);
-    let room = query_labels.iter().map(|l| mono_width(l, size)).fold(0.0, f64::max).min(130.0);
+    let room = query_labels.iter().map(|l| mono_width(l, size)).fold(0.0, f64::max).min(130.0).ceil();
+    let last = patterns.queries.last().into_iter().chain(patterns.keys.last()).map(|t| t.0).max().unwrap_or(0);
+    let numbers = sans_width(&last.to_string(), 9.0).ceil();
     let band = Band::plan(key_labels.iter().map(String::as_str), cell);
-    let left = MARGIN + NAME + room + 6.0;
+    let left = MARGIN + NAME + room + 6.0 + numbers + 6.0;
     let (w, h) = (columns as f64 * cell, rows as f64 * cell);
     let width = (left + w + BAR + MARGIN).max(NARROWEST);
     let least = threshold(pattern);
@@ -147,7 +149,7 @@ fn large(patterns: &Patterns<'_>, head: (u32, u32), provenance: &Provenance) -> 
         sentences.push(format!("Cells below {} are drawn as 0.", probability(least)));
     }
     let caption = frame::caption_lines(&sentences, width);
-    let height = HEAD + h + band.depth + NAME + frame::caption_height(caption.len());
+    let height = HEAD + h + NUMBERS + band.depth + NAME + frame::caption_height(caption.len());
     let mut svg = Svg::new(width, height);
     let subtitle = frame::subtitle(provenance, patterns.prompt_id);
     let title = format!("Attention of layer {}, head {}", head.0, head.1);
@@ -159,27 +161,35 @@ fn large(patterns: &Patterns<'_>, head: (u32, u32), provenance: &Provenance) -> 
     });
     for &(q, k, p) in pattern.iter().filter(|(_, _, p)| *p >= least || p.is_nan()) {
         let fill = viridis(f64::from(p));
-        let gap = if cell >= 10.0 { 0.5 } else { 0.0 };
         let (x, y) = (left + k as f64 * cell, HEAD + q as f64 * cell);
-        let r = Rect { x: x + gap, y: y + gap, w: cell - 2.0 * gap, h: cell - 2.0 * gap };
+        let r = Rect { x, y, w: cell, h: cell };
         svg.rect(r, fill, Some(&patterns.facts((q, k, p))));
         if cell >= 22.0 && p >= 0.005 {
             let t = Type::new(9.0).at(Anchor::Middle).ink(fill.ink_on());
             svg.text(x + cell / 2.0, y + cell / 2.0, &short_probability(p), t);
         }
     }
+    let number = Type::new(9.0).ink(Rgb::SOFT);
     let every = ((size + 1.0) / cell).ceil().max(1.0) as usize;
     for (i, label) in query_labels.iter().enumerate().step_by(every) {
         let y = HEAD + (i as f64 + 0.5) * cell;
-        svg.text(left - 5.0, y, &fit_mono(label, room, size), Type::new(size).mono().at(Anchor::End));
+        svg.text(left - 5.0, y, &patterns.queries[i].0.to_string(), number.at(Anchor::End));
+        let label = fit_mono(label, room + 1.0, size);
+        svg.text(left - numbers - 11.0, y, &label, Type::new(size).mono().at(Anchor::End));
     }
+    let every = number_step(last, cell, 9.0);
     for (i, label) in key_labels.iter().enumerate() {
-        band.draw(&mut svg, i, left + (i as f64 + 0.5) * cell, HEAD + h, false, label, false);
+        let x = left + (i as f64 + 0.5) * cell;
+        if i % every == 0 {
+            svg.text(x, HEAD + h + 8.0, &patterns.keys[i].0.to_string(), number.at(Anchor::Middle));
+        }
+        band.draw(&mut svg, i, x, HEAD + h + NUMBERS, false, label);
     }
     let name = Type::new(11.0).at(Anchor::Middle);
     svg.text(MARGIN + 7.0, HEAD + h / 2.0, if h >= 130.0 { "query (attends)" } else { "query" }, name.upwards());
-    svg.text(left + w / 2.0, HEAD + h + band.depth + NAME / 2.0, "key (attended to)", name);
-    colour_bar(&mut svg, left + w + 16.0, HEAD, h.clamp(40.0, 240.0), "attention probability", viridis);
+    let key = if w >= 110.0 { "key (attended to)" } else { "key" };
+    svg.text(left + w / 2.0, HEAD + h + NUMBERS + band.depth + NAME / 2.0, key, name);
+    colour_bar(&mut svg, left + w + 16.0, HEAD, h.min(240.0), "attention probability", viridis);
     frame::caption(&mut svg, &caption);
     svg.finish(&format!("{title}, {subtitle}"), &frame::desc(provenance))
 }

@@ -11,6 +11,8 @@ pub(crate) const MARGIN: f64 = 16.0;
 pub(crate) const HEAD: f64 = 64.0;
 /// Width of a colour bar with its labels.
 pub(crate) const BAR: f64 = 76.0;
+/// A colour bar is at least this high, so that its labels stand apart.
+pub(crate) const SHORTEST_BAR: f64 = 76.0;
 /// A figure is at least this wide, so that its title can be read.
 pub(crate) const NARROWEST: f64 = 480.0;
 /// Font size of captions.
@@ -62,21 +64,25 @@ pub(crate) fn caption(svg: &mut Svg, lines: &[String]) {
     }
 }
 
-/// Draws a vertical colour bar from 0 (below) to 1, `h` pixels high, with its name beside it.
+/// Draws a vertical colour bar from 0 (below) to 1, `h` pixels high but at least [`SHORTEST_BAR`], with its name beside
+/// it; of a name that is longer than the bar, the last word.
 pub(crate) fn colour_bar(svg: &mut Svg, x: f64, y: f64, h: f64, name: &str, colour: impl Fn(f64) -> Rgb) {
-    let steps = 64;
-    for i in 0..steps {
-        let t = (f64::from(i) + 0.5) / f64::from(steps);
-        // Each step reaches under the one above it, or the seams between them show.
-        let (top, below) = (h * (1.0 - f64::from(i + 1) / f64::from(steps)), if i == 0 { 0.0 } else { 0.5 });
-        svg.rect(Rect { x, y: y + top, w: 12.0, h: h / f64::from(steps) + below }, colour(t), None);
+    // Whole pixels: between steps that share one, a seam would show.
+    let (x, y, h) = (x.round(), y.round(), h.round().max(SHORTEST_BAR));
+    let mut top = 0.0;
+    while top < h {
+        let step = f64::min(3.0, h - top);
+        let t = 1.0 - (top + step / 2.0) / h;
+        svg.rect(Rect { x, y: y + top, w: 12.0, h: step }, colour(t), None);
+        top += step;
     }
-    let ticks: &[f64] = if h >= 70.0 { &[0.0, 0.25, 0.5, 0.75, 1.0] } else { &[0.0, 1.0] };
-    for &tick in ticks {
+    for tick in [0.0, 0.25, 0.5, 0.75, 1.0] {
         let at = y + h * (1.0 - tick);
         svg.line(&[(x + 12.0, at), (x + 15.0, at)], Rgb::SOFT, 1.0);
         svg.text(x + 18.0, at, &format!("{tick}"), Type::new(10.0).ink(Rgb::SOFT));
     }
+    let last = name.rsplit(' ').next().unwrap_or(name);
+    let name = if sans_width(name, 11.0) > h { last } else { name };
     svg.text(x + 50.0, y + h / 2.0, name, Type::new(11.0).at(Anchor::Middle).upwards());
 }
 
@@ -103,16 +109,15 @@ impl Band {
         }
         let size = (pitch - 1.0).clamp(8.0, 11.0);
         let every = ((size + 1.0) / pitch).ceil().max(1.0) as usize;
-        Self { pitch, size, upwards: true, every, depth: (widest * size / 11.0).min(LONGEST) + 8.0 }
+        Self { pitch, size, upwards: true, every, depth: ((widest * size / 11.0).min(LONGEST) + 8.0).ceil() }
     }
 
     /// Draws label `i` beside the grid's edge at height `y`, centred on `x`.
-    pub fn draw(&self, svg: &mut Svg, i: usize, x: f64, y: f64, above: bool, label: &str, bold: bool) {
+    pub fn draw(&self, svg: &mut Svg, i: usize, x: f64, y: f64, above: bool, label: &str) {
         if i % self.every != 0 {
             return;
         }
-        let mut t = Type::new(self.size).mono();
-        t.bold = bold;
+        let t = Type::new(self.size).mono();
         if self.upwards {
             let label = fit_mono(label, self.depth - 7.0, self.size);
             let (y, anchor) = if above { (y - 4.0, Anchor::Start) } else { (y + 4.0, Anchor::End) };

@@ -2,7 +2,7 @@
 
 use super::attention::{Pattern, Patterns, UNSEEN, runs};
 use super::colour::viridis;
-use super::frame::{self, BAR, HEAD, MARGIN, NARROWEST, colour_bar};
+use super::frame::{self, BAR, HEAD, MARGIN, NARROWEST, SHORTEST_BAR, colour_bar};
 use super::label::probability;
 use super::svg::{Anchor, Rect, Svg, Type};
 use crate::table::Provenance;
@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 
 /// Tiles show probabilities in this many steps: one path for each, instead of one mark for each cell.
 const STEPS: usize = 16;
-/// Longest side of a tile, in cells; longer patterns are merged.
-const MOST_SIDE: usize = 128;
+/// Least side of a cell in pixels: what is smaller is merged, or a column of one token could not be seen.
+const LEAST_CELL: f64 = 2.0;
 /// Space between tiles.
 const GAP: f64 = 8.0;
 /// Line with a tile's name.
@@ -25,8 +25,8 @@ pub(super) fn figure(patterns: &Patterns<'_>, provenance: &Provenance) -> String
     heads.sort_unstable();
     heads.dedup();
     let (rows, columns) = (patterns.queries.len().max(1), patterns.keys.len().max(1));
-    let side = (1320.0 / heads.len().max(1) as f64 - GAP).clamp(44.0, 150.0);
-    let merged = rows.max(columns).div_ceil(MOST_SIDE);
+    let side = (1320.0 / heads.len().max(1) as f64 - GAP).clamp(44.0, 150.0).floor();
+    let merged = rows.max(columns).div_ceil((side / LEAST_CELL) as usize);
     // In cells; the longer side fills the tile.
     let (across, down) = (columns.div_ceil(merged), rows.div_ceil(merged));
     let scale = side / across.max(down) as f64;
@@ -44,7 +44,7 @@ pub(super) fn figure(patterns: &Patterns<'_>, provenance: &Provenance) -> String
         sentences.push(format!("Each cell is the largest of {merged} x {merged} entries."));
     }
     let caption = frame::caption_lines(&sentences, width);
-    let height = HEAD + grid_h.max(80.0) + frame::caption_height(caption.len());
+    let height = HEAD + grid_h.max(SHORTEST_BAR + NAME) + frame::caption_height(caption.len());
     let mut svg = Svg::new(width, height);
     let subtitle = frame::subtitle(provenance, patterns.prompt_id);
     frame::head(&mut svg, "Attention of all heads", &subtitle);
@@ -62,7 +62,7 @@ pub(super) fn figure(patterns: &Patterns<'_>, provenance: &Provenance) -> String
         &mut svg,
         MARGIN + grid_w + 16.0,
         HEAD + NAME,
-        grid_h.clamp(60.0, 240.0) - NAME,
+        grid_h.min(240.0) - NAME,
         "attention probability",
         viridis,
     );

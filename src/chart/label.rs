@@ -68,7 +68,11 @@ pub fn probability(p: f32) -> String {
 
 /// A probability in a cell: two decimals without the leading zero.
 pub fn short_probability(p: f32) -> String {
-    if p >= 0.995 { "1.0".to_owned() } else { format!("{p:.2}").trim_start_matches('0').to_owned() }
+    match p {
+        _ if p >= 0.995 => "1.0".to_owned(),
+        _ if p > 0.0 && p < 0.005 => "<.01".to_owned(),
+        _ => format!("{p:.2}").trim_start_matches('0').to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -89,7 +93,8 @@ mod tests {
     fn probabilities_are_short() {
         assert_eq!(short_probability(0.424), ".42");
         assert_eq!(short_probability(0.999), "1.0");
-        assert_eq!(short_probability(0.001), ".00");
+        assert_eq!((short_probability(0.001), short_probability(0.0)), ("<.01".into(), ".00".into()));
+        assert_eq!(short_probability(f32::NAN), "NaN");
         assert_eq!(
             (probability(0.5), probability(0.0004), probability(0.0)),
             ("0.500".into(), "4.0e-4".into(), "0".into())

@@ -201,7 +201,7 @@ fn figure(lens: &Lens<'_>, provenance: &Provenance) -> Result<String> {
     if let Some((name, pos, points)) = target {
         let top = frame::HEAD + grid.height() + 14.0;
         let t = super::svg::Type::new(13.0).bold();
-        svg.text(MARGIN, top + 8.0, &format!("Target {name} at position {pos}"), t);
+        svg.text(MARGIN, top + 8.0, &format!("Probability of the target {name} at position {pos}"), t);
         let wanted = line::LEFT + points.len() as f64 * 44.0;
         let w = wanted.clamp(NARROWEST - 2.0 * MARGIN, width - 2.0 * MARGIN);
         let place = Rect { x: MARGIN, y: top + 24.0, w, h: TARGET - 44.0 };

@@ -31,15 +31,15 @@ impl Grid {
         let (rows, columns) = (lens.sites.len().max(1), lens.columns.len().max(1));
         let tops = lens.cells.values().filter_map(|rows| rows.first());
         let widest = tops.map(|r| mono_width(&visible(&r.token), 11.0)).fold(0.0, f64::max) + 8.0;
-        let w = (WIDEST / columns as f64).clamp(9.0, widest.clamp(46.0, 76.0));
+        let w = (WIDEST / columns as f64).clamp(9.0, widest.clamp(46.0, 76.0)).floor();
         let h = match (w >= LEVEL, rows) {
             (true, ..=16) => 32.0,
             (true, _) => 20.0,
-            (false, ..=16) => 48.0,
+            (false, ..=24) => 48.0,
             (false, ..=32) => 40.0,
             (false, _) => 34.0,
         };
-        let labels = lens.sites.iter().map(|s| sans_width(&s.label, 11.0)).fold(0.0, f64::max);
+        let labels = lens.sites.iter().map(|s| sans_width(&s.label, 11.0)).fold(0.0, f64::max).ceil();
         Self {
             rows,
             columns,
@@ -86,16 +86,16 @@ impl Grid {
         for (i, column) in lens.columns.iter().enumerate() {
             let middle = left + (i as f64 + 0.5) * w;
             if let Some(next) = &column.next {
-                self.above.draw(svg, i, middle, top, true, next, false);
+                self.above.draw(svg, i, middle, top, true, next);
             }
             if i % step == 0 {
                 let t = Type::new(9.0).at(Anchor::Middle).ink(Rgb::SOFT);
                 svg.text(middle, floor + 8.0, &column.pos.to_string(), t);
             }
-            self.below.draw(svg, i, middle, floor + NUMBERS, false, &column.input, false);
+            self.below.draw(svg, i, middle, floor + NUMBERS, false, &column.input);
         }
         self.names(svg, lens, all, y);
-        colour_bar(svg, left + all.w + 16.0, top, all.h.clamp(40.0, 240.0), "probability", viridis);
+        colour_bar(svg, left + all.w + 16.0, top, all.h.min(240.0), "probability", viridis);
     }
 
     fn cell(&self, svg: &mut Svg, r: Rect, row: &LogitLens, facts: &str) {
@@ -106,12 +106,14 @@ impl Grid {
         svg.rect(inner, fill, Some(facts));
         let right = row.next_token_id == Some(row.token_id);
         if right {
-            svg.outline(Rect { x: r.x + 2.0, y: r.y + 2.0, w: r.w - 4.0, h: r.h - 4.0 }, ink, 1.2);
+            // Narrow cells have no room between outline and token.
+            let by = if r.w < 20.0 { 1.0 } else { 2.0 };
+            svg.outline(Rect { x: r.x + by, y: r.y + by, w: r.w - 2.0 * by, h: r.h - 2.0 * by }, ink, by.sqrt());
         }
         let (x, y) = (r.x + r.w / 2.0, r.y + r.h / 2.0);
         let token = visible(&row.token);
         if r.w < LEVEL {
-            let size = (r.w - 3.0).min(10.0);
+            let size = (r.w - 4.0).min(10.0);
             let t = Type::new(size).mono().ink(ink).at(Anchor::Middle).upwards();
             svg.text(x, y, &fit_mono(&token, r.h - 6.0, size), t);
         } else {

@@ -8,7 +8,8 @@ use super::colour::Rgb;
 use std::fmt::Write;
 
 /// Font families: tokens are set in a monospaced face, everything else in a proportional one.
-const MONO: &str = "ui-monospace,Menlo,Consolas,'DejaVu Sans Mono',monospace";
+/// The proportional one is inherited from the document, the other is named by each text, hence short.
+const MONO: &str = "monospace";
 const SANS: &str = "system-ui,'Helvetica Neue',Arial,'DejaVu Sans',sans-serif";
 
 /// Which side of a text its point lies on.
@@ -143,15 +144,15 @@ impl Svg {
 
     /// A line of text.
     pub fn text(&mut self, x: f64, y: f64, text: &str, t: Type) {
-        let family = if t.mono { MONO } else { SANS };
-        let _ = write!(
-            self.body,
-            "<text x=\"{}\" y=\"{}\" dy=\"0.35em\" font-family=\"{family}\" font-size=\"{}\" fill=\"{}\"",
-            num(x),
-            num(y),
-            num(t.size),
-            t.ink
-        );
+        // Letters stand on a baseline; a third of their size above it is their middle.
+        let baseline = num(y + 0.35 * t.size);
+        let _ = write!(self.body, "<text x=\"{}\" y=\"{baseline}\" font-size=\"{}\"", num(x), num(t.size));
+        if t.mono {
+            let _ = write!(self.body, " font-family=\"{MONO}\"");
+        }
+        if t.ink != Rgb::INK {
+            let _ = write!(self.body, " fill=\"{}\"", t.ink);
+        }
         match t.anchor {
             Anchor::Start => {}
             Anchor::Middle => self.body.push_str(" text-anchor=\"middle\""),
@@ -185,8 +186,9 @@ impl Svg {
         let (w, h) = (num(self.width), num(self.height));
         // The background is opaque and its own: the figure stays legible on a dark page.
         format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{w}\" height=\"{h}\" viewBox=\"0 0 {w} {h}\" role=\"img\">\n\
-             <title>{}</title>\n<desc>{}</desc>\n<rect width=\"{w}\" height=\"{h}\" fill=\"{}\"/>\n{}</svg>\n",
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{w}\" height=\"{h}\" viewBox=\"0 0 {w} {h}\" role=\"img\" \
+             font-family=\"{SANS}\" fill=\"{}\">\n<title>{}</title>\n<desc>{}</desc>\n<rect width=\"{w}\" height=\"{h}\" fill=\"{}\"/>\n{}</svg>\n",
+            Rgb::INK,
             escape(title),
             escape(desc),
             Rgb::PAPER,
