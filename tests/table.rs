@@ -238,6 +238,61 @@ fn lists_of_ids_are_read_whatever_their_width() {
     assert!(e.message().contains("not a table of pellucid"), "{e:?}");
 }
 
+/// A file that claims to be the table `model`, with these columns.
+fn forge(path: &Path, columns: Vec<(&str, arrow_array::ArrayRef)>) {
+    let batch = arrow_array::RecordBatch::try_from_iter_with_nullable(
+        columns.into_iter().map(|(name, array)| (name, array, true)),
+    );
+    let batch = batch.unwrap();
+    let mut how = provenance();
+    (how.table, how.table_version) = ("model".into(), 1);
+    let mut writer =
+        parquet::arrow::ArrowWriter::try_new(std::fs::File::create(path).unwrap(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    let json = serde_json::to_string(&how).unwrap();
+    writer.append_key_value_metadata(parquet::file::metadata::KeyValue::new("pellucid".to_owned(), json));
+    writer.close().unwrap();
+}
+
+#[test]
+fn a_changed_table_is_an_error_that_names_the_column() {
+    use arrow_array::{ArrayRef, Int64Array, StringArray};
+    use std::sync::Arc;
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("m.parquet");
+    let text = |values: Vec<Option<&str>>| Arc::new(StringArray::from(values)) as ArrayRef;
+    let fails = |columns: Vec<(&str, ArrayRef)>| {
+        forge(&path, columns);
+        let e = read_rows::<ModelFacts>(&path).unwrap_err();
+        assert!(e.hint_text().is_some());
+        e.message().split_once(": ").unwrap().1.to_owned()
+    };
+    let some = || text(vec![Some("a"), Some("b")]);
+    assert_eq!(fails(vec![("property", some())]), "column `value` should have the type string, but does not exist");
+    let numbers = Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef;
+    let says = fails(vec![("property", some()), ("value", numbers)]);
+    assert_eq!(says, "column `value` should have the type string, but has the type int64");
+    let says = fails(vec![("property", text(vec![None, Some("b")])), ("value", some())]);
+    assert_eq!(says, "column `property` has 1 missing values, and may have none");
+    // Columns in another order, and more of them, are still the table.
+    forge(&path, vec![("value", some()), ("more", some()), ("property", text(vec![Some("x"), Some("y")]))]);
+    let rows = read_rows::<ModelFacts>(&path).unwrap().0;
+    assert_eq!((rows[1].property.as_str(), rows[1].value.as_str()), ("y", "b"));
+}
+
+#[test]
+fn other_programs_find_units_and_provenance() {
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    let folder = TempDir::new().unwrap();
+    let path = write(folder.path(), "l.parquet", &[lens(0)]);
+    let reader = ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(path).unwrap()).unwrap();
+    let field = reader.schema().field_with_name("entropy_bits").unwrap();
+    assert_eq!(field.metadata().get("unit").map(String::as_str), Some("bits"));
+    assert!(field.metadata().get("meaning").is_some_and(|m| m.starts_with("entropy of")));
+    let how: Provenance = serde_json::from_str(reader.schema().metadata().get("pellucid").unwrap()).unwrap();
+    assert_eq!(how.table, "logit_lens");
+}
+
 #[test]
 fn exact_formats_hold_every_value() {
     let rows = [lens(0), lens(1)];

@@ -180,7 +180,7 @@ fn large(patterns: &Patterns<'_>, head: (u32, u32), provenance: &Provenance) -> 
     let every = number_step(last, cell, 9.0);
     for (i, label) in key_labels.iter().enumerate() {
         let x = left + (i as f64 + 0.5) * cell;
-        if i % every == 0 {
+        if i.is_multiple_of(every) {
             svg.text(x, HEAD + h + 8.0, &patterns.keys[i].0.to_string(), number.at(Anchor::Middle));
         }
         band.draw(&mut svg, i, x, HEAD + h + NUMBERS, false, label);

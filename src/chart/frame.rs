@@ -114,7 +114,7 @@ impl Band {
 
     /// Draws label `i` beside the grid's edge at height `y`, centred on `x`.
     pub fn draw(&self, svg: &mut Svg, i: usize, x: f64, y: f64, above: bool, label: &str) {
-        if i % self.every != 0 {
+        if !i.is_multiple_of(self.every) {
             return;
         }
         let t = Type::new(self.size).mono();

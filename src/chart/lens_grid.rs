@@ -88,7 +88,7 @@ impl Grid {
             if let Some(next) = &column.next {
                 self.above.draw(svg, i, middle, top, true, next);
             }
-            if i % step == 0 {
+            if i.is_multiple_of(step) {
                 let t = Type::new(9.0).at(Anchor::Middle).ink(Rgb::SOFT);
                 svg.text(middle, floor + 8.0, &column.pos.to_string(), t);
             }
@@ -115,7 +115,7 @@ impl Grid {
         if r.w < LEVEL {
             let size = (r.w - 4.0).min(10.0);
             let t = Type::new(size).mono().ink(ink).at(Anchor::Middle).upwards();
-            svg.text(x, y, &fit_mono(&token, r.h - 6.0, size), t);
+            svg.text(x, y, &fit_mono(&token, r.h - 9.0, size), t);
         } else {
             let t = Type::new(11.0).mono().ink(ink).at(Anchor::Middle);
             let token = fit_mono(&token, r.w - 6.0, 11.0);

@@ -77,7 +77,7 @@ pub(crate) fn line(svg: &mut Svg, place: Rect, points: &[Point], x_name: &str, y
                 svg.text(x, above, &point.note, Type::new(9.0).at(Anchor::Middle).ink(Rgb::SOFT));
             }
         }
-        if i % every == 0 {
+        if i.is_multiple_of(every) {
             let label = fit_sans(&point.label, every as f64 * pitch - 4.0, 10.0);
             svg.text(x, floor + 11.0, &label, Type::new(10.0).at(Anchor::Middle).ink(Rgb::SOFT));
         }

@@ -89,7 +89,7 @@ pub fn render_with(path: impl AsRef<Path>, options: &Options) -> Result<Vec<Figu
 ///
 /// # Errors
 /// There are no rows.
-fn by_prompt<'a, R: Row>(rows: &'a [R], prompt: fn(&R) -> u32, most: usize) -> Result<Vec<(u32, Vec<&'a R>)>> {
+fn by_prompt<R: Row>(rows: &[R], prompt: fn(&R) -> u32, most: usize) -> Result<Vec<(u32, Vec<&R>)>> {
     let mut prompts = std::collections::BTreeMap::<u32, Vec<&R>>::new();
     for row in rows {
         prompts.entry(prompt(row)).or_default().push(row);

@@ -158,7 +158,7 @@ fn round(x: f64) -> String {
     let size = x.abs();
     if x == 0.0 || !x.is_finite() {
         format!("{x}")
-    } else if size < 0.001 || size >= 1e7 {
+    } else if !(0.001..1e7).contains(&size) {
         format!("{x:.2e}")
     } else if size < 10.0 {
         format!("{x:.4}")

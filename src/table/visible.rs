@@ -52,7 +52,7 @@ fn render(text: &str, token: bool) -> String {
 }
 
 /// Whether `c` prints nothing, or changes how others print, or may not occur in XML.
-fn is_invisible(c: char) -> bool {
+pub(crate) fn is_invisible(c: char) -> bool {
     c.is_control()
         || c.is_whitespace()
         || matches!(c,
