@@ -1,1 +1,112 @@
-//! Charts.
+//! Charts: tables drawn as SVG. They know tables only, so whatever is in a file can be drawn again from the file.
+//!
+//! Every mark carries its facts as a `<title>`, every figure its provenance as a `<desc>`. There are no ids, style
+//! sheets, scripts or fonts from outside: a figure is safe beside twenty others in one page. The same rows give the
+//! same bytes.
+
+mod attention;
+mod backend;
+mod colour;
+mod frame;
+mod heads;
+mod label;
+mod lens;
+mod lens_grid;
+mod line;
+mod svg;
+
+pub use attention::attention;
+pub use colour::{Rgb, diverging, viridis};
+pub use lens::logit_lens;
+
+use crate::error::{Error, Result, nearest};
+use crate::table::{Attention, LogitLens, Row, read_provenance, read_rows};
+use std::path::Path;
+
+/// A drawn figure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Figure {
+    /// File stem, e.g. `logit_lens` or `attention-L3H1-p2` (`p2`: prompt 2, counted from 0).
+    pub name: String,
+    /// The SVG document.
+    pub svg: String,
+}
+
+/// What to draw of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// At most this many prompts, the first of the table.
+    pub max_prompts: usize,
+    /// The (layer, head) to show large; `None` lets [`attention`] choose one.
+    pub head: Option<(u32, u32)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { max_prompts: 20, head: None }
+    }
+}
+
+/// The tables that can be drawn.
+const DRAWABLE: [&str; 2] = [LogitLens::TABLE.name, Attention::TABLE.name];
+
+/// Draws the table in a parquet file, whichever it is.
+///
+/// # Errors
+/// The file cannot be read as a table of pellucid (see [`read_rows`]), there is no chart of its table, or it has no rows.
+pub fn render(path: impl AsRef<Path>) -> Result<Vec<Figure>> {
+    render_with(path, &Options::default())
+}
+
+/// Like [`render`], with options.
+///
+/// # Errors
+/// As [`render`]; also if the table does not have the head that was asked for.
+pub fn render_with(path: impl AsRef<Path>, options: &Options) -> Result<Vec<Figure>> {
+    let path = path.as_ref();
+    let table = read_provenance(path)?.table;
+    if table == LogitLens::TABLE.name {
+        let (rows, provenance) = read_rows::<LogitLens>(path)?;
+        lens::draw(&rows, &provenance, options)
+    } else if table == Attention::TABLE.name {
+        let (rows, provenance) = read_rows::<Attention>(path)?;
+        attention::draw(&rows, &provenance, options)
+    } else {
+        let hint = match nearest(&table, DRAWABLE) {
+            Some(near) => format!("did you mean a file with the table `{near}`?"),
+            None => "give a file with one of those tables".to_owned(),
+        };
+        Err(Error::no_such(format!(
+            "there is no chart of the table `{table}` in {}; what can be drawn: `{}`",
+            path.display(),
+            DRAWABLE.join("`, `")
+        ))
+        .hint(hint))
+    }
+}
+
+/// The rows of each prompt, in order of prompt, at most `most` of them.
+///
+/// # Errors
+/// There are no rows.
+fn by_prompt<R: Row>(rows: &[R], prompt: fn(&R) -> u32, most: usize) -> Result<Vec<(u32, Vec<&R>)>> {
+    let mut prompts = std::collections::BTreeMap::<u32, Vec<&R>>::new();
+    for row in rows {
+        prompts.entry(prompt(row)).or_default().push(row);
+    }
+    if prompts.is_empty() {
+        return Err(Error::bad_input(format!("the table `{}` has no rows to draw", R::TABLE.name))
+            .hint("check the command that wrote it: its selection may be empty"));
+    }
+    Ok(prompts.into_iter().take(most).collect())
+}
+
+/// What the names of figures end in: nothing if all rows are of prompt 0.
+fn suffix(prompt: u32, only: bool) -> String {
+    if only && prompt == 0 { String::new() } else { format!("-p{prompt}") }
+}
+
+/// Plotters cannot fail on our canvas; should it, say so.
+fn undrawn(e: impl std::fmt::Display) -> Error {
+    Error::compute(format!("the chart could not be drawn: {e}"))
+}

@@ -1,1 +1,26 @@
-//! Tables.
+//! Tables: what every analysis makes, every file holds and every chart is drawn from.
+//!
+//! A row type declares its columns once, with their meaning and unit ([`rows`]); the struct, the parquet schema, the
+//! writer, the reader and `docs/tables.md` all come from that declaration ([`row`]).
+//!
+//! A table goes out through [`TableWriter`] (parquet) or [`write_rows`] (text for a terminal or another program), and
+//! comes back through [`read`], the only module that knows polars.
+
+mod docs;
+mod format;
+mod provenance;
+pub mod read;
+pub mod row;
+pub mod rows;
+mod visible;
+mod write;
+
+pub use docs::docs;
+pub use format::{Format, write_rows};
+pub use provenance::{METADATA_KEY, Provenance};
+pub use read::{read_provenance, read_rows};
+pub use row::{Cell, ColumnInfo, Field, Kind, Row, TOKEN, TableInfo};
+pub use rows::{Attention, Hooks, LogitLens, ModelFacts, Tokens, tables};
+pub(crate) use visible::is_invisible;
+pub use visible::{visible, visible_prose};
+pub use write::TableWriter;

@@ -1,0 +1,153 @@
+//! What every figure has around its data: title, subtitle, caption, colour bar, labels along a grid.
+
+use super::colour::Rgb;
+use super::label::{fit_mono, fit_sans, mono_width, sans_width};
+use super::svg::{Anchor, Rect, Svg, Type};
+use crate::table::{Provenance, visible_prose};
+
+/// Space around everything.
+pub(crate) const MARGIN: f64 = 16.0;
+/// Height of title and subtitle, margin included.
+pub(crate) const HEAD: f64 = 64.0;
+/// Width of a colour bar with its labels.
+pub(crate) const BAR: f64 = 76.0;
+/// A colour bar is at least this high, so that its labels stand apart.
+pub(crate) const SHORTEST_BAR: f64 = 76.0;
+/// A figure is at least this wide, so that its title can be read.
+pub(crate) const NARROWEST: f64 = 480.0;
+/// Font size of captions.
+const CAPTION: f64 = 11.0;
+/// Height of a caption's line.
+const CAPTION_LINE: f64 = 16.0;
+
+/// Draws title and subtitle, cut to the width of the figure.
+pub(crate) fn head(svg: &mut Svg, title: &str, subtitle: &str) {
+    let room = svg.size().0 - 2.0 * MARGIN;
+    svg.text(MARGIN, MARGIN + 9.0, &fit_sans(title, room, 16.0), Type::new(16.0).bold());
+    svg.text(MARGIN, MARGIN + 30.0, &fit_sans(subtitle, room, 12.0), Type::new(12.0).ink(Rgb::SOFT));
+}
+
+/// `model · prompt x`, with the first digits of the revision if there is one.
+pub(crate) fn subtitle(provenance: &Provenance, prompt_id: &str) -> String {
+    let revision = provenance.revision.as_deref().map(|r| format!("@{}", r.chars().take(8).collect::<String>()));
+    let incomplete = if provenance.complete { "" } else { " · incomplete: the run was stopped" };
+    visible_prose(&format!("{}{} · prompt {prompt_id}{incomplete}", provenance.model, revision.unwrap_or_default()))
+}
+
+/// The lines of a caption in a figure of `width` pixels.
+pub(crate) fn caption_lines(sentences: &[String], width: f64) -> Vec<String> {
+    let room = width - 2.0 * MARGIN;
+    let mut lines: Vec<String> = Vec::new();
+    for word in sentences.iter().flat_map(|s| s.split(' ')) {
+        match lines.last_mut() {
+            Some(line) if sans_width(line, CAPTION) + sans_width(word, CAPTION) + CAPTION * 0.6 <= room => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// The height of a caption of `lines` lines, margins included.
+pub(crate) fn caption_height(lines: usize) -> f64 {
+    MARGIN + lines as f64 * CAPTION_LINE + MARGIN / 2.0
+}
+
+/// Draws a caption at the bottom of the figure.
+pub(crate) fn caption(svg: &mut Svg, lines: &[String]) {
+    let top = svg.size().1 - caption_height(lines.len()) + MARGIN;
+    for (i, line) in lines.iter().enumerate() {
+        let y = top + (i as f64 + 0.5) * CAPTION_LINE;
+        svg.text(MARGIN, y, line, Type::new(CAPTION).ink(Rgb::SOFT));
+    }
+}
+
+/// Draws a vertical colour bar from 0 (below) to 1, `h` pixels high but at least [`SHORTEST_BAR`], with its name beside
+/// it; of a name that is longer than the bar, the last word.
+pub(crate) fn colour_bar(svg: &mut Svg, x: f64, y: f64, h: f64, name: &str, colour: impl Fn(f64) -> Rgb) {
+    // Whole pixels: between steps that share one, a seam would show.
+    let (x, y, h) = (x.round(), y.round(), h.round().max(SHORTEST_BAR));
+    let mut top = 0.0;
+    while top < h {
+        let step = f64::min(3.0, h - top);
+        let t = 1.0 - (top + step / 2.0) / h;
+        svg.rect(Rect { x, y: y + top, w: 12.0, h: step }, colour(t), None);
+        top += step;
+    }
+    for tick in [0.0, 0.25, 0.5, 0.75, 1.0] {
+        let at = y + h * (1.0 - tick);
+        svg.line(&[(x + 12.0, at), (x + 15.0, at)], Rgb::SOFT, 1.0);
+        svg.text(x + 18.0, at, &format!("{tick}"), Type::new(10.0).ink(Rgb::SOFT));
+    }
+    let last = name.rsplit(' ').next().unwrap_or(name);
+    let name = if sans_width(name, 11.0) > h { last } else { name };
+    svg.text(x + 50.0, y + h / 2.0, name, Type::new(11.0).at(Anchor::Middle).upwards());
+}
+
+/// Token labels along one side of a grid whose columns are `pitch` pixels apart.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Band {
+    pitch: f64,
+    size: f64,
+    upwards: bool,
+    every: usize,
+    /// Pixels that the labels take, away from the grid.
+    pub depth: f64,
+}
+
+/// The longest label that is written upwards, in pixels.
+const LONGEST: f64 = 96.0;
+
+impl Band {
+    /// Chooses how `labels` (already visible) are written: level where they fit or are cut a little, else upwards.
+    pub fn plan<'a>(labels: impl Iterator<Item = &'a str>, pitch: f64) -> Self {
+        let widest = labels.map(|l| mono_width(l, 11.0)).fold(0.0, f64::max);
+        if widest <= pitch - 4.0 || pitch >= 56.0 {
+            return Self { pitch, size: 11.0, upwards: false, every: 1, depth: 18.0 };
+        }
+        let size = (pitch - 1.0).clamp(8.0, 11.0);
+        let every = ((size + 1.0) / pitch).ceil().max(1.0) as usize;
+        Self { pitch, size, upwards: true, every, depth: ((widest * size / 11.0).min(LONGEST) + 8.0).ceil() }
+    }
+
+    /// Draws label `i` beside the grid's edge at height `y`, centred on `x`.
+    pub fn draw(&self, svg: &mut Svg, i: usize, x: f64, y: f64, above: bool, label: &str) {
+        if !i.is_multiple_of(self.every) {
+            return;
+        }
+        let t = Type::new(self.size).mono();
+        if self.upwards {
+            let label = fit_mono(label, self.depth - 7.0, self.size);
+            let (y, anchor) = if above { (y - 4.0, Anchor::Start) } else { (y + 4.0, Anchor::End) };
+            svg.text(x, y, &label, t.upwards().at(anchor));
+        } else {
+            let label = fit_mono(label, self.pitch - 3.0, self.size);
+            let y = if above { y - 9.0 } else { y + 9.0 };
+            svg.text(x, y, &label, t.at(Anchor::Middle));
+        }
+    }
+}
+
+/// How many columns apart the position numbers stand, so that `largest` fits at `size` pixels.
+pub(crate) fn number_step(largest: u32, pitch: f64, size: f64) -> usize {
+    let wide = sans_width(&largest.to_string(), size) + 4.0;
+    [1, 2, 5, 10, 20, 50, 100].into_iter().find(|k| *k as f64 * pitch >= wide).unwrap_or(200)
+}
+
+/// Provenance for `<desc>`: JSON in which every character that prints nothing is a JSON escape, so that it survives
+/// in XML exactly and cannot reorder what a viewer shows.
+pub(crate) fn desc(provenance: &Provenance) -> String {
+    let mut out = String::new();
+    let mut units = [0; 2];
+    for c in provenance.to_json().chars() {
+        if c != ' ' && crate::table::is_invisible(c) {
+            // Outside strings, compact JSON is printable ASCII: whatever comes here is inside one.
+            out.extend(c.encode_utf16(&mut units).iter().map(|u| format!("\\u{u:04x}")));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}

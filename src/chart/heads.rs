@@ -1,0 +1,134 @@
+//! All heads of a prompt as small multiples: a row of tiles for each layer, a tile for each head.
+
+use super::attention::{Pattern, Patterns, UNSEEN, runs};
+use super::colour::viridis;
+use super::frame::{self, BAR, HEAD, MARGIN, NARROWEST, SHORTEST_BAR, colour_bar};
+use super::label::probability;
+use super::svg::{Anchor, Rect, Svg, Type};
+use crate::table::Provenance;
+use std::collections::BTreeMap;
+
+/// Tiles show probabilities in this many steps: one path for each, instead of one mark for each cell.
+const STEPS: usize = 16;
+/// Least side of a cell in pixels: what is smaller is merged, or a column of one token could not be seen.
+const LEAST_CELL: f64 = 2.0;
+/// Space between tiles.
+const GAP: f64 = 8.0;
+/// Line with a tile's name.
+const NAME: f64 = 13.0;
+
+/// The figure of all heads.
+pub(super) fn figure(patterns: &Patterns<'_>, provenance: &Provenance) -> String {
+    let mut layers: Vec<u32> = patterns.heads.keys().map(|h| h.0).collect();
+    layers.dedup();
+    let mut heads: Vec<u32> = patterns.heads.keys().map(|h| h.1).collect();
+    heads.sort_unstable();
+    heads.dedup();
+    let (rows, columns) = (patterns.queries.len().max(1), patterns.keys.len().max(1));
+    let side = (1320.0 / heads.len().max(1) as f64 - GAP).clamp(44.0, 150.0).floor();
+    let merged = rows.max(columns).div_ceil((side / LEAST_CELL) as usize);
+    // In cells; the longer side fills the tile.
+    let (across, down) = (columns.div_ceil(merged), rows.div_ceil(merged));
+    let scale = side / across.max(down) as f64;
+    let (w, h) = (across as f64 * scale, down as f64 * scale);
+    let grid_w = heads.len() as f64 * (w + GAP) - GAP;
+    let grid_h = layers.len() as f64 * (h + NAME + GAP) - GAP;
+
+    let width = (MARGIN + grid_w + BAR + MARGIN).max(NARROWEST);
+    let mut sentences = vec![
+        "One tile for each head, LxHy: layer x, head y. In a tile: query down, key across, the first token at the upper left."
+            .to_owned(),
+        format!("Colour in {STEPS} steps; probabilities below {} are drawn as 0.", probability(0.5 / STEPS as f32)),
+    ];
+    if merged > 1 {
+        sentences.push(format!("Each cell is the largest of {merged} x {merged} entries."));
+    }
+    let caption = frame::caption_lines(&sentences, width);
+    let height = HEAD + grid_h.max(SHORTEST_BAR + NAME) + frame::caption_height(caption.len());
+    let mut svg = Svg::new(width, height);
+    let subtitle = frame::subtitle(provenance, patterns.prompt_id);
+    frame::head(&mut svg, "Attention of all heads", &subtitle);
+    for (i, layer) in layers.iter().enumerate() {
+        for (j, head) in heads.iter().enumerate() {
+            let Some(pattern) = patterns.heads.get(&(*layer, *head)) else { continue };
+            let (x, y) = (MARGIN + j as f64 * (w + GAP), HEAD + i as f64 * (h + NAME + GAP));
+            let name = format!("L{layer}H{head}");
+            svg.text(x + w / 2.0, y + NAME / 2.0 - 1.0, &name, Type::new(9.5).at(Anchor::Middle));
+            svg.rect(Rect { x, y: y + NAME, w, h }, UNSEEN, None);
+            svg.group(x, y + NAME, scale, &summary(&name, patterns, pattern), |svg| tile(svg, pattern, merged));
+        }
+    }
+    colour_bar(
+        &mut svg,
+        MARGIN + grid_w + 16.0,
+        HEAD + NAME,
+        grid_h.min(240.0) - NAME,
+        "attention probability",
+        viridis,
+    );
+    frame::caption(&mut svg, &caption);
+    svg.finish(&format!("Attention of all heads, {subtitle}"), &frame::desc(provenance))
+}
+
+/// Draws one pattern in units of its cells.
+fn tile(svg: &mut Svg, pattern: &Pattern, merged: usize) {
+    let mut cells = BTreeMap::<(usize, usize), f32>::new();
+    for (q, k, p) in pattern {
+        let cell = cells.entry((q / merged, k / merged)).or_insert(0.0);
+        // `max` passes over NaN.
+        *cell = cell.max(*p);
+    }
+    svg.path(&runs(cells.keys().copied()), viridis(0.0));
+    let step = |p: f32| ((f64::from(p) * STEPS as f64).round() as usize).min(STEPS);
+    for level in 1..=STEPS {
+        let d = runs(cells.iter().filter(|(_, p)| step(**p) == level).map(|(at, _)| *at));
+        if !d.is_empty() {
+            svg.path(&d, viridis(level as f64 / STEPS as f64));
+        }
+    }
+}
+
+/// Where a head looks, in one line: its means over the queries that have a choice, and its strongest look elsewhere.
+fn summary(name: &str, patterns: &Patterns<'_>, pattern: &Pattern) -> String {
+    let first = patterns.keys.first().map_or(0, |k| k.0);
+    let (mut to_first, mut to_previous, mut to_itself, mut queries) = (0.0, 0.0, 0.0, 0usize);
+    let mut last = None;
+    let mut strongest: Option<(usize, usize, f32)> = None;
+    for &(q, k, p) in pattern {
+        let (query, key) = (patterns.queries[q].0, patterns.keys[k].0);
+        if query == first {
+            continue;
+        }
+        if last != Some(q) {
+            last = Some(q);
+            queries += 1;
+        }
+        let p64 = f64::from(p);
+        if key == first {
+            to_first += p64;
+        }
+        if key == query {
+            to_itself += p64;
+        }
+        if key + 1 == query {
+            to_previous += p64;
+        }
+        if key != first && key != query && strongest.is_none_or(|(_, _, most)| p > most) {
+            strongest = Some((q, k, p));
+        }
+    }
+    if queries == 0 {
+        return format!("{name}: one query only");
+    }
+    let mean = |sum: f64| probability((sum / queries as f64) as f32);
+    let mut out = format!(
+        "{name}: on average {} on the first token, {} on the token before, {} on itself",
+        mean(to_first),
+        mean(to_previous),
+        mean(to_itself)
+    );
+    if let Some(entry) = strongest {
+        out += &format!("; strongest elsewhere: {}", patterns.facts(entry));
+    }
+    out
+}

@@ -1,0 +1,263 @@
+//! A small SVG canvas: marks with titles, no ids, no style sheet, no scripts, nothing from outside.
+//!
+//! Many figures share one notebook or report, where an id or a `<style>` of one would reach into the others; so every
+//! property is an attribute of the mark itself. Numbers are written with at most two decimals, so that the same figure
+//! is the same bytes.
+
+use super::colour::Rgb;
+use std::fmt::Write;
+
+/// Font families: tokens are set in a monospaced face, everything else in a proportional one.
+/// The proportional one is inherited from the document, the other is named by each text, hence short.
+const MONO: &str = "monospace";
+const SANS: &str = "system-ui,'Helvetica Neue',Arial,'DejaVu Sans',sans-serif";
+
+/// Which side of a text its point lies on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Anchor {
+    /// The text begins at the point.
+    Start,
+    /// The text is centred on the point.
+    Middle,
+    /// The text ends at the point.
+    End,
+}
+
+/// How a text is set. Its point is vertically in the middle of the line.
+#[derive(Clone, Copy, Debug)]
+pub struct Type {
+    /// Font size in pixels.
+    pub size: f64,
+    /// Which side of the text the point lies on.
+    pub anchor: Anchor,
+    /// Monospaced, for tokens.
+    pub mono: bool,
+    /// Bold.
+    pub bold: bool,
+    /// Read upwards, turned a quarter to the left about the point.
+    pub upwards: bool,
+    /// Colour of the letters.
+    pub ink: Rgb,
+}
+
+impl Type {
+    /// Plain dark text of `size` pixels that begins at its point.
+    pub const fn new(size: f64) -> Self {
+        Self { size, anchor: Anchor::Start, mono: false, bold: false, upwards: false, ink: Rgb::INK }
+    }
+    /// The same, monospaced.
+    pub const fn mono(mut self) -> Self {
+        self.mono = true;
+        self
+    }
+    /// The same, bold.
+    pub const fn bold(mut self) -> Self {
+        self.bold = true;
+        self
+    }
+    /// The same, reading upwards.
+    pub const fn upwards(mut self) -> Self {
+        self.upwards = true;
+        self
+    }
+    /// The same with another anchor.
+    pub const fn at(mut self, anchor: Anchor) -> Self {
+        self.anchor = anchor;
+        self
+    }
+    /// The same in another colour.
+    pub const fn ink(mut self, ink: Rgb) -> Self {
+        self.ink = ink;
+        self
+    }
+}
+
+/// A rectangle in pixels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rect {
+    /// Left edge.
+    pub x: f64,
+    /// Upper edge.
+    pub y: f64,
+    /// Width.
+    pub w: f64,
+    /// Height.
+    pub h: f64,
+}
+
+/// A figure being drawn. Texts given to it are already visible ([`crate::table::visible`]); it escapes them.
+#[derive(Debug)]
+pub struct Svg {
+    width: f64,
+    height: f64,
+    body: String,
+}
+
+impl Svg {
+    /// An empty figure of `width` x `height` pixels.
+    pub fn new(width: f64, height: f64) -> Self {
+        Self { width: width.ceil(), height: height.ceil(), body: String::new() }
+    }
+
+    /// Width and height in pixels.
+    pub fn size(&self) -> (f64, f64) {
+        (self.width, self.height)
+    }
+
+    /// A filled rectangle; with a title, it is a mark that says its facts.
+    pub fn rect(&mut self, r: Rect, fill: Rgb, title: Option<&str>) {
+        let _ = write!(self.body, "<rect {} fill=\"{fill}\"", geometry(r));
+        self.close("rect", title);
+    }
+
+    /// The outline of a rectangle.
+    pub fn outline(&mut self, r: Rect, ink: Rgb, width: f64) {
+        let _ = writeln!(
+            self.body,
+            "<rect {} fill=\"none\" stroke=\"{ink}\" stroke-width=\"{}\"/>",
+            geometry(r),
+            num(width)
+        );
+    }
+
+    /// A filled circle.
+    pub fn dot(&mut self, x: f64, y: f64, radius: f64, fill: Rgb, title: Option<&str>) {
+        let _ = write!(self.body, "<circle cx=\"{}\" cy=\"{}\" r=\"{}\" fill=\"{fill}\"", num(x), num(y), num(radius));
+        self.close("circle", title);
+    }
+
+    /// A straight or broken line.
+    pub fn line(&mut self, points: &[(f64, f64)], ink: Rgb, width: f64) {
+        let points: Vec<String> = points.iter().map(|(x, y)| format!("{},{}", num(*x), num(*y))).collect();
+        let _ = writeln!(
+            self.body,
+            "<polyline points=\"{}\" fill=\"none\" stroke=\"{ink}\" stroke-width=\"{}\"/>",
+            points.join(" "),
+            num(width)
+        );
+    }
+
+    /// A filled path, `d` in the units of the current group.
+    pub fn path(&mut self, d: &str, fill: Rgb) {
+        let _ = writeln!(self.body, "<path d=\"{d}\" fill=\"{fill}\"/>");
+    }
+
+    /// A line of text.
+    pub fn text(&mut self, x: f64, y: f64, text: &str, t: Type) {
+        // Letters stand on a baseline; a third of their size above it is their middle.
+        let baseline = num(y + 0.35 * t.size);
+        let _ = write!(self.body, "<text x=\"{}\" y=\"{baseline}\" font-size=\"{}\"", num(x), num(t.size));
+        if t.mono {
+            let _ = write!(self.body, " font-family=\"{MONO}\"");
+        }
+        if t.ink != Rgb::INK {
+            let _ = write!(self.body, " fill=\"{}\"", t.ink);
+        }
+        match t.anchor {
+            Anchor::Start => {}
+            Anchor::Middle => self.body.push_str(" text-anchor=\"middle\""),
+            Anchor::End => self.body.push_str(" text-anchor=\"end\""),
+        }
+        if t.bold {
+            self.body.push_str(" font-weight=\"bold\"");
+        }
+        if t.upwards {
+            let _ = write!(self.body, " transform=\"rotate(-90 {} {})\"", num(x), num(y));
+        }
+        let _ = writeln!(self.body, ">{}</text>", escape(text));
+    }
+
+    /// Several marks as one: moved to (`x`, `y`), `scale` pixels for one of their units, with a title.
+    pub fn group(&mut self, x: f64, y: f64, scale: f64, title: &str, draw: impl FnOnce(&mut Self)) {
+        let _ = writeln!(
+            self.body,
+            "<g transform=\"translate({} {}) scale({})\"><title>{}</title>",
+            num(x),
+            num(y),
+            fine(scale),
+            escape(title)
+        );
+        draw(self);
+        self.body.push_str("</g>\n");
+    }
+
+    /// The finished document: `title` names the figure, `desc` says how it was made.
+    pub fn finish(self, title: &str, desc: &str) -> String {
+        let (w, h) = (num(self.width), num(self.height));
+        // The background is opaque and its own: the figure stays legible on a dark page.
+        format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{w}\" height=\"{h}\" viewBox=\"0 0 {w} {h}\" role=\"img\" \
+             font-family=\"{SANS}\" fill=\"{}\">\n<title>{}</title>\n<desc>{}</desc>\n<rect width=\"{w}\" height=\"{h}\" fill=\"{}\"/>\n{}</svg>\n",
+            Rgb::INK,
+            escape(title),
+            escape(desc),
+            Rgb::PAPER,
+            self.body
+        )
+    }
+
+    fn close(&mut self, tag: &str, title: Option<&str>) {
+        let _ = match title {
+            Some(title) => writeln!(self.body, "><title>{}</title></{tag}>", escape(title)),
+            None => writeln!(self.body, "/>"),
+        };
+    }
+}
+
+fn geometry(r: Rect) -> String {
+    format!("x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\"", num(r.x), num(r.y), num(r.w), num(r.h))
+}
+
+/// At most two decimals, no trailing zeros, no negative zero.
+pub fn num(x: f64) -> String {
+    trim(format!("{x:.2}"))
+}
+
+/// Like [`num`] with five decimals, for factors that multiply up.
+fn fine(x: f64) -> String {
+    trim(format!("{x:.5}"))
+}
+
+fn trim(s: String) -> String {
+    let s = s.trim_end_matches('0').trim_end_matches('.');
+    if s == "-0" { "0".to_owned() } else { s.to_owned() }
+}
+
+/// XML character data. Control characters, which XML forbids, become U+FFFD; callers have made them visible before.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            '\n' => out.push('\n'),
+            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short() {
+        assert_eq!((num(1.0), num(1.005), num(-0.001), num(12.5)), ("1".into(), "1".into(), "0".into(), "12.5".into()));
+        assert_eq!((num(100.0), fine(0.125)), ("100".into(), "0.125".into()));
+    }
+
+    #[test]
+    fn text_is_data() {
+        let mut svg = Svg::new(10.0, 10.0);
+        svg.text(0.0, 0.0, "<b a=\"1\">&'\u{1}", Type::new(10.0));
+        let document = svg.finish("<t>", "]]>");
+        let xml = roxmltree::Document::parse(&document).unwrap();
+        let texts: Vec<_> = xml.descendants().filter(|n| n.is_text()).filter_map(|n| n.text()).collect();
+        assert!(texts.contains(&"<b a=\"1\">&'\u{fffd}") && texts.contains(&"<t>") && texts.contains(&"]]>"));
+    }
+}

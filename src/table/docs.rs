@@ -1,0 +1,34 @@
+//! The documentation of the tables, from their declarations.
+
+use super::rows::tables;
+use std::fmt::Write;
+
+/// `docs/tables.md`: every table and column with its type, unit and meaning, as markdown.
+pub fn docs() -> String {
+    let mut out = String::from(
+        "# Tables\n\n\
+         Every analysis writes one table, in long form: one row for one fact, keys first. Files are parquet (zstd); \
+         how a table was made (model, weights hash, command, ...) is JSON under the key `pellucid` of the file's \
+         key-value metadata, and each column carries its unit and meaning as field metadata.\n\n\
+         ```python\n\
+         import json, pyarrow.parquet as pq\n\
+         table = pq.read_table(\"logit_lens.parquet\")\n\
+         how = json.loads(table.schema.metadata[b\"pellucid\"])\n\
+         ```\n\n\
+         A column marked `?` may be null. This page is generated from `src/table/rows.rs`.\n",
+    );
+    for table in tables() {
+        let _ = write!(
+            out,
+            "\n## `{}` (version {})\n\n{}\n\n| column | type | unit | meaning |\n|---|---|---|---|\n",
+            table.name, table.version, table.about
+        );
+        for column in table.columns {
+            let optional = if column.nullable { "?" } else { "" };
+            let meaning = column.meaning.replace('|', "\\|");
+            let kind = column.kind.name();
+            let _ = writeln!(out, "| `{}` | {kind}{optional} | {} | {meaning} |", column.name, column.unit);
+        }
+    }
+    out
+}

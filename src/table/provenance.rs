@@ -1,0 +1,55 @@
+//! Where a table came from: written into every file, with no clock in it.
+
+use super::row::Row;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The key of the provenance in a parquet file's key-value metadata; the value is JSON.
+///
+/// pyarrow has it in `pq.read_schema(path).metadata[b"pellucid"]`, DuckDB in `parquet_kv_metadata(path)`.
+pub const METADATA_KEY: &str = "pellucid";
+
+/// How a table was made. The same request on the same model and machine gives the same provenance, and so the same
+/// bytes: times and host names are deliberately absent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// Name of the table, set by the writer.
+    pub table: String,
+    /// Version of the table's schema, set by the writer.
+    pub table_version: u32,
+    /// Version of pellucid that wrote the file, set by the writer.
+    pub pellucid_version: String,
+    /// The model as it was asked for: a hub id, a folder, or the name of a built-in model.
+    pub model: String,
+    /// The commit that the hub resolved it to; `None` for local and built-in models.
+    pub revision: Option<String>,
+    /// Hash over the model's weights.
+    pub weights_hash: String,
+    /// The model's architecture, as pellucid understood it.
+    pub spec: Value,
+    /// Type of the weights and activations during the computation, e.g. `f32`.
+    pub dtype: String,
+    /// Where it was computed: `cpu`, `cuda`, `metal`.
+    pub device: String,
+    /// Seed of whatever was drawn at random; `None` if nothing was.
+    pub seed: Option<u64>,
+    /// The command that made the table, one element for each argument.
+    pub command: Vec<String>,
+    /// Whether the table is whole; `false` if the run was stopped and wrote what it had.
+    pub complete: bool,
+}
+
+impl Provenance {
+    /// Names the table of `R` and this version of pellucid; everything else stays as it is.
+    pub(crate) fn stamp<R: Row>(&mut self) {
+        self.table = R::TABLE.name.to_owned();
+        self.table_version = R::TABLE.version;
+        self.pellucid_version = env!("CARGO_PKG_VERSION").to_owned();
+    }
+
+    /// The provenance as compact JSON, keys in the order of the fields.
+    pub fn to_json(&self) -> String {
+        // Strings, integers and a JSON value: nothing here can fail to serialise.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}

@@ -1,0 +1,311 @@
+//! Parquet in: tables that pellucid wrote, and prompt files that anybody wrote. The only module that knows polars.
+
+use super::provenance::{METADATA_KEY, Provenance};
+use super::row::{Cell, ColumnInfo, Kind, Row};
+use crate::error::{Error, Result, nearest};
+use polars::prelude::{ArrowDataType, DataFrame, ParquetReader, PolarsError, PolarsResult, SerReader, Series};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+/// A column of a prompt file. `None` is a null.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Values {
+    /// Text.
+    Text(Vec<Option<String>>),
+    /// Whole numbers.
+    Integers(Vec<Option<i64>>),
+    /// Lists of token ids.
+    Ids(Vec<Option<Vec<u32>>>),
+}
+
+/// All rows of a table that pellucid wrote, in the order of the file, and how it was made.
+///
+/// # Errors
+/// The file cannot be read, is not parquet, is cut short, was not written by pellucid, holds another table than `R`,
+/// or is of a newer version than this program knows.
+pub fn read_rows<R: Row>(path: impl AsRef<Path>) -> Result<(Vec<R>, Provenance)> {
+    let path = path.as_ref();
+    let mut reader = open(path)?;
+    let provenance = provenance_of(path, &mut reader)?;
+    check_table::<R>(path, &provenance)?;
+    let schema = guarded(path, || reader.schema())?;
+    for column in R::TABLE.columns {
+        let found = schema.get(column.name).map(|field| &field.dtype);
+        if !found.is_some_and(|t| fits(column.kind, t)) {
+            let found = found.map_or("does not exist".to_owned(), |t| format!("has the type {}", type_name(t)));
+            return Err(Error::bad_input(format!(
+                "{}: column `{}` should have the type {}, but {found}",
+                path.display(),
+                column.name,
+                column.kind.name()
+            ))
+            .hint("the file was changed since pellucid wrote it; write the table again"));
+        }
+    }
+    let names = R::TABLE.columns.iter().map(|c| c.name.to_owned()).collect();
+    let frame = guarded(path, || reader.with_columns(Some(names)).finish())?;
+    Ok((rows_of::<R>(path, &frame)?, provenance))
+}
+
+/// How the table in `path` was made, without reading its rows.
+///
+/// # Errors
+/// The file cannot be read, is not parquet, is cut short, or was not written by pellucid.
+pub fn read_provenance(path: impl AsRef<Path>) -> Result<Provenance> {
+    let path = path.as_ref();
+    provenance_of(path, &mut open(path)?)
+}
+
+/// Those of the columns `wanted` that a parquet file has, in the order of `wanted`: for prompt files that other
+/// programs wrote.
+///
+/// # Errors
+/// The file cannot be read, is not parquet, is cut short, has none of the columns, or has one of another type than
+/// text, whole numbers, or lists of token ids.
+pub fn read_columns(path: impl AsRef<Path>, wanted: &[&str]) -> Result<Vec<(String, Values)>> {
+    let path = path.as_ref();
+    let mut reader = open(path)?;
+    let schema = guarded(path, || reader.schema())?;
+    let present: Vec<&str> = wanted.iter().copied().filter(|name| schema.contains(name)).collect();
+    if present.is_empty() {
+        let has: Vec<&str> = schema.iter_names().map(|name| name.as_str()).collect();
+        let error = Error::bad_input(format!(
+            "{} has no column named {}; it has {}",
+            path.display(),
+            or_list(wanted),
+            if has.is_empty() { "no columns".to_owned() } else { or_list(&has).replace(" or ", " and ") }
+        ));
+        let near = wanted.iter().find_map(|name| nearest(name, has.iter().copied()).map(|has| (has, name)));
+        return Err(error.hint(match near {
+            Some((has, name)) => format!("rename `{has}` to `{name}`"),
+            None => format!("name the column with the prompts `{}`", wanted.first().copied().unwrap_or("text")),
+        }));
+    }
+    for name in &present {
+        // Asked before reading: polars is built without the types that a prompt file has no use for, and panics on some.
+        match schema.get(name).map(|field| &field.dtype) {
+            Some(t) if is_text(t) || is_integer(t) => {}
+            Some(ArrowDataType::List(item) | ArrowDataType::LargeList(item)) if is_integer(&item.dtype) => {}
+            other => {
+                return Err(Error::bad_input(format!(
+                    "{}: column `{name}` has the type {}",
+                    path.display(),
+                    other.map_or("unknown".to_owned(), type_name)
+                ))
+                .hint("write it as plain strings, or as (lists of) 32 or 64 bit integers"));
+            }
+        }
+    }
+    let names = present.iter().map(|&name| name.to_owned()).collect();
+    let frame = guarded(path, || reader.with_columns(Some(names)).finish())?;
+    present
+        .iter()
+        .map(|&name| {
+            let column = guarded(path, || Ok(frame.column(name)?.as_materialized_series()))?;
+            Ok((name.to_owned(), values(path, name, column)?))
+        })
+        .collect()
+}
+
+/// A reader over a file that begins and ends as a parquet file does.
+fn open(path: &Path) -> Result<ParquetReader<File>> {
+    let shown = path.display();
+    if path.is_dir() {
+        return Err(Error::bad_input(format!("{shown} is a folder, not a parquet file"))
+            .hint("name one of the .parquet files in it"));
+    }
+    let mut file = File::open(path).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => {
+            Error::no_such(format!("there is no file {shown}")).hint("check the path").because(e)
+        }
+        _ => Error::io(format!("cannot read {shown}: {e}")).hint("check the file's permissions").because(e),
+    })?;
+    let mut ends = [[0; 4]; 2];
+    let mut read = || -> std::io::Result<()> {
+        file.read_exact(&mut ends[0])?;
+        // The shortest file: the mark, a footer of no length, its length, the mark.
+        file.seek(SeekFrom::End(0))
+            .and_then(|n| if n < 12 { Err(std::io::ErrorKind::UnexpectedEof.into()) } else { Ok(n) })?;
+        file.seek(SeekFrom::End(-4))?;
+        file.read_exact(&mut ends[1])?;
+        file.rewind()
+    };
+    let outcome = read();
+    match (ends, outcome) {
+        ([a, b], Ok(())) if &a == b"PAR1" && &b == b"PAR1" => Ok(ParquetReader::new(file)),
+        ([a, _], _) if &a == b"PAR1" => Err(Error::bad_input(format!("the parquet file {shown} is cut short"))
+            .hint("copy or write it again; pellucid itself never leaves half a file")),
+        (_, Err(e)) if e.kind() != std::io::ErrorKind::UnexpectedEof => {
+            Err(Error::io(format!("cannot read {shown}: {e}")).because(e))
+        }
+        _ => Err(Error::bad_input(format!("{shown} is not a parquet file"))
+            .hint("give a table that pellucid wrote, or a prompt file in parquet")),
+    }
+}
+
+/// Runs polars on somebody else's file. Most broken files are errors; on some (a type that this build leaves out, a
+/// page that lies about its length) polars panics, and that is the file's fault, not a reason to die.
+fn guarded<T>(path: &Path, read: impl FnOnce() -> PolarsResult<T>) -> Result<T> {
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(PolarsError::IO { error, .. })) => {
+            Err(Error::io(format!("cannot read {}: {error}", path.display())).hint("copy or write the file again"))
+        }
+        Ok(Err(e)) => Err(Error::bad_input(format!("cannot read {} as parquet: {e}", path.display()))
+            .hint("the file may be damaged; copy or write it again")),
+        Err(_) => Err(Error::bad_input(format!("cannot read {} as parquet: its contents are damaged", path.display()))
+            .hint("copy or write the file again")),
+    }
+}
+
+fn provenance_of(path: &Path, reader: &mut ParquetReader<File>) -> Result<Provenance> {
+    let metadata = guarded(path, || reader.get_metadata().cloned())?;
+    let entries = metadata.key_value_metadata().as_deref().unwrap_or_default();
+    let Some(json) = entries.iter().find(|e| e.key == METADATA_KEY).and_then(|e| e.value.as_ref()) else {
+        return Err(Error::bad_input(format!("{} is a parquet file, but not a table of pellucid", path.display()))
+            .hint("give a file that pellucid wrote; programs that rewrite parquet often drop its metadata"));
+    };
+    serde_json::from_str(json).map_err(|e| {
+        Error::bad_input(format!("{} does not say properly how it was made: {e}", path.display()))
+            .hint("the file may come from a newer pellucid; update, or write the table again")
+            .because(e)
+    })
+}
+
+fn check_table<R: Row>(path: &Path, provenance: &Provenance) -> Result<()> {
+    let (table, shown) = (R::TABLE, path.display());
+    if provenance.table != table.name {
+        return Err(Error::bad_input(format!("{shown} holds the table `{}`, not `{}`", provenance.table, table.name))
+            .hint(format!("give a file with the table `{}`", table.name)));
+    }
+    if provenance.table_version > table.version {
+        return Err(Error::bad_input(format!(
+            "{shown} holds version {} of the table `{}`; this program knows version {}",
+            provenance.table_version, table.name, table.version
+        ))
+        .hint(format!("it was written by pellucid {}; update pellucid", provenance.pellucid_version)));
+    }
+    Ok(())
+}
+
+fn rows_of<R: Row>(path: &Path, frame: &DataFrame) -> Result<Vec<R>> {
+    let mut columns = Vec::with_capacity(R::TABLE.columns.len());
+    for info in R::TABLE.columns {
+        let column = guarded(path, || Ok(frame.column(info.name)?.as_materialized_series()))?;
+        if !info.nullable && column.null_count() > 0 {
+            return Err(Error::bad_input(format!(
+                "{}: column `{}` has {} missing values, and may have none",
+                path.display(),
+                info.name,
+                column.null_count()
+            ))
+            .hint("the file was changed since pellucid wrote it; write the table again"));
+        }
+        columns.push(guarded(path, || cells(column, info))?);
+    }
+    let mut rows = Vec::with_capacity(frame.height());
+    for _ in 0..frame.height() {
+        let mut column = columns.iter_mut();
+        let mut next = || column.next().and_then(|cells| cells.next()).unwrap_or(Cell::Null);
+        rows.push(R::build(&mut next).ok_or_else(|| {
+            Error::bad_input(format!("{}: a row does not fit the table `{}`", path.display(), R::TABLE.name))
+        })?);
+    }
+    Ok(rows)
+}
+
+fn cells<'a>(column: &'a Series, info: &ColumnInfo) -> PolarsResult<Box<dyn Iterator<Item = Cell<'a>> + 'a>> {
+    fn or_null<'a, T>(f: fn(T) -> Cell<'a>) -> impl Fn(Option<T>) -> Cell<'a> {
+        move |x| x.map_or(Cell::Null, f)
+    }
+    Ok(match info.kind {
+        Kind::U32 => Box::new(column.u32()?.iter().map(or_null(Cell::U32))),
+        Kind::U64 => Box::new(column.u64()?.iter().map(or_null(Cell::U64))),
+        Kind::I64 => Box::new(column.i64()?.iter().map(or_null(Cell::I64))),
+        Kind::F32 => Box::new(column.f32()?.iter().map(or_null(Cell::F32))),
+        Kind::F64 => Box::new(column.f64()?.iter().map(or_null(Cell::F64))),
+        Kind::Bool => Box::new(column.bool()?.iter().map(or_null(Cell::Bool))),
+        Kind::Str => Box::new(column.str()?.iter().map(or_null(Cell::Str))),
+    })
+}
+
+fn values(path: &Path, name: &str, column: &Series) -> Result<Values> {
+    if let Ok(text) = column.str() {
+        return Ok(Values::Text(text.iter().map(|s| s.map(str::to_owned)).collect()));
+    }
+    if let Ok(lists) = column.list() {
+        let id = |row: usize, x: Option<i64>| match x.map(u32::try_from) {
+            Some(Ok(id)) => Ok(id),
+            bad => Err(Error::bad_input(format!(
+                "{}: row {row} of column `{name}` holds {}, which is no token id",
+                path.display(),
+                match (bad, x) {
+                    (Some(_), Some(x)) => x.to_string(),
+                    _ => "a null".to_owned(),
+                }
+            ))
+            .hint("token ids are whole numbers from 0; rows are counted from 0")),
+        };
+        let rows = (0..lists.len()).map(|row| match lists.get_as_series(row) {
+            None => Ok(None),
+            Some(list) => integers(path, &list)?.into_iter().map(|x| id(row, x)).collect::<Result<_>>().map(Some),
+        });
+        return Ok(Values::Ids(rows.collect::<Result<_>>()?));
+    }
+    Ok(Values::Integers(integers(path, column)?))
+}
+
+fn integers(path: &Path, column: &Series) -> Result<Vec<Option<i64>>> {
+    guarded(path, || {
+        Ok(if let Ok(c) = column.i64() {
+            c.iter().collect()
+        } else if let Ok(c) = column.i32() {
+            c.iter().map(|x| x.map(i64::from)).collect()
+        } else if let Ok(c) = column.u32() {
+            c.iter().map(|x| x.map(i64::from)).collect()
+        } else {
+            // What does not fit is out of every range that could be meant; the largest value says so as well.
+            column.u64()?.iter().map(|x| x.map(|x| i64::try_from(x).unwrap_or(i64::MAX))).collect()
+        })
+    })
+}
+
+/// Whether a column of type `t` holds values of `kind`; polars gives text one of several types.
+fn fits(kind: Kind, t: &ArrowDataType) -> bool {
+    match kind {
+        Kind::U32 => *t == ArrowDataType::UInt32,
+        Kind::U64 => *t == ArrowDataType::UInt64,
+        Kind::I64 => *t == ArrowDataType::Int64,
+        Kind::F32 => *t == ArrowDataType::Float32,
+        Kind::F64 => *t == ArrowDataType::Float64,
+        Kind::Bool => *t == ArrowDataType::Boolean,
+        Kind::Str => is_text(t),
+    }
+}
+
+fn is_text(t: &ArrowDataType) -> bool {
+    matches!(t, ArrowDataType::Utf8 | ArrowDataType::LargeUtf8 | ArrowDataType::Utf8View)
+}
+
+fn is_integer(t: &ArrowDataType) -> bool {
+    matches!(t, ArrowDataType::Int32 | ArrowDataType::Int64 | ArrowDataType::UInt32 | ArrowDataType::UInt64)
+}
+
+fn type_name(t: &ArrowDataType) -> String {
+    match t {
+        t if is_text(t) => "string".to_owned(),
+        ArrowDataType::List(item) | ArrowDataType::LargeList(item) => format!("list of {}", type_name(&item.dtype)),
+        ArrowDataType::Dictionary(_, item, _) => format!("dictionary of {}", type_name(item)),
+        other => format!("{other:?}").to_lowercase(),
+    }
+}
+
+fn or_list(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|n| format!("`{n}`")).collect();
+    match quoted.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => quoted.join(""),
+    }
+}

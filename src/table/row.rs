@@ -1,0 +1,207 @@
+//! What a row type is: a struct whose columns carry their meaning and unit, declared once by [`table!`].
+
+use serde::{Serialize, de::DeserializeOwned};
+
+/// The unit of columns that hold the text of a token: terminals and charts make its spaces and controls visible.
+pub const TOKEN: &str = "token";
+
+/// The type of a column's values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Unsigned, 32 bits.
+    U32,
+    /// Unsigned, 64 bits.
+    U64,
+    /// Signed, 64 bits.
+    I64,
+    /// Floating point, 32 bits.
+    F32,
+    /// Floating point, 64 bits.
+    F64,
+    /// True or false.
+    Bool,
+    /// UTF-8 text.
+    Str,
+}
+
+impl Kind {
+    /// The name that documentation and errors use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::U32 => "u32",
+            Kind::U64 => "u64",
+            Kind::I64 => "i64",
+            Kind::F32 => "f32",
+            Kind::F64 => "f64",
+            Kind::Bool => "bool",
+            Kind::Str => "string",
+        }
+    }
+}
+
+/// One value of a row, borrowed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Cell<'a> {
+    /// No value.
+    Null,
+    /// See [`Kind::U32`].
+    U32(u32),
+    /// See [`Kind::U64`].
+    U64(u64),
+    /// See [`Kind::I64`].
+    I64(i64),
+    /// See [`Kind::F32`].
+    F32(f32),
+    /// See [`Kind::F64`].
+    F64(f64),
+    /// See [`Kind::Bool`].
+    Bool(bool),
+    /// See [`Kind::Str`].
+    Str(&'a str),
+}
+
+/// What a column means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ColumnInfo {
+    /// Its name, in the file and in the struct.
+    pub name: &'static str,
+    /// The type of its values.
+    pub kind: Kind,
+    /// Whether a value may be missing.
+    pub nullable: bool,
+    /// What its values are counted in (`bits`, `token`, `vocabulary id`, ...); empty for plain names and flags.
+    pub unit: &'static str,
+    /// One phrase.
+    pub meaning: &'static str,
+}
+
+/// What a table means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableInfo {
+    /// Its name, as written in the file.
+    pub name: &'static str,
+    /// Raised whenever a column changes its name, type or meaning.
+    pub version: u32,
+    /// A paragraph: what one row says, and how it is computed.
+    pub about: &'static str,
+    /// The columns, in order.
+    pub columns: &'static [ColumnInfo],
+}
+
+/// A row of a documented table. Implemented by [`table!`], never by hand.
+pub trait Row: Clone + Serialize + DeserializeOwned {
+    /// Name, version and columns of the table.
+    const TABLE: &'static TableInfo;
+
+    /// Gives each value to `f`, in the order of the columns.
+    fn visit<'a>(&'a self, f: &mut dyn FnMut(Cell<'a>));
+
+    /// Makes a row from values in the order of the columns; `None` if one has another type than its column.
+    fn build<'a>(next: &mut dyn FnMut() -> Cell<'a>) -> Option<Self>;
+
+    /// The values, in the order of the columns.
+    fn cells(&self) -> Vec<Cell<'_>> {
+        let mut cells = Vec::with_capacity(Self::TABLE.columns.len());
+        self.visit(&mut |cell| cells.push(cell));
+        cells
+    }
+}
+
+/// A Rust type that can be a column.
+pub trait Field: Sized {
+    /// The type in the file.
+    const KIND: Kind;
+    /// Whether a value may be missing.
+    const NULLABLE: bool = false;
+    /// The value as a cell.
+    fn to_cell(&self) -> Cell<'_>;
+    /// The value of a cell; `None` if it is of another type.
+    fn from_cell(cell: Cell<'_>) -> Option<Self>;
+}
+
+macro_rules! field {
+    ($($type:ty => $kind:ident),*) => {$(
+        impl Field for $type {
+            const KIND: Kind = Kind::$kind;
+            fn to_cell(&self) -> Cell<'_> {
+                Cell::$kind(*self)
+            }
+            fn from_cell(cell: Cell<'_>) -> Option<Self> {
+                match cell {
+                    Cell::$kind(x) => Some(x),
+                    _ => None,
+                }
+            }
+        }
+    )*};
+}
+field!(u32 => U32, u64 => U64, i64 => I64, f32 => F32, f64 => F64, bool => Bool);
+
+impl Field for String {
+    const KIND: Kind = Kind::Str;
+    fn to_cell(&self) -> Cell<'_> {
+        Cell::Str(self)
+    }
+    fn from_cell(cell: Cell<'_>) -> Option<Self> {
+        match cell {
+            Cell::Str(s) => Some(s.to_owned()),
+            _ => None,
+        }
+    }
+}
+
+impl<T: Field> Field for Option<T> {
+    const KIND: Kind = T::KIND;
+    const NULLABLE: bool = true;
+    fn to_cell(&self) -> Cell<'_> {
+        self.as_ref().map_or(Cell::Null, T::to_cell)
+    }
+    fn from_cell(cell: Cell<'_>) -> Option<Self> {
+        match cell {
+            Cell::Null => Some(None),
+            other => T::from_cell(other).map(Some),
+        }
+    }
+}
+
+/// Declares a row type: `Name = "name" version 1: "about"; column: type, "unit", "meaning"; ...`.
+///
+/// From this one declaration come the struct with documented public fields (serde included), its [`TableInfo`], and
+/// its [`Row`] implementation, hence schema, writer, reader and documentation.
+#[macro_export]
+macro_rules! table {
+    ($(#[$attr:meta])* $row:ident = $name:literal version $version:literal: $about:expr;
+     $($column:ident: $type:ty, $unit:expr, $meaning:expr;)+) => {
+        $(#[$attr])*
+        #[doc = ""]
+        #[doc = $about]
+        #[derive(Clone, Debug, PartialEq, ::serde::Serialize, ::serde::Deserialize)]
+        pub struct $row {
+            $(#[doc = $meaning] pub $column: $type,)+
+        }
+
+        impl $crate::table::Row for $row {
+            const TABLE: &'static $crate::table::TableInfo = &$crate::table::TableInfo {
+                name: $name,
+                version: $version,
+                about: $about,
+                columns: &[$($crate::table::ColumnInfo {
+                    name: stringify!($column),
+                    kind: <$type as $crate::table::Field>::KIND,
+                    nullable: <$type as $crate::table::Field>::NULLABLE,
+                    unit: $unit,
+                    meaning: $meaning,
+                }),+],
+            };
+
+            fn visit<'a>(&'a self, f: &mut dyn FnMut($crate::table::Cell<'a>)) {
+                $(f($crate::table::Field::to_cell(&self.$column));)+
+            }
+
+            fn build<'a>(next: &mut dyn FnMut() -> $crate::table::Cell<'a>) -> Option<Self> {
+                // A struct literal evaluates its fields as written, so `next` sees the order of the columns.
+                Some(Self { $($column: $crate::table::Field::from_cell(next())?,)+ })
+            }
+        }
+    };
+}

@@ -1,0 +1,93 @@
+//! The tables: every column of every file, with its unit and meaning.
+
+use super::row::{Row, TOKEN, TableInfo};
+use crate::table;
+
+/// Every table that this version can write, in the order of the documentation.
+pub fn tables() -> &'static [&'static TableInfo] {
+    &[LogitLens::TABLE, Attention::TABLE, Tokens::TABLE, Hooks::TABLE, ModelFacts::TABLE]
+}
+
+table! {
+    /// One row of the logit lens.
+    LogitLens = "logit_lens" version 1:
+    "What the model would predict if it stopped here: the residual stream at one hook and position is put through the \
+     final norm and the unembedding (nostalgebraist 2020, \"interpreting GPT: the logit lens\"). One row is one of the \
+     most probable tokens at one (prompt, hook, position); the columns that describe the whole distribution or the \
+     target repeat on each of them.";
+    prompt: u32, "index", "which prompt of the request, counted from 0";
+    prompt_id: String, "", "the prompt's id, as given; its index where none was";
+    hook: String, "hook name", "where the residual stream was read, e.g. `blocks.3.hook_resid_post`";
+    layer: Option<u32>, "index", "the block of the hook, counted from 0; null for a hook outside the blocks";
+    pos: u32, "index", "position in the prompt, counted from 0";
+    input_token: String, TOKEN, "the token read at this position";
+    input_token_id: u32, "vocabulary id", "its id";
+    next_token: Option<String>, TOKEN, "the token that actually follows in the prompt; null at the last position";
+    next_token_id: Option<u32>, "vocabulary id", "its id";
+    rank: u32, "rank", "place of the predicted token, 1 = most probable";
+    token: String, TOKEN, "the predicted token";
+    token_id: u32, "vocabulary id", "its id";
+    logit: f32, "logit", "its logit under the lens";
+    prob: f32, "probability", "its probability under the lens, over the whole vocabulary";
+    entropy_bits: f32, "bits", "entropy of the whole lens distribution at this hook and position";
+    kl_to_final_bits: f32, "bits",
+        "KL(final || lens): the expected extra bits when the lens predicts in place of the model; 0 when they agree";
+    target: Option<String>, TOKEN, "the token that was asked about; null if none was";
+    target_id: Option<u32>, "vocabulary id", "its id";
+    target_rank: Option<u32>, "rank", "its place under the lens, 1 = most probable";
+    target_logit: Option<f32>, "logit", "its logit under the lens";
+    target_prob: Option<f32>, "probability", "its probability under the lens";
+}
+
+table! {
+    /// One entry of an attention pattern.
+    Attention = "attention" version 1:
+    "Attention patterns: where each head looks. One row is one (prompt, layer, head, query position, key position); \
+     the probabilities over the keys of one query sum to 1. Keys after the query, or outside the head's window, \
+     cannot be seen and have no row.";
+    prompt: u32, "index", "which prompt of the request, counted from 0";
+    prompt_id: String, "", "the prompt's id, as given; its index where none was";
+    layer: u32, "index", "block, counted from 0";
+    head: u32, "index", "query head, counted from 0";
+    kv_head: u32, "index", "the key/value head that it reads; equal to `head` unless heads share keys and values";
+    query_pos: u32, "index", "position that attends, counted from 0";
+    key_pos: u32, "index", "position attended to, counted from 0";
+    query_token: String, TOKEN, "the token at `query_pos`";
+    key_token: String, TOKEN, "the token at `key_pos`";
+    prob: f32, "probability", "attention probability, after mask and softmax";
+}
+
+table! {
+    /// One token of a prompt.
+    Tokens = "tokens" version 1:
+    "How the model's tokenizer splits each prompt. One row is one token, in order.";
+    prompt: u32, "index", "which prompt of the request, counted from 0";
+    prompt_id: String, "", "the prompt's id, as given; its index where none was";
+    pos: u32, "index", "position in the prompt, counted from 0";
+    token_id: u32, "vocabulary id", "the token's id";
+    piece: String, TOKEN, "the token as the vocabulary writes it, e.g. `Ġthe`";
+    text: String, TOKEN, "what it spells";
+    byte_start: Option<u32>, "bytes", "where it starts in the prompt's UTF-8; null for a token that the tokenizer added";
+    byte_end: Option<u32>, "bytes", "where it ends, exclusive; null for a token that the tokenizer added";
+    special: bool, "", "whether it is a special token (beginning of text, padding, ...)";
+}
+
+table! {
+    /// One hook of a model.
+    Hooks = "hooks" version 1:
+    "The places where a model's activations can be read and edited. One row is one hook name.";
+    hook: String, "hook name", "full name, e.g. `blocks.0.attn.hook_z`";
+    axes: String, "", "one letter for each axis: t row, q query, k key, h head, g key/value head, e d_head, d d_model, \
+        m d_mlp, v vocabulary";
+    shape: String, "", "the same with this model's sizes, e.g. `t x 128`";
+    writable: bool, "", "whether an edit may replace the value";
+    meaning: String, "", "what the value is";
+}
+
+table! {
+    /// One fact about a model.
+    ModelFacts = "model" version 1:
+    "What a model is: family, sizes and choices that distinguish it. One row is one property.";
+    property: String, "", "name of the property";
+    value: String, "", "its value, as text";
+}

@@ -1,0 +1,270 @@
+//! Parquet out: rows are streamed into a temporary file beside the destination, which takes its name when finished.
+
+use super::provenance::{METADATA_KEY, Provenance};
+use super::row::{Cell, ColumnInfo, Kind, Row};
+use crate::error::{Error, Result};
+use arrow_array::builder::{
+    ArrayBuilder, BooleanBuilder, Float32Builder, Float64Builder, Int64Builder, StringBuilder, UInt32Builder,
+    UInt64Builder,
+};
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::{DataType, Field as ArrowField, Schema};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
+use parquet::schema::types::ColumnPath;
+use std::fs::File;
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tempfile::{NamedTempFile, TempPath};
+
+/// Rows that are collected before they are encoded.
+const BATCH_ROWS: usize = 8 * 1024;
+/// Rows of a row group: what a reader must decode at once, and the most that the writer holds encoded.
+const GROUP_ROWS: usize = 256 * 1024;
+
+/// Writes rows of `R` to one parquet file, in bounded memory.
+///
+/// The file appears under its name only when [`TableWriter::finish`] returns; a writer that is dropped before leaves
+/// nothing behind. The same rows and the same provenance give the same bytes.
+pub struct TableWriter<R: Row> {
+    path: PathBuf,
+    temporary: TempPath,
+    parquet: ArrowWriter<File>,
+    schema: Arc<Schema>,
+    columns: Vec<Column>,
+    pending: usize,
+    written: u64,
+    provenance: Provenance,
+    rows: PhantomData<R>,
+}
+
+impl<R: Row> TableWriter<R> {
+    /// A writer whose file will appear at `path` with `provenance` in it (its table name, table version and pellucid
+    /// version are filled in here). The folder must exist.
+    ///
+    /// # Errors
+    /// The destination is a folder, or its folder does not exist or cannot be written.
+    pub fn create(path: impl AsRef<Path>, mut provenance: Provenance) -> Result<Self> {
+        let path = path.as_ref().to_owned();
+        provenance.stamp::<R>();
+        if path.is_dir() {
+            return Err(Error::bad_input(format!("cannot write a table to {}: it is a folder", path.display()))
+                .hint("give the name of a file, e.g. one that ends in .parquet"));
+        }
+        let temporary = temporary_beside(&path)?;
+        let (file, temporary) = temporary.into_parts();
+        let schema = Arc::new(schema(R::TABLE.columns));
+        let parquet =
+            ArrowWriter::try_new(file, schema.clone(), Some(properties::<R>())).map_err(|e| write_failed(&path, e))?;
+        let columns = R::TABLE.columns.iter().map(|c| Column::new(c.kind)).collect();
+        Ok(Self { path, temporary, parquet, schema, columns, pending: 0, written: 0, provenance, rows: PhantomData })
+    }
+
+    /// Adds one row.
+    ///
+    /// # Errors
+    /// The disk is full or the file cannot be written.
+    pub fn push(&mut self, row: &R) -> Result<()> {
+        let mut columns = self.columns.iter_mut();
+        row.visit(&mut |cell| {
+            if let Some(column) = columns.next() {
+                column.push(cell);
+            }
+        });
+        self.pending += 1;
+        self.written += 1;
+        if self.pending == BATCH_ROWS { self.flush() } else { Ok(()) }
+    }
+
+    /// Adds rows.
+    ///
+    /// # Errors
+    /// As [`TableWriter::push`].
+    pub fn extend<'a>(&mut self, rows: impl IntoIterator<Item = &'a R>) -> Result<()>
+    where
+        R: 'a,
+    {
+        rows.into_iter().try_for_each(|row| self.push(row))
+    }
+
+    /// How many rows were added.
+    pub fn len(&self) -> u64 {
+        self.written
+    }
+
+    /// Whether no row was added.
+    pub fn is_empty(&self) -> bool {
+        self.written == 0
+    }
+
+    /// The provenance, which is written last: a run that is stopped can still set `complete` to false.
+    pub fn provenance_mut(&mut self) -> &mut Provenance {
+        &mut self.provenance
+    }
+
+    /// Completes the file and gives it its name, replacing a file that has it; returns where it lies.
+    ///
+    /// # Errors
+    /// The disk is full, or the file cannot be written or renamed. Nothing is left behind then.
+    pub fn finish(mut self) -> Result<PathBuf> {
+        self.flush()?;
+        self.provenance.stamp::<R>();
+        self.parquet.append_key_value_metadata(KeyValue::new(METADATA_KEY.to_owned(), self.provenance.to_json()));
+        let path = self.path;
+        let file = self.parquet.into_inner().map_err(|e| write_failed(&path, e))?;
+        // The name must not appear before the bytes are safe, whatever happens to the machine.
+        file.sync_all().map_err(|e| io_failed(&path, e))?;
+        drop(file);
+        self.temporary.persist(&path).map_err(|e| io_failed(&path, e.error))?;
+        Ok(path)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        if self.pending == 0 {
+            return Ok(());
+        }
+        let arrays = self.columns.iter_mut().map(Column::finish).collect();
+        self.pending = 0;
+        RecordBatch::try_new(self.schema.clone(), arrays)
+            .map_err(ParquetError::from)
+            .and_then(|batch| self.parquet.write(&batch))
+            .map_err(|e| write_failed(&self.path, e))
+    }
+}
+
+/// The arrow schema of `columns`, each with its unit and meaning as field metadata.
+fn schema(columns: &[ColumnInfo]) -> Schema {
+    Schema::new(
+        columns
+            .iter()
+            .map(|c| {
+                let metadata = [("meaning".to_owned(), c.meaning.to_owned()), ("unit".to_owned(), c.unit.to_owned())];
+                ArrowField::new(c.name, data_type(c.kind), c.nullable)
+                    .with_metadata(std::collections::HashMap::from(metadata))
+            })
+            .collect::<Vec<_>>(),
+    )
+}
+
+fn data_type(kind: Kind) -> DataType {
+    match kind {
+        Kind::U32 => DataType::UInt32,
+        Kind::U64 => DataType::UInt64,
+        Kind::I64 => DataType::Int64,
+        Kind::F32 => DataType::Float32,
+        Kind::F64 => DataType::Float64,
+        Kind::Bool => DataType::Boolean,
+        Kind::Str => DataType::Utf8,
+    }
+}
+
+fn properties<R: Row>() -> WriterProperties {
+    let mut properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_max_row_group_row_count(Some(GROUP_ROWS))
+        .set_created_by(format!("pellucid {}", env!("CARGO_PKG_VERSION")));
+    for column in R::TABLE.columns {
+        // Keys and tokens repeat, so dictionaries shrink them; measured numbers hardly ever do.
+        let repeats = !matches!(column.kind, Kind::F32 | Kind::F64);
+        properties = properties.set_column_dictionary_enabled(ColumnPath::from(column.name), repeats);
+    }
+    properties.build()
+}
+
+/// The values of one column that are not yet encoded.
+enum Column {
+    U32(UInt32Builder),
+    U64(UInt64Builder),
+    I64(Int64Builder),
+    F32(Float32Builder),
+    F64(Float64Builder),
+    Bool(BooleanBuilder),
+    Str(StringBuilder),
+}
+
+impl Column {
+    fn new(kind: Kind) -> Self {
+        match kind {
+            Kind::U32 => Self::U32(UInt32Builder::new()),
+            Kind::U64 => Self::U64(UInt64Builder::new()),
+            Kind::I64 => Self::I64(Int64Builder::new()),
+            Kind::F32 => Self::F32(Float32Builder::new()),
+            Kind::F64 => Self::F64(Float64Builder::new()),
+            Kind::Bool => Self::Bool(BooleanBuilder::new()),
+            Kind::Str => Self::Str(StringBuilder::new()),
+        }
+    }
+
+    fn push(&mut self, cell: Cell<'_>) {
+        match (self, cell) {
+            (Self::U32(b), Cell::U32(x)) => b.append_value(x),
+            (Self::U64(b), Cell::U64(x)) => b.append_value(x),
+            (Self::I64(b), Cell::I64(x)) => b.append_value(x),
+            (Self::F32(b), Cell::F32(x)) => b.append_value(x),
+            (Self::F64(b), Cell::F64(x)) => b.append_value(x),
+            (Self::Bool(b), Cell::Bool(x)) => b.append_value(x),
+            (Self::Str(b), Cell::Str(x)) => b.append_value(x),
+            // Only `Cell::Null` comes here: cells and columns are made from the same declaration.
+            (Self::U32(b), _) => b.append_null(),
+            (Self::U64(b), _) => b.append_null(),
+            (Self::I64(b), _) => b.append_null(),
+            (Self::F32(b), _) => b.append_null(),
+            (Self::F64(b), _) => b.append_null(),
+            (Self::Bool(b), _) => b.append_null(),
+            (Self::Str(b), _) => b.append_null(),
+        }
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        let builder: &mut dyn ArrayBuilder = match self {
+            Self::U32(b) => b,
+            Self::U64(b) => b,
+            Self::I64(b) => b,
+            Self::F32(b) => b,
+            Self::F64(b) => b,
+            Self::Bool(b) => b,
+            Self::Str(b) => b,
+        };
+        builder.finish()
+    }
+}
+
+/// An empty file in the folder of `path`, with the permissions that a new file gets there.
+fn temporary_beside(path: &Path) -> Result<NamedTempFile> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".pellucid-").suffix(".tmp");
+    #[cfg(unix)]
+    {
+        // Temporary files are private by default, and the permissions stay when the file is renamed.
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder).map_err(|e| {
+        let error = Error::io(format!("cannot write {}: {}", path.display(), e)).because(e);
+        if folder.is_dir() {
+            error.hint(format!("check that you may create files in {}", folder.display()))
+        } else {
+            error.hint(format!("create the folder {} first", folder.display()))
+        }
+    })
+}
+
+fn write_failed(path: &Path, error: ParquetError) -> Error {
+    let full = format!("{error}").contains("No space left");
+    let failed = Error::io(format!("cannot write {}: {error}", path.display())).because(error);
+    if full { failed.hint("free some disk space, or write elsewhere") } else { failed }
+}
+
+fn io_failed(path: &Path, error: std::io::Error) -> Error {
+    let full = error.kind() == std::io::ErrorKind::StorageFull;
+    let failed = Error::io(format!("cannot write {}: {error}", path.display())).because(error);
+    failed.hint(if full { "free some disk space, or write elsewhere" } else { "check the folder's permissions" })
+}
