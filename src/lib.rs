@@ -1,5 +1,6 @@
 //! pellucid: see inside a Transformer.
 
+pub mod analysis;
 pub mod arch;
 pub mod chart;
 pub mod error;

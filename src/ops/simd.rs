@@ -72,6 +72,21 @@ pub fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     lanes.iter().sum::<f32>() + tail
 }
 
+/// Sum of `f(a, b)` over two slices of one length, in the same order.
+#[inline(always)]
+pub fn sum2(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut lanes = [0f32; LANES];
+    let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let rest = a_chunks.remainder().iter().zip(b_chunks.remainder());
+    for (a, b) in a_chunks.zip(b_chunks) {
+        for ((lane, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
+            *lane += f(a, b);
+        }
+    }
+    let tail: f32 = rest.map(|(&a, &b)| f(a, b)).sum();
+    lanes.iter().sum::<f32>() + tail
+}
+
 /// Largest value of `x`; NaN is passed over (the exponentials that follow keep it).
 #[inline(always)]
 pub fn max(x: &[f32]) -> f32 {

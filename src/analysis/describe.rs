@@ -1,0 +1,142 @@
+//! What a model is and what can be hooked in it, as tables.
+
+use crate::arch::Spec;
+use crate::arch::spec::{Activation, Arrangement, Gain, Mask, Norm, NormKind, Position, RopeScaling};
+use crate::hook::site::{SITES, Scope};
+use crate::hook::{HookPoint, Site};
+use crate::table::{Hooks, ModelFacts};
+
+/// Every hook of a model with its axes' sizes, or every site there is when no model is given.
+pub fn hooks(spec: Option<&Spec>) -> Vec<Hooks> {
+    let row = |hook: String, site: Site, shape: String| Hooks {
+        hook,
+        axes: site.info().axes.iter().map(|a| a.letter()).collect::<Vec<_>>().join(" "),
+        shape,
+        writable: true,
+        meaning: site.info().meaning.into(),
+    };
+    match spec {
+        Some(spec) => HookPoint::all(spec)
+            .into_iter()
+            .map(|p| {
+                let size = |a| Site::axis_len(spec, p.layer, a).map_or(a.letter().into(), |n: usize| n.to_string());
+                let shape = p.site.info().axes.iter().map(|a| size(*a)).collect::<Vec<_>>().join(" x ");
+                row(p.to_string(), p.site, shape)
+            })
+            .collect(),
+        None => SITES
+            .iter()
+            .map(|s| {
+                let prefix = if s.scope == Scope::Block { "blocks.{l}." } else { "" };
+                row(format!("{prefix}{}", s.name), s.site, String::new())
+            })
+            .collect(),
+    }
+}
+
+/// The spec in words, one property a row.
+pub fn facts(spec: &Spec) -> Vec<ModelFacts> {
+    let mut facts = vec![];
+    let mut say = |property: &str, value: String| facts.push(ModelFacts { property: property.into(), value });
+    let first = &spec.blocks[0];
+    let a = &first.attention.inner;
+    say("family", spec.family.clone());
+    say("parameters", thousands(spec.n_params()));
+    say("layers", spec.n_layers().to_string());
+    say("d_model", spec.d_model.to_string());
+    say("d_vocab", vocabulary(spec));
+    say("context", spec.n_ctx.map_or("no limit".into(), |n| format!("{n} positions")));
+    say("heads", heads(a.n_heads, a.n_kv_heads, a.d_head));
+    say("block", arrangement(first.arrangement, first.mlp.is_none()).into());
+    say("norm", first.attention.pre_norm.or(first.attention.post_norm).map_or("none".into(), norm));
+    say("positions", positions(spec, &a.position));
+    say("attention", varied(spec, |b| mask(b.attention.inner.mask)));
+    if let Some(mlp) = &first.mlp {
+        let gate = if mlp.inner.gated { ", gated" } else { "" };
+        say("mlp", format!("{} neurons, {}{gate}", mlp.inner.d_mlp, activation(mlp.inner.activation)));
+    }
+    say("unembedding", if spec.unembedding.tied { "tied to the embedding" } else { "its own matrix" }.into());
+    facts
+}
+
+fn vocabulary(spec: &Spec) -> String {
+    let (ins, outs) = (spec.d_vocab, spec.unembedding.d_vocab_out);
+    if ins == outs { ins.to_string() } else { format!("{ins} in, {outs} out") }
+}
+
+fn heads(n: usize, kv: usize, e: usize) -> String {
+    let shared = if n == kv { String::new() } else { format!(", sharing {kv} key/value heads") };
+    format!("{n} of {e} dimensions{shared}")
+}
+
+fn arrangement(arrangement: Arrangement, no_mlp: bool) -> &'static str {
+    match arrangement {
+        _ if no_mlp => "attention only",
+        Arrangement::Sequential => "attention, then MLP",
+        Arrangement::Parallel => "attention and MLP in parallel, a norm each",
+        Arrangement::ParallelSharedNorm => "attention and MLP in parallel, one norm",
+    }
+}
+
+fn norm(norm: Norm) -> String {
+    let kind = match norm.kind {
+        NormKind::Layer => "layer norm",
+        NormKind::Rms => "RMS norm",
+    };
+    let gain = match norm.gain {
+        Gain::None => ", no gain",
+        Gain::Weight => "",
+        Gain::OnePlusWeight => ", gain 1 + weight",
+    };
+    format!("{kind}{gain}, eps {}", norm.eps)
+}
+
+fn positions(spec: &Spec, position: &Position) -> String {
+    let learned = spec.embedding.positions.map(|p| format!("learned, {} rows", p.rows));
+    match position {
+        Position::None => learned.unwrap_or("none".into()),
+        Position::Alibi => "ALiBi".into(),
+        Position::Rotary(r) => {
+            let scaling = match &r.scaling {
+                RopeScaling::None => "".into(),
+                RopeScaling::Linear { factor } => format!(", linear scaling by {factor}"),
+                RopeScaling::Llama3 { factor, .. } => format!(", Llama 3 scaling by {factor}"),
+                RopeScaling::Yarn { factor, .. } => format!(", YaRN scaling by {factor}"),
+            };
+            format!("rotary over {} dimensions, theta {}{scaling}", r.dims, r.theta)
+        }
+    }
+}
+
+fn mask(mask: Mask) -> String {
+    match mask {
+        Mask::Causal => "causal".into(),
+        Mask::Window(n) => format!("causal, window of {n}"),
+        Mask::Bidirectional => "bidirectional".into(),
+    }
+}
+
+fn activation(activation: Activation) -> &'static str {
+    match activation {
+        Activation::Relu => "ReLU",
+        Activation::GeluErf => "GELU",
+        Activation::GeluTanh => "GELU (tanh)",
+        Activation::Silu => "SiLU",
+    }
+}
+
+/// What all layers have, or what they have in turn.
+fn varied(spec: &Spec, of: impl Fn(&crate::arch::spec::Block) -> String) -> String {
+    let each: Vec<String> = spec.blocks.iter().map(of).collect();
+    match each.iter().all(|e| *e == each[0]) {
+        true => each[0].clone(),
+        false => each.join(" | "),
+    }
+}
+
+/// 123456 as 123,456.
+fn thousands(n: usize) -> String {
+    let digits = n.to_string();
+    let groups: Vec<&str> = (digits.as_bytes().rchunks(3).rev()).filter_map(|g| std::str::from_utf8(g).ok()).collect();
+    groups.join(",")
+}

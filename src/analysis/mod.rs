@@ -1,0 +1,30 @@
+//! Analyses: one file, one question, one function, one table.
+
+pub mod activations;
+pub mod attention;
+pub mod describe;
+pub mod lens;
+pub mod tokens;
+mod waves;
+
+use crate::error::Result;
+
+pub use activations::save_activations;
+pub use attention::attention;
+pub use lens::{LensOptions, lens};
+
+/// Told how far an analysis is, and asked whether to go on.
+pub trait Watch {
+    /// `done` of `total` steps are over.
+    ///
+    /// # Errors
+    /// To stop the analysis, with the reason.
+    fn at(&self, done: usize, total: usize) -> Result<()>;
+}
+
+/// Watches nothing.
+impl Watch for () {
+    fn at(&self, _: usize, _: usize) -> Result<()> {
+        Ok(())
+    }
+}
