@@ -134,6 +134,8 @@ fn check(figure: &Figure) -> Vec<String> {
         for a in node.attributes() {
             assert!(!["id", "class", "style", "href"].contains(&a.name()), "{}: {}", figure.name, a.name());
             assert!(!a.name().starts_with("on") && !a.value().contains("url("), "{}: {}", figure.name, a.name());
+            let shown = a.value();
+            assert!(!shown.contains("NaN") && !shown.contains("inf"), "{}: {a:?}", figure.name);
             let number = ["x", "y", "width", "height", "r", "cx", "cy", "font-size"].contains(&a.name());
             assert!(!number || a.value().parse::<f64>().is_ok_and(|v| v.is_finite()), "{}: {a:?}", figure.name);
             assert!(a.name() != "width" || !a.value().starts_with('-'), "{}: {a:?}", figure.name);
@@ -278,8 +280,10 @@ fn values_that_are_no_numbers_are_drawn_grey() {
     let mut rows = lens(&WORDS, 3, 2, &["resid_post"], 1, true);
     rows[0].prob = f32::NAN;
     rows[2].target_prob = Some(f32::NAN);
-    let titles = check(&logit_lens(&rows, &provenance()).unwrap()[0]);
-    assert!(titles.iter().any(|t| t.contains("NaN")));
+    let figure = logit_lens(&rows, &provenance()).unwrap().remove(0);
+    assert!(check(&figure).iter().any(|t| t.contains("NaN")));
+    assert!(figure.svg.contains("fill=\"#b0b0b0\""));
+    assert_eq!(figure.svg.matches("<circle").count(), 1, "the target has a number in one layer of two");
     let mut rows = attends(&WORDS, 3, 1, 2);
     rows[1].prob = f32::NAN;
     attention(&rows, &provenance(), None).unwrap().iter().for_each(|f| drop(check(f)));

@@ -291,6 +291,12 @@ fn other_programs_find_units_and_provenance() {
     assert!(field.metadata().get("meaning").is_some_and(|m| m.starts_with("entropy of")));
     let how: Provenance = serde_json::from_str(reader.schema().metadata().get("pellucid").unwrap()).unwrap();
     assert_eq!(how.table, "logit_lens");
+    // pyarrow takes the schema's metadata from the arrow schema alone.
+    let file = reader.metadata().file_metadata();
+    let arrow: Vec<_> =
+        file.key_value_metadata().unwrap().iter().filter(|kv| kv.key == "ARROW:schema").cloned().collect();
+    let schema = parquet::arrow::parquet_to_arrow_schema(file.schema_descr(), Some(&arrow)).unwrap();
+    assert!(schema.metadata().get("pellucid").is_some());
 }
 
 #[test]

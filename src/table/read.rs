@@ -309,3 +309,15 @@ fn or_list(names: &[&str]) -> String {
         _ => quoted.join(""),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_the_reader_is_an_error() {
+        let e = guarded::<()>(Path::new("bad.parquet"), || panic!("range end index out of range")).unwrap_err();
+        assert_eq!(e.message(), "cannot read bad.parquet as parquet: its contents are damaged");
+        assert!(e.hint_text().is_some());
+    }
+}

@@ -9,7 +9,8 @@ use arrow_array::builder::{
 };
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field as ArrowField, Schema};
-use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::{ARROW_SCHEMA_META_KEY, ArrowWriter, encode_arrow_schema};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
@@ -44,13 +45,12 @@ pub struct TableWriter<R: Row> {
 
 impl<R: Row> TableWriter<R> {
     /// A writer whose file will appear at `path` with `provenance` in it (its table name, table version and pellucid
-    /// version are filled in here). The folder must exist.
+    /// version are filled in). The folder must exist.
     ///
     /// # Errors
     /// The destination is a folder, or its folder does not exist or cannot be written.
-    pub fn create(path: impl AsRef<Path>, mut provenance: Provenance) -> Result<Self> {
+    pub fn create(path: impl AsRef<Path>, provenance: Provenance) -> Result<Self> {
         let path = path.as_ref().to_owned();
-        provenance.stamp::<R>();
         if path.is_dir() {
             return Err(Error::bad_input(format!("cannot write a table to {}: it is a folder", path.display()))
                 .hint("give the name of a file, e.g. one that ends in .parquet"));
@@ -58,8 +58,8 @@ impl<R: Row> TableWriter<R> {
         let temporary = temporary_beside(&path)?;
         let (file, temporary) = temporary.into_parts();
         let schema = Arc::new(schema(R::TABLE.columns));
-        let parquet =
-            ArrowWriter::try_new(file, schema.clone(), Some(properties::<R>())).map_err(|e| write_failed(&path, e))?;
+        let parquet = ArrowWriter::try_new_with_options(file, schema.clone(), options::<R>())
+            .map_err(|e| write_failed(&path, e))?;
         let columns = R::TABLE.columns.iter().map(|c| Column::new(c.kind)).collect();
         Ok(Self { path, temporary, parquet, schema, columns, pending: 0, written: 0, provenance, rows: PhantomData })
     }
@@ -113,7 +113,12 @@ impl<R: Row> TableWriter<R> {
     pub fn finish(mut self) -> Result<PathBuf> {
         self.flush()?;
         self.provenance.stamp::<R>();
-        self.parquet.append_key_value_metadata(KeyValue::new(METADATA_KEY.to_owned(), self.provenance.to_json()));
+        let json = self.provenance.to_json();
+        // Once more within the arrow schema, where pyarrow's `schema.metadata` looks.
+        let schema = self.schema.as_ref().clone().with_metadata([(METADATA_KEY, json.as_str())]);
+        self.parquet.append_key_value_metadata(KeyValue::new(METADATA_KEY.to_owned(), json));
+        self.parquet
+            .append_key_value_metadata(KeyValue::new(ARROW_SCHEMA_META_KEY.to_owned(), encode_arrow_schema(&schema)));
         let path = self.path;
         let file = self.parquet.into_inner().map_err(|e| write_failed(&path, e))?;
         // The name must not appear before the bytes are safe, whatever happens to the machine.
@@ -162,7 +167,7 @@ fn data_type(kind: Kind) -> DataType {
     }
 }
 
-fn properties<R: Row>() -> WriterProperties {
+fn options<R: Row>() -> ArrowWriterOptions {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_max_row_group_row_count(Some(GROUP_ROWS))
@@ -172,7 +177,8 @@ fn properties<R: Row>() -> WriterProperties {
         let repeats = !matches!(column.kind, Kind::F32 | Kind::F64);
         properties = properties.set_column_dictionary_enabled(ColumnPath::from(column.name), repeats);
     }
-    properties.build()
+    // The arrow schema carries the provenance, which is known only at the end: `finish` writes it.
+    ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true)
 }
 
 /// The values of one column that are not yet encoded.
