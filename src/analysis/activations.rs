@@ -16,6 +16,7 @@ use crate::model::{Batch, Model, Run, Unembed};
 use crate::ops::rows::Rows;
 use crate::ops::values;
 use crate::text::Prompt;
+use crate::whole::{io_failed, keep, temporary_beside};
 
 /// Writes the values of the hooks that `pattern` means to a safetensors file at `path`, under their names, f32.
 ///
@@ -137,9 +138,8 @@ impl File {
         let mut header = serde_json::to_vec(&metadata).map_err(|e| Error::compute(e.to_string()))?;
         // Data starts at a multiple of eight, as the format asks for.
         header.resize(header.len().next_multiple_of(8), b' ');
-        let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let failed = |e: std::io::Error| cannot_write(path, &e);
-        let mut temporary = tempfile::Builder::new().prefix(".pellucid-").tempfile_in(dir).map_err(failed)?;
+        let mut temporary = temporary_beside(path)?;
+        let failed = |e| io_failed(path, e);
         let data = 8 + header.len() as u64;
         temporary.write_all(&(header.len() as u64).to_le_bytes()).map_err(failed)?;
         temporary.write_all(&header).map_err(failed)?;
@@ -153,7 +153,7 @@ impl File {
         let file = self.temporary.as_file_mut();
         file.seek(SeekFrom::Start(start + skip as u64))
             .and_then(|_| file.write_all(bytes))
-            .map_err(|e| cannot_write(&path, &e))
+            .map_err(|e| io_failed(&path, e))
     }
 
     fn write_f32(&mut self, name: &str, skip: usize, values: &[f32]) -> Result<()> {
@@ -167,12 +167,6 @@ impl File {
     }
 
     fn finish(self, path: &Path) -> Result<()> {
-        self.temporary.as_file().sync_all().map_err(|e| cannot_write(path, &e))?;
-        self.temporary.persist(path).map_err(|e| cannot_write(path, &e.error))?;
-        Ok(())
+        keep(self.temporary, path)
     }
-}
-
-fn cannot_write(path: &Path, e: &std::io::Error) -> Error {
-    Error::io(format!("{} cannot be written: {e}", path.display())).hint("is the folder writable, and the disk not full?")
 }

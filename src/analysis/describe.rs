@@ -4,7 +4,7 @@ use crate::arch::Spec;
 use crate::arch::spec::{Activation, Arrangement, Gain, Mask, Norm, NormKind, Position, RopeScaling};
 use crate::hook::site::{SITES, Scope};
 use crate::hook::{HookPoint, Site};
-use crate::table::{Hooks, ModelFacts};
+use crate::table::{Columns, Hooks, ModelFacts, TableInfo};
 
 /// Every hook of a model with its axes' sizes, or every site there is when no model is given.
 pub fn hooks(spec: Option<&Spec>) -> Vec<Hooks> {
@@ -32,6 +32,22 @@ pub fn hooks(spec: Option<&Spec>) -> Vec<Hooks> {
             })
             .collect(),
     }
+}
+
+/// The columns of a table, one a row.
+pub fn columns(table: &TableInfo) -> Vec<Columns> {
+    table
+        .columns
+        .iter()
+        .map(|c| Columns {
+            table: table.name.into(),
+            column: c.name.into(),
+            kind: c.kind.name().into(),
+            nullable: c.nullable,
+            unit: c.unit.into(),
+            meaning: c.meaning.into(),
+        })
+        .collect()
 }
 
 /// The spec in words, one property a row.

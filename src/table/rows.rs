@@ -5,7 +5,7 @@ use crate::table;
 
 /// Every table that this version can write, in the order of the documentation.
 pub fn tables() -> &'static [&'static TableInfo] {
-    &[LogitLens::TABLE, Attention::TABLE, Tokens::TABLE, Hooks::TABLE, ModelFacts::TABLE]
+    &[LogitLens::TABLE, Attention::TABLE, Tokens::TABLE, Hooks::TABLE, ModelFacts::TABLE, Columns::TABLE]
 }
 
 table! {
@@ -90,4 +90,16 @@ table! {
     "What a model is: family, sizes and choices that distinguish it. One row is one property.";
     property: String, "", "name of the property";
     value: String, "", "its value, as text";
+}
+
+table! {
+    /// One column of a table.
+    Columns = "tables" version 1:
+    "The columns of the tables that pellucid writes. One row is one column.";
+    table: String, "", "the table";
+    column: String, "", "the column's name";
+    kind: String, "", "the type of its values";
+    nullable: bool, "", "whether a value may be missing";
+    unit: String, "", "what its values are counted in; empty for plain names and flags";
+    meaning: String, "", "what it says";
 }

@@ -3,6 +3,7 @@
 use super::provenance::{METADATA_KEY, Provenance};
 use super::row::{Cell, ColumnInfo, Kind, Row};
 use crate::error::{Error, Result};
+use crate::whole::{io_failed, temporary_beside};
 use arrow_array::builder::{
     ArrayBuilder, BooleanBuilder, Float32Builder, Float64Builder, Int64Builder, StringBuilder, UInt32Builder,
     UInt64Builder,
@@ -20,7 +21,7 @@ use std::fs::File;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tempfile::{NamedTempFile, TempPath};
+use tempfile::TempPath;
 
 /// Rows that are collected before they are encoded.
 const BATCH_ROWS: usize = 8 * 1024;
@@ -239,38 +240,8 @@ impl Column {
     }
 }
 
-/// An empty file in the folder of `path`, with the permissions that a new file gets there.
-fn temporary_beside(path: &Path) -> Result<NamedTempFile> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".pellucid-").suffix(".tmp");
-    #[cfg(unix)]
-    {
-        // Temporary files are private by default, and the permissions stay when the file is renamed.
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    builder.tempfile_in(folder).map_err(|e| {
-        let error = Error::io(format!("cannot write {}: {}", path.display(), e)).because(e);
-        if folder.is_dir() {
-            error.hint(format!("check that you may create files in {}", folder.display()))
-        } else {
-            error.hint(format!("create the folder {} first", folder.display()))
-        }
-    })
-}
-
 fn write_failed(path: &Path, error: ParquetError) -> Error {
     let full = format!("{error}").contains("No space left");
     let failed = Error::io(format!("cannot write {}: {error}", path.display())).because(error);
     if full { failed.hint("free some disk space, or write elsewhere") } else { failed }
-}
-
-fn io_failed(path: &Path, error: std::io::Error) -> Error {
-    let full = error.kind() == std::io::ErrorKind::StorageFull;
-    let failed = Error::io(format!("cannot write {}: {error}", path.display())).because(error);
-    failed.hint(if full { "free some disk space, or write elsewhere" } else { "check the folder's permissions" })
 }

@@ -2,8 +2,7 @@
 //!
 //! - [`source`]: a model's name becomes a folder with `config.json` and weights;
 //! - [`tokenizer`]: text becomes [`Token`]s, each with the bytes of the prompt it stands for;
-//! - [`prompt_file`] and [`prompt`]: files and arguments become checked [`Prompt`]s;
-//! - [`mod@visible`]: spaces and newlines that can be seen.
+//! - [`prompt_file`] and [`prompt`]: files and arguments become checked [`Prompt`]s.
 
 mod align;
 mod bos;
@@ -12,10 +11,8 @@ pub mod prompt_file;
 pub mod source;
 mod spelling;
 pub mod tokenizer;
-pub mod visible;
 
 pub use prompt::{Prompt, PromptEntry, PromptInput, build_prompts};
 pub use prompt_file::{ReadParquet, no_parquet, read_prompts};
 pub use source::ModelSource;
 pub use tokenizer::{Bos, Token, Tokenizer};
-pub use visible::visible;

@@ -3,9 +3,11 @@
 #[macro_use]
 mod shared;
 
+mod chart;
 mod laws;
 mod parity;
 mod reference;
+mod table;
 mod text_prompt_files;
 mod text_source;
 mod text_tokenizer_cases;

@@ -1,0 +1,76 @@
+//! `pellucid attention`
+
+use clap::Args;
+use serde_json::json;
+
+use super::args::{ModelArgs, PromptArgs, RunArgs, command, parse_head, request};
+use super::grid;
+use super::out::Out;
+use crate::analysis::attention;
+use crate::chart;
+use crate::error::{Error, Result};
+use crate::run::{Loaded, RunFolder};
+use crate::table::{Attention, Format, TableWriter};
+
+/// Attention patterns: where does each head look?
+#[derive(Args, Debug)]
+#[command(after_help = "Writes attention.parquet (see `pellucid tables attention`) and for each prompt an SVG of one head and one of all heads.")]
+pub(super) struct AttentionCommand {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    prompts: PromptArgs,
+    /// The head to draw large, such as 3.2 or L3H2 [default: the one that looks furthest from the obvious]
+    #[arg(long, value_name = "LAYER.HEAD", value_parser = parse_head)]
+    head: Option<(u32, u32)>,
+    /// Leave out smaller probabilities
+    #[arg(long, default_value_t = 0.0, value_name = "PROB")]
+    min_prob: f32,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+impl AttentionCommand {
+    pub fn run(&self, out: &Out) -> Result<()> {
+        if !(0.0..=1.0).contains(&self.min_prob) {
+            return Err(Error::bad_input(format!("--min-prob is {}, and a probability is 0 to 1", self.min_prob)));
+        }
+        let loaded = Loaded::open(&self.model.model)?;
+        let prompts = self.prompts.build(&loaded)?;
+        if let Some((layer, head)) = self.head {
+            let blocks = &loaded.model.spec().blocks;
+            let n = blocks.get(layer as usize).map(|b| b.attention.inner.n_heads);
+            if n.is_none_or(|n| head as usize >= n) {
+                let heads = blocks[0].attention.inner.n_heads;
+                return Err(Error::no_such(format!("the model has no head L{layer}H{head}"))
+                    .hint(format!("it has layers 0-{} and heads 0-{}", blocks.len() - 1, heads - 1)));
+            }
+        }
+        let asked = json!({"head": self.head, "min_prob": self.min_prob});
+        let request = request("attention", &loaded, &prompts, asked);
+        let mut folder = RunFolder::create(self.run.out.as_deref(), "attention", &request)?;
+        let provenance = loaded.provenance(command());
+        let path = folder.file("attention.parquet");
+        let mut table = TableWriter::create(&path, provenance.clone())?;
+        let shown = chart::Options::default().max_prompts as u32;
+        let mut rows: Vec<Attention> = vec![];
+        let watch = out.watch("attention");
+        attention(&loaded.model, &prompts, self.min_prob, self.run.memory, &watch, &mut |row| {
+            table.push(&row)?;
+            if row.prompt < shown || out.format != Format::Table {
+                rows.push(row);
+            }
+            Ok(())
+        })?;
+        table.finish()?;
+        let drawn: Vec<Attention> = rows.iter().filter(|r| r.prompt < shown).cloned().collect();
+        for figure in chart::attention(&drawn, &provenance, self.head)? {
+            folder.write(&format!("{}.svg", figure.name), figure.svg.as_bytes())?;
+        }
+        out.wrote(&folder.finish(&command())?);
+        match out.format {
+            Format::Table => out.print(|w| grid::attention(&drawn, prompts.len(), w)),
+            _ => out.rows(&rows),
+        }
+    }
+}

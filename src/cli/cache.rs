@@ -1,0 +1,46 @@
+//! `pellucid cache`
+
+use std::collections::HashMap;
+
+use clap::Args;
+use serde_json::json;
+
+use super::args::{ModelArgs, PromptArgs, RunArgs, command, request};
+use super::out::Out;
+use crate::analysis::save_activations;
+use crate::error::Result;
+use crate::hook::select;
+use crate::run::{Loaded, RunFolder};
+use crate::table::METADATA_KEY;
+
+/// Raw activations of any hooks, as one safetensors file with TransformerLens names.
+#[derive(Args, Debug)]
+#[command(after_help = "Writes activations.safetensors: f32, rows first; `rows [t, 2]` holds each row's prompt and position, `input_ids [t]` its token.
+Scores and patterns are [head, query, key] for each prompt; with several prompts `.prompt{i}` follows their names.")]
+pub(super) struct Cache {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    prompts: PromptArgs,
+    /// Which hooks, such as 'blocks.*.hook_resid_post,blocks.1.attn.*,logits' (`pellucid hooks` lists them)
+    #[arg(long, value_name = "HOOKS")]
+    hooks: String,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+impl Cache {
+    pub fn run(&self, out: &Out) -> Result<()> {
+        let loaded = Loaded::open(&self.model.model)?;
+        let prompts = self.prompts.build(&loaded)?;
+        select(loaded.model.spec(), &self.hooks)?;
+        let asked = request("cache", &loaded, &prompts, json!({"hooks": self.hooks}));
+        let mut folder = RunFolder::create(self.run.out.as_deref(), "cache", &asked)?;
+        let path = folder.file("activations.safetensors");
+        let metadata = HashMap::from([(METADATA_KEY.to_owned(), loaded.provenance(command()).to_json())]);
+        let watch = out.watch("cache");
+        save_activations(&loaded.model, &prompts, &self.hooks, self.run.memory, metadata, &watch, &path)?;
+        out.wrote(&folder.finish(&command())?);
+        out.print(|w| writeln!(w, "{}", path.display()))
+    }
+}

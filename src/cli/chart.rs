@@ -1,0 +1,44 @@
+//! `pellucid chart`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::args::parse_head;
+use super::out::Out;
+use crate::chart::{Options, render_with};
+use crate::error::Result;
+use crate::whole::write_whole;
+
+/// Redraws the figures of a table from its file alone.
+#[derive(Args, Debug)]
+pub(super) struct Chart {
+    /// A table that pellucid wrote
+    file: PathBuf,
+    /// Where to put the figures [default: beside the table]
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+    /// For attention: the head to draw large, such as 3.2 or L3H2
+    #[arg(long, value_name = "LAYER.HEAD", value_parser = parse_head)]
+    head: Option<(u32, u32)>,
+    /// Draw at most this many prompts
+    #[arg(long, default_value_t = Options::default().max_prompts, value_name = "N")]
+    max_prompts: usize,
+}
+
+impl Chart {
+    pub fn run(&self, out: &Out) -> Result<()> {
+        let figures = render_with(&self.file, &Options { max_prompts: self.max_prompts, head: self.head })?;
+        let beside = self.file.parent().map(PathBuf::from).unwrap_or_default();
+        let folder = self.out.clone().unwrap_or(beside);
+        if self.out.is_some() {
+            fs_err::create_dir_all(&folder)?;
+        }
+        for figure in figures {
+            let path = folder.join(format!("{}.svg", figure.name));
+            write_whole(&path, figure.svg.as_bytes())?;
+            out.print(|w| writeln!(w, "{}", path.display()))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,98 @@
+//! `pellucid hooks`, `pellucid model`, `pellucid tables`: what there is.
+
+use clap::Args;
+
+use super::args::ModelArgs;
+use super::out::Out;
+use crate::analysis::describe;
+use crate::error::{Error, Result, nearest};
+use crate::hook::select;
+use crate::model::Model;
+use crate::table::{ModelFacts, tables};
+use crate::text::ModelSource;
+
+/// Every hook: its name, its axes (with a model's sizes), its meaning.
+#[derive(Args, Debug)]
+pub(super) struct HooksCommand {
+    /// Only hooks that this pattern means, such as 'blocks.0.*' or z (needs -m)
+    #[arg(value_name = "PATTERN", requires = "model")]
+    pattern: Option<String>,
+    /// The model whose hooks to list [default: every hook there is]
+    #[arg(short, long, env = "PELLUCID_MODEL", value_name = "MODEL")]
+    model: Option<String>,
+}
+
+impl HooksCommand {
+    pub fn run(&self, out: &Out) -> Result<()> {
+        let Some(name) = &self.model else { return out.rows(&describe::hooks(None)) };
+        let (_, spec) = Model::read_spec(&ModelSource::resolve(name)?)?;
+        let mut rows = describe::hooks(Some(&spec));
+        if let Some(pattern) = &self.pattern {
+            let wanted: Vec<String> = select(&spec, pattern)?.iter().map(|p| p.to_string()).collect();
+            rows.retain(|r| wanted.contains(&r.hook));
+        }
+        out.rows(&rows)
+    }
+}
+
+/// What a model is: architecture, parameters, memory, files.
+#[derive(Args, Debug)]
+pub(super) struct ModelCommand {
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
+impl ModelCommand {
+    pub fn run(&self, out: &Out) -> Result<()> {
+        let source = ModelSource::resolve(&self.model.model)?;
+        let (_, spec) = Model::read_spec(&source)?;
+        let mut facts = vec![ModelFacts { property: "model".into(), value: source.id.clone() }];
+        facts.extend(describe::facts(&spec));
+        let mut say = |property: &str, value: String| facts.push(ModelFacts { property: property.into(), value });
+        say("memory", format!("{:.1} MB of weights in f32", spec.n_params() as f64 * 4e-6));
+        if let Some(revision) = &source.revision {
+            say("revision", revision.clone());
+        }
+        say("folder", source.dir.display().to_string());
+        for path in source.weights()? {
+            let bytes = fs_err::metadata(&path)?.len();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            say("weights", format!("{name}, {:.1} MB", bytes as f64 * 1e-6));
+        }
+        out.rows(&facts)
+    }
+}
+
+/// The columns of every table that pellucid writes: types, units, meanings.
+#[derive(Args, Debug)]
+pub(super) struct TablesCommand {
+    /// One table [default: all]
+    name: Option<String>,
+}
+
+impl TablesCommand {
+    pub fn run(&self, out: &Out) -> Result<()> {
+        let names = || tables().iter().map(|t| t.name);
+        let chosen: Vec<_> = match &self.name {
+            None => tables().to_vec(),
+            Some(name) => match tables().iter().find(|t| t.name == name) {
+                Some(table) => vec![*table],
+                None => {
+                    let error = Error::no_such(format!("there is no table `{name}`"));
+                    return Err(match nearest(name, names()) {
+                        Some(near) => error.hint(format!("did you mean `{near}`?")),
+                        None => error.hint(format!("there are {}", names().collect::<Vec<_>>().join(", "))),
+                    });
+                }
+            },
+        };
+        for (i, table) in chosen.iter().enumerate() {
+            if out.format == crate::table::Format::Table {
+                let gap = if i == 0 { "" } else { "\n" };
+                out.print(|w| writeln!(w, "{gap}{} (version {}): {}", table.name, table.version, table.about))?;
+            }
+            out.rows(&describe::columns(table))?;
+        }
+        Ok(())
+    }
+}

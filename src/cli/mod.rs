@@ -1,0 +1,90 @@
+//! The command line: arguments in, one library call, words out. stdout is data, stderr is talk.
+
+mod args;
+mod attention;
+mod cache;
+mod chart;
+mod describe;
+mod grid;
+mod lens;
+mod out;
+mod shell;
+mod tokens;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::error::{ErrorKind, Result};
+use out::Out;
+
+/// See inside a Transformer: hooks on every activation, logit lens and attention, as tables and figures.
+#[derive(Debug, Parser)]
+#[command(name = "pellucid", version, propagate_version = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    talk: args::Talk,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Lens(lens::Lens),
+    Attention(attention::AttentionCommand),
+    Tokens(tokens::TokensCommand),
+    Cache(cache::Cache),
+    Hooks(describe::HooksCommand),
+    Model(describe::ModelCommand),
+    Tables(describe::TablesCommand),
+    Chart(chart::Chart),
+    Completions(shell::Completions),
+    Man(shell::Man),
+}
+
+/// Runs the program on the process's own arguments.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            // Help and version go to stdout with code 0, mistakes to stderr with code 2: clap knows which.
+            let _ = e.print();
+            return ExitCode::from(e.exit_code() as u8);
+        }
+    };
+    let out = Out::new(&cli.talk);
+    match run(&cli, &out) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read our output has seen enough.
+        Err(e) if out::is_closed_pipe(&e) => ExitCode::SUCCESS,
+        Err(e) => {
+            out.error(&e);
+            ExitCode::from(e.exit_code())
+        }
+    }
+}
+
+fn run(cli: &Cli, out: &Out) -> Result<()> {
+    match &cli.command {
+        Command::Lens(c) => c.run(out),
+        Command::Attention(c) => c.run(out),
+        Command::Tokens(c) => c.run(out),
+        Command::Cache(c) => c.run(out),
+        Command::Hooks(c) => c.run(out),
+        Command::Model(c) => c.run(out),
+        Command::Tables(c) => c.run(out),
+        Command::Chart(c) => c.run(out),
+        Command::Completions(c) => c.run(&mut Cli::command(), out),
+        Command::Man(c) => c.run(&Cli::command(), out),
+    }
+}
+
+/// The reference page of every command, for `docs/cli.md`.
+pub fn docs() -> String {
+    shell::reference(&mut Cli::command())
+}
+
+/// Turns the user's Ctrl-C into an error of its own kind.
+fn interrupted() -> crate::Error {
+    crate::Error::new(ErrorKind::Interrupted, "interrupted; nothing was written")
+}

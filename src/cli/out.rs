@@ -1,0 +1,170 @@
+//! The one place that decides what is printed, where, and in which colour.
+
+use std::cell::RefCell;
+use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anstream::{AutoStream, ColorChoice as Choice};
+use anstyle::{AnsiColor, Style};
+use clap::ColorChoice;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::args::Talk;
+use crate::analysis::Watch;
+use crate::error::{Error, Result};
+use crate::run::folder::Finished;
+use crate::table::{Format, Row, write_rows};
+
+/// Output of one command.
+pub(super) struct Out {
+    /// How stdout is written.
+    pub format: Format,
+    quiet: bool,
+    verbose: bool,
+    colour: Choice,
+}
+
+impl Out {
+    pub fn new(talk: &Talk) -> Self {
+        let colour = match talk.color {
+            ColorChoice::Auto => Choice::Auto,
+            ColorChoice::Always => Choice::Always,
+            ColorChoice::Never => Choice::Never,
+        };
+        Self { format: talk.format, quiet: talk.quiet, verbose: talk.verbose, colour }
+    }
+
+    /// stdout, which drops colours where they are not wanted.
+    pub fn data(&self) -> AutoStream<io::StdoutLock<'static>> {
+        AutoStream::new(io::stdout().lock(), self.colour)
+    }
+
+    fn talk(&self) -> AutoStream<io::StderrLock<'static>> {
+        AutoStream::new(io::stderr().lock(), self.colour)
+    }
+
+    /// Writes data to stdout.
+    pub fn print(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+        let mut data = self.data();
+        write(&mut data).and_then(|()| data.flush()).map_err(|e| Error::io(format!("cannot write to stdout: {e}")).because(e))
+    }
+
+    /// Writes rows to stdout in the format that was asked for.
+    pub fn rows<R: Row>(&self, rows: &[R]) -> Result<()> {
+        let mut data = io::BufWriter::new(self.data());
+        write_rows(rows, self.format, &mut data)?;
+        data.flush().map_err(|e| Error::io(format!("cannot write to stdout: {e}")).because(e))
+    }
+
+    /// Says something on stderr.
+    pub fn say(&self, words: impl std::fmt::Display) {
+        if !self.quiet {
+            let _ = writeln!(self.talk(), "{words}");
+        }
+    }
+
+    /// Says something on stderr under `--verbose`.
+    pub fn detail(&self, words: impl std::fmt::Display) {
+        if self.verbose {
+            let _ = writeln!(self.talk(), "{words}");
+        }
+    }
+
+    /// Says what was written where.
+    pub fn wrote(&self, done: &Finished) {
+        let list = match &done.files[..] {
+            [a, b, c, .., last] if done.files.len() > 4 => format!("{a}, {b}, {c}, ... {last} ({} files)", done.files.len()),
+            files => files.join(", "),
+        };
+        self.say(format_args!("wrote {}: {list}", done.path.display()));
+    }
+
+    /// Says what went wrong, and what to do.
+    pub fn error(&self, e: &Error) {
+        let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
+        let cyan = Style::new().bold().fg_color(Some(AnsiColor::Cyan.into()));
+        let mut talk = self.talk();
+        let _ = writeln!(talk, "{red}error:{red:#} {}", one_line(e.message()));
+        if let Some(hint) = e.hint_text() {
+            let _ = writeln!(talk, "{cyan}hint:{cyan:#} {}", one_line(hint));
+        }
+        if self.verbose {
+            let mut cause = std::error::Error::source(e);
+            while let Some(c) = cause {
+                let _ = writeln!(talk, "cause: {}", one_line(&c.to_string()));
+                cause = c.source();
+            }
+        }
+    }
+
+    /// A watch that shows progress on a terminal and stops at Ctrl-C.
+    pub fn watch(&self, what: &'static str) -> Progress {
+        listen();
+        let shown = !self.quiet && io::stderr().is_terminal();
+        Progress { what, shown, started: Instant::now(), bar: RefCell::default() }
+    }
+}
+
+/// An error is one sentence on one line, whatever a file name or a token in it holds.
+fn one_line(text: &str) -> String {
+    crate::table::visible_prose(text)
+}
+
+/// Whether the reader of stdout went away.
+pub(super) fn is_closed_pipe(e: &Error) -> bool {
+    let mut cause = std::error::Error::source(e);
+    while let Some(c) = cause {
+        if c.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) {
+            return true;
+        }
+        cause = c.source();
+    }
+    false
+}
+
+static STOP: AtomicBool = AtomicBool::new(false);
+
+fn listen() {
+    static ONCE: OnceLock<()> = OnceLock::new();
+    ONCE.get_or_init(|| {
+        // A second Ctrl-C ends the program at once. Without a handler the first one does, which is no worse.
+        let _ = ctrlc::set_handler(|| {
+            if STOP.swap(true, Ordering::SeqCst) {
+                std::process::exit(130);
+            }
+        });
+    });
+}
+
+/// Shows a bar once something takes over a second.
+pub(super) struct Progress {
+    what: &'static str,
+    shown: bool,
+    started: Instant,
+    bar: RefCell<Option<ProgressBar>>,
+}
+
+impl Watch for Progress {
+    fn at(&self, done: usize, total: usize) -> Result<()> {
+        if STOP.load(Ordering::SeqCst) {
+            return Err(super::interrupted());
+        }
+        if self.shown && self.started.elapsed() > Duration::from_secs(1) {
+            let mut bar = self.bar.borrow_mut();
+            let bar = bar.get_or_insert_with(|| {
+                let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr());
+                if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {percent}% {eta} left") {
+                    bar.set_style(style);
+                }
+                bar.with_message(self.what).with_elapsed(self.started.elapsed())
+            });
+            bar.set_position(done as u64);
+            if done == total {
+                bar.finish_and_clear();
+            }
+        }
+        Ok(())
+    }
+}

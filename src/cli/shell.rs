@@ -1,0 +1,69 @@
+//! `pellucid completions` and `pellucid man`: made from the same declaration as `--help`.
+
+use clap::{Args, Command};
+use clap_complete::Shell;
+
+use super::out::Out;
+use crate::error::Result;
+
+/// Completions for a shell, to stdout.
+#[derive(Args, Debug)]
+pub(super) struct Completions {
+    /// Which shell
+    shell: Shell,
+}
+
+impl Completions {
+    pub fn run(&self, command: &mut Command, out: &Out) -> Result<()> {
+        let mut script = vec![];
+        clap_complete::generate(self.shell, command, "pellucid", &mut script);
+        out.print(|w| w.write_all(&script))
+    }
+}
+
+/// The manual page in roff, to stdout: `pellucid man | man -l -`
+#[derive(Args, Debug)]
+pub(super) struct Man {
+    /// The page of one command [default: the program's]
+    command: Option<String>,
+}
+
+impl Man {
+    pub fn run(&self, program: &Command, out: &Out) -> Result<()> {
+        let known = || program.get_subcommands().map(Command::get_name);
+        let command = match &self.command {
+            None => program.clone(),
+            Some(name) => match program.get_subcommands().find(|c| c.get_name() == name) {
+                Some(command) => command.clone().display_name(format!("pellucid-{name}")),
+                None => {
+                    let error = crate::Error::no_such(format!("there is no command `{name}`"));
+                    let near = crate::error::nearest(name, known());
+                    return Err(error.hint(near.map_or_else(
+                        || "`pellucid --help` lists the commands".into(),
+                        |near| format!("did you mean `{near}`?"),
+                    )));
+                }
+            },
+        };
+        let mut page = vec![];
+        clap_mangen::Man::new(command).render(&mut page)?;
+        out.print(|w| w.write_all(&page))
+    }
+}
+
+/// Every command's `--help`, as one markdown page.
+pub(super) fn reference(program: &mut Command) -> String {
+    let mut page = String::from("# Commands\n\nGenerated from the program's own `--help`.\n");
+    program.build();
+    let width = 110;
+    for command in program.get_subcommands().filter(|c| c.get_name() != "help") {
+        let name = command.get_name().to_owned();
+        let help = command.clone().term_width(width).render_long_help();
+        page.push_str(&format!("\n## pellucid {name}\n\n```text\n{}\n```\n", trim_lines(&help.to_string())));
+    }
+    page
+}
+
+fn trim_lines(text: &str) -> String {
+    text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n").trim_end().to_owned()
+}

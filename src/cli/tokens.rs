@@ -1,0 +1,82 @@
+//! `pellucid tokens`
+
+use std::io::Write;
+
+use clap::Args;
+
+use super::args::{PromptArgs, command};
+use super::out::Out;
+use crate::analysis::tokens::tokens;
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::run::RunFolder;
+use crate::table::{Format, Provenance, TableWriter, Tokens, visible};
+use crate::text::{ModelSource, Prompt, Tokenizer};
+
+/// What the model sees of a text: pieces and their numbers, not letters.
+#[derive(Args, Debug)]
+pub(super) struct TokensCommand {
+    #[command(flatten)]
+    model: super::args::ModelArgs,
+    #[command(flatten)]
+    prompts: PromptArgs,
+    /// Also write tokens.parquet to this folder
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<std::path::PathBuf>,
+}
+
+impl TokensCommand {
+    pub fn run(&self, out: &Out) -> Result<()> {
+        let source = ModelSource::resolve(&self.model.model)?;
+        let Some(tokenizer) = Tokenizer::load(&source.dir)? else {
+            return Err(Error::no_such(format!("the model {} has no tokenizer", source.id))
+                .hint("put its tokenizer.json, or vocab.json and merges.txt, into the folder"));
+        };
+        let prompts = self.prompts.tokens(&tokenizer)?;
+        let rows: Vec<Tokens> = prompts.iter().flat_map(tokens).collect();
+        if let Some(path) = &self.out {
+            let mut folder = RunFolder::create(Some(path), "tokens", &())?;
+            let spec = Model::read_spec(&source).ok().and_then(|(_, s)| serde_json::to_value(s).ok());
+            let provenance = Provenance {
+                model: source.id.clone(),
+                revision: source.revision.clone(),
+                spec: spec.unwrap_or_default(),
+                command: command(),
+                complete: true,
+                ..Provenance::default()
+            };
+            let mut table = TableWriter::create(folder.file("tokens.parquet"), provenance)?;
+            table.extend(&rows)?;
+            table.finish()?;
+            out.wrote(&folder.finish(&command())?);
+        }
+        if out.format != Format::Table {
+            return out.rows(&rows);
+        }
+        for prompt in &prompts {
+            out.print(|w| summary(prompt, w))?;
+            out.rows(&tokens(prompt).collect::<Vec<_>>())?;
+        }
+        Ok(())
+    }
+}
+
+/// The prompt cut into its pieces, and what that means.
+fn summary(prompt: &Prompt, w: &mut dyn Write) -> std::io::Result<()> {
+    let pieces: Vec<String> = prompt.tokens.iter().map(|t| visible(&t.text)).collect();
+    writeln!(w, "{}", pieces.join("|"))?;
+    let letters = prompt.text.as_deref().map_or(0, |t| t.chars().count());
+    let added = prompt.tokens.iter().filter(|t| t.bytes.is_none()).count();
+    let also = match added {
+        0 => String::new(),
+        1 => ", one of them added by the tokenizer".into(),
+        n => format!(", {n} of them added by the tokenizer"),
+    };
+    let n = prompt.tokens.len();
+    if prompt.text.is_some() {
+        let plural = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
+        writeln!(w, "{} are {}{also}: the model sees their ids and no letters.", plural(letters, "character"), plural(n, "token"))
+    } else {
+        writeln!(w, "{n} token ids, as given.")
+    }
+}

@@ -1,0 +1,118 @@
+//! Where results go: a folder of its own for each request, whole files only, and a manifest.
+
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::error::{Error, Result};
+use crate::whole::write_whole;
+
+/// The folder of one request: `runs/<analysis>-<hash of the request>`, unless another was given.
+///
+/// The same request has the same folder and leaves the same bytes; another request never overwrites it. A folder that
+/// was made for a run that failed is taken away again.
+pub struct RunFolder {
+    path: PathBuf,
+    /// Whether this run made it.
+    fresh: bool,
+    files: Vec<String>,
+    finished: bool,
+    started: Instant,
+}
+
+impl RunFolder {
+    /// Makes the folder, or takes the one that is there.
+    ///
+    /// `request` is everything that decides the results: model, prompts, options.
+    ///
+    /// # Errors
+    /// When it cannot be made or written to.
+    pub fn create(out: Option<&Path>, analysis: &str, request: &impl Serialize) -> Result<Self> {
+        let path = match out {
+            Some(out) => out.to_owned(),
+            None => {
+                let text = serde_json::to_vec(request).map_err(|e| Error::compute(e.to_string()))?;
+                let hash = blake3::hash(&text).to_hex();
+                Path::new("runs").join(format!("{analysis}-{}", &hash[..12]))
+            }
+        };
+        if path.is_file() {
+            return Err(Error::bad_input(format!("{} is a file, and results go to a folder", path.display()))
+                .hint("give another name with --out"));
+        }
+        let fresh = !path.exists();
+        fs_err::create_dir_all(&path).map_err(|e| unwritable(&path, &e))?;
+        let folder = Self { path, fresh, files: vec![], finished: false, started: Instant::now() };
+        // Found out now rather than after an hour of work.
+        tempfile::tempfile_in(&folder.path).map_err(|e| unwritable(&folder.path, &e))?;
+        Ok(folder)
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of a result called `name`, which is listed in the manifest.
+    pub fn file(&mut self, name: &str) -> PathBuf {
+        self.files.push(name.to_owned());
+        self.path.join(name)
+    }
+
+    /// Writes a whole file under a temporary name and renames it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write(&mut self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
+        let path = self.file(name);
+        write_whole(&path, bytes)?;
+        Ok(path)
+    }
+
+    /// Writes `manifest.json`: what differs between two runs of one request (times, machine), and what was written.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn finish(mut self, command: &[String]) -> Result<Finished> {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let manifest = json!({
+            "pellucid_version": env!("CARGO_PKG_VERSION"),
+            "command": command,
+            "files": self.files,
+            "finished_unix_s": since_1970.as_secs(),
+            "elapsed_s": self.started.elapsed().as_secs_f64(),
+            "machine": {
+                "os": std::env::consts::OS,
+                "arch": std::env::consts::ARCH,
+                "threads": rayon::current_num_threads(),
+            },
+        });
+        write_whole(&self.path.join("manifest.json"), format!("{manifest:#}\n").as_bytes())?;
+        self.finished = true;
+        Ok(Finished { path: self.path.clone(), files: std::mem::take(&mut self.files) })
+    }
+}
+
+/// A folder that holds all results of its request.
+pub struct Finished {
+    /// The folder.
+    pub path: PathBuf,
+    /// The results in it, in the order in which they were made.
+    pub files: Vec<String>,
+}
+
+impl Drop for RunFolder {
+    fn drop(&mut self) {
+        if !self.finished && self.fresh {
+            // Only an empty folder goes; what was completed stays.
+            let _ = std::fs::remove_dir(&self.path);
+        }
+    }
+}
+
+fn unwritable(path: &Path, e: &std::io::Error) -> Error {
+    Error::io(format!("{} cannot be written: {e}", path.display()))
+        .hint("is the folder writable, and the disk not full? --out names another")
+}

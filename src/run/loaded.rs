@@ -1,0 +1,100 @@
+//! A model with everything that belongs to it: files, tokenizer, and what provenance says of it.
+
+use std::io::Read;
+use std::path::PathBuf;
+
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::table::Provenance;
+use crate::text::{Bos, ModelSource, Prompt, PromptEntry, Tokenizer, build_prompts};
+
+/// A loaded model and where it came from.
+pub struct Loaded {
+    /// Its files.
+    pub source: ModelSource,
+    /// The model.
+    pub model: Model,
+    /// Its tokenizer, where it has one.
+    pub tokenizer: Option<Tokenizer>,
+    /// Hash over its weight files.
+    pub weights_hash: String,
+}
+
+impl Loaded {
+    /// Finds and loads the model called `name`.
+    ///
+    /// # Errors
+    /// As [`ModelSource::resolve`] and [`Model::from_source`].
+    pub fn open(name: &str) -> Result<Self> {
+        let source = ModelSource::resolve(name)?;
+        let tokenizer = Tokenizer::load(&source.dir)?;
+        let model = Model::from_source(&source)?;
+        let weights_hash = hash_files(&source.weights()?)?;
+        Ok(Self { source, model, tokenizer, weights_hash })
+    }
+
+    /// Turns prompts into tokens and checks them against the model.
+    ///
+    /// # Errors
+    /// As [`build_prompts`].
+    pub fn prompts(&self, entries: &[PromptEntry], bos: Bos) -> Result<Vec<Prompt>> {
+        let spec = self.model.spec();
+        build_prompts(entries, self.tokenizer.as_ref(), spec.d_vocab, spec.n_ctx, bos)
+    }
+
+    /// What a token spells.
+    pub fn spell(&self, id: u32) -> String {
+        self.tokenizer.as_ref().map_or_else(|| format!("#{id}"), |t| t.token_text(id))
+    }
+
+    /// The one token that `text` means.
+    ///
+    /// # Errors
+    /// When it is several (showing them), or outside what the model can say.
+    pub fn target(&self, text: &str) -> Result<u32> {
+        let id = match (&self.tokenizer, text.strip_prefix('#').map(str::parse)) {
+            (Some(tokenizer), _) => tokenizer.single_token(text)?,
+            (None, Some(Ok(id))) => id,
+            (None, _) => {
+                return Err(Error::bad_input(format!("the model has no tokenizer, so `{text}` is not a token"))
+                    .hint("give a token id, such as `#17`"));
+            }
+        };
+        let n = self.model.spec().unembedding.d_vocab_out;
+        if id as usize >= n {
+            return Err(Error::no_such(format!("token {id} is outside the {n} that the model can say")));
+        }
+        Ok(id)
+    }
+
+    /// What every file says of the model. Table and version are the writer's.
+    pub fn provenance(&self, command: Vec<String>) -> Provenance {
+        Provenance {
+            model: self.source.id.clone(),
+            revision: self.source.revision.clone(),
+            weights_hash: self.weights_hash.clone(),
+            spec: serde_json::to_value(self.model.spec()).unwrap_or_default(),
+            dtype: format!("{:?}", self.model.dtype()).to_lowercase(),
+            device: format!("{:?}", self.model.device().location()).to_lowercase(),
+            command,
+            complete: true,
+            ..Provenance::default()
+        }
+    }
+}
+
+/// BLAKE3 over the files' bytes, one after the other. Read, not mapped: the pages are not the process's to keep.
+fn hash_files(paths: &[PathBuf]) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; 1 << 20];
+    for path in paths {
+        let mut file = fs_err::File::open(path)?;
+        loop {
+            match file.read(&mut buffer)? {
+                0 => break,
+                n => hasher.update(&buffer[..n]),
+            };
+        }
+    }
+    Ok(format!("blake3:{}", hasher.finalize().to_hex()))
+}

@@ -1,0 +1,63 @@
+//! Whole files only: a file is written beside its destination and takes its name when it is complete.
+
+use std::io::Write;
+use std::path::Path;
+
+use tempfile::NamedTempFile;
+
+use crate::error::{Error, Result};
+
+/// Writes `bytes` to `path`, replacing a file that has the name.
+///
+/// # Errors
+/// When that is not possible. Nothing is left then.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = temporary_beside(path)?;
+    file.write_all(bytes).map_err(|e| io_failed(path, e))?;
+    keep(file, path)
+}
+
+/// Gives a complete temporary file its name.
+///
+/// # Errors
+/// When it cannot be synced or renamed.
+pub fn keep(file: NamedTempFile, path: &Path) -> Result<()> {
+    // The name must not appear before the bytes are safe, whatever happens to the machine.
+    file.as_file().sync_all().map_err(|e| io_failed(path, e))?;
+    file.persist(path).map_err(|e| io_failed(path, e.error))?;
+    Ok(())
+}
+
+/// An empty file in the folder of `path`, with the permissions that a new file gets there.
+///
+/// # Errors
+/// When the folder does not exist or cannot be written.
+pub fn temporary_beside(path: &Path) -> Result<NamedTempFile> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".pellucid-").suffix(".tmp");
+    #[cfg(unix)]
+    {
+        // Temporary files are private by default, and the permissions stay when the file is renamed.
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder).map_err(|e| {
+        let error = Error::io(format!("cannot write {}: {}", path.display(), e)).because(e);
+        if folder.is_dir() {
+            error.hint(format!("check that you may create files in {}", folder.display()))
+        } else {
+            error.hint(format!("create the folder {} first", folder.display()))
+        }
+    })
+}
+
+/// The error for a file that could not be written, with what to do about it.
+pub fn io_failed(path: &Path, error: std::io::Error) -> Error {
+    let full = error.kind() == std::io::ErrorKind::StorageFull;
+    let failed = Error::io(format!("cannot write {}: {error}", path.display())).because(error);
+    failed.hint(if full { "free some disk space, or write elsewhere" } else { "check the folder's permissions" })
+}
