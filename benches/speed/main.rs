@@ -1,0 +1,108 @@
+//! Speed and memory of pellucid on a model of GPT-2 small's shape. `benches/README.md` says how to run and read it.
+
+mod clock;
+mod forward;
+mod lens;
+mod memory;
+mod models;
+mod record;
+mod say;
+mod serve;
+mod start;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Parser, ValueEnum};
+use pellucid::model::Model;
+
+use models::Shape;
+use say::Say;
+
+/// Measures pellucid on random weights of GPT-2 small's shape.
+#[derive(Parser)]
+#[command(name = "speed")]
+struct Args {
+    /// What to measure; everything unless given.
+    cases: Vec<Case>,
+    /// Repetitions of each measurement.
+    #[arg(long, default_value_t = 15)]
+    reps: usize,
+    /// One JSON object a line instead of words.
+    #[arg(long)]
+    json: bool,
+    /// Answer requests on stdin instead, for `benches/peers/compare.py`.
+    #[arg(long)]
+    serve: bool,
+    /// Be the process whose memory is measured.
+    #[arg(long, hide = true)]
+    child: Option<memory::Work>,
+    /// What cargo says when it means to measure. Without it (`cargo test --all-targets`) every case runs once on a
+    /// tiny model, to see that it works.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Case {
+    /// Forward pass with full logits.
+    Forward,
+    /// What recording activations adds to it.
+    Record,
+    /// The logit lens against the machine's own matmul rate.
+    Lens,
+    /// Peak memory beyond the weights.
+    Memory,
+    /// From starting the binary to its first output.
+    Start,
+}
+
+/// What every case needs.
+struct Bench {
+    shape: &'static Shape,
+    folder: PathBuf,
+    reps: usize,
+    say: Say,
+}
+
+impl Bench {
+    fn load(&self) -> Result<Model> {
+        Ok(Model::load(&self.folder)?)
+    }
+
+    /// The same tokens each time, spread over the vocabulary.
+    fn ids(&self, n: usize) -> Vec<u32> {
+        (0..n).map(|i| ((i * 7919 + 17) % self.shape.d_vocab) as u32).collect()
+    }
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    let shape = if args.bench { &models::GPT2_SMALL } else { &models::TINY };
+    let reps = if args.bench { args.reps.max(1) } else { 1 };
+    let bench = Bench { shape, folder: models::gpt2(shape)?, reps, say: Say { json: args.json } };
+    if let Some(work) = args.child {
+        return memory::child(&bench, work);
+    }
+    if args.serve {
+        return serve::serve(&bench);
+    }
+    bench.say.machine(&bench);
+    let wanted = |case| args.cases.is_empty() || args.cases.contains(&case);
+    if wanted(Case::Forward) {
+        forward::measure(&bench)?;
+    }
+    if wanted(Case::Record) {
+        record::measure(&bench)?;
+    }
+    if wanted(Case::Lens) {
+        lens::measure(&bench)?;
+    }
+    if wanted(Case::Memory) {
+        memory::measure(&bench, args.bench)?;
+    }
+    if wanted(Case::Start) {
+        start::measure(&bench)?;
+    }
+    Ok(())
+}
