@@ -174,7 +174,7 @@ impl Decoded {
         Ok(logits
             .par_chunks_exact(self.logits_rv.dim(1)?)
             .map(|x| {
-                simd::vectorised(|| {
+                simd::vectorised(#[inline(always)] || {
                     let log_total = log_sum_exp(x);
                     let prob_v: Vec<f32> = x.iter().map(|x| simd::exp(x - log_total)).collect();
                     let neg_entropy_nats = dot(&prob_v, x, log_total);
@@ -198,7 +198,7 @@ impl Decoded {
             .par_chunks_exact(self.logits_rv.dim(1)?)
             .zip(rows.par_iter().zip(finals))
             .map(|(x, (row, last))| {
-                let (log_total, entropy_nats, kl_nats) = simd::vectorised(|| {
+                let (log_total, entropy_nats, kl_nats) = simd::vectorised(#[inline(always)] || {
                     let log_total = log_sum_exp(x);
                     let entropy = -weighted(x, log_total);
                     (log_total, entropy, last.neg_entropy_nats - dot(&last.prob_v, x, log_total))
