@@ -79,6 +79,8 @@ impl Bench {
 }
 
 fn main() -> Result<()> {
+    // As the program does it.
+    pellucid::ops::memory::keep_freed_pages();
     let args = Args::parse();
     let shape = if args.bench { &models::GPT2_SMALL } else { &models::TINY };
     let reps = if args.bench { args.reps.max(1) } else { 1 };
