@@ -5,6 +5,7 @@ mod forward;
 mod lens;
 mod memory;
 mod models;
+mod neighbours;
 mod record;
 mod say;
 mod serve;
@@ -17,6 +18,7 @@ use clap::{Parser, ValueEnum};
 use pellucid::model::Model;
 
 use models::Shape;
+use neighbours::Watch;
 use say::Say;
 
 /// Measures pellucid on random weights of GPT-2 small's shape.
@@ -77,6 +79,8 @@ impl Bench {
 }
 
 fn main() -> Result<()> {
+    // As the program does it.
+    pellucid::ops::memory::keep_freed_pages();
     let args = Args::parse();
     let shape = if args.bench { &models::GPT2_SMALL } else { &models::TINY };
     let reps = if args.bench { args.reps.max(1) } else { 1 };
@@ -90,13 +94,19 @@ fn main() -> Result<()> {
     bench.say.machine(&bench);
     let wanted = |case| args.cases.is_empty() || args.cases.contains(&case);
     if wanted(Case::Forward) {
+        let watch = Watch::start();
         forward::measure(&bench)?;
+        watch.say(&bench.say, "forward");
     }
     if wanted(Case::Record) {
+        let watch = Watch::start();
         record::measure(&bench)?;
+        watch.say(&bench.say, "record");
     }
     if wanted(Case::Lens) {
+        let watch = Watch::start();
         lens::measure(&bench)?;
+        watch.say(&bench.say, "lens");
     }
     if wanted(Case::Memory) {
         memory::measure(&bench, args.bench)?;

@@ -1,5 +1,7 @@
 //! The one forward pass: what can be asked of it, and its outline.
 
+use std::ops::Range;
+
 use candle_core::Tensor;
 
 use super::Model;
@@ -181,11 +183,30 @@ impl Model {
     /// When `resid` has another width.
     pub fn decode(&self, resid: &Tensor) -> Result<Tensor> {
         let path = Path::best(&self.device, self.dtype);
-        let normalized = match &self.weights.final_norm {
-            Some(norm) => norm.apply(path, resid, None)?,
-            None => resid.clone(),
-        };
-        self.decode_normalized(path, &normalized, None)
+        self.decode_normalized(path, &self.normalize(resid)?, None)
+    }
+
+    /// What the unembedding reads of streams `[t, d]`: the final norm alone.
+    ///
+    /// # Errors
+    /// When `resid` has another width.
+    pub fn normalize(&self, resid: &Tensor) -> Result<Tensor> {
+        match &self.weights.final_norm {
+            Some(norm) => norm.apply(Path::best(&self.device, self.dtype), &resid.contiguous()?, None),
+            None => Ok(resid.clone()),
+        }
+    }
+
+    /// Logits of consecutive tokens for rows that were normalized: `[t, d]` to `[t, tokens]`.
+    ///
+    /// # Errors
+    /// When the tokens are not all in the vocabulary.
+    pub fn decode_tokens(&self, normalized: &Tensor, tokens: Range<usize>) -> Result<Tensor> {
+        let unembed = &self.weights.unembed;
+        let weight = unembed.weight.narrow(1, tokens.start, tokens.len())?;
+        let bias = unembed.bias.as_ref().map(|b| b.narrow(0, tokens.start, tokens.len())).transpose()?;
+        let logits = Linear { weight, bias }.apply(Path::best(&self.device, self.dtype), normalized)?;
+        self.finish_logits(logits)
     }
 
     fn decode_normalized(&self, path: Path, x: &Tensor, tokens: Option<&[u32]>) -> Result<Tensor> {
@@ -200,6 +221,11 @@ impl Model {
                 Linear { weight, bias }.apply(path, x)?
             }
         };
+        self.finish_logits(logits)
+    }
+
+    /// The factor and the cap on logits.
+    fn finish_logits(&self, logits: Tensor) -> Result<Tensor> {
         let logits = match self.spec.unembedding.scale {
             Some(scale) => (logits * scale)?,
             None => logits,

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use gemm::Parallelism;
 
-use super::{Path, values};
+use super::{Path, dot, values};
 use crate::error::{Error, Result};
 
 /// An affine map `[in, out]` with an optional bias `[out]`. The weight may be a strided view (a transposed torch
@@ -36,8 +36,13 @@ impl Linear {
         })
     }
 
-    /// One gemm that accumulates onto the bias.
     fn fused(&self, x: &Tensor) -> Result<Tensor> {
+        let y = self.values(x)?;
+        Ok(Tensor::from_vec(y, (x.dim(0)?, self.weight.dim(1)?), x.device())?)
+    }
+
+    /// One product that accumulates onto the bias: the values of `[t, out]`.
+    pub(super) fn values(&self, x: &Tensor) -> Result<Vec<f32>> {
         let (t, ins) = x.dims2()?;
         let (w_ins, outs) = self.weight.dims2()?;
         if ins != w_ins {
@@ -60,6 +65,10 @@ impl Linear {
         let (rs, cs) = (layout.stride()[0], layout.stride()[1]);
         let w = &w[layout.start_offset()..];
         assert!(ins == 0 || outs == 0 || (ins - 1) * rs + (outs - 1) * cs < w.len());
+        if rs == 1 && t <= dot::MAX_ROWS && ins > 0 && outs > 0 {
+            dot::accumulate(&x_values, w, cs, ins, outs, &mut y);
+            return Ok(y);
+        }
         // SAFETY: x holds t * ins values and y t * outs, both contiguous; w was just checked against its strides.
         unsafe {
             gemm::gemm(
@@ -84,7 +93,7 @@ impl Linear {
                 parallelism(t * ins * outs),
             );
         }
-        Ok(Tensor::from_vec(y, (t, outs), x.device())?)
+        Ok(y)
     }
 }
 
@@ -106,7 +115,7 @@ pub fn add(path: Path, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         return Err(Error::compute(format!("cannot add {:?} and {:?}", a.shape(), b.shape())));
     }
     let mut sum = x.to_vec();
-    super::simd::vectorised(|| {
+    super::simd::vectorised(#[inline(always)] || {
         for (s, y) in sum.iter_mut().zip(y.iter()) {
             *s += y;
         }

@@ -5,7 +5,9 @@
 
 pub mod activation;
 pub mod attention;
+mod dot;
 pub mod linear;
+pub mod memory;
 pub mod norm;
 pub mod rotary;
 pub mod rows;

@@ -36,7 +36,7 @@ impl NormWeights {
                 let (t, d) = x.dims2()?;
                 let x_values = values(x)?;
                 let scales: Vec<f32> =
-                    simd::vectorised(|| x_values.chunks_exact(d).map(|row| self.row_scale(row, self.mean(row))).collect());
+                    simd::vectorised(#[inline(always)] || x_values.chunks_exact(d).map(|row| self.row_scale(row, self.mean(row))).collect());
                 Ok(Tensor::from_vec(scales, (t, 1), x.device())?)
             }
         }
@@ -84,7 +84,7 @@ impl NormWeights {
         let offset = if self.meaning == Gain::OnePlusWeight { 1.0 } else { 0.0 };
         let mut y = values(x)?.to_vec();
         par_rows(&mut y, d, |first, rows| {
-            simd::vectorised(|| {
+            simd::vectorised(#[inline(always)] || {
                 for (i, row) in rows.chunks_exact_mut(d).enumerate() {
                     let mean = self.mean(row);
                     let scale = scale.as_ref().map_or_else(|| self.row_scale(row, mean), |s| s[first + i]);

@@ -120,7 +120,7 @@ fn fused(pairing: Pairing, x: &Tensor, table: &Table) -> Result<Tensor> {
     let half = table.cos.dims2()?.1;
     let (cos, sin) = (values(&table.cos)?, values(&table.sin)?);
     let mut y = values(x)?.to_vec();
-    super::simd::vectorised(|| {
+    super::simd::vectorised(#[inline(always)] || {
         for (i, head) in y.chunks_exact_mut(e).enumerate() {
             let row = i / heads * half;
             let (cos, sin) = (&cos[row..row + half], &sin[row..row + half]);

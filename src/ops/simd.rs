@@ -72,19 +72,28 @@ pub fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     lanes.iter().sum::<f32>() + tail
 }
 
-/// Sum of `f(a, b)` over two slices of one length, in the same order.
+/// `N` sums of `f(a, b)` over two slices of one length, in the same order.
 #[inline(always)]
-pub fn sum2(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
-    let mut lanes = [0f32; LANES];
+pub fn sums<const N: usize>(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> [f32; N]) -> [f32; N] {
+    let mut lanes = [[0f32; LANES]; N];
     let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
     let rest = a_chunks.remainder().iter().zip(b_chunks.remainder());
     for (a, b) in a_chunks.zip(b_chunks) {
-        for ((lane, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
-            *lane += f(a, b);
+        for i in 0..LANES {
+            let terms = f(a[i], b[i]);
+            for n in 0..N {
+                lanes[n][i] += terms[n];
+            }
         }
     }
-    let tail: f32 = rest.map(|(&a, &b)| f(a, b)).sum();
-    lanes.iter().sum::<f32>() + tail
+    let mut totals = lanes.map(|l| l.iter().sum::<f32>());
+    for (&a, &b) in rest {
+        let terms = f(a, b);
+        for n in 0..N {
+            totals[n] += terms[n];
+        }
+    }
+    totals
 }
 
 /// Largest value of `x`; NaN is passed over (the exponentials that follow keep it).

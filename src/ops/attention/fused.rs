@@ -188,7 +188,7 @@ pub(super) fn attend(scoring: &Scoring, rows: &Rows, x: &Inputs) -> Result<Tenso
             // SAFETY: scratch is this task's; its rows and head of z are too.
             unsafe { block.scores(&q, first_row, scratch.as_mut_ptr()) };
             let keys = block.keys();
-            simd::vectorised(|| {
+            simd::vectorised(#[inline(always)] || {
                 for (j, row) in scratch.chunks_exact_mut(block.n_keys).enumerate() {
                     let visible = scoring.visible(block.start + j, block.n_keys);
                     simd::softmax(&mut row[visible.clone()]);
@@ -227,7 +227,7 @@ pub(super) fn softmax(scores: &Tensor) -> Result<Tensor> {
     let n_keys = scores.dims3()?.2;
     let mut pattern = values(scores)?.to_vec();
     crate::ops::par_rows(&mut pattern, n_keys, |_, rows| {
-        simd::vectorised(|| {
+        simd::vectorised(#[inline(always)] || {
             for row in rows.chunks_exact_mut(n_keys) {
                 // Exactly the visible keys, as in one pass: sums then have the same order.
                 let seen = |v: &f32| *v != f32::NEG_INFINITY;

@@ -1,0 +1,33 @@
+"""Measuring on request, the other side of benches/speed/serve.rs: one JSON object a line in, one out."""
+
+import json
+import os
+import sys
+import time
+
+
+def threads():
+    """The CPUs this process may use, as rayon counts them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def serve(hello, forward, save):
+    """Answers until stdin ends.
+
+    `forward(ids)` runs the model and gives its logits; what it gives is dropped inside the timing, as in pellucid's
+    bench. `save(logits, path)` writes them.
+    """
+    # Libraries talk on stdout too; what they say must not be taken for an answer.
+    answers, sys.stdout = sys.stdout, sys.stderr
+    print(json.dumps(hello), file=answers, flush=True)
+    for line in sys.stdin:
+        request = json.loads(line)
+        seconds = []
+        for _ in range(request["times"]):
+            start = time.perf_counter()
+            logits = forward(request["ids"])
+            del logits
+            seconds.append(time.perf_counter() - start)
+        if "save" in request:
+            save(forward(request["ids"]), request["save"])
+        print(json.dumps({"seconds": seconds}), file=answers, flush=True)

@@ -1,0 +1,257 @@
+//! The logit lens: what would the model say if it stopped here?
+//!
+//! A value of the residual stream at some layer goes through the final norm and the unembedding as if it were the
+//! last (nostalgebraist 2020, "interpreting GPT: the logit lens"). At the last `resid_post` that is the model itself.
+//! For `attn_out` and `mlp_out`, one sublayer's write is decoded alone.
+
+mod stream;
+
+use candle_core::Tensor;
+use rayon::prelude::*;
+
+use super::Watch;
+use super::waves::waves;
+use stream::Reading;
+use crate::error::{Error, Result};
+use crate::hook::site::Axis;
+use crate::hook::{Cache, HookPoint, Site, select};
+use crate::model::{Batch, Model, Output, Run, Unembed};
+use crate::ops::values;
+use crate::table::LogitLens;
+use crate::text::Prompt;
+
+/// What to decode, and how much of it to keep.
+#[derive(Clone, Debug)]
+pub struct LensOptions {
+    /// Pattern of residual sites.
+    pub at: String,
+    /// Positions of each prompt; negative ones count from the end. All, unless given.
+    pub positions: Option<Vec<isize>>,
+    /// How many tokens to keep for each hook and position.
+    pub top: usize,
+    /// A token to report wherever it ranks.
+    pub target: Option<u32>,
+    /// Bytes that activations and logits may take.
+    pub memory_bytes: usize,
+}
+
+impl Default for LensOptions {
+    fn default() -> Self {
+        Self { at: "resid_post".into(), positions: None, top: 5, target: None, memory_bytes: 512 << 20 }
+    }
+}
+
+/// Rows that are decoded together: enough for the product with the unembedding to run at full speed.
+const ROWS: usize = 2048;
+/// Bytes of the tile of logits that is held at once. It should stay in a cache.
+const TILE_BYTES: usize = 8 << 20;
+
+/// Decodes every prompt at every chosen point and position. `spell` gives a token's text.
+///
+/// Rows go to `emit` in the order prompt, hook, position, rank. Logits exist for a tile of the vocabulary at a
+/// time: layers x positions x vocabulary is never in memory, and the unembedding is read once for all layers.
+///
+/// # Errors
+/// Sites that are not of the stream's width, positions that no prompt has, logits that are not finite.
+pub fn lens(
+    model: &Model,
+    prompts: &[Prompt],
+    spell: &dyn Fn(u32) -> String,
+    options: &LensOptions,
+    watch: &dyn Watch,
+    emit: &mut dyn FnMut(LogitLens) -> Result<()>,
+) -> Result<()> {
+    let spec = model.spec();
+    let points = select(spec, &options.at)?;
+    if let Some(point) = points.iter().find(|p| p.site.info().axes != [Axis::T, Axis::D] || is_normalized(p.site)) {
+        return Err(Error::bad_input(format!("the lens cannot decode {point}, which is not written to the stream"))
+            .hint("it decodes resid_pre, resid_mid, resid_post, attn_out, mlp_out, hook_embed and hook_pos_embed"));
+    }
+    let d_vocab = spec.unembedding.d_vocab_out;
+    if options.top == 0 || options.top > d_vocab {
+        return Err(Error::bad_input(format!("the lens can keep 1 to {d_vocab} tokens, not {}", options.top)));
+    }
+    let mut done = 0;
+    let total: usize = prompts.iter().map(|p| p.tokens.len()).sum();
+    for wave in waves(spec, prompts, 4 * spec.d_model * points.len(), options.memory_bytes) {
+        let prompts = &prompts[wave];
+        let mut cache = Cache::of(points.iter().copied());
+        let run = Run { unembed: Unembed::Nothing, ..Run::default() };
+        let out = model.run(&Batch::of(prompts.iter().map(Prompt::ids)), &run, &mut [&mut cache])?;
+        let rows = chosen_rows(&out, prompts, options.positions.as_deref())?;
+        let streams = Streams::new(model, &points, &cache, &out)?;
+        // All points of a position are decoded together, because each is compared with the model's own.
+        let mut found: Vec<Found> = vec![];
+        for rows in rows.chunks((ROWS / streams.decoded.len()).max(1)) {
+            watch.at(done, total)?;
+            found.extend(streams.read(model, rows, options)?);
+            done += rows.len();
+        }
+        found.sort_by_key(|f| (f.row.prompt, f.order, f.row.pos));
+        for found in &found {
+            found.rows(&points, &prompts[found.row.prompt], spell, options).into_iter().try_for_each(&mut *emit)?;
+        }
+    }
+    watch.at(total, total)
+}
+
+fn is_normalized(site: Site) -> bool {
+    matches!(site, Site::Ln1Normalized | Site::Ln2Normalized | Site::FinalNormalized)
+}
+
+/// A row of the pack and what it is.
+#[derive(Clone, Copy)]
+struct ChosenRow {
+    row: u32,
+    /// Index within the wave.
+    prompt: usize,
+    pos: usize,
+}
+
+fn chosen_rows(out: &Output, prompts: &[Prompt], positions: Option<&[isize]>) -> Result<Vec<ChosenRow>> {
+    let mut chosen = vec![];
+    for (s, prompt) in out.rows.sequences.iter().zip(prompts) {
+        let mut at: Vec<usize> = match positions {
+            None => s.rows.clone().collect(),
+            Some(positions) => positions
+                .iter()
+                .map(|p| {
+                    out.rows.row(s.index, *p).map_err(|_| {
+                        Error::no_such(format!(
+                            "prompt {} has {} tokens, and there is no position {p}",
+                            prompt.id,
+                            prompt.tokens.len()
+                        ))
+                        .hint("positions count from 0, or from the end with -1")
+                    })
+                })
+                .collect::<Result<_>>()?,
+        };
+        at.sort_unstable();
+        at.dedup();
+        chosen.extend(at.into_iter().map(|row| ChosenRow { row: row as u32, prompt: s.index, pos: row - s.rows.start }));
+    }
+    Ok(chosen)
+}
+
+/// The streams `[t, d]` of a wave that are decoded, the model's own output first.
+struct Streams<'a> {
+    decoded: Vec<&'a Tensor>,
+    /// For each point its place in `decoded`. The last `resid_post` is the model's own output.
+    place: Vec<usize>,
+}
+
+/// What the lens found at one hook and row.
+struct Found {
+    order: usize,
+    row: ChosenRow,
+    reading: Reading,
+    kl_to_final_bits: f32,
+}
+
+impl<'a> Streams<'a> {
+    fn new(model: &Model, points: &[HookPoint], cache: &'a Cache, out: &'a Output) -> Result<Self> {
+        let last = HookPoint::block(model.spec().n_layers() - 1, Site::ResidPost);
+        let mut decoded = vec![&out.resid];
+        let mut place = vec![];
+        for point in points {
+            if *point == last {
+                place.push(0);
+            } else {
+                place.push(decoded.len());
+                decoded.push(cache.get(&point.to_string())?);
+            }
+        }
+        Ok(Self { decoded, place })
+    }
+
+    /// Reads the distributions of `rows` at every point, tile by tile of the vocabulary.
+    fn read(&self, model: &Model, rows: &[ChosenRow], options: &LensOptions) -> Result<Vec<Found>> {
+        let ids = Tensor::new(rows.iter().map(|r| r.row).collect::<Vec<_>>(), model.device())?;
+        let picked = self.decoded.iter().map(|x| x.index_select(&ids, 0)).collect::<Result<Vec<_>, _>>()?;
+        let x = model.normalize(&Tensor::cat(&picked, 0)?)?;
+        let (n, n_rows, d_vocab) = (self.decoded.len(), rows.len(), model.spec().unembedding.d_vocab_out);
+        let targets = match options.target {
+            Some(id) => Some(model.decode_tokens(&x, id as usize..id as usize + 1)?.flatten_all()?.to_vec1::<f32>()?),
+            None => None,
+        };
+        // readings[row][place], so that one task has all of a row.
+        let mut readings: Vec<Vec<Reading>> = (0..n_rows)
+            .map(|r| {
+                let target = |p: usize| targets.as_ref().zip(options.target).map(|(t, id)| (id, t[p * n_rows + r]));
+                (0..n).map(|p| Reading::new(options.top, target(p))).collect()
+            })
+            .collect();
+        let width = (TILE_BYTES.min(options.memory_bytes) / (4 * n * n_rows)).clamp(256, d_vocab.max(256)) / 64 * 64;
+        for first in (0..d_vocab).step_by(width) {
+            let tile = model.decode_tokens(&x, first..(first + width).min(d_vocab))?;
+            let tile = tile.to_device(&candle_core::Device::Cpu)?.to_dtype(candle_core::DType::F32)?;
+            let width = tile.dim(1)?;
+            let logits = values(&tile)?;
+            let logits = &*logits;
+            readings.par_iter_mut().enumerate().for_each(|(r, readings)| {
+                let of = |place: usize| &logits[(place * n_rows + r) * width..][..width];
+                let own = readings[0].own(of(0));
+                for (place, reading) in readings.iter_mut().enumerate() {
+                    reading.take(first, of(place), &own);
+                }
+            });
+        }
+        let mut found = vec![];
+        for (row, readings) in rows.iter().zip(readings) {
+            for (order, place) in self.place.iter().enumerate() {
+                let reading = readings[*place].clone();
+                if !reading.log_total().is_finite() {
+                    return Err(Error::compute(format!("the logits after position {} are not finite", row.pos))
+                        .hint("the weights may hold NaN or infinity"));
+                }
+                let kl_to_final_bits = if *place == 0 { 0.0 } else { reading.kl_bits(&readings[0]) };
+                found.push(Found { order, row: *row, reading, kl_to_final_bits });
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Found {
+    fn rows(
+        &self,
+        points: &[HookPoint],
+        prompt: &Prompt,
+        spell: &dyn Fn(u32) -> String,
+        options: &LensOptions,
+    ) -> Vec<LogitLens> {
+        let (pos, point, target) = (self.row.pos, points[self.order], self.reading.target());
+        let next = prompt.tokens.get(pos + 1);
+        let log_total = self.reading.log_total();
+        let prob = |logit: f32| (logit - log_total).exp();
+        self.reading
+            .top()
+            .iter()
+            .enumerate()
+            .map(|(i, (id, logit))| LogitLens {
+                prompt: prompt.index,
+                prompt_id: prompt.id.clone(),
+                hook: point.to_string(),
+                layer: point.layer.map(|l| l as u32),
+                pos: pos as u32,
+                input_token: prompt.tokens[pos].text.clone(),
+                input_token_id: prompt.tokens[pos].id,
+                next_token: next.map(|t| t.text.clone()),
+                next_token_id: next.map(|t| t.id),
+                rank: i as u32 + 1,
+                token: spell(*id),
+                token_id: *id,
+                logit: *logit,
+                prob: prob(*logit),
+                entropy_bits: self.reading.entropy_bits(),
+                kl_to_final_bits: self.kl_to_final_bits,
+                target: options.target.map(spell),
+                target_id: options.target,
+                target_rank: target.map(|(rank, _)| rank),
+                target_logit: target.map(|(_, logit)| logit),
+                target_prob: target.map(|(_, logit)| prob(logit)),
+            })
+            .collect()
+    }
+}

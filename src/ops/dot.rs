@@ -1,0 +1,104 @@
+//! `x W` for few rows and a weight stored `[out, in]`, as every torch `Linear` is.
+//!
+//! gemm packs such a weight before it multiplies, which for a handful of rows costs more than the product. Here each
+//! output is a dot product of two contiguous rows, in tiles small enough for registers, and the weight is read once,
+//! in order.
+
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::SharedMut;
+
+/// Rows of `x` up to which this beats gemm: the rows must stay in the second-level cache.
+pub(super) const MAX_ROWS: usize = 32;
+
+/// Outputs of a tile: rows of the weight held in registers' reach.
+const TILE_OUT: usize = 4;
+/// Rows of a tile. 4 x 3 accumulators leave room for the operands in 16 registers.
+const TILE_ROWS: usize = 3;
+/// Outputs that one task computes.
+const TASK_OUT: usize = 64;
+
+/// Adds `x [t, ins]` times `w` to `y [t, outs]`; output `j`'s weights are `w[j * stride..][..ins]`.
+pub(super) fn accumulate(x: &[f32], w: &[f32], stride: usize, ins: usize, outs: usize, y: &mut [f32]) {
+    let t = x.len() / ins;
+    assert!(y.len() == t * outs && (outs - 1) * stride + ins <= w.len());
+    let out = SharedMut::new(y);
+    let task = |first: usize| {
+        let last = (first + TASK_OUT).min(outs);
+        let tiles = Tiles { x, w, stride, ins, outs, columns: first..last, out };
+        pulp::Arch::new().dispatch(tiles);
+    };
+    let starts = (0..outs).step_by(TASK_OUT);
+    if t * ins * outs < 32 * 1024 {
+        starts.for_each(task);
+    } else {
+        starts.collect::<Vec<_>>().into_par_iter().for_each(task);
+    }
+}
+
+struct Tiles<'a> {
+    x: &'a [f32],
+    w: &'a [f32],
+    stride: usize,
+    ins: usize,
+    outs: usize,
+    columns: std::ops::Range<usize>,
+    out: SharedMut,
+}
+
+impl WithSimd for Tiles<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let t = self.x.len() / self.ins;
+        let mut column = self.columns.start;
+        while column < self.columns.end {
+            let wide = (self.columns.end - column).min(TILE_OUT);
+            let mut row = 0;
+            while row < t {
+                let high = (t - row).min(TILE_ROWS);
+                match (wide, high) {
+                    (TILE_OUT, 3) => self.tile::<S, TILE_OUT, 3>(simd, column, row),
+                    (TILE_OUT, 2) => self.tile::<S, TILE_OUT, 2>(simd, column, row),
+                    (TILE_OUT, _) => self.tile::<S, TILE_OUT, 1>(simd, column, row),
+                    _ => {
+                        for c in column..column + wide {
+                            for r in row..row + high {
+                                self.tile::<S, 1, 1>(simd, c, r);
+                            }
+                        }
+                    }
+                }
+                row += high;
+            }
+            column += wide;
+        }
+    }
+}
+
+impl Tiles<'_> {
+    /// `OUT` outputs from `column` of `ROWS` rows from `row`.
+    #[inline(always)]
+    fn tile<S: Simd, const OUT: usize, const ROWS: usize>(&self, simd: S, column: usize, row: usize) {
+        let w: [_; OUT] = std::array::from_fn(|j| S::as_simd_f32s(&self.w[(column + j) * self.stride..][..self.ins]));
+        let x: [_; ROWS] = std::array::from_fn(|i| S::as_simd_f32s(&self.x[(row + i) * self.ins..][..self.ins]));
+        let mut sums = [[simd.splat_f32s(0.0); ROWS]; OUT];
+        for k in 0..w[0].0.len() {
+            for j in 0..OUT {
+                for i in 0..ROWS {
+                    sums[j][i] = simd.mul_add_f32s(w[j].0[k], x[i].0[k], sums[j][i]);
+                }
+            }
+        }
+        for j in 0..OUT {
+            for i in 0..ROWS {
+                let tail: f32 = w[j].1.iter().zip(x[i].1).map(|(w, x)| w * x).sum();
+                let sum = simd.reduce_sum_f32s(sums[j][i]) + tail;
+                // SAFETY: inside y, as asserted; these columns are this task's alone.
+                unsafe { *self.out.at((row + i) * self.outs + column + j) += sum };
+            }
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! What the allocator does with freed memory.
+
+/// Tells the allocator to keep what is freed instead of giving it back to the system, for the whole process.
+///
+/// A forward pass frees and asks again for the same large buffers in every block; each time the system would hand out
+/// fresh pages one fault at a time, which at 512 tokens costs a tenth of the pass. The peak stays the same. For
+/// programs, which own their process; a library does not call it for its user. glibc only; elsewhere it does nothing.
+pub fn keep_freed_pages() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        // The largest values that glibc takes: nothing is mapped on its own, nothing at the top is trimmed.
+        const HALF: libc::c_int = 1 << 30;
+        // SAFETY: mallopt only sets parameters of the allocator; a value that it refuses changes nothing.
+        unsafe {
+            libc::mallopt(libc::M_MMAP_THRESHOLD, HALF);
+            libc::mallopt(libc::M_TRIM_THRESHOLD, libc::c_int::MAX);
+        }
+    }
+}
