@@ -17,3 +17,8 @@ pub mod text;
 pub mod whole;
 
 pub use error::{Error, Result};
+
+/// The README's Rust examples are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
