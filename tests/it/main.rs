@@ -4,6 +4,7 @@
 mod shared;
 
 mod chart;
+mod docs;
 mod laws;
 mod parity;
 mod reference;
