@@ -14,3 +14,4 @@ mod text_source;
 mod text_tokenizer_cases;
 mod text_tokenizer_files;
 mod text_tokenizer_models;
+mod tidy;
