@@ -9,7 +9,7 @@ use super::out::Out;
 use crate::analysis::attention;
 use crate::chart;
 use crate::error::{Error, Result};
-use crate::run::{Loaded, RunFolder};
+use crate::run::RunFolder;
 use crate::table::{Attention, Format, TableWriter};
 
 /// Attention patterns: where does each head look?
@@ -35,7 +35,7 @@ impl AttentionCommand {
         if !(0.0..=1.0).contains(&self.min_prob) {
             return Err(Error::bad_input(format!("--min-prob is {}, and a probability is 0 to 1", self.min_prob)));
         }
-        let loaded = Loaded::open(&self.model.model)?;
+        let loaded = self.model.load(out)?;
         let prompts = self.prompts.build(&loaded)?;
         if let Some((layer, head)) = self.head {
             let blocks = &loaded.model.spec().blocks;

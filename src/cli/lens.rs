@@ -9,7 +9,7 @@ use super::out::Out;
 use crate::analysis::{LensOptions, lens};
 use crate::chart;
 use crate::error::Result;
-use crate::run::{Loaded, RunFolder};
+use crate::run::RunFolder;
 use crate::table::{Format, LogitLens, TableWriter};
 
 /// The logit lens: what would the model say if it stopped at each layer?
@@ -38,7 +38,7 @@ pub(super) struct Lens {
 
 impl Lens {
     pub fn run(&self, out: &Out) -> Result<()> {
-        let loaded = Loaded::open(&self.model.model)?;
+        let loaded = self.model.load(out)?;
         let prompts = self.prompts.build(&loaded)?;
         let options = LensOptions {
             at: self.at.clone(),
