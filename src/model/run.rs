@@ -101,12 +101,12 @@ impl Model {
         };
         let last = run.until.unwrap_or(n_layers);
         let mut kept: Vec<Option<KeysValues>> = vec![None; n_layers];
-        for layer in first..last {
+        for (layer, kept) in kept.iter_mut().enumerate().take(last).skip(first) {
             tap.enter(Some(layer));
             let (post, keys_values) = self.block(layer, &pack, &mut tap, resid)?;
             resid = post;
             if run.keep_prefixes {
-                kept[layer] = Some(keys_values);
+                *kept = Some(keys_values);
             }
         }
         tap.enter(None);
