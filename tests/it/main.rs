@@ -5,6 +5,7 @@ mod shared;
 
 mod chart;
 mod laws;
+mod oracle;
 mod parity;
 mod reference;
 mod table;
