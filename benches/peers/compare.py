@@ -8,7 +8,7 @@ machine in the same state, seconds apart. See benches/README.md.
 """
 
 import argparse
-import importlib.util
+import importlib.metadata
 import json
 import pathlib
 import statistics
@@ -104,6 +104,18 @@ def bench_binary():
     sys.exit("cargo built no bench called speed")
 
 
+def has_transformer_lens():
+    try:
+        version = importlib.metadata.version("transformer_lens")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    # 4.0 took away the class that makes a model from sizes alone.
+    if int(version.split(".")[0]) >= 4:
+        print(f"transformer_lens {version} is left out: tl.py needs 3.x", file=sys.stderr)
+        return False
+    return True
+
+
 def ids(n, d_vocab):
     """The tokens that pellucid's bench uses when it runs alone."""
     return [(i * 7919 + 17) % d_vocab for i in range(n)]
@@ -193,7 +205,7 @@ def main():
     args = parser.parse_args()
 
     binary = args.binary or bench_binary()
-    with_tl = not args.without_tl and importlib.util.find_spec("transformer_lens") is not None
+    with_tl = not args.without_tl and has_transformer_lens()
     total = first = None
     for start in range(args.restarts):
         pellucid = Worker([binary, "--bench", "--serve"])

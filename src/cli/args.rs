@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ColorChoice};
 use serde_json::{Value, json};
 
+use super::out::Out;
 use crate::error::{Error, Result};
 use crate::run::{Loaded, prompts};
 use crate::table::Format;
@@ -37,6 +38,23 @@ pub(super) struct ModelArgs {
     /// A folder with config.json and safetensors, or an id already in the Hugging Face cache (`gpt2`, `org/name@revision`)
     #[arg(short, long, env = "PELLUCID_MODEL", value_name = "MODEL")]
     pub model: String,
+}
+
+impl ModelArgs {
+    /// Loads the model.
+    pub fn load(&self, out: &Out) -> Result<Loaded> {
+        let started = std::time::Instant::now();
+        let loaded = Loaded::open(&self.model)?;
+        out.detail(format_args!(
+            "loaded {} from {} in {:.2} s: {} parameters, {}",
+            loaded.source.id,
+            loaded.source.dir.display(),
+            started.elapsed().as_secs_f64(),
+            loaded.model.spec().n_params(),
+            loaded.weights_hash
+        ));
+        Ok(loaded)
+    }
 }
 
 /// Which prompts.

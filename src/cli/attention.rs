@@ -4,13 +4,14 @@ use clap::Args;
 use serde_json::json;
 
 use super::args::{ModelArgs, PromptArgs, RunArgs, command, parse_head, request};
+use super::collect::collect;
 use super::grid;
 use super::out::Out;
 use crate::analysis::attention;
 use crate::chart;
 use crate::error::{Error, Result};
-use crate::run::{Loaded, RunFolder};
-use crate::table::{Attention, Format, TableWriter};
+use crate::run::RunFolder;
+use crate::table::{Attention, Format};
 
 /// Attention patterns: where does each head look?
 #[derive(Args, Debug)]
@@ -35,7 +36,7 @@ impl AttentionCommand {
         if !(0.0..=1.0).contains(&self.min_prob) {
             return Err(Error::bad_input(format!("--min-prob is {}, and a probability is 0 to 1", self.min_prob)));
         }
-        let loaded = Loaded::open(&self.model.model)?;
+        let loaded = self.model.load(out)?;
         let prompts = self.prompts.build(&loaded)?;
         if let Some((layer, head)) = self.head {
             let blocks = &loaded.model.spec().blocks;
@@ -51,26 +52,18 @@ impl AttentionCommand {
         let mut folder = RunFolder::create(self.run.out.as_deref(), "attention", &request)?;
         let provenance = loaded.provenance(command());
         let path = folder.file("attention.parquet");
-        let mut table = TableWriter::create(&path, provenance.clone())?;
-        let shown = chart::Options::default().max_prompts as u32;
-        let mut rows: Vec<Attention> = vec![];
         let watch = out.watch("attention");
-        attention(&loaded.model, &prompts, self.min_prob, self.run.memory, &watch, &mut |row| {
-            table.push(&row)?;
-            if row.prompt < shown || out.format != Format::Table {
-                rows.push(row);
-            }
-            Ok(())
+        let rows = collect(out, &path, &provenance, |r: &Attention| r.prompt, |emit| {
+            attention(&loaded.model, &prompts, self.min_prob, self.run.memory, &watch, emit)
         })?;
-        table.finish()?;
-        let drawn: Vec<Attention> = rows.iter().filter(|r| r.prompt < shown).cloned().collect();
+        let drawn = rows.drawn();
         for figure in chart::attention(&drawn, &provenance, self.head)? {
             folder.write(&format!("{}.svg", figure.name), figure.svg.as_bytes())?;
         }
         out.wrote(&folder.finish(&command())?);
         match out.format {
             Format::Table => out.print(|w| grid::attention(&drawn, prompts.len(), w)),
-            _ => out.rows(&rows),
+            _ => out.rows(rows.all()),
         }
     }
 }

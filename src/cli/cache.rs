@@ -10,7 +10,7 @@ use super::out::Out;
 use crate::analysis::save_activations;
 use crate::error::Result;
 use crate::hook::select;
-use crate::run::{Loaded, RunFolder};
+use crate::run::RunFolder;
 use crate::table::METADATA_KEY;
 
 /// Raw activations of any hooks, as one safetensors file with TransformerLens names.
@@ -31,7 +31,7 @@ pub(super) struct Cache {
 
 impl Cache {
     pub fn run(&self, out: &Out) -> Result<()> {
-        let loaded = Loaded::open(&self.model.model)?;
+        let loaded = self.model.load(out)?;
         let prompts = self.prompts.build(&loaded)?;
         select(loaded.model.spec(), &self.hooks)?;
         let asked = request("cache", &loaded, &prompts, json!({"hooks": self.hooks}));

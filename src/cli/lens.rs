@@ -4,13 +4,14 @@ use clap::Args;
 use serde_json::json;
 
 use super::args::{ModelArgs, PromptArgs, RunArgs, command, request};
+use super::collect::collect;
 use super::grid;
 use super::out::Out;
 use crate::analysis::{LensOptions, lens};
 use crate::chart;
 use crate::error::Result;
-use crate::run::{Loaded, RunFolder};
-use crate::table::{Format, LogitLens, TableWriter};
+use crate::run::RunFolder;
+use crate::table::{Format, LogitLens};
 
 /// The logit lens: what would the model say if it stopped at each layer?
 #[derive(Args, Debug)]
@@ -38,7 +39,7 @@ pub(super) struct Lens {
 
 impl Lens {
     pub fn run(&self, out: &Out) -> Result<()> {
-        let loaded = Loaded::open(&self.model.model)?;
+        let loaded = self.model.load(out)?;
         let prompts = self.prompts.build(&loaded)?;
         let options = LensOptions {
             at: self.at.clone(),
@@ -52,27 +53,18 @@ impl Lens {
             RunFolder::create(self.run.out.as_deref(), "lens", &request("lens", &loaded, &prompts, asked))?;
         let provenance = loaded.provenance(command());
         let path = folder.file("logit_lens.parquet");
-        let mut table = TableWriter::create(&path, provenance.clone())?;
-        // What is shown is kept; the rest only goes to the file.
-        let shown = chart::Options::default().max_prompts as u32;
-        let mut rows: Vec<LogitLens> = vec![];
         let watch = out.watch("lens");
-        lens(&loaded.model, &prompts, &|id| loaded.spell(id), &options, &watch, &mut |row| {
-            table.push(&row)?;
-            if row.prompt < shown || out.format != Format::Table {
-                rows.push(row);
-            }
-            Ok(())
+        let rows = collect(out, &path, &provenance, |r: &LogitLens| r.prompt, |emit| {
+            lens(&loaded.model, &prompts, &|id| loaded.spell(id), &options, &watch, emit)
         })?;
-        table.finish()?;
-        let drawn: Vec<LogitLens> = rows.iter().filter(|r| r.prompt < shown).cloned().collect();
+        let drawn = rows.drawn();
         for figure in chart::logit_lens(&drawn, &provenance)? {
             folder.write(&format!("{}.svg", figure.name), figure.svg.as_bytes())?;
         }
         out.wrote(&folder.finish(&command())?);
         match out.format {
             Format::Table => out.print(|w| grid::lens(&drawn, prompts.len(), w)),
-            _ => out.rows(&rows),
+            _ => out.rows(rows.all()),
         }
     }
 }

@@ -4,6 +4,7 @@ mod args;
 mod attention;
 mod cache;
 mod chart;
+mod collect;
 mod describe;
 mod grid;
 mod lens;

@@ -6,6 +6,7 @@ mod shared;
 mod chart;
 mod docs;
 mod laws;
+mod oracle;
 mod parity;
 mod reference;
 mod table;

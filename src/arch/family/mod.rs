@@ -58,7 +58,7 @@ pub fn read_config(text: &str) -> Result<(&'static Family, Spec)> {
 fn check(spec: &Spec) -> Result<()> {
     for block in &spec.blocks {
         let a = &block.attention.inner;
-        if a.n_kv_heads == 0 || a.n_heads % a.n_kv_heads != 0 {
+        if a.n_kv_heads == 0 || !a.n_heads.is_multiple_of(a.n_kv_heads) {
             return Err(Error::bad_model(format!(
                 "config.json: {} query heads cannot share {} key/value heads evenly",
                 a.n_heads, a.n_kv_heads

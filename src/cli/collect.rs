@@ -1,0 +1,52 @@
+//! Rows on their way: all of them to the file, those that are shown or printed also into memory.
+
+use std::path::Path;
+
+use super::out::Out;
+use crate::chart;
+use crate::error::Result;
+use crate::table::{Format, Provenance, Row, TableWriter};
+
+/// What a command keeps of the rows that it wrote.
+pub(super) struct Collected<R> {
+    /// Rows of the prompts that are drawn; all rows where stdout wants them.
+    rows: Vec<R>,
+    prompt: fn(&R) -> u32,
+}
+
+/// Streams the rows that `produce` makes into a table at `path`.
+pub(super) fn collect<R: Row>(
+    out: &Out,
+    path: &Path,
+    provenance: &Provenance,
+    prompt: fn(&R) -> u32,
+    produce: impl FnOnce(&mut dyn FnMut(R) -> Result<()>) -> Result<()>,
+) -> Result<Collected<R>> {
+    let mut table = TableWriter::create(path, provenance.clone())?;
+    let mut kept = Collected { rows: vec![], prompt };
+    produce(&mut |row| {
+        table.push(&row)?;
+        if kept.draws(&row) || out.format != Format::Table {
+            kept.rows.push(row);
+        }
+        Ok(())
+    })?;
+    table.finish()?;
+    Ok(kept)
+}
+
+impl<R: Row> Collected<R> {
+    fn draws(&self, row: &R) -> bool {
+        ((self.prompt)(row) as usize) < chart::Options::default().max_prompts
+    }
+
+    /// Rows of the prompts that are drawn.
+    pub fn drawn(&self) -> Vec<R> {
+        self.rows.iter().filter(|r| self.draws(r)).cloned().collect()
+    }
+
+    /// Every row, where stdout wants rows.
+    pub fn all(&self) -> &[R] {
+        &self.rows
+    }
+}
