@@ -1,5 +1,8 @@
 //! pellucid: see inside a Transformer.
 
+// A library neither prints nor panics on what it is given; tests may (clippy.toml).
+#![warn(clippy::expect_used, clippy::panic, clippy::print_stderr, clippy::print_stdout, clippy::unwrap_used)]
+
 pub mod analysis;
 pub mod arch;
 pub mod chart;
@@ -14,3 +17,8 @@ pub mod text;
 pub mod whole;
 
 pub use error::{Error, Result};
+
+/// The README's Rust examples are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

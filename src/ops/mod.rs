@@ -77,6 +77,7 @@ pub(crate) fn values(x: &Tensor) -> Result<impl Deref<Target = [f32]> + '_> {
 pub(crate) struct SharedMut(*mut f32);
 // SAFETY: every user writes a part of the buffer that no other task touches; each says why beside its use.
 unsafe impl Send for SharedMut {}
+// SAFETY: as for `Send`: no two tasks touch the same part.
 unsafe impl Sync for SharedMut {}
 
 impl SharedMut {
@@ -86,6 +87,7 @@ impl SharedMut {
     /// # Safety
     /// `offset` must lie inside the buffer, and what is written from there must not be touched by another task.
     pub(crate) unsafe fn at(self, offset: usize) -> *mut f32 {
+        // SAFETY: the caller keeps the offset inside the buffer.
         unsafe { self.0.add(offset) }
     }
 }

@@ -14,6 +14,9 @@ use crate::error::{Error, Result, nearest};
 pub type ReadParquet = fn(&Path) -> Result<Vec<PromptEntry>>;
 
 /// A [`ReadParquet`] for programs that do without: an error that says so.
+///
+/// # Errors
+/// Always.
 pub fn no_parquet(path: &Path) -> Result<Vec<PromptEntry>> {
     Err(Error::bad_input(format!("{}: parquet prompts cannot be read here", path.display()))
         .hint("save them as .jsonl or .csv"))

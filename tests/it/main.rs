@@ -4,6 +4,7 @@
 mod shared;
 
 mod chart;
+mod docs;
 mod laws;
 mod oracle;
 mod parity;
@@ -14,3 +15,4 @@ mod text_source;
 mod text_tokenizer_cases;
 mod text_tokenizer_files;
 mod text_tokenizer_models;
+mod tidy;

@@ -196,6 +196,7 @@ pub(super) fn attend(scoring: &Scoring, rows: &Rows, x: &Inputs) -> Result<Tenso
                     row[visible.end..keys.end].fill(0.0);
                 }
             });
+            // SAFETY: the same; these rows of scratch hold the pattern now.
             unsafe { block.mix(scratch.as_ptr(), &keys, out.at((first_row * h + block.head) * e)) };
         })?;
     }

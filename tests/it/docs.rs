@@ -1,0 +1,88 @@
+//! Pages under `docs/` that are made from the code: what is committed is what the code says now.
+//! `PELLUCID_BLESS=1 cargo test --release --test it` writes them.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use pellucid::analysis::describe;
+use pellucid::hook::site::Axis;
+
+#[track_caller]
+fn committed(name: &str, now: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name);
+    if std::env::var_os("PELLUCID_BLESS").is_some() {
+        std::fs::write(&path, now).unwrap();
+    }
+    let was = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(was == now, "docs/{name} is stale: run this test with PELLUCID_BLESS=1 and look at the difference");
+}
+
+#[test]
+fn the_page_of_commands_is_what_help_says() {
+    committed("cli.md", &pellucid::cli::docs());
+}
+
+#[test]
+fn the_page_of_hooks_is_the_table_of_sites() {
+    committed("hooks.md", &hooks());
+}
+
+/// Each axis with the name of its size.
+const AXES: &[(Axis, &str)] = &[
+    (Axis::T, "row: one token of one prompt; all prompts' rows lie after one another, and none is padding"),
+    (Axis::One, "a single number"),
+    (Axis::H, "query head"),
+    (Axis::G, "key/value head; several query heads may share one"),
+    (Axis::E, "dimension of a head (d_head)"),
+    (Axis::D, "dimension of the residual stream (d_model)"),
+    (Axis::M, "neuron (d_mlp)"),
+    (Axis::V, "token of the vocabulary"),
+    (Axis::Q, "query position within one prompt"),
+    (Axis::K, "key position within one prompt"),
+];
+
+fn hooks() -> String {
+    let mut page = String::from(
+        "# Hooks\n\n\
+         Every value of the forward pass that can be recorded and edited, in the order in which it is made. The names \
+         are TransformerLens's. `{l}` is a layer, counted from 0. `pellucid hooks -m MODEL` lists those of one model, with \
+         its sizes. This page is generated from `src/hook/site.rs`.\n\n\
+         | hook | axes | meaning |\n|---|---|---|\n",
+    );
+    for hook in describe::hooks(None) {
+        let _ = writeln!(page, "| `{}` | {} | {} |", hook.hook, hook.axes, hook.meaning.replace('|', "\\|"));
+    }
+    page.push_str(
+        "\nA model has the hooks that its architecture has: `hook_pos_embed` where positions are learned, `hook_rot_q` and \
+         `hook_rot_k` where they are rotated, `mlp.hook_pre_linear` where the MLP is gated, `hook_resid_mid` where \
+         attention and MLP follow one another, `ln1`, `ln2` and `ln_final` where there is such a norm. To name a hook \
+         that the model does not have is an error.\n\n\
+         `hook_attn_scores` and `hook_pattern` are made once for each prompt, all others once for all rows. \
+         `hook_result` is computed only if something wants it.\n\n\
+         ## Axes\n\n| letter | axis |\n|---|---|\n",
+    );
+    for (axis, meaning) in AXES {
+        let _ = writeln!(page, "| {} | {meaning} |", axis.letter());
+    }
+    page.push_str(
+        "\n## Patterns\n\n\
+         Where hooks are asked for, a comma-separated list of names and patterns will do:\n\n\
+         | pattern | means |\n|---|---|\n\
+         | `blocks.3.attn.hook_z` | one hook |\n\
+         | `blocks.*.hook_resid_post` | that hook in every layer |\n\
+         | `blocks.4-8.attn.hook_z` | in layers 4 to 8, both included |\n\
+         | `blocks.1.attn.*` | all hooks of one part of one layer |\n\
+         | `resid_pre`, `z`, `mlp.post` | short forms: the name without `hook_`, in every layer |\n\
+         | `*` | everything |\n",
+    );
+    page
+}
+
+#[test]
+fn every_axis_letter_of_the_page_of_hooks_is_explained() {
+    for hook in describe::hooks(None) {
+        for letter in hook.axes.split(' ') {
+            assert!(AXES.iter().any(|(axis, _)| axis.letter() == letter), "{letter} of {} is not explained", hook.hook);
+        }
+    }
+}
