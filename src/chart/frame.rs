@@ -67,13 +67,13 @@ pub(crate) fn caption(svg: &mut Svg, lines: &[String]) {
 /// Draws a vertical colour bar from 0 (below) to 1, `h` pixels high but at least [`SHORTEST_BAR`], with its name beside
 /// it; of a name that is longer than the bar, the last word.
 pub(crate) fn colour_bar(svg: &mut Svg, x: f64, y: f64, h: f64, name: &str, colour: impl Fn(f64) -> Rgb) {
-    // Whole pixels: between steps that share one, a seam would show.
+    // Each step reaches to the bottom, under those that follow: where two merely met, a zoomed figure would show a seam.
     let (x, y, h) = (x.round(), y.round(), h.round().max(SHORTEST_BAR));
     let mut top = 0.0;
     while top < h {
         let step = f64::min(3.0, h - top);
         let t = 1.0 - (top + step / 2.0) / h;
-        svg.rect(Rect { x, y: y + top, w: 12.0, h: step }, colour(t), None);
+        svg.rect(Rect { x, y: y + top, w: 12.0, h: h - top }, colour(t), None);
         top += step;
     }
     for tick in [0.0, 0.25, 0.5, 0.75, 1.0] {
