@@ -8,11 +8,10 @@
 pub fn keep_freed_pages() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
-        // The largest values that glibc takes: nothing is mapped on its own, nothing at the top is trimmed.
-        const HALF: libc::c_int = 1 << 30;
+        // No allocation is mapped on its own, and nothing at the top of the heap is given back.
         // SAFETY: mallopt only sets parameters of the allocator; a value that it refuses changes nothing.
         unsafe {
-            libc::mallopt(libc::M_MMAP_THRESHOLD, HALF);
+            libc::mallopt(libc::M_MMAP_MAX, 0);
             libc::mallopt(libc::M_TRIM_THRESHOLD, libc::c_int::MAX);
         }
     }
