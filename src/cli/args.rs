@@ -36,7 +36,7 @@ pub(super) struct Talk {
 #[derive(Args, Debug)]
 pub(super) struct ModelArgs {
     /// A folder with config.json and safetensors, or an id already in the Hugging Face cache (`gpt2`, `org/name@revision`)
-    #[arg(short, long, env = "PELLUCID_MODEL", value_name = "MODEL")]
+    #[arg(short, long, env = "PELLUCID_MODEL", hide_env_values = true, value_name = "MODEL")]
     pub model: String,
 }
 

@@ -18,7 +18,7 @@ pub(super) struct HooksCommand {
     #[arg(value_name = "PATTERN", requires = "model")]
     pattern: Option<String>,
     /// The model whose hooks to list [default: every hook there is]
-    #[arg(short, long, env = "PELLUCID_MODEL", value_name = "MODEL")]
+    #[arg(short, long, env = "PELLUCID_MODEL", hide_env_values = true, value_name = "MODEL")]
     model: Option<String>,
 }
 

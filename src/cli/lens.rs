@@ -27,9 +27,9 @@ pub(super) struct Lens {
     /// Only these positions, such as 0,3,-1; negative ones count from the end [default: all]
     #[arg(long, value_name = "POSITIONS", value_delimiter = ',', allow_hyphen_values = true)]
     pos: Option<Vec<isize>>,
-    /// How many tokens to keep for each hook and position
-    #[arg(long, default_value_t = 5, value_name = "K")]
-    top: usize,
+    /// How many tokens to keep for each hook and position [default: 5]
+    #[arg(long, value_name = "K")]
+    top: Option<usize>,
     /// A word to follow through the layers, such as " Mary", or a token id, such as #17
     #[arg(long, value_name = "TOKEN")]
     target: Option<String>,
@@ -44,11 +44,11 @@ impl Lens {
         let options = LensOptions {
             at: self.at.clone(),
             positions: self.pos.clone(),
-            top: self.top,
+            top: self.top.unwrap_or_else(|| LensOptions::default().top.min(loaded.model.spec().unembedding.d_vocab_out)),
             target: self.target.as_deref().map(|t| loaded.target(t)).transpose()?,
             memory_bytes: self.run.memory,
         };
-        let asked = json!({"at": self.at, "pos": self.pos, "top": self.top, "target": options.target});
+        let asked = json!({"at": self.at, "pos": self.pos, "top": options.top, "target": options.target});
         let mut folder =
             RunFolder::create(self.run.out.as_deref(), "lens", &request("lens", &loaded, &prompts, asked))?;
         let provenance = loaded.provenance(command());

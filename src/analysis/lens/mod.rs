@@ -69,7 +69,8 @@ pub fn lens(
     }
     let d_vocab = spec.unembedding.d_vocab_out;
     if options.top == 0 || options.top > d_vocab {
-        return Err(Error::bad_input(format!("the lens can keep 1 to {d_vocab} tokens, not {}", options.top)));
+        return Err(Error::bad_input(format!("the lens can keep 1 to {d_vocab} tokens, not {}", options.top))
+            .hint("--top takes the number of tokens to keep at each hook and position"));
     }
     let mut done = 0;
     let total: usize = prompts.iter().map(|p| p.tokens.len()).sum();
