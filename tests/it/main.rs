@@ -3,7 +3,10 @@
 #[macro_use]
 mod shared;
 
+mod bin;
 mod chart;
+mod forge;
+mod hostile;
 mod laws;
 mod parity;
 mod reference;
