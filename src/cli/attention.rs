@@ -48,13 +48,14 @@ impl AttentionCommand {
         }
         let asked = json!({"head": self.head, "min_prob": self.min_prob});
         let request = request("attention", &loaded, &prompts, asked);
+        // Listens to Ctrl-C from here on, so that nothing is left by it.
+        let watch = out.watch("attention");
         let mut folder = RunFolder::create(self.run.out.as_deref(), "attention", &request)?;
         let provenance = loaded.provenance(command());
         let path = folder.file("attention.parquet");
         let mut table = TableWriter::create(&path, provenance.clone())?;
         let shown = chart::Options::default().max_prompts as u32;
         let mut rows: Vec<Attention> = vec![];
-        let watch = out.watch("attention");
         attention(&loaded.model, &prompts, self.min_prob, self.run.memory, &watch, &mut |row| {
             table.push(&row)?;
             if row.prompt < shown || out.format != Format::Table {

@@ -35,10 +35,11 @@ impl Cache {
         let prompts = self.prompts.build(&loaded)?;
         select(loaded.model.spec(), &self.hooks)?;
         let asked = request("cache", &loaded, &prompts, json!({"hooks": self.hooks}));
+        // Listens to Ctrl-C from here on, so that nothing is left by it.
+        let watch = out.watch("cache");
         let mut folder = RunFolder::create(self.run.out.as_deref(), "cache", &asked)?;
         let path = folder.file("activations.safetensors");
         let metadata = HashMap::from([(METADATA_KEY.to_owned(), loaded.provenance(command()).to_json())]);
-        let watch = out.watch("cache");
         save_activations(&loaded.model, &prompts, &self.hooks, self.run.memory, metadata, &watch, &path)?;
         out.wrote(&folder.finish(&command())?);
         out.print(|w| writeln!(w, "{}", path.display()))

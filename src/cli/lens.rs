@@ -48,6 +48,8 @@ impl Lens {
             memory_bytes: self.run.memory,
         };
         let asked = json!({"at": self.at, "pos": self.pos, "top": self.top, "target": options.target});
+        // Listens to Ctrl-C from here on, so that nothing is left by it.
+        let watch = out.watch("lens");
         let mut folder =
             RunFolder::create(self.run.out.as_deref(), "lens", &request("lens", &loaded, &prompts, asked))?;
         let provenance = loaded.provenance(command());
@@ -56,7 +58,6 @@ impl Lens {
         // What is shown is kept; the rest only goes to the file.
         let shown = chart::Options::default().max_prompts as u32;
         let mut rows: Vec<LogitLens> = vec![];
-        let watch = out.watch("lens");
         lens(&loaded.model, &prompts, &|id| loaded.spell(id), &options, &watch, &mut |row| {
             table.push(&row)?;
             if row.prompt < shown || out.format != Format::Table {

@@ -36,6 +36,11 @@ impl Out {
         Self { format: talk.format, quiet: talk.quiet, verbose: talk.verbose, colour }
     }
 
+    /// Output of a command line that could not be understood.
+    pub fn bare() -> Self {
+        Self { format: Format::default(), quiet: false, verbose: false, colour: Choice::Auto }
+    }
+
     /// stdout, which drops colours where they are not wanted.
     pub fn data(&self) -> AutoStream<io::StdoutLock<'static>> {
         AutoStream::new(io::stdout().lock(), self.colour)
@@ -61,7 +66,7 @@ impl Out {
     /// Says something on stderr.
     pub fn say(&self, words: impl std::fmt::Display) {
         if !self.quiet {
-            let _ = writeln!(self.talk(), "{words}");
+            let _ = writeln!(self.talk(), "{}", one_line(&words.to_string()));
         }
     }
 

@@ -5,6 +5,8 @@ mod shared;
 
 mod bin;
 mod chart;
+mod cli_output;
+mod cli_refused;
 mod forge;
 mod hostile;
 mod laws;
