@@ -51,9 +51,10 @@ impl AttentionCommand {
         // Listens to Ctrl-C from here on, so that nothing is left by it.
         let watch = out.watch("attention");
         let mut folder = RunFolder::create(self.run.out.as_deref(), "attention", &request)?;
-        let provenance = loaded.provenance(command());
         let path = folder.file("attention.parquet");
-        let mut table = TableWriter::create(&path, provenance.clone())?;
+        let mut table = TableWriter::create(&path, loaded.provenance(command()))?;
+        // The figures say what the table says, so that they are the same when they are drawn from it.
+        let provenance = table.provenance_mut().clone();
         let shown = chart::Options::default().max_prompts as u32;
         let mut rows: Vec<Attention> = vec![];
         attention(&loaded.model, &prompts, self.min_prob, self.run.memory, &watch, &mut |row| {

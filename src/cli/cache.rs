@@ -42,6 +42,6 @@ impl Cache {
         let metadata = HashMap::from([(METADATA_KEY.to_owned(), loaded.provenance(command()).to_json())]);
         save_activations(&loaded.model, &prompts, &self.hooks, self.run.memory, metadata, &watch, &path)?;
         out.wrote(&folder.finish(&command())?);
-        out.print(|w| writeln!(w, "{}", path.display()))
+        out.data(|w| writeln!(w, "{}", path.display()))
     }
 }

@@ -40,7 +40,7 @@ impl Chart {
         for figure in figures {
             let path = folder.join(format!("{}.svg", figure.name));
             write_whole(&path, figure.svg.as_bytes())?;
-            out.print(|w| writeln!(w, "{}", path.display()))?;
+            out.data(|w| writeln!(w, "{}", path.display()))?;
         }
         Ok(())
     }

@@ -52,9 +52,10 @@ impl Lens {
         let watch = out.watch("lens");
         let mut folder =
             RunFolder::create(self.run.out.as_deref(), "lens", &request("lens", &loaded, &prompts, asked))?;
-        let provenance = loaded.provenance(command());
         let path = folder.file("logit_lens.parquet");
-        let mut table = TableWriter::create(&path, provenance.clone())?;
+        let mut table = TableWriter::create(&path, loaded.provenance(command()))?;
+        // The figures say what the table says, so that they are the same when they are drawn from it.
+        let provenance = table.provenance_mut().clone();
         // What is shown is kept; the rest only goes to the file.
         let shown = chart::Options::default().max_prompts as u32;
         let mut rows: Vec<LogitLens> = vec![];

@@ -41,8 +41,8 @@ impl Out {
         Self { format: Format::default(), quiet: false, verbose: false, colour: Choice::Auto }
     }
 
-    /// stdout, which drops colours where they are not wanted.
-    pub fn data(&self) -> AutoStream<io::StdoutLock<'static>> {
+    /// stdout for what has colours, which are dropped where they are not wanted.
+    fn styled(&self) -> AutoStream<io::StdoutLock<'static>> {
         AutoStream::new(io::stdout().lock(), self.colour)
     }
 
@@ -50,17 +50,24 @@ impl Out {
         AutoStream::new(io::stderr().lock(), self.colour)
     }
 
-    /// Writes data to stdout.
+    /// Writes words to stdout, which may be styled.
     pub fn print(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
-        let mut data = self.data();
-        write(&mut data).and_then(|()| data.flush()).map_err(|e| Error::io(format!("cannot write to stdout: {e}")).because(e))
+        let mut words = self.styled();
+        write(&mut words).and_then(|()| words.flush()).map_err(unwritten)
+    }
+
+    /// Writes data to stdout, byte for byte: what looks like a colour in it is part of it.
+    pub fn data(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+        let mut data = io::stdout().lock();
+        write(&mut data).and_then(|()| data.flush()).map_err(unwritten)
     }
 
     /// Writes rows to stdout in the format that was asked for.
     pub fn rows<R: Row>(&self, rows: &[R]) -> Result<()> {
-        let mut data = io::BufWriter::new(self.data());
+        // Not `styled`, which would take escape sequences out of tokens.
+        let mut data = io::BufWriter::new(io::stdout().lock());
         write_rows(rows, self.format, &mut data)?;
-        data.flush().map_err(|e| Error::io(format!("cannot write to stdout: {e}")).because(e))
+        data.flush().map_err(unwritten)
     }
 
     /// Says something on stderr.
@@ -110,6 +117,10 @@ impl Out {
         let shown = !self.quiet && io::stderr().is_terminal();
         Progress { what, shown, started: Instant::now(), bar: RefCell::default() }
     }
+}
+
+fn unwritten(e: io::Error) -> Error {
+    Error::io(format!("cannot write to stdout: {e}")).because(e)
 }
 
 /// An error is one sentence on one line, whatever a file name or a token in it holds.

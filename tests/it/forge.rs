@@ -76,3 +76,15 @@ pub fn rounded(tensors: &mut Tensors, dtype: safetensors::Dtype) {
         (*stored, *data) = (dtype, half.concat());
     }
 }
+
+/// Halves as the same numbers in f32.
+pub fn widened(tensors: &mut Tensors) {
+    for (stored, _, data) in tensors.values_mut() {
+        let halves = data.chunks_exact(2).map(|b| <[u8; 2]>::try_from(b).unwrap());
+        let wide: Vec<[u8; 4]> = match stored {
+            safetensors::Dtype::F16 => halves.map(|b| half::f16::from_le_bytes(b).to_f32().to_le_bytes()).collect(),
+            _ => halves.map(|b| half::bf16::from_le_bytes(b).to_f32().to_le_bytes()).collect(),
+        };
+        (*stored, *data) = (safetensors::Dtype::F32, wide.concat());
+    }
+}

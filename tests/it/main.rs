@@ -5,13 +5,17 @@ mod shared;
 
 mod bin;
 mod chart;
+mod cli;
+mod cli_numbers;
 mod cli_output;
 mod cli_refused;
+mod cli_text;
 mod forge;
 mod hostile;
 mod laws;
 mod parity;
 mod reference;
+mod stored;
 mod table;
 mod text_prompt_files;
 mod text_source;
