@@ -36,6 +36,7 @@ impl AttentionCommand {
             return Err(Error::bad_input(format!("--min-prob is {}, and a probability is 0 to 1", self.min_prob)));
         }
         let loaded = Loaded::open(&self.model.model)?;
+        out.loaded(&loaded);
         let prompts = self.prompts.build(&loaded)?;
         if let Some((layer, head)) = self.head {
             let blocks = &loaded.model.spec().blocks;

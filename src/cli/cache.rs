@@ -32,6 +32,7 @@ pub(super) struct Cache {
 impl Cache {
     pub fn run(&self, out: &Out) -> Result<()> {
         let loaded = Loaded::open(&self.model.model)?;
+        out.loaded(&loaded);
         let prompts = self.prompts.build(&loaded)?;
         select(loaded.model.spec(), &self.hooks)?;
         let asked = request("cache", &loaded, &prompts, json!({"hooks": self.hooks}));

@@ -39,6 +39,7 @@ pub(super) struct Lens {
 impl Lens {
     pub fn run(&self, out: &Out) -> Result<()> {
         let loaded = Loaded::open(&self.model.model)?;
+        out.loaded(&loaded);
         let prompts = self.prompts.build(&loaded)?;
         let options = LensOptions {
             at: self.at.clone(),

@@ -14,6 +14,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::args::Talk;
 use crate::analysis::Watch;
 use crate::error::{Error, Result};
+use crate::run::Loaded;
 use crate::run::folder::Finished;
 use crate::table::{Format, Row, write_rows};
 
@@ -77,17 +78,26 @@ impl Out {
         }
     }
 
-    /// Says something on stderr under `--verbose`.
-    pub fn detail(&self, words: impl std::fmt::Display) {
+    /// Says under `--verbose` what was loaded from where.
+    pub fn loaded(&self, loaded: &Loaded) {
         if self.verbose {
-            let _ = writeln!(self.talk(), "{words}");
+            let (spec, folder) = (loaded.model.spec(), loaded.source.dir.display());
+            let tokenizer = if loaded.tokenizer.is_some() { "with" } else { "without" };
+            self.say(format_args!(
+                "loaded {}: {}, {} parameters, {tokenizer} a tokenizer, from {folder}",
+                loaded.source.id,
+                spec.family,
+                spec.n_params()
+            ));
         }
     }
 
     /// Says what was written where.
     pub fn wrote(&self, done: &Finished) {
         let list = match &done.files[..] {
-            [a, b, c, .., last] if done.files.len() > 4 => format!("{a}, {b}, {c}, ... {last} ({} files)", done.files.len()),
+            [a, b, c, .., last] if done.files.len() > 4 => {
+                format!("{a}, {b}, {c}, ... {last} ({} files)", done.files.len())
+            }
             files => files.join(", "),
         };
         self.say(format_args!("wrote {}: {list}", done.path.display()));

@@ -135,6 +135,20 @@ fn every_format_holds_the_rows_of_the_file() -> Result<()> {
     every_format::<Attention>(&["attention", "--ids", "3,1,4", "--ids", "1,5"], "attention.parquet")
 }
 
+#[test]
+fn talk_is_as_much_as_was_asked_for() {
+    let m = model("gpt2");
+    let place = Place::new();
+    let talk = |args: &[&str]| place.ok(["lens", "-m", &m, "--ids", "1,2"].iter().chain(args)).stderr;
+    assert_eq!(talk(&["-q"]), "");
+    assert!(talk(&[]).starts_with("wrote runs/lens-") && talk(&[]).lines().count() == 1, "{}", talk(&[]));
+    assert!(
+        talk(&["-v"]).starts_with("loaded gpt2: gpt2, 9168 parameters, without a tokenizer, from "),
+        "{}",
+        talk(&["-v"])
+    );
+}
+
 /// More prompts than are drawn: the formats for programs hold them all.
 #[test]
 fn many_prompts_are_all_in_the_output() -> Result<()> {

@@ -90,7 +90,7 @@ fn activation(name: &str) -> Result<Activation> {
 
 /// `d_model / n_heads`, when it is whole.
 fn even_heads(d_model: usize, n_heads: usize) -> Result<usize> {
-    if d_model % n_heads != 0 {
+    if !d_model.is_multiple_of(n_heads) {
         return Err(Error::bad_model(format!("config.json: {n_heads} heads do not divide a width of {d_model}")));
     }
     Ok(d_model / n_heads)
