@@ -14,7 +14,9 @@ use crate::table::{Attention, Format, TableWriter};
 
 /// Attention patterns: where does each head look?
 #[derive(Args, Debug)]
-#[command(after_help = "Writes attention.parquet (see `pellucid tables attention`) and for each prompt an SVG of one head and one of all heads.")]
+#[command(
+    after_help = "Writes attention.parquet (see `pellucid tables attention`) and for each prompt an SVG of one head and one of all heads."
+)]
 pub(super) struct AttentionCommand {
     #[command(flatten)]
     model: ModelArgs,
@@ -43,8 +45,11 @@ impl AttentionCommand {
             let n = blocks.get(layer as usize).map(|b| b.attention.inner.n_heads);
             if n.is_none_or(|n| head as usize >= n) {
                 let heads = blocks[0].attention.inner.n_heads;
-                return Err(Error::no_such(format!("the model has no head L{layer}H{head}"))
-                    .hint(format!("it has layers 0-{} and heads 0-{}", blocks.len() - 1, heads - 1)));
+                return Err(Error::no_such(format!("the model has no head L{layer}H{head}")).hint(format!(
+                    "it has layers 0-{} and heads 0-{}",
+                    blocks.len() - 1,
+                    heads - 1
+                )));
             }
         }
         let asked = json!({"head": self.head, "min_prob": self.min_prob});

@@ -15,8 +15,10 @@ use crate::table::METADATA_KEY;
 
 /// Raw activations of any hooks, as one safetensors file with TransformerLens names.
 #[derive(Args, Debug)]
-#[command(after_help = "Writes activations.safetensors: f32, rows first; `rows [t, 2]` holds each row's prompt and position, `input_ids [t]` its token.
-Scores and patterns are [head, query, key] for each prompt; with several prompts `.prompt{i}` follows their names.")]
+#[command(
+    after_help = "Writes activations.safetensors: f32, rows first; `rows [t, 2]` holds each row's prompt and position, `input_ids [t]` its token.
+Scores and patterns are [head, query, key] for each prompt; with several prompts `.prompt{i}` follows their names."
+)]
 pub(super) struct Cache {
     #[command(flatten)]
     model: ModelArgs,

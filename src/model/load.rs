@@ -91,9 +91,13 @@ impl Plan {
                 1 => String::new(),
                 n => format!(", nor {} others that the config promises", n - 1),
             };
-            return Err(Error::bad_model(format!("the weights have no tensor `{first}`{others}"))
-            .hint(match nearest(first, files.names()) {
-                Some(near) => format!("the nearest name there is `{near}`; do config.json and the weights belong together?"),
+            return Err(Error::bad_model(format!("the weights have no tensor `{first}`{others}")).hint(match nearest(
+                first,
+                files.names(),
+            ) {
+                Some(near) => {
+                    format!("the nearest name there is `{near}`; do config.json and the weights belong together?")
+                }
                 None => "do config.json and the weights belong together?".into(),
             }));
         }

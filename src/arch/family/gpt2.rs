@@ -65,11 +65,7 @@ fn spec(c: &Config) -> Result<Spec> {
         d_model,
         d_vocab,
         n_ctx: Some(n_ctx),
-        embedding: Embedding {
-            scale: None,
-            positions: Some(LearnedPositions { rows: n_ctx, offset: 0 }),
-            norm: None,
-        },
+        embedding: Embedding { scale: None, positions: Some(LearnedPositions { rows: n_ctx, offset: 0 }), norm: None },
         blocks: (0..c.layers("n_layer")?).map(block).collect(),
         final_norm: norm,
         unembedding: Unembedding {

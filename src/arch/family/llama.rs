@@ -7,13 +7,8 @@ use crate::arch::spec::*;
 use crate::arch::weights::{BlockSlot, Slot, Source};
 use crate::error::Result;
 
-pub(super) const FAMILY: Family = Family {
-    model_type: "llama",
-    spec,
-    source,
-    prefixes: &["model.", ""],
-    buffers: &[".rotary_emb.inv_freq"],
-};
+pub(super) const FAMILY: Family =
+    Family { model_type: "llama", spec, source, prefixes: &["model.", ""], buffers: &[".rotary_emb.inv_freq"] };
 
 fn spec(c: &Config) -> Result<Spec> {
     let d_model = c.size("hidden_size")?;
@@ -24,8 +19,12 @@ fn spec(c: &Config) -> Result<Spec> {
         Some(d_head) => d_head,
         None => even_heads(d_model, n_heads)?,
     };
-    let norm =
-        Some(Norm { kind: NormKind::Rms, eps: c.positive("rms_norm_eps")?.unwrap_or(1e-6), gain: Gain::Weight, bias: false });
+    let norm = Some(Norm {
+        kind: NormKind::Rms,
+        eps: c.positive("rms_norm_eps")?.unwrap_or(1e-6),
+        gain: Gain::Weight,
+        bias: false,
+    });
     let bias = c.get("attention_bias")?.unwrap_or(false);
     let block = Block {
         arrangement: Arrangement::Sequential,

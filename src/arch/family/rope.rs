@@ -14,8 +14,10 @@ pub(super) fn rotary(c: &Config, d_head: usize, n_ctx: usize) -> Result<Rotary> 
     let old_part: Option<f64> = c.first(&["partial_rotary_factor", "rotary_pct"])?;
     let inner = match (c.object("rope_parameters")?, c.object("rope_scaling")?) {
         (Some(_), Some(_)) => {
-            return Err(Error::bad_model("config.json has both `rope_parameters` and `rope_scaling`, which say the same")
-                .hint("remove the one that is not meant"));
+            return Err(Error::bad_model(
+                "config.json has both `rope_parameters` and `rope_scaling`, which say the same",
+            )
+            .hint("remove the one that is not meant"));
         }
         (Some(new), None) => Some(new),
         (None, old) => old,
@@ -29,16 +31,17 @@ pub(super) fn rotary(c: &Config, d_head: usize, n_ctx: usize) -> Result<Rotary> 
     }
     let dims = part.map_or(d_head, |p| (d_head as f64 * p) as usize);
     if dims == 0 || dims % 2 != 0 || dims > d_head {
-        return Err(Error::bad_model(format!("config.json: {dims} of {d_head} head dimensions cannot be rotated in pairs")));
+        return Err(Error::bad_model(format!(
+            "config.json: {dims} of {d_head} head dimensions cannot be rotated in pairs"
+        )));
     }
     Ok(Rotary { dims, pairing: Pairing::Halves, theta: theta.unwrap_or(10_000.0), scaling })
 }
 
 fn scaling(r: &Config, n_ctx: usize) -> Result<RopeScaling> {
     let kind: Option<String> = r.first(&["rope_type", "type"])?;
-    let original = |r: &Config| -> Result<f64> {
-        Ok(r.positive("original_max_position_embeddings")?.unwrap_or(n_ctx as f64))
-    };
+    let original =
+        |r: &Config| -> Result<f64> { Ok(r.positive("original_max_position_embeddings")?.unwrap_or(n_ctx as f64)) };
     Ok(match kind.as_deref().unwrap_or("default") {
         "default" => RopeScaling::None,
         "linear" => RopeScaling::Linear { factor: r.need_positive("factor")? },
