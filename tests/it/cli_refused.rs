@@ -215,6 +215,19 @@ fn what_is_no_table_is_not_drawn() {
     place.write("text.parquet", "prompt,layer\n0,1\n");
     place.write("words.txt", "hello");
     parquet(&place, "foreign.parquet", vec![("text", Arc::new(StringArray::from(vec!["a"])))]);
+    // The crate that reads these panics on some damage; whatever happens, it is said in one sentence.
+    let mut damaged = 0;
+    for at in (4..table.len() - 8).step_by(97) {
+        let mut bytes = table.clone();
+        bytes[at..at + 4].fill(0xFF);
+        place.write("damaged.parquet", bytes);
+        let done = place.pellucid(["chart", "damaged.parquet", "--out", "drawn"]);
+        if done.code != Some(0) {
+            done.is_refusal(&format!("damage at {at}"), 2, "damaged.parquet");
+            damaged += 1;
+        }
+    }
+    assert!(damaged > 5);
     for (file, says) in [
         ("cut.parquet", "cut.parquet is cut short"),
         ("tail.parquet", "tail.parquet"),

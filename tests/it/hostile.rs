@@ -292,6 +292,8 @@ fn a_tokenizer_that_cannot_be_used_is_refused() {
         bpe(r#"{"a": -1}"#, "[]"),
         bpe(r#"{"a": 99999999999}"#, "[]"),
         r#"{"model": {"type": "Unigram", "unk_id": 9, "vocab": [["a", 0.0]]}}"#.into(),
+        // The crate that reads these panics on this one.
+        r#"{"decoder": {"type": "ByteFallback", "x": "\ud800"}, "model": {"type": "BPE"}}"#.into(),
         format!("{}{}", "[".repeat(100_000), "]".repeat(100_000)),
     ] {
         let place = Place::new();
