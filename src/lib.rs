@@ -8,6 +8,7 @@ pub mod arch;
 pub mod chart;
 pub mod cli;
 pub mod error;
+mod guard;
 pub mod hook;
 pub mod model;
 pub mod ops;

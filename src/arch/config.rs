@@ -55,6 +55,13 @@ const HARMLESS: &[&str] = &[
     "use_cache",
 ];
 
+/// No model has a size above this. Below it, what sizes are multiplied to cannot overflow, and a wrong one is an error
+/// instead of an allocation that ends the program.
+pub const LARGEST_SIZE: usize = 1 << 24;
+
+/// No model has more blocks than this.
+pub const MOST_LAYERS: usize = 1 << 12;
+
 /// A `config.json` that remembers which of its keys were read.
 pub struct Config {
     values: Map<String, Value>,
@@ -95,9 +102,10 @@ impl Config {
     /// When the value has another type.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
         let Some(value) = self.touch(key) else { return Ok(None) };
-        serde_json::from_value(value.clone())
-            .map(Some)
-            .map_err(|e| Error::bad_model(format!("{}: `{key}` is {value}, which cannot be used: {e}", self.place)))
+        serde_json::from_value(value.clone()).map(Some).map_err(|e| {
+            let (value, e) = (shortened(&value.to_string(), 60), shortened(&e.to_string(), 120));
+            Error::bad_model(format!("{}: `{key}` is {value}, which cannot be used: {e}", self.place))
+        })
     }
 
     /// The value of the first of `keys` that is there.
@@ -118,18 +126,67 @@ impl Config {
     /// # Errors
     /// When it is absent, null or of another type.
     pub fn need<T: DeserializeOwned>(&self, key: &str) -> Result<T> {
-        self.get(key)?.ok_or_else(|| Error::bad_model(format!("{} has no `{key}`", self.place)))
+        self.get(key)?.ok_or_else(|| self.lacks(key))
     }
 
-    /// A size that must be at least 1.
+    /// A size: at least 1, at most [`LARGEST_SIZE`].
     ///
     /// # Errors
-    /// As [`Config::need`], and when it is 0.
+    /// As [`Config::need`], and when it is out of these bounds.
     pub fn size(&self, key: &str) -> Result<usize> {
-        match self.need(key)? {
-            0 => Err(Error::bad_model(format!("{}: `{key}` is 0", self.place))),
+        self.bounded(key, LARGEST_SIZE)?.ok_or_else(|| self.lacks(key))
+    }
+
+    /// As [`Config::size`], for a key that may be absent or null.
+    ///
+    /// # Errors
+    /// As there, but for absence.
+    pub fn optional_size(&self, key: &str) -> Result<Option<usize>> {
+        self.bounded(key, LARGEST_SIZE)
+    }
+
+    /// A number of blocks: at least 1, at most [`MOST_LAYERS`].
+    ///
+    /// # Errors
+    /// As [`Config::size`].
+    pub fn layers(&self, key: &str) -> Result<usize> {
+        self.bounded(key, MOST_LAYERS)?.ok_or_else(|| self.lacks(key))
+    }
+
+    fn bounded(&self, key: &str, most: usize) -> Result<Option<usize>> {
+        match self.get(key)? {
+            Some(0) => Err(Error::bad_model(format!("{}: `{key}` is 0", self.place))),
+            Some(n) if n > most => {
+                Err(Error::bad_model(format!("{}: `{key}` is {n}, and no model has more than {most}", self.place))
+                    .hint("was the file damaged? fetch it again"))
+            }
             n => Ok(n),
         }
+    }
+
+    /// A number above 0; `None` when it is absent or null.
+    ///
+    /// # Errors
+    /// As [`Config::get`], and when it is 0 or less.
+    pub fn positive(&self, key: &str) -> Result<Option<f64>> {
+        match self.get(key)? {
+            Some(x) if x <= 0.0 => {
+                Err(Error::bad_model(format!("{}: `{key}` is {x}, and it must be above 0", self.place)))
+            }
+            x => Ok(x),
+        }
+    }
+
+    /// As [`Config::positive`], for a key that must be there.
+    ///
+    /// # Errors
+    /// As there, and when it is absent.
+    pub fn need_positive(&self, key: &str) -> Result<f64> {
+        self.positive(key)?.ok_or_else(|| self.lacks(key))
+    }
+
+    fn lacks(&self, key: &str) -> Error {
+        Error::bad_model(format!("{} has no `{key}`", self.place))
     }
 
     /// Accepts `key` only while it has the one value that the forward pass implements (or is absent).
@@ -167,22 +224,32 @@ impl Config {
     /// Names every key that was neither read nor is known to be harmless.
     pub fn finish(&self) -> Result<()> {
         let used = self.used.borrow();
-        let unknown: Vec<_> = self
-            .values
-            .iter()
-            .filter(|(k, _)| !used.contains(*k) && !HARMLESS.contains(&k.as_str()))
-            .map(|(k, v)| format!("`{k}` = {v}"))
+        const SHOWN: usize = 5;
+        let unread = |k: &str| !used.contains(k) && !HARMLESS.contains(&k);
+        let mut unknown: Vec<_> = (self.values.iter())
+            .filter(|(k, _)| unread(k))
+            .map(|(k, v)| format!("`{}` = {}", shortened(k, 40), shortened(&v.to_string(), 40)))
             .collect();
         if unknown.is_empty() {
             return Ok(());
         }
+        if unknown.len() > SHOWN {
+            let more = unknown.split_off(SHOWN).len();
+            unknown.push(format!("and {more} more"));
+        }
         let noun = if unknown.len() == 1 { "a key" } else { "keys" };
-        Err(Error::bad_model(format!(
-            "{} has {noun} that pellucid does not know: {}",
-            self.place,
-            unknown.join(", ")
-        ))
-        .hint("it may change what the model computes, so it is not ignored; remove it if you know that it does not"))
+        Err(Error::bad_model(format!("{} has {noun} that pellucid does not know: {}", self.place, unknown.join(", ")))
+            .hint(
+                "it may change what the model computes, so it is not ignored; remove it if you know that it does not",
+            ))
+    }
+}
+
+/// The beginning of a text that may be of any length.
+fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
     }
 }
 

@@ -43,16 +43,8 @@ pub(super) struct ModelArgs {
 impl ModelArgs {
     /// Loads the model.
     pub fn load(&self, out: &Out) -> Result<Loaded> {
-        let started = std::time::Instant::now();
         let loaded = Loaded::open(&self.model)?;
-        out.detail(format_args!(
-            "loaded {} from {} in {:.2} s: {} parameters, {}",
-            loaded.source.id,
-            loaded.source.dir.display(),
-            started.elapsed().as_secs_f64(),
-            loaded.model.spec().n_params(),
-            loaded.weights_hash
-        ));
+        out.loaded(&loaded);
         Ok(loaded)
     }
 }

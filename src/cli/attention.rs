@@ -15,7 +15,9 @@ use crate::table::{Attention, Format};
 
 /// Attention patterns: where does each head look?
 #[derive(Args, Debug)]
-#[command(after_help = "Writes attention.parquet (see `pellucid tables attention`) and for each prompt an SVG of one head and one of all heads.")]
+#[command(
+    after_help = "Writes attention.parquet (see `pellucid tables attention`) and for each prompt an SVG of one head and one of all heads."
+)]
 pub(super) struct AttentionCommand {
     #[command(flatten)]
     model: ModelArgs,
@@ -43,21 +45,24 @@ impl AttentionCommand {
             let n = blocks.get(layer as usize).map(|b| b.attention.inner.n_heads);
             if n.is_none_or(|n| head as usize >= n) {
                 let heads = blocks[0].attention.inner.n_heads;
-                return Err(Error::no_such(format!("the model has no head L{layer}H{head}"))
-                    .hint(format!("it has layers 0-{} and heads 0-{}", blocks.len() - 1, heads - 1)));
+                return Err(Error::no_such(format!("the model has no head L{layer}H{head}")).hint(format!(
+                    "it has layers 0-{} and heads 0-{}",
+                    blocks.len() - 1,
+                    heads - 1
+                )));
             }
         }
         let asked = json!({"head": self.head, "min_prob": self.min_prob});
         let request = request("attention", &loaded, &prompts, asked);
-        let mut folder = RunFolder::create(self.run.out.as_deref(), "attention", &request)?;
-        let provenance = loaded.provenance(command());
-        let path = folder.file("attention.parquet");
+        // Listens to Ctrl-C from here on, so that nothing is left by it.
         let watch = out.watch("attention");
-        let rows = collect(out, &path, &provenance, |r: &Attention| r.prompt, |emit| {
+        let mut folder = RunFolder::create(self.run.out.as_deref(), "attention", &request)?;
+        let path = folder.file("attention.parquet");
+        let rows = collect(out, &path, loaded.provenance(command()), |r: &Attention| r.prompt, |emit| {
             attention(&loaded.model, &prompts, self.min_prob, self.run.memory, &watch, emit)
         })?;
         let drawn = rows.drawn();
-        for figure in chart::attention(&drawn, &provenance, self.head)? {
+        for figure in chart::attention(&drawn, rows.provenance(), self.head)? {
             folder.write(&format!("{}.svg", figure.name), figure.svg.as_bytes())?;
         }
         out.wrote(&folder.finish(&command())?);

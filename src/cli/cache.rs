@@ -15,8 +15,10 @@ use crate::table::METADATA_KEY;
 
 /// Raw activations of any hooks, as one safetensors file with TransformerLens names.
 #[derive(Args, Debug)]
-#[command(after_help = "Writes activations.safetensors: f32, rows first; `rows [t, 2]` holds each row's prompt and position, `input_ids [t]` its token.
-Scores and patterns are [head, query, key] for each prompt; with several prompts `.prompt{i}` follows their names.")]
+#[command(
+    after_help = "Writes activations.safetensors: f32, rows first; `rows [t, 2]` holds each row's prompt and position, `input_ids [t]` its token.
+Scores and patterns are [head, query, key] for each prompt; with several prompts `.prompt{i}` follows their names."
+)]
 pub(super) struct Cache {
     #[command(flatten)]
     model: ModelArgs,
@@ -35,12 +37,13 @@ impl Cache {
         let prompts = self.prompts.build(&loaded)?;
         select(loaded.model.spec(), &self.hooks)?;
         let asked = request("cache", &loaded, &prompts, json!({"hooks": self.hooks}));
+        // Listens to Ctrl-C from here on, so that nothing is left by it.
+        let watch = out.watch("cache");
         let mut folder = RunFolder::create(self.run.out.as_deref(), "cache", &asked)?;
         let path = folder.file("activations.safetensors");
         let metadata = HashMap::from([(METADATA_KEY.to_owned(), loaded.provenance(command()).to_json())]);
-        let watch = out.watch("cache");
         save_activations(&loaded.model, &prompts, &self.hooks, self.run.memory, metadata, &watch, &path)?;
         out.wrote(&folder.finish(&command())?);
-        out.print(|w| writeln!(w, "{}", path.display()))
+        out.data(|w| writeln!(w, "{}", path.display()))
     }
 }

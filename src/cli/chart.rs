@@ -7,7 +7,7 @@ use clap::Args;
 use super::args::parse_head;
 use super::out::Out;
 use crate::chart::{Options, render_with};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::whole::write_whole;
 
 /// Redraws the figures of a table from its file alone.
@@ -28,6 +28,9 @@ pub(super) struct Chart {
 
 impl Chart {
     pub fn run(&self, out: &Out) -> Result<()> {
+        if self.max_prompts == 0 {
+            return Err(Error::bad_input("--max-prompts is 0, so there is nothing to draw").hint("draw at least 1"));
+        }
         let figures = render_with(&self.file, &Options { max_prompts: self.max_prompts, head: self.head })?;
         let beside = self.file.parent().map(PathBuf::from).unwrap_or_default();
         let folder = self.out.clone().unwrap_or(beside);
@@ -37,7 +40,7 @@ impl Chart {
         for figure in figures {
             let path = folder.join(format!("{}.svg", figure.name));
             write_whole(&path, figure.svg.as_bytes())?;
-            out.print(|w| writeln!(w, "{}", path.display()))?;
+            out.data(|w| writeln!(w, "{}", path.display()))?;
         }
         Ok(())
     }

@@ -12,18 +12,19 @@ pub(super) struct Collected<R> {
     /// Rows of the prompts that are drawn; all rows where stdout wants them.
     rows: Vec<R>,
     prompt: fn(&R) -> u32,
+    provenance: Provenance,
 }
 
 /// Streams the rows that `produce` makes into a table at `path`.
 pub(super) fn collect<R: Row>(
     out: &Out,
     path: &Path,
-    provenance: &Provenance,
+    provenance: Provenance,
     prompt: fn(&R) -> u32,
     produce: impl FnOnce(&mut dyn FnMut(R) -> Result<()>) -> Result<()>,
 ) -> Result<Collected<R>> {
-    let mut table = TableWriter::create(path, provenance.clone())?;
-    let mut kept = Collected { rows: vec![], prompt };
+    let mut table = TableWriter::create(path, provenance)?;
+    let mut kept = Collected { rows: vec![], prompt, provenance: table.provenance_mut().clone() };
     produce(&mut |row| {
         table.push(&row)?;
         if kept.draws(&row) || out.format != Format::Table {
@@ -43,6 +44,11 @@ impl<R: Row> Collected<R> {
     /// Rows of the prompts that are drawn.
     pub fn drawn(&self) -> Vec<R> {
         self.rows.iter().filter(|r| self.draws(r)).cloned().collect()
+    }
+
+    /// What the table says of itself. Figures say the same, so that they are the same when they are drawn from it.
+    pub fn provenance(&self) -> &Provenance {
+        &self.provenance
     }
 
     /// Every row, where stdout wants rows.

@@ -8,7 +8,7 @@ use crate::analysis::describe;
 use crate::error::{Error, Result, nearest};
 use crate::hook::select;
 use crate::model::Model;
-use crate::table::{ModelFacts, tables};
+use crate::table::{Format, ModelFacts, tables};
 use crate::text::ModelSource;
 
 /// Every hook: its name, its axes (with a model's sizes), its meaning.
@@ -86,11 +86,13 @@ impl TablesCommand {
                 }
             },
         };
+        if out.format != Format::Table {
+            // One document, whatever the number of tables.
+            return out.rows(&chosen.iter().flat_map(|t| describe::columns(t)).collect::<Vec<_>>());
+        }
         for (i, table) in chosen.iter().enumerate() {
-            if out.format == crate::table::Format::Table {
-                let gap = if i == 0 { "" } else { "\n" };
-                out.print(|w| writeln!(w, "{gap}{} (version {}): {}", table.name, table.version, table.about))?;
-            }
+            let gap = if i == 0 { "" } else { "\n" };
+            out.print(|w| writeln!(w, "{gap}{} (version {}): {}", table.name, table.version, table.about))?;
             out.rows(&describe::columns(table))?;
         }
         Ok(())

@@ -49,16 +49,16 @@ impl Lens {
             memory_bytes: self.run.memory,
         };
         let asked = json!({"at": self.at, "pos": self.pos, "top": options.top, "target": options.target});
+        // Listens to Ctrl-C from here on, so that nothing is left by it.
+        let watch = out.watch("lens");
         let mut folder =
             RunFolder::create(self.run.out.as_deref(), "lens", &request("lens", &loaded, &prompts, asked))?;
-        let provenance = loaded.provenance(command());
         let path = folder.file("logit_lens.parquet");
-        let watch = out.watch("lens");
-        let rows = collect(out, &path, &provenance, |r: &LogitLens| r.prompt, |emit| {
+        let rows = collect(out, &path, loaded.provenance(command()), |r: &LogitLens| r.prompt, |emit| {
             lens(&loaded.model, &prompts, &|id| loaded.spell(id), &options, &watch, emit)
         })?;
         let drawn = rows.drawn();
-        for figure in chart::logit_lens(&drawn, &provenance)? {
+        for figure in chart::logit_lens(&drawn, rows.provenance())? {
             folder.write(&format!("{}.svg", figure.name), figure.svg.as_bytes())?;
         }
         out.wrote(&folder.finish(&command())?);

@@ -14,9 +14,10 @@ mod tokens;
 
 use std::process::ExitCode;
 
+use clap::error::ErrorKind as ClapKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use out::Out;
 
 /// See inside a Transformer: hooks on every activation, logit lens and attention, as tables and figures.
@@ -46,12 +47,18 @@ enum Command {
 /// Runs the program on the process's own arguments.
 pub fn main() -> ExitCode {
     crate::ops::memory::keep_freed_pages();
+    crate::guard::silence_guarded_panics();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(e) => {
-            // Help and version go to stdout with code 0, mistakes to stderr with code 2: clap knows which.
+        Err(e) if !e.use_stderr() || e.kind() == ClapKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            // Help and version go to stdout with code 0, help that nobody asked for to stderr: clap knows which.
             let _ = e.print();
             return ExitCode::from(e.exit_code() as u8);
+        }
+        Err(e) => {
+            let e = misunderstood(&e);
+            Out::bare().error(&e);
+            return ExitCode::from(e.exit_code());
         }
     };
     let out = Out::new(&cli.talk);
@@ -81,12 +88,23 @@ fn run(cli: &Cli, out: &Out) -> Result<()> {
     }
 }
 
+/// What clap has to say, in the form of every other error: one sentence, one hint.
+fn misunderstood(e: &clap::Error) -> Error {
+    let text = e.render().to_string();
+    let mut paragraphs = text.split("\n\n");
+    let one_line = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    let message = one_line(paragraphs.next().unwrap_or_default());
+    let tip = paragraphs.find_map(|p| p.trim_start().strip_prefix("tip: "));
+    Error::bad_input(message.strip_prefix("error: ").unwrap_or(&message))
+        .hint(tip.map_or_else(|| "add --help to see what can be given".to_owned(), one_line))
+}
+
 /// The reference page of every command, for `docs/cli.md`.
 pub fn docs() -> String {
     shell::reference(&mut Cli::command())
 }
 
 /// Turns the user's Ctrl-C into an error of its own kind.
-fn interrupted() -> crate::Error {
-    crate::Error::new(ErrorKind::Interrupted, "interrupted; nothing was written")
+fn interrupted() -> Error {
+    Error::new(ErrorKind::Interrupted, "interrupted; nothing was written")
 }

@@ -14,6 +14,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::args::Talk;
 use crate::analysis::Watch;
 use crate::error::{Error, Result};
+use crate::run::Loaded;
 use crate::run::folder::Finished;
 use crate::table::{Format, Row, write_rows};
 
@@ -36,8 +37,13 @@ impl Out {
         Self { format: talk.format, quiet: talk.quiet, verbose: talk.verbose, colour }
     }
 
-    /// stdout, which drops colours where they are not wanted.
-    pub fn data(&self) -> AutoStream<io::StdoutLock<'static>> {
+    /// Output of a command line that could not be understood.
+    pub fn bare() -> Self {
+        Self { format: Format::default(), quiet: false, verbose: false, colour: Choice::Auto }
+    }
+
+    /// stdout for what has colours, which are dropped where they are not wanted.
+    fn styled(&self) -> AutoStream<io::StdoutLock<'static>> {
         AutoStream::new(io::stdout().lock(), self.colour)
     }
 
@@ -45,37 +51,53 @@ impl Out {
         AutoStream::new(io::stderr().lock(), self.colour)
     }
 
-    /// Writes data to stdout.
+    /// Writes words to stdout, which may be styled.
     pub fn print(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
-        let mut data = self.data();
-        write(&mut data).and_then(|()| data.flush()).map_err(|e| Error::io(format!("cannot write to stdout: {e}")).because(e))
+        let mut words = self.styled();
+        write(&mut words).and_then(|()| words.flush()).map_err(unwritten)
+    }
+
+    /// Writes data to stdout, byte for byte: what looks like a colour in it is part of it.
+    pub fn data(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+        let mut data = io::stdout().lock();
+        write(&mut data).and_then(|()| data.flush()).map_err(unwritten)
     }
 
     /// Writes rows to stdout in the format that was asked for.
     pub fn rows<R: Row>(&self, rows: &[R]) -> Result<()> {
-        let mut data = io::BufWriter::new(self.data());
+        // Not `styled`, which would take escape sequences out of tokens.
+        let mut data = io::BufWriter::new(io::stdout().lock());
         write_rows(rows, self.format, &mut data)?;
-        data.flush().map_err(|e| Error::io(format!("cannot write to stdout: {e}")).because(e))
+        data.flush().map_err(unwritten)
     }
 
     /// Says something on stderr.
     pub fn say(&self, words: impl std::fmt::Display) {
         if !self.quiet {
-            let _ = writeln!(self.talk(), "{words}");
+            let _ = writeln!(self.talk(), "{}", one_line(&words.to_string()));
         }
     }
 
-    /// Says something on stderr under `--verbose`.
-    pub fn detail(&self, words: impl std::fmt::Display) {
+    /// Says under `--verbose` what was loaded from where.
+    pub fn loaded(&self, loaded: &Loaded) {
         if self.verbose {
-            let _ = writeln!(self.talk(), "{words}");
+            let (spec, folder) = (loaded.model.spec(), loaded.source.dir.display());
+            let tokenizer = if loaded.tokenizer.is_some() { "with" } else { "without" };
+            self.say(format_args!(
+                "loaded {}: {}, {} parameters, {tokenizer} a tokenizer, from {folder}",
+                loaded.source.id,
+                spec.family,
+                spec.n_params()
+            ));
         }
     }
 
     /// Says what was written where.
     pub fn wrote(&self, done: &Finished) {
         let list = match &done.files[..] {
-            [a, b, c, .., last] if done.files.len() > 4 => format!("{a}, {b}, {c}, ... {last} ({} files)", done.files.len()),
+            [a, b, c, .., last] if done.files.len() > 4 => {
+                format!("{a}, {b}, {c}, ... {last} ({} files)", done.files.len())
+            }
             files => files.join(", "),
         };
         self.say(format_args!("wrote {}: {list}", done.path.display()));
@@ -105,6 +127,10 @@ impl Out {
         let shown = !self.quiet && io::stderr().is_terminal();
         Progress { what, shown, started: Instant::now(), bar: RefCell::default() }
     }
+}
+
+fn unwritten(e: io::Error) -> Error {
+    Error::io(format!("cannot write to stdout: {e}")).because(e)
 }
 
 /// An error is one sentence on one line, whatever a file name or a token in it holds.

@@ -17,7 +17,7 @@ impl Completions {
     pub fn run(&self, command: &mut Command, out: &Out) -> Result<()> {
         let mut script = vec![];
         clap_complete::generate(self.shell, command, "pellucid", &mut script);
-        out.print(|w| w.write_all(&script))
+        out.data(|w| w.write_all(&script))
     }
 }
 
@@ -47,7 +47,7 @@ impl Man {
         };
         let mut page = vec![];
         clap_mangen::Man::new(command).render(&mut page)?;
-        out.print(|w| w.write_all(&page))
+        out.data(|w| w.write_all(&page))
     }
 }
 

@@ -78,19 +78,26 @@ impl Plan {
             let tied = slot == Slot::Embed && locate(&source.name).is_none();
             // A tied pair is stored under either name.
             let Some(name) = locate(&source.name).or_else(|| twin.clone().filter(|_| tied)) else {
-                missing.push(format!("{}{}", family.prefixes[0], source.name));
+                let prefix = if matches!(slot, Slot::Unembed(_)) { "" } else { family.prefixes[0] };
+                missing.push(format!("{prefix}{}", source.name));
                 continue;
             };
             check_shape(&name, files.get(&name).map_or(&[], |s| &s.shape), &source, &shape)?;
             entries.push((slot, name, source));
         }
         if let Some(first) = missing.first() {
-            return Err(Error::bad_model(format!(
-                "the weights have no tensor `{first}`{}",
-                if missing.len() > 1 { format!(", nor {} others that the config promises", missing.len() - 1) } else { String::new() }
-            ))
-            .hint(match nearest(first, files.names()) {
-                Some(near) => format!("the nearest name there is `{near}`; do config.json and the weights belong together?"),
+            // Queries, keys and values may share one tensor.
+            let others = match missing.iter().collect::<BTreeSet<_>>().len() {
+                1 => String::new(),
+                n => format!(", nor {} others that the config promises", n - 1),
+            };
+            return Err(Error::bad_model(format!("the weights have no tensor `{first}`{others}")).hint(match nearest(
+                first,
+                files.names(),
+            ) {
+                Some(near) => {
+                    format!("the nearest name there is `{near}`; do config.json and the weights belong together?")
+                }
                 None => "do config.json and the weights belong together?".into(),
             }));
         }

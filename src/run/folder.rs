@@ -11,13 +11,16 @@ use crate::whole::write_whole;
 
 /// The folder of one request: `runs/<analysis>-<hash of the request>`, unless another was given.
 ///
-/// The same request has the same folder and leaves the same bytes; another request never overwrites it. A folder that
-/// was made for a run that failed is taken away again.
+/// The same request has the same folder and leaves the same bytes; another request never overwrites it. What a run made
+/// before it failed is taken away again, files and folders.
 pub struct RunFolder {
     path: PathBuf,
-    /// Whether this run made it.
-    fresh: bool,
+    /// Folders that this run made, innermost first.
+    made: Vec<PathBuf>,
+    /// Results, in the order in which they are made.
     files: Vec<String>,
+    /// Those of them that were not there before.
+    fresh: Vec<PathBuf>,
     finished: bool,
     started: Instant,
 }
@@ -38,13 +41,15 @@ impl RunFolder {
                 Path::new("runs").join(format!("{analysis}-{}", &hash[..12]))
             }
         };
-        if path.is_file() {
+        if path.exists() && !path.is_dir() {
             return Err(Error::bad_input(format!("{} is a file, and results go to a folder", path.display()))
                 .hint("give another name with --out"));
         }
-        let fresh = !path.exists();
-        fs_err::create_dir_all(&path).map_err(|e| unwritable(&path, &e))?;
-        let folder = Self { path, fresh, files: vec![], finished: false, started: Instant::now() };
+        let missing = |p: &&Path| !p.as_os_str().is_empty() && !p.exists();
+        let made = path.ancestors().take_while(missing).map(Path::to_owned).collect();
+        // From here on, whatever fails, what was made is taken away again.
+        let folder = Self { path, made, files: vec![], fresh: vec![], finished: false, started: Instant::now() };
+        fs_err::create_dir_all(&folder.path).map_err(|e| unwritable(&folder.path, &e))?;
         // Found out now rather than after an hour of work.
         tempfile::tempfile_in(&folder.path).map_err(|e| unwritable(&folder.path, &e))?;
         Ok(folder)
@@ -58,7 +63,11 @@ impl RunFolder {
     /// The path of a result called `name`, which is listed in the manifest.
     pub fn file(&mut self, name: &str) -> PathBuf {
         self.files.push(name.to_owned());
-        self.path.join(name)
+        let path = self.path.join(name);
+        if !path.exists() {
+            self.fresh.push(path.clone());
+        }
+        path
     }
 
     /// Writes a whole file under a temporary name and renames it.
@@ -105,9 +114,15 @@ pub struct Finished {
 
 impl Drop for RunFolder {
     fn drop(&mut self) {
-        if !self.finished && self.fresh {
-            // Only an empty folder goes; what was completed stays.
-            let _ = std::fs::remove_dir(&self.path);
+        if self.finished {
+            return;
+        }
+        for file in &self.fresh {
+            let _ = std::fs::remove_file(file);
+        }
+        // Only empty folders go: what others put there meanwhile stays.
+        for folder in &self.made {
+            let _ = std::fs::remove_dir(folder);
         }
     }
 }

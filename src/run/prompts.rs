@@ -21,10 +21,13 @@ fn from_parquet(path: &Path) -> Result<Vec<PromptEntry>> {
         match (column.as_str(), values) {
             ("id", values) => names = Some(values),
             (_, values) if inputs.is_none() => inputs = Some(values),
-            _ => {}
+            _ => {
+                return Err(Error::bad_input(format!("{} has both `text` and `ids`", path.display()))
+                    .hint("leave one of the two columns out"));
+            }
         }
     }
-    let bad = |row: usize, what: &str| Error::bad_input(format!("{}, row {}: {what}", path.display(), row + 1));
+    let bad = |row: usize, what: &str| Error::bad_input(format!("{}: row {row}: {what}", path.display()));
     let inputs: Vec<Option<PromptInput>> = match inputs {
         Some(Values::Text(texts)) => texts.into_iter().map(|t| t.map(PromptInput::Text)).collect(),
         Some(Values::Ids(ids)) => ids.into_iter().map(|i| i.map(PromptInput::Ids)).collect(),

@@ -6,7 +6,6 @@ use crate::error::{Error, Result, nearest};
 use polars::prelude::{ArrowDataType, DataFrame, ParquetReader, PolarsError, PolarsResult, SerReader, Series};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 /// A column of a prompt file. `None` is a null.
@@ -148,14 +147,14 @@ fn open(path: &Path) -> Result<ParquetReader<File>> {
 /// Runs polars on somebody else's file. Most broken files are errors; on some (a type that this build leaves out, a
 /// page that lies about its length) polars panics, and that is the file's fault, not a reason to die.
 fn guarded<T>(path: &Path, read: impl FnOnce() -> PolarsResult<T>) -> Result<T> {
-    match catch_unwind(AssertUnwindSafe(read)) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(PolarsError::IO { error, .. })) => {
+    match crate::guard::guarded(read) {
+        Some(Ok(value)) => Ok(value),
+        Some(Err(PolarsError::IO { error, .. })) => {
             Err(Error::io(format!("cannot read {}: {error}", path.display())).hint("copy or write the file again"))
         }
-        Ok(Err(e)) => Err(Error::bad_input(format!("cannot read {} as parquet: {e}", path.display()))
+        Some(Err(e)) => Err(Error::bad_input(format!("cannot read {} as parquet: {e}", path.display()))
             .hint("the file may be damaged; copy or write it again")),
-        Err(_) => Err(Error::bad_input(format!("cannot read {} as parquet: its contents are damaged", path.display()))
+        None => Err(Error::bad_input(format!("cannot read {} as parquet: its contents are damaged", path.display()))
             .hint("copy or write the file again")),
     }
 }

@@ -50,12 +50,13 @@ impl<R: Row> TableWriter<R> {
     ///
     /// # Errors
     /// The destination is a folder, or its folder does not exist or cannot be written.
-    pub fn create(path: impl AsRef<Path>, provenance: Provenance) -> Result<Self> {
+    pub fn create(path: impl AsRef<Path>, mut provenance: Provenance) -> Result<Self> {
         let path = path.as_ref().to_owned();
         if path.is_dir() {
             return Err(Error::bad_input(format!("cannot write a table to {}: it is a folder", path.display()))
                 .hint("give the name of a file, e.g. one that ends in .parquet"));
         }
+        provenance.stamp::<R>();
         let temporary = temporary_beside(&path)?;
         let (file, temporary) = temporary.into_parts();
         let schema = Arc::new(schema(R::TABLE.columns));

@@ -1,6 +1,7 @@
 //! Prompt files: .txt, .jsonl, .csv and .parquet.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use serde_json::Value;
@@ -85,7 +86,14 @@ pub fn read_prompts(path: &Path, parquet: ReadParquet) -> Result<Vec<PromptEntry
 }
 
 fn read_text(path: &Path) -> Result<String> {
-    let bytes = fs_err::read(path)?;
+    let bytes = fs_err::read(path).map_err(|e| match e.kind() {
+        ErrorKind::NotFound => {
+            Error::no_such(format!("there is no file {}", path.display())).hint("check the path").because(e)
+        }
+        ErrorKind::IsADirectory => Error::bad_input(format!("{} is a folder, not a file of prompts", path.display()))
+            .hint("name one of the files in it"),
+        _ => Error::io(e.to_string()).hint("check the file's permissions").because(e),
+    })?;
     let text = String::from_utf8(bytes).map_err(|e| {
         let valid = e.utf8_error().valid_up_to();
         let line = 1 + e.as_bytes()[..valid].iter().filter(|&&b| b == b'\n').count();

@@ -15,6 +15,7 @@ use super::align::{Spelled, align};
 use super::bos::{find_bos, json_file};
 use super::spelling::{Spelling, legible};
 use crate::error::{Error, Result};
+use crate::guard::guarded;
 
 /// What to do about the token that begins a text (BOS, such as `<s>` or `<|endoftext|>`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,7 +74,9 @@ impl Tokenizer {
         let first = |names: [&str; 2]| names.map(|n| dir.join(n)).into_iter().find(|p| p.is_file());
         let inner = if json.is_file() {
             let bytes = fs_err::read(&json)?;
-            tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| unusable(&json, e))?
+            guarded(|| tokenizers::Tokenizer::from_bytes(bytes))
+                .ok_or_else(|| unusable(&json, "its contents are damaged"))?
+                .map_err(|e| unusable(&json, e))?
         } else {
             match (first(["vocab.json", "encoder.json"]), first(["merges.txt", "vocab.bpe"])) {
                 (Some(vocab), Some(merges)) => older_pair(dir, &vocab, &merges)?,
@@ -272,8 +275,8 @@ impl Tokenizer {
     }
 
     fn encoding(&self, text: &str, with_special: bool) -> Result<Encoding> {
-        self.inner
-            .encode(text, with_special)
+        guarded(|| self.inner.encode(text, with_special))
+            .unwrap_or_else(|| Err("its tokenizer.json contradicts itself".into()))
             .map_err(|e| Error::bad_input(format!("the tokenizer cannot read this text: {e}")))
     }
 

@@ -3,12 +3,21 @@
 #[macro_use]
 mod shared;
 
+mod bin;
 mod chart;
 mod docs;
+mod cli;
+mod cli_numbers;
+mod cli_output;
+mod cli_refused;
+mod cli_text;
+mod forge;
+mod hostile;
 mod laws;
 mod oracle;
 mod parity;
 mod reference;
+mod stored;
 mod table;
 mod text_prompt_files;
 mod text_source;

@@ -72,6 +72,7 @@ pub fn lens(
         return Err(Error::bad_input(format!("the lens can keep 1 to {d_vocab} tokens, not {}", options.top))
             .hint("--top takes the number of tokens to keep at each hook and position"));
     }
+    check_positions(prompts, options.positions.as_deref().unwrap_or_default())?;
     let mut done = 0;
     let total: usize = prompts.iter().map(|p| p.tokens.len()).sum();
     for wave in waves(spec, prompts, 4 * spec.d_model * points.len(), options.memory_bytes) {
@@ -79,7 +80,7 @@ pub fn lens(
         let mut cache = Cache::of(points.iter().copied());
         let run = Run { unembed: Unembed::Nothing, ..Run::default() };
         let out = model.run(&Batch::of(prompts.iter().map(Prompt::ids)), &run, &mut [&mut cache])?;
-        let rows = chosen_rows(&out, prompts, options.positions.as_deref())?;
+        let rows = chosen_rows(&out, options.positions.as_deref())?;
         let streams = Streams::new(model, &points, &cache, &out)?;
         // All points of a position are decoded together, because each is compared with the model's own.
         let mut found: Vec<Found> = vec![];
@@ -96,6 +97,18 @@ pub fn lens(
     watch.at(total, total)
 }
 
+/// Refuses a position that some prompt does not have, before any of them is run.
+fn check_positions(prompts: &[Prompt], positions: &[isize]) -> Result<()> {
+    for prompt in prompts {
+        let n = prompt.tokens.len() as isize;
+        if let Some(p) = positions.iter().find(|p| !(-n..n).contains(*p)) {
+            return Err(Error::no_such(format!("prompt {} has {n} tokens, and there is no position {p}", prompt.id))
+                .hint("positions count from 0, or from the end with -1"));
+        }
+    }
+    Ok(())
+}
+
 fn is_normalized(site: Site) -> bool {
     matches!(site, Site::Ln1Normalized | Site::Ln2Normalized | Site::FinalNormalized)
 }
@@ -109,24 +122,12 @@ struct ChosenRow {
     pos: usize,
 }
 
-fn chosen_rows(out: &Output, prompts: &[Prompt], positions: Option<&[isize]>) -> Result<Vec<ChosenRow>> {
+fn chosen_rows(out: &Output, positions: Option<&[isize]>) -> Result<Vec<ChosenRow>> {
     let mut chosen = vec![];
-    for (s, prompt) in out.rows.sequences.iter().zip(prompts) {
+    for s in &out.rows.sequences {
         let mut at: Vec<usize> = match positions {
             None => s.rows.clone().collect(),
-            Some(positions) => positions
-                .iter()
-                .map(|p| {
-                    out.rows.row(s.index, *p).map_err(|_| {
-                        Error::no_such(format!(
-                            "prompt {} has {} tokens, and there is no position {p}",
-                            prompt.id,
-                            prompt.tokens.len()
-                        ))
-                        .hint("positions count from 0, or from the end with -1")
-                    })
-                })
-                .collect::<Result<_>>()?,
+            Some(positions) => positions.iter().map(|p| out.rows.row(s.index, *p)).collect::<Result<_>>()?,
         };
         at.sort_unstable();
         at.dedup();

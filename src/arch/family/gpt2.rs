@@ -27,12 +27,12 @@ fn spec(c: &Config) -> Result<Spec> {
     let by_width = c.get("scale_attn_weights")?.unwrap_or(true);
     let norm = Some(Norm {
         kind: NormKind::Layer,
-        eps: c.get("layer_norm_epsilon")?.unwrap_or(1e-5),
+        eps: c.positive("layer_norm_epsilon")?.unwrap_or(1e-5),
         gain: Gain::Weight,
         bias: true,
     });
     let mlp = Mlp {
-        d_mlp: c.get("n_inner")?.unwrap_or(4 * d_model),
+        d_mlp: c.optional_size("n_inner")?.unwrap_or(4 * d_model),
         activation: activation(&c.get::<String>("activation_function")?.unwrap_or("gelu_new".into()))?,
         gated: false,
         bias: true,
@@ -65,12 +65,8 @@ fn spec(c: &Config) -> Result<Spec> {
         d_model,
         d_vocab,
         n_ctx: Some(n_ctx),
-        embedding: Embedding {
-            scale: None,
-            positions: Some(LearnedPositions { rows: n_ctx, offset: 0 }),
-            norm: None,
-        },
-        blocks: (0..c.size("n_layer")?).map(block).collect(),
+        embedding: Embedding { scale: None, positions: Some(LearnedPositions { rows: n_ctx, offset: 0 }), norm: None },
+        blocks: (0..c.layers("n_layer")?).map(block).collect(),
         final_norm: norm,
         unembedding: Unembedding {
             d_vocab_out: d_vocab,

@@ -7,25 +7,24 @@ use crate::arch::spec::*;
 use crate::arch::weights::{BlockSlot, Slot, Source};
 use crate::error::Result;
 
-pub(super) const FAMILY: Family = Family {
-    model_type: "llama",
-    spec,
-    source,
-    prefixes: &["model.", ""],
-    buffers: &[".rotary_emb.inv_freq"],
-};
+pub(super) const FAMILY: Family =
+    Family { model_type: "llama", spec, source, prefixes: &["model.", ""], buffers: &[".rotary_emb.inv_freq"] };
 
 fn spec(c: &Config) -> Result<Spec> {
     let d_model = c.size("hidden_size")?;
     let n_heads = c.size("num_attention_heads")?;
     let d_vocab = c.size("vocab_size")?;
     let n_ctx = c.size("max_position_embeddings")?;
-    let d_head = match c.get("head_dim")? {
+    let d_head = match c.optional_size("head_dim")? {
         Some(d_head) => d_head,
         None => even_heads(d_model, n_heads)?,
     };
-    let norm =
-        Some(Norm { kind: NormKind::Rms, eps: c.get("rms_norm_eps")?.unwrap_or(1e-6), gain: Gain::Weight, bias: false });
+    let norm = Some(Norm {
+        kind: NormKind::Rms,
+        eps: c.positive("rms_norm_eps")?.unwrap_or(1e-6),
+        gain: Gain::Weight,
+        bias: false,
+    });
     let bias = c.get("attention_bias")?.unwrap_or(false);
     let block = Block {
         arrangement: Arrangement::Sequential,
@@ -33,7 +32,7 @@ fn spec(c: &Config) -> Result<Spec> {
             pre_norm: norm,
             inner: Attention {
                 n_heads,
-                n_kv_heads: c.get("num_key_value_heads")?.unwrap_or(n_heads),
+                n_kv_heads: c.optional_size("num_key_value_heads")?.unwrap_or(n_heads),
                 d_head,
                 qkv_bias: bias,
                 out_bias: bias,
@@ -64,7 +63,7 @@ fn spec(c: &Config) -> Result<Spec> {
         d_vocab,
         n_ctx: Some(n_ctx),
         embedding: Embedding { scale: None, positions: None, norm: None },
-        blocks: vec![block; c.size("num_hidden_layers")?],
+        blocks: vec![block; c.layers("num_hidden_layers")?],
         final_norm: norm,
         unembedding: Unembedding {
             d_vocab_out: d_vocab,

@@ -7,7 +7,7 @@ mod rope;
 
 use rope::rotary;
 
-use crate::arch::config::Config;
+use crate::arch::config::{Config, LARGEST_SIZE};
 use crate::arch::spec::{Activation, Spec};
 use crate::arch::weights::{Slot, Source};
 use crate::error::{Error, Result, nearest};
@@ -62,6 +62,12 @@ fn check(spec: &Spec) -> Result<()> {
             return Err(Error::bad_model(format!(
                 "config.json: {} query heads cannot share {} key/value heads evenly",
                 a.n_heads, a.n_kv_heads
+            )));
+        }
+        if a.n_heads * a.d_head > LARGEST_SIZE {
+            return Err(Error::bad_model(format!(
+                "config.json: {} heads of {} dimensions are wider than any model's",
+                a.n_heads, a.d_head
             )));
         }
     }
