@@ -84,9 +84,8 @@ impl Out {
             let (spec, folder) = (loaded.model.spec(), loaded.source.dir.display());
             let tokenizer = if loaded.tokenizer.is_some() { "with" } else { "without" };
             self.say(format_args!(
-                "loaded {}: {}, {} parameters, {tokenizer} a tokenizer, from {folder}",
+                "loaded {}: {} parameters, {tokenizer} a tokenizer, from {folder}",
                 loaded.source.id,
-                spec.family,
                 spec.n_params()
             ));
         }
