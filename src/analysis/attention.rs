@@ -37,7 +37,8 @@ pub fn attention(
         model.run(&Batch::of(prompts.iter().map(Prompt::ids)), &run, &mut [&mut kept])?;
         for (prompt, patterns) in prompts.iter().zip(&kept.patterns) {
             for (layer, pattern_hqk) in patterns.iter().enumerate() {
-                let group = model.weights().blocks[layer].scoring.n_heads / model.weights().blocks[layer].scoring.n_kv_heads;
+                let group =
+                    model.weights().blocks[layer].scoring.n_heads / model.weights().blocks[layer].scoring.n_kv_heads;
                 rows(prompt, layer, group, pattern_hqk, min_prob, emit)?;
             }
         }

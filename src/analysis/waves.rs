@@ -39,7 +39,8 @@ mod tests {
 
     #[test]
     fn every_prompt_is_in_one_wave_and_waves_fit() {
-        let config = r#"{"model_type": "gpt2", "n_embd": 8, "n_head": 2, "n_layer": 1, "n_positions": 99, "vocab_size": 9}"#;
+        let config =
+            r#"{"model_type": "gpt2", "n_embd": 8, "n_head": 2, "n_layer": 1, "n_positions": 99, "vocab_size": 9}"#;
         let (_, spec) = crate::arch::family::read_config(config).unwrap();
         let prompt = |n: u32| crate::text::PromptEntry::ids(vec![0; n as usize]);
         let entries: Vec<_> = [5, 5, 50, 1, 1].map(prompt).into();

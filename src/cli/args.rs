@@ -89,8 +89,7 @@ impl PromptArgs {
             entries.extend(prompts::from_file(path)?);
         }
         if entries.is_empty() {
-            return Err(Error::bad_input("there is no prompt")
-                .hint("give a text, --ids 1,2,3, or --prompts FILE"));
+            return Err(Error::bad_input("there is no prompt").hint("give a text, --ids 1,2,3, or --prompts FILE"));
         }
         Ok(entries)
     }
@@ -168,23 +167,40 @@ pub(super) fn request(analysis: &str, loaded: &Loaded, prompts: &[Prompt], optio
     })
 }
 
-/// The command as provenance has it: without the folder that results went to, which says nothing about them.
+/// The command as provenance has it: without the folder that results went to and how they were talked about, which say
+/// nothing about them.
 pub(super) fn command() -> Vec<String> {
-    let mut command = vec!["pellucid".to_owned()];
-    let mut args = std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned());
+    let args = std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned());
+    ["pellucid".to_owned()].into_iter().chain(deciding(args)).collect()
+}
+
+/// The arguments that decide the results.
+fn deciding(mut args: impl Iterator<Item = String>) -> Vec<String> {
+    const WITH_VALUE: [&str; 3] = ["--out", "--format", "--color"];
+    const ALONE: [&str; 5] = ["-q", "--quiet", "-v", "--verbose", "--offline"];
+    let mut kept = vec![];
     while let Some(arg) = args.next() {
         match arg.as_str() {
-            "--out" => drop(args.next()),
-            a if a.starts_with("--out=") => {}
-            _ => command.push(arg),
+            // What follows is prompts.
+            "--" => kept.extend([arg].into_iter().chain(args.by_ref())),
+            a if WITH_VALUE.contains(&a) => drop(args.next()),
+            a if ALONE.contains(&a) || a.split_once('=').is_some_and(|(name, _)| WITH_VALUE.contains(&name)) => {}
+            _ => kept.push(arg),
         }
     }
-    command
+    kept
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_does_not_decide_the_results_is_left_out_of_the_command() {
+        let of = |line: &str| deciding(line.split(' ').map(str::to_owned)).join(" ");
+        assert_eq!(of("lens -q -m x --out a --format=json --top 3 text"), "lens -m x --top 3 text");
+        assert_eq!(of("lens --color never -v a -- --out b"), "lens a -- --out b");
+    }
 
     #[test]
     fn sizes_and_heads() {

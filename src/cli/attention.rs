@@ -58,9 +58,13 @@ impl AttentionCommand {
         let watch = out.watch("attention");
         let mut folder = RunFolder::create(self.run.out.as_deref(), "attention", &request)?;
         let path = folder.file("attention.parquet");
-        let rows = collect(out, &path, loaded.provenance(command()), |r: &Attention| r.prompt, |emit| {
-            attention(&loaded.model, &prompts, self.min_prob, self.run.memory, &watch, emit)
-        })?;
+        let rows = collect(
+            out,
+            &path,
+            loaded.provenance(command()),
+            |r: &Attention| r.prompt,
+            |emit| attention(&loaded.model, &prompts, self.min_prob, self.run.memory, &watch, emit),
+        )?;
         let drawn = rows.drawn();
         for figure in chart::attention(&drawn, rows.provenance(), self.head)? {
             folder.write(&format!("{}.svg", figure.name), figure.svg.as_bytes())?;

@@ -167,9 +167,9 @@ pub(super) fn attention(rows: &[Attention], n_prompts: usize, w: &mut dyn Write)
                 let label = if i == 0 { format!("layer {layer}") } else { String::new() };
                 write!(w, "{}", fit(&label, LABEL))?;
                 for head in start..heads.min(start + room) {
-                    let cell = best.get(&(layer, head)).map_or(fit("", CELL + 5), |r| {
-                        format!("{} {:.2}", fit(&visible(&r.key_token), CELL), r.prob)
-                    });
+                    let cell = best
+                        .get(&(layer, head))
+                        .map_or(fit("", CELL + 5), |r| format!("{} {:.2}", fit(&visible(&r.key_token), CELL), r.prob));
                     write!(w, "{cell} ")?;
                 }
                 writeln!(w)?;

@@ -44,7 +44,9 @@ impl Lens {
         let options = LensOptions {
             at: self.at.clone(),
             positions: self.pos.clone(),
-            top: self.top.unwrap_or_else(|| LensOptions::default().top.min(loaded.model.spec().unembedding.d_vocab_out)),
+            top: self
+                .top
+                .unwrap_or_else(|| LensOptions::default().top.min(loaded.model.spec().unembedding.d_vocab_out)),
             target: self.target.as_deref().map(|t| loaded.target(t)).transpose()?,
             memory_bytes: self.run.memory,
         };
@@ -54,9 +56,13 @@ impl Lens {
         let mut folder =
             RunFolder::create(self.run.out.as_deref(), "lens", &request("lens", &loaded, &prompts, asked))?;
         let path = folder.file("logit_lens.parquet");
-        let rows = collect(out, &path, loaded.provenance(command()), |r: &LogitLens| r.prompt, |emit| {
-            lens(&loaded.model, &prompts, &|id| loaded.spell(id), &options, &watch, emit)
-        })?;
+        let rows = collect(
+            out,
+            &path,
+            loaded.provenance(command()),
+            |r: &LogitLens| r.prompt,
+            |emit| lens(&loaded.model, &prompts, &|id| loaded.spell(id), &options, &watch, emit),
+        )?;
         let drawn = rows.drawn();
         for figure in chart::logit_lens(&drawn, rows.provenance())? {
             folder.write(&format!("{}.svg", figure.name), figure.svg.as_bytes())?;

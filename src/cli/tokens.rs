@@ -75,7 +75,12 @@ fn summary(prompt: &Prompt, w: &mut dyn Write) -> std::io::Result<()> {
     let n = prompt.tokens.len();
     if prompt.text.is_some() {
         let plural = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
-        writeln!(w, "{} are {}{also}: the model sees their ids and no letters.", plural(letters, "character"), plural(n, "token"))
+        writeln!(
+            w,
+            "{} are {}{also}: the model sees their ids and no letters.",
+            plural(letters, "character"),
+            plural(n, "token")
+        )
     } else {
         writeln!(w, "{n} token ids, as given.")
     }

@@ -48,8 +48,9 @@ impl Cache {
     /// When the cache does not keep that point or that sequence.
     pub fn sequence(&self, name: &str, index: usize) -> Result<&Tensor> {
         let all = self.all(name)?;
-        all.get(index)
-            .ok_or_else(|| Error::no_such(format!("`{name}` was kept for {} sequences, and {index} is not one", all.len())))
+        all.get(index).ok_or_else(|| {
+            Error::no_such(format!("`{name}` was kept for {} sequences, and {index} is not one", all.len()))
+        })
     }
 
     fn all(&self, name: &str) -> Result<&[Tensor]> {
@@ -87,8 +88,10 @@ impl Hook for Cache {
 
     fn finish(&mut self) -> Result<()> {
         match self.values.iter().find(|(_, kept)| kept.is_empty()) {
-            Some((point, _)) => Err(Error::bad_input(format!("the run never reached {point}, so there is nothing to keep"))
-                .hint("start earlier or stop later, or ask for fewer hooks")),
+            Some((point, _)) => {
+                Err(Error::bad_input(format!("the run never reached {point}, so there is nothing to keep"))
+                    .hint("start earlier or stop later, or ask for fewer hooks"))
+            }
             None => Ok(()),
         }
     }

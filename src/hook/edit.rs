@@ -185,8 +185,10 @@ impl Hook for Edit {
         }
         if !self.selected {
             let name = SITES[self.points[0].site as usize].name;
-            return Err(Error::bad_input(format!("the edit at `{name}` selects no row of this batch, so it did nothing"))
-                .hint("check its positions and sequences"));
+            return Err(Error::bad_input(format!(
+                "the edit at `{name}` selects no row of this batch, so it did nothing"
+            ))
+            .hint("check its positions and sequences"));
         }
         // The next run is judged by itself.
         self.selected = false;

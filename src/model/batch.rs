@@ -66,10 +66,7 @@ impl Prefix {
                 let Some(old) = old else { return Ok(None) };
                 let new = more.layer(l)?;
                 let join = |a, b| candle_core::Tensor::cat(&[a, b], 0);
-                Ok(Some(KeysValues {
-                    keys: join(&old.keys, &new.keys)?,
-                    values: join(&old.values, &new.values)?,
-                }))
+                Ok(Some(KeysValues { keys: join(&old.keys, &new.keys)?, values: join(&old.values, &new.values)? }))
             })
             .collect::<Result<_>>()?;
         Ok(Prefix { len: self.len + more.len, layers })

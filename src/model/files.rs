@@ -127,7 +127,9 @@ fn reason(e: &SafeTensorError, len: usize) -> String {
         SafeTensorError::MetadataIncompleteBuffer => {
             format!("its header describes more or less data than its {len} bytes hold")
         }
-        SafeTensorError::InvalidOffset(name) => format!("the tensor `{name}` overlaps another or lies outside the file"),
+        SafeTensorError::InvalidOffset(name) => {
+            format!("the tensor `{name}` overlaps another or lies outside the file")
+        }
         other => other.to_string(),
     }
 }

@@ -99,7 +99,11 @@ fn block(spec: &Spec, l: usize, get: &mut impl FnMut(Slot) -> Result<Tensor>) ->
             Some(mlp) => Some(MlpWeights {
                 ln2: norm(mlp.pre_norm, at(BlockSlot::Ln2), get)?,
                 input: linear(mlp.inner.bias, at(BlockSlot::MlpIn), get)?,
-                linear: if mlp.inner.gated { Some(linear(mlp.inner.bias, at(BlockSlot::MlpLinear), get)?) } else { None },
+                linear: if mlp.inner.gated {
+                    Some(linear(mlp.inner.bias, at(BlockSlot::MlpLinear), get)?)
+                } else {
+                    None
+                },
                 output: linear(mlp.inner.bias, at(BlockSlot::MlpOut), get)?,
                 ln2_post: norm(mlp.post_norm, at(BlockSlot::Ln2Post), get)?,
                 activation: mlp.inner.activation,
@@ -126,8 +130,5 @@ fn norm(
 }
 
 fn linear(bias: bool, slot: impl Fn(Part) -> Slot, get: &mut impl FnMut(Slot) -> Result<Tensor>) -> Result<Linear> {
-    Ok(Linear {
-        weight: get(slot(Part::Weight))?,
-        bias: bias.then(|| get(slot(Part::Bias))).transpose()?,
-    })
+    Ok(Linear { weight: get(slot(Part::Weight))?, bias: bias.then(|| get(slot(Part::Bias))).transpose()? })
 }

@@ -35,9 +35,7 @@ fn plain(act: Activation, x: &Tensor) -> Result<Tensor> {
 fn fused(act: Activation, pre: &Tensor, linear: Option<&Tensor>) -> Result<Tensor> {
     match act {
         Activation::Relu => each(pre, linear, |x| if x < 0.0 { 0.0 } else { x }),
-        Activation::GeluErf => {
-            each(pre, linear, |x| 0.5 * x * (1.0 + simd::erf(x * std::f32::consts::FRAC_1_SQRT_2)))
-        }
+        Activation::GeluErf => each(pre, linear, |x| 0.5 * x * (1.0 + simd::erf(x * std::f32::consts::FRAC_1_SQRT_2))),
         // 0.5 (1 + tanh u) = sigmoid(2u), u = sqrt(2/pi) (x + 0.044715 x^3).
         Activation::GeluTanh => each(pre, linear, |x| {
             const TWICE_ROOT: f32 = 2.0 * 0.797_884_6;

@@ -115,11 +115,14 @@ pub fn add(path: Path, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         return Err(Error::compute(format!("cannot add {:?} and {:?}", a.shape(), b.shape())));
     }
     let mut sum = x.to_vec();
-    super::simd::vectorised(#[inline(always)] || {
-        for (s, y) in sum.iter_mut().zip(y.iter()) {
-            *s += y;
-        }
-    });
+    super::simd::vectorised(
+        #[inline(always)]
+        || {
+            for (s, y) in sum.iter_mut().zip(y.iter()) {
+                *s += y;
+            }
+        },
+    );
     Ok(Tensor::from_vec(sum, a.shape(), a.device())?)
 }
 

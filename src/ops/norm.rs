@@ -35,8 +35,10 @@ impl NormWeights {
             Path::Fused => {
                 let (t, d) = x.dims2()?;
                 let x_values = values(x)?;
-                let scales: Vec<f32> =
-                    simd::vectorised(#[inline(always)] || x_values.chunks_exact(d).map(|row| self.row_scale(row, self.mean(row))).collect());
+                let scales: Vec<f32> = simd::vectorised(
+                    #[inline(always)]
+                    || x_values.chunks_exact(d).map(|row| self.row_scale(row, self.mean(row))).collect(),
+                );
                 Ok(Tensor::from_vec(scales, (t, 1), x.device())?)
             }
         }
@@ -84,25 +86,28 @@ impl NormWeights {
         let offset = if self.meaning == Gain::OnePlusWeight { 1.0 } else { 0.0 };
         let mut y = values(x)?.to_vec();
         par_rows(&mut y, d, |first, rows| {
-            simd::vectorised(#[inline(always)] || {
-                for (i, row) in rows.chunks_exact_mut(d).enumerate() {
-                    let mean = self.mean(row);
-                    let scale = scale.as_ref().map_or_else(|| self.row_scale(row, mean), |s| s[first + i]);
-                    for v in row.iter_mut() {
-                        *v = (*v - mean) / scale;
-                    }
-                    if let Some(gain) = &gain {
-                        for (v, g) in row.iter_mut().zip(gain.iter()) {
-                            *v *= g + offset;
+            simd::vectorised(
+                #[inline(always)]
+                || {
+                    for (i, row) in rows.chunks_exact_mut(d).enumerate() {
+                        let mean = self.mean(row);
+                        let scale = scale.as_ref().map_or_else(|| self.row_scale(row, mean), |s| s[first + i]);
+                        for v in row.iter_mut() {
+                            *v = (*v - mean) / scale;
+                        }
+                        if let Some(gain) = &gain {
+                            for (v, g) in row.iter_mut().zip(gain.iter()) {
+                                *v *= g + offset;
+                            }
+                        }
+                        if let Some(bias) = &bias {
+                            for (v, b) in row.iter_mut().zip(bias.iter()) {
+                                *v += b;
+                            }
                         }
                     }
-                    if let Some(bias) = &bias {
-                        for (v, b) in row.iter_mut().zip(bias.iter()) {
-                            *v += b;
-                        }
-                    }
-                }
-            });
+                },
+            );
         });
         Ok(Tensor::from_vec(y, x.shape(), x.device())?)
     }

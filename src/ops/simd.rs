@@ -45,9 +45,7 @@ pub fn erf(x: f32) -> f32 {
     let x = if x < -4.0 { -4.0 } else { x };
     let s = x * x;
     let mut p = -2.726_142_3e-10f32;
-    for c in
-        [2.770_681_4e-8, -2.101_024e-6, -5.692_506_4e-5, -7.349_906e-4, -2.954_6e-3, -1.609_603_3e-2]
-    {
+    for c in [2.770_681_4e-8, -2.101_024e-6, -5.692_506_4e-5, -7.349_906e-4, -2.954_6e-3, -1.609_603_3e-2] {
         p = p.mul_add(s, c);
     }
     let mut q = -1.456_607_2e-5f32;
@@ -133,7 +131,10 @@ mod tests {
             let x = i as f32 * 0.005;
             let want = (x as f64).exp();
             let got = vectorised(|| exp(x)) as f64;
-            assert!((got - want).abs() <= 2.5e-7 * want.min(f32::MAX as f64) + 1.2e-38 || x > 88.37, "exp({x}): {got} {want}");
+            assert!(
+                (got - want).abs() <= 2.5e-7 * want.min(f32::MAX as f64) + 1.2e-38 || x > 88.37,
+                "exp({x}): {got} {want}"
+            );
             let want = candle_erf(x);
             assert!((vectorised(|| erf(x)) - want).abs() < 4e-7, "erf({x})");
         }

@@ -269,7 +269,9 @@ fn hooks_see_what_earlier_hooks_changed() -> Result<()> {
     let mut edit = Edit::zero(model.spec(), "blocks.0.attn.hook_z")?;
     let mut after = Cache::new(model.spec(), "blocks.0.attn.hook_z")?;
     model.forward(&Batch::one(A), &mut [&mut before, &mut edit, &mut after])?;
-    let size = |c: &Cache| c.get("blocks.0.attn.hook_z").unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+    let size = |c: &Cache| {
+        c.get("blocks.0.attn.hook_z").unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap()
+    };
     assert!(size(&before) > 0.01);
     assert_eq!(size(&after), 0.0);
     Ok(())

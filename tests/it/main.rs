@@ -5,12 +5,12 @@ mod shared;
 
 mod bin;
 mod chart;
-mod docs;
 mod cli;
 mod cli_numbers;
 mod cli_output;
 mod cli_refused;
 mod cli_text;
+mod docs;
 mod forge;
 mod hostile;
 mod laws;

@@ -1,6 +1,5 @@
 //! The tokenizers of GPT-2 and Llama 2 on 47 awkward strings each, against the ids expected for them.
 
-
 use std::path::Path;
 
 use pellucid::error::Result;

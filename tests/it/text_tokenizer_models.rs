@@ -1,6 +1,5 @@
 //! The tokenizers of real models: BOS, special tokens, and words that are one token.
 
-
 use std::path::Path;
 
 use pellucid::error::Result;

@@ -11,7 +11,6 @@ use rayon::prelude::*;
 
 use super::Watch;
 use super::waves::waves;
-use stream::Reading;
 use crate::error::{Error, Result};
 use crate::hook::site::Axis;
 use crate::hook::{Cache, HookPoint, Site, select};
@@ -19,6 +18,7 @@ use crate::model::{Batch, Model, Output, Run, Unembed};
 use crate::ops::values;
 use crate::table::LogitLens;
 use crate::text::Prompt;
+use stream::Reading;
 
 /// What to decode, and how much of it to keep.
 #[derive(Clone, Debug)]
@@ -131,7 +131,11 @@ fn chosen_rows(out: &Output, positions: Option<&[isize]>) -> Result<Vec<ChosenRo
         };
         at.sort_unstable();
         at.dedup();
-        chosen.extend(at.into_iter().map(|row| ChosenRow { row: row as u32, prompt: s.index, pos: row - s.rows.start }));
+        chosen.extend(at.into_iter().map(|row| ChosenRow {
+            row: row as u32,
+            prompt: s.index,
+            pos: row - s.rows.start,
+        }));
     }
     Ok(chosen)
 }

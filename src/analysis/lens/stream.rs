@@ -52,7 +52,10 @@ impl Reading {
 
     /// Takes the logits `x` of tokens `first..`. `own` is the model's own distribution in this row and tile.
     pub(super) fn take(&mut self, first: usize, x: &[f32], own: &Own) {
-        let tile_top = simd::vectorised(#[inline(always)] || simd::max(x));
+        let tile_top = simd::vectorised(
+            #[inline(always)]
+            || simd::max(x),
+        );
         if first == 0 {
             self.base = tile_top;
         }
@@ -79,7 +82,10 @@ impl Reading {
 
     /// Starts the tile `x` of the model's own distribution, whose reading this is.
     pub(super) fn own(&self, x: &[f32]) -> Own {
-        let tile_top = simd::vectorised(#[inline(always)] || simd::max(x));
+        let tile_top = simd::vectorised(
+            #[inline(always)]
+            || simd::max(x),
+        );
         let top = tile_top.max(self.top_logit);
         let mut weights = x.to_vec();
         simd::vectorised(
@@ -227,7 +233,11 @@ mod tests {
             for (rank, (target, logit)) in sorted.iter().enumerate().step_by(97) {
                 let (here, last) = read(&x, &own, tile, *target);
                 // f32 exponentials, each right to 2e-7, summed in f32 within a tile.
-                assert!((here.entropy_bits() as f64 - entropy).abs() < 1e-5, "{tile}: {} {entropy}", here.entropy_bits());
+                assert!(
+                    (here.entropy_bits() as f64 - entropy).abs() < 1e-5,
+                    "{tile}: {} {entropy}",
+                    here.entropy_bits()
+                );
                 assert!((here.kl_bits(&last) as f64 - kl).abs() < 1e-5, "{tile}: {} {kl}", here.kl_bits(&last));
                 assert_eq!(here.top(), &sorted[..7]);
                 assert_eq!(here.target(), Some((rank as u32 + 1, *logit)));

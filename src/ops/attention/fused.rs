@@ -145,12 +145,7 @@ impl Block<'_> {
 }
 
 /// Borrowed buffers of one sequence and the blocks to do.
-fn with_blocks(
-    scoring: &Scoring,
-    s: &SequenceRows,
-    x: &Inputs,
-    work: impl Fn(Block<'_>, usize) + Sync,
-) -> Result<()> {
+fn with_blocks(scoring: &Scoring, s: &SequenceRows, x: &Inputs, work: impl Fn(Block<'_>, usize) + Sync) -> Result<()> {
     let (k, v) = (values(x.k)?, values(x.v)?);
     let width = scoring.n_kv_heads * scoring.d_head;
     let new = s.rows.start * width..s.rows.end * width;
@@ -188,14 +183,17 @@ pub(super) fn attend(scoring: &Scoring, rows: &Rows, x: &Inputs) -> Result<Tenso
             // SAFETY: scratch is this task's; its rows and head of z are too.
             unsafe { block.scores(&q, first_row, scratch.as_mut_ptr()) };
             let keys = block.keys();
-            simd::vectorised(#[inline(always)] || {
-                for (j, row) in scratch.chunks_exact_mut(block.n_keys).enumerate() {
-                    let visible = scoring.visible(block.start + j, block.n_keys);
-                    simd::softmax(&mut row[visible.clone()]);
-                    row[keys.start..visible.start].fill(0.0);
-                    row[visible.end..keys.end].fill(0.0);
-                }
-            });
+            simd::vectorised(
+                #[inline(always)]
+                || {
+                    for (j, row) in scratch.chunks_exact_mut(block.n_keys).enumerate() {
+                        let visible = scoring.visible(block.start + j, block.n_keys);
+                        simd::softmax(&mut row[visible.clone()]);
+                        row[keys.start..visible.start].fill(0.0);
+                        row[visible.end..keys.end].fill(0.0);
+                    }
+                },
+            );
             // SAFETY: the same; these rows of scratch hold the pattern now.
             unsafe { block.mix(scratch.as_ptr(), &keys, out.at((first_row * h + block.head) * e)) };
         })?;
@@ -228,19 +226,22 @@ pub(super) fn softmax(scores: &Tensor) -> Result<Tensor> {
     let n_keys = scores.dims3()?.2;
     let mut pattern = values(scores)?.to_vec();
     crate::ops::par_rows(&mut pattern, n_keys, |_, rows| {
-        simd::vectorised(#[inline(always)] || {
-            for row in rows.chunks_exact_mut(n_keys) {
-                // Exactly the visible keys, as in one pass: sums then have the same order.
-                let seen = |v: &f32| *v != f32::NEG_INFINITY;
-                let (Some(first), Some(last)) = (row.iter().position(seen), row.iter().rposition(seen)) else {
-                    row.fill(f32::NAN);
-                    continue;
-                };
-                simd::softmax(&mut row[first..=last]);
-                row[..first].fill(0.0);
-                row[last + 1..].fill(0.0);
-            }
-        });
+        simd::vectorised(
+            #[inline(always)]
+            || {
+                for row in rows.chunks_exact_mut(n_keys) {
+                    // Exactly the visible keys, as in one pass: sums then have the same order.
+                    let seen = |v: &f32| *v != f32::NEG_INFINITY;
+                    let (Some(first), Some(last)) = (row.iter().position(seen), row.iter().rposition(seen)) else {
+                        row.fill(f32::NAN);
+                        continue;
+                    };
+                    simd::softmax(&mut row[first..=last]);
+                    row[..first].fill(0.0);
+                    row[last + 1..].fill(0.0);
+                }
+            },
+        );
     });
     Ok(Tensor::from_vec(pattern, scores.shape(), scores.device())?)
 }
@@ -254,8 +255,7 @@ pub(super) fn mix(scoring: &Scoring, s: &SequenceRows, pattern: &Tensor, x: &Inp
         let rows = &pattern[(block.head * s.len() + i) * n_keys..][..block.n_queries * n_keys];
         // An edited pattern may look where the mask does not; then the block reads every key.
         let usual = block.keys();
-        let outside =
-            |row: &[f32]| row[..usual.start].iter().chain(&row[usual.end..]).any(|p| *p != 0.0);
+        let outside = |row: &[f32]| row[..usual.start].iter().chain(&row[usual.end..]).any(|p| *p != 0.0);
         let keys = if rows.chunks_exact(n_keys).any(outside) { 0..n_keys } else { usual.clone() };
         // SAFETY: these rows and this head of z are this block's alone.
         unsafe { block.mix(rows.as_ptr(), &keys, out.at((i * h + block.head) * e)) };
