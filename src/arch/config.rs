@@ -52,6 +52,7 @@ const HARMLESS: &[&str] = &[
     "tokenizer_class",
     "torch_dtype",
     "transformers_version",
+    "unk_token_id",
     "use_cache",
 ];
 
@@ -98,6 +99,35 @@ impl Config {
         serde_json::from_value(value.clone())
             .map(Some)
             .map_err(|e| Error::bad_model(format!("{}: `{key}` is {value}, which cannot be used: {e}", self.place)))
+    }
+
+    /// The value of `key`, or `usual` where it is absent; null is `None`, for it says that there is none.
+    ///
+    /// # Errors
+    /// As [`Config::get`].
+    pub fn stated<T: DeserializeOwned>(&self, key: &str, usual: Option<T>) -> Result<Option<T>> {
+        if self.values.contains_key(key) { self.get(key) } else { Ok(usual) }
+    }
+
+    /// The value of whichever of `keys` is there: spellings of one thing.
+    ///
+    /// # Errors
+    /// As [`Config::get`], and when two of them are there and differ.
+    pub fn agreed<T: DeserializeOwned + PartialEq + std::fmt::Debug>(&self, keys: &[&str]) -> Result<Option<T>> {
+        let mut found: Option<(&str, T)> = None;
+        for key in keys {
+            match (&found, self.get::<T>(key)?) {
+                (Some((first, a)), Some(b)) if *a != b => {
+                    return Err(Error::bad_model(format!(
+                        "{}: `{first}` is {a:?} and `{key}` is {b:?}, which should be the same",
+                        self.place
+                    )));
+                }
+                (None, Some(value)) => found = Some((key, value)),
+                _ => {}
+            }
+        }
+        Ok(found.map(|(_, value)| value))
     }
 
     /// The value of the first of `keys` that is there.
@@ -177,12 +207,10 @@ impl Config {
             return Ok(());
         }
         let noun = if unknown.len() == 1 { "a key" } else { "keys" };
-        Err(Error::bad_model(format!(
-            "{} has {noun} that pellucid does not know: {}",
-            self.place,
-            unknown.join(", ")
-        ))
-        .hint("it may change what the model computes, so it is not ignored; remove it if you know that it does not"))
+        Err(Error::bad_model(format!("{} has {noun} that pellucid does not know: {}", self.place, unknown.join(", ")))
+            .hint(
+                "it may change what the model computes, so it is not ignored; remove it if you know that it does not",
+            ))
     }
 }
 

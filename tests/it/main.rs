@@ -5,6 +5,7 @@ mod shared;
 
 mod chart;
 mod laws;
+mod modules;
 mod parity;
 mod reference;
 mod table;
