@@ -75,7 +75,8 @@ pub fn compare(what: &str, spec: &Spec, cache: &Cache, want: &Reference, toleran
                     check(site, &raw.flatten(0, 1)?.flatten_from(1)?)?;
                 }
                 "qkv" => {
-                    let joined = ["attn.c_attn.out", "self_attn.qkv_proj.out"].contains(module) && a.n_kv_heads > 1;
+                    // The same name means two things: GPT-2 joins all heads, GPT-BigCode keeps them apart.
+                    let joined = module.ends_with("qkv_proj.out") || spec.family == "gpt2";
                     for (site, part) in
                         ["attn.hook_q", "attn.hook_k", "attn.hook_v"].iter().zip(split(&value, a, joined)?)
                     {
