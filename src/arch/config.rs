@@ -52,6 +52,7 @@ const HARMLESS: &[&str] = &[
     "tokenizer_class",
     "torch_dtype",
     "transformers_version",
+    "unk_token_id",
     "use_cache",
 ];
 
@@ -108,6 +109,43 @@ impl Config {
         })
     }
 
+    /// The value of `key`, or `usual` where it is absent; null is `None`, for it says that there is none.
+    ///
+    /// # Errors
+    /// As [`Config::get`].
+    pub fn stated<T: DeserializeOwned>(&self, key: &str, usual: Option<T>) -> Result<Option<T>> {
+        if self.values.contains_key(key) { self.get(key) } else { Ok(usual) }
+    }
+
+    /// The value of whichever of `keys` is there: spellings of one thing.
+    ///
+    /// # Errors
+    /// As [`Config::get`], and when two of them are there and differ.
+    pub fn agreed<T: DeserializeOwned + PartialEq + std::fmt::Debug>(&self, keys: &[&str]) -> Result<Option<T>> {
+        Ok(self.spelled(keys)?.map(|(_, value)| value))
+    }
+
+    /// The value and the first of its spellings that is there.
+    fn spelled<'k, T: DeserializeOwned + PartialEq + std::fmt::Debug>(
+        &self,
+        keys: &[&'k str],
+    ) -> Result<Option<(&'k str, T)>> {
+        let mut found: Option<(&'k str, T)> = None;
+        for key in keys {
+            match (&found, self.get::<T>(key)?) {
+                (Some((first, a)), Some(b)) if *a != b => {
+                    return Err(Error::bad_model(format!(
+                        "{}: `{first}` is {a:?} and `{key}` is {b:?}, which should be the same",
+                        self.place
+                    )));
+                }
+                (None, Some(value)) => found = Some((key, value)),
+                _ => {}
+            }
+        }
+        Ok(found)
+    }
+
     /// The value of the first of `keys` that is there.
     ///
     /// # Errors
@@ -154,7 +192,12 @@ impl Config {
     }
 
     fn bounded(&self, key: &str, most: usize) -> Result<Option<usize>> {
-        match self.get(key)? {
+        let size = self.get(key)?;
+        self.within(key, size, most)
+    }
+
+    fn within(&self, key: &str, size: Option<usize>, most: usize) -> Result<Option<usize>> {
+        match size {
             Some(0) => Err(Error::bad_model(format!("{}: `{key}` is 0", self.place))),
             Some(n) if n > most => {
                 Err(Error::bad_model(format!("{}: `{key}` is {n}, and no model has more than {most}", self.place))
@@ -162,6 +205,24 @@ impl Config {
             }
             n => Ok(n),
         }
+    }
+
+    /// A size that has several spellings, of which those that are there must agree; `None` when none is.
+    ///
+    /// # Errors
+    /// When they disagree, and as [`Config::optional_size`].
+    pub fn agreed_size(&self, keys: &[&str]) -> Result<Option<usize>> {
+        let (key, size) = self.spelled(keys)?.unzip();
+        self.within(key.unwrap_or_default(), size, LARGEST_SIZE)
+    }
+
+    /// A number of layers under one of several spellings.
+    ///
+    /// # Errors
+    /// When none is there, and as [`Config::layers`].
+    pub fn agreed_layers(&self, keys: &[&str]) -> Result<usize> {
+        let (key, size) = self.spelled(keys)?.unzip();
+        self.within(key.unwrap_or_default(), size, MOST_LAYERS)?.ok_or_else(|| self.lacks(&keys.join("` nor `")))
     }
 
     /// A number above 0; `None` when it is absent or null.

@@ -94,13 +94,15 @@ pub enum Layout {
 pub enum Cut {
     /// All of it.
     Whole,
-    /// `len` outputs from `start`, of `total`.
-    Range {
-        /// First output.
+    /// The outputs are `groups` runs of `total`; of each run, `len` from `start`.
+    OfEach {
+        /// Number of runs.
+        groups: usize,
+        /// First output within a run.
         start: usize,
-        /// Number of outputs.
+        /// Number of outputs of a run.
         len: usize,
-        /// Outputs of the whole tensor.
+        /// Outputs of a whole run.
         total: usize,
     },
 }
@@ -114,9 +116,9 @@ impl Source {
     pub fn in_out(name: impl Into<String>) -> Self {
         Self { name: name.into(), layout: Layout::InOut, cut: Cut::Whole }
     }
-    /// The same tensor, `len` outputs from `start` of `total`.
-    pub fn range(mut self, start: usize, len: usize, total: usize) -> Self {
-        self.cut = Cut::Range { start, len, total };
+    /// The same tensor: of each of `groups` runs of `total` outputs, `len` from `start`.
+    pub fn of_each(mut self, groups: usize, start: usize, len: usize, total: usize) -> Self {
+        self.cut = Cut::OfEach { groups, start, len, total };
         self
     }
 }

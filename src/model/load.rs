@@ -141,13 +141,19 @@ impl Plan {
     }
 }
 
-/// The slot's part of a stored tensor, linear maps turned to `[in, out]`. Views, never copies.
+/// The slot's part of a stored tensor, linear maps turned to `[in, out]`. A view where its outputs lie together; gathered
+/// where they are scattered over several runs.
 fn part(stored: &Tensor, source: &Source) -> Result<Tensor> {
     let matrix = stored.rank() == 2;
     let outputs = if matrix && source.layout == Layout::InOut { 1 } else { 0 };
     let cut = match source.cut {
         Cut::Whole => stored.clone(),
-        Cut::Range { start, len, .. } => stored.narrow(outputs, start, len)?,
+        Cut::OfEach { groups: 1, start, len, .. } => stored.narrow(outputs, start, len)?,
+        Cut::OfEach { groups, start, len, total } => {
+            let mut shape = stored.dims().to_vec();
+            shape.splice(outputs..=outputs, [groups, total]);
+            stored.reshape(shape)?.narrow(outputs + 1, start, len)?.flatten(outputs, outputs + 1)?
+        }
     };
     Ok(if matrix && source.layout == Layout::OutIn { cut.t()? } else { cut })
 }
@@ -156,7 +162,7 @@ fn part(stored: &Tensor, source: &Source) -> Result<Tensor> {
 fn check_shape(name: &str, stored: &[usize], source: &Source, canonical: &[usize]) -> Result<()> {
     let total = |n| match source.cut {
         Cut::Whole => n,
-        Cut::Range { total, .. } => total,
+        Cut::OfEach { groups, total, .. } => groups * total,
     };
     let expected = match (canonical, source.layout) {
         (&[n], _) => vec![total(n)],

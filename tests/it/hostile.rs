@@ -185,7 +185,7 @@ fn a_config_that_cannot_be_right_is_refused() {
         ("gpt2", "n_embd", || json!(-16), "`n_embd` is -16"),
         ("gpt2", "n_embd", || json!(16.5), "`n_embd` is 16.5"),
         ("gpt2", "n_embd", || json!("16"), "`n_embd` is \"16\""),
-        ("gpt2", "n_embd", || Value::Null, "has no `n_embd`"),
+        ("gpt2", "n_embd", || Value::Null, "has no `hidden_size` nor `n_embd`"),
         ("gpt2", "activation_function", || json!("tanhshrink"), "does not know the activation `tanhshrink`"),
         ("gpt2", "add_cross_attention", || json!(true), "`add_cross_attention` is true"),
         ("gpt2", "layer_norm_epsilon", || json!(-1.0), "`layer_norm_epsilon` is -1"),

@@ -14,6 +14,7 @@ mod docs;
 mod forge;
 mod hostile;
 mod laws;
+mod modules;
 mod oracle;
 mod parity;
 mod reference;

@@ -17,6 +17,10 @@ impl Reference {
         self.0.get(name)
     }
 
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     pub fn need(&self, name: &str) -> &Tensor {
         self.get(name).unwrap_or_else(|| panic!("the reference has no {name}"))
     }

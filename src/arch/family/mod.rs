@@ -1,18 +1,41 @@
 //! The families: for each, one short file that maps `config.json` to a [`Spec`] and tensor names to canonical
 //! ones. There is no forward pass here, and no family's name anywhere else.
 
+mod bloom;
+mod cohere;
+mod decoder;
+mod falcon;
+mod gemma;
+mod gemma2;
+mod gemma3;
 mod gpt2;
+mod gpt_bigcode;
+mod gpt_neo;
+mod gpt_neox;
+mod gptj;
+mod granite;
 mod llama;
+mod mistral;
+mod names;
+mod olmo;
+mod olmo2;
+mod opt;
+mod phi;
+mod phi3;
+mod qwen2;
+mod qwen3;
 mod rope;
-
-use rope::rotary;
+mod smollm3;
+mod stablelm;
+mod starcoder2;
 
 use crate::arch::config::{Config, LARGEST_SIZE};
-use crate::arch::spec::{Activation, Spec};
+use crate::arch::spec::{Activation, Position, Rotary, Spec};
 use crate::arch::weights::{Slot, Source};
 use crate::error::{Error, Result, nearest};
 
 /// What a family's file provides.
+#[derive(Clone, Copy)]
 pub struct Family {
     /// `model_type` in `config.json`.
     pub model_type: &'static str,
@@ -27,7 +50,32 @@ pub struct Family {
 }
 
 /// Every family that can be loaded.
-pub static FAMILIES: &[Family] = &[gpt2::FAMILY, llama::FAMILY];
+pub static FAMILIES: &[Family] = &[
+    bloom::FAMILY,
+    cohere::FAMILY,
+    falcon::FAMILY,
+    gemma::FAMILY,
+    gemma2::FAMILY,
+    gemma3::FAMILY,
+    gpt2::FAMILY,
+    gpt_bigcode::FAMILY,
+    gpt_neo::FAMILY,
+    gpt_neox::FAMILY,
+    gptj::FAMILY,
+    granite::FAMILY,
+    llama::FAMILY,
+    mistral::FAMILY,
+    olmo::FAMILY,
+    olmo2::FAMILY,
+    opt::FAMILY,
+    phi::FAMILY,
+    phi3::FAMILY,
+    qwen2::FAMILY,
+    qwen3::FAMILY,
+    smollm3::FAMILY,
+    stablelm::FAMILY,
+    starcoder2::FAMILY,
+];
 
 /// Reads a `config.json`: which family, and what the model is.
 ///
@@ -68,6 +116,14 @@ fn check(spec: &Spec) -> Result<()> {
             return Err(Error::bad_model(format!(
                 "config.json: {} heads of {} dimensions are wider than any model's",
                 a.n_heads, a.d_head
+            )));
+        }
+        if let Position::Rotary(Rotary { dims, .. }) = a.position
+            && (dims == 0 || dims % 2 != 0 || dims > a.d_head)
+        {
+            return Err(Error::bad_model(format!(
+                "config.json: {dims} of {} head dimensions cannot be rotated in pairs",
+                a.d_head
             )));
         }
     }

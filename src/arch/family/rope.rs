@@ -5,13 +5,24 @@ use crate::arch::config::Config;
 use crate::arch::spec::{Pairing, RopeScaling, Rotary};
 use crate::error::{Error, Result};
 
+/// What a family does unless its `config.json` says otherwise.
+pub(super) struct Usual {
+    pub theta: f64,
+    /// How much of each head is rotated.
+    pub share: f64,
+    pub pairing: Pairing,
+}
+
+/// Llama's choices.
+pub(super) const USUAL: Usual = Usual { theta: 10_000.0, share: 1.0, pairing: Pairing::Halves };
+
 /// Reads the rotary settings for heads of `d_head` dimensions. `n_ctx` is the context length after extension.
 ///
 /// # Errors
 /// Unknown kinds of scaling, and keys inside them that nobody handles.
-pub(super) fn rotary(c: &Config, d_head: usize, n_ctx: usize) -> Result<Rotary> {
-    let old_theta: Option<f64> = c.positive("rope_theta")?;
-    let old_part: Option<f64> = c.first(&["partial_rotary_factor", "rotary_pct"])?;
+pub(super) fn rotary(c: &Config, d_head: usize, n_ctx: usize, usual: &Usual) -> Result<Rotary> {
+    let theta = c.agreed(&["rope_theta", "rotary_emb_base"])?.unwrap_or(usual.theta);
+    let share = c.agreed(&["partial_rotary_factor", "rotary_pct"])?.unwrap_or(usual.share);
     let inner = match (c.object("rope_parameters")?, c.object("rope_scaling")?) {
         (Some(_), Some(_)) => {
             return Err(Error::bad_model(
@@ -19,23 +30,26 @@ pub(super) fn rotary(c: &Config, d_head: usize, n_ctx: usize) -> Result<Rotary> 
             )
             .hint("remove the one that is not meant"));
         }
-        (Some(new), None) => Some(new),
-        (None, old) => old,
+        (Some(new), None) => new,
+        (None, Some(old)) => old,
+        (None, None) => Config::parse("{}")?,
     };
-    let (mut theta, mut part, mut scaling) = (old_theta, old_part, RopeScaling::None);
-    if let Some(r) = inner {
-        theta = r.positive("rope_theta")?.or(theta);
-        part = r.get("partial_rotary_factor")?.or(part);
-        scaling = self::scaling(&r, n_ctx)?;
-        r.finish()?;
+    within(&inner, d_head, n_ctx, &Usual { theta, share, pairing: usual.pairing })
+}
+
+/// Reads the settings in an object of their own.
+///
+/// # Errors
+/// As [`rotary`].
+pub(super) fn within(r: &Config, d_head: usize, n_ctx: usize, usual: &Usual) -> Result<Rotary> {
+    let theta = r.positive("rope_theta")?.unwrap_or(usual.theta);
+    let share: f64 = r.get("partial_rotary_factor")?.unwrap_or(usual.share);
+    if theta <= 0.0 {
+        return Err(Error::bad_model(format!("config.json: `rope_theta` is {theta}, and it must be above 0")));
     }
-    let dims = part.map_or(d_head, |p| (d_head as f64 * p) as usize);
-    if dims == 0 || dims % 2 != 0 || dims > d_head {
-        return Err(Error::bad_model(format!(
-            "config.json: {dims} of {d_head} head dimensions cannot be rotated in pairs"
-        )));
-    }
-    Ok(Rotary { dims, pairing: Pairing::Halves, theta: theta.unwrap_or(10_000.0), scaling })
+    let scaling = scaling(r, n_ctx)?;
+    r.finish()?;
+    Ok(Rotary { dims: (d_head as f64 * share) as usize, pairing: usual.pairing, theta, scaling })
 }
 
 fn scaling(r: &Config, n_ctx: usize) -> Result<RopeScaling> {

@@ -1,0 +1,28 @@
+//! Gemma (Mesnard et al. 2024): Llama with embeddings scaled by the root of their width, gains stored minus one, and
+//! a GELU gate.
+
+use super::decoder::{LLAMA, Usual, decoder, rms_norm, rotate};
+use super::{Family, llama, rope};
+use crate::arch::config::Config;
+use crate::arch::spec::{Activation, Gain, Norm, Spec};
+use crate::error::Result;
+
+pub(super) const FAMILY: Family = Family { model_type: "gemma", spec, ..llama::FAMILY };
+
+fn spec(c: &Config) -> Result<Spec> {
+    // The first releases say "gelu" and mean its tanh approximation.
+    let mut spec = unrotated(c, Activation::GeluTanh)?;
+    rotate(c, &mut spec, &rope::USUAL)?;
+    Ok(spec)
+}
+
+/// What all generations share, but for what they mean by "gelu".
+pub(super) fn unrotated(c: &Config, gelu: Activation) -> Result<Spec> {
+    c.only("use_bidirectional_attention", false)?;
+    c.ignore(&["cache_implementation"]);
+    let usual = Usual { tied: true, activation: "gelu_pytorch_tanh", gelu, ..LLAMA };
+    let norm = Norm { gain: Gain::OnePlusWeight, ..rms_norm(c, 1e-6)? };
+    let mut spec = decoder(c, &usual, norm)?;
+    spec.embedding.scale = Some((spec.d_model as f64).sqrt());
+    Ok(spec)
+}

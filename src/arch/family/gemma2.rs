@@ -1,0 +1,43 @@
+//! Gemma 2 (Riviere et al. 2024): Gemma with norms after the sublayers too, capped scores and logits, and a window
+//! in every other layer.
+
+use super::decoder::{rotate, slide_some};
+use super::names::{self, Names};
+use super::{Family, gemma, llama, rope};
+use crate::arch::config::Config;
+use crate::arch::spec::{Activation, Spec};
+use crate::error::Result;
+
+pub(super) const NAMES: Names = Names {
+    ln1_post: "post_attention_layernorm",
+    ln2: "pre_feedforward_layernorm",
+    ln2_post: "post_feedforward_layernorm",
+    ..names::LLAMA
+};
+
+pub(super) const FAMILY: Family =
+    Family { model_type: "gemma2", spec, source: |spec, slot| NAMES.source(spec, slot), ..llama::FAMILY };
+
+fn spec(c: &Config) -> Result<Spec> {
+    let mut spec = unrotated(c, [Some(50.0), Some(30.0)])?;
+    rotate(c, &mut spec, &rope::USUAL)?;
+    slide_some(c, &mut spec, |l| l % 2 == 0)?;
+    Ok(spec)
+}
+
+/// What Gemma 3 kept. The caps, on scores and on logits, are those of a file that does not mention them.
+pub(super) fn unrotated(c: &Config, caps: [Option<f64>; 2]) -> Result<Spec> {
+    let mut spec = gemma::unrotated(c, Activation::GeluErf)?;
+    let cap = c.stated("attn_logit_softcapping", caps[0])?;
+    let scalar: f64 = c.get("query_pre_attn_scalar")?.unwrap_or(256.0);
+    for block in &mut spec.blocks {
+        block.attention.post_norm = block.attention.pre_norm;
+        block.attention.inner.scale = scalar.powf(-0.5);
+        block.attention.inner.cap = cap;
+        if let Some(mlp) = &mut block.mlp {
+            mlp.post_norm = mlp.pre_norm;
+        }
+    }
+    spec.unembedding.cap = c.stated("final_logit_softcapping", caps[1])?;
+    Ok(spec)
+}

@@ -1,0 +1,64 @@
+//! GPT-Neo (Black et al. 2021): GPT-2 with every other layer in a local window, and scores that are not scaled.
+
+use super::decoder::{GPT2, attentions, decoder, layer_norm, learn_positions};
+use super::names::{self, Names, Qkv};
+use super::{Family, gpt2};
+use crate::arch::config::Config;
+use crate::arch::spec::{Mask, Spec};
+use crate::error::{Error, Result};
+
+const NAMES: Names = Names {
+    qkv: Qkv::Apart(["attn.attention.q_proj", "attn.attention.k_proj", "attn.attention.v_proj"]),
+    o: "attn.attention.out_proj",
+    in_out: false,
+    ..names::GPT2
+};
+
+pub(super) const FAMILY: Family = Family {
+    model_type: "gpt_neo",
+    spec,
+    source: |spec, slot| NAMES.source(spec, slot),
+    buffers: &[".attn.attention.bias", ".attn.attention.masked_bias"],
+    ..gpt2::FAMILY
+};
+
+fn spec(c: &Config) -> Result<Spec> {
+    let mut spec = decoder(c, &GPT2, layer_norm(c, "layer_norm_epsilon")?)?;
+    learn_positions(&mut spec, 0)?;
+    let window: usize = c.get("window_size")?.unwrap_or(256);
+    let layers = layers(c, spec.n_layers())?;
+    for (a, layer) in attentions(&mut spec).zip(&layers) {
+        (a.qkv_bias, a.scale) = (false, 1.0);
+        a.mask = match layer.as_str() {
+            "global" => Mask::Causal,
+            "local" if window > 0 => Mask::Window(window),
+            other => {
+                return Err(Error::bad_model(format!(
+                    "config.json: pellucid does not know the attention type `{other}`"
+                )));
+            }
+        };
+    }
+    Ok(spec)
+}
+
+/// `attention_types` is a list of patterns, each with how often it repeats; `attention_layers` is the same, written out.
+fn layers(c: &Config, n: usize) -> Result<Vec<String>> {
+    let written: Option<Vec<String>> = c.get("attention_layers")?;
+    let patterns: Option<Vec<(Vec<String>, usize)>> = c.get("attention_types")?;
+    let unrolled = patterns.map(|p| p.iter().flat_map(|(types, times)| vec![types.clone(); *times].concat()).collect());
+    let layers: Vec<String> = match (unrolled, written) {
+        (Some(a), Some(b)) if a != b => {
+            return Err(Error::bad_model("config.json: `attention_layers` is not what `attention_types` means"));
+        }
+        (Some(layers), _) | (None, Some(layers)) => layers,
+        (None, None) => (0..n).map(|l| if l % 2 == 0 { "global" } else { "local" }.to_owned()).collect(),
+    };
+    if layers.len() != n {
+        return Err(Error::bad_model(format!(
+            "config.json: the attention types are for {} blocks, not {n}",
+            layers.len()
+        )));
+    }
+    Ok(layers)
+}

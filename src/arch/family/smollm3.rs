@@ -1,0 +1,33 @@
+//! SmolLM 3 (2025): Llama without rotation in every fourth layer.
+
+use super::decoder::{LLAMA, Usual, attentions, decoder, rms_norm, rotate, slide_some};
+use super::{Family, llama, rope};
+use crate::arch::config::Config;
+use crate::arch::spec::{Position, Spec};
+use crate::error::{Error, Result};
+
+pub(super) const FAMILY: Family = Family { model_type: "smollm3", spec, ..llama::FAMILY };
+
+fn spec(c: &Config) -> Result<Spec> {
+    let mut spec = decoder(c, &Usual { tied: true, ..LLAMA }, rms_norm(c, 1e-6)?)?;
+    rotate(c, &mut spec, &rope::Usual { theta: 2_000_000.0, ..rope::USUAL })?;
+    let n = spec.n_layers();
+    // Written as whether a layer does rotate, in spite of the key's name.
+    let period: usize = c.get("no_rope_layer_interval")?.unwrap_or(4).max(1);
+    let rotated: Vec<usize> =
+        c.get("no_rope_layers")?.unwrap_or_else(|| (1..=n).map(|l| usize::from(l % period != 0)).collect());
+    if rotated.len() != n {
+        return Err(Error::bad_model(format!(
+            "config.json: `no_rope_layers` does not have {n} entries, one for each block"
+        )));
+    }
+    for (a, rotated) in attentions(&mut spec).zip(&rotated) {
+        if *rotated == 0 {
+            a.position = Position::None;
+        }
+    }
+    c.ignore(&["max_window_layers"]);
+    let windows = c.get("use_sliding_window")?.unwrap_or(false);
+    slide_some(c, &mut spec, |l| windows && rotated[l] == 0)?;
+    Ok(spec)
+}
