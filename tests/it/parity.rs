@@ -259,7 +259,9 @@ fn nano_gpt_sort_gives_the_published_activations() -> Result<()> {
         close(site, cache.get(site)?, &want, tolerance);
     }
     for i in 0..ids.len() {
-        close("pattern", cache.sequence("blocks.0.attn.hook_pattern", i)?, &want.need("attSm").get(i)?, F32);
+        let of = |site: &str| cache.sequence(&format!("blocks.0.attn.{site}"), i);
+        close("scores", of("hook_attn_scores")?, &want.need("att").get(i)?, F32);
+        close("pattern", of("hook_pattern")?, &want.need("attSm").get(i)?, F32);
         let pos = want.need("pos_emb").get(0)?;
         close("hook_pos_embed", &cache.get("hook_pos_embed")?.narrow(0, i * pos.dim(0)?, pos.dim(0)?)?, &pos, F32);
     }
