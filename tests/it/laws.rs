@@ -185,11 +185,12 @@ fn law_6_alone_packed_and_one_token_at_a_time_are_the_same() -> Result<()> {
             let mut prefix = model.run(&Batch::one(&A[..3]), &keep, &mut [])?.prefixes.remove(0);
             for (i, id) in A.iter().enumerate().skip(3) {
                 let next = Sequence::after(Arc::new(prefix.clone()), [*id]);
-                // Beside another sequence with a prefix of its own length, which must not be mixed up with it.
+                // Behind another sequence without a prefix, whose rows and keys must not be mixed up with it.
                 let other = Sequence::new(B);
-                let mut out = model.run(&Batch { sequences: vec![next, other] }, &keep, &mut [])?;
-                close(&format!("{name} {path:?} step {i}"), &out.logits()?.get(0)?, &a.get(i)?, packing(name));
-                prefix = prefix.extended(&out.prefixes.remove(0))?;
+                let mut out = model.run(&Batch { sequences: vec![other, next] }, &keep, &mut [])?;
+                let logits = out.logits()?.get(B.len())?;
+                close(&format!("{name} {path:?} step {i}"), &logits, &a.get(i)?, packing(name));
+                prefix = prefix.extended(&out.prefixes.remove(1))?;
             }
         }
     }
