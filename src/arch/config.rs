@@ -172,7 +172,7 @@ impl Config {
     /// # Errors
     /// As [`Config::need`], and when it is out of these bounds.
     pub fn size(&self, key: &str) -> Result<usize> {
-        self.bounded(key, LARGEST_SIZE)?.ok_or_else(|| self.lacks(key))
+        self.within(key, self.get(key)?, LARGEST_SIZE)?.ok_or_else(|| self.lacks(key))
     }
 
     /// As [`Config::size`], for a key that may be absent or null.
@@ -180,20 +180,7 @@ impl Config {
     /// # Errors
     /// As there, but for absence.
     pub fn optional_size(&self, key: &str) -> Result<Option<usize>> {
-        self.bounded(key, LARGEST_SIZE)
-    }
-
-    /// A number of blocks: at least 1, at most [`MOST_LAYERS`].
-    ///
-    /// # Errors
-    /// As [`Config::size`].
-    pub fn layers(&self, key: &str) -> Result<usize> {
-        self.bounded(key, MOST_LAYERS)?.ok_or_else(|| self.lacks(key))
-    }
-
-    fn bounded(&self, key: &str, most: usize) -> Result<Option<usize>> {
-        let size = self.get(key)?;
-        self.within(key, size, most)
+        self.within(key, self.get(key)?, LARGEST_SIZE)
     }
 
     fn within(&self, key: &str, size: Option<usize>, most: usize) -> Result<Option<usize>> {
@@ -219,7 +206,7 @@ impl Config {
     /// A number of layers under one of several spellings.
     ///
     /// # Errors
-    /// When none is there, and as [`Config::layers`].
+    /// When none is there, and as [`Config::optional_size`].
     pub fn agreed_layers(&self, keys: &[&str]) -> Result<usize> {
         let (key, size) = self.spelled(keys)?.unzip();
         self.within(key.unwrap_or_default(), size, MOST_LAYERS)?.ok_or_else(|| self.lacks(&keys.join("` nor `")))

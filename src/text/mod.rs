@@ -13,6 +13,6 @@ mod spelling;
 pub mod tokenizer;
 
 pub use prompt::{Prompt, PromptEntry, PromptInput, build_prompts};
-pub use prompt_file::{ReadParquet, no_parquet, read_prompts};
+pub use prompt_file::{ReadParquet, read_prompts};
 pub use source::ModelSource;
 pub use tokenizer::{Bos, Token, Tokenizer};

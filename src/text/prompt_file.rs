@@ -14,15 +14,6 @@ use crate::error::{Error, Result, nearest};
 /// the table module needs to know the format.
 pub type ReadParquet = fn(&Path) -> Result<Vec<PromptEntry>>;
 
-/// A [`ReadParquet`] for programs that do without: an error that says so.
-///
-/// # Errors
-/// Always.
-pub fn no_parquet(path: &Path) -> Result<Vec<PromptEntry>> {
-    Err(Error::bad_input(format!("{}: parquet prompts cannot be read here", path.display()))
-        .hint("save them as .jsonl or .csv"))
-}
-
 /// The prompts in a file, at least one. Its extension says how it is written:
 ///
 /// - `.txt`: one text for each line. A line ends at `\n` or `\r\n`; lines with nothing but white space are skipped, all

@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use pellucid::error::Result;
-use pellucid::text::{PromptEntry, no_parquet, read_prompts};
+use pellucid::run::prompts::from_file;
+use pellucid::text::{PromptEntry, read_prompts};
 
 fn read(name: &str, content: impl AsRef<[u8]>) -> Result<Vec<PromptEntry>> {
     let root = tempfile::tempdir()?;
     let path = root.path().join(name);
     fs_err::write(&path, content)?;
-    read_prompts(&path, no_parquet)
+    from_file(&path)
 }
 
 /// The error for a file, from its name on.
@@ -59,7 +60,6 @@ fn parquet_is_read_by_whoever_knows_it() -> Result<()> {
     assert_eq!(entries.len(), 2);
     let error = read_prompts(Path::new("p.parquet"), |_| Ok(vec![PromptEntry::ids([])])).expect_err("it is empty");
     assert_eq!(error.to_string(), "p.parquet: row 0: this prompt is empty");
-    assert!(read_prompts(Path::new("p.parquet"), no_parquet).is_err());
     Ok(())
 }
 
@@ -109,6 +109,6 @@ fn bad_files_are_refused_with_the_line() {
 
 #[test]
 fn a_file_that_is_not_there_is_named() {
-    let error = read_prompts(Path::new("no/such/prompts.txt"), no_parquet).expect_err("it is not there");
+    let error = from_file(Path::new("no/such/prompts.txt")).expect_err("it is not there");
     assert!(error.to_string().contains("no/such/prompts.txt"), "{error}");
 }
