@@ -8,14 +8,15 @@ use candle_core::{DType, Device, Tensor};
 use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 
+use super::load::Store;
 use crate::error::{Error, Result};
 
 /// Where a tensor lies.
 #[derive(Clone, Debug)]
-pub(super) struct Stored {
+struct Stored {
     file: usize,
     dtype: Dtype,
-    pub shape: Vec<usize>,
+    shape: Vec<usize>,
     bytes: Range<usize>,
 }
 
@@ -64,25 +65,28 @@ impl WeightFiles {
         Ok(())
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&Stored> {
-        self.tensors.get(name)
-    }
-
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.tensors.keys().map(String::as_str)
-    }
-
-    /// Whether two tensors hold the same values.
-    pub(super) fn same(&self, a: &Stored, b: &Stored) -> bool {
-        a.dtype == b.dtype && a.shape == b.shape && self.bytes(a) == self.bytes(b)
-    }
-
     fn bytes(&self, stored: &Stored) -> &[u8] {
         &self.maps[stored.file][stored.bytes.clone()]
     }
+}
 
-    /// The tensor in `dtype`. Its pages of the map are given back, so that a model is in memory once.
-    pub(super) fn read(&self, name: &str, stored: &Stored, dtype: DType, device: &Device) -> Result<Tensor> {
+impl Store for WeightFiles {
+    fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.tensors.get(name).map(|stored| stored.shape.as_slice())
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    fn same(&self, a: &str, b: &str) -> Result<bool> {
+        let (Some(a), Some(b)) = (self.tensors.get(a), self.tensors.get(b)) else { return Ok(false) };
+        Ok(a.dtype == b.dtype && a.shape == b.shape && self.bytes(a) == self.bytes(b))
+    }
+
+    /// The tensor in f32. Its pages of the map are given back, so that a model is in memory once.
+    fn read(&self, name: &str) -> Result<Tensor> {
+        let stored = &self.tensors[name];
         let held = match stored.dtype {
             Dtype::F32 => DType::F32,
             Dtype::F16 => DType::F16,
@@ -95,7 +99,7 @@ impl WeightFiles {
                 )));
             }
         };
-        let x = Tensor::from_raw_buffer(self.bytes(stored), held, &stored.shape, device)?.to_dtype(dtype)?;
+        let x = Tensor::from_raw_buffer(self.bytes(stored), held, &stored.shape, &Device::Cpu)?.to_dtype(DType::F32)?;
         #[cfg(unix)]
         {
             let range = stored.bytes.clone();

@@ -1,9 +1,9 @@
 //! From a folder to a model: config, weight files, every tensor accounted for.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::Tensor;
 use rayon::prelude::*;
 
 use super::files::WeightFiles;
@@ -31,7 +31,7 @@ impl Model {
     /// As [`Model::load`].
     pub fn from_source(source: &ModelSource) -> Result<Self> {
         let (family, spec) = Self::read_spec(source)?;
-        Self::from_files(family, spec, &source.weights()?)
+        Self::from_store(family, spec, &WeightFiles::open(&source.weights()?)?)
     }
 
     /// Reads the configuration alone.
@@ -44,12 +44,51 @@ impl Model {
         read_config(&text)
     }
 
-    fn from_files(family: &Family, spec: Spec, paths: &[PathBuf]) -> Result<Self> {
-        let files = WeightFiles::open(paths)?;
-        let plan = Plan::new(family, &spec, &files)?;
-        let tensors = plan.read(&files, DType::F32, &Device::Cpu)?;
+    /// A model of tensors in memory: a `config.json` and the tensors under the names that the family's files use. Where a
+    /// tensor is a variable, gradients flow to it on the plain path: this is how a model is trained.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub fn from_tensors(config: &str, tensors: &HashMap<String, Tensor>) -> Result<Self> {
+        let (family, spec) = read_config(config)?;
+        Self::from_store(family, spec, tensors)
+    }
+
+    fn from_store(family: &Family, spec: Spec, store: &impl Store) -> Result<Self> {
+        let tensors = Plan::new(family, &spec, store)?.read(store)?;
         let weights = Weights::assemble(&spec, |slot| tensors.get(&slot).cloned())?;
         Model::new(spec, weights)
+    }
+}
+
+/// Where tensors are found by name.
+pub(super) trait Store: Sync {
+    /// The shape of a tensor, if there is one of this name.
+    fn shape(&self, name: &str) -> Option<&[usize]>;
+    /// All names.
+    fn names(&self) -> impl Iterator<Item = &str>;
+    /// Whether two tensors are there and hold the same values.
+    fn same(&self, a: &str, b: &str) -> Result<bool>;
+    /// A tensor that is there.
+    fn read(&self, name: &str) -> Result<Tensor>;
+}
+
+impl Store for HashMap<String, Tensor> {
+    fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.get(name).map(Tensor::dims)
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.keys().map(String::as_str)
+    }
+
+    fn same(&self, a: &str, b: &str) -> Result<bool> {
+        let (Some(a), Some(b)) = (self.get(a), self.get(b)) else { return Ok(false) };
+        Ok(a.dims() == b.dims() && a.ne(b)?.sum_all()?.to_scalar::<u8>()? == 0)
+    }
+
+    fn read(&self, name: &str) -> Result<Tensor> {
+        Ok(self[name].clone())
     }
 }
 
@@ -61,10 +100,10 @@ struct Plan {
 
 impl Plan {
     /// Finds every tensor that `spec` needs and refuses files that hold others.
-    fn new(family: &Family, spec: &Spec, files: &WeightFiles) -> Result<Self> {
+    fn new(family: &Family, spec: &Spec, store: &impl Store) -> Result<Self> {
         let locate = |name: &str| {
             let mut names = family.prefixes.iter().map(|p| format!("{p}{name}")).chain([name.to_owned()]);
-            names.find(|n| files.get(n).is_some())
+            names.find(|n| store.shape(n).is_some())
         };
         let source = |slot| {
             (family.source)(spec, slot)
@@ -82,7 +121,7 @@ impl Plan {
                 missing.push(format!("{prefix}{}", source.name));
                 continue;
             };
-            check_shape(&name, files.get(&name).map_or(&[], |s| &s.shape), &source, &shape)?;
+            check_shape(&name, store.shape(&name).unwrap_or_default(), &source, &shape)?;
             entries.push((slot, name, source));
         }
         if let Some(first) = missing.first() {
@@ -93,7 +132,7 @@ impl Plan {
             };
             return Err(Error::bad_model(format!("the weights have no tensor `{first}`{others}")).hint(match nearest(
                 first,
-                files.names(),
+                store.names(),
             ) {
                 Some(near) => {
                     format!("the nearest name there is `{near}`; do config.json and the weights belong together?")
@@ -102,22 +141,22 @@ impl Plan {
             }));
         }
         let plan = Self { entries };
-        plan.refuse_others(family, files, twin.as_deref())?;
+        plan.refuse_others(family, store, twin.as_deref())?;
         Ok(plan)
     }
 
-    fn refuse_others(&self, family: &Family, files: &WeightFiles, twin: Option<&str>) -> Result<()> {
+    fn refuse_others(&self, family: &Family, store: &impl Store, twin: Option<&str>) -> Result<()> {
         let used: BTreeSet<&str> = self.entries.iter().map(|(_, name, _)| name.as_str()).collect();
         if let (Some(twin), Some((_, embed, _))) = (twin, self.entries.iter().find(|(slot, ..)| *slot == Slot::Embed))
-            && let (Some(a), Some(b)) = (files.get(twin), files.get(embed))
-            && !files.same(a, b)
+            && twin != embed
+            && !store.same(twin, embed)?
         {
             return Err(Error::bad_model(format!(
                 "config.json says that embedding and unembedding are tied, but `{embed}` and `{twin}` differ"
             ))
             .hint("set `tie_word_embeddings` to false if both are meant"));
         }
-        let others: Vec<&str> = (files.names())
+        let others: Vec<&str> = (store.names())
             .filter(|n| !used.contains(n) && Some(*n) != twin && !family.buffers.iter().any(|b| n.ends_with(b)))
             .collect();
         match others[..] {
@@ -132,11 +171,10 @@ impl Plan {
     }
 
     /// Reads every stored tensor once, and gives each slot its part.
-    fn read(&self, files: &WeightFiles, dtype: DType, device: &Device) -> Result<HashMap<Slot, Tensor>> {
+    fn read(&self, store: &impl Store) -> Result<HashMap<Slot, Tensor>> {
         let names: BTreeSet<&str> = self.entries.iter().map(|(_, name, _)| name.as_str()).collect();
-        let stored: HashMap<&str, Tensor> = (names.into_par_iter())
-            .filter_map(|name| files.get(name).map(|s| Ok((name, files.read(name, s, dtype, device)?))))
-            .collect::<Result<_>>()?;
+        let stored: HashMap<&str, Tensor> =
+            (names.into_par_iter()).map(|name| Ok((name, store.read(name)?))).collect::<Result<_>>()?;
         (self.entries.iter()).map(|(slot, name, source)| Ok((*slot, part(&stored[name.as_str()], source)?))).collect()
     }
 }

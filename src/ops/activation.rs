@@ -2,6 +2,7 @@
 
 use candle_core::Tensor;
 
+use super::gradient::with_backward;
 use super::{Path, par_rows, simd, values};
 use crate::arch::spec::Activation;
 use crate::error::Result;
@@ -34,41 +35,124 @@ fn plain(act: Activation, x: &Tensor) -> Result<Tensor> {
 
 fn fused(act: Activation, pre: &Tensor, linear: Option<&Tensor>) -> Result<Tensor> {
     match act {
-        Activation::Relu => each(pre, linear, |x| if x < 0.0 { 0.0 } else { x }),
-        Activation::GeluErf => each(pre, linear, |x| 0.5 * x * (1.0 + simd::erf(x * std::f32::consts::FRAC_1_SQRT_2))),
+        Activation::Relu => each(
+            pre,
+            linear,
+            #[inline(always)]
+            |x| if x < 0.0 { 0.0 } else { x },
+            #[inline(always)]
+            |x| if x < 0.0 { 0.0 } else { 1.0 },
+        ),
+        Activation::GeluErf => each(
+            pre,
+            linear,
+            #[inline(always)]
+            |x| x * normal(x),
+            // The derivative of the normal distribution is its density.
+            #[inline(always)]
+            |x| normal(x) + x * 0.398_942_3 * simd::exp(-0.5 * x * x),
+        ),
         // 0.5 (1 + tanh u) = sigmoid(2u), u = sqrt(2/pi) (x + 0.044715 x^3).
-        Activation::GeluTanh => each(pre, linear, |x| {
-            const TWICE_ROOT: f32 = 2.0 * 0.797_884_6;
-            x * simd::sigmoid(TWICE_ROOT * x * (0.044_715 * x).mul_add(x, 1.0))
-        }),
-        Activation::Silu => each(pre, linear, |x| x * simd::sigmoid(x)),
+        Activation::GeluTanh => each(
+            pre,
+            linear,
+            #[inline(always)]
+            |x| x * simd::sigmoid(TWICE_ROOT * x * (0.044_715 * x).mul_add(x, 1.0)),
+            #[inline(always)]
+            |x| {
+                let s = simd::sigmoid(TWICE_ROOT * x * (0.044_715 * x).mul_add(x, 1.0));
+                s + x * s * (1.0 - s) * TWICE_ROOT * (3.0 * 0.044_715 * x).mul_add(x, 1.0)
+            },
+        ),
+        Activation::Silu => each(
+            pre,
+            linear,
+            #[inline(always)]
+            |x| x * simd::sigmoid(x),
+            #[inline(always)]
+            |x| {
+                let s = simd::sigmoid(x);
+                s + x * s * (1.0 - s)
+            },
+        ),
     }
 }
 
+const TWICE_ROOT: f32 = 2.0 * 0.797_884_6;
+
+/// The standard normal distribution.
 #[inline(always)]
-fn each(pre: &Tensor, linear: Option<&Tensor>, f: impl Fn(f32) -> f32 + Sync) -> Result<Tensor> {
-    let width = pre.dims2()?.1;
-    let linear = linear.map(values).transpose()?;
-    let mut y = values(pre)?.to_vec();
+fn normal(x: f32) -> f32 {
+    0.5 * (1.0 + simd::erf(x * std::f32::consts::FRAC_1_SQRT_2))
+}
+
+/// `f(pre)`, times `linear`; `slope` is the derivative of `f`.
+#[inline(always)]
+fn each(
+    pre: &Tensor,
+    linear: Option<&Tensor>,
+    f: impl Fn(f32) -> f32 + Copy + Send + Sync + 'static,
+    slope: impl Fn(f32) -> f32 + Copy + Send + Sync + 'static,
+) -> Result<Tensor> {
+    let y = match linear {
+        Some(linear) => zipped(
+            pre,
+            linear,
+            #[inline(always)]
+            |x, l| f(x) * l,
+        )?,
+        None => zipped(
+            pre,
+            pre,
+            #[inline(always)]
+            |x, _| f(x),
+        )?,
+    };
+    let mut inputs = vec![pre];
+    inputs.extend(linear);
+    with_backward(&inputs, y, pre.shape(), move |inputs, dy| {
+        let pre = inputs[0];
+        let tensor = |v: Vec<f32>| Tensor::from_vec(v, pre.shape(), pre.device());
+        let d = tensor(zipped(
+            dy,
+            pre,
+            #[inline(always)]
+            |dy, x| dy * slope(x),
+        )?)?;
+        let Some(linear) = inputs.get(1) else { return Ok(vec![Some(d)]) };
+        let dpre = tensor(zipped(
+            &d,
+            linear,
+            #[inline(always)]
+            |d, l| d * l,
+        )?)?;
+        let dlinear = tensor(zipped(
+            dy,
+            pre,
+            #[inline(always)]
+            |dy, x| dy * f(x),
+        )?)?;
+        Ok(vec![Some(dpre), Some(dlinear)])
+    })
+}
+
+/// `f` of each pair of values of two tensors of one shape `[t, m]`.
+#[inline(always)]
+fn zipped(a: &Tensor, b: &Tensor, f: impl Fn(f32, f32) -> f32 + Sync) -> Result<Vec<f32>> {
+    let width = a.dims2()?.1;
+    let (mut y, b) = (values(a)?.to_vec(), values(b)?);
     par_rows(&mut y, width, |first, rows| {
+        let b = &b[first * width..][..rows.len()];
         simd::vectorised(
             #[inline(always)]
-            || match &linear {
-                Some(linear) => {
-                    let linear = &linear[first * width..][..rows.len()];
-                    for (v, l) in rows.iter_mut().zip(linear) {
-                        *v = f(*v) * l;
-                    }
-                }
-                None => {
-                    for v in rows.iter_mut() {
-                        *v = f(*v);
-                    }
+            || {
+                for (v, b) in rows.iter_mut().zip(b) {
+                    *v = f(*v, *b);
                 }
             },
         );
     });
-    Ok(Tensor::from_vec(y, pre.shape(), pre.device())?)
+    Ok(y)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use candle_core::Tensor;
 use gemm::Parallelism;
 
+use super::gradient::{tracked, with_backward};
 use super::{Path, dot, values};
 use crate::error::{Error, Result};
 
@@ -37,8 +38,30 @@ impl Linear {
     }
 
     fn fused(&self, x: &Tensor) -> Result<Tensor> {
-        let y = self.values(x)?;
-        Ok(Tensor::from_vec(y, (x.dim(0)?, self.weight.dim(1)?), x.device())?)
+        let shape = (x.dim(0)?, self.weight.dim(1)?);
+        let mut inputs = vec![x, &self.weight];
+        inputs.extend(&self.bias);
+        with_backward(&inputs, self.values(x)?, shape, |inputs, dy| {
+            let (x, weight) = (inputs[0], inputs[1]);
+            let (t, outs) = dy.dims2()?;
+            let dx = tracked(&[x]).then(|| {
+                let back = Linear { weight: weight.t()?, bias: None };
+                Ok::<_, Error>(Tensor::from_vec(back.values(dy)?, x.shape(), x.device())?)
+            });
+            let dweight = tracked(&[weight]).then(|| {
+                let ins = x.dim(1)?;
+                let mut dw = vec![0.0; ins * outs];
+                let (x, dy) = (values(x)?, values(dy)?);
+                multiply(&mut dw, false, [ins, t, outs], (&x, [1, ins]), (&dy, [outs, 1]));
+                Ok::<_, Error>(Tensor::from_vec(dw, (ins, outs), weight.device())?)
+            });
+            let dbias = inputs.get(2).filter(|bias| tracked(&[bias])).map(|bias| {
+                let mut sum = vec![0f32; outs];
+                sum_rows(&values(dy)?, &mut sum);
+                Ok::<_, Error>(Tensor::from_vec(sum, outs, bias.device())?)
+            });
+            Ok(vec![dx.transpose()?, dweight.transpose()?, dbias.transpose()?])
+        })
     }
 
     /// One product that accumulates onto the bias: the values of `[t, out]`.
@@ -69,32 +92,56 @@ impl Linear {
             dot::accumulate(&x_values, w, cs, ins, outs, &mut y);
             return Ok(y);
         }
-        // SAFETY: x holds t * ins values and y t * outs, both contiguous; w was just checked against its strides.
-        unsafe {
-            gemm::gemm(
-                t,
-                outs,
-                ins,
-                y.as_mut_ptr(),
-                1,
-                outs as isize,
-                bias.is_some(),
-                x_values.as_ptr(),
-                1,
-                ins as isize,
-                w.as_ptr(),
-                cs as isize,
-                rs as isize,
-                1.0,
-                1.0,
-                false,
-                false,
-                false,
-                parallelism(t * ins * outs),
-            );
-        }
+        multiply(&mut y, bias.is_some(), [t, ins, outs], (&x_values, [ins, 1]), (w, [rs, cs]));
         Ok(y)
     }
+}
+
+/// The product of `a [m, k]` and `b [k, n]`, each with the strides of its rows and columns, into `y [m, n]` or onto it.
+fn multiply(y: &mut [f32], onto: bool, [m, k, n]: [usize; 3], a: (&[f32], [usize; 2]), b: (&[f32], [usize; 2])) {
+    let within = |(values, [rows, columns]): (&[f32], [usize; 2]), height: usize, width: usize| {
+        height == 0 || width == 0 || (height - 1) * rows + (width - 1) * columns < values.len()
+    };
+    assert!(within(a, m, k) && within(b, k, n) && y.len() == m * n);
+    let ((a, [a_rows, a_columns]), (b, [b_rows, b_columns])) = (a, b);
+    // SAFETY: the lengths were just checked against the strides; y is contiguous.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            y.as_mut_ptr(),
+            1,
+            n as isize,
+            onto,
+            a.as_ptr(),
+            a_columns as isize,
+            a_rows as isize,
+            b.as_ptr(),
+            b_columns as isize,
+            b_rows as isize,
+            1.0,
+            1.0,
+            false,
+            false,
+            false,
+            parallelism(m * k * n),
+        );
+    }
+}
+
+/// Adds the rows of `x [t, width]` to `sum [width]`.
+pub(super) fn sum_rows(x: &[f32], sum: &mut [f32]) {
+    super::simd::vectorised(
+        #[inline(always)]
+        || {
+            for row in x.chunks_exact(sum.len()) {
+                for (s, v) in sum.iter_mut().zip(row) {
+                    *s += v;
+                }
+            }
+        },
+    );
 }
 
 /// All threads of the pool for a product of `work` multiplications, or one when handing out costs more.
@@ -123,7 +170,7 @@ pub fn add(path: Path, a: &Tensor, b: &Tensor) -> Result<Tensor> {
             }
         },
     );
-    Ok(Tensor::from_vec(sum, a.shape(), a.device())?)
+    with_backward(&[a, b], sum, a.shape(), |_, dy| Ok(vec![Some(dy.clone()), Some(dy.clone())]))
 }
 
 #[cfg(test)]

@@ -1,12 +1,15 @@
 //! CPU kernels that candle lacks or does slowly, each beside its plain candle twin.
 //!
-//! The twin is the oracle in tests and the path gradients take; [`Path`] chooses. Kernels pick their instructions
-//! at run time (pulp, gemm), so one binary is fast on every machine.
+//! The twin is the oracle in tests; [`Path`] chooses. Gradients flow through both: a kernel brings its own way back
+//! ([`gradient`]), and where it has none, what a gradient may be asked of is computed by its twin. Kernels pick their
+//! instructions at run time (pulp, gemm), so one binary is fast on every machine.
 
 pub mod activation;
 pub mod attention;
 mod dot;
+pub(crate) mod gradient;
 pub mod linear;
+pub mod loss;
 pub mod memory;
 pub mod norm;
 pub mod rotary;
@@ -22,9 +25,9 @@ use crate::error::{Error, Result};
 /// Which implementation computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Path {
-    /// Our kernels: CPU, f32, no gradients.
+    /// Our kernels: CPU, f32.
     Fused,
-    /// Candle's own operations: any device and float dtype, gradients flow.
+    /// Candle's own operations: any device and float dtype.
     Plain,
 }
 

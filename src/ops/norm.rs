@@ -2,6 +2,8 @@
 
 use candle_core::{D, Tensor};
 
+use super::gradient::{tracked, with_backward};
+use super::linear::sum_rows;
 use super::{Path, par_rows, simd, values};
 use crate::arch::spec::{Gain, NormKind};
 use crate::error::Result;
@@ -27,7 +29,7 @@ impl NormWeights {
     /// # Errors
     /// When the computation fails.
     pub fn scale(&self, path: Path, x: &Tensor) -> Result<Tensor> {
-        match path {
+        match if tracked(&[x]) { Path::Plain } else { path } {
             Path::Plain => {
                 let centred = self.centred(x)?;
                 Ok((centred.sqr()?.mean_keepdim(D::Minus1)? + self.eps)?.sqrt()?)
@@ -50,8 +52,9 @@ impl NormWeights {
     /// When the computation fails.
     pub fn apply(&self, path: Path, x: &Tensor, scale: Option<&Tensor>) -> Result<Tensor> {
         match path {
-            Path::Plain => self.plain(x, scale),
-            Path::Fused => self.fused(x, scale),
+            // The way back is that of a norm with its own scale.
+            Path::Fused if !scale.is_some_and(|scale| tracked(&[x, scale])) => self.fused(x, scale),
+            _ => self.plain(x, scale),
         }
     }
 
@@ -109,7 +112,59 @@ impl NormWeights {
                 },
             );
         });
-        Ok(Tensor::from_vec(y, x.shape(), x.device())?)
+        let mut inputs = vec![x];
+        inputs.extend(&self.gain);
+        inputs.extend(&self.bias);
+        let norm = self.clone();
+        with_backward(&inputs, y, x.shape(), move |inputs, dy| norm.backward(inputs, dy))
+    }
+
+    /// With `n` the normalized row and `g` the gradient times the gain: `(g - mean(g) - n mean(g n)) / scale`, where an RMS
+    /// norm has no mean to take away.
+    fn backward(&self, inputs: &[&Tensor], dy: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        let (x, (_, d)) = (inputs[0], dy.dims2()?);
+        let gain = self.gain.as_ref().map(values).transpose()?;
+        let offset = if self.meaning == Gain::OnePlusWeight { 1.0 } else { 0.0 };
+        let (x_values, dy_values) = (values(x)?, values(dy)?);
+        let mut dx = dy_values.to_vec();
+        let mut dgain = vec![0f32; d];
+        simd::vectorised(
+            #[inline(always)]
+            || {
+                let mut n = vec![0f32; d];
+                for (g, x) in dx.chunks_exact_mut(d).zip(x_values.chunks_exact(d)) {
+                    let mean = self.mean(x);
+                    let scale = self.row_scale(x, mean);
+                    for (n, x) in n.iter_mut().zip(x) {
+                        *n = (x - mean) / scale;
+                    }
+                    for ((dgain, g), n) in dgain.iter_mut().zip(g.iter()).zip(&n) {
+                        *dgain += g * n;
+                    }
+                    if let Some(gain) = &gain {
+                        for (g, gain) in g.iter_mut().zip(gain.iter()) {
+                            *g *= gain + offset;
+                        }
+                    }
+                    let mean_g = self.mean(g);
+                    let mean_gn = simd::sums(g, &n, |g, n| [g * n])[0] / d as f32;
+                    for (g, n) in g.iter_mut().zip(&n) {
+                        *g = (*g - mean_g - n * mean_gn) / scale;
+                    }
+                }
+            },
+        );
+        let vector = |v: Vec<f32>| Tensor::from_vec(v, d, x.device());
+        let mut gradients = vec![Some(Tensor::from_vec(dx, x.shape(), x.device())?)];
+        if self.gain.is_some() {
+            gradients.push(Some(vector(dgain)?));
+        }
+        if self.bias.is_some() {
+            let mut dbias = vec![0f32; d];
+            sum_rows(&dy_values, &mut dbias);
+            gradients.push(Some(vector(dbias)?));
+        }
+        Ok(gradients)
     }
 
     #[inline(always)]

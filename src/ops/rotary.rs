@@ -2,6 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 
+use super::gradient::tracked;
 use super::{Path, values};
 use crate::arch::spec::{Pairing, RopeScaling, Rotary};
 use crate::error::Result;
@@ -86,8 +87,8 @@ impl Table {
 /// When the shapes do not fit.
 pub fn rotate(path: Path, pairing: Pairing, x: &Tensor, table: &Table) -> Result<Tensor> {
     match path {
-        Path::Plain => plain(pairing, x, table),
-        Path::Fused => fused(pairing, x, table),
+        Path::Fused if !tracked(&[x]) => fused(pairing, x, table),
+        _ => plain(pairing, x, table),
     }
 }
 

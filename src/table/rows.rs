@@ -5,7 +5,15 @@ use crate::table;
 
 /// Every table that this version can write, in the order of the documentation.
 pub fn tables() -> &'static [&'static TableInfo] {
-    &[LogitLens::TABLE, Attention::TABLE, Tokens::TABLE, Hooks::TABLE, ModelFacts::TABLE, Columns::TABLE]
+    &[
+        LogitLens::TABLE,
+        Attention::TABLE,
+        Tokens::TABLE,
+        Hooks::TABLE,
+        ModelFacts::TABLE,
+        Training::TABLE,
+        Columns::TABLE,
+    ]
 }
 
 table! {
@@ -90,6 +98,18 @@ table! {
     "What a model is: family, sizes and choices that distinguish it. One row is one property.";
     property: String, "", "name of the property";
     value: String, "", "its value, as text";
+}
+
+table! {
+    /// One report of a training run.
+    Training = "training" version 1:
+    "How a model learned. One row is one report of a training run, in order.";
+    step: u64, "steps", "optimizer steps done";
+    tokens: u64, "tokens", "predictions trained on so far";
+    loss_nats: f32, "nats", "mean cross-entropy of the batches since the last report, each before its own step";
+    held_out_loss_nats: f32, "nats", "mean cross-entropy of a fixed batch that is never trained on, after this step";
+    gradient_norm: f32, "", "length of the gradient of all weights in the last step, before clipping";
+    learning_rate: f32, "", "learning rate of the last step";
 }
 
 table! {

@@ -150,7 +150,7 @@ fn what_is_not_supported_is_refused_by_name() -> Result<()> {
     Ok(())
 }
 
-/// d (logit of the answer - logit of the foil) / d resid_pre, through an edit on the plain path.
+/// d (logit of the answer - logit of the foil) / d resid_pre, through an edit, on both paths.
 #[test]
 fn gradients_through_hooks_are_hugging_faces() -> Result<()> {
     for name in FIXTURES {
@@ -159,22 +159,24 @@ fn gradients_through_hooks_are_hugging_faces() -> Result<()> {
         let want = Reference::open(&dir.join("expected.safetensors"));
         let batch = Batch::one(want.ids("input_ids")[0].clone());
         let answer_foil: Vec<u32> = want.need("grad.answer_foil").to_dtype(DType::U32)?.to_vec1()?;
-        let plain = Run { path: Some(ops::Path::Plain), ..Run::default() };
-        for layer in 0..model.spec().n_layers() {
-            let site = format!("blocks.{layer}.hook_resid_pre");
-            let mut cache = Cache::new(model.spec(), &site)?;
-            model.run(&batch, &plain, &mut [&mut cache])?;
-            let resid = candle_core::Var::from_tensor(cache.get(&site)?)?;
-            let mut put = Edit::set(model.spec(), &site, resid.as_tensor().clone())?;
-            let out = model.run(&batch, &plain, &mut [&mut put])?;
-            let last = out.logits()?.get(out.rows.len() - 1)?;
-            let metric = (last.get(answer_foil[0] as usize)? - last.get(answer_foil[1] as usize)?)?;
-            let grads = metric.backward()?;
-            let got = grads.get(&resid).expect("the gradient reaches the edited stream");
-            let want = want.need(&format!("grad.hidden_states.{layer}")).get(0)?;
-            let size = want.abs()?.max_all()?.to_scalar::<f32>()? as f64;
-            // f32 backward sums, relative to the largest gradient.
-            close(&format!("{name} gradient {layer}"), got, &want, 1e-4 * size);
+        for path in [ops::Path::Fused, ops::Path::Plain] {
+            let run = Run { path: Some(path), ..Run::default() };
+            for layer in 0..model.spec().n_layers() {
+                let site = format!("blocks.{layer}.hook_resid_pre");
+                let mut cache = Cache::new(model.spec(), &site)?;
+                model.run(&batch, &run, &mut [&mut cache])?;
+                let resid = candle_core::Var::from_tensor(cache.get(&site)?)?;
+                let mut put = Edit::set(model.spec(), &site, resid.as_tensor().clone())?;
+                let out = model.run(&batch, &run, &mut [&mut put])?;
+                let last = out.logits()?.get(out.rows.len() - 1)?;
+                let metric = (last.get(answer_foil[0] as usize)? - last.get(answer_foil[1] as usize)?)?;
+                let grads = metric.backward()?;
+                let got = grads.get(&resid).expect("the gradient reaches the edited stream");
+                let want = want.need(&format!("grad.hidden_states.{layer}")).get(0)?;
+                let size = want.abs()?.max_all()?.to_scalar::<f32>()? as f64;
+                // f32 backward sums, relative to the largest gradient.
+                close(&format!("{name} {path:?} gradient {layer}"), got, &want, 1e-4 * size);
+            }
         }
     }
     Ok(())

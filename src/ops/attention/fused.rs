@@ -7,30 +7,32 @@ use candle_core::Tensor;
 use gemm::Parallelism;
 use rayon::prelude::*;
 
+use super::backward::backward;
 use super::{Inputs, Rows, Scoring, SequenceRows};
 use crate::error::Result;
+use crate::ops::gradient::with_backward;
 use crate::ops::{SharedMut, simd, values};
 
 /// Queries in a block. Small enough that a causal block skips most of what it cannot see, large enough for gemm.
 const BLOCK: usize = 64;
 
 /// Consecutive keys and values that lie in one buffer, `[n, g, e]`.
-struct Segment<'a> {
-    keys: &'a [f32],
-    values: &'a [f32],
+pub(super) struct Segment<'a> {
+    pub keys: &'a [f32],
+    pub values: &'a [f32],
     /// Positions of its keys.
-    at: Range<usize>,
+    pub at: Range<usize>,
 }
 
 /// One query head's block of queries in one sequence.
-struct Block<'a> {
-    scoring: &'a Scoring,
-    head: usize,
+pub(super) struct Block<'a> {
+    pub scoring: &'a Scoring,
+    pub head: usize,
     /// Position of the first query.
-    start: usize,
-    n_queries: usize,
-    n_keys: usize,
-    segments: &'a [Segment<'a>],
+    pub start: usize,
+    pub n_queries: usize,
+    pub n_keys: usize,
+    pub segments: &'a [Segment<'a>],
 }
 
 impl Block<'_> {
@@ -57,7 +59,7 @@ impl Block<'_> {
     ///
     /// # Safety
     /// `out` must have room for `n_queries` rows of `n_keys` that nobody else touches.
-    unsafe fn scores(&self, q: &[f32], first_row: usize, out: *mut f32) {
+    pub unsafe fn scores(&self, q: &[f32], first_row: usize, out: *mut f32) {
         let Scoring { n_heads, n_kv_heads, d_head: e, scale, .. } = *self.scoring;
         let keys = self.keys();
         let q = &q[(first_row * n_heads + self.head) * e..];
@@ -198,7 +200,8 @@ pub(super) fn attend(scoring: &Scoring, rows: &Rows, x: &Inputs) -> Result<Tenso
             unsafe { block.mix(scratch.as_ptr(), &keys, out.at((first_row * h + block.head) * e)) };
         })?;
     }
-    Ok(Tensor::from_vec(z, x.q.shape(), x.q.device())?)
+    let (scoring, rows) = (scoring.clone(), rows.clone());
+    with_backward(&[x.q, x.k, x.v], z, x.q.shape(), move |qkv, dz| backward(&scoring, &rows, qkv, dz))
 }
 
 pub(super) fn scores(scoring: &Scoring, s: &SequenceRows, x: &Inputs) -> Result<Tensor> {

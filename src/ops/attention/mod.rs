@@ -2,8 +2,10 @@
 //!
 //! The three stages can run apart, so that scores and patterns can be seen and changed, or as one pass per block of
 //! queries that never stores them ([`attend`]). Both run the same arithmetic on the same blocks, so what is recorded
-//! is bit for bit what was used.
+//! is bit for bit what was used. Where a gradient may be asked for, one pass has its own way back ([`backward`]), and
+//! stages that are looked at are plain.
 
+mod backward;
 mod fused;
 mod plain;
 
@@ -12,6 +14,7 @@ use std::ops::Range;
 use candle_core::Tensor;
 
 use super::Path;
+use super::gradient::tracked;
 use super::rows::{Rows, SequenceRows};
 use crate::arch::spec::{Attention, Mask, Position};
 use crate::error::Result;
@@ -38,6 +41,12 @@ pub struct Inputs<'a> {
 }
 
 impl Inputs<'_> {
+    /// Whether a gradient may be asked of any of them.
+    fn tracked(&self) -> bool {
+        let prefixes = self.prefixes.iter().flatten().flat_map(|p| [&p.keys, &p.values]);
+        [self.q, self.k, self.v].into_iter().chain(prefixes).any(|x| tracked(&[x]))
+    }
+
     fn prefix(&self, s: &SequenceRows) -> Option<&KeysValues> {
         self.prefixes.get(s.index).copied().flatten()
     }
@@ -102,6 +111,13 @@ fn alibi_slopes(n: usize) -> Vec<f32> {
 /// # Errors
 /// When the tensors are not contiguous f32 on the CPU.
 pub fn attend(scoring: &Scoring, rows: &Rows, x: &Inputs) -> Result<Tensor> {
+    // The way back through one pass knows neither prefixes nor caps.
+    if x.tracked() && (scoring.cap.is_some() || x.prefixes.iter().any(Option::is_some)) {
+        let parts = (rows.sequences.iter())
+            .map(|s| plain::mix(scoring, s, &plain::softmax(&plain::scores(scoring, s, x)?)?, x))
+            .collect::<Result<Vec<_>>>()?;
+        return Ok(Tensor::cat(&parts, 0)?);
+    }
     fused::attend(scoring, rows, x)
 }
 
@@ -111,8 +127,8 @@ pub fn attend(scoring: &Scoring, rows: &Rows, x: &Inputs) -> Result<Tensor> {
 /// When the computation fails.
 pub fn scores(path: Path, scoring: &Scoring, s: &SequenceRows, x: &Inputs) -> Result<Tensor> {
     match path {
-        Path::Fused => fused::scores(scoring, s, x),
-        Path::Plain => plain::scores(scoring, s, x),
+        Path::Fused if !x.tracked() => fused::scores(scoring, s, x),
+        _ => plain::scores(scoring, s, x),
     }
 }
 
@@ -122,8 +138,8 @@ pub fn scores(path: Path, scoring: &Scoring, s: &SequenceRows, x: &Inputs) -> Re
 /// When the computation fails.
 pub fn softmax(path: Path, scores: &Tensor) -> Result<Tensor> {
     match path {
-        Path::Fused => fused::softmax(scores),
-        Path::Plain => plain::softmax(scores),
+        Path::Fused if !tracked(&[scores]) => fused::softmax(scores),
+        _ => plain::softmax(scores),
     }
 }
 
@@ -133,8 +149,8 @@ pub fn softmax(path: Path, scores: &Tensor) -> Result<Tensor> {
 /// When the computation fails.
 pub fn mix(path: Path, scoring: &Scoring, s: &SequenceRows, pattern: &Tensor, x: &Inputs) -> Result<Tensor> {
     match path {
-        Path::Fused => fused::mix(scoring, s, pattern, x),
-        Path::Plain => plain::mix(scoring, s, pattern, x),
+        Path::Fused if !(x.tracked() || tracked(&[pattern])) => fused::mix(scoring, s, pattern, x),
+        _ => plain::mix(scoring, s, pattern, x),
     }
 }
 
