@@ -1,15 +1,17 @@
 //! The laws of the design, over every family: what must hold whatever the weights are.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor, Var};
 use pellucid::Result;
 use pellucid::arch::spec::{Arrangement, Block, Mask};
 use pellucid::error::ErrorKind;
 use pellucid::hook::{Cache, Edit, Hook, HookPoint, Site, select};
 use pellucid::model::{Batch, Model, Run, Sequence, Unembed};
 use pellucid::ops;
+use pellucid::ops::loss::cross_entropy;
 use pellucid::ops::norm::NormWeights;
 use pellucid::ops::rows::Rows;
 
@@ -348,6 +350,42 @@ fn fused_and_plain_agree() -> Result<()> {
                 close(&format!("{name} {point}"), fused, plain, packing(name));
             }
         }
+    }
+    Ok(())
+}
+
+/// Candle's own backward pass, through nothing but its own operations, against ours: every weight of every family.
+#[test]
+fn gradients_of_every_weight_are_the_same_on_both_paths() -> Result<()> {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    for name in FIXTURES {
+        let config = fs_err::read_to_string(own.join(name).join("config.json"))?;
+        let stored = candle_core::safetensors::load(own.join(name).join("model.safetensors"), &Device::Cpu)?;
+        let variables: BTreeMap<String, Var> =
+            stored.iter().map(|(name, x)| Ok((name.clone(), Var::from_tensor(x)?))).collect::<Result<_>>()?;
+        let tensors = variables.iter().map(|(name, x)| (name.clone(), x.as_tensor().clone())).collect();
+        let model = Model::from_tensors(&config, &tensors)?;
+        let batch = Batch::of([A.to_vec(), B.to_vec()]);
+        let targets: Vec<u32> = A.iter().chain(&B).map(|id| (id + 7) % model.spec().d_vocab as u32).collect();
+        let [fused, plain] = [ops::Path::Fused, ops::Path::Plain].map(|path| {
+            let run = Run { path: Some(path), ..Run::default() };
+            let output = model.run(&batch, &run, &mut []).unwrap();
+            let loss = cross_entropy(path, output.logits().unwrap(), &targets).unwrap();
+            loss.sum_all().unwrap().backward().unwrap()
+        });
+        let mut reached = 0;
+        for (weight, variable) in &variables {
+            let Some(want) = plain.get(variable) else {
+                assert!(fused.get(variable).is_none(), "{name}: only one path reaches {weight}");
+                continue;
+            };
+            let got = fused.get(variable).unwrap_or_else(|| panic!("{name}: no gradient reaches {weight}"));
+            let size = want.abs()?.max_all()?.to_scalar::<f32>()? as f64;
+            // f32 sums in another order, relative to the largest gradient of the tensor; biases of keys have none at all.
+            close(&format!("{name} gradient of {weight}"), got, want, 1e-4 * size.max(1e-3));
+            reached += 1;
+        }
+        assert!(reached >= model.spec().n_layers() * 6, "{name}: gradients reach only {reached} tensors");
     }
     Ok(())
 }

@@ -3,6 +3,11 @@
 #[macro_use]
 mod shared;
 
+/// The program that made the built-in model.
+#[path = "../../models/demo/train/mod.rs"]
+#[allow(dead_code)] // Its own program uses all of it.
+mod train;
+
 mod bin;
 mod chart;
 mod cli;
@@ -10,6 +15,8 @@ mod cli_numbers;
 mod cli_output;
 mod cli_refused;
 mod cli_text;
+mod demo_grammar;
+mod demo_training;
 mod docs;
 mod forge;
 mod hostile;

@@ -1,0 +1,11 @@
+//! How the built-in model is made: text, tokenizer, weights, and what is said of them.
+
+pub mod card;
+pub mod corpus;
+pub mod export;
+pub mod grammar;
+pub mod mechanisms;
+pub mod optimizer;
+pub mod shape;
+pub mod skills;
+pub mod training;

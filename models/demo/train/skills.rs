@@ -1,0 +1,179 @@
+//! What the model can do, measured on combinations of words that it was never trained on.
+
+use anyhow::{Context, Result};
+use pellucid::model::{Batch, Model, Run, Unembed};
+use pellucid::ops::Path as Kernels;
+use pellucid::ops::loss::cross_entropy;
+use pellucid::run::Loaded;
+use pellucid::text::Bos;
+
+use super::corpus::{random, repeated, streams, to_learn};
+use super::grammar::greater_than::{YEARS, written};
+use super::grammar::{Random, Split, Task, agreement, brackets, facts, greater_than, ioi};
+
+/// Prompts in one pack.
+const PACK: usize = 100;
+
+/// One number about the model, and what it must be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measured {
+    /// The skill, or the mechanism.
+    pub name: String,
+    /// How it is measured.
+    pub measure: String,
+    /// The number.
+    pub value: f64,
+    /// What it must reach.
+    pub bound: Bound,
+}
+
+/// What a number must be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Bound {
+    /// At least this.
+    AtLeast(f64),
+    /// Less than this.
+    Under(f64),
+}
+
+impl Measured {
+    pub(super) fn new(name: &str, measure: impl Into<String>, value: f64, bound: Bound) -> Self {
+        Self { name: name.into(), measure: measure.into(), value, bound }
+    }
+
+    /// Whether it is what it must be.
+    pub fn holds(&self) -> bool {
+        match self.bound {
+            Bound::AtLeast(least) => self.value >= least,
+            Bound::Under(most) => self.value < most,
+        }
+    }
+}
+
+/// Every skill.
+pub fn measure(loaded: &Loaded, seed: u64) -> Result<Vec<Measured>> {
+    let mut random = random(seed, streams::QUESTIONS);
+    let random = &mut random;
+    let mut skills = vec![indirect_objects(loaded, random)?];
+    for kind in facts::KINDS {
+        skills.push(known_facts(loaded, random, kind)?);
+    }
+    skills.push(induction(&loaded.model, random)?);
+    let tasks: Vec<Task> = (0..1000).map(|_| agreement::misleading(random, Split::HeldOut)).collect();
+    let value = preferred(loaded, &tasks)?;
+    let how = "right verb form beats the wrong one; the noun between has the other number; 1,000 prompts";
+    skills.push(Measured::new("agreement", how, value, Bound::AtLeast(0.95)));
+    skills.push(greater(loaded, random)?);
+    skills.extend(closed_brackets(loaded, random)?);
+    Ok(skills)
+}
+
+fn indirect_objects(loaded: &Loaded, random: &mut Random) -> Result<Measured> {
+    let tasks: Vec<Task> = (0..1000).map(|_| ioi::task(random, Split::HeldOut)).collect();
+    let how = format!(
+        "right name beats the repeated one; 1,000 prompts, {} frames, giver named first or second",
+        ioi::FRAMES.len()
+    );
+    Ok(Measured::new("indirect object", how, preferred(loaded, &tasks)?, Bound::AtLeast(0.97)))
+}
+
+/// Every fact of a kind in every phrasing that it was not trained in.
+fn known_facts(loaded: &Loaded, random: &mut Random, kind: &facts::Kind) -> Result<Measured> {
+    let tasks: Vec<Task> = (0..1000).map(|_| facts::task(random, kind, Split::HeldOut)).collect();
+    let logits = last_logits(loaded, &tasks)?;
+    let mut right = 0;
+    for (task, logits) in tasks.iter().zip(&logits) {
+        let answer = logits[token(loaded, &task.answer)?];
+        right += usize::from(logits.iter().all(|&other| other <= answer));
+    }
+    let how = format!("most probable token is the {}, in a phrasing not trained for that fact; 1,000 prompts", kind.name);
+    let name = format!("facts: {}", kind.name);
+    Ok(Measured::new(&name, how, right as f64 / tasks.len() as f64, Bound::AtLeast(0.95)))
+}
+
+fn induction(model: &Model, random: &mut Random) -> Result<Measured> {
+    const LENGTH: usize = 20;
+    let d_vocab = model.spec().d_vocab;
+    let sequences: Vec<Vec<u32>> = (0..100).map(|_| repeated(random, d_vocab, LENGTH, 2)).collect();
+    let (batch, rows, targets) = to_learn(&sequences);
+    let run = Run { unembed: Unembed::Rows(rows), ..Run::default() };
+    let losses = cross_entropy(Kernels::Fused, model.run(&batch, &run, &mut [])?.logits()?, &targets)?;
+    let losses = losses.reshape((sequences.len(), 2, LENGTH))?.mean((0, 2))?.to_vec1::<f32>()?;
+    let how = format!(
+        "loss of the second half over that of the first, random tokens 2 x {LENGTH}; 100 sequences ({:.2} of {:.2} nats)",
+        losses[1], losses[0]
+    );
+    Ok(Measured::new("induction", how, f64::from(losses[1] / losses[0]), Bound::Under(0.25)))
+}
+
+fn greater(loaded: &Loaded, random: &mut Random) -> Result<Measured> {
+    let tasks: Vec<(Task, u32)> = (0..1000).map(|_| greater_than::with_year(random, Split::HeldOut)).collect();
+    let prompts: Vec<Task> = tasks.iter().map(|(task, _)| task.clone()).collect();
+    let years = YEARS.map(|year| token(loaded, &written(year))).collect::<Result<Vec<_>>>()?;
+    let mut sum = 0.0;
+    for ((_, begin), logits) in tasks.iter().zip(last_logits(loaded, &prompts)?) {
+        let probs = softmax(&logits);
+        let mass = |years: &[usize]| years.iter().map(|&y| probs[y]).sum::<f64>();
+        let (below, above) = years.split_at((begin + 1 - YEARS.start()) as usize);
+        sum += mass(above) - mass(below);
+    }
+    let how = "probability of later years minus that of the same or earlier ones; 1,000 prompts";
+    Ok(Measured::new("greater-than", how, sum / tasks.len() as f64, Bound::AtLeast(0.8)))
+}
+
+fn closed_brackets(loaded: &Loaded, random: &mut Random) -> Result<Vec<Measured>> {
+    let tasks: Vec<(Task, usize)> = (0..3000).map(|_| brackets::task(random, Split::HeldOut)).collect();
+    (1..=brackets::DEEPEST)
+        .map(|deep| {
+            let tasks: Vec<Task> = tasks.iter().filter(|(_, depth)| *depth == deep).map(|(t, _)| t.clone()).collect();
+            let how = format!("right closer beats the other two at depth {deep}; {} prompts", tasks.len());
+            let name = format!("brackets, depth {deep}");
+            Ok(Measured::new(&name, how, preferred(loaded, &tasks)?, Bound::AtLeast(0.95)))
+        })
+        .collect()
+}
+
+/// How often the answer is more probable than every foil.
+fn preferred(loaded: &Loaded, tasks: &[Task]) -> Result<f64> {
+    let mut right = 0;
+    for (task, logits) in tasks.iter().zip(last_logits(loaded, tasks)?) {
+        let answer = logits[token(loaded, &task.answer)?];
+        let foils = task.foils.iter().map(|foil| token(loaded, foil)).collect::<Result<Vec<_>>>()?;
+        right += usize::from(foils.iter().all(|&foil| logits[foil] < answer));
+    }
+    Ok(right as f64 / tasks.len() as f64)
+}
+
+/// The logits after each prompt.
+fn last_logits(loaded: &Loaded, tasks: &[Task]) -> Result<Vec<Vec<f32>>> {
+    let mut all = vec![];
+    for pack in tasks.chunks(PACK) {
+        let prompts = pack.iter().map(|task| ids(loaded, &task.prompt)).collect::<Result<Vec<_>>>()?;
+        let ends = prompts.iter().scan(0, |end, ids| {
+            *end += ids.len() as u32;
+            Some(*end - 1)
+        });
+        let run = Run { unembed: Unembed::Rows(ends.collect()), ..Run::default() };
+        let output = loaded.model.run(&Batch::of(prompts), &run, &mut [])?;
+        all.extend(output.logits()?.to_vec2::<f32>()?);
+    }
+    Ok(all)
+}
+
+/// The tokens of a prompt.
+pub(super) fn ids(loaded: &Loaded, prompt: &str) -> Result<Vec<u32>> {
+    let tokenizer = loaded.tokenizer.as_ref().context("the model has no tokenizer")?;
+    Ok(tokenizer.encode(prompt, Bos::AsTokenizer)?.iter().map(|token| token.id).collect())
+}
+
+/// The one token that a word is.
+pub(super) fn token(loaded: &Loaded, word: &str) -> Result<usize> {
+    Ok(loaded.target(word)? as usize)
+}
+
+fn softmax(logits: &[f32]) -> Vec<f64> {
+    let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let weights: Vec<f64> = logits.iter().map(|l| f64::from(l - top).exp()).collect();
+    let sum: f64 = weights.iter().sum();
+    weights.into_iter().map(|w| w / sum).collect()
+}
