@@ -53,11 +53,9 @@ impl ModelCommand {
         if let Some(revision) = &source.revision {
             say("revision", revision.clone());
         }
-        say("folder", source.dir.display().to_string());
-        for path in source.weights()? {
-            let bytes = fs_err::metadata(&path)?.len();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            say("weights", format!("{name}, {:.1} MB", bytes as f64 * 1e-6));
+        say("folder", source.files.to_string());
+        for file in source.weights()? {
+            say("weights", format!("{}, {:.1} MB", file.name(), file.size()? as f64 * 1e-6));
         }
         out.rows(&facts)
     }
