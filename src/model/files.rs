@@ -132,9 +132,7 @@ impl Store for WeightFiles {
             let range = stored.bytes.clone();
             // SAFETY: the map is read-only and file-backed: a page that is dropped is read again when touched.
             // Only a saving: where the kernel refuses, nothing is lost.
-            let _ = unsafe {
-                map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len())
-            };
+            let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len()) };
         }
         Ok(x)
     }

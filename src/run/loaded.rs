@@ -21,9 +21,16 @@ impl Loaded {
     /// Finds and loads the model called `name`.
     ///
     /// # Errors
-    /// As [`ModelSource::resolve`] and [`Model::from_source`].
+    /// As [`ModelSource::resolve`] and [`Loaded::from_source`].
     pub fn open(name: &str) -> Result<Self> {
-        let source = ModelSource::resolve(name)?;
+        Self::from_source(ModelSource::resolve(name)?)
+    }
+
+    /// Loads a model whose files were found already.
+    ///
+    /// # Errors
+    /// As [`Model::from_source`] and [`Tokenizer::from_files`].
+    pub fn from_source(source: ModelSource) -> Result<Self> {
         let tokenizer = Tokenizer::from_files(&source.files)?;
         let model = Model::from_source(&source)?;
         let weights_hash = hash_files(&source.weights()?)?;

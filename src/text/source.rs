@@ -80,10 +80,12 @@ impl ModelSource {
         }
         if !path.join("config.json").is_file() {
             let inside = names_in(path, |p| p.join("config.json").is_file());
-            return Err(Error::bad_model(format!("{shown} has no config.json, so it is not a model folder")).hint(match inside.first() {
-                Some(name) => format!("did you mean {}?", path.join(name).display()),
-                None => "a model folder holds config.json and model.safetensors".to_owned(),
-            }));
+            return Err(Error::bad_model(format!("{shown} has no config.json, so it is not a model folder")).hint(
+                match inside.first() {
+                    Some(name) => format!("did you mean {}?", path.join(name).display()),
+                    None => "a model folder holds config.json and model.safetensors".to_owned(),
+                },
+            ));
         }
         // `.` and `..` have no name of their own.
         let full = fs_err::canonicalize(path)?;
@@ -159,8 +161,7 @@ impl ModelSource {
         if index.size()? > LARGEST_INDEX {
             return Err(bad(format!("is larger than {} MiB", LARGEST_INDEX >> 20)).hint("it is not an index of shards"));
         }
-        let json: Value =
-            serde_json::from_slice(&index.read()?).map_err(|e| bad(format!("is not valid JSON: {e}")))?;
+        let json: Value = serde_json::from_slice(&index.read()?).map_err(|e| bad(format!("is not valid JSON: {e}")))?;
         let map = json["weight_map"].as_object().ok_or_else(|| bad("has no \"weight_map\"".into()))?;
         let mut names = BTreeSet::new();
         for (tensor, shard) in map {

@@ -337,7 +337,9 @@ fn as_json<T: serde::Serialize>(part: Option<T>) -> Value {
 fn older_pair(files: &Files, vocab: &File, merges: &File) -> Result<tokenizers::Tokenizer> {
     let config = json_file(files, "tokenizer_config.json")?;
     if let Some(class) = config["tokenizer_class"].as_str().filter(|c| !c.starts_with("GPT2Tokenizer")) {
-        return Err(Error::bad_model(format!("{files} has the older files of a {class}, which are not read")).hint("save it with transformers as a tokenizer.json: AutoTokenizer.from_pretrained(..).save_pretrained(..)"));
+        return Err(Error::bad_model(format!("{files} has the older files of a {class}, which are not read")).hint(
+            "save it with transformers as a tokenizer.json: AutoTokenizer.from_pretrained(..).save_pretrained(..)",
+        ));
     }
     let entries: Vocab = serde_json::from_slice(&vocab.read()?).map_err(|e| unusable(vocab, e))?;
     let bpe = BPE::builder().vocab_and_merges(entries, read_merges(merges)?).build().map_err(|e| unusable(vocab, e))?;

@@ -10,6 +10,7 @@ mod cli_numbers;
 mod cli_output;
 mod cli_refused;
 mod cli_text;
+mod demo;
 mod docs;
 mod forge;
 mod hostile;
