@@ -9,7 +9,7 @@ use super::out::Out;
 use crate::error::{Error, Result};
 use crate::run::{Loaded, prompts};
 use crate::table::Format;
-use crate::text::{Bos, Prompt, PromptEntry, Tokenizer, build_prompts};
+use crate::text::{Bos, DEMO, Prompt, PromptEntry, Tokenizer, build_prompts};
 
 /// How much is said, and how.
 #[derive(Args, Debug)]
@@ -35,8 +35,9 @@ pub(super) struct Talk {
 /// Which model.
 #[derive(Args, Debug)]
 pub(super) struct ModelArgs {
-    /// A folder with config.json and safetensors, or an id already in the Hugging Face cache (`gpt2`, `org/name@revision`)
-    #[arg(short, long, env = "PELLUCID_MODEL", hide_env_values = true, value_name = "MODEL")]
+    /// `demo`, which is built in; a folder with config.json and safetensors; or an id already in the Hugging Face cache
+    /// (`gpt2`, `org/name@revision`). A folder called demo is `./demo`
+    #[arg(short, long, env = "PELLUCID_MODEL", hide_env_values = true, default_value = DEMO, value_name = "MODEL")]
     pub model: String,
 }
 

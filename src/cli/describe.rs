@@ -9,22 +9,24 @@ use crate::error::{Error, Result, nearest};
 use crate::hook::select;
 use crate::model::Model;
 use crate::table::{Format, ModelFacts, tables};
-use crate::text::ModelSource;
+use crate::text::{DEMO, ModelSource};
 
 /// Every hook: its name, its axes (with a model's sizes), its meaning.
 #[derive(Args, Debug)]
 pub(super) struct HooksCommand {
-    /// Only hooks that this pattern means, such as 'blocks.0.*' or z (needs -m)
-    #[arg(value_name = "PATTERN", requires = "model")]
+    /// Only hooks that this pattern means, such as 'blocks.0.*' or z
+    #[arg(value_name = "PATTERN")]
     pattern: Option<String>,
-    /// The model whose hooks to list [default: every hook there is]
+    /// The model whose hooks to list [default: every hook there is; with a pattern, those of demo]
     #[arg(short, long, env = "PELLUCID_MODEL", hide_env_values = true, value_name = "MODEL")]
     model: Option<String>,
 }
 
 impl HooksCommand {
     pub fn run(&self, out: &Out) -> Result<()> {
-        let Some(name) = &self.model else { return out.rows(&describe::hooks(None)) };
+        // A pattern counts layers, and only a model has them.
+        let fallback = self.pattern.as_ref().map(|_| DEMO);
+        let Some(name) = self.model.as_deref().or(fallback) else { return out.rows(&describe::hooks(None)) };
         let (_, spec) = Model::read_spec(&ModelSource::resolve(name)?)?;
         let mut rows = describe::hooks(Some(&spec));
         if let Some(pattern) = &self.pattern {
@@ -53,11 +55,9 @@ impl ModelCommand {
         if let Some(revision) = &source.revision {
             say("revision", revision.clone());
         }
-        say("folder", source.dir.display().to_string());
-        for path in source.weights()? {
-            let bytes = fs_err::metadata(&path)?.len();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            say("weights", format!("{name}, {:.1} MB", bytes as f64 * 1e-6));
+        say("folder", source.files.to_string());
+        for file in source.weights()? {
+            say("weights", format!("{}, {:.1} MB", file.name(), file.size()? as f64 * 1e-6));
         }
         out.rows(&facts)
     }

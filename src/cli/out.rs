@@ -81,11 +81,12 @@ impl Out {
     /// Says under `--verbose` what was loaded from where.
     pub fn loaded(&self, loaded: &Loaded) {
         if self.verbose {
-            let (spec, folder) = (loaded.model.spec(), loaded.source.dir.display());
+            let (spec, source) = (loaded.model.spec(), &loaded.source);
             let tokenizer = if loaded.tokenizer.is_some() { "with" } else { "without" };
             self.say(format_args!(
-                "loaded {}: {} parameters, {tokenizer} a tokenizer, from {folder}",
-                loaded.source.id,
+                "loaded {} ({}): {} parameters, {tokenizer} a tokenizer",
+                source.id,
+                source.files,
                 spec.n_params()
             ));
         }

@@ -28,7 +28,7 @@ pub(super) struct TokensCommand {
 impl TokensCommand {
     pub fn run(&self, out: &Out) -> Result<()> {
         let source = ModelSource::resolve(&self.model.model)?;
-        let Some(tokenizer) = Tokenizer::load(&source.dir)? else {
+        let Some(tokenizer) = Tokenizer::from_files(&source.files)? else {
             return Err(Error::no_such(format!("the model {} has no tokenizer", source.id))
                 .hint("put its tokenizer.json, or vocab.json and merges.txt, into the folder"));
         };

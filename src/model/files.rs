@@ -1,8 +1,7 @@
-//! Tensors in safetensors files: mapped, checked, read one at a time.
+//! Tensors in safetensors files: mapped or part of the program, checked, read one at a time.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::ops::{Deref, Range};
 
 use candle_core::{DType, Device, Tensor};
 use memmap2::Mmap;
@@ -10,6 +9,8 @@ use safetensors::{Dtype, SafeTensorError, SafeTensors};
 
 use super::load::Store;
 use crate::error::{Error, Result};
+use crate::text::File;
+use crate::text::files::At;
 
 /// Where a tensor lies.
 #[derive(Clone, Debug)]
@@ -20,53 +21,79 @@ struct Stored {
     bytes: Range<usize>,
 }
 
+/// The bytes of a file, which need not be in memory.
+enum Bytes {
+    Mapped(Mmap),
+    Program(&'static [u8]),
+}
+
+impl Bytes {
+    fn open(file: &File) -> Result<Self> {
+        let path = match &file.at {
+            At::Path(path) => path,
+            At::Program(bytes) => return Ok(Self::Program(bytes)),
+        };
+        let open = fs_err::File::open(path).map_err(|e| Error::bad_model(e.to_string()))?;
+        // SAFETY: the map is only read. A file that another process truncates meanwhile is that process's fault, as with
+        // every program that maps files.
+        let map = unsafe { Mmap::map(open.file()) };
+        map.map(Self::Mapped).map_err(|e| Error::bad_model(format!("{file} cannot be mapped: {e}")))
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Mapped(map) => map,
+            Self::Program(bytes) => bytes,
+        }
+    }
+}
+
 /// The tensors of one or several files, by name.
 pub(super) struct WeightFiles {
-    maps: Vec<Mmap>,
-    paths: Vec<PathBuf>,
+    files: Vec<(File, Bytes)>,
     tensors: BTreeMap<String, Stored>,
 }
 
 impl WeightFiles {
-    /// Maps the files and checks their headers: sizes, offsets, overlaps, names.
-    pub(super) fn open(paths: &[PathBuf]) -> Result<Self> {
-        let mut all = Self { maps: vec![], paths: paths.to_vec(), tensors: BTreeMap::new() };
-        for path in paths {
-            let file = fs_err::File::open(path).map_err(|e| Error::bad_model(e.to_string()))?;
-            // SAFETY: the map is only read. A file that another process truncates meanwhile is that process's fault,
-            // as with every program that maps files.
-            let map = unsafe { Mmap::map(file.file()) }
-                .map_err(|e| Error::bad_model(format!("{} cannot be mapped: {e}", path.display())))?;
-            all.index(&map, path)?;
-            all.maps.push(map);
+    /// Opens the files and checks their headers: sizes, offsets, overlaps, names.
+    pub(super) fn open(files: Vec<File>) -> Result<Self> {
+        let mut all = Self { files: vec![], tensors: BTreeMap::new() };
+        for file in files {
+            let bytes = Bytes::open(&file)?;
+            all.index(&file, &bytes)?;
+            all.files.push((file, bytes));
         }
         Ok(all)
     }
 
-    fn index(&mut self, map: &Mmap, path: &Path) -> Result<()> {
+    fn index(&mut self, file: &File, bytes: &[u8]) -> Result<()> {
         let bad = |e: SafeTensorError| {
-            Error::bad_model(format!("{} is not a whole safetensors file: {}", path.display(), reason(&e, map.len())))
+            Error::bad_model(format!("{file} is not a whole safetensors file: {}", reason(&e, bytes.len())))
                 .hint("was the download complete? fetch the file again")
         };
-        let (header, metadata) = SafeTensors::read_metadata(map).map_err(bad)?;
+        let (header, metadata) = SafeTensors::read_metadata(bytes).map_err(bad)?;
         let data = header + 8;
         for (name, info) in metadata.tensors() {
             let (from, to) = info.data_offsets;
             let stored = Stored {
-                file: self.maps.len(),
+                file: self.files.len(),
                 dtype: info.dtype,
                 shape: info.shape.clone(),
                 bytes: data + from..data + to,
             };
             if self.tensors.insert(name.clone(), stored).is_some() {
-                return Err(Error::bad_model(format!("{}: the tensor `{name}` is in two files", path.display())));
+                return Err(Error::bad_model(format!("{file}: the tensor `{name}` is in two files")));
             }
         }
         Ok(())
     }
 
     fn bytes(&self, stored: &Stored) -> &[u8] {
-        &self.maps[stored.file][stored.bytes.clone()]
+        &self.files[stored.file].1[stored.bytes.clone()]
     }
 }
 
@@ -95,23 +122,17 @@ impl Store for WeightFiles {
             other => {
                 return Err(Error::bad_model(format!(
                     "{}: the tensor `{name}` is stored as {other:?}, and pellucid reads F32, F16, BF16 and F64",
-                    self.paths[stored.file].display()
+                    self.files[stored.file].0
                 )));
             }
         };
         let x = Tensor::from_raw_buffer(self.bytes(stored), held, &stored.shape, &Device::Cpu)?.to_dtype(DType::F32)?;
         #[cfg(unix)]
-        {
+        if let Bytes::Mapped(map) = &self.files[stored.file].1 {
             let range = stored.bytes.clone();
             // SAFETY: the map is read-only and file-backed: a page that is dropped is read again when touched.
             // Only a saving: where the kernel refuses, nothing is lost.
-            let _ = unsafe {
-                self.maps[stored.file].unchecked_advise_range(
-                    memmap2::UncheckedAdvice::DontNeed,
-                    range.start,
-                    range.len(),
-                )
-            };
+            let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len()) };
         }
         Ok(x)
     }

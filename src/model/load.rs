@@ -1,4 +1,4 @@
-//! From a folder to a model: config, weight files, every tensor accounted for.
+//! From files to a model: config, weight files, every tensor accounted for.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -21,8 +21,7 @@ impl Model {
     /// When a file is missing or malformed, the family is unknown, a config key is not handled, or a tensor is
     /// missing, extra or of the wrong shape.
     pub fn load(dir: &Path) -> Result<Self> {
-        let name = dir.to_string_lossy();
-        Self::from_source(&ModelSource::resolve(&name)?)
+        Self::from_source(&ModelSource::folder(dir)?)
     }
 
     /// Loads a model whose files were found already.
@@ -31,7 +30,7 @@ impl Model {
     /// As [`Model::load`].
     pub fn from_source(source: &ModelSource) -> Result<Self> {
         let (family, spec) = Self::read_spec(source)?;
-        Self::from_store(family, spec, &WeightFiles::open(&source.weights()?)?)
+        Self::from_store(family, spec, &WeightFiles::open(source.weights()?)?)
     }
 
     /// Reads the configuration alone.
@@ -39,9 +38,7 @@ impl Model {
     /// # Errors
     /// As [`Model::load`], as far as the configuration goes.
     pub fn read_spec(source: &ModelSource) -> Result<(&'static Family, Spec)> {
-        let path = source.config();
-        let text = fs_err::read_to_string(&path).map_err(|e| Error::bad_model(e.to_string()))?;
-        read_config(&text)
+        read_config(&source.config()?)
     }
 
     /// A model of tensors in memory: a `config.json` and the tensors under the names that the family's files use. Where a

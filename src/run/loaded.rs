@@ -1,12 +1,9 @@
 //! A model with everything that belongs to it: files, tokenizer, and what provenance says of it.
 
-use std::io::Read;
-use std::path::PathBuf;
-
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::table::Provenance;
-use crate::text::{Bos, ModelSource, Prompt, PromptEntry, Tokenizer, build_prompts};
+use crate::text::{Bos, File, ModelSource, Prompt, PromptEntry, Tokenizer, build_prompts};
 
 /// A loaded model and where it came from.
 pub struct Loaded {
@@ -24,10 +21,17 @@ impl Loaded {
     /// Finds and loads the model called `name`.
     ///
     /// # Errors
-    /// As [`ModelSource::resolve`] and [`Model::from_source`].
+    /// As [`ModelSource::resolve`] and [`Loaded::from_source`].
     pub fn open(name: &str) -> Result<Self> {
-        let source = ModelSource::resolve(name)?;
-        let tokenizer = Tokenizer::load(&source.dir)?;
+        Self::from_source(ModelSource::resolve(name)?)
+    }
+
+    /// Loads a model whose files were found already.
+    ///
+    /// # Errors
+    /// As [`Model::from_source`] and [`Tokenizer::from_files`].
+    pub fn from_source(source: ModelSource) -> Result<Self> {
+        let tokenizer = Tokenizer::from_files(&source.files)?;
         let model = Model::from_source(&source)?;
         let weights_hash = hash_files(&source.weights()?)?;
         Ok(Self { source, model, tokenizer, weights_hash })
@@ -84,13 +88,13 @@ impl Loaded {
 }
 
 /// BLAKE3 over the files' bytes, one after the other. Read, not mapped: the pages are not the process's to keep.
-fn hash_files(paths: &[PathBuf]) -> Result<String> {
+fn hash_files(files: &[File]) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; 1 << 20];
-    for path in paths {
-        let mut file = fs_err::File::open(path)?;
+    for file in files {
+        let mut bytes = file.open()?;
         loop {
-            match file.read(&mut buffer)? {
+            match bytes.read(&mut buffer)? {
                 0 => break,
                 n => hasher.update(&buffer[..n]),
             };

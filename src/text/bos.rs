@@ -1,31 +1,26 @@
 //! Which token begins a text, as far as a model's files say.
 
-use std::path::Path;
-
 use serde_json::Value;
 use tokenizers::Tokenizer;
 
+use super::files::Files;
 use crate::error::{Error, Result};
 
-/// The JSON file `name` in `dir`; null when it is not there.
-pub(super) fn json_file(dir: &Path, name: &str) -> Result<Value> {
-    let path = dir.join(name);
-    if !path.is_file() {
-        return Ok(Value::Null);
-    }
-    let text = fs_err::read(&path)?;
+/// The JSON file `name`; null when it is not there.
+pub(super) fn json_file(files: &Files, name: &str) -> Result<Value> {
+    let Some(text) = files.read(name)? else { return Ok(Value::Null) };
     serde_json::from_slice(&text)
-        .map_err(|e| Error::bad_model(format!("{} is not valid JSON: {e}", path.display())).because(e))
+        .map_err(|e| Error::bad_model(format!("{} is not valid JSON: {e}", files.shown(name))).because(e))
 }
 
 /// The id of the token that begins a text (BOS).
 ///
 /// Asked in this order: `bos_token` in tokenizer_config.json, then in special_tokens_map.json; what the post-processor
 /// puts first; and, unless one of the two files says `null`, `bos_token_id` in config.json and GPT-2's `<|endoftext|>`.
-pub(super) fn find_bos(dir: &Path, tokenizer: &Tokenizer) -> Result<Option<u32>> {
+pub(super) fn find_bos(files: &Files, tokenizer: &Tokenizer) -> Result<Option<u32>> {
     let mut says_none = false;
     for file in ["tokenizer_config.json", "special_tokens_map.json"] {
-        let facts = json_file(dir, file)?;
+        let facts = json_file(files, file)?;
         let Some(token) = facts.get("bos_token") else { continue };
         says_none |= token.is_null();
         // Either the token itself, or an object with its content.
@@ -42,7 +37,7 @@ pub(super) fn find_bos(dir: &Path, tokenizer: &Tokenizer) -> Result<Option<u32>>
     if says_none {
         return Ok(None);
     }
-    let id = json_file(dir, "config.json")?["bos_token_id"].as_u64().and_then(|id| u32::try_from(id).ok());
+    let id = json_file(files, "config.json")?["bos_token_id"].as_u64().and_then(|id| u32::try_from(id).ok());
     if let Some(id) = id.filter(|&id| tokenizer.id_to_token(id).is_some()) {
         return Ok(Some(id));
     }

@@ -1,17 +1,22 @@
 //! Text in, tokens out: where a model's files are, its tokenizer, and the prompts that a run reads.
 //!
-//! - [`source`]: a model's name becomes a folder with `config.json` and weights;
+//! - [`source`]: a model's name becomes [`Files`], with `config.json` and weights among them;
+//! - [`files`]: they are read in one way, from a folder or from the program itself, which holds those of [`DEMO`];
 //! - [`tokenizer`]: text becomes [`Token`]s, each with the bytes of the prompt it stands for;
 //! - [`prompt_file`] and [`prompt`]: files and arguments become checked [`Prompt`]s.
 
 mod align;
 mod bos;
+mod demo;
+pub mod files;
 pub mod prompt;
 pub mod prompt_file;
 pub mod source;
 mod spelling;
 pub mod tokenizer;
 
+pub use demo::DEMO;
+pub use files::{File, Files};
 pub use prompt::{Prompt, PromptEntry, PromptInput, build_prompts};
 pub use prompt_file::{ReadParquet, read_prompts};
 pub use source::ModelSource;

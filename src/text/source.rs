@@ -1,4 +1,4 @@
-//! Where a model's files are: a folder, or what Python's Hugging Face libraries already downloaded.
+//! Where a model's files are: the program itself, a folder, or what Python's Hugging Face libraries already downloaded.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -6,6 +6,8 @@ use std::path::{Component, Path, PathBuf};
 
 use serde_json::Value;
 
+use super::demo::{self, DEMO};
+use super::files::{File, Files, names_in};
 use crate::error::{Error, Result, nearest};
 
 /// An index of shards is a list of names: one larger than this is not one. In bytes.
@@ -14,18 +16,20 @@ const LARGEST_INDEX: u64 = 64 << 20;
 /// A model's files, found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelSource {
-    /// What the model is called in provenance: its Hugging Face id, or the folder's name.
+    /// What the model is called in provenance: its Hugging Face id, the folder's name, or [`DEMO`].
     pub id: String,
-    /// The commit on the Hub that the files are from; none for a folder.
+    /// The commit on the Hub that the files are from; none for a folder or the built-in model.
     pub revision: Option<String>,
-    /// The folder that the files lie in.
-    pub dir: PathBuf,
+    /// Its files.
+    pub files: Files,
 }
 
 impl ModelSource {
-    /// Finds the model called `name`: a folder, or a Hugging Face id such as `gpt2` or `org/name@revision` that is in the
-    /// local Hub cache (see [`hub_cache`]). A revision is a branch, a tag or a full commit; without one it is `main`.
-    /// Nothing is downloaded. A folder that exists comes before an id of the same name.
+    /// Finds the model called `name`: [`DEMO`], a folder, or a Hugging Face id such as `gpt2` or `org/name@revision` that
+    /// is in the local Hub cache (see [`hub_cache`]). A revision is a branch, a tag or a full commit; without one it is
+    /// `main`. Nothing is downloaded. A folder that exists comes before an id of the same name, but `demo` is the built-in
+    /// model whatever folders there are: what the same command runs must not depend on where it is given. `./demo` is a
+    /// folder.
     ///
     /// # Errors
     /// When there is no such folder and no such model in the cache, or it has no config.json.
@@ -38,45 +42,55 @@ impl ModelSource {
     /// # Errors
     /// As there.
     pub fn resolve_in(name: &str, cache: &Path) -> Result<Self> {
+        if name == DEMO {
+            return Ok(Self { id: DEMO.to_owned(), revision: None, files: demo::FILES });
+        }
         let path = expand_home(name);
-        if path.is_dir() {
+        if path.exists() || looks_like_a_path(name) {
             return Self::folder(&path);
-        }
-        if path.is_file() {
-            let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            return Err(Error::bad_input(format!("{name} is a file, but a model is a folder"))
-                .hint(format!("give the folder that it lies in: {}", parent.display())));
-        }
-        if looks_like_a_path(name) {
-            return Err(Error::no_such(format!("there is no model folder {name}")).hint(match sibling(&path) {
-                Some(near) => format!("did you mean {near}?"),
-                None => "give the folder that holds the model's config.json".to_owned(),
-            }));
         }
         let (id, revision) = name.split_once('@').unwrap_or((name, "main"));
         if !is_hub_id(id) || !is_revision(revision) {
             return Err(Error::bad_input(format!("`{name}` is neither a folder nor a Hugging Face id"))
                 .hint("write an id as gpt2, org/name or org/name@revision"));
         }
+        if id == DEMO {
+            return Err(Error::no_such(format!("the model `{DEMO}` is built in, and has no revision `{revision}`"))
+                .hint(format!("write {DEMO} alone")));
+        }
         Self::cached(id, revision, cache)
     }
 
-    fn folder(path: &Path) -> Result<Self> {
+    /// The model in the folder `path`, whatever it is called.
+    ///
+    /// # Errors
+    /// When there is no such folder, or it has no config.json.
+    pub fn folder(path: &Path) -> Result<Self> {
+        let shown = path.display();
+        if path.is_file() {
+            let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            return Err(Error::bad_input(format!("{shown} is a file, but a model is a folder"))
+                .hint(format!("give the folder that it lies in: {}", parent.display())));
+        }
+        if !path.is_dir() {
+            return Err(Error::no_such(format!("there is no model folder {shown}")).hint(match sibling(path) {
+                Some(near) => format!("did you mean {near}?"),
+                None => "give the folder that holds the model's config.json".to_owned(),
+            }));
+        }
         if !path.join("config.json").is_file() {
             let inside = names_in(path, |p| p.join("config.json").is_file());
-            return Err(Error::bad_model(format!(
-                "{} has no config.json, so it is not a model folder",
-                path.display()
-            ))
-            .hint(match inside.first() {
-                Some(name) => format!("did you mean {}?", path.join(name).display()),
-                None => "a model folder holds config.json and model.safetensors".to_owned(),
-            }));
+            return Err(Error::bad_model(format!("{shown} has no config.json, so it is not a model folder")).hint(
+                match inside.first() {
+                    Some(name) => format!("did you mean {}?", path.join(name).display()),
+                    None => "a model folder holds config.json and model.safetensors".to_owned(),
+                },
+            ));
         }
         // `.` and `..` have no name of their own.
         let full = fs_err::canonicalize(path)?;
         let id = full.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
-        Ok(Self { id, revision: None, dir: path.to_owned() })
+        Ok(Self { id, revision: None, files: Files::Folder(path.to_owned()) })
     }
 
     fn cached(id: &str, revision: &str, cache: &Path) -> Result<Self> {
@@ -105,12 +119,18 @@ impl ModelSource {
             return Err(Error::bad_model(format!("{} has no config.json", dir.display()))
                 .hint(format!("the download was not finished; run: {}", download(id, revision))));
         }
-        Ok(Self { id: id.to_owned(), revision: Some(commit), dir })
+        Ok(Self { id: id.to_owned(), revision: Some(commit), files: Files::Folder(dir) })
     }
 
-    /// The model's configuration.
-    pub fn config(&self) -> PathBuf {
-        self.dir.join("config.json")
+    /// The text of the model's configuration.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read.
+    pub fn config(&self) -> Result<String> {
+        let (name, files) = ("config.json", &self.files);
+        let bytes = files.read(name).map_err(|e| Error::bad_model(e.to_string()).because(e))?;
+        let bytes = bytes.ok_or_else(|| Error::bad_model(format!("there is no {}", files.shown(name))))?;
+        String::from_utf8(bytes).map_err(|e| Error::bad_model(format!("{} is not UTF-8: {e}", files.shown(name))))
     }
 
     /// The files that hold the weights: model.safetensors, or every shard that model.safetensors.index.json names, in the
@@ -118,17 +138,15 @@ impl ModelSource {
     ///
     /// # Errors
     /// When there are none, the index cannot be read, or it names a shard that is missing or lies outside the folder.
-    pub fn weights(&self) -> Result<Vec<PathBuf>> {
-        let single = self.dir.join("model.safetensors");
-        if single.is_file() {
+    pub fn weights(&self) -> Result<Vec<File>> {
+        if let Some(single) = self.files.file("model.safetensors") {
             return Ok(vec![single]);
         }
-        let index = self.dir.join("model.safetensors.index.json");
-        if index.is_file() {
+        if let Some(index) = self.files.file("model.safetensors.index.json") {
             return self.shards(&index);
         }
-        let dir = self.dir.display();
-        if names_in(&self.dir, Path::is_file).iter().any(|n| n.starts_with("pytorch_model") && n.contains(".bin")) {
+        let dir = &self.files;
+        if self.files.names().iter().any(|n| n.starts_with("pytorch_model") && n.contains(".bin")) {
             return Err(Error::bad_model(format!(
                 "{dir} has its weights in pytorch_model.bin only, which is not read"
             ))
@@ -138,14 +156,12 @@ impl ModelSource {
             .hint("a model folder holds model.safetensors, or model.safetensors.index.json and the files it names"))
     }
 
-    fn shards(&self, index: &Path) -> Result<Vec<PathBuf>> {
-        let shown = index.display();
-        let bad = |what: String| Error::bad_model(format!("{shown} {what}"));
-        if fs_err::metadata(index)?.len() > LARGEST_INDEX {
+    fn shards(&self, index: &File) -> Result<Vec<File>> {
+        let bad = |what: String| Error::bad_model(format!("{index} {what}"));
+        if index.size()? > LARGEST_INDEX {
             return Err(bad(format!("is larger than {} MiB", LARGEST_INDEX >> 20)).hint("it is not an index of shards"));
         }
-        let json: Value =
-            serde_json::from_slice(&fs_err::read(index)?).map_err(|e| bad(format!("is not valid JSON: {e}")))?;
+        let json: Value = serde_json::from_slice(&index.read()?).map_err(|e| bad(format!("is not valid JSON: {e}")))?;
         let map = json["weight_map"].as_object().ok_or_else(|| bad("has no \"weight_map\"".into()))?;
         let mut names = BTreeSet::new();
         for (tensor, shard) in map {
@@ -159,10 +175,11 @@ impl ModelSource {
         if names.is_empty() {
             return Err(bad("names no shards".into()));
         }
-        if let Some(missing) = names.iter().find(|n| !self.dir.join(n).is_file()) {
-            return Err(bad(format!("names {missing}, which is missing")).hint("download the missing file"));
-        }
-        Ok(names.into_iter().map(|n| self.dir.join(n)).collect())
+        let found = names.into_iter().map(|name| {
+            let missing = || bad(format!("names {name}, which is missing")).hint("download the missing file");
+            self.files.file(name).ok_or_else(missing)
+        });
+        found.collect()
     }
 }
 
@@ -205,18 +222,6 @@ fn is_plain_name(name: &str) -> bool {
         && !name.contains('\\')
 }
 
-/// The names in `dir` that `keep` wants, sorted; empty if it cannot be read.
-fn names_in(dir: &Path, keep: impl Fn(&Path) -> bool) -> Vec<String> {
-    let Ok(entries) = fs_err::read_dir(dir) else { return Vec::new() };
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| entry.ok())
-        .filter(|entry| keep(&entry.path()))
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect();
-    names.sort();
-    names
-}
-
 /// The folder beside `path` with the nearest name.
 fn sibling(path: &Path) -> Option<String> {
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -237,7 +242,7 @@ fn not_found(id: &str, cache: &Path) -> Error {
     let moved = cached.iter().find(|c| c.split_once('/').is_some_and(|(_, name)| name == id)).cloned();
     let near = moved
         .or_else(|| sibling(Path::new(id)))
-        .or_else(|| nearest(id, cached.iter().map(String::as_str)).map(str::to_owned));
+        .or_else(|| nearest(id, cached.iter().map(String::as_str).chain([DEMO])).map(str::to_owned));
     Error::no_such(format!(
         "there is no model `{id}`: neither a folder {} nor in the Hub cache {}",
         here.join(id).display(),

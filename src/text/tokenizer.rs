@@ -6,13 +6,14 @@ use std::path::Path;
 
 use serde_json::Value;
 use tokenizers::models::ModelWrapper;
-use tokenizers::models::bpe::BPE;
+use tokenizers::models::bpe::{BPE, Merges, Vocab};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, Encoding};
 
 use super::align::{Spelled, align};
 use super::bos::{find_bos, json_file};
+use super::files::{File, Files};
 use super::spelling::{Spelling, legible};
 use crate::error::{Error, Result};
 use crate::guard::guarded;
@@ -61,34 +62,41 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// The tokenizer in the model folder `dir`: tokenizer.json, or GPT-2's older pair of files (vocab.json or
-    /// encoder.json, with merges.txt or vocab.bpe). None when the folder has neither.
+    /// The tokenizer in the model folder `dir`, as [`Tokenizer::from_files`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn load(dir: &Path) -> Result<Option<Self>> {
+        Self::from_files(&Files::Folder(dir.to_owned()))
+    }
+
+    /// The tokenizer among a model's files: tokenizer.json, or GPT-2's older pair of files (vocab.json or encoder.json,
+    /// with merges.txt or vocab.bpe). None when there is neither.
     ///
     /// Truncation, padding and BPE dropout that tokenizer.json may ask for are switched off: they would lose tokens, add
     /// some, or make two runs differ.
     ///
     /// # Errors
     /// When a file is there but cannot be read or is not understood.
-    pub fn load(dir: &Path) -> Result<Option<Self>> {
-        let json = dir.join("tokenizer.json");
-        let first = |names: [&str; 2]| names.map(|n| dir.join(n)).into_iter().find(|p| p.is_file());
-        let inner = if json.is_file() {
-            let bytes = fs_err::read(&json)?;
+    pub fn from_files(files: &Files) -> Result<Option<Self>> {
+        let first = |names: [&str; 2]| names.into_iter().find_map(|name| files.file(name));
+        let inner = if let Some(json) = files.file("tokenizer.json") {
+            let bytes = json.read()?;
             guarded(|| tokenizers::Tokenizer::from_bytes(bytes))
                 .ok_or_else(|| unusable(&json, "its contents are damaged"))?
                 .map_err(|e| unusable(&json, e))?
         } else {
             match (first(["vocab.json", "encoder.json"]), first(["merges.txt", "vocab.bpe"])) {
-                (Some(vocab), Some(merges)) => older_pair(dir, &vocab, &merges)?,
+                (Some(vocab), Some(merges)) => older_pair(files, &vocab, &merges)?,
                 _ => return Ok(None),
             }
         };
-        Self::new(dir, inner).map(Some)
+        Self::new(files, inner).map(Some)
     }
 
-    fn new(dir: &Path, mut inner: tokenizers::Tokenizer) -> Result<Self> {
+    fn new(files: &Files, mut inner: tokenizers::Tokenizer) -> Result<Self> {
         inner.with_padding(None);
-        inner.with_truncation(None).map_err(|e| unusable(dir, e))?;
+        inner.with_truncation(None).map_err(|e| unusable(files, e))?;
         if let ModelWrapper::BPE(bpe) = inner.get_model()
             && bpe.dropout.is_some()
         {
@@ -106,7 +114,7 @@ impl Tokenizer {
             ModelWrapper::Unigram(_) => Some("<unk>".to_owned()),
         };
         let mut tokenizer = Self {
-            bos: find_bos(dir, &inner)?,
+            bos: find_bos(files, &inner)?,
             unknown: unknown.and_then(|token| inner.token_to_id(&token)),
             vocab_size: inner.get_vocab_size(true).max(past_added),
             spelling,
@@ -316,8 +324,8 @@ pub(super) fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\n', "\\n").replace('\r', "\\r").replace('\t', "\\t"))
 }
 
-fn unusable(path: &Path, cause: impl std::fmt::Display) -> Error {
-    Error::bad_model(format!("the tokenizer in {} cannot be used: {cause}", path.display()))
+fn unusable(place: impl std::fmt::Display, cause: impl std::fmt::Display) -> Error {
+    Error::bad_model(format!("the tokenizer in {place} cannot be used: {cause}"))
 }
 
 /// A part of the tokenizer as tokenizer.json would have it; null when there is none.
@@ -326,17 +334,15 @@ fn as_json<T: serde::Serialize>(part: Option<T>) -> Value {
 }
 
 /// GPT-2's tokenizer from its vocabulary and its merges.
-fn older_pair(dir: &Path, vocab: &Path, merges: &Path) -> Result<tokenizers::Tokenizer> {
-    let config = json_file(dir, "tokenizer_config.json")?;
+fn older_pair(files: &Files, vocab: &File, merges: &File) -> Result<tokenizers::Tokenizer> {
+    let config = json_file(files, "tokenizer_config.json")?;
     if let Some(class) = config["tokenizer_class"].as_str().filter(|c| !c.starts_with("GPT2Tokenizer")) {
-        return Err(Error::bad_model(format!(
-            "{} has the older files of a {class}, which are not read",
-            dir.display()
-        ))
-        .hint("save it with transformers as a tokenizer.json: AutoTokenizer.from_pretrained(..).save_pretrained(..)"));
+        return Err(Error::bad_model(format!("{files} has the older files of a {class}, which are not read")).hint(
+            "save it with transformers as a tokenizer.json: AutoTokenizer.from_pretrained(..).save_pretrained(..)",
+        ));
     }
-    let path = |p: &Path| p.to_str().map(str::to_owned).ok_or_else(|| unusable(p, "its path is not UTF-8"));
-    let bpe = BPE::from_file(&path(vocab)?, &path(merges)?).build().map_err(|e| unusable(vocab, e))?;
+    let entries: Vocab = serde_json::from_slice(&vocab.read()?).map_err(|e| unusable(vocab, e))?;
+    let bpe = BPE::builder().vocab_and_merges(entries, read_merges(merges)?).build().map_err(|e| unusable(vocab, e))?;
     let mut inner = tokenizers::Tokenizer::new(bpe);
     let prefix_space = config["add_prefix_space"].as_bool().unwrap_or(false);
     inner.with_pre_tokenizer(Some(ByteLevel::default().add_prefix_space(prefix_space)));
@@ -346,16 +352,27 @@ fn older_pair(dir: &Path, vocab: &Path, merges: &Path) -> Result<tokenizers::Tok
         inner.add_special_tokens([end]).map_err(|e| unusable(vocab, e))?;
     }
     if config["add_bos_token"].as_bool() == Some(true)
-        && let Some(id) = find_bos(dir, &inner)?
+        && let Some(id) = find_bos(files, &inner)?
         && let Some(token) = inner.id_to_token(id)
     {
         let template = TemplateProcessing::builder()
             .try_single(vec![token.clone(), "$A".to_owned()])
-            .map_err(|e| unusable(dir, e))?
+            .map_err(|e| unusable(files, e))?
             .special_tokens(vec![(token, id)])
             .build()
-            .map_err(|e| unusable(dir, e))?;
+            .map_err(|e| unusable(files, e))?;
         inner.with_post_processor(Some(template));
     }
     Ok(inner)
+}
+
+/// The pairs of merges.txt, one a line.
+fn read_merges(merges: &File) -> Result<Merges> {
+    let text = String::from_utf8(merges.read()?).map_err(|e| unusable(merges, e))?;
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.starts_with("#version"));
+    let pair = |(i, line): (usize, &str)| match line.split_once(' ') {
+        Some((left, right)) if !right.contains(' ') => Ok((left.to_owned(), right.to_owned())),
+        _ => Err(unusable(merges, format!("its line {} is not a pair", i + 1))),
+    };
+    lines.map(pair).collect()
 }

@@ -142,7 +142,8 @@ fn talk_is_as_much_as_was_asked_for() {
     let talk = |args: &[&str]| place.ok(["lens", "-m", &m, "--ids", "1,2"].iter().chain(args)).stderr;
     assert_eq!(talk(&["-q"]), "");
     assert!(talk(&[]).starts_with("wrote runs/lens-") && talk(&[]).lines().count() == 1, "{}", talk(&[]));
-    assert!(talk(&["-v"]).starts_with("loaded gpt2: 9168 parameters, without a tokenizer, from "), "{}", talk(&["-v"]));
+    let loaded = format!("loaded gpt2 ({m}): 9168 parameters, without a tokenizer\n");
+    assert!(talk(&["-v"]).starts_with(&loaded), "{}", talk(&["-v"]));
 }
 
 /// More prompts than are drawn: the formats for programs hold them all.

@@ -68,7 +68,6 @@ fn arguments_that_cannot_be_parsed_are_refused() {
     let cases: &[(&[&str], &str)] = &[
         (&["lense"], "unrecognized subcommand 'lense'"),
         (&["lense"], "hint: some similar subcommands exist: 'tokens', 'lens'"),
-        (&["lens", "--ids", "1"], "--model <MODEL>"),
         (&["lens", "-m", &gpt2, "--tpo", "3"], "unexpected argument '--tpo'"),
         (&["lens", "-m", &gpt2, "--top", "many"], "invalid value 'many' for '--top <K>'"),
         (&["lens", "-m", &gpt2, "--top", "\u{1b}[31m\u{202e}\n"], "invalid value '\\u{202e} '"),

@@ -15,6 +15,7 @@ mod cli_numbers;
 mod cli_output;
 mod cli_refused;
 mod cli_text;
+mod demo;
 mod demo_grammar;
 mod demo_training;
 mod docs;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use pellucid::error::{Error, ErrorKind, Result};
-use pellucid::text::ModelSource;
+use pellucid::text::{Files, ModelSource};
 
 const COMMIT: &str = "607a30d783dfa663caf39e06633721c8d4cfcd7e";
 
@@ -41,8 +41,9 @@ fn a_folder_is_a_model_by_its_name() -> Result<()> {
     touch(root.path(), &["tiny/config.json", "tiny/model.safetensors"])?;
     let dir = root.path().join("tiny");
     let source = ModelSource::resolve(&dir.display().to_string())?;
-    assert_eq!(source, ModelSource { id: "tiny".into(), revision: None, dir: dir.clone() });
-    assert_eq!((source.config(), source.weights()?), (dir.join("config.json"), vec![dir.join("model.safetensors")]));
+    assert_eq!(source, ModelSource { id: "tiny".into(), revision: None, files: Files::Folder(dir.clone()) });
+    let weights: Vec<String> = source.weights()?.iter().map(|file| file.to_string()).collect();
+    assert_eq!((source.config()?, weights), ("{}".into(), vec![dir.join("model.safetensors").display().to_string()]));
     let dotted = ModelSource::resolve(&format!("{}/.", dir.display()))?;
     assert_eq!(dotted.id, "tiny");
     Ok(())
@@ -55,7 +56,7 @@ fn a_hub_id_is_found_in_the_cache_by_branch_commit_and_pull_request() -> Result<
     for name in ["gpt2", "gpt2@main", &format!("gpt2@{COMMIT}"), "gpt2@refs/pr/1"] {
         let source = ModelSource::resolve_in(name, &cache)?;
         assert_eq!((&source.id[..], source.revision.as_deref()), ("gpt2", Some(COMMIT)), "{name}");
-        assert_eq!(source.dir, cache.join("models--gpt2/snapshots").join(COMMIT));
+        assert_eq!(source.files, Files::Folder(cache.join("models--gpt2/snapshots").join(COMMIT)));
     }
     touch(&cache, &["models--org--name/snapshots/abc/config.json"])?;
     assert_eq!(ModelSource::resolve_in("org/name@abc", &cache)?.id, "org/name");
@@ -101,6 +102,23 @@ fn a_mistyped_folder_gets_the_nearest_one() -> Result<()> {
 }
 
 #[test]
+fn demo_is_built_in_wherever_it_is_asked_for() -> Result<()> {
+    let root = tempfile::tempdir()?;
+    let cache = cache(root.path())?;
+    touch(&cache, &["models--demo/refs/main", "demo/config.json"])?;
+    let demo = ModelSource::resolve_in("demo", &cache)?;
+    assert_eq!((&demo.id[..], &demo.revision, demo.files.to_string()), ("demo", &None, "built in".into()));
+    let folder = ModelSource::resolve_in(&root.path().join("demo").display().to_string(), &cache)?;
+    assert_eq!((&folder.id[..], folder.config()?), ("demo", "{}".into()));
+
+    let error = fails("demo@v2", &cache);
+    assert_eq!(error.to_string(), "the model `demo` is built in, and has no revision `v2`");
+    assert_eq!((error.kind(), hint(&error)), (ErrorKind::NoSuch, "write demo alone"));
+    assert!(hint(&fails("dmeo", &cache)).starts_with("did you mean demo?"));
+    Ok(())
+}
+
+#[test]
 fn names_do_not_leave_the_cache() -> Result<()> {
     let root = tempfile::tempdir()?;
     let cache = cache(&root.path().join("hub"))?;
@@ -129,8 +147,7 @@ fn sharded(index: &str) -> Result<Vec<String>> {
     touch(root.path(), &["config.json", "a.safetensors", "b.safetensors"])?;
     fs_err::write(root.path().join("model.safetensors.index.json"), index)?;
     let source = ModelSource::resolve(&root.path().display().to_string())?;
-    let name = |p: PathBuf| p.strip_prefix(root.path()).map(|n| n.display().to_string()).unwrap_or_default();
-    Ok(source.weights()?.into_iter().map(name).collect())
+    Ok(source.weights()?.iter().map(|file| file.name().to_owned()).collect())
 }
 
 #[test]

@@ -285,7 +285,7 @@ fn the_architecture_page_knows_every_folder_and_only_those() {
     let missing = folders.into_iter().map(|f| format!("`src/{f}/`")).filter(|f| !page.contains(f));
     none("ARCHITECTURE.md does not name", missing.collect());
     let gone = quoted(&page).filter(|q| {
-        let ours = ["src/", "tests/", "docs/", "benches/", ".ci/"].iter().any(|top| q.starts_with(top));
+        let ours = ["src/", "tests/", "docs/", "benches/", "models/", ".ci/"].iter().any(|top| q.starts_with(top));
         ours && !q.contains(['*', '<', '{']) && !root().join(q).exists()
     });
     none("ARCHITECTURE.md names what does not exist", gone.map(str::to_owned).collect());
