@@ -5,6 +5,7 @@ mod shared;
 
 mod bin;
 mod chart;
+mod chart_training;
 mod cli;
 mod cli_numbers;
 mod cli_output;
