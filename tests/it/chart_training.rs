@@ -1,5 +1,6 @@
 //! The chart of a training run: both losses can be told apart and read, whatever the run did.
 
+use crate::bin::Place;
 use crate::chart::{check, noise, provenance, save, show};
 use pellucid::chart::{Figure, render, training};
 use pellucid::error::ErrorKind;
@@ -187,7 +188,12 @@ fn a_training_figure_is_the_same_from_rows_and_from_the_file() {
     let mut how: Provenance = provenance();
     (how.table, how.table_version) = ("training".into(), 1);
     how.pellucid_version = env!("CARGO_PKG_VERSION").into();
-    let file = render(save(&folder, &rows)).unwrap();
+    let table = save(&folder, &rows);
+    let file = render(&table).unwrap();
+    let place = Place::new();
+    place.write("loss.parquet", std::fs::read(table).unwrap());
+    assert_eq!(place.ok(["chart", "-q", "loss.parquet"]).stdout, "training.svg\n");
+    assert!(place.read("training.svg") == file[0].svg.as_bytes());
     assert!(file == training(&rows, &how).unwrap());
     assert!(file == training(&rows, &how).unwrap());
     how.complete = false;
