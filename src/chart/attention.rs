@@ -151,7 +151,7 @@ fn large(patterns: &Patterns<'_>, head: (u32, u32), provenance: &Provenance) -> 
     let caption = frame::caption_lines(&sentences, width);
     let height = HEAD + h + NUMBERS + band.depth + NAME + frame::caption_height(caption.len());
     let mut svg = Svg::new(width, height);
-    let subtitle = frame::subtitle(provenance, patterns.prompt_id);
+    let subtitle = frame::subtitle(provenance, &format!("prompt {}", patterns.prompt_id));
     let title = format!("Attention of layer {}, head {}", head.0, head.1);
     frame::head(&mut svg, &title, &subtitle);
 

@@ -27,11 +27,11 @@ pub(crate) fn head(svg: &mut Svg, title: &str, subtitle: &str) {
     svg.text(MARGIN, MARGIN + 30.0, &fit_sans(subtitle, room, 12.0), Type::new(12.0).ink(Rgb::SOFT));
 }
 
-/// `model · prompt x`, with the first digits of the revision if there is one.
-pub(crate) fn subtitle(provenance: &Provenance, prompt_id: &str) -> String {
+/// `model · about`, with the first digits of the revision if there is one.
+pub(crate) fn subtitle(provenance: &Provenance, about: &str) -> String {
     let revision = provenance.revision.as_deref().map(|r| format!("@{}", r.chars().take(8).collect::<String>()));
     let incomplete = if provenance.complete { "" } else { " · incomplete: the run was stopped" };
-    visible_prose(&format!("{}{} · prompt {prompt_id}{incomplete}", provenance.model, revision.unwrap_or_default()))
+    visible_prose(&format!("{}{} · {about}{incomplete}", provenance.model, revision.unwrap_or_default()))
 }
 
 /// The lines of a caption in a figure of `width` pixels.

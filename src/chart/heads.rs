@@ -46,7 +46,7 @@ pub(super) fn figure(patterns: &Patterns<'_>, provenance: &Provenance) -> String
     let caption = frame::caption_lines(&sentences, width);
     let height = HEAD + grid_h.max(SHORTEST_BAR + NAME) + frame::caption_height(caption.len());
     let mut svg = Svg::new(width, height);
-    let subtitle = frame::subtitle(provenance, patterns.prompt_id);
+    let subtitle = frame::subtitle(provenance, &format!("prompt {}", patterns.prompt_id));
     frame::head(&mut svg, "Attention of all heads", &subtitle);
     for (i, layer) in layers.iter().enumerate() {
         for (j, head) in heads.iter().enumerate() {

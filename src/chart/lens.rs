@@ -1,9 +1,10 @@
 //! The logit lens as a grid: layers up, positions along, in each cell what the model would say there.
 
+use super::axis::LEFT;
 use super::frame::{self, BAR, MARGIN, NARROWEST};
 use super::label::{probability, quoted};
 use super::lens_grid::Grid;
-use super::line::{self, Point, line};
+use super::line::{Point, line};
 use super::svg::{Rect, Svg};
 use super::{Figure, Options, by_prompt, suffix};
 use crate::error::Result;
@@ -195,14 +196,14 @@ fn figure(lens: &Lens<'_>, provenance: &Provenance) -> Result<String> {
     let below = if target.is_some() { TARGET } else { 0.0 };
     let height = frame::HEAD + grid.height() + below + frame::caption_height(caption.len());
     let mut svg = Svg::new(width, height);
-    let subtitle = frame::subtitle(provenance, lens.prompt_id);
+    let subtitle = frame::subtitle(provenance, &format!("prompt {}", lens.prompt_id));
     frame::head(&mut svg, "Logit lens: what each layer would predict next", &subtitle);
     grid.draw(&mut svg, lens, MARGIN, frame::HEAD);
     if let Some((name, pos, points)) = target {
         let top = frame::HEAD + grid.height() + 14.0;
         let t = super::svg::Type::new(13.0).bold();
         svg.text(MARGIN, top + 8.0, &format!("Probability of the target {name} at position {pos}"), t);
-        let wanted = line::LEFT + points.len() as f64 * 44.0;
+        let wanted = LEFT + points.len() as f64 * 44.0;
         let w = wanted.clamp(NARROWEST - 2.0 * MARGIN, width - 2.0 * MARGIN);
         let place = Rect { x: MARGIN, y: top + 24.0, w, h: TARGET - 44.0 };
         let x_name =

@@ -1,13 +1,10 @@
 //! A line over named steps: how one number develops from site to site.
 
-use super::backend::Backend;
+use super::axis::{Axis, BELOW, LEFT, Plot, round_up};
 use super::colour::Rgb;
 use super::label::{fit_sans, sans_width};
 use super::svg::{Anchor, Rect, Svg, Type};
-use super::undrawn;
 use crate::error::Result;
-use plotters::prelude::{ChartBuilder, IntoDrawingArea};
-use plotters::style::{Color, RGBColor, ShapeStyle};
 
 /// One point of the line.
 pub(crate) struct Point {
@@ -21,11 +18,6 @@ pub(crate) struct Point {
     pub label: String,
 }
 
-/// Pixels left of the axis.
-pub(crate) const LEFT: f64 = 56.0;
-/// Pixels below the axis.
-const BELOW: f64 = 40.0;
-
 /// Draws `points` within `place`: y from 0 to a round number over the largest, labels below, names on both axes.
 ///
 /// # Errors
@@ -33,30 +25,9 @@ const BELOW: f64 = 40.0;
 pub(crate) fn line(svg: &mut Svg, place: Rect, points: &[Point], x_name: &str, y_name: &str) -> Result<()> {
     let most = points.iter().map(|p| p.y).filter(|y| y.is_finite()).fold(0.0, f64::max);
     let top = round_up(most);
-    let shade = |c: Rgb| ShapeStyle { color: RGBColor(c.0, c.1, c.2).to_rgba(), filled: false, stroke_width: 1 };
-    let at: Vec<(i32, i32)> = {
-        let root = Backend(svg).into_drawing_area();
-        let area = root.shrink((place.x as i32, place.y as i32), (place.w as u32, place.h as u32));
-        let mut chart = ChartBuilder::on(&area)
-            .set_label_area_size(plotters::prelude::LabelAreaPosition::Left, LEFT as i32)
-            .set_label_area_size(plotters::prelude::LabelAreaPosition::Bottom, BELOW as i32)
-            .build_cartesian_2d(-0.5..points.len() as f64 - 0.5, 0.0..top)
-            .map_err(undrawn)?;
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
-            .x_labels(0)
-            .y_labels(5)
-            .y_label_formatter(&|y| tick(*y))
-            .label_style(("sans-serif", 12.4))
-            .axis_style(shade(Rgb::SOFT))
-            .bold_line_style(shade(Rgb::FAINT))
-            .light_line_style(RGBColor(255, 255, 255).mix(0.0))
-            .draw()
-            .map_err(undrawn)?;
-        points.iter().enumerate().map(|(i, p)| chart.backend_coord(&(i as f64, p.y.min(top)))).collect()
-    };
-    let at: Vec<(f64, f64)> = at.into_iter().map(|(x, y)| (f64::from(x) + 0.5, f64::from(y) + 0.5)).collect();
+    let x = Axis::bare(x_name, -0.5, points.len() as f64 - 0.5);
+    let plot = Plot::draw(svg, place, x, Axis::linear(y_name, 0.0, top, 5))?;
+    let at: Vec<(f64, f64)> = points.iter().enumerate().map(|(i, p)| plot.at(i as f64, p.y.min(top))).collect();
     let pitch = (place.w - LEFT) / points.len().max(1) as f64;
 
     // NaN has no place on the axis: the line is broken there.
@@ -82,43 +53,5 @@ pub(crate) fn line(svg: &mut Svg, place: Rect, points: &[Point], x_name: &str, y
             svg.text(x, floor + 11.0, &label, Type::new(10.0).at(Anchor::Middle).ink(Rgb::SOFT));
         }
     }
-    let middle = place.x + LEFT + (place.w - LEFT) / 2.0;
-    svg.text(middle, floor + 30.0, x_name, Type::new(11.0).at(Anchor::Middle));
-    svg.text(place.x + 8.0, place.y + (place.h - BELOW) / 2.0, y_name, Type::new(11.0).at(Anchor::Middle).upwards());
     Ok(())
-}
-
-/// The end of the axis: 1, 2 or 5 times a power of ten, with room over the largest value.
-fn round_up(most: f64) -> f64 {
-    if !(most > 0.0 && most.is_finite()) {
-        return 1.0;
-    }
-    let wanted = most * 1.08;
-    let power = 10f64.powf(wanted.log10().floor());
-    // A probability needs no axis beyond 1, however close it comes.
-    let end = [1.0, 2.0, 5.0, 10.0].into_iter().map(|m| m * power).find(|end| *end >= wanted).unwrap_or(10.0 * power);
-    if most <= 1.0 { end.min(1.0) } else { end }
-}
-
-fn tick(y: f64) -> String {
-    if y == 0.0 {
-        "0".to_owned()
-    } else if y < 0.001 {
-        format!("{y:.0e}")
-    } else {
-        format!("{y:.4}").trim_end_matches('0').trim_end_matches('.').to_owned()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn axes_end_on_round_numbers() {
-        assert_eq!((round_up(0.0), round_up(0.4), round_up(0.97), round_up(1.0)), (1.0, 0.5, 1.0, 1.0));
-        assert!((round_up(0.013) - 0.02).abs() < 1e-12);
-        assert_eq!((round_up(f64::NAN), round_up(7.0)), (1.0, 10.0));
-        assert_eq!((tick(0.25), tick(0.0), tick(0.0002)), ("0.25".into(), "0".into(), "2e-4".into()));
-    }
 }

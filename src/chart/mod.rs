@@ -5,6 +5,7 @@
 //! same bytes.
 
 mod attention;
+mod axis;
 mod backend;
 mod colour;
 mod frame;
@@ -14,13 +15,15 @@ mod lens;
 mod lens_grid;
 mod line;
 mod svg;
+mod training;
 
 pub use attention::attention;
 pub use colour::{Rgb, diverging, viridis};
 pub use lens::logit_lens;
+pub use training::training;
 
 use crate::error::{Error, Result, nearest};
-use crate::table::{Attention, LogitLens, Row, read_provenance, read_rows};
+use crate::table::{Attention, LogitLens, Row, Training, read_provenance, read_rows};
 use std::path::Path;
 
 /// A drawn figure.
@@ -48,7 +51,7 @@ impl Default for Options {
 }
 
 /// The tables that can be drawn.
-const DRAWABLE: [&str; 2] = [LogitLens::TABLE.name, Attention::TABLE.name];
+const DRAWABLE: [&str; 3] = [LogitLens::TABLE.name, Attention::TABLE.name, Training::TABLE.name];
 
 /// Draws the table in a parquet file, whichever it is.
 ///
@@ -71,6 +74,9 @@ pub fn render_with(path: impl AsRef<Path>, options: &Options) -> Result<Vec<Figu
     } else if table == Attention::TABLE.name {
         let (rows, provenance) = read_rows::<Attention>(path)?;
         attention::draw(&rows, &provenance, options)
+    } else if table == Training::TABLE.name {
+        let (rows, provenance) = read_rows::<Training>(path)?;
+        training(&rows, &provenance)
     } else {
         let hint = match nearest(&table, DRAWABLE) {
             Some(near) => format!("did you mean a file with the table `{near}`?"),
@@ -95,10 +101,14 @@ fn by_prompt<R: Row>(rows: &[R], prompt: fn(&R) -> u32, most: usize) -> Result<V
         prompts.entry(prompt(row)).or_default().push(row);
     }
     if prompts.is_empty() {
-        return Err(Error::bad_input(format!("the table `{}` has no rows to draw", R::TABLE.name))
-            .hint("check the command that wrote it: its selection may be empty"));
+        return Err(no_rows::<R>());
     }
     Ok(prompts.into_iter().take(most).collect())
+}
+
+fn no_rows<R: Row>() -> Error {
+    Error::bad_input(format!("the table `{}` has no rows to draw", R::TABLE.name))
+        .hint("check the command that wrote it: its selection may be empty")
 }
 
 /// What the names of figures end in: nothing if all rows are of prompt 0.

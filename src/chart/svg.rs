@@ -72,6 +72,17 @@ impl Type {
     }
 }
 
+/// How a curve is drawn.
+#[derive(Clone, Copy, Debug)]
+pub struct Stroke {
+    /// Its colour.
+    pub ink: Rgb,
+    /// Pixels across.
+    pub width: f64,
+    /// Lengths of dashes and gaps, as SVG writes them; whole if `None`.
+    pub dash: Option<&'static str>,
+}
+
 /// A rectangle in pixels.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rect {
@@ -135,6 +146,25 @@ impl Svg {
             points.join(" "),
             num(width)
         );
+    }
+
+    /// A line through many points: its corners are rounded, or noise would have spikes that are not in the data.
+    pub fn curve(&mut self, points: &[(f64, f64)], stroke: Stroke) {
+        let points: Vec<String> = points.iter().map(|(x, y)| format!("{},{}", num(*x), num(*y))).collect();
+        let dash = stroke.dash.map_or(String::new(), |dash| format!(" stroke-dasharray=\"{dash}\""));
+        let _ = writeln!(
+            self.body,
+            "<polyline points=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"{}\" stroke-linejoin=\"round\"{dash}/>",
+            points.join(" "),
+            stroke.ink,
+            num(stroke.width)
+        );
+    }
+
+    /// An area that shows nothing and says its facts where one points at it.
+    pub fn hover(&mut self, r: Rect, title: &str) {
+        let _ = write!(self.body, "<rect {} fill=\"none\" pointer-events=\"all\"", geometry(r));
+        self.close("rect", Some(title));
     }
 
     /// A filled path, `d` in the units of the current group.

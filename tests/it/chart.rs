@@ -25,12 +25,12 @@ const HOSTILE: [&str; 10] = [
 ];
 
 /// Numbers that look random and are the same everywhere.
-fn noise(seed: u32) -> f32 {
+pub(crate) fn noise(seed: u32) -> f32 {
     let x = seed.wrapping_mul(2_654_435_761).rotate_left(13).wrapping_mul(2_246_822_519);
     (x >> 8) as f32 / (1 << 24) as f32
 }
 
-fn provenance() -> Provenance {
+pub(crate) fn provenance() -> Provenance {
     Provenance {
         model: "org/model-with-a-name".into(),
         revision: Some("0123456789abcdef".into()),
@@ -116,14 +116,14 @@ fn attends(words: &[&str], positions: u32, layers: u32, heads: u32) -> Vec<Atten
     rows
 }
 
-fn save<R: Row>(folder: &TempDir, rows: &[R]) -> PathBuf {
+pub(crate) fn save<R: Row>(folder: &TempDir, rows: &[R]) -> PathBuf {
     let mut writer = TableWriter::create(folder.path().join("t.parquet"), provenance()).unwrap();
     writer.extend(rows).unwrap();
     writer.finish().unwrap()
 }
 
 /// The titles of a figure, its own first. Fails unless the figure keeps the rules that all figures keep.
-fn check(figure: &Figure) -> Vec<String> {
+pub(crate) fn check(figure: &Figure) -> Vec<String> {
     let svg = &figure.svg;
     let xml = roxmltree::Document::parse(svg).unwrap_or_else(|e| panic!("{}: {e}", figure.name));
     let root = xml.root_element();
@@ -315,7 +315,7 @@ fn figures_stay_small_and_whole_at_every_size() {
     }
 }
 
-fn show(figure: &Figure, name: &str) {
+pub(crate) fn show(figure: &Figure, name: &str) {
     if let Some(folder) = std::env::var_os("PELLUCID_FIGURES") {
         std::fs::write(PathBuf::from(folder).join(format!("{name}.svg")), &figure.svg).unwrap();
     }
