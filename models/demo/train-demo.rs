@@ -53,12 +53,13 @@ fn main() -> Result<()> {
     if let Ok(from) = std::env::var("PEEK") {
         let tokenizer = train_tokenizer(arguments.seed)?;
         let plan = Plan { seed: arguments.seed, steps: arguments.steps, every: arguments.every };
-        let mut trainer = Trainer::new(Corpus::new(tokenizer.clone(), arguments.seed), plan)?;
+        let mut trainer = Trainer::new(Corpus::new(tokenizer.clone(), arguments.seed, arguments.steps), plan)?;
         assert!(trainer.resume(Path::new(&from))?);
         fs_err::create_dir_all(&arguments.out)?;
         export::write(&arguments.out, &trainer.parameters, &tokenizer)?;
         let loaded = Loaded::open(&arguments.out.to_string_lossy())?;
-        for m in skills::measure(&loaded, arguments.seed)?.iter().chain(&mechanisms::measure(&loaded, arguments.seed)?) {
+        for m in skills::measure(&loaded, arguments.seed)?.iter().chain(&mechanisms::measure(&loaded, arguments.seed)?)
+        {
             println!("{:<22} {:>7.3} {} {}", m.name, m.value, m.holds(), m.measure);
         }
         return Ok(());
@@ -92,7 +93,7 @@ fn train(arguments: &Arguments) -> Result<()> {
     eprintln!("making text and tokenizer");
     let tokenizer = train_tokenizer(*seed)?;
     let plan = Plan { seed: *seed, steps: *steps, every: *every };
-    let mut trainer = Trainer::new(Corpus::new(tokenizer.clone(), *seed), plan)?;
+    let mut trainer = Trainer::new(Corpus::new(tokenizer.clone(), *seed, *steps), plan)?;
     if checkpoint.exists() {
         if !trainer.resume(&checkpoint)? {
             bail!("{} is of another run; delete it to begin anew", checkpoint.display());
@@ -149,7 +150,7 @@ fn measure(folder: &Path, seed: u64, steps: u64) -> Result<Card> {
     let tokenizer = Tokenizer::from_bytes(&bytes).map_err(|e| anyhow::anyhow!("{e}"))?;
     let (reports, _) = read_rows::<Training>(folder.join("training.parquet"))?;
     let last = reports.last().context("the loss table is empty")?;
-    let corpus = Corpus::new(tokenizer, seed);
+    let corpus = Corpus::new(tokenizer, seed, steps);
     Ok(Card {
         seed,
         steps,
@@ -157,7 +158,7 @@ fn measure(folder: &Path, seed: u64, steps: u64) -> Result<Card> {
         parameters: loaded.model.spec().n_params(),
         d_vocab: corpus.d_vocab(),
         held_out_loss: last.held_out_loss_nats,
-        corpus: corpus.hash(steps)?,
+        corpus: corpus.hash()?,
         weights: loaded.weights_hash.clone(),
         tokenizer: format!("blake3:{}", blake3::hash(&bytes).to_hex()),
         skills: skills::measure(&loaded, seed)?,

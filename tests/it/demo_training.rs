@@ -11,7 +11,7 @@ use crate::train::{mechanisms, skills};
 const SEED: u64 = 1;
 
 fn trainer(steps: u64) -> Result<Trainer> {
-    Trainer::new(Corpus::new(train_tokenizer(SEED)?, SEED), Plan { seed: SEED, steps, every: 5 })
+    Trainer::new(Corpus::new(train_tokenizer(SEED)?, SEED, steps), Plan { seed: SEED, steps, every: 5 })
 }
 
 /// The program that made the shipped weights, from the same seed: a hundred steps take the held-out loss from that of

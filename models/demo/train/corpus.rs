@@ -21,11 +21,14 @@ const TOKENIZER_TEXTS: usize = 40_000;
 const VOCABULARY: usize = 2048;
 /// Sequences of one step.
 pub const SEQUENCES: usize = 24;
+/// Random tokens are drawn from so many at first.
+const FEWEST: f64 = 24.0;
 /// One sequence in so many has as many positions as the model; the others have half of them.
 const LONG: u32 = 4;
-/// Percentages of sequences that repeat random tokens, and of those that repeat random words of the text. The others are
-/// text.
-const REPETITIONS: [u32; 2] = [25, 10];
+/// Percentage of sequences that repeat random tokens: at first, and when a quarter of the training is over.
+const REPETITIONS: (f64, f64) = (85.0, 22.0);
+/// Percentage of the other sequences that repeat random words of the text; what is left is text.
+const WORDS: u32 = 12;
 
 /// The random numbers of one purpose: a step of training, or one of the uses below.
 pub fn random(seed: u64, stream: u64) -> Random {
@@ -75,16 +78,26 @@ pub fn train_tokenizer(seed: u64) -> Result<Tokenizer> {
     Ok(tokenizer)
 }
 
+/// What a step's sequences are.
+#[derive(Clone, Copy)]
+struct Mix {
+    /// Percentage of those that repeat random tokens.
+    repetitions: u32,
+    /// How many different tokens these have.
+    alphabet: u32,
+}
+
 /// Makes batches from a seed.
 pub struct Corpus {
     tokenizer: Tokenizer,
     seed: u64,
+    steps: u64,
 }
 
 impl Corpus {
-    /// Batches of `tokenizer`'s tokens.
-    pub fn new(tokenizer: Tokenizer, seed: u64) -> Self {
-        Self { tokenizer, seed }
+    /// Batches of `tokenizer`'s tokens, for a training of so many steps.
+    pub fn new(tokenizer: Tokenizer, seed: u64, steps: u64) -> Self {
+        Self { tokenizer, seed, steps }
     }
 
     /// Entries of the vocabulary.
@@ -92,14 +105,14 @@ impl Corpus {
         self.tokenizer.get_vocab_size(true)
     }
 
-    /// BLAKE3 over the tokens of the first `steps` steps: over their hashes in order, each over its sequences, and of each
+    /// BLAKE3 over the tokens of all steps: over their hashes in order, each over its sequences, and of each
     /// its length and tokens as 32-bit little-endian numbers.
-    pub fn hash(&self, steps: u64) -> Result<String> {
-        let hashes = (0..steps)
+    pub fn hash(&self) -> Result<String> {
+        let hashes = (0..self.steps)
             .into_par_iter()
             .map(|step| {
                 let mut hasher = blake3::Hasher::new();
-                for ids in self.step(step)? {
+                for Sequence { ids, .. } in self.step(step)? {
                     hasher.update(&(ids.len() as u32).to_le_bytes());
                     for id in ids {
                         hasher.update(&id.to_le_bytes());
@@ -115,36 +128,45 @@ impl Corpus {
         Ok(format!("blake3:{}", hasher.finalize().to_hex()))
     }
 
-    /// The sequences of one step.
-    pub fn step(&self, step: u64) -> Result<Vec<Vec<u32>>> {
-        self.sequences(step, Split::Train, SEQUENCES)
+    /// The sequences of one step. In the first quarter of the training, repetitions are many and of few different tokens, and
+    /// become fewer and of all: a head learns what to look for on the few, and then for every token. Mixed with as much
+    /// text from the start, it did not learn it within a thousand steps, and with these it takes some hundred.
+    pub fn step(&self, step: u64) -> Result<Vec<Sequence>> {
+        let over = (4.0 * step as f64 / self.steps.max(1) as f64).min(1.0);
+        let all = self.d_vocab() as f64 - 1.0;
+        let (first, last) = REPETITIONS;
+        let mix = Mix {
+            repetitions: (first + (last - first) * over) as u32,
+            alphabet: (FEWEST * (all / FEWEST).powf(over)) as u32,
+        };
+        self.sequences(step, Split::Train, SEQUENCES, mix)
     }
 
     /// Sequences of held-out combinations, always the same.
-    pub fn held_out(&self) -> Result<Vec<Vec<u32>>> {
-        self.sequences(streams::HELD_OUT, Split::HeldOut, 64)
+    pub fn held_out(&self) -> Result<Vec<Sequence>> {
+        let mix = Mix { repetitions: REPETITIONS.1 as u32, alphabet: self.d_vocab() as u32 - 1 };
+        self.sequences(streams::HELD_OUT, Split::HeldOut, 64, mix)
     }
 
-    fn sequences(&self, stream: u64, split: Split, n: usize) -> Result<Vec<Vec<u32>>> {
+    fn sequences(&self, stream: u64, split: Split, n: usize, mix: Mix) -> Result<Vec<Sequence>> {
         let mut random = random(self.seed, stream);
         (0..n)
             .map(|_| {
                 let most = if random.random_ratio(1, LONG) { N_CTX } else { N_CTX / 2 };
-                let (kind, [tokens, words]) = (random.random_range(0..100), REPETITIONS);
                 let (len, repeats) = (random.random_range(4..=28), random.random_range(2..=4));
-                let mut sequence = if kind < tokens {
-                    repeated(&mut random, self.d_vocab(), len, repeats)
-                } else if kind < tokens + words {
+                let (mut ids, unknowable) = if random.random_range(0..100) < mix.repetitions {
+                    (repeated(&mut random, mix.alphabet, len, repeats), len)
+                } else if random.random_range(0..100) < WORDS {
                     let mut words = self.texts(&mut random, split)?;
                     words.remove(0);
                     words.shuffle(&mut random);
                     words.truncate(len);
-                    again(words, repeats)
+                    (again(words, repeats), len)
                 } else {
-                    self.texts(&mut random, split)?
+                    (self.texts(&mut random, split)?, 0)
                 };
-                sequence.truncate(most);
-                Ok(sequence)
+                ids.truncate(most);
+                Ok(Sequence { ids, unknowable })
             })
             .collect()
     }
@@ -163,9 +185,19 @@ impl Corpus {
     }
 }
 
-/// The beginning token and `len` random tokens, `repeats` times over, as far as there are positions.
-pub fn repeated(random: &mut Random, d_vocab: usize, len: usize, repeats: usize) -> Vec<u32> {
-    let once: Vec<u32> = (0..len).map(|_| random.random_range(1..d_vocab as u32)).collect();
+/// What a model is trained on in one piece.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sequence {
+    /// The tokens, the beginning token first.
+    pub ids: Vec<u32>,
+    /// So many after the first were drawn at random: nobody could guess them, and nothing is learned from failing to.
+    pub unknowable: usize,
+}
+
+/// The beginning token and `len` of the first `alphabet` tokens after it, drawn at random, `repeats` times over, as far as
+/// there are positions.
+pub fn repeated(random: &mut Random, alphabet: u32, len: usize, repeats: usize) -> Vec<u32> {
+    let once: Vec<u32> = (0..len).map(|_| random.random_range(1..=alphabet)).collect();
     again(once, repeats)
 }
 
@@ -176,13 +208,13 @@ fn again(once: Vec<u32>, repeats: usize) -> Vec<u32> {
 }
 
 /// A pack of sequences, the rows that predict, and what they should predict.
-pub fn to_learn(sequences: &[Vec<u32>]) -> (Batch, Vec<u32>, Vec<u32>) {
+pub fn to_learn(sequences: &[Sequence]) -> (Batch, Vec<u32>, Vec<u32>) {
     let (mut rows, mut targets, mut first) = (vec![], vec![], 0u32);
-    for ids in sequences {
+    for Sequence { ids, unknowable } in sequences {
         let last = ids.len() as u32 - 1;
-        rows.extend(first..first + last);
-        targets.extend_from_slice(&ids[1..]);
+        rows.extend((first..first + last).skip(*unknowable));
+        targets.extend(ids[1..].iter().skip(*unknowable));
         first += last + 1;
     }
-    (Batch::of(sequences.iter().cloned()), rows, targets)
+    (Batch::of(sequences.iter().map(|s| s.ids.clone())), rows, targets)
 }

@@ -29,7 +29,12 @@ pub fn measure(loaded: &Loaded, seed: u64) -> Result<Vec<Measured>> {
     };
     Ok(vec![
         head("previous-token head", "mean attention to the token before, random tokens", &previous, 0.6)?,
-        head("induction head", "mean attention to what followed the same token before, random tokens 2 x 20", &induction, 0.6)?,
+        head(
+            "induction head",
+            "mean attention to what followed the same token before, random tokens 2 x 20",
+            &induction,
+            0.6,
+        )?,
         head("name mover head", "mean attention from the last position to the indirect object", &receiver, 0.4)?,
         answer_comes_up(loaded, &mut random)?,
     ])
@@ -43,7 +48,7 @@ fn on_repetitions(loaded: &Loaded, random: &mut Random) -> Result<(BTreeMap<Head
     let model = &loaded.model;
     let (mut previous, mut induction) = (BTreeMap::new(), BTreeMap::new());
     for _ in 0..SEQUENCES {
-        let sequence = repeated(random, model.spec().d_vocab, LENGTH, 2);
+        let sequence = repeated(random, model.spec().d_vocab as u32 - 1, LENGTH, 2);
         for (head, pattern_qk) in patterns(loaded, &sequence)? {
             let before = (1..pattern_qk.len()).map(|q| f64::from(pattern_qk[q][q - 1])).sum::<f64>();
             *previous.entry(head).or_insert(0.0) += before / (pattern_qk.len() - 1) as f64 / SEQUENCES as f64;
@@ -64,7 +69,8 @@ fn to_the_receiver(loaded: &Loaded, random: &mut Random) -> Result<BTreeMap<Head
         let ids = ids(loaded, &task.prompt)?;
         // At the beginning of a sentence a name has no space before it.
         let names = [token(loaded, &task.answer)?, token(loaded, task.answer.trim_start())?];
-        let at = ids.iter().position(|id| names.contains(&(*id as usize))).context("the receiver is not in the prompt")?;
+        let at =
+            ids.iter().position(|id| names.contains(&(*id as usize))).context("the receiver is not in the prompt")?;
         for (head, pattern_qk) in patterns(loaded, &ids)? {
             *means.entry(head).or_insert(0.0) += f64::from(pattern_qk[ids.len() - 1][at]) / PROMPTS as f64;
         }

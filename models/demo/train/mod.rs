@@ -3,6 +3,7 @@
 pub mod card;
 pub mod corpus;
 pub mod export;
+pub mod first;
 pub mod grammar;
 pub mod mechanisms;
 pub mod optimizer;

@@ -7,7 +7,7 @@ use pellucid::ops::loss::cross_entropy;
 use pellucid::run::Loaded;
 use pellucid::text::Bos;
 
-use super::corpus::{random, repeated, streams, to_learn};
+use super::corpus::{Sequence, random, repeated, streams, to_learn};
 use super::grammar::greater_than::{YEARS, written};
 use super::grammar::{Random, Split, Task, agreement, brackets, facts, greater_than, ioi};
 
@@ -86,15 +86,17 @@ fn known_facts(loaded: &Loaded, random: &mut Random, kind: &facts::Kind) -> Resu
         let answer = logits[token(loaded, &task.answer)?];
         right += usize::from(logits.iter().all(|&other| other <= answer));
     }
-    let how = format!("most probable token is the {}, in a phrasing not trained for that fact; 1,000 prompts", kind.name);
+    let how =
+        format!("most probable token is the {}, in a phrasing not trained for that fact; 1,000 prompts", kind.name);
     let name = format!("facts: {}", kind.name);
     Ok(Measured::new(&name, how, right as f64 / tasks.len() as f64, Bound::AtLeast(0.95)))
 }
 
 fn induction(model: &Model, random: &mut Random) -> Result<Measured> {
     const LENGTH: usize = 20;
-    let d_vocab = model.spec().d_vocab;
-    let sequences: Vec<Vec<u32>> = (0..100).map(|_| repeated(random, d_vocab, LENGTH, 2)).collect();
+    let all = model.spec().d_vocab as u32 - 1;
+    let sequences: Vec<Sequence> =
+        (0..100).map(|_| Sequence { ids: repeated(random, all, LENGTH, 2), unknowable: 0 }).collect();
     let (batch, rows, targets) = to_learn(&sequences);
     let run = Run { unembed: Unembed::Rows(rows), ..Run::default() };
     let losses = cross_entropy(Kernels::Fused, model.run(&batch, &run, &mut [])?.logits()?, &targets)?;

@@ -12,19 +12,19 @@ use pellucid::whole::write_whole;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
-use super::corpus::{Corpus, random, streams, to_learn};
+use super::corpus::{Corpus, Sequence, random, streams, to_learn};
 use super::optimizer::Parameters;
-use super::shape;
+use super::{first, shape};
 
 /// The learning rate after warming up, from where it falls to nothing.
-const RATE: f64 = 3e-3;
+const RATE: f64 = 1.5e-3;
 /// Steps of warming up.
 const WARM_UP: u64 = 100;
 /// A run of training: what it learns from, what it has learned, and how that went.
 pub struct Trainer {
     corpus: Corpus,
     config: String,
-    held_out: Vec<Vec<u32>>,
+    held_out: Vec<Sequence>,
     plan: Plan,
     /// What is learned.
     pub parameters: Parameters,
@@ -55,7 +55,7 @@ struct SoFar {
 impl Trainer {
     /// A new run.
     pub fn new(corpus: Corpus, plan: Plan) -> Result<Self> {
-        let parameters = Parameters::random(&mut random(plan.seed, streams::WEIGHTS), corpus.d_vocab())?;
+        let parameters = first::parameters(&mut random(plan.seed, streams::WEIGHTS), corpus.d_vocab())?;
         let config = shape::config(corpus.d_vocab()).to_string();
         let held_out = corpus.held_out()?;
         Ok(Self { corpus, config, held_out, plan, parameters, reports: vec![], so_far: SoFar::default() })
@@ -78,8 +78,8 @@ impl Trainer {
         let sequences = self.corpus.step(self.parameters.steps)?;
         let variables = self.parameters.variables()?;
         let model = Model::from_tensors(&self.config, &self.parameters.named(&variables))?;
-        let predictions: usize = sequences.iter().map(|ids| ids.len() - 1).sum();
-        let loss = (losses(&model, &sequences)?.sum_all()? / predictions as f64)?;
+        let losses = losses(&model, &sequences)?;
+        let (predictions, loss) = (losses.elem_count(), losses.mean_all()?);
         let gradients = loss.backward()?;
         let loss = f64::from(loss.to_scalar::<f32>()?);
         ensure!(loss.is_finite(), "the loss of step {} is {loss}", self.parameters.steps);
@@ -163,7 +163,7 @@ impl Trainer {
 }
 
 /// The cross-entropy in nats of every prediction.
-fn losses(model: &Model, sequences: &[Vec<u32>]) -> Result<Tensor> {
+fn losses(model: &Model, sequences: &[Sequence]) -> Result<Tensor> {
     let (batch, rows, targets) = to_learn(sequences);
     let run = Run { unembed: Unembed::Rows(rows), ..Run::default() };
     let output = model.run(&batch, &run, &mut [])?;

@@ -94,7 +94,8 @@ pub fn apart(random: &mut Random, split: Split) -> Task {
 /// A sentence's own place, object and word.
 fn fill_in(random: &mut Random, sentence: &str) -> String {
     let object = pick(random, OBJECTS);
-    let object = if sentence.contains("{w} {o}") { (*object).to_owned() } else { format!("{} {object}", article(object)) };
+    let object =
+        if sentence.contains("{w} {o}") { (*object).to_owned() } else { format!("{} {object}", article(object)) };
     let word = pick(random, ADJECTIVES);
     let sentence = sentence.replace("{o}", &object).replace("{p}", *pick(random, PLACES));
     sentence.replace(" a {w}", &format!(" {} {word}", article(word))).replace("{w}", word)
