@@ -411,6 +411,25 @@ fn experts_do_what_hooks_make_of_their_choices() -> Result<()> {
             close(&format!("{name} {path:?} gradient"), gradients.get(&post).unwrap(), &want, 1e-5);
         }
 
+        // And through what a hook leaves in an expert: an edit that multiplies by one changes no gradient.
+        let mid = of("hook_resid_mid");
+        let mut stream = Cache::new(spec, &mid)?;
+        model.forward(&batch, &mut [&mut stream])?;
+        let gradient = |edited: bool| -> Result<Tensor> {
+            let resid = candle_core::Var::from_tensor(stream.get(&mid)?)?;
+            let mut put = Edit::set(spec, &mid, resid.as_tensor().clone())?;
+            let mut same = Edit::scale(spec, &of("mlp.experts.*"), 1.0)?;
+            let mut out = Cache::new(spec, &of("hook_mlp_out"))?;
+            let mut hooks: Vec<&mut dyn Hook> = vec![&mut put, &mut out];
+            if edited {
+                hooks.push(&mut same);
+            }
+            model.forward(&batch, &mut hooks)?;
+            let gradients = out.get(&of("hook_mlp_out"))?.sum_all()?.backward()?;
+            Ok(gradients.get(&resid).unwrap().clone())
+        };
+        close(&format!("{name} gradient through an edit"), &gradient(true)?, &gradient(false)?, 1e-5);
+
         // A hook that writes where nobody reads is told so.
         let at = HookPoint::parse(spec, &of("mlp.experts.0.hook_pre"))?;
         let error = model.forward(&batch, &mut [&mut Everywhere(at)]).unwrap_err();
