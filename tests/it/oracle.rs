@@ -35,6 +35,9 @@ fn candle_transformers_computes_the_same_logits() -> Result<()> {
     Ok(())
 }
 
+/// Logits of the last of these ids.
+type Forward = Box<dyn FnMut(&Tensor) -> candle_core::Result<Tensor>>;
+
 /// Its mixtures of experts: one that divides the chosen weights by their sum, as all of that family, and one that says so.
 #[test]
 fn candle_transformers_chooses_the_same_experts() -> Result<()> {
@@ -51,7 +54,7 @@ fn candle_transformers_chooses_the_same_experts() -> Result<()> {
         if name == "mixtral" {
             config["sliding_window"] = 64.into();
         }
-        let load = || -> Result<Box<dyn FnMut(&Tensor) -> candle_core::Result<Tensor>>> {
+        let load = || -> Result<Forward> {
             let tensors = candle_core::safetensors::load(dir.join("model.safetensors"), &Device::Cpu)?;
             let tensors = VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu);
             Ok(if name == "mixtral" {
