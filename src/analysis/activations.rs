@@ -18,7 +18,8 @@ use crate::ops::values;
 use crate::text::Prompt;
 use crate::whole::{io_failed, keep, temporary_beside};
 
-/// Writes the values of the hooks that `pattern` means to a safetensors file at `path`, under their names, f32.
+/// Writes the values of the hooks that `pattern` means to a safetensors file at `path`, under their names, f32; numbers of
+/// experts u32.
 ///
 /// Rows come first, all prompts' after one another; `rows [t, 2]` (u32) gives each row's prompt and position, and
 /// `input_ids [t]` its token. Scores and patterns are made per prompt: with several, `.prompt{i}` follows the name.
@@ -41,8 +42,8 @@ pub fn save_activations(
     let lengths: Vec<usize> = prompts.iter().map(|p| p.tokens.len()).collect();
     let mut file = File::create(path, plan(model, &points, &lengths), metadata)?;
     let pairs = prompts.iter().flat_map(|p| (0..p.tokens.len() as u32).flat_map(move |pos| [p.index, pos]));
-    file.write_u32("rows", pairs)?;
-    file.write_u32("input_ids", prompts.iter().flat_map(|p| p.ids()))?;
+    file.write_u32("rows", 0, pairs)?;
+    file.write_u32("input_ids", 0, prompts.iter().flat_map(|p| p.ids()))?;
     let mut row = 0;
     for wave in waves(spec, prompts, 0, memory_bytes) {
         watch.at(wave.start, prompts.len())?;
@@ -73,7 +74,8 @@ fn plan(model: &Model, points: &[HookPoint], lengths: &[usize]) -> Vec<(String, 
                 plan.push((sequence_name(*point, i, lengths.len() == 1), Dtype::F32, shape(*n)));
             }
         } else {
-            plan.push((point.to_string(), Dtype::F32, shape(t)));
+            let dtype = if point.site.is_index() { Dtype::U32 } else { Dtype::F32 };
+            plan.push((point.to_string(), dtype, shape(t)));
         }
     }
     plan
@@ -105,6 +107,10 @@ impl Hook for Save<'_> {
             false => (at.to_string(), self.row),
         };
         let width = x.elem_count() / x.dim(0)?;
+        if at.site.is_index() {
+            self.file.write_u32(&name, row * width, x.flatten_all()?.to_vec1::<u32>()?.into_iter())?;
+            return Ok(x);
+        }
         let held = values(&x)?;
         self.file.write_f32(&name, row * width, &held)?;
         drop(held);
@@ -161,9 +167,9 @@ impl File {
         self.write_at(name, skip * 4, &bytes)
     }
 
-    fn write_u32(&mut self, name: &str, values: impl Iterator<Item = u32>) -> Result<()> {
+    fn write_u32(&mut self, name: &str, skip: usize, values: impl Iterator<Item = u32>) -> Result<()> {
         let bytes: Vec<u8> = values.flat_map(u32::to_le_bytes).collect();
-        self.write_at(name, 0, &bytes)
+        self.write_at(name, skip * 4, &bytes)
     }
 
     fn finish(self, path: &Path) -> Result<()> {

@@ -1,7 +1,7 @@
 //! What a model is and what can be hooked in it, as tables.
 
 use crate::arch::Spec;
-use crate::arch::spec::{Activation, Arrangement, Gain, Mask, Norm, NormKind, Position, RopeScaling};
+use crate::arch::spec::{Activation, Arrangement, FeedForward, Gain, Mask, Norm, NormKind, Position, RopeScaling};
 use crate::hook::site::{SITES, Scope};
 use crate::hook::{HookPoint, Site};
 use crate::table::{Columns, Hooks, ModelFacts, TableInfo};
@@ -27,7 +27,7 @@ pub fn hooks(spec: Option<&Spec>) -> Vec<Hooks> {
         None => SITES
             .iter()
             .map(|s| {
-                let prefix = if s.scope == Scope::Block { "blocks.{l}." } else { "" };
+                let prefix = if matches!(s.scope, Scope::Block | Scope::Expert) { "blocks.{l}." } else { "" };
                 row(format!("{prefix}{}", s.name), s.site, String::new())
             })
             .collect(),
@@ -67,9 +67,8 @@ pub fn facts(spec: &Spec) -> Vec<ModelFacts> {
     say("norm", first.attention.pre_norm.or(first.attention.post_norm).map_or("none".into(), norm));
     say("positions", positions(spec, &a.position));
     say("attention", varied(spec, |b| mask(b.attention.inner.mask)));
-    if let Some(mlp) = &first.mlp {
-        let gate = if mlp.inner.gated { ", gated" } else { "" };
-        say("mlp", format!("{} neurons, {}{gate}", mlp.inner.d_mlp, activation(mlp.inner.activation)));
+    if spec.blocks.iter().any(|b| b.mlp.is_some()) {
+        say("mlp", varied(spec, |b| b.mlp.as_ref().map_or("none".into(), |m| feed_forward(&m.inner))));
     }
     say("unembedding", if spec.unembedding.tied { "tied to the embedding" } else { "its own matrix" }.into());
     facts
@@ -139,6 +138,13 @@ fn activation(activation: Activation) -> &'static str {
         Activation::GeluTanh => "GELU (tanh)",
         Activation::Silu => "SiLU",
     }
+}
+
+fn feed_forward(mlp: &FeedForward) -> String {
+    let n = mlp.neurons();
+    let gate = if n.gated { ", gated" } else { "" };
+    let neurons = format!("{} neurons, {}{gate}", n.d_mlp, activation(n.activation));
+    mlp.experts().map_or(neurons.clone(), |e| format!("{} experts, {} a token, of {neurons}", e.n_experts, e.per_row))
 }
 
 /// What all layers have, or what they have in turn.

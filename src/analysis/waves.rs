@@ -29,7 +29,8 @@ pub(super) fn waves(spec: &Spec, prompts: &[Prompt], kept_bytes: usize, budget_b
 fn run_bytes(spec: &Spec) -> usize {
     let block = &spec.blocks[0];
     let a = &block.attention.inner;
-    let d_mlp = block.mlp.as_ref().map_or(0, |m| m.inner.d_mlp);
+    // Of experts, the neurons of those that a row goes through.
+    let d_mlp = block.mlp.as_ref().map_or(0, |m| m.inner.neurons().d_mlp * m.inner.experts().map_or(1, |e| e.per_row));
     4 * (6 * spec.d_model + 3 * d_mlp + 3 * a.n_heads * a.d_head)
 }
 

@@ -63,6 +63,9 @@ pub const LARGEST_SIZE: usize = 1 << 24;
 /// No model has more blocks than this.
 pub const MOST_LAYERS: usize = 1 << 12;
 
+/// No model has more experts than this, those of all blocks together.
+pub const MOST_EXPERTS: usize = 1 << 16;
+
 /// A `config.json` that remembers which of its keys were read.
 pub struct Config {
     values: Map<String, Value>,

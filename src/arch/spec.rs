@@ -52,7 +52,7 @@ pub struct Block {
     /// The attention sublayer.
     pub attention: Sublayer<Attention>,
     /// The feed-forward sublayer; attention-only models have none.
-    pub mlp: Option<Sublayer<Mlp>>,
+    pub mlp: Option<Sublayer<FeedForward>>,
     /// Factor on what each sublayer adds to the stream (Granite).
     pub residual_scale: Option<f64>,
 }
@@ -239,6 +239,48 @@ pub enum Mask {
 
 /// The feed-forward sublayer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum FeedForward {
+    /// One MLP, which every row goes through.
+    Dense(Mlp),
+    /// Many, of which each row goes through a few (Shazeer et al. 2017).
+    Experts(Experts),
+}
+
+impl FeedForward {
+    /// The MLP, or what each of the experts is.
+    pub fn neurons(&self) -> &Mlp {
+        match self {
+            FeedForward::Dense(mlp) => mlp,
+            FeedForward::Experts(experts) => &experts.expert,
+        }
+    }
+
+    /// The experts, where there are any.
+    pub fn experts(&self) -> Option<&Experts> {
+        match self {
+            FeedForward::Dense(_) => None,
+            FeedForward::Experts(experts) => Some(experts),
+        }
+    }
+}
+
+/// A mixture of experts: a linear map, the router, gives every expert a logit; the softmax of these says which experts a
+/// row goes through and how much each counts.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Experts {
+    /// Number of experts.
+    pub n_experts: usize,
+    /// How many of them each row goes through: those of the largest weights.
+    pub per_row: usize,
+    /// Whether the weights of a row's experts are divided by their sum.
+    pub renormalized: bool,
+    /// What each expert is.
+    pub expert: Mlp,
+}
+
+/// Neurons between two linear maps.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Mlp {
     /// Number of neurons.
     pub d_mlp: usize,
@@ -311,9 +353,14 @@ impl Spec {
                 });
                 if let Some(m) = &b.mlp {
                     n += norm(&m.pre_norm, d) + norm(&m.post_norm, d);
-                    let ins = if m.inner.gated { 2 } else { 1 };
-                    n += m.inner.d_mlp * d * (ins + 1);
-                    n += if m.inner.bias { m.inner.d_mlp * ins + d } else { 0 };
+                    let neurons = m.inner.neurons();
+                    let ins = if neurons.gated { 2 } else { 1 };
+                    let maps = neurons.d_mlp * d * (ins + 1);
+                    let biases = if neurons.bias { neurons.d_mlp * ins + d } else { 0 };
+                    n += match m.inner.experts() {
+                        Some(experts) => (maps + biases + d) * experts.n_experts,
+                        None => maps + biases,
+                    };
                 }
                 n
             })

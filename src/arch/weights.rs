@@ -1,6 +1,6 @@
 //! Which tensors a model has, under canonical names, and where a family's files keep them.
 
-use crate::arch::spec::{Gain, Mlp, Norm, Spec};
+use crate::arch::spec::{FeedForward, Gain, Mlp, Norm, Spec};
 
 /// The two halves of an affine map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -67,6 +67,33 @@ pub enum BlockSlot {
     MlpLinear(Part),
     /// The map out of the neurons.
     MlpOut(Part),
+    /// The map that gives every expert a logit; it has no bias.
+    Router,
+    /// A map of expert `.0`.
+    Expert(usize, Map, Part),
+}
+
+/// A linear map of a set of neurons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Map {
+    /// The one that the nonlinearity follows.
+    In,
+    /// The gate's linear partner.
+    Linear,
+    /// The one out of the neurons.
+    Out,
+}
+
+impl BlockSlot {
+    /// A map of the MLP, or of `expert` where there are experts.
+    pub fn neurons(expert: Option<usize>, map: Map, part: Part) -> Self {
+        match (expert, map) {
+            (None, Map::In) => BlockSlot::MlpIn(part),
+            (None, Map::Linear) => BlockSlot::MlpLinear(part),
+            (None, Map::Out) => BlockSlot::MlpOut(part),
+            (Some(expert), map) => BlockSlot::Expert(expert, map, part),
+        }
+    }
 }
 
 /// Where a file keeps a tensor.
@@ -147,13 +174,14 @@ pub fn slots(spec: &Spec) -> Vec<(Slot, Vec<usize>)> {
         linear(&mut out, q, d, a.out_bias, at(BlockSlot::O));
         norm(&mut out, block.attention.post_norm, d, at(BlockSlot::Ln1Post));
         if let Some(mlp) = &block.mlp {
-            let Mlp { d_mlp, gated, bias, .. } = mlp.inner;
             norm(&mut out, mlp.pre_norm, d, at(BlockSlot::Ln2));
-            linear(&mut out, d, d_mlp, bias, at(BlockSlot::MlpIn));
-            if gated {
-                linear(&mut out, d, d_mlp, bias, at(BlockSlot::MlpLinear));
+            match &mlp.inner {
+                FeedForward::Dense(mlp) => neurons(&mut out, l, d, mlp, None),
+                FeedForward::Experts(experts) => {
+                    out.push((Slot::Block(l, BlockSlot::Router), vec![d, experts.n_experts]));
+                    (0..experts.n_experts).for_each(|e| neurons(&mut out, l, d, &experts.expert, Some(e)));
+                }
             }
-            linear(&mut out, d_mlp, d, bias, at(BlockSlot::MlpOut));
             norm(&mut out, mlp.post_norm, d, at(BlockSlot::Ln2Post));
         }
     }
@@ -165,6 +193,15 @@ pub fn slots(spec: &Spec) -> Vec<(Slot, Vec<usize>)> {
         out.push((Slot::Unembed(Part::Bias), vec![spec.unembedding.d_vocab_out]));
     }
     out
+}
+
+fn neurons(out: &mut Vec<(Slot, Vec<usize>)>, l: usize, d: usize, mlp: &Mlp, expert: Option<usize>) {
+    let at = |map| move |part| Slot::Block(l, BlockSlot::neurons(expert, map, part));
+    linear(out, d, mlp.d_mlp, mlp.bias, at(Map::In));
+    if mlp.gated {
+        linear(out, d, mlp.d_mlp, mlp.bias, at(Map::Linear));
+    }
+    linear(out, mlp.d_mlp, d, mlp.bias, at(Map::Out));
 }
 
 fn norm(out: &mut Vec<(Slot, Vec<usize>)>, norm: Option<Norm>, width: usize, slot: impl Fn(Part) -> Slot) {

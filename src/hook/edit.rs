@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 
 use super::point::{HookPoint, select};
-use super::site::{Axis, SITES};
+use super::site::Axis;
 use super::tap::Hook;
 use crate::arch::Spec;
 use crate::error::{Error, Result};
@@ -14,7 +14,7 @@ type Change = Box<dyn FnMut(HookPoint, &Tensor) -> Result<Tensor>>;
 /// Changes the values of chosen hook points. Selects everything until it is narrowed.
 ///
 /// Axes are those of the site table: positions select along `t` (or the queries `q` of a pattern), heads along `h`
-/// or `g`.
+/// or `g`. Of an expert's values it changes the rows that go through that expert; the others stay zero.
 pub struct Edit {
     points: Vec<HookPoint>,
     reached: Vec<bool>,
@@ -119,6 +119,9 @@ impl Edit {
                 }
             }
         }
+        if let Some(made) = &rows.made {
+            along_rows.iter_mut().zip(made).for_each(|(chosen, made)| *chosen &= made);
+        }
         let head_axis = axes.iter().position(|a| matches!(a, Axis::H | Axis::G));
         let along_heads = match (&self.heads, head_axis) {
             (None, _) => None,
@@ -184,11 +187,14 @@ impl Hook for Edit {
                 .hint("start earlier or stop later, or edit fewer hooks"));
         }
         if !self.selected {
-            let name = SITES[self.points[0].site as usize].name;
+            let name = self.points[0].site.info().name;
             return Err(Error::bad_input(format!(
                 "the edit at `{name}` selects no row of this batch, so it did nothing"
             ))
-            .hint("check its positions and sequences"));
+            .hint(match self.points[0].expert {
+                Some(_) => "check its positions and sequences; an expert has only the rows that go through it",
+                None => "check its positions and sequences",
+            }));
         }
         // The next run is judged by itself.
         self.selected = false;

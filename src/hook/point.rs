@@ -1,5 +1,7 @@
 //! Names of hook points: writing them, parsing them, and patterns that select many.
 
+use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::fmt;
 
 use super::site::{SITES, Scope, Site};
@@ -7,32 +9,78 @@ use crate::arch::Spec;
 use crate::error::{Error, Result, nearest};
 
 /// A site in a place: `blocks.3.attn.hook_z`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct HookPoint {
     /// The block, where the site is one of a block.
     pub layer: Option<usize>,
+    /// The expert of that block, where the site is one of an expert.
+    pub expert: Option<usize>,
     /// The site.
     pub site: Site,
 }
 
+/// The order of the forward pass within a layer, in which one expert comes after another.
+impl Ord for HookPoint {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let key = |p: &HookPoint| (p.layer, p.expert.map_or(p.site, |_| FIRST_OF_EXPERT), p.expert, p.site);
+        key(self).cmp(&key(other))
+    }
+}
+
+impl PartialOrd for HookPoint {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+const FIRST_OF_EXPERT: Site = Site::ExpertGate;
+
 impl HookPoint {
     /// A point outside the blocks.
     pub fn global(site: Site) -> Self {
-        Self { layer: None, site }
+        Self { layer: None, expert: None, site }
     }
 
     /// A point in block `layer`.
     pub fn block(layer: usize, site: Site) -> Self {
-        Self { layer: Some(layer), site }
+        Self { layer: Some(layer), expert: None, site }
+    }
+
+    /// A point in expert `expert` of block `layer`.
+    pub fn expert(layer: usize, expert: usize, site: Site) -> Self {
+        Self { layer: Some(layer), expert: Some(expert), site }
     }
 
     /// Every point of a model, in the order in which the forward pass makes them.
     pub fn all(spec: &Spec) -> Vec<HookPoint> {
         let of = |scope: Scope| SITES.iter().filter(move |s| s.scope == scope).map(|s| s.site);
         let start = of(Scope::Start).map(Self::global);
-        let blocks = (0..spec.n_layers()).flat_map(|l| of(Scope::Block).map(move |site| Self::block(l, site)));
+        let blocks = (0..spec.n_layers()).flat_map(|l| Self::all_of_block(spec, l));
         let end = of(Scope::End).map(Self::global);
         start.chain(blocks).chain(end).filter(|p| p.site.exists(spec, p.layer)).collect()
+    }
+
+    fn all_of_block(spec: &Spec, layer: usize) -> Vec<HookPoint> {
+        let experts = spec.blocks[layer].mlp.as_ref().and_then(|m| m.inner.experts()).map_or(0, |e| e.n_experts);
+        let mut points = vec![];
+        for info in SITES.iter().filter(|s| s.scope == Scope::Block || s.site == FIRST_OF_EXPERT) {
+            if info.scope == Scope::Block {
+                points.push(Self::block(layer, info.site));
+                continue;
+            }
+            // All sites of an expert, then those of the next.
+            for e in 0..experts {
+                let sites = SITES.iter().filter(|s| s.scope == Scope::Expert);
+                points.extend(sites.map(|s| Self::expert(layer, e, s.site)));
+            }
+        }
+        points
+    }
+
+    /// The name; inside a block, what follows `blocks.{l}.`.
+    fn name(&self) -> Cow<'static, str> {
+        let name = self.site.info().name;
+        self.expert.map_or(name.into(), |e| name.replace("{e}", &e.to_string()).into())
     }
 
     /// The one point that `name` means in this model.
@@ -51,8 +99,8 @@ impl HookPoint {
 impl fmt::Display for HookPoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.layer {
-            Some(layer) => write!(f, "blocks.{layer}.{}", self.site.info().name),
-            None => f.write_str(self.site.info().name),
+            Some(layer) => write!(f, "blocks.{layer}.{}", self.name()),
+            None => f.write_str(&self.name()),
         }
     }
 }
@@ -60,7 +108,7 @@ impl fmt::Display for HookPoint {
 /// The points of this model that a pattern means, in the order of the forward pass.
 ///
 /// A pattern is a comma-separated list of names. `*` stands for any layer or any part of a name, `4-8` for a range of
-/// layers, and short forms for a site in every layer: `resid_pre`, `z`, `mlp.post`.
+/// layers, and short forms for a site in every layer: `resid_pre`, `z`, `mlp.post`, `experts.3.post`, `experts.*.post`.
 ///
 /// ```
 /// # let (_, spec) = pellucid::arch::family::read_config(r#"{"model_type": "gpt2", "n_embd": 8, "n_head": 2,
@@ -100,7 +148,7 @@ pub fn select(spec: &Spec, pattern: &str) -> Result<Vec<HookPoint>> {
 }
 
 fn matches(pattern: &str, point: &HookPoint) -> bool {
-    let name = point.site.info().name;
+    let name = &*point.name();
     match (pattern.strip_prefix("blocks."), point.layer) {
         (Some(rest), Some(layer)) => {
             let Some((layers, site)) = rest.split_once('.') else { return rest == "*" };
@@ -115,6 +163,11 @@ fn matches(pattern: &str, point: &HookPoint) -> bool {
 fn is_short(pattern: &str, name: &str) -> bool {
     let short = name.replace("hook_", "");
     let bare = short.strip_prefix("attn.").or(short.strip_prefix("mlp.")).unwrap_or(&short);
+    if bare.starts_with("experts.") {
+        // Which expert may be left open; what else could be is said by the longer forms.
+        let of_experts = pattern.starts_with("experts.") || pattern.starts_with("mlp.experts.");
+        return of_experts && (glob(pattern, &short) || glob(pattern, bare));
+    }
     // "pre" and "post" alone read like the stream's; the stream's have names of their own.
     pattern == short || (pattern == bare && !matches!(bare, "pre" | "post"))
 }

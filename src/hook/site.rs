@@ -30,6 +30,13 @@ pub enum Site {
     MlpPre,
     MlpPreLinear,
     MlpPost,
+    RouterLogits,
+    ExpertWeights,
+    ExpertIndices,
+    ChosenWeights,
+    ExpertGate,
+    ExpertPre,
+    ExpertPost,
     MlpOut,
     ResidPost,
     FinalScale,
@@ -44,6 +51,8 @@ pub enum Scope {
     Start,
     /// In every block.
     Block,
+    /// In every expert of every block that has experts.
+    Expert,
     /// Once, after the blocks.
     End,
 }
@@ -65,6 +74,10 @@ pub enum Axis {
     D,
     /// Neurons.
     M,
+    /// Experts.
+    X,
+    /// A row's chosen experts, the one of the largest weight first.
+    C,
     /// Vocabulary.
     V,
     /// Queries of one sequence.
@@ -84,6 +97,8 @@ impl Axis {
             Axis::E => "e",
             Axis::D => "d",
             Axis::M => "m",
+            Axis::X => "x",
+            Axis::C => "c",
             Axis::V => "v",
             Axis::Q => "q",
             Axis::K => "k",
@@ -96,7 +111,7 @@ impl Axis {
 pub struct SiteInfo {
     /// The site.
     pub site: Site,
-    /// Its name; inside a block, what follows `blocks.{l}.`.
+    /// Its name; inside a block, what follows `blocks.{l}.`; inside an expert, with `{e}` for its number.
     pub name: &'static str,
     /// Where it stands.
     pub scope: Scope,
@@ -107,7 +122,7 @@ pub struct SiteInfo {
 }
 
 use Axis::*;
-use Scope::{Block as InBlock, End, Start};
+use Scope::{Block as InBlock, End, Expert as InExpert, Start};
 
 const fn row(site: Site, name: &'static str, scope: Scope, axes: &'static [Axis], meaning: &'static str) -> SiteInfo {
     SiteInfo { site, name, scope, axes, meaning }
@@ -137,6 +152,13 @@ pub static SITES: &[SiteInfo] = &[
     row(Site::MlpPre, "mlp.hook_pre", InBlock, &[T, M], "neurons before the nonlinearity"),
     row(Site::MlpPreLinear, "mlp.hook_pre_linear", InBlock, &[T, M], "the gate's linear partner"),
     row(Site::MlpPost, "mlp.hook_post", InBlock, &[T, M], "neurons as the output map reads them (times the linear partner where there is one)"),
+    row(Site::RouterLogits, "mlp.hook_router_logits", InBlock, &[T, X], "what the router says of each expert"),
+    row(Site::ExpertWeights, "mlp.hook_expert_weights", InBlock, &[T, X], "the softmax of that, over all experts: the largest choose, and a change may choose others"),
+    row(Site::ExpertIndices, "mlp.hook_expert_indices", InBlock, &[T, C], "the experts that each row goes through, largest weight first (u32)"),
+    row(Site::ChosenWeights, "mlp.hook_chosen_weights", InBlock, &[T, C], "what multiplies the outputs of these experts: their weights, divided by their sum where the model does that"),
+    row(Site::ExpertGate, "mlp.experts.{e}.hook_gate", InExpert, &[T, M], "an expert's neurons before the nonlinearity, zero in the rows that do not go through it"),
+    row(Site::ExpertPre, "mlp.experts.{e}.hook_pre", InExpert, &[T, M], "the gate's linear partner (without one, the neurons before the nonlinearity), zero in the other rows"),
+    row(Site::ExpertPost, "mlp.experts.{e}.hook_post", InExpert, &[T, M], "an expert's neurons as its output map reads them, zero in the other rows"),
     row(Site::MlpOut, "hook_mlp_out", InBlock, &[T, D], "exactly what the MLP adds to the stream"),
     row(Site::ResidPost, "hook_resid_post", InBlock, &[T, D], "the residual stream after the block"),
     row(Site::FinalScale, "ln_final.hook_scale", End, &[T, One], "what the final norm divides by"),
@@ -151,9 +173,14 @@ impl Site {
         &SITES[self as usize]
     }
 
-    /// The name without `hook_`: `resid_pre`, `attn.z`, `mlp.post`, `ln1.scale`.
+    /// The name without `hook_`: `resid_pre`, `attn.z`, `mlp.post`, `ln1.scale`; with `*` for the number of an expert.
     pub fn short(self) -> String {
-        self.info().name.replace("hook_", "")
+        self.info().name.replace("hook_", "").replace("{e}", "*")
+    }
+
+    /// Whether its values are numbers of experts, u32, and not in the model's dtype.
+    pub fn is_index(self) -> bool {
+        self == Site::ExpertIndices
     }
 
     /// Whether a value of this site is made once per sequence rather than once per pack.
@@ -167,7 +194,7 @@ impl Site {
             return match self {
                 Site::PosEmbed => spec.embedding.positions.is_some(),
                 Site::FinalScale | Site::FinalNormalized => spec.final_norm.is_some(),
-                _ => self.info().scope != InBlock,
+                _ => matches!(self.info().scope, Start | End),
             };
         };
         spec.blocks.get(layer).is_some_and(|block| self.exists_in(block))
@@ -175,6 +202,8 @@ impl Site {
 
     fn exists_in(self, block: &Block) -> bool {
         let mlp = block.mlp.as_ref();
+        let dense = mlp.is_some_and(|m| m.inner.experts().is_none());
+        let gated = mlp.is_some_and(|m| m.inner.neurons().gated);
         match self {
             Site::Ln1Scale | Site::Ln1Normalized => block.attention.pre_norm.is_some(),
             Site::RotQ | Site::RotK => matches!(block.attention.inner.position, Position::Rotary(_)),
@@ -182,8 +211,14 @@ impl Site {
             Site::Ln2Scale | Site::Ln2Normalized => {
                 block.arrangement != Arrangement::ParallelSharedNorm && mlp.is_some_and(|m| m.pre_norm.is_some())
             }
-            Site::MlpPreLinear => mlp.is_some_and(|m| m.inner.gated),
-            Site::MlpPre | Site::MlpPost | Site::MlpOut => mlp.is_some(),
+            Site::MlpPreLinear => dense && gated,
+            Site::MlpPre | Site::MlpPost => dense,
+            Site::RouterLogits | Site::ExpertWeights | Site::ExpertIndices | Site::ChosenWeights => {
+                mlp.is_some() && !dense
+            }
+            Site::ExpertGate => mlp.is_some() && !dense && gated,
+            Site::ExpertPre | Site::ExpertPost => mlp.is_some() && !dense,
+            Site::MlpOut => mlp.is_some(),
             _ => self.info().scope == InBlock,
         }
     }
@@ -192,6 +227,8 @@ impl Site {
     pub fn axis_len(spec: &Spec, layer: Option<usize>, axis: Axis) -> Option<usize> {
         let block = &spec.blocks[layer.unwrap_or(0)];
         let a = &block.attention.inner;
+        let mlp = block.mlp.as_ref();
+        let experts = mlp.and_then(|m| m.inner.experts());
         match axis {
             T | Q | K => None,
             One => Some(1),
@@ -199,7 +236,9 @@ impl Site {
             G => Some(a.n_kv_heads),
             E => Some(a.d_head),
             D => Some(spec.d_model),
-            M => block.mlp.as_ref().map(|m| m.inner.d_mlp),
+            M => mlp.map(|m| m.inner.neurons().d_mlp),
+            X => experts.map(|e| e.n_experts),
+            C => experts.map(|e| e.per_row),
             V => Some(spec.unembedding.d_vocab_out),
         }
     }

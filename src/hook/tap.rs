@@ -1,6 +1,6 @@
 //! The trait that sees and changes values, and the one expression by which the forward pass offers them.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 use super::point::HookPoint;
 use super::site::Site;
@@ -13,7 +13,8 @@ pub trait Hook {
     fn wants(&self, at: HookPoint) -> bool;
 
     /// Sees the value and returns it, or another of the same shape and dtype. `rows` says which rows of `x` belong
-    /// to which sequence; a value made per sequence (scores, patterns) comes once for each, with that one alone.
+    /// to which sequence; a value made per sequence (scores, patterns) comes once for each, with that one alone. Where a
+    /// value is made for some rows only (an expert's), `rows` says for which, and the others must stay zero.
     ///
     /// # Errors
     /// Whatever goes wrong; the run stops with it.
@@ -53,7 +54,19 @@ impl<'a, 'h> Tap<'a, 'h> {
 
     /// Whether some hook wants this site's value here.
     pub fn wants(&self, site: Site) -> bool {
-        let at = HookPoint { layer: self.layer, site };
+        self.any_wants(self.point(site, None))
+    }
+
+    /// Whether some hook wants this site's value of this expert here.
+    pub fn wants_expert(&self, site: Site, expert: usize) -> bool {
+        self.any_wants(self.point(site, Some(expert)))
+    }
+
+    fn point(&self, site: Site, expert: Option<usize>) -> HookPoint {
+        HookPoint { layer: self.layer, expert, site }
+    }
+
+    fn any_wants(&self, at: HookPoint) -> bool {
         self.hooks.iter().any(|h| h.wants(at))
     }
 
@@ -62,7 +75,7 @@ impl<'a, 'h> Tap<'a, 'h> {
     /// # Errors
     /// A hook's own error, or when a hook gives back another shape or dtype.
     pub fn at(&mut self, site: Site, x: Tensor) -> Result<Tensor> {
-        offer(self.hooks, HookPoint { layer: self.layer, site }, &self.rows, x)
+        offer(self.hooks, self.point(site, None), &self.rows, x)
     }
 
     /// The same for a value that is made for sequence number `sequence` alone.
@@ -70,11 +83,20 @@ impl<'a, 'h> Tap<'a, 'h> {
     /// # Errors
     /// As [`Tap::at`].
     pub fn at_sequence(&mut self, site: Site, sequence: usize, x: Tensor) -> Result<Tensor> {
-        let at = HookPoint { layer: self.layer, site };
-        if !self.hooks.iter().any(|h| h.wants(at)) {
+        let at = self.point(site, None);
+        if !self.any_wants(at) {
             return Ok(x);
         }
         offer(self.hooks, at, &self.rows.only(sequence), x)
+    }
+
+    /// The same for a value of expert `expert`, `x [t, ..]`, which is zero in all rows but those of `made`.
+    ///
+    /// # Errors
+    /// As [`Tap::at`], and when a hook writes to another row: nobody would read it.
+    pub fn at_expert(&mut self, site: Site, expert: usize, made: &[u32], x: Tensor) -> Result<Tensor> {
+        let at = self.point(site, Some(expert));
+        offer(self.hooks, at, &self.rows.made_for(made), x)
     }
 
     /// Tells every hook that the run is over.
@@ -88,7 +110,7 @@ impl<'a, 'h> Tap<'a, 'h> {
 
 fn offer(hooks: &mut [&mut dyn Hook], at: HookPoint, rows: &Rows, mut x: Tensor) -> Result<Tensor> {
     for hook in hooks.iter_mut().filter(|h| h.wants(at)) {
-        let (shape, dtype) = (x.shape().clone(), x.dtype());
+        let (shape, dtype, id) = (x.shape().clone(), x.dtype(), x.id());
         let y = hook.on(at, rows, x)?;
         if y.shape() != &shape || y.dtype() != dtype {
             return Err(Error::compute(format!(
@@ -97,8 +119,28 @@ fn offer(hooks: &mut [&mut dyn Hook], at: HookPoint, rows: &Rows, mut x: Tensor)
                 y.shape()
             )));
         }
+        if let Some(made) = &rows.made
+            && y.id() != id
+        {
+            unread_stay_zero(at, made, &y)?;
+        }
         // Kernels read contiguous rows, whatever a hook made.
         x = y.contiguous()?;
     }
     Ok(x)
+}
+
+fn unread_stay_zero(at: HookPoint, made: &[bool], y: &Tensor) -> Result<()> {
+    let unread: Vec<u32> = (0..made.len() as u32).filter(|row| !made[*row as usize]).collect();
+    if unread.is_empty() {
+        return Ok(());
+    }
+    let unread = y.detach().contiguous()?.index_select(&Tensor::new(unread, y.device())?, 0)?;
+    if unread.ne(0.0)?.to_dtype(DType::U32)?.sum_all()?.to_scalar::<u32>()? == 0 {
+        return Ok(());
+    }
+    Err(Error::bad_input(format!(
+        "a hook at {at} wrote to rows that do not go through this expert, where nobody reads"
+    ))
+    .hint("change only the rows that are made: `rows.made` says which"))
 }

@@ -63,7 +63,7 @@ impl Model {
     }
 }
 
-/// Queries, keys or values `[t, heads, e]`: projection, clamp, norm.
+/// Queries, keys or values `[t, heads, e]`: projection, norm, clamp.
 fn project(
     path: Path,
     spec: &Attention,
@@ -73,13 +73,13 @@ fn project(
     x: &Tensor,
 ) -> Result<Tensor> {
     let mut y = map.apply(path, x)?;
-    if let Some(clip) = spec.clip_qkv {
-        y = y.clamp(-clip, clip)?;
-    }
     let (t, e) = (y.dim(0)?, spec.d_head);
     if let (Some(norm), Some(qk)) = (norm, spec.qk_norm) {
         let width = if qk.per_head { e } else { heads * e };
         y = norm.apply(path, &y.reshape(((), width))?, None)?;
+    }
+    if let Some(clip) = spec.clip_qkv {
+        y = y.clamp(-clip, clip)?;
     }
     Ok(y.reshape((t, heads, e))?)
 }

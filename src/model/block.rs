@@ -4,7 +4,7 @@ use candle_core::Tensor;
 
 use super::Model;
 use super::run::Pack;
-use super::weights::{BlockWeights, MlpWeights};
+use super::weights::{BlockWeights, FeedForwardWeights, NeuronWeights};
 use crate::arch::spec::{Arrangement, Block};
 use crate::error::Result;
 use crate::hook::{Site, Tap};
@@ -48,7 +48,10 @@ impl Model {
             }
             Arrangement::ParallelSharedNorm => (add(path, &resid_pre, &attn_out)?, attn_in),
         };
-        let mlp_out = mlp.apply(path, tap, &mlp_in)?;
+        let mlp_out = match &mlp.inner {
+            FeedForwardWeights::Dense(neurons) => neurons.apply(path, tap, &mlp_in)?,
+            FeedForwardWeights::Experts(experts) => experts.apply(path, tap, &mlp_in)?,
+        };
         let mlp_out = tap.at(Site::MlpOut, write(path, spec, mlp.ln2_post.as_ref(), mlp_out)?)?;
         let resid_post = tap.at(Site::ResidPost, add(path, &resid, &mlp_out)?)?;
         Ok((resid_post, keys_values))
@@ -75,7 +78,7 @@ fn write(path: Path, spec: &Block, norm: Option<&NormWeights>, x: Tensor) -> Res
     })
 }
 
-impl MlpWeights {
+impl NeuronWeights {
     /// `[t, d]` to `[t, d]`, through the neurons.
     fn apply(&self, path: Path, tap: &mut Tap, x: &Tensor) -> Result<Tensor> {
         let pre = tap.at(Site::MlpPre, self.input.apply(path, x)?)?;

@@ -3,8 +3,8 @@
 use candle_core::Tensor;
 
 use crate::arch::Spec;
-use crate::arch::spec::{Activation, Norm};
-use crate::arch::weights::{BlockSlot, Part, Slot};
+use crate::arch::spec::{Activation, FeedForward, Mlp, Norm};
+use crate::arch::weights::{BlockSlot, Map, Part, Slot};
 use crate::error::{Error, Result};
 use crate::ops::attention::Scoring;
 use crate::ops::linear::Linear;
@@ -44,16 +44,45 @@ pub struct BlockWeights {
     pub scoring: Scoring,
 }
 
-/// Weights of one MLP.
+/// Weights of one feed-forward sublayer.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)] // Named as the slots, which are documented.
 pub struct MlpWeights {
     pub ln2: Option<NormWeights>,
+    pub inner: FeedForwardWeights,
+    pub ln2_post: Option<NormWeights>,
+}
+
+/// What the sublayer is.
+#[derive(Clone, Debug)]
+pub enum FeedForwardWeights {
+    /// One MLP.
+    Dense(NeuronWeights),
+    /// Experts, and the router that chooses among them.
+    Experts(ExpertWeights),
+}
+
+/// Weights of one MLP or expert.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)] // Named as the slots, which are documented.
+pub struct NeuronWeights {
     pub input: Linear,
     pub linear: Option<Linear>,
     pub output: Linear,
-    pub ln2_post: Option<NormWeights>,
     pub activation: Activation,
+}
+
+/// Weights of a mixture of experts.
+#[derive(Clone, Debug)]
+pub struct ExpertWeights {
+    /// `[d, x]`: a logit for each expert.
+    pub router: Linear,
+    /// The experts.
+    pub experts: Vec<NeuronWeights>,
+    /// How many of them each row goes through.
+    pub per_row: usize,
+    /// Whether the weights of these are divided by their sum.
+    pub renormalized: bool,
 }
 
 impl Weights {
@@ -98,18 +127,44 @@ fn block(spec: &Spec, l: usize, get: &mut impl FnMut(Slot) -> Result<Tensor>) ->
             None => None,
             Some(mlp) => Some(MlpWeights {
                 ln2: norm(mlp.pre_norm, at(BlockSlot::Ln2), get)?,
-                input: linear(mlp.inner.bias, at(BlockSlot::MlpIn), get)?,
-                linear: if mlp.inner.gated {
-                    Some(linear(mlp.inner.bias, at(BlockSlot::MlpLinear), get)?)
-                } else {
-                    None
-                },
-                output: linear(mlp.inner.bias, at(BlockSlot::MlpOut), get)?,
+                inner: feed_forward(&mlp.inner, l, get)?,
                 ln2_post: norm(mlp.post_norm, at(BlockSlot::Ln2Post), get)?,
-                activation: mlp.inner.activation,
             }),
         },
         scoring: Scoring::new(a),
+    })
+}
+
+fn feed_forward(
+    spec: &FeedForward,
+    l: usize,
+    get: &mut impl FnMut(Slot) -> Result<Tensor>,
+) -> Result<FeedForwardWeights> {
+    Ok(match spec {
+        FeedForward::Dense(mlp) => FeedForwardWeights::Dense(neurons(mlp, l, None, get)?),
+        FeedForward::Experts(experts) => FeedForwardWeights::Experts(ExpertWeights {
+            router: Linear { weight: get(Slot::Block(l, BlockSlot::Router))?, bias: None },
+            experts: (0..experts.n_experts)
+                .map(|e| neurons(&experts.expert, l, Some(e), get))
+                .collect::<Result<_>>()?,
+            per_row: experts.per_row,
+            renormalized: experts.renormalized,
+        }),
+    })
+}
+
+fn neurons(
+    spec: &Mlp,
+    l: usize,
+    expert: Option<usize>,
+    get: &mut impl FnMut(Slot) -> Result<Tensor>,
+) -> Result<NeuronWeights> {
+    let at = |map| move |part| Slot::Block(l, BlockSlot::neurons(expert, map, part));
+    Ok(NeuronWeights {
+        input: linear(spec.bias, at(Map::In), get)?,
+        linear: if spec.gated { Some(linear(spec.bias, at(Map::Linear), get)?) } else { None },
+        output: linear(spec.bias, at(Map::Out), get)?,
+        activation: spec.activation,
     })
 }
 

@@ -13,6 +13,7 @@ pub mod loss;
 pub mod memory;
 pub mod norm;
 pub mod rotary;
+pub mod routing;
 pub mod rows;
 pub mod simd;
 

@@ -9,6 +9,9 @@ use crate::error::{Error, Result};
 pub struct Rows {
     /// The sequences, in batch order. A value that is made per sequence (a pattern) comes with exactly one.
     pub sequences: Vec<SequenceRows>,
+    /// For a value that is made for some rows only (an expert's), whether it is, row by row. The others are zero, nobody
+    /// reads them, and they must stay so.
+    pub made: Option<Vec<bool>>,
 }
 
 /// One sequence's part of a pack.
@@ -50,7 +53,7 @@ impl Rows {
                 SequenceRows { index, rows, start }
             })
             .collect();
-        Self { sequences }
+        Self { sequences, made: None }
     }
 
     /// Rows in the pack.
@@ -65,7 +68,14 @@ impl Rows {
 
     /// Only sequence number `i` of this layout.
     pub fn only(&self, i: usize) -> Self {
-        Self { sequences: vec![self.sequences[i].clone()] }
+        Self { sequences: vec![self.sequences[i].clone()], made: None }
+    }
+
+    /// The same layout for a value that is made for the rows in `made` only.
+    pub fn made_for(&self, made: &[u32]) -> Self {
+        let mut is_made = vec![false; self.len()];
+        made.iter().for_each(|row| is_made[*row as usize] = true);
+        Self { sequences: self.sequences.clone(), made: Some(is_made) }
     }
 
     /// The position of every row.

@@ -36,6 +36,8 @@ const AXES: &[(Axis, &str)] = &[
     (Axis::E, "dimension of a head (d_head)"),
     (Axis::D, "dimension of the residual stream (d_model)"),
     (Axis::M, "neuron (d_mlp)"),
+    (Axis::X, "expert"),
+    (Axis::C, "one of the experts that a row goes through, largest weight first"),
     (Axis::V, "token of the vocabulary"),
     (Axis::Q, "query position within one prompt"),
     (Axis::K, "key position within one prompt"),
@@ -45,7 +47,7 @@ fn hooks() -> String {
     let mut page = String::from(
         "# Hooks\n\n\
          Every value of the forward pass that can be recorded and edited, in the order in which it is made. The names \
-         are TransformerLens's. `{l}` is a layer, counted from 0. `pellucid hooks -m MODEL` lists those of one model, with \
+         are TransformerLens's. `{l}` is a layer and `{e}` an expert, counted from 0. `pellucid hooks -m MODEL` lists those of one model, with \
          its sizes. This page is generated from `src/hook/site.rs`.\n\n\
          | hook | axes | meaning |\n|---|---|---|\n",
     );
@@ -57,6 +59,13 @@ fn hooks() -> String {
          `hook_rot_k` where they are rotated, `mlp.hook_pre_linear` where the MLP is gated, `hook_resid_mid` where \
          attention and MLP follow one another, `ln1`, `ln2` and `ln_final` where there is such a norm. To name a hook \
          that the model does not have is an error.\n\n\
+         Where a block has experts, the hooks of the router and of each expert stand in the place of `mlp.hook_pre`, \
+         `mlp.hook_pre_linear` and `mlp.hook_post`. An expert computes only the rows that go through it. Its values have all \
+         rows nevertheless, so that they can be stored and compared like any others: the rest are zero, an edit passes them \
+         over, and one that selects no other is an error. `mlp.experts.{e}.hook_gate` is what a dense MLP calls \
+         `mlp.hook_pre`, and `mlp.experts.{e}.hook_pre` its `mlp.hook_pre_linear`: so TransformerLens names them. \
+         `mlp.hook_router_logits` and `mlp.hook_chosen_weights` are names of ours. Numbers written to \
+         `mlp.hook_expert_indices` send rows to other experts, each with its own weight of `mlp.hook_expert_weights`.\n\n\
          `hook_attn_scores` and `hook_pattern` are made once for each prompt, all others once for all rows. \
          `hook_result` is computed only if something wants it.\n\n\
          ## Axes\n\n| letter | axis |\n|---|---|\n",
@@ -73,6 +82,7 @@ fn hooks() -> String {
          | `blocks.4-8.attn.hook_z` | in layers 4 to 8, both included |\n\
          | `blocks.1.attn.*` | all hooks of one part of one layer |\n\
          | `resid_pre`, `z`, `mlp.post` | short forms: the name without `hook_`, in every layer |\n\
+         | `experts.*.post`, `experts.3.post` | of every expert, of one, in every layer |\n\
          | `*` | everything |\n",
     );
     page

@@ -9,18 +9,19 @@ use pellucid::Result;
 use pellucid::arch::spec::{Arrangement, Block, Mask};
 use pellucid::error::ErrorKind;
 use pellucid::hook::{Cache, Edit, Hook, HookPoint, Site, select};
+use pellucid::model::weights::{ExpertWeights, FeedForwardWeights, NeuronWeights};
 use pellucid::model::{Batch, Model, Run, Sequence, Unembed};
 use pellucid::ops;
 use pellucid::ops::loss::cross_entropy;
 use pellucid::ops::norm::NormWeights;
 use pellucid::ops::rows::Rows;
 
-use crate::parity::{FIXTURES, tolerance};
+use crate::parity::{FIXTURES, VARIANTS, tolerance};
 use crate::reference::{close, same_bits};
 
 fn models() -> impl Iterator<Item = (&'static str, Model)> {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    FIXTURES.iter().map(move |name| (*name, Model::load(&own.join(name)).unwrap()))
+    FIXTURES.iter().chain(VARIANTS).map(move |name| (*name, Model::load(&own.join(name)).unwrap()))
 }
 
 const A: [u32; 9] = [3, 14, 15, 92, 65, 35, 89, 79, 32];
@@ -98,6 +99,15 @@ fn law_2_the_stream_is_the_sum_of_its_writes() -> Result<()> {
     Ok(())
 }
 
+/// How much each expert counts in each row, `[t, x]`.
+fn shares(indices: &Tensor, chosen: &Tensor, mlp: &ExpertWeights) -> Result<Tensor> {
+    let mut shares = vec![vec![0f32; mlp.experts.len()]; indices.dim(0)?];
+    for ((row, experts), weights) in shares.iter_mut().zip(indices.to_vec2::<u32>()?).zip(chosen.to_vec2::<f32>()?) {
+        experts.iter().zip(weights).for_each(|(e, w)| row[*e as usize] += w);
+    }
+    Ok(Tensor::new(shares, indices.device())?)
+}
+
 #[test]
 fn law_3_mlp_post_is_what_the_output_map_reads_and_z_is_pattern_times_v() -> Result<()> {
     for (name, model) in models() {
@@ -106,11 +116,29 @@ fn law_3_mlp_post_is_what_the_output_map_reads_and_z_is_pattern_times_v() -> Res
         for l in 0..model.spec().n_layers() {
             let get = |site: &str| cache.get(&format!("blocks.{l}.{site}"));
             let weights = model.weights().blocks[l].mlp.as_ref().unwrap();
-            let out = &weights.output;
-            let mut mlp = get("mlp.hook_post")?.matmul(&out.weight)?;
-            if let Some(bias) = &out.bias {
-                mlp = mlp.broadcast_add(bias)?;
-            }
+            let written = |out: &NeuronWeights, post: &Tensor| -> Result<Tensor> {
+                let written = post.matmul(&out.output.weight)?;
+                Ok(match &out.output.bias {
+                    Some(bias) => written.broadcast_add(bias)?,
+                    None => written,
+                })
+            };
+            let mlp = match &weights.inner {
+                FeedForwardWeights::Dense(mlp) => written(mlp, get("mlp.hook_post")?)?,
+                FeedForwardWeights::Experts(mlp) => {
+                    let shares = shares(get("mlp.hook_expert_indices")?, get("mlp.hook_chosen_weights")?, mlp)?;
+                    let mut sum = get("hook_mlp_out")?.zeros_like()?;
+                    for (e, expert) in mlp.experts.iter().enumerate() {
+                        let post = get(&format!("mlp.experts.{e}.hook_post"))?;
+                        let share = shares.narrow(1, e, 1)?;
+                        // Zero where the row does not go through the expert, and only there.
+                        let unseen = post.abs()?.sum_keepdim(1)?.eq(0.0)?;
+                        assert_eq!(unseen.to_vec2::<u8>()?, share.eq(0.0)?.to_vec2::<u8>()?, "{name} {l} {e}");
+                        sum = (sum + written(expert, post)?.broadcast_mul(&share)?)?;
+                    }
+                    sum
+                }
+            };
             let mlp = added(&model.spec().blocks[l], weights.ln2_post.as_ref(), mlp)?;
             close(&format!("{name} mlp {l}"), &mlp, get("hook_mlp_out")?, 1e-5);
             let (pattern, v, z) = (get("attn.hook_pattern")?, get("attn.hook_v")?, get("attn.hook_z")?);
@@ -258,18 +286,36 @@ fn every_site_is_writable() -> Result<()> {
     for (name, model) in models() {
         let spec = model.spec();
         let batch = Batch::one(A);
-        let bare = model.forward(&batch, &mut [])?;
+        let mut chosen = Cache::of(HookPoint::all(spec).into_iter().filter(|p| p.site == Site::ExpertIndices));
+        let bare = model.forward(&batch, &mut [&mut chosen])?;
         for point in HookPoint::all(spec) {
-            let mut edit = Edit::with(spec, &point.to_string(), |point, x| {
+            let n_experts: Vec<u32> = (spec.blocks.iter())
+                .map(|b| b.mlp.as_ref().and_then(|m| m.inner.experts()).map_or(0, |e| e.n_experts as u32))
+                .collect();
+            let mut edit = Edit::with(spec, &point.to_string(), move |point, x| {
                 Ok(match point.site {
                     Site::AttnScores => (x * 0.5)?,
                     Site::Pattern => x.zeros_like()?,
+                    // Other experts.
+                    Site::ExpertIndices => {
+                        let next = |e: &u32| (e + 1) % n_experts[point.layer.unwrap()];
+                        let next: Vec<u32> = x.flatten_all()?.to_vec1::<u32>()?.iter().map(next).collect();
+                        Tensor::from_vec(next, x.shape(), x.device())?
+                    }
                     // Not a factor: a norm would not notice it.
                     _ => (x.sqr()? + x)?,
                 })
             })?
             .positions([4]);
-            let edited = model.forward(&batch, &mut [&mut edit])?;
+            let edited = model.forward(&batch, &mut [&mut edit]);
+            if let (Some(expert), Some(layer)) = (point.expert, point.layer) {
+                let chosen = chosen.get(&format!("blocks.{layer}.mlp.hook_expert_indices"))?.to_vec2::<u32>()?;
+                if !chosen[4].contains(&(expert as u32)) {
+                    assert!(edited.unwrap_err().message().contains("selects no row"), "{name} {point}");
+                    continue;
+                }
+            }
+            let edited = edited?;
             let change = (&edited - &bare)?.abs()?;
             let row = |i: usize| change.get(i).unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
             assert!((0..4).all(|i| row(i) == 0.0), "{name} {point}: an edit at position 4 must not reach earlier ones");
@@ -296,6 +342,117 @@ fn every_site_is_writable() -> Result<()> {
     Ok(())
 }
 
+/// What hooks do to a mixture's choices is what is computed.
+#[test]
+fn experts_do_what_hooks_make_of_their_choices() -> Result<()> {
+    let mut mixtures = 0;
+    for (name, model) in models() {
+        let spec = model.spec();
+        let Some(l) = spec.blocks.iter().position(|b| b.mlp.as_ref().is_some_and(|m| m.inner.experts().is_some()))
+        else {
+            continue;
+        };
+        mixtures += 1;
+        let batch = Batch::of([A.to_vec(), B.to_vec()]);
+        let of = |site: &str| format!("blocks.{l}.{site}");
+        let (indices, weights) = (of("mlp.hook_expert_indices"), of("mlp.hook_chosen_weights"));
+        let keep = format!("{},{}", of("mlp.*"), of("hook_mlp_out"));
+        let mut before = Cache::new(spec, &keep)?;
+        model.forward(&batch, &mut [&mut before])?;
+
+        // The router's distribution, its largest, and their order.
+        let distribution = before.get(&of("mlp.hook_expert_weights"))?.to_vec2::<f32>()?;
+        for (row, chosen) in distribution.iter().zip(before.get(&indices)?.to_vec2::<u32>()?) {
+            assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-6, "{name}");
+            let mut order: Vec<u32> = (0..row.len() as u32).collect();
+            order.sort_by(|a, b| row[*b as usize].total_cmp(&row[*a as usize]));
+            assert_eq!(chosen, order[..chosen.len()], "{name}");
+        }
+
+        // Twice the weights are twice the write.
+        let mut after = Cache::new(spec, &of("hook_mlp_out"))?;
+        model.forward(&batch, &mut [&mut Edit::scale(spec, &weights, 2.0)?, &mut after])?;
+        let twice = (before.get(&of("hook_mlp_out"))? * 2.0)?;
+        same_bits(&format!("{name} twice"), &twice, after.get(&of("hook_mlp_out"))?);
+
+        // All to expert 1: every row goes through it, and through no other.
+        let mut send = Edit::with(spec, &indices, |_, x| Ok(x.ones_like()?))?;
+        let mut after = Cache::new(spec, &of("mlp.experts.*"))?;
+        model.forward(&batch, &mut [&mut send, &mut after])?;
+        for (point, values) in after.iter() {
+            let seen = values[0].abs()?.sum(1)?.ne(0.0)?.to_vec1::<u8>()?;
+            let goes = (point.expert == Some(1)) as u8;
+            assert!(seen.iter().all(|s| *s == goes), "{name} {point}");
+        }
+        // Where one is sent that is not an expert.
+        let mut nowhere = Edit::with(spec, &indices, |_, x| Ok((x.ones_like()? * 99.0)?))?;
+        let error = model.forward(&batch, &mut [&mut nowhere]).unwrap_err();
+        assert!(error.message().contains("sent to expert 99"), "{name}: {error}");
+
+        // A silent expert is missing from the sum, in the rows that go through it.
+        let mut silence = Edit::zero(spec, &of("mlp.experts.0.hook_post"))?;
+        let mut after = Cache::new(spec, &of("hook_mlp_out"))?;
+        model.forward(&batch, &mut [&mut silence, &mut after])?;
+        let FeedForwardWeights::Experts(mlp) = &model.weights().blocks[l].mlp.as_ref().unwrap().inner else { panic!() };
+        let share = shares(before.get(&indices)?, before.get(&weights)?, mlp)?.narrow(1, 0, 1)?;
+        let write = before.get(&of("mlp.experts.0.hook_post"))?.matmul(&mlp.experts[0].output.weight)?;
+        let lost = (before.get(&of("hook_mlp_out"))? - after.get(&of("hook_mlp_out"))?)?;
+        close(&format!("{name} silence"), &lost, &write.broadcast_mul(&share)?, 1e-5);
+
+        // Gradients reach the neurons of the rows that go through the expert: a row's share of what they write.
+        let site = of("mlp.experts.0.hook_post");
+        let (ones, width) = (Tensor::ones((spec.d_model, 1), candle_core::DType::F32, model.device())?, write.dim(0)?);
+        let writes = mlp.experts[0].output.weight.matmul(&ones)?.t()?;
+        let want = share.broadcast_mul(&writes.broadcast_as((width, writes.dim(1)?))?)?;
+        for path in [ops::Path::Fused, ops::Path::Plain] {
+            let post = candle_core::Var::from_tensor(before.get(&site)?)?;
+            let mut put = Edit::set(spec, &site, post.as_tensor().clone())?;
+            let mut out = Cache::new(spec, &of("hook_mlp_out"))?;
+            model.run(&batch, &Run { path: Some(path), ..Run::default() }, &mut [&mut put, &mut out])?;
+            let gradients = out.get(&of("hook_mlp_out"))?.sum_all()?.backward()?;
+            close(&format!("{name} {path:?} gradient"), gradients.get(&post).unwrap(), &want, 1e-5);
+        }
+
+        // And through what a hook leaves in an expert: an edit that multiplies by one changes no gradient.
+        let mid = of("hook_resid_mid");
+        let mut stream = Cache::new(spec, &mid)?;
+        model.forward(&batch, &mut [&mut stream])?;
+        let gradient = |edited: bool| -> Result<Tensor> {
+            let resid = candle_core::Var::from_tensor(stream.get(&mid)?)?;
+            let mut put = Edit::set(spec, &mid, resid.as_tensor().clone())?;
+            let mut same = Edit::scale(spec, &of("mlp.experts.*"), 1.0)?;
+            let mut out = Cache::new(spec, &of("hook_mlp_out"))?;
+            let mut hooks: Vec<&mut dyn Hook> = vec![&mut put, &mut out];
+            if edited {
+                hooks.push(&mut same);
+            }
+            model.forward(&batch, &mut hooks)?;
+            let gradients = out.get(&of("hook_mlp_out"))?.sum_all()?.backward()?;
+            Ok(gradients.get(&resid).unwrap().clone())
+        };
+        close(&format!("{name} gradient through an edit"), &gradient(true)?, &gradient(false)?, 1e-5);
+
+        // A hook that writes where nobody reads is told so.
+        let at = HookPoint::parse(spec, &of("mlp.experts.0.hook_pre"))?;
+        let error = model.forward(&batch, &mut [&mut Everywhere(at)]).unwrap_err();
+        assert!(error.message().contains("do not go through this expert"), "{name}: {error}");
+    }
+    assert_eq!(mixtures, 5);
+    Ok(())
+}
+
+/// Adds one to all rows, whoever reads them.
+struct Everywhere(HookPoint);
+
+impl Hook for Everywhere {
+    fn wants(&self, at: HookPoint) -> bool {
+        at == self.0
+    }
+    fn on(&mut self, _: HookPoint, _: &Rows, x: Tensor) -> Result<Tensor> {
+        Ok((x + 1.0)?)
+    }
+}
+
 #[test]
 fn hooks_see_what_earlier_hooks_changed() -> Result<()> {
     let (_, model) = models().next().unwrap();
@@ -320,6 +477,9 @@ fn law_9_names_parse_and_values_have_the_promised_axes() -> Result<()> {
         model.forward(&batch, &mut [&mut cache])?;
         let all = HookPoint::all(spec);
         assert_eq!(cache.iter().count(), all.len());
+        // In the order of the forward pass; what stands outside the blocks comes first.
+        let (outside, inside): (Vec<_>, Vec<_>) = all.iter().copied().partition(|p| p.layer.is_none());
+        assert_eq!(cache.iter().map(|(p, _)| p).collect::<Vec<_>>(), [outside, inside].concat(), "{name}");
         for (point, values) in cache.iter() {
             assert_eq!(HookPoint::parse(spec, &point.to_string())?, point, "{name}");
             assert!(select(spec, &point.site.short())?.contains(&point), "{name} {}", point.site.short());

@@ -31,6 +31,7 @@ const SUBLAYERS: &[Row] = &[
     ("mlp.hook_pre", "fc1.out"), ("mlp.hook_pre", "mlp.dense_h_to_4h.out"),
     ("mlp.hook_post", "mlp.down_proj.in"), ("mlp.hook_post", "mlp.c_proj.in"), ("mlp.hook_post", "mlp.fc_out.in"),
     ("mlp.hook_post", "mlp.fc2.in"), ("mlp.hook_post", "fc2.in"), ("mlp.hook_post", "mlp.dense_4h_to_h.in"),
+    ("mlp.hook_router_logits", "mlp.gate.out"), ("experts", "mlp.experts.act_fn.in"),
     ("hook_mlp_out", "mlp.down_proj.out"), ("hook_mlp_out", "mlp.c_proj.out"), ("hook_mlp_out", "mlp.fc_out.out"),
     ("hook_mlp_out", "mlp.fc2.out"), ("hook_mlp_out", "fc2.out"), ("hook_mlp_out", "mlp.dense_4h_to_h.out"),
 ];
@@ -47,9 +48,9 @@ pub fn compare(what: &str, spec: &Spec, cache: &Cache, want: &Reference, toleran
     };
     for (l, block) in spec.blocks.iter().enumerate() {
         let find = |name: &str| want.get(&format!("module.{prefix}.{l}.{name}")).map(rows);
-        let mut sites = 0;
-        let mut check = |site: &str, want: &Tensor| -> Result<()> {
-            sites += 1;
+        let sites = std::cell::Cell::new(0);
+        let check = |site: &str, want: &Tensor| -> Result<()> {
+            sites.set(sites.get() + 1);
             let name = format!("blocks.{l}.{site}");
             close(&format!("{what} {name}"), &cache.get(&name)?.flatten_from(1)?, want, tolerance);
             Ok(())
@@ -88,6 +89,24 @@ pub fn compare(what: &str, spec: &Spec, cache: &Cache, want: &Reference, toleran
                     check("mlp.hook_pre", &value.narrow(1, 0, m)?)?;
                     check("mlp.hook_pre_linear", &value.narrow(1, m, m)?)?;
                 }
+                // The rows of expert 0, then those of expert 1, and so on; those of one expert in any order.
+                "experts" => {
+                    let mut first = 0;
+                    let indices = cache.get(&format!("blocks.{l}.mlp.hook_expert_indices"))?.to_vec2::<u32>()?;
+                    for e in 0..block.mlp.as_ref().and_then(|m| m.inner.experts()).expect("experts").n_experts {
+                        let gate = cache.get(&format!("blocks.{l}.mlp.experts.{e}.hook_gate"))?;
+                        let rows: Vec<u32> = (0..indices.len() as u32)
+                            .filter(|row| indices[*row as usize].contains(&(e as u32)))
+                            .collect();
+                        let theirs = value.narrow(0, first, rows.len())?;
+                        first += rows.len();
+                        let ours = gate.index_select(&Tensor::new(rows, gate.device())?, 0)?;
+                        let what = format!("{what} expert {e} of block {l}");
+                        close(&what, &in_order(&ours)?, &in_order(&theirs)?, tolerance);
+                    }
+                    assert_eq!(first, value.dim(0)?);
+                    sites.set(sites.get() + 1);
+                }
                 // The reference adds to this value in place after its module gave it, so the sum is what was recorded.
                 "hook_mlp_out"
                     if block.arrangement != Arrangement::Sequential && find("self_attention.dense.in").is_some() =>
@@ -118,9 +137,16 @@ pub fn compare(what: &str, spec: &Spec, cache: &Cache, want: &Reference, toleran
             check("ln2.hook_normalized", &find(&format!("{norm}.out")).unwrap())?;
         }
         // Queries, keys, values, z, two writes and two sides of the neurons: no family may slip past the table.
-        assert!(sites >= 8, "{what}: only {sites} sites of block {l} were compared");
+        assert!(sites.get() >= 8, "{what}: only {} sites of block {l} were compared", sites.get());
     }
     Ok(())
+}
+
+/// The rows sorted by what they begin with.
+fn in_order(x: &Tensor) -> Result<Tensor> {
+    let mut rows = x.to_vec2::<f32>()?;
+    rows.sort_by(|a, b| a[0].total_cmp(&b[0]));
+    Ok(Tensor::new(rows, x.device())?)
 }
 
 /// `[b, p, ..]` to packed rows; some modules see rows already.

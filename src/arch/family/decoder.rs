@@ -74,7 +74,7 @@ pub(super) fn decoder(c: &Config, usual: &Usual, norm: Norm) -> Result<Spec> {
     let block = Block {
         arrangement: Arrangement::Sequential,
         attention: Sublayer { pre_norm: Some(norm), inner: attention, post_norm: None },
-        mlp: Some(Sublayer { pre_norm: Some(norm), inner: mlp, post_norm: None }),
+        mlp: Some(Sublayer { pre_norm: Some(norm), inner: FeedForward::Dense(mlp), post_norm: None }),
         residual_scale: None,
     };
     Ok(Spec {

@@ -4,6 +4,7 @@
 mod bloom;
 mod cohere;
 mod decoder;
+mod experts;
 mod falcon;
 mod gemma;
 mod gemma2;
@@ -16,21 +17,24 @@ mod gptj;
 mod granite;
 mod llama;
 mod mistral;
+mod mixtral;
 mod names;
 mod olmo;
 mod olmo2;
+mod olmoe;
 mod opt;
 mod phi;
 mod phi3;
 mod qwen2;
 mod qwen3;
+mod qwen3_moe;
 mod rope;
 mod smollm3;
 mod stablelm;
 mod starcoder2;
 
-use crate::arch::config::{Config, LARGEST_SIZE};
-use crate::arch::spec::{Activation, Position, Rotary, Spec};
+use crate::arch::config::{Config, LARGEST_SIZE, MOST_EXPERTS};
+use crate::arch::spec::{Activation, Block, Experts, Position, Rotary, Spec};
 use crate::arch::weights::{Slot, Source};
 use crate::error::{Error, Result, nearest};
 
@@ -65,13 +69,16 @@ pub static FAMILIES: &[Family] = &[
     granite::FAMILY,
     llama::FAMILY,
     mistral::FAMILY,
+    mixtral::FAMILY,
     olmo::FAMILY,
     olmo2::FAMILY,
+    olmoe::FAMILY,
     opt::FAMILY,
     phi::FAMILY,
     phi3::FAMILY,
     qwen2::FAMILY,
     qwen3::FAMILY,
+    qwen3_moe::FAMILY,
     smollm3::FAMILY,
     stablelm::FAMILY,
     starcoder2::FAMILY,
@@ -126,6 +133,21 @@ fn check(spec: &Spec) -> Result<()> {
                 a.d_head
             )));
         }
+        let experts = block.mlp.as_ref().and_then(|mlp| mlp.inner.experts());
+        if let Some(Experts { n_experts, per_row, .. }) = experts
+            && per_row > n_experts
+        {
+            return Err(Error::bad_model(format!(
+                "config.json: a token cannot go through {per_row} of {n_experts} experts"
+            )));
+        }
+    }
+    let experts = |block: &Block| block.mlp.as_ref().and_then(|mlp| mlp.inner.experts()).map_or(0, |e| e.n_experts);
+    // Each is at most 2^24, and there are at most 2^12 blocks.
+    let experts: usize = spec.blocks.iter().map(experts).sum();
+    if experts > MOST_EXPERTS {
+        return Err(Error::bad_model(format!("config.json: no model has {experts} experts, all layers together"))
+            .hint("was the file damaged? fetch it again"));
     }
     Ok(())
 }

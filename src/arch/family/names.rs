@@ -1,7 +1,7 @@
 //! Tensor names as a table: what a family's files call each tensor. Empty where they have none.
 
 use crate::arch::spec::Spec;
-use crate::arch::weights::{BlockSlot, Slot, Source};
+use crate::arch::weights::{BlockSlot, Map, Part, Slot, Source};
 
 /// Stems of names, without `.weight` and `.bias`. Those inside a block follow `{blocks}.{l}.`.
 #[derive(Clone, Copy)]
@@ -24,6 +24,11 @@ pub(super) struct Names {
     /// The same as `mlp_in` where one tensor holds first that one, then this.
     pub mlp_linear: &'static str,
     pub mlp_out: &'static str,
+    pub router: &'static str,
+    /// What stands before the experts' numbers.
+    pub experts: &'static str,
+    /// An expert's `mlp_in`, `mlp_linear` and `mlp_out`, after its number.
+    pub expert_maps: [&'static str; 3],
     /// Whether the maps of the blocks lie `[in, out]` (GPT-2's `Conv1D`).
     pub in_out: bool,
 }
@@ -57,8 +62,15 @@ pub(super) const LLAMA: Names = Names {
     mlp_in: "mlp.gate_proj",
     mlp_linear: "mlp.up_proj",
     mlp_out: "mlp.down_proj",
+    router: "",
+    experts: "",
+    expert_maps: [""; 3],
     in_out: false,
 };
+
+/// Llama's, and each expert's maps in tensors of their own.
+pub(super) const EXPERTS: Names =
+    Names { router: "mlp.gate", experts: "mlp.experts", expert_maps: ["gate_proj", "up_proj", "down_proj"], ..LLAMA };
 
 pub(super) const GPT2: Names = Names {
     embed: "wte",
@@ -97,6 +109,7 @@ impl Names {
             Qkv::Apart(stems) => stems[i],
             Qkv::Joined(stem) | Qkv::Grouped(stem) => stem,
         };
+        let expert_stem;
         let (stem, part) = match slot {
             BlockSlot::Ln1(p) => (self.ln1, p),
             BlockSlot::Ln1Post(p) => (self.ln1_post, p),
@@ -111,6 +124,18 @@ impl Names {
             BlockSlot::MlpIn(p) => (self.mlp_in, p),
             BlockSlot::MlpLinear(p) => (self.mlp_linear, p),
             BlockSlot::MlpOut(p) => (self.mlp_out, p),
+            BlockSlot::Router => (self.router, Part::Weight),
+            BlockSlot::Expert(_, _, _) if self.experts.is_empty() => return None,
+            BlockSlot::Expert(e, map, p) => {
+                let [input, partner, output] = self.expert_maps;
+                let map = match map {
+                    Map::In => input,
+                    Map::Linear => partner,
+                    Map::Out => output,
+                };
+                expert_stem = format!("{}.{e}.{map}", self.experts);
+                (expert_stem.as_str(), p)
+            }
         };
         if stem.is_empty() {
             return None;
@@ -133,7 +158,7 @@ impl Names {
                 }
             }
             BlockSlot::MlpIn(_) | BlockSlot::MlpLinear(_) if self.mlp_in == self.mlp_linear => {
-                let m = block.mlp.as_ref()?.inner.d_mlp;
+                let m = block.mlp.as_ref()?.inner.neurons().d_mlp;
                 let start = if let BlockSlot::MlpIn(_) = slot { 0 } else { m };
                 whole.of_each(1, start, m, 2 * m)
             }
