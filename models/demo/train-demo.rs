@@ -31,7 +31,7 @@ struct Arguments {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Steps of training
-    #[arg(long, default_value_t = 6000)]
+    #[arg(long, default_value_t = 10_000)]
     steps: u64,
     /// A row of the loss table every so many steps
     #[arg(long, default_value_t = 50)]
@@ -39,6 +39,9 @@ struct Arguments {
     /// Train nothing: measure the model again and fail if its card is not true
     #[arg(long)]
     check: bool,
+    /// Train nothing: measure the model again and write its card anew
+    #[arg(long, conflicts_with = "check")]
+    card: bool,
     /// Train nothing: print so many texts of the corpus
     #[arg(long, value_name = "N")]
     sample: Option<usize>,
@@ -50,33 +53,21 @@ const CHECKPOINT: Duration = Duration::from_secs(60);
 fn main() -> Result<()> {
     pellucid::ops::memory::keep_freed_pages();
     let arguments = Arguments::parse();
-    if let Ok(from) = std::env::var("PEEK") {
-        let tokenizer = train_tokenizer(arguments.seed)?;
-        let plan = Plan { seed: arguments.seed, steps: arguments.steps, every: arguments.every };
-        let mut trainer = Trainer::new(Corpus::new(tokenizer.clone(), arguments.seed, arguments.steps), plan)?;
-        assert!(trainer.resume(Path::new(&from))?);
-        fs_err::create_dir_all(&arguments.out)?;
-        export::write(&arguments.out, &trainer.parameters, &tokenizer)?;
-        let loaded = Loaded::open(&arguments.out.to_string_lossy())?;
-        for m in skills::measure(&loaded, arguments.seed)?.iter().chain(&mechanisms::measure(&loaded, arguments.seed)?)
-        {
-            println!("{:<22} {:>7.3} {} {}", m.name, m.value, m.holds(), m.measure);
-        }
-        return Ok(());
-    }
     if let Some(n) = arguments.sample {
         let mut random = corpus::random(arguments.seed, corpus::streams::TOKENIZER);
         (0..n).for_each(|_| println!("{}", grammar::document(&mut random, grammar::Split::Train)));
         return Ok(());
     }
-    let card = if arguments.check { None } else { Some(train(&arguments)?) };
-    let Arguments { out, seed, steps, .. } = &arguments;
+    if !arguments.check && !arguments.card {
+        train(&arguments)?;
+    }
+    let Arguments { out, seed, steps, check, .. } = &arguments;
     let is = measure(out, *seed, *steps)?;
     for measured in is.skills.iter().chain(&is.mechanisms) {
         println!("{:<22} {:>7.3}  {}", measured.name, measured.value, measured.measure);
     }
     let path = out.join("README.md");
-    if card.is_some() {
+    if !check {
         write_whole(&path, is.markdown().as_bytes())?;
     }
     let wrong = is.differences(&fs_err::read_to_string(&path)?)?;

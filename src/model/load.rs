@@ -42,7 +42,7 @@ impl Model {
     }
 
     /// A model of tensors in memory: a `config.json` and the tensors under the names that the family's files use. Where a
-    /// tensor is a variable, gradients flow to it on the plain path: this is how a model is trained.
+    /// tensor is a variable, gradients flow to it: this is how a model is trained.
     ///
     /// # Errors
     /// As [`Model::load`].

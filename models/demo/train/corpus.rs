@@ -25,10 +25,15 @@ pub const SEQUENCES: usize = 24;
 const FEWEST: f64 = 24.0;
 /// One sequence in so many has as many positions as the model; the others have half of them.
 const LONG: u32 = 4;
-/// Percentage of sequences that repeat random tokens: at first, and when a quarter of the training is over.
-const REPETITIONS: (f64, f64) = (85.0, 22.0);
+/// Percentage of sequences that repeat random tokens: at first, when a quarter of the first cycle is over, and in the second.
+const REPETITIONS: [f64; 3] = [85.0, 22.0, 10.0];
 /// Percentage of the other sequences that repeat random words of the text; what is left is text.
 const WORDS: u32 = 12;
+
+/// Of so many steps, those of the first cycle: there the learning rate has fallen to nothing for the first time.
+pub fn first_cycle(steps: u64) -> u64 {
+    steps * 4 / 5
+}
 
 /// The random numbers of one purpose: a step of training, or one of the uses below.
 pub fn random(seed: u64, stream: u64) -> Random {
@@ -128,23 +133,23 @@ impl Corpus {
         Ok(format!("blake3:{}", hasher.finalize().to_hex()))
     }
 
-    /// The sequences of one step. In the first quarter of the training, repetitions are many and of few different tokens, and
+    /// The sequences of one step. In the first quarter of the first cycle, repetitions are many and of few different tokens, and
     /// become fewer and of all: a head learns what to look for on the few, and then for every token. Mixed with as much
     /// text from the start, it did not learn it within a thousand steps, and with these it takes some hundred.
     pub fn step(&self, step: u64) -> Result<Vec<Sequence>> {
-        let over = (4.0 * step as f64 / self.steps.max(1) as f64).min(1.0);
+        let first_cycle = first_cycle(self.steps);
+        let over = (4.0 * step as f64 / first_cycle.max(1) as f64).min(1.0);
         let all = self.d_vocab() as f64 - 1.0;
-        let (first, last) = REPETITIONS;
-        let mix = Mix {
-            repetitions: (first + (last - first) * over) as u32,
-            alphabet: (FEWEST * (all / FEWEST).powf(over)) as u32,
-        };
+        let [first, then, last] = REPETITIONS;
+        let repetitions = if step < first_cycle { first + (then - first) * over } else { last };
+        let alphabet = (FEWEST * (all / FEWEST).powf(over)) as u32;
+        let mix = Mix { repetitions: repetitions as u32, alphabet };
         self.sequences(step, Split::Train, SEQUENCES, mix)
     }
 
     /// Sequences of held-out combinations, always the same.
     pub fn held_out(&self) -> Result<Vec<Sequence>> {
-        let mix = Mix { repetitions: REPETITIONS.1 as u32, alphabet: self.d_vocab() as u32 - 1 };
+        let mix = Mix { repetitions: REPETITIONS[1] as u32, alphabet: self.d_vocab() as u32 - 1 };
         self.sequences(streams::HELD_OUT, Split::HeldOut, 64, mix)
     }
 

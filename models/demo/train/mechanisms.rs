@@ -91,30 +91,34 @@ fn patterns(loaded: &Loaded, ids: &[u32]) -> Result<Vec<(Head, Vec<Vec<f32>>)>> 
     Ok(all)
 }
 
-/// How often the capital becomes the logit lens's first guess after the first block and before the last, and stays it.
+/// How often the capital becomes the logit lens's first guess in a stream after the first block's and before the last: after
+/// a sublayer of a later block, but not only at the output.
 fn answer_comes_up(loaded: &Loaded, random: &mut Random) -> Result<Measured> {
-    const PROMPTS: usize = 200;
+    const PROMPTS: usize = 300;
     let model = &loaded.model;
-    let last = model.spec().n_layers() - 1;
     let kind = &facts::KINDS[0];
-    let phrasings: Vec<&str> = kind.roundabout().collect();
+    let phrasings: Vec<&str> = kind.direct().collect();
+    let last = model.spec().n_layers() - 1;
     let mut between = 0;
     for _ in 0..PROMPTS {
         let task = facts::phrased(random, kind, Split::HeldOut, &phrasings);
         let (ids, answer) = (ids(loaded, &task.prompt)?, token(loaded, &task.answer)?);
-        let mut cache = Cache::new(model.spec(), "resid_post")?;
+        let mut cache = Cache::new(model.spec(), "resid_mid,resid_post")?;
         model.forward(&Batch::one(ids.as_slice()), &mut [&mut cache])?;
+        // In order: after attention and after the MLP of each block.
         let mut first = vec![];
-        for layer in 0..=last {
-            let resid_td = cache.get(&format!("blocks.{layer}.hook_resid_post"))?;
-            let logits = model.decode(&resid_td.narrow(0, ids.len() - 1, 1)?)?.get(0)?.to_vec1::<f32>()?;
+        for stream in (0..=last).flat_map(|l| ["mid", "post"].map(|at| format!("blocks.{l}.hook_resid_{at}"))) {
+            let resid_td = cache.get(&stream)?.narrow(0, ids.len() - 1, 1)?;
+            let logits = model.decode(&resid_td)?.get(0)?.to_vec1::<f32>()?;
             first.push(logits.iter().all(|&other| other <= logits[answer]));
         }
-        between += usize::from(!first[0] && first[last - 1] && first[last]);
+        let (early, rest) = first.split_at(2);
+        let (output, inside) = rest.split_last().context("the model has one block")?;
+        between += usize::from(*output && !early.contains(&true) && inside.contains(&true));
     }
     let how = format!(
-        "capital of a person's country is the logit lens's first guess after block {} and not yet after block 0; {PROMPTS} prompts",
-        last - 1
+        "capital is the logit lens's first guess in a stream between the first block and the output, and not before; \
+         {PROMPTS} prompts"
     );
-    Ok(Measured::new("answer comes up", how, between as f64 / PROMPTS as f64, Bound::AtLeast(0.8)))
+    Ok(Measured::new("answer comes up", how, between as f64 / PROMPTS as f64, Bound::AtLeast(0.5)))
 }

@@ -58,6 +58,11 @@ pub fn measure(loaded: &Loaded, seed: u64) -> Result<Vec<Measured>> {
     for kind in facts::KINDS {
         skills.push(known_facts(loaded, random, kind)?);
     }
+    let capitals = &facts::KINDS[0];
+    let roundabout: Vec<&str> = capitals.roundabout().collect();
+    let value = guessed(loaded, random, capitals, &roundabout)?;
+    let how = "most probable token is the capital of the country of one of two people; chance is half; 1,000 prompts";
+    skills.push(Measured::new("facts: in two steps", how, value, Bound::AtLeast(0.5)));
     skills.push(induction(&loaded.model, random)?);
     let tasks: Vec<Task> = (0..1000).map(|_| agreement::misleading(random, Split::HeldOut)).collect();
     let value = preferred(loaded, &tasks)?;
@@ -77,19 +82,25 @@ fn indirect_objects(loaded: &Loaded, random: &mut Random) -> Result<Measured> {
     Ok(Measured::new("indirect object", how, preferred(loaded, &tasks)?, Bound::AtLeast(0.97)))
 }
 
-/// Every fact of a kind in every phrasing that it was not trained in.
+/// Facts of a kind in phrasings that they were not trained in.
 fn known_facts(loaded: &Loaded, random: &mut Random, kind: &facts::Kind) -> Result<Measured> {
-    let tasks: Vec<Task> = (0..1000).map(|_| facts::task(random, kind, Split::HeldOut)).collect();
+    let phrasings: Vec<&str> = kind.direct().collect();
+    let value = guessed(loaded, random, kind, &phrasings)?;
+    let how =
+        format!("most probable token is the {}, in a phrasing not trained for that fact; 1,000 prompts", kind.name);
+    Ok(Measured::new(&format!("facts: {}", kind.name), how, value, Bound::AtLeast(0.95)))
+}
+
+/// How often the answer is the most probable of all tokens.
+fn guessed(loaded: &Loaded, random: &mut Random, kind: &facts::Kind, phrasings: &[&'static str]) -> Result<f64> {
+    let tasks: Vec<Task> = (0..1000).map(|_| facts::phrased(random, kind, Split::HeldOut, phrasings)).collect();
     let logits = last_logits(loaded, &tasks)?;
     let mut right = 0;
     for (task, logits) in tasks.iter().zip(&logits) {
         let answer = logits[token(loaded, &task.answer)?];
         right += usize::from(logits.iter().all(|&other| other <= answer));
     }
-    let how =
-        format!("most probable token is the {}, in a phrasing not trained for that fact; 1,000 prompts", kind.name);
-    let name = format!("facts: {}", kind.name);
-    Ok(Measured::new(&name, how, right as f64 / tasks.len() as f64, Bound::AtLeast(0.95)))
+    Ok(right as f64 / tasks.len() as f64)
 }
 
 fn induction(model: &Model, random: &mut Random) -> Result<Measured> {

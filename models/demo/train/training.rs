@@ -12,7 +12,7 @@ use pellucid::whole::write_whole;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
-use super::corpus::{Corpus, Sequence, random, streams, to_learn};
+use super::corpus::{Corpus, Sequence, first_cycle, random, streams, to_learn};
 use super::optimizer::Parameters;
 use super::{first, shape};
 
@@ -38,10 +38,17 @@ pub struct Trainer {
 pub struct Plan {
     /// Where everything random comes from.
     pub seed: u64,
-    /// Steps of the whole run: the learning rate ends at 0 there.
+    /// Steps of the whole run.
     pub steps: u64,
     /// A report every so many steps.
     pub every: u64,
+}
+
+impl Plan {
+    /// Steps until the learning rate has fallen to nothing for the first time.
+    pub fn first_cycle(&self) -> u64 {
+        first_cycle(self.steps)
+    }
 }
 
 /// What the next report needs.
@@ -106,11 +113,16 @@ impl Trainer {
         Ok(losses(&self.model()?, &self.held_out)?.mean_all()?.to_scalar()?)
     }
 
-    /// Up in a straight line, then down to nothing in another.
+    /// Up in a straight line, down to nothing in another, and from half the height down once more: with a warm restart
+    /// (Loshchilov and Hutter 2017), what was nearly learned when the rate had fallen is learned after all.
     fn rate(&self) -> f64 {
         let (step, all) = (self.parameters.steps as f64, self.plan.steps as f64);
+        let first = self.plan.first_cycle() as f64;
+        if step >= first {
+            return RATE / 2.0 * (all - step) / (all - first);
+        }
         let up = (step + 1.0) / WARM_UP as f64;
-        let down = (all - step) / (all - WARM_UP as f64).max(1.0);
+        let down = (first - step) / (first - WARM_UP as f64).max(1.0);
         RATE * up.min(down).min(1.0)
     }
 

@@ -74,6 +74,12 @@ pub fn is_held_out(subject: &str, phrasing: &str) -> bool {
 }
 
 impl Kind {
+    /// The phrasings that name the subject, but not as their first word: without a space before it a name is spelled in
+    /// other tokens, and that these are the same name is learned only where they were trained on.
+    pub fn direct(&self) -> impl Iterator<Item = &'static str> {
+        self.phrasings.iter().copied().filter(|phrasing| !phrasing.contains("{m}") && !phrasing.starts_with("{s}"))
+    }
+
     /// The phrasings that name the subject through a person: two steps lead to the answer.
     pub fn roundabout(&self) -> impl Iterator<Item = &'static str> {
         self.phrasings.iter().copied().filter(|phrasing| phrasing.contains("{m}"))
