@@ -39,7 +39,7 @@ struct Arguments {
     /// Train nothing: measure the model again and fail if its card is not true
     #[arg(long)]
     check: bool,
-    /// Train nothing: measure the model again and write its card anew
+    /// Train nothing: measure the model again, draw its losses and write its card anew
     #[arg(long, conflicts_with = "check")]
     card: bool,
     /// Train nothing: print so many texts of the corpus
@@ -47,6 +47,8 @@ struct Arguments {
     sample: Option<usize>,
 }
 
+/// The loss table.
+const LOSSES: &str = "training.parquet";
 /// A checkpoint is written this often.
 const CHECKPOINT: Duration = Duration::from_secs(60);
 
@@ -58,7 +60,10 @@ fn main() -> Result<()> {
         (0..n).for_each(|_| println!("{}", grammar::document(&mut random, grammar::Split::Train)));
         return Ok(());
     }
-    if !arguments.check && !arguments.card {
+    if arguments.card {
+        let (reports, _) = read_rows::<Training>(arguments.out.join(LOSSES))?;
+        losses(&arguments.out, &reports)?;
+    } else if !arguments.check {
         train(&arguments)?;
     }
     let Arguments { out, seed, steps, check, .. } = &arguments;
@@ -122,7 +127,7 @@ fn train(arguments: &Arguments) -> Result<()> {
 /// The loss table and its figure.
 fn losses(out: &Path, reports: &[Training]) -> Result<()> {
     let provenance = Loaded::open(&out.to_string_lossy())?.provenance(vec!["train-demo".to_owned()]);
-    let path = out.join("training.parquet");
+    let path = out.join(LOSSES);
     let mut writer = TableWriter::<Training>::create(&path, provenance)?;
     for report in reports {
         writer.push(report)?;
@@ -139,7 +144,7 @@ fn measure(folder: &Path, seed: u64, steps: u64) -> Result<Card> {
     let loaded = Loaded::open(&folder.to_string_lossy())?;
     let bytes = fs_err::read(folder.join("tokenizer.json"))?;
     let tokenizer = Tokenizer::from_bytes(&bytes).map_err(|e| anyhow::anyhow!("{e}"))?;
-    let (reports, _) = read_rows::<Training>(folder.join("training.parquet"))?;
+    let (reports, _) = read_rows::<Training>(folder.join(LOSSES))?;
     let last = reports.last().context("the loss table is empty")?;
     let corpus = Corpus::new(tokenizer, seed, steps);
     Ok(Card {

@@ -541,8 +541,9 @@ fn gradients_of_every_weight_are_the_same_on_both_paths() -> Result<()> {
             };
             let got = fused.get(variable).unwrap_or_else(|| panic!("{name}: no gradient reaches {weight}"));
             let size = want.abs()?.max_all()?.to_scalar::<f32>()? as f64;
-            // f32 sums in another order, relative to the largest gradient of the tensor; biases of keys have none at all.
-            close(&format!("{name} gradient of {weight}"), got, want, 1e-4 * size.max(1e-3));
+            // f32 sums in another order, relative to the largest gradient of the tensor. A bias of keys has none at all, as it
+            // moves all scores of a query alike: there both are rounding, of terms of size 1.
+            close(&format!("{name} gradient of {weight}"), got, want, (1e-4 * size).max(1e-6));
             reached += 1;
         }
         assert!(reached >= model.spec().n_layers() * 6, "{name}: gradients reach only {reached} tensors");

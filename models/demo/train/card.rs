@@ -103,6 +103,7 @@ fn table(card: &mut String, what: &str, rows: &[Measured]) {
         let needed = match bound {
             Bound::AtLeast(least) => format!("at least {least}"),
             Bound::Under(most) => format!("under {most}"),
+            Bound::Nothing => "nothing: it did not learn this".to_owned(),
         };
         let _ = writeln!(card, "| {name} | {measure} | {value:.3} | {needed} |");
     }
