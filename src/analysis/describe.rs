@@ -1,7 +1,7 @@
 //! What a model is and what can be hooked in it, as tables.
 
 use crate::arch::Spec;
-use crate::arch::spec::{Activation, Arrangement, Gain, Mask, Norm, NormKind, Position, RopeScaling};
+use crate::arch::spec::{Activation, AddedTo, Arrangement, Gain, Mask, Norm, NormKind, Position, RopeScaling};
 use crate::hook::site::{SITES, Scope};
 use crate::hook::{HookPoint, Site};
 use crate::table::{Columns, Hooks, ModelFacts, TableInfo};
@@ -108,7 +108,10 @@ fn norm(norm: Norm) -> String {
 }
 
 fn positions(spec: &Spec, position: &Position) -> String {
-    let learned = spec.embedding.positions.map(|p| format!("learned, {} rows", p.rows));
+    let learned = spec.embedding.positions.map(|p| match p.added_to {
+        AddedTo::Stream => format!("learned, {} rows", p.rows),
+        AddedTo::QueriesAndKeys => format!("learned, {} rows, added to what queries and keys read", p.rows),
+    });
     match position {
         Position::None => learned.unwrap_or("none".into()),
         Position::Alibi => "ALiBi".into(),

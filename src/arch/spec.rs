@@ -29,7 +29,7 @@ pub struct Spec {
 pub struct Embedding {
     /// Factor on the token embedding (Gemma: sqrt(d_model), Granite: a constant).
     pub scale: Option<f64>,
-    /// Learned absolute positions, added to the stream.
+    /// Learned absolute positions.
     pub positions: Option<LearnedPositions>,
     /// A norm on the sum (BLOOM).
     pub norm: Option<Norm>,
@@ -42,6 +42,19 @@ pub struct LearnedPositions {
     pub rows: usize,
     /// Row that position 0 uses (OPT: 2).
     pub offset: usize,
+    /// What they are added to.
+    pub added_to: AddedTo,
+}
+
+/// What learned positions are added to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AddedTo {
+    /// The stream, once.
+    Stream,
+    /// What queries and keys are made of, in every block, after its norm; values and the stream know no positions
+    /// (Press et al. 2021, "shortformer").
+    QueriesAndKeys,
 }
 
 /// One block: two sublayers, and how they read from and write to the stream.
@@ -248,6 +261,9 @@ pub struct Mlp {
     pub gated: bool,
     /// Whether its linear maps have biases.
     pub bias: bool,
+    /// Whether a bias is added to the neurons after the gate's multiplication, and one to the output, in place of those of
+    /// every map (HookedTransformer).
+    pub post_bias: bool,
 }
 
 /// Nonlinearities.
@@ -314,6 +330,7 @@ impl Spec {
                     let ins = if m.inner.gated { 2 } else { 1 };
                     n += m.inner.d_mlp * d * (ins + 1);
                     n += if m.inner.bias { m.inner.d_mlp * ins + d } else { 0 };
+                    n += if m.inner.post_bias { m.inner.d_mlp + d } else { 0 };
                 }
                 n
             })

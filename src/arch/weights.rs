@@ -65,6 +65,8 @@ pub enum BlockSlot {
     MlpIn(Part),
     /// The gate's linear partner.
     MlpLinear(Part),
+    /// What is added to the neurons after the gate's multiplication.
+    MlpPost,
     /// The map out of the neurons.
     MlpOut(Part),
 }
@@ -87,6 +89,10 @@ pub enum Layout {
     OutIn,
     /// `[in, out]`, as GPT-2's `Conv1D`; also every table of rows (embeddings).
     InOut,
+    /// `[heads, in, out / heads]`, a map for each of so many heads that write apart; biases are `[heads, out / heads]`.
+    HeadsOut(usize),
+    /// `[heads, in / heads, out]`, a map for each of so many heads that are read apart.
+    HeadsIn(usize),
 }
 
 /// Which part of a shared tensor's outputs.
@@ -115,6 +121,10 @@ impl Source {
     /// A whole tensor stored `[in, out]`, or a table of rows.
     pub fn in_out(name: impl Into<String>) -> Self {
         Self { name: name.into(), layout: Layout::InOut, cut: Cut::Whole }
+    }
+    /// A whole tensor that lies as `layout` says.
+    pub fn laid(name: impl Into<String>, layout: Layout) -> Self {
+        Self { name: name.into(), layout, cut: Cut::Whole }
     }
     /// The same tensor: of each of `groups` runs of `total` outputs, `len` from `start`.
     pub fn of_each(mut self, groups: usize, start: usize, len: usize, total: usize) -> Self {
@@ -147,13 +157,16 @@ pub fn slots(spec: &Spec) -> Vec<(Slot, Vec<usize>)> {
         linear(&mut out, q, d, a.out_bias, at(BlockSlot::O));
         norm(&mut out, block.attention.post_norm, d, at(BlockSlot::Ln1Post));
         if let Some(mlp) = &block.mlp {
-            let Mlp { d_mlp, gated, bias, .. } = mlp.inner;
+            let Mlp { d_mlp, gated, bias, post_bias, .. } = mlp.inner;
             norm(&mut out, mlp.pre_norm, d, at(BlockSlot::Ln2));
             linear(&mut out, d, d_mlp, bias, at(BlockSlot::MlpIn));
             if gated {
                 linear(&mut out, d, d_mlp, bias, at(BlockSlot::MlpLinear));
             }
-            linear(&mut out, d_mlp, d, bias, at(BlockSlot::MlpOut));
+            if post_bias {
+                out.push((Slot::Block(l, BlockSlot::MlpPost), vec![d_mlp]));
+            }
+            linear(&mut out, d_mlp, d, bias || post_bias, at(BlockSlot::MlpOut));
             norm(&mut out, mlp.post_norm, d, at(BlockSlot::Ln2Post));
         }
     }

@@ -184,6 +184,12 @@ impl Plan {
 fn part(stored: &Tensor, source: &Source) -> Result<Tensor> {
     let matrix = stored.rank() == 2;
     let outputs = if matrix && source.layout == Layout::InOut { 1 } else { 0 };
+    match (source.layout, stored.rank()) {
+        (Layout::HeadsOut(_), 3) => return Ok(stored.transpose(0, 1)?.contiguous()?.flatten_from(1)?),
+        (Layout::HeadsOut(_), 2) => return Ok(stored.flatten_all()?),
+        (Layout::HeadsIn(_), 3) => return Ok(stored.flatten(0, 1)?),
+        _ => {}
+    }
     let cut = match source.cut {
         Cut::Whole => stored.clone(),
         Cut::OfEach { groups: 1, start, len, .. } => stored.narrow(outputs, start, len)?,
@@ -203,6 +209,9 @@ fn check_shape(name: &str, stored: &[usize], source: &Source, canonical: &[usize
         Cut::OfEach { groups, total, .. } => groups * total,
     };
     let expected = match (canonical, source.layout) {
+        (&[n], Layout::HeadsOut(heads)) => vec![heads, n / heads],
+        (&[ins, outs], Layout::HeadsOut(heads)) => vec![heads, ins, outs / heads],
+        (&[ins, outs], Layout::HeadsIn(heads)) => vec![heads, ins / heads, outs],
         (&[n], _) => vec![total(n)],
         (&[ins, outs], Layout::InOut) => vec![ins, total(outs)],
         (&[ins, outs], Layout::OutIn) => vec![total(outs), ins],

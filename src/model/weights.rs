@@ -51,6 +51,7 @@ pub struct MlpWeights {
     pub ln2: Option<NormWeights>,
     pub input: Linear,
     pub linear: Option<Linear>,
+    pub post_bias: Option<Tensor>,
     pub output: Linear,
     pub ln2_post: Option<NormWeights>,
     pub activation: Activation,
@@ -104,7 +105,8 @@ fn block(spec: &Spec, l: usize, get: &mut impl FnMut(Slot) -> Result<Tensor>) ->
                 } else {
                     None
                 },
-                output: linear(mlp.inner.bias, at(BlockSlot::MlpOut), get)?,
+                post_bias: mlp.inner.post_bias.then(|| get(Slot::Block(l, BlockSlot::MlpPost))).transpose()?,
+                output: linear(mlp.inner.bias || mlp.inner.post_bias, at(BlockSlot::MlpOut), get)?,
                 ln2_post: norm(mlp.post_norm, at(BlockSlot::Ln2Post), get)?,
                 activation: mlp.inner.activation,
             }),

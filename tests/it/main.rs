@@ -12,6 +12,7 @@ mod cli_refused;
 mod cli_text;
 mod docs;
 mod forge;
+mod hooked;
 mod hostile;
 mod laws;
 mod modules;

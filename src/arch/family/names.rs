@@ -110,6 +110,7 @@ impl Names {
             BlockSlot::O(p) => (self.o, p),
             BlockSlot::MlpIn(p) => (self.mlp_in, p),
             BlockSlot::MlpLinear(p) => (self.mlp_linear, p),
+            BlockSlot::MlpPost => return None,
             BlockSlot::MlpOut(p) => (self.mlp_out, p),
         };
         if stem.is_empty() {
