@@ -32,11 +32,7 @@ impl WeightFiles {
     pub(super) fn open(paths: &[PathBuf]) -> Result<Self> {
         let mut all = Self { maps: vec![], paths: paths.to_vec(), tensors: BTreeMap::new() };
         for path in paths {
-            let file = fs_err::File::open(path).map_err(|e| Error::bad_model(e.to_string()))?;
-            // SAFETY: the map is only read. A file that another process truncates meanwhile is that process's fault,
-            // as with every program that maps files.
-            let map = unsafe { Mmap::map(file.file()) }
-                .map_err(|e| Error::bad_model(format!("{} cannot be mapped: {e}", path.display())))?;
+            let map = map(path)?;
             all.index(&map, path)?;
             all.maps.push(map);
         }
@@ -115,6 +111,14 @@ impl Store for WeightFiles {
         }
         Ok(x)
     }
+}
+
+/// A file's bytes, in memory where they are touched.
+pub(super) fn map(path: &Path) -> Result<Mmap> {
+    let file = fs_err::File::open(path).map_err(|e| Error::bad_model(e.to_string()))?;
+    // SAFETY: the map is only read. A file that another process truncates meanwhile is that process's fault, as with every
+    // program that maps files.
+    unsafe { Mmap::map(file.file()) }.map_err(|e| Error::bad_model(format!("{} cannot be mapped: {e}", path.display())))
 }
 
 /// What is wrong, with the numbers.

@@ -1,13 +1,13 @@
 //! From a folder to a model: config, weight files, every tensor accounted for.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::Tensor;
 use rayon::prelude::*;
 
 use super::files::WeightFiles;
-use super::{Model, Weights};
+use super::{Model, Weights, torch};
 use crate::arch::Spec;
 use crate::arch::family::{Family, read_config};
 use crate::arch::weights::{Cut, Layout, Part, Slot, Source, slots};
@@ -15,7 +15,7 @@ use crate::error::{Error, Result, nearest};
 use crate::text::ModelSource;
 
 impl Model {
-    /// Loads the model in `dir` (`config.json`, safetensors) on the CPU in f32.
+    /// Loads the model in `dir` (`config.json`; safetensors, or what torch.save wrote) on the CPU in f32.
     ///
     /// # Errors
     /// When a file is missing or malformed, the family is unknown, a config key is not handled, or a tensor is
@@ -31,7 +31,12 @@ impl Model {
     /// As [`Model::load`].
     pub fn from_source(source: &ModelSource) -> Result<Self> {
         let (family, spec) = Self::read_spec(source)?;
-        Self::from_store(family, spec, &WeightFiles::open(&source.weights()?)?)
+        let paths = source.weights()?;
+        let by_torch = |path: &PathBuf| path.extension().is_some_and(|e| e == "bin" || e == "pt" || e == "pth");
+        match paths.iter().any(by_torch) {
+            true => Self::from_store(family, spec, &torch::open(&paths)?),
+            false => Self::from_store(family, spec, &WeightFiles::open(&paths)?),
+        }
     }
 
     /// Reads the configuration alone.

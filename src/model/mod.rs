@@ -6,6 +6,7 @@ mod block;
 mod files;
 mod load;
 pub mod run;
+mod torch;
 pub mod weights;
 
 use candle_core::{DType, Device};

@@ -114,28 +114,34 @@ impl ModelSource {
     }
 
     /// The files that hold the weights: model.safetensors, or every shard that model.safetensors.index.json names, in the
-    /// order of their names.
+    /// order of their names; where there are none of these, pytorch_model.bin or its shards; else the one .pt or .pth file.
     ///
     /// # Errors
-    /// When there are none, the index cannot be read, or it names a shard that is missing or lies outside the folder.
+    /// When there are none, or several that could be meant, the index cannot be read, or it names a shard that is missing or lies outside the folder.
     pub fn weights(&self) -> Result<Vec<PathBuf>> {
-        let single = self.dir.join("model.safetensors");
-        if single.is_file() {
-            return Ok(vec![single]);
-        }
-        let index = self.dir.join("model.safetensors.index.json");
-        if index.is_file() {
-            return self.shards(&index);
+        for name in ["model.safetensors", "pytorch_model.bin"] {
+            let single = self.dir.join(name);
+            if single.is_file() {
+                return Ok(vec![single]);
+            }
+            let index = self.dir.join(format!("{name}.index.json"));
+            if index.is_file() {
+                return self.shards(&index);
+            }
         }
         let dir = self.dir.display();
-        if names_in(&self.dir, Path::is_file).iter().any(|n| n.starts_with("pytorch_model") && n.contains(".bin")) {
-            return Err(Error::bad_model(format!(
-                "{dir} has its weights in pytorch_model.bin only, which is not read"
-            ))
-            .hint("save it again with transformers: model.save_pretrained(folder, safe_serialization=True)"));
+        let state_dicts = names_in(&self.dir, |p| p.is_file() && is_state_dict(p));
+        match &state_dicts[..] {
+            [one] => Ok(vec![self.dir.join(one)]),
+            [one, other, ..] => {
+                Err(Error::bad_model(format!("{dir} has {one} and {other}, and only one file of weights is read"))
+                    .hint("leave the one that is meant"))
+            }
+            [] => Err(Error::bad_model(format!("{dir} has no model.safetensors, pytorch_model.bin, .pt or .pth file"))
+                .hint(
+                    "a model folder holds model.safetensors, or model.safetensors.index.json and the files it names",
+                )),
         }
-        Err(Error::bad_model(format!("{dir} has no model.safetensors"))
-            .hint("a model folder holds model.safetensors, or model.safetensors.index.json and the files it names"))
     }
 
     fn shards(&self, index: &Path) -> Result<Vec<PathBuf>> {
@@ -164,6 +170,13 @@ impl ModelSource {
         }
         Ok(names.into_iter().map(|n| self.dir.join(n)).collect())
     }
+}
+
+/// Whether a file may be weights that torch.save wrote, and not something else that training leaves beside them.
+fn is_state_dict(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = ["optimizer", "scheduler", "scaler", "rng_state"];
+    (name.ends_with(".pt") || name.ends_with(".pth")) && !beside.iter().any(|b| name.starts_with(b))
 }
 
 /// The folder that Hugging Face libraries download models to: `HF_HUB_CACHE`, else `HF_HOME`/hub, else

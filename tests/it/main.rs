@@ -27,3 +27,4 @@ mod text_tokenizer_cases;
 mod text_tokenizer_files;
 mod text_tokenizer_models;
 mod tidy;
+mod torch;
