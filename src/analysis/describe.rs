@@ -72,6 +72,9 @@ pub fn facts(spec: &Spec) -> Vec<ModelFacts> {
         say("mlp", format!("{} neurons, {}{gate}", mlp.inner.d_mlp, activation(mlp.inner.activation)));
     }
     say("unembedding", if spec.unembedding.tied { "tied to the embedding" } else { "its own matrix" }.into());
+    if !spec.processed.is_empty() {
+        say("processed", spec.processed.iter().map(|p| p.name()).collect::<Vec<_>>().join(", "));
+    }
     facts
 }
 

@@ -3,6 +3,8 @@
 
 use serde::Serialize;
 
+use crate::arch::process::Processing;
+
 /// A whole model.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Spec {
@@ -22,6 +24,9 @@ pub struct Spec {
     pub final_norm: Option<Norm>,
     /// How the last stream becomes logits.
     pub unembedding: Unembedding,
+    /// In which ways the weights were processed after they were read; none unless that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub processed: Vec<Processing>,
 }
 
 /// Token embedding, and the learned positions that are added to it.

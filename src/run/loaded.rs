@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use crate::error::{Error, Result};
-use crate::model::Model;
+use crate::model::{Model, Processing};
 use crate::table::Provenance;
 use crate::text::{Bos, ModelSource, Prompt, PromptEntry, Tokenizer, build_prompts};
 
@@ -21,14 +21,14 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Finds and loads the model called `name`.
+    /// Finds and loads the model called `name`, and processes its weights in each of these ways.
     ///
     /// # Errors
-    /// As [`ModelSource::resolve`] and [`Model::from_source`].
-    pub fn open(name: &str) -> Result<Self> {
+    /// As [`ModelSource::resolve`], [`Model::from_source`] and [`Model::processed`].
+    pub fn open(name: &str, process: &[Processing]) -> Result<Self> {
         let source = ModelSource::resolve(name)?;
         let tokenizer = Tokenizer::load(&source.dir)?;
-        let model = Model::from_source(&source)?;
+        let model = Model::from_source(&source)?.processed(process)?;
         let weights_hash = hash_files(&source.weights()?)?;
         Ok(Self { source, model, tokenizer, weights_hash })
     }

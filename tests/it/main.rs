@@ -18,6 +18,7 @@ mod laws;
 mod modules;
 mod oracle;
 mod parity;
+mod process;
 mod reference;
 mod stored;
 mod table;

@@ -93,6 +93,7 @@ pub(super) fn decoder(c: &Config, usual: &Usual, norm: Norm) -> Result<Spec> {
             scale: None,
             cap: None,
         },
+        processed: vec![],
     })
 }
 

@@ -116,6 +116,7 @@ fn spec(c: &Config) -> Result<Spec> {
             scale: None,
             cap: above_zero(c, "output_logits_soft_cap")?,
         },
+        processed: vec![],
     })
 }
 
