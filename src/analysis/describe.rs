@@ -1,7 +1,9 @@
 //! What a model is and what can be hooked in it, as tables.
 
 use crate::arch::Spec;
-use crate::arch::spec::{Activation, Arrangement, FeedForward, Gain, Mask, Norm, NormKind, Position, RopeScaling};
+use crate::arch::spec::{
+    Activation, AddedTo, Arrangement, FeedForward, Gain, Mask, Norm, NormKind, Position, RopeScaling,
+};
 use crate::hook::site::{SITES, Scope};
 use crate::hook::{HookPoint, Site};
 use crate::table::{Columns, Hooks, ModelFacts, TableInfo};
@@ -71,6 +73,9 @@ pub fn facts(spec: &Spec) -> Vec<ModelFacts> {
         say("mlp", varied(spec, |b| b.mlp.as_ref().map_or("none".into(), |m| feed_forward(&m.inner))));
     }
     say("unembedding", if spec.unembedding.tied { "tied to the embedding" } else { "its own matrix" }.into());
+    if !spec.processed.is_empty() {
+        say("processed", spec.processed.iter().map(|p| p.name()).collect::<Vec<_>>().join(", "));
+    }
     facts
 }
 
@@ -107,7 +112,10 @@ fn norm(norm: Norm) -> String {
 }
 
 fn positions(spec: &Spec, position: &Position) -> String {
-    let learned = spec.embedding.positions.map(|p| format!("learned, {} rows", p.rows));
+    let learned = spec.embedding.positions.map(|p| match p.added_to {
+        AddedTo::Stream => format!("learned, {} rows", p.rows),
+        AddedTo::QueriesAndKeys => format!("learned, {} rows, added to what queries and keys read", p.rows),
+    });
     match position {
         Position::None => learned.unwrap_or("none".into()),
         Position::Alibi => "ALiBi".into(),

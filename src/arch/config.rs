@@ -95,6 +95,11 @@ impl Config {
         Self { values, used: RefCell::default(), place }
     }
 
+    /// Whether `key` is there, with a value or null.
+    pub fn has(&self, key: &str) -> bool {
+        self.values.contains_key(key)
+    }
+
     fn touch(&self, key: &str) -> Option<&Value> {
         self.used.borrow_mut().insert(key.to_owned());
         self.values.get(key).filter(|v| !v.is_null())

@@ -3,6 +3,8 @@
 
 use serde::Serialize;
 
+use crate::arch::process::Processing;
+
 /// A whole model.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Spec {
@@ -22,6 +24,9 @@ pub struct Spec {
     pub final_norm: Option<Norm>,
     /// How the last stream becomes logits.
     pub unembedding: Unembedding,
+    /// In which ways the weights were processed after they were read; none unless that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub processed: Vec<Processing>,
 }
 
 /// Token embedding, and the learned positions that are added to it.
@@ -29,7 +34,7 @@ pub struct Spec {
 pub struct Embedding {
     /// Factor on the token embedding (Gemma: sqrt(d_model), Granite: a constant).
     pub scale: Option<f64>,
-    /// Learned absolute positions, added to the stream.
+    /// Learned absolute positions.
     pub positions: Option<LearnedPositions>,
     /// A norm on the sum (BLOOM).
     pub norm: Option<Norm>,
@@ -42,6 +47,19 @@ pub struct LearnedPositions {
     pub rows: usize,
     /// Row that position 0 uses (OPT: 2).
     pub offset: usize,
+    /// What they are added to.
+    pub added_to: AddedTo,
+}
+
+/// What learned positions are added to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AddedTo {
+    /// The stream, once.
+    Stream,
+    /// What queries and keys are made of, in every block, after its norm; values and the stream know no positions
+    /// (Press et al. 2021, "shortformer").
+    QueriesAndKeys,
 }
 
 /// One block: two sublayers, and how they read from and write to the stream.
@@ -290,6 +308,9 @@ pub struct Mlp {
     pub gated: bool,
     /// Whether its linear maps have biases.
     pub bias: bool,
+    /// Whether a bias is added to the neurons after the gate's multiplication, and one to the output, in place of those of
+    /// every map (HookedTransformer).
+    pub post_bias: bool,
 }
 
 /// Nonlinearities.
@@ -356,7 +377,9 @@ impl Spec {
                     let neurons = m.inner.neurons();
                     let ins = if neurons.gated { 2 } else { 1 };
                     let maps = neurons.d_mlp * d * (ins + 1);
-                    let biases = if neurons.bias { neurons.d_mlp * ins + d } else { 0 };
+                    let biases = if neurons.bias { neurons.d_mlp * ins } else { 0 }
+                        + if neurons.post_bias { neurons.d_mlp } else { 0 }
+                        + if neurons.bias || neurons.post_bias { d } else { 0 };
                     n += match m.inner.experts() {
                         Some(experts) => (maps + biases + d) * experts.n_experts,
                         None => maps + biases,

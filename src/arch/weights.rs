@@ -65,6 +65,8 @@ pub enum BlockSlot {
     MlpIn(Part),
     /// The gate's linear partner.
     MlpLinear(Part),
+    /// What is added to the neurons after the gate's multiplication.
+    MlpPost,
     /// The map out of the neurons.
     MlpOut(Part),
     /// The map that gives every expert a logit; it has no bias.
@@ -114,6 +116,10 @@ pub enum Layout {
     OutIn,
     /// `[in, out]`, as GPT-2's `Conv1D`; also every table of rows (embeddings).
     InOut,
+    /// `[heads, in, out / heads]`, a map for each of so many heads that write apart; biases are `[heads, out / heads]`.
+    HeadsOut(usize),
+    /// `[heads, in / heads, out]`, a map for each of so many heads that are read apart.
+    HeadsIn(usize),
 }
 
 /// Which part of a shared tensor's outputs.
@@ -142,6 +148,10 @@ impl Source {
     /// A whole tensor stored `[in, out]`, or a table of rows.
     pub fn in_out(name: impl Into<String>) -> Self {
         Self { name: name.into(), layout: Layout::InOut, cut: Cut::Whole }
+    }
+    /// A whole tensor that lies as `layout` says.
+    pub fn laid(name: impl Into<String>, layout: Layout) -> Self {
+        Self { name: name.into(), layout, cut: Cut::Whole }
     }
     /// The same tensor: of each of `groups` runs of `total` outputs, `len` from `start`.
     pub fn of_each(mut self, groups: usize, start: usize, len: usize, total: usize) -> Self {
@@ -201,7 +211,11 @@ fn neurons(out: &mut Vec<(Slot, Vec<usize>)>, l: usize, d: usize, mlp: &Mlp, exp
     if mlp.gated {
         linear(out, d, mlp.d_mlp, mlp.bias, at(Map::Linear));
     }
-    linear(out, mlp.d_mlp, d, mlp.bias, at(Map::Out));
+    let post_bias = mlp.post_bias && expert.is_none();
+    if post_bias {
+        out.push((Slot::Block(l, BlockSlot::MlpPost), vec![mlp.d_mlp]));
+    }
+    linear(out, mlp.d_mlp, d, mlp.bias || post_bias, at(Map::Out));
 }
 
 fn norm(out: &mut Vec<(Slot, Vec<usize>)>, norm: Option<Norm>, width: usize, slot: impl Fn(Part) -> Slot) {

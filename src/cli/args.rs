@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::out::Out;
 use crate::error::{Error, Result};
+use crate::model::Processing;
 use crate::run::{Loaded, prompts};
 use crate::table::Format;
 use crate::text::{Bos, DEMO, Prompt, PromptEntry, Tokenizer, build_prompts};
@@ -35,16 +36,28 @@ pub(super) struct Talk {
 /// Which model.
 #[derive(Args, Debug)]
 pub(super) struct ModelArgs {
-    /// `demo`, which is built in; a folder with config.json and safetensors; or an id already in the Hugging Face cache
+    /// `demo`, which is built in; a folder with config.json and weights; or an id already in the Hugging Face cache
     /// (`gpt2`, `org/name@revision`). A folder called demo is `./demo`
     #[arg(short, long, env = "PELLUCID_MODEL", hide_env_values = true, default_value = DEMO, value_name = "MODEL")]
     pub model: String,
 }
 
-impl ModelArgs {
+/// Which model, and what of its weights.
+#[derive(Args, Debug)]
+pub(super) struct LoadArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Process the weights as TransformerLens does: fold-ln, center-writing, center-unembed, fold-value-biases, or several of
+    /// them with commas between. Probabilities stay the same, activations do not [default: as they are stored]
+    #[arg(long, value_name = "HOW", value_delimiter = ',')]
+    process: Vec<String>,
+}
+
+impl LoadArgs {
     /// Loads the model.
     pub fn load(&self, out: &Out) -> Result<Loaded> {
-        let loaded = Loaded::open(&self.model)?;
+        let process = self.process.iter().map(|name| Processing::parse(name)).collect::<Result<Vec<_>>>()?;
+        let loaded = Loaded::open(&self.model.model, &process)?;
         out.loaded(&loaded);
         Ok(loaded)
     }
@@ -158,14 +171,19 @@ pub(super) fn parse_head(text: &str) -> Result<(u32, u32), String> {
 /// What of a request decides the results, so that its folder's name can be made of it.
 pub(super) fn request(analysis: &str, loaded: &Loaded, prompts: &[Prompt], options: Value) -> Value {
     let prompts: Vec<Value> = prompts.iter().map(|p| json!([p.id, p.ids()])).collect();
-    json!({
+    let mut request = json!({
         "analysis": analysis,
         "version": env!("CARGO_PKG_VERSION"),
         "model": loaded.source.id,
         "weights": loaded.weights_hash,
         "prompts": prompts,
         "options": options,
-    })
+    });
+    let processed = &loaded.model.spec().processed;
+    if !processed.is_empty() {
+        request["processed"] = json!(processed);
+    }
+    request
 }
 
 /// The command as provenance has it: without the folder that results went to and how they were talked about, which say

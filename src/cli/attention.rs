@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::args::{ModelArgs, PromptArgs, RunArgs, command, parse_head, request};
+use super::args::{LoadArgs, PromptArgs, RunArgs, command, parse_head, request};
 use super::collect::collect;
 use super::grid;
 use super::out::Out;
@@ -20,7 +20,7 @@ use crate::table::{Attention, Format};
 )]
 pub(super) struct AttentionCommand {
     #[command(flatten)]
-    model: ModelArgs,
+    model: LoadArgs,
     #[command(flatten)]
     prompts: PromptArgs,
     /// The head to draw large, such as 3.2 or L3H2 [default: the one that looks furthest from the obvious]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use clap::Args;
 use serde_json::json;
 
-use super::args::{ModelArgs, PromptArgs, RunArgs, command, request};
+use super::args::{LoadArgs, PromptArgs, RunArgs, command, request};
 use super::out::Out;
 use crate::analysis::save_activations;
 use crate::error::Result;
@@ -21,7 +21,7 @@ Scores and patterns are [head, query, key] for each prompt; with several prompts
 )]
 pub(super) struct Cache {
     #[command(flatten)]
-    model: ModelArgs,
+    model: LoadArgs,
     #[command(flatten)]
     prompts: PromptArgs,
     /// Which hooks, such as 'blocks.*.hook_resid_post,blocks.1.attn.*,logits' (`pellucid hooks` lists them)

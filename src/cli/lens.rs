@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::args::{ModelArgs, PromptArgs, RunArgs, command, request};
+use super::args::{LoadArgs, PromptArgs, RunArgs, command, request};
 use super::collect::collect;
 use super::grid;
 use super::out::Out;
@@ -18,7 +18,7 @@ use crate::table::{Format, LogitLens};
 #[command(after_help = "Writes logit_lens.parquet (see `pellucid tables logit_lens`) and one SVG for each prompt.")]
 pub(super) struct Lens {
     #[command(flatten)]
-    model: ModelArgs,
+    model: LoadArgs,
     #[command(flatten)]
     prompts: PromptArgs,
     /// Which values of the stream to decode: resid_pre, resid_mid, resid_post, attn_out, mlp_out, or a pattern of hook names

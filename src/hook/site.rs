@@ -132,7 +132,7 @@ const fn row(site: Site, name: &'static str, scope: Scope, axes: &'static [Axis]
 #[rustfmt::skip]
 pub static SITES: &[SiteInfo] = &[
     row(Site::Embed, "hook_embed", Start, &[T, D], "the token embeddings, as they are written to the stream"),
-    row(Site::PosEmbed, "hook_pos_embed", Start, &[T, D], "the learned position vectors that are added to them"),
+    row(Site::PosEmbed, "hook_pos_embed", Start, &[T, D], "the learned position vectors: added to them, or to what queries and keys read"),
     row(Site::ResidPre, "hook_resid_pre", InBlock, &[T, D], "the residual stream before the block"),
     row(Site::Ln1Scale, "ln1.hook_scale", InBlock, &[T, One], "what the norm before attention divides by"),
     row(Site::Ln1Normalized, "ln1.hook_normalized", InBlock, &[T, D], "what attention reads: the norm's output, gain and bias included"),

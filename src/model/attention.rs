@@ -25,8 +25,10 @@ impl Model {
     ) -> Result<(Tensor, KeysValues)> {
         let (spec, w) = (&self.spec.blocks[layer].attention.inner, &self.weights.blocks[layer]);
         let path = pack.path;
-        let q = project(path, spec, &w.q, w.q_norm.as_ref(), spec.n_heads, x)?;
-        let k = project(path, spec, &w.k, w.k_norm.as_ref(), spec.n_kv_heads, x)?;
+        let placed = pack.positions.as_ref().map(|p| add(path, x, p)).transpose()?;
+        let x_qk = placed.as_ref().unwrap_or(x);
+        let q = project(path, spec, &w.q, w.q_norm.as_ref(), spec.n_heads, x_qk)?;
+        let k = project(path, spec, &w.k, w.k_norm.as_ref(), spec.n_kv_heads, x_qk)?;
         let v = project(path, spec, &w.v, None, spec.n_kv_heads, x)?;
         let (mut q, mut k, v) = (tap.at(Site::Q, q)?, tap.at(Site::K, k)?, tap.at(Site::V, v)?);
         if let Position::Rotary(rotary) = &spec.position {

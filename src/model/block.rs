@@ -86,7 +86,11 @@ impl NeuronWeights {
             Some(map) => Some(tap.at(Site::MlpPreLinear, map.apply(path, x)?)?),
             None => None,
         };
-        let post = tap.at(Site::MlpPost, activate(path, self.activation, &pre, linear.as_ref())?)?;
+        let mut post = activate(path, self.activation, &pre, linear.as_ref())?;
+        if let Some(bias) = &self.post_bias {
+            post = post.broadcast_add(bias)?;
+        }
+        let post = tap.at(Site::MlpPost, post)?;
         self.output.apply(path, &post)
     }
 }

@@ -22,13 +22,14 @@ struct Stored {
 }
 
 /// The bytes of a file, which need not be in memory.
-enum Bytes {
+pub(super) enum Bytes {
     Mapped(Mmap),
     Program(&'static [u8]),
 }
 
 impl Bytes {
-    fn open(file: &File) -> Result<Self> {
+    /// The bytes of `file`, in memory where they are touched.
+    pub(super) fn open(file: &File) -> Result<Self> {
         let path = match &file.at {
             At::Path(path) => path,
             At::Program(bytes) => return Ok(Self::Program(bytes)),

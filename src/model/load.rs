@@ -7,15 +7,16 @@ use candle_core::Tensor;
 use rayon::prelude::*;
 
 use super::files::WeightFiles;
+use super::torch::TorchFiles;
 use super::{Model, Weights};
 use crate::arch::Spec;
 use crate::arch::family::{Family, read_config};
 use crate::arch::weights::{Cut, Layout, Part, Slot, Source, slots};
 use crate::error::{Error, Result, nearest};
-use crate::text::ModelSource;
+use crate::text::{File, ModelSource};
 
 impl Model {
-    /// Loads the model in `dir` (`config.json`, safetensors) on the CPU in f32.
+    /// Loads the model in `dir` (`config.json`; safetensors, or what torch.save wrote) on the CPU in f32.
     ///
     /// # Errors
     /// When a file is missing or malformed, the family is unknown, a config key is not handled, or a tensor is
@@ -30,7 +31,12 @@ impl Model {
     /// As [`Model::load`].
     pub fn from_source(source: &ModelSource) -> Result<Self> {
         let (family, spec) = Self::read_spec(source)?;
-        Self::from_store(family, spec, &WeightFiles::open(source.weights()?)?)
+        let files = source.weights()?;
+        let by_torch = |file: &File| [".bin", ".pt", ".pth"].iter().any(|end| file.name().ends_with(end));
+        match files.iter().any(by_torch) {
+            true => Self::from_store(family, spec, &TorchFiles::open(files)?),
+            false => Self::from_store(family, spec, &WeightFiles::open(files)?),
+        }
     }
 
     /// Reads the configuration alone.
@@ -181,6 +187,12 @@ impl Plan {
 fn part(stored: &Tensor, source: &Source) -> Result<Tensor> {
     let matrix = stored.rank() == 2;
     let outputs = if matrix && source.layout == Layout::InOut { 1 } else { 0 };
+    match (source.layout, stored.rank()) {
+        (Layout::HeadsOut(_), 3) => return Ok(stored.transpose(0, 1)?.contiguous()?.flatten_from(1)?),
+        (Layout::HeadsOut(_), 2) => return Ok(stored.flatten_all()?),
+        (Layout::HeadsIn(_), 3) => return Ok(stored.flatten(0, 1)?),
+        _ => {}
+    }
     let cut = match source.cut {
         Cut::Whole => stored.clone(),
         Cut::OfEach { groups: 1, start, len, .. } => stored.narrow(outputs, start, len)?,
@@ -200,6 +212,9 @@ fn check_shape(name: &str, stored: &[usize], source: &Source, canonical: &[usize
         Cut::OfEach { groups, total, .. } => groups * total,
     };
     let expected = match (canonical, source.layout) {
+        (&[n], Layout::HeadsOut(heads)) => vec![heads, n / heads],
+        (&[ins, outs], Layout::HeadsOut(heads)) => vec![heads, ins, outs / heads],
+        (&[ins, outs], Layout::HeadsIn(heads)) => vec![heads, ins / heads, outs],
         (&[n], _) => vec![total(n)],
         (&[ins, outs], Layout::InOut) => vec![ins, total(outs)],
         (&[ins, outs], Layout::OutIn) => vec![total(outs), ins],

@@ -6,12 +6,15 @@ mod block;
 mod experts;
 mod files;
 mod load;
+mod process;
 pub mod run;
+mod torch;
 pub mod weights;
 
 use candle_core::{DType, Device};
 
 use crate::arch::Spec;
+pub use crate::arch::process::Processing;
 use crate::error::Result;
 pub use batch::{Batch, Prefix, Sequence};
 pub use run::{Output, Run, Unembed};

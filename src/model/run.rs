@@ -6,7 +6,7 @@ use candle_core::Tensor;
 
 use super::Model;
 use super::batch::{Batch, Prefix};
-use crate::arch::spec::Position;
+use crate::arch::spec::{AddedTo, Position};
 use crate::error::{Error, Result};
 use crate::hook::{Hook, Site, Tap};
 use crate::ops::Path;
@@ -72,6 +72,8 @@ pub(super) struct Pack<'a> {
     pub path: Path,
     pub batch: &'a Batch,
     pub rotary: Vec<(crate::arch::spec::Rotary, Table)>,
+    /// Position vectors `[t, d]` that queries and keys read beside the stream.
+    pub positions: Option<Tensor>,
 }
 
 impl Model {
@@ -92,13 +94,16 @@ impl Model {
     pub fn run(&self, batch: &Batch, run: &Run, hooks: &mut [&mut dyn Hook]) -> Result<Output> {
         let rows = self.check(batch, run)?;
         let path = run.path.unwrap_or_else(|| Path::best(&self.device, self.dtype));
-        let pack = Pack { path, batch, rotary: self.rotary_tables(&rows)? };
+        let mut pack = Pack { path, batch, rotary: self.rotary_tables(&rows)?, positions: None };
         let mut tap = Tap::new(hooks, rows.clone());
         let n_layers = self.spec.n_layers();
         let (first, mut resid) = match &run.from {
             Some((layer, resid)) => (*layer, resid.contiguous()?),
             None => (0, self.embed(&pack, &mut tap)?),
         };
+        if let Some(p) = self.positions(&rows, AddedTo::QueriesAndKeys)? {
+            pack.positions = Some(if run.from.is_none() { tap.at(Site::PosEmbed, p)? } else { p });
+        }
         let last = run.until.unwrap_or(n_layers);
         let mut kept: Vec<Option<KeysValues>> = vec![None; n_layers];
         for (layer, kept) in kept.iter_mut().enumerate().take(last).skip(first) {
@@ -124,15 +129,21 @@ impl Model {
             x = (x * scale)?;
         }
         x = tap.at(Site::Embed, x)?;
-        if let (Some(table), Some(learned)) = (&self.weights.positions, self.spec.embedding.positions) {
-            let positions: Vec<u32> = tap.rows().positions().map(|p| (p + learned.offset) as u32).collect();
-            let p = table.index_select(&Tensor::new(positions, &self.device)?, 0)?;
+        if let Some(p) = self.positions(tap.rows(), AddedTo::Stream)? {
             x = add(pack.path, &x, &tap.at(Site::PosEmbed, p)?)?;
         }
         match &self.weights.embed_norm {
             Some(norm) => norm.apply(pack.path, &x, None),
             None => Ok(x),
         }
+    }
+
+    /// The position vectors `[t, d]` of rows, where the model has learned ones that are added to `what`.
+    fn positions(&self, rows: &Rows, what: AddedTo) -> Result<Option<Tensor>> {
+        let learned = self.spec.embedding.positions.filter(|p| p.added_to == what);
+        let (Some(table), Some(learned)) = (&self.weights.positions, learned) else { return Ok(None) };
+        let positions: Vec<u32> = rows.positions().map(|p| (p + learned.offset) as u32).collect();
+        Ok(Some(table.index_select(&Tensor::new(positions, &self.device)?, 0)?))
     }
 
     /// The final norm and the unembedding of the rows and tokens that are wanted.
@@ -215,8 +226,11 @@ impl Model {
             None => unembed.apply(path, x)?,
             Some(tokens) => {
                 let ids = Tensor::new(tokens, &self.device)?;
-                // The columns of [d, v]: rows of the tied embedding, which lies row by row.
-                let weight = unembed.weight.t()?.index_select(&ids, 0)?.t()?;
+                // The columns of [d, v], which may be the rows of the tied embedding.
+                let weight = match unembed.weight.is_contiguous() {
+                    true => unembed.weight.index_select(&ids, 1)?,
+                    false => unembed.weight.t()?.contiguous()?.index_select(&ids, 0)?.t()?,
+                };
                 let bias = unembed.bias.as_ref().map(|b| b.index_select(&ids, 0)).transpose()?;
                 Linear { weight, bias }.apply(path, x)?
             }

@@ -68,6 +68,8 @@ pub enum FeedForwardWeights {
 pub struct NeuronWeights {
     pub input: Linear,
     pub linear: Option<Linear>,
+    /// Of an MLP only: experts have none.
+    pub post_bias: Option<Tensor>,
     pub output: Linear,
     pub activation: Activation,
 }
@@ -160,10 +162,12 @@ fn neurons(
     get: &mut impl FnMut(Slot) -> Result<Tensor>,
 ) -> Result<NeuronWeights> {
     let at = |map| move |part| Slot::Block(l, BlockSlot::neurons(expert, map, part));
+    let post_bias = spec.post_bias && expert.is_none();
     Ok(NeuronWeights {
         input: linear(spec.bias, at(Map::In), get)?,
         linear: if spec.gated { Some(linear(spec.bias, at(Map::Linear), get)?) } else { None },
-        output: linear(spec.bias, at(Map::Out), get)?,
+        post_bias: post_bias.then(|| get(Slot::Block(l, BlockSlot::MlpPost))).transpose()?,
+        output: linear(spec.bias || post_bias, at(Map::Out), get)?,
         activation: spec.activation,
     })
 }

@@ -1,7 +1,7 @@
 //! A model with everything that belongs to it: files, tokenizer, and what provenance says of it.
 
 use crate::error::{Error, Result};
-use crate::model::Model;
+use crate::model::{Model, Processing};
 use crate::table::Provenance;
 use crate::text::{Bos, File, ModelSource, Prompt, PromptEntry, Tokenizer, build_prompts};
 
@@ -18,21 +18,21 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Finds and loads the model called `name`.
+    /// Finds and loads the model called `name`, and processes its weights in each of these ways.
     ///
     /// # Errors
     /// As [`ModelSource::resolve`] and [`Loaded::from_source`].
-    pub fn open(name: &str) -> Result<Self> {
-        Self::from_source(ModelSource::resolve(name)?)
+    pub fn open(name: &str, process: &[Processing]) -> Result<Self> {
+        Self::from_source(ModelSource::resolve(name)?, process)
     }
 
-    /// Loads a model whose files were found already.
+    /// Loads a model whose files were found already, and processes its weights in each of these ways.
     ///
     /// # Errors
-    /// As [`Model::from_source`] and [`Tokenizer::from_files`].
-    pub fn from_source(source: ModelSource) -> Result<Self> {
+    /// As [`Model::from_source`], [`Model::processed`] and [`Tokenizer::from_files`].
+    pub fn from_source(source: ModelSource, process: &[Processing]) -> Result<Self> {
         let tokenizer = Tokenizer::from_files(&source.files)?;
-        let model = Model::from_source(&source)?;
+        let model = Model::from_source(&source)?.processed(process)?;
         let weights_hash = hash_files(&source.weights()?)?;
         Ok(Self { source, model, tokenizer, weights_hash })
     }

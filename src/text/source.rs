@@ -134,26 +134,35 @@ impl ModelSource {
     }
 
     /// The files that hold the weights: model.safetensors, or every shard that model.safetensors.index.json names, in the
-    /// order of their names.
+    /// order of their names; where there are none of these, pytorch_model.bin or its shards; else the one .pt or .pth file.
     ///
     /// # Errors
-    /// When there are none, the index cannot be read, or it names a shard that is missing or lies outside the folder.
+    /// When there are none, or several that could be meant, the index cannot be read, or it names a shard that is missing
+    /// or lies outside the folder.
     pub fn weights(&self) -> Result<Vec<File>> {
-        if let Some(single) = self.files.file("model.safetensors") {
-            return Ok(vec![single]);
+        let files = &self.files;
+        for name in ["model.safetensors", "pytorch_model.bin"] {
+            if let Some(single) = files.file(name) {
+                return Ok(vec![single]);
+            }
+            if let Some(index) = files.file(&format!("{name}.index.json")) {
+                return self.shards(&index);
+            }
         }
-        if let Some(index) = self.files.file("model.safetensors.index.json") {
-            return self.shards(&index);
-        }
-        let dir = &self.files;
-        if self.files.names().iter().any(|n| n.starts_with("pytorch_model") && n.contains(".bin")) {
+        let mut state_dicts: Vec<String> = files.names().into_iter().filter(|name| is_state_dict(name)).collect();
+        if let [one, other, ..] = &state_dicts[..] {
             return Err(Error::bad_model(format!(
-                "{dir} has its weights in pytorch_model.bin only, which is not read"
+                "{files} has {one} and {other}, and only one file of weights is read"
             ))
-            .hint("save it again with transformers: model.save_pretrained(folder, safe_serialization=True)"));
+            .hint("leave the one that is meant"));
         }
-        Err(Error::bad_model(format!("{dir} has no model.safetensors"))
-            .hint("a model folder holds model.safetensors, or model.safetensors.index.json and the files it names"))
+        match state_dicts.pop().and_then(|name| files.file(&name)) {
+            Some(one) => Ok(vec![one]),
+            None => Err(Error::bad_model(format!(
+                "{files} has no model.safetensors, pytorch_model.bin, .pt or .pth file"
+            ))
+            .hint("a model folder holds model.safetensors, or model.safetensors.index.json and the files it names")),
+        }
     }
 
     fn shards(&self, index: &File) -> Result<Vec<File>> {
@@ -181,6 +190,12 @@ impl ModelSource {
         });
         found.collect()
     }
+}
+
+/// Whether a file may be weights that torch.save wrote, and not something else that training leaves beside them.
+fn is_state_dict(name: &str) -> bool {
+    let beside = ["optimizer", "scheduler", "scaler", "rng_state"];
+    (name.ends_with(".pt") || name.ends_with(".pth")) && !beside.iter().any(|b| name.starts_with(b))
 }
 
 /// The folder that Hugging Face libraries download models to: `HF_HUB_CACHE`, else `HF_HOME`/hub, else

@@ -99,7 +99,11 @@ fn a_folder_that_is_no_model_is_refused() {
     place.write("m/readme.txt", "nothing here");
     place.refused(["lens", "-m", "m", "--ids", "1"], 1, "m has no config.json, so it is not a model folder");
     place.write("m/config.json", fs_err::read(crate::bin::fixture("gpt2").join("config.json")).unwrap());
-    place.refused(["lens", "-m", "m", "--ids", "1"], 1, "m has no model.safetensors");
+    place.refused(
+        ["lens", "-m", "m", "--ids", "1"],
+        1,
+        "m has no model.safetensors, pytorch_model.bin, .pt or .pth file",
+    );
 }
 
 #[test]

@@ -180,8 +180,16 @@ fn missing_weights_are_explained() -> Result<()> {
     let root = tempfile::tempdir()?;
     touch(root.path(), &["config.json"])?;
     let source = ModelSource::resolve(&root.path().display().to_string())?;
-    assert!(source.weights().expect_err("no weights").message().ends_with("has no model.safetensors"));
+    assert!(source.weights().expect_err("no weights").message().contains("has no model.safetensors"));
+    // What torch.save wrote comes after safetensors, and what Hugging Face names before what anybody does.
+    let found = || -> Result<Vec<String>> { Ok(source.weights()?.iter().map(|file| file.name().to_owned()).collect()) };
+    touch(root.path(), &["optimizer.pt", "rng_state.pth", "model.pt"])?;
+    assert_eq!(found()?, ["model.pt"]);
+    touch(root.path(), &["other.pth"])?;
+    assert!(found().unwrap_err().message().contains("model.pt and other.pth"));
     touch(root.path(), &["pytorch_model.bin"])?;
-    assert!(source.weights().expect_err("pickle only").message().contains("pytorch_model.bin only"));
+    assert_eq!(found()?, ["pytorch_model.bin"]);
+    touch(root.path(), &["model.safetensors"])?;
+    assert_eq!(found()?, ["model.safetensors"]);
     Ok(())
 }

@@ -70,6 +70,7 @@ pub(super) fn decoder(c: &Config, usual: &Usual, norm: Norm) -> Result<Spec> {
         activation: nonlinearity(c, usual)?,
         gated: usual.gated,
         bias: mlp_bias.unwrap_or(usual.bias),
+        post_bias: false,
     };
     let block = Block {
         arrangement: Arrangement::Sequential,
@@ -92,6 +93,7 @@ pub(super) fn decoder(c: &Config, usual: &Usual, norm: Norm) -> Result<Spec> {
             scale: None,
             cap: None,
         },
+        processed: vec![],
     })
 }
 
@@ -139,7 +141,8 @@ pub(super) fn rotate(c: &Config, spec: &mut Spec, usual: &rope::Usual) -> Result
 
 /// Learned positions, one row for each of the context.
 pub(super) fn learn_positions(spec: &mut Spec, offset: usize) -> Result<()> {
-    spec.embedding.positions = Some(LearnedPositions { rows: n_ctx(spec)? + offset, offset });
+    spec.embedding.positions =
+        Some(LearnedPositions { rows: n_ctx(spec)? + offset, offset, added_to: AddedTo::Stream });
     Ok(())
 }
 

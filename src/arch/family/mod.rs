@@ -15,6 +15,7 @@ mod gpt_neo;
 mod gpt_neox;
 mod gptj;
 mod granite;
+mod hooked;
 mod llama;
 mod mistral;
 mod mixtral;
@@ -67,6 +68,7 @@ pub static FAMILIES: &[Family] = &[
     gpt_neox::FAMILY,
     gptj::FAMILY,
     granite::FAMILY,
+    hooked::FAMILY,
     llama::FAMILY,
     mistral::FAMILY,
     mixtral::FAMILY,
@@ -90,8 +92,12 @@ pub static FAMILIES: &[Family] = &[
 /// Unknown `model_type` (with the nearest known one), missing keys, and keys that nobody handles.
 pub fn read_config(text: &str) -> Result<(&'static Family, Spec)> {
     let config = Config::parse(text)?;
-    let Some(model_type) = config.get::<String>("model_type")? else {
-        return Err(Error::bad_model("config.json has no `model_type`, so the model's family is unknown"));
+    let model_type = match config.get::<String>("model_type")? {
+        Some(model_type) => model_type,
+        None if hooked::describes(&config) => hooked::FAMILY.model_type.to_owned(),
+        None => {
+            return Err(Error::bad_model("config.json has no `model_type`, so the model's family is unknown"));
+        }
     };
     let names = || FAMILIES.iter().map(|f| f.model_type);
     let Some(family) = FAMILIES.iter().find(|f| f.model_type == model_type) else {

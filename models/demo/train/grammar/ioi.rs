@@ -97,7 +97,8 @@ fn fill_in(random: &mut Random, sentence: &str) -> String {
     let object =
         if sentence.contains("{w} {o}") { (*object).to_owned() } else { format!("{} {object}", article(object)) };
     let word = pick(random, ADJECTIVES);
-    let sentence = sentence.replace("{o}", &object).replace("{p}", *pick(random, PLACES));
+    let place = pick(random, PLACES);
+    let sentence = sentence.replace("{o}", &object).replace("{p}", place);
     sentence.replace(" a {w}", &format!(" {} {word}", article(word))).replace("{w}", word)
 }
 
