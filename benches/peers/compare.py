@@ -219,12 +219,14 @@ def main():
                 words = f"{worker.name}: {worker.hello['threads']} threads"
                 say(args, {"name": worker.name, "threads": worker.hello["threads"]}, words)
             for n in lengths:
-                # Two models that differ would make a comparison of speed worthless.
-                difference, largest = worst_difference(workers[0], workers[1], n, d_vocab)
-                fact = {"tokens": n, "worst_logit_difference": difference, "largest_logit": largest}
-                say(args, fact, f"{n:4} tokens   logits differ by at most {difference:.1e}; the largest is {largest:.2f}")
-                if not difference <= 1e-4:
-                    sys.exit("the logits differ: these are not the same model")
+                # Models that differ would make a comparison of speed worthless.
+                for worker in workers[1:]:
+                    difference, largest = worst_difference(workers[0], worker, n, d_vocab)
+                    fact = {"tokens": n, "name": worker.name, "worst_logit_difference": difference, "largest_logit": largest}
+                    words = f"{n:4} tokens   logits differ from {worker.name} by at most {difference:.1e}; the largest is {largest:.2f}"
+                    say(args, fact, words)
+                    if not difference <= 1e-4:
+                        sys.exit("the logits differ: these are not the same model")
         seconds = measure(workers, lengths, d_vocab, args)
         if total is None:
             total, first = seconds, workers

@@ -12,6 +12,7 @@ import torch
 import transformers
 from safetensors.torch import save_file
 
+from hf_sweep import WAYS, Sweeper
 from serve import serve, threads
 
 
@@ -45,7 +46,9 @@ def main(folder, dtype="float32", first=None):
         return
 
     hello = {"name": f"transformers {transformers.__version__}, torch {torch.__version__}", "threads": torch.get_num_threads()}
-    serve(hello, forward, lambda logits, path: save_file({"logits": logits.contiguous()}, path))
+    sweep = Sweeper(model) if model.config.model_type == "gpt2" else None
+    hello["ways"] = WAYS if sweep else []
+    serve(hello, forward, lambda logits, path: save_file({"logits": logits.contiguous()}, path), sweep)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 //! The logit lens over all layers and positions, against the rate at which this machine multiplies large matrices.
 
 use anyhow::Result;
-use candle_core::{Device, Tensor};
 use pellucid::analysis::{LensOptions, lens};
 use pellucid::model::Model;
 use pellucid::text::{Bos, Prompt, PromptEntry, build_prompts};
@@ -10,9 +9,7 @@ use serde_json::json;
 use crate::Bench;
 use crate::clock::{Times, take_turns};
 use crate::models::Shape;
-
-/// Rows, inner and columns of the products that the machine is measured by: GPT-2 small's MLP, and a square.
-const LARGE: [[usize; 3]; 3] = [[512, 768, 3072], [512, 3072, 768], [1024, 1024, 1024]];
+use crate::products::{LARGE, flop, product};
 
 pub fn measure(bench: &Bench) -> Result<()> {
     let model = bench.load()?;
@@ -72,21 +69,6 @@ pub fn run(model: &Model, prompts: &[Prompt]) -> Result<()> {
     Ok(())
 }
 
-/// One product by candle, of operands that are made here. `transposed`: the right one lies column by column, as a
-/// tied unembedding does.
-fn product([m, k, n]: [usize; 3], transposed: bool) -> Result<impl FnMut() -> Result<()>> {
-    let a = Tensor::randn(0f32, 1.0, (m, k), &Device::Cpu)?;
-    let b = if transposed {
-        Tensor::randn(0f32, 1.0, (n, k), &Device::Cpu)?.t()?
-    } else {
-        Tensor::randn(0f32, 1.0, (k, n), &Device::Cpu)?
-    };
-    Ok(move || {
-        drop(a.matmul(&b)?);
-        Ok(())
-    })
-}
-
 /// Says and gives GFLOP/s: of the median, and of the fastest.
 fn rate(bench: &Bench, what: &str, gflop: f64, times: &Times) -> [f64; 2] {
     let [median, best] = [gflop / times.median(), gflop / times.min()];
@@ -95,10 +77,6 @@ fn rate(bench: &Bench, what: &str, gflop: f64, times: &Times) -> [f64; 2] {
         &format!("lens     {what:44}   median {median:6.1} GFLOP/s   best {best:6.1} GFLOP/s"),
     );
     [median, best]
-}
-
-fn flop([m, k, n]: [usize; 3]) -> f64 {
-    2.0 * m as f64 * k as f64 * n as f64
 }
 
 /// What the lens cannot do without: the matrix products of one forward pass (attention's only where the mask lets it

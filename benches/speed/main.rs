@@ -7,6 +7,7 @@ mod lens;
 mod memory;
 mod models;
 mod neighbours;
+mod products;
 mod record;
 mod say;
 mod scale;

@@ -1,19 +1,23 @@
-//! Measuring on request: `benches/peers/compare.py` keeps this process and its peer alive and lets them take turns.
+//! Measuring on request: `benches/peers/compare.py` and `sweep.py` keep this process and its peers alive and let them take
+//! turns.
 //!
 //! One JSON object a line in, one out. `{"ids": [..], "times": 3}` is answered with `{"seconds": [..]}`; with
-//! `"save": "FILE"` the logits also go to a safetensors file, as `logits [t, v]`.
+//! `"save": "FILE"` the logits also go to a safetensors file, as `logits [t, v]`. With `"sweep": "z by head"` it is a patching
+//! sweep that is timed, and the logit differences that are saved, as `patched [n]`.
 
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use candle_core::{Device, Tensor};
 use pellucid::model::{Batch, Model, Run, Unembed};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::Bench;
 use crate::clock::time;
+use crate::sweep::{self, Sweep};
 
 #[derive(Deserialize)]
 struct Request {
@@ -23,6 +27,8 @@ struct Request {
     /// Logits of the last row only.
     #[serde(default)]
     last: bool,
+    /// A patching sweep of this name instead of a forward pass.
+    sweep: Option<String>,
 }
 
 /// Serves the model in a folder that is not the bench's.
@@ -34,7 +40,11 @@ pub fn serve_folder(folder: &Path) -> Result<()> {
 
 pub fn serve(bench: &Bench) -> Result<()> {
     let model = bench.load()?;
-    let hello = json!({"folder": bench.folder, "d_vocab": bench.shape.d_vocab, "lengths": bench.shape.lengths});
+    let sweeps: Vec<Value> =
+        sweep::cases(bench.shape).iter().map(|(s, n)| json!({"sweep": s.name(), "tokens": n})).collect();
+    let hello = json!({
+        "folder": bench.folder, "d_vocab": bench.shape.d_vocab, "lengths": bench.shape.lengths, "sweeps": sweeps,
+    });
     answer(&model, hello)
 }
 
@@ -46,20 +56,46 @@ fn answer(model: &Model, mut hello: Value) -> Result<()> {
     stdout.flush()?;
     for line in std::io::stdin().lock().lines() {
         let request: Request = serde_json::from_str(&line?)?;
-        let last = request.ids.len() as u32 - 1;
-        let unembed = if request.last { Unembed::Rows(vec![last]) } else { Unembed::All };
-        let (batch, run) = (Batch::one(request.ids), Run { unembed, ..Run::default() });
-        let mut forward = || -> Result<()> {
-            drop(model.run(&batch, &run, &mut [])?);
-            Ok(())
+        let seconds = match &request.sweep {
+            Some(name) => sweep_times(model, &request, Sweep::named(name).context("there is no sweep of this name")?)?,
+            None => forward_times(model, &request)?,
         };
-        let seconds = (0..request.times).map(|_| time(&mut forward)).collect::<Result<Vec<f64>>>()?;
-        if let Some(path) = request.save {
-            let logits = model.forward(&batch, &mut [])?;
-            candle_core::safetensors::save(&HashMap::from([("logits", logits)]), path)?;
-        }
         writeln!(stdout, "{}", json!({"seconds": seconds}))?;
         stdout.flush()?;
     }
     Ok(())
+}
+
+fn forward_times(model: &Model, request: &Request) -> Result<Vec<f64>> {
+    let last = request.ids.len() as u32 - 1;
+    let unembed = if request.last { Unembed::Rows(vec![last]) } else { Unembed::All };
+    let (batch, run) = (Batch::one(request.ids.clone()), Run { unembed, ..Run::default() });
+    let mut forward = || -> Result<()> {
+        drop(model.run(&batch, &run, &mut [])?);
+        Ok(())
+    };
+    let seconds = (0..request.times).map(|_| time(&mut forward)).collect::<Result<_>>()?;
+    if let Some(path) = &request.save {
+        let logits = model.forward(&batch, &mut [])?;
+        candle_core::safetensors::save(&HashMap::from([("logits", logits)]), path)?;
+    }
+    Ok(seconds)
+}
+
+fn sweep_times(model: &Model, request: &Request, what: Sweep) -> Result<Vec<f64>> {
+    let pair = [sweep::pair(&request.ids, model.spec().d_vocab)];
+    let mut found = vec![];
+    let mut work = || -> Result<()> {
+        found = sweep::run(model, what, &pair, sweep::MEMORY)?;
+        Ok(())
+    };
+    let seconds = (0..request.times).map(|_| time(&mut work)).collect::<Result<_>>()?;
+    if let Some(path) = &request.save {
+        if found.is_empty() {
+            found = sweep::run(model, what, &pair, sweep::MEMORY)?;
+        }
+        let patched = Tensor::new(found, &Device::Cpu)?;
+        candle_core::safetensors::save(&HashMap::from([("patched", patched)]), path)?;
+    }
+    Ok(seconds)
 }

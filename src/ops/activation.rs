@@ -4,7 +4,7 @@ use candle_core::Tensor;
 
 use super::gradient::with_backward;
 use super::routing::softmax;
-use super::{Path, par_rows, simd, values};
+use super::{Path, copied_rows, simd, values};
 use crate::arch::spec::Activation;
 use crate::error::{Error, Result};
 
@@ -144,8 +144,9 @@ fn each(
 #[inline(always)]
 fn zipped(a: &Tensor, b: &Tensor, f: impl Fn(f32, f32) -> f32 + Sync) -> Result<Vec<f32>> {
     let width = a.dims2()?.1;
-    let (mut y, b) = (values(a)?.to_vec(), values(b)?);
-    par_rows(&mut y, width, |first, rows| {
+    let (a, b) = (values(a)?, values(b)?);
+    let row = |i: usize| &a[i * width..(i + 1) * width];
+    Ok(copied_rows(a.len() / width.max(1), width, row, |first, rows| {
         let b = &b[first * width..][..rows.len()];
         simd::vectorised(
             #[inline(always)]
@@ -155,8 +156,7 @@ fn zipped(a: &Tensor, b: &Tensor, f: impl Fn(f32, f32) -> f32 + Sync) -> Result<
                 }
             },
         );
-    });
-    Ok(y)
+    }))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use candle_core::{CpuStorage, Storage, Tensor};
 use super::gradient::{tracked, with_backward};
 use super::matrix::{Matrix, Numbers};
 use super::product::{multiply, product};
-use super::{Path, values};
+use super::{Path, copied_rows, values};
 use crate::error::{Error, Result};
 
 /// An affine map `[in, out]` with an optional bias `[out]`. The weight may be a strided view (a transposed torch
@@ -86,11 +86,7 @@ impl Linear {
         }
         let bias = self.bias.as_ref().map(values).transpose()?;
         let mut y: Vec<f32> = match &bias {
-            Some(bias) => {
-                let mut y = Vec::with_capacity(t * outs);
-                (0..t).for_each(|_| y.extend_from_slice(bias));
-                y
-            }
+            Some(bias) => copied_rows(t, outs, |_| bias, |_, _| ()),
             None => vec![0.0; t * outs],
         };
         let x_values = values(x)?;
@@ -143,15 +139,19 @@ pub fn add(path: Path, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if a.shape() != b.shape() {
         return Err(Error::compute(format!("cannot add {:?} and {:?}", a.shape(), b.shape())));
     }
-    let mut sum = x.to_vec();
-    super::simd::vectorised(
-        #[inline(always)]
-        || {
-            for (s, y) in sum.iter_mut().zip(y.iter()) {
-                *s += y;
-            }
-        },
-    );
+    let width = a.dims().last().copied().unwrap_or(1).max(1);
+    let row = |i: usize| &x[i * width..(i + 1) * width];
+    let sum = copied_rows(x.len() / width, width, row, |first, rows| {
+        let y = &y[first * width..][..rows.len()];
+        super::simd::vectorised(
+            #[inline(always)]
+            || {
+                for (s, y) in rows.iter_mut().zip(y) {
+                    *s += y;
+                }
+            },
+        );
+    });
     with_backward(&[a, b], sum, a.shape(), |_, dy| Ok(vec![Some(dy.clone()), Some(dy.clone())]))
 }
 

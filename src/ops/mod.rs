@@ -99,15 +99,102 @@ impl SharedMut {
     }
 }
 
+/// Values that a block of rows should have before it is handed to another thread.
+const WORTH: usize = 16 * 1024;
+
 /// Calls `f(first_row, rows)` on row blocks of a `[t, width]` buffer, in parallel when it is worth it.
 pub(crate) fn par_rows(buffer: &mut [f32], width: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
     use rayon::prelude::*;
-    // Below this many values a block costs less than handing it to another thread.
-    const WORTH: usize = 16 * 1024;
     if buffer.len() <= WORTH || width == 0 {
         f(0, buffer);
         return;
     }
     let block = WORTH.div_ceil(width);
     buffer.par_chunks_mut(block * width).enumerate().for_each(|(i, rows)| f(i * block, rows));
+}
+
+/// A `[t, width]` buffer whose row `i` is `source(i)`, as `f(first_row, rows)` leaves it. Each block of rows is copied and worked
+/// on by one thread: a large buffer that one thread fills keeps all others waiting.
+pub(crate) fn copied_rows<'a>(
+    t: usize,
+    width: usize,
+    source: impl Fn(usize) -> &'a [f32] + Sync,
+    f: impl Fn(usize, &mut [f32]) + Sync,
+) -> Vec<f32> {
+    use rayon::prelude::*;
+    let mut buffer: Vec<f32> = Vec::with_capacity(t * width);
+    let block = WORTH.div_ceil(width.max(1));
+    let fill = |i: usize, rows: &mut [std::mem::MaybeUninit<f32>]| {
+        for (row, to) in rows.chunks_exact_mut(width).enumerate() {
+            let from = source(i * block + row);
+            assert_eq!(from.len(), width);
+            // SAFETY: `to` has room for `width` numbers, as the assertion says of `from`; nobody else has this block.
+            unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), to.as_mut_ptr().cast(), width) };
+        }
+        // SAFETY: every number of the block was written just now: its length is a multiple of the width.
+        f(i * block, unsafe { std::slice::from_raw_parts_mut(rows.as_mut_ptr().cast(), rows.len()) });
+    };
+    if t * width > 0 {
+        let room = &mut buffer.spare_capacity_mut()[..t * width];
+        if room.len() <= WORTH {
+            room.chunks_mut(block * width).enumerate().for_each(|(i, rows)| fill(i, rows));
+        } else {
+            room.par_chunks_mut(block * width).enumerate().for_each(|(i, rows)| fill(i, rows));
+        }
+    }
+    // SAFETY: the blocks are all of the `t * width` numbers.
+    unsafe { buffer.set_len(t * width) };
+    buffer
+}
+
+/// The rows of `parts`, each `[n, ..]` with the same axes after the first, one part after another.
+///
+/// # Errors
+/// When the parts do not fit together.
+pub(crate) fn stacked(parts: &[Tensor]) -> Result<Tensor> {
+    let fused = |x: &Tensor| x.is_contiguous() && Path::best(x.device(), x.dtype()) == Path::Fused && !x.track_op();
+    let (Some(first), true) = (parts.first(), parts.iter().all(fused)) else { return Ok(Tensor::cat(parts, 0)?) };
+    if parts.iter().any(|x| x.dims()[1..] != first.dims()[1..]) {
+        return Ok(Tensor::cat(parts, 0)?);
+    }
+    let width = first.dims()[1..].iter().product();
+    let borrowed = parts.iter().map(values).collect::<Result<Vec<_>>>()?;
+    let rows: Vec<&[f32]> = borrowed.iter().flat_map(|x| x.chunks_exact(width)).collect();
+    let mut dims = first.dims().to_vec();
+    dims[0] = rows.len();
+    Ok(Tensor::from_vec(copied_rows(rows.len(), width, |i| rows[i], |_, _| ()), dims, first.device())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Buffers of one block and of several, with a last one that is shorter.
+    #[test]
+    fn rows_are_copied_whole_and_worked_on_once() {
+        for (t, width) in [(0, 5), (3, 0), (1, 1), (7, 5), (4000, 37), (3, 70_000)] {
+            let from: Vec<f32> = (0..t * width).map(|i| i as f32).collect();
+            let got = copied_rows(
+                t,
+                width,
+                |i| &from[i * width..(i + 1) * width],
+                |first, rows| {
+                    rows.chunks_exact_mut(width).enumerate().for_each(|(i, row)| row[0] += (first + i) as f32)
+                },
+            );
+            let want = |i: usize| from[i] + if i % width == 0 { (i / width) as f32 } else { 0.0 };
+            assert!(got.len() == t * width && (0..t * width).all(|i| got[i] == want(i)), "{t} {width}");
+        }
+    }
+
+    #[test]
+    fn stacking_is_concatenating() -> Result<()> {
+        let parts = [3usize, 1, 0, 500].map(|n| Tensor::randn(0f32, 1.0, (n, 3, 17), &Device::Cpu));
+        let parts = parts.into_iter().collect::<candle_core::Result<Vec<_>>>()?;
+        let (got, want) = (stacked(&parts)?, Tensor::cat(&parts, 0)?);
+        assert_eq!(got.dims(), want.dims());
+        assert_eq!(got.flatten_all()?.to_vec1::<f32>()?, want.flatten_all()?.to_vec1::<f32>()?);
+        assert!(stacked(&[parts[0].clone(), parts[1].narrow(2, 0, 2)?.contiguous()?]).is_err());
+        Ok(())
+    }
 }

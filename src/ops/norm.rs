@@ -4,7 +4,7 @@ use candle_core::{D, Tensor};
 
 use super::gradient::{tracked, with_backward};
 use super::linear::sum_rows;
-use super::{Path, par_rows, simd, values};
+use super::{Path, copied_rows, simd, values};
 use crate::arch::spec::{Gain, NormKind};
 use crate::error::Result;
 
@@ -87,8 +87,9 @@ impl NormWeights {
         let bias = self.bias.as_ref().map(values).transpose()?;
         let scale = scale.map(values).transpose()?;
         let offset = if self.meaning == Gain::OnePlusWeight { 1.0 } else { 0.0 };
-        let mut y = values(x)?.to_vec();
-        par_rows(&mut y, d, |first, rows| {
+        let x_values = values(x)?;
+        let row = |i: usize| &x_values[i * d..(i + 1) * d];
+        let y = copied_rows(x_values.len() / d, d, row, |first, rows| {
             simd::vectorised(
                 #[inline(always)]
                 || {

@@ -44,7 +44,7 @@ impl Recorded {
             changes.iter().try_for_each(|change| change.check(model.spec(), ids.len()))?;
         }
         let of_sequence = |s: usize| changes.get(s).into_iter().flatten().map(move |change| (s, change));
-        let mut patcher = Patcher::new((0..sequences.len()).flat_map(of_sequence).collect());
+        let mut patcher = Patcher::new((0..sequences.len()).flat_map(of_sequence));
         let begun = model.begin(&batch, &mut [&mut patcher])?;
         let run = Run { unembed: Unembed::Nothing, keep_prefixes: model.spec().is_causal(), ..Run::default() };
         let mut hooks: Vec<&mut dyn Hook> = vec![&mut patcher, &mut cache];

@@ -1,5 +1,6 @@
 //! One intervention: where, on which rows and heads, and what becomes of the value; and the hook that does it.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use candle_core::{DType, Device, Tensor};
@@ -9,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::hook::site::{Axis, Site};
 use crate::hook::{Hook, HookPoint};
 use crate::ops::rows::{Rows, SequenceRows};
+use crate::ops::{copied_rows, values};
 
 /// One intervention in one run.
 #[derive(Clone, Debug)]
@@ -46,6 +48,16 @@ impl How {
         match self {
             How::Put(x) | How::Add(x) => Some(x),
             How::Fill(_) | How::Scale(_) => None,
+        }
+    }
+
+    /// What becomes of a number; `there` is the source's, where there is one.
+    fn becomes(&self, old: f32, there: f32) -> f32 {
+        match self {
+            How::Put(_) => there,
+            How::Add(_) => old + there,
+            How::Fill(value) => *value,
+            How::Scale(factor) => old * factor,
         }
     }
 }
@@ -158,26 +170,23 @@ impl Change {
             .collect()
     }
 
-    /// Changes `x`, flat, of shape `dims`; whether any bit of it is another now.
-    fn apply(&self, x: &mut [f32], dims: &[usize], s: &SequenceRows, made: Option<&[bool]>) -> Result<bool> {
+    /// Hands `each` every number that is chosen of a value of shape `dims`: its place, and what the source has for it.
+    fn chosen(
+        &self,
+        dims: &[usize],
+        s: &SequenceRows,
+        made: Option<&[bool]>,
+        mut each: impl FnMut(usize, f32),
+    ) -> Result<()> {
         let source = self.how.source().map(host).transpose()?;
-        let spans = self.spans(dims, s, made, self.how.source().map_or(&[], |x| x.dims()));
-        let mut changed = false;
-        for Span { to, from, len } in spans {
-            let x = &mut x[to..to + len];
-            let there = source.as_ref().map(|source| &source[from..from + len]).unwrap_or(&[]);
-            for (i, v) in x.iter_mut().enumerate() {
-                let new = match self.how {
-                    How::Put(_) => there[i],
-                    How::Add(_) => *v + there[i],
-                    How::Fill(value) => value,
-                    How::Scale(factor) => *v * factor,
-                };
-                changed |= new.to_bits() != v.to_bits();
-                *v = new;
+        let source_values = source.as_ref().map(values).transpose()?;
+        for Span { to, from, len } in self.spans(dims, s, made, source.as_ref().map_or(&[], |x| x.dims())) {
+            match &source_values {
+                Some(source) => (to..).zip(&source[from..from + len]).for_each(|(at, there)| each(at, *there)),
+                None => (to..to + len).for_each(|at| each(at, 0.0)),
             }
         }
-        Ok(changed)
+        Ok(())
     }
 
     /// Whether the change leaves `value`, that of a whole sequence, as it is, bit for bit.
@@ -187,43 +196,67 @@ impl Change {
     pub fn changes_nothing(&self, value: &Tensor) -> Result<bool> {
         let n = value.dim(if self.point.site.per_sequence() { 1 } else { 0 })?;
         let s = SequenceRows { index: 0, rows: 0..n, start: 0 };
-        // Only the rows in question, which may be one of many.
-        Ok(!self.apply(&mut host(value)?, value.dims(), &s, None)?)
+        let value = host(value)?;
+        let (old, mut same) = (values(&value)?, true);
+        self.chosen(value.dims(), &s, None, |at, there| {
+            same &= self.how.becomes(old[at], there).to_bits() == old[at].to_bits();
+        })?;
+        Ok(same)
     }
 }
 
-/// The numbers of a tensor, in f32.
-fn host(x: &Tensor) -> Result<Vec<f32>> {
-    Ok(x.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
+/// The same numbers in f32 on the CPU, which is what they mostly are already.
+fn host(x: &Tensor) -> Result<Tensor> {
+    Ok(x.detach().to_device(&Device::Cpu)?.to_dtype(DType::F32)?.contiguous()?)
 }
 
 /// Makes the changes of the runs in a pack: each of its own sequence.
 pub(super) struct Patcher<'a> {
-    changes: Vec<(usize, &'a Change)>,
+    /// With the sequences that they are for, in their order.
+    changes: BTreeMap<HookPoint, Vec<(usize, &'a Change)>>,
 }
 
 impl<'a> Patcher<'a> {
     /// Of changes with the sequences that they are for.
-    pub(super) fn new(changes: Vec<(usize, &'a Change)>) -> Self {
+    pub(super) fn new(of: impl IntoIterator<Item = (usize, &'a Change)>) -> Self {
+        let mut changes: BTreeMap<HookPoint, Vec<_>> = BTreeMap::new();
+        for (sequence, change) in of {
+            changes.entry(change.point).or_default().push((sequence, change));
+        }
+        // Stable: the changes of one run stay in their order.
+        changes.values_mut().for_each(|of_point| of_point.sort_by_key(|(sequence, _)| *sequence));
         Self { changes }
+    }
+
+    /// The changes of these sequences at this point.
+    fn of(&self, at: HookPoint, sequences: Range<usize>) -> &[(usize, &'a Change)] {
+        let Some(changes) = self.changes.get(&at) else { return &[] };
+        let before = |sequence| changes.partition_point(|(s, _)| *s < sequence);
+        &changes[before(sequences.start)..before(sequences.end)]
     }
 }
 
 impl Hook for Patcher<'_> {
     fn wants(&self, at: HookPoint) -> bool {
-        self.changes.iter().any(|(_, change)| change.point == at)
+        self.changes.contains_key(&at)
     }
 
     fn wants_of(&self, at: HookPoint, sequence: usize) -> bool {
-        self.changes.iter().any(|(s, change)| *s == sequence && change.point == at)
+        !self.of(at, sequence..sequence + 1).is_empty()
     }
 
     fn on(&mut self, at: HookPoint, rows: &Rows, x: Tensor) -> Result<Tensor> {
-        let mut values = host(&x)?;
-        for (sequence, change) in self.changes.iter().filter(|(_, change)| change.point == at) {
-            let Ok(s) = rows.sequences.binary_search_by_key(sequence, |s| s.index) else { continue };
-            change.apply(&mut values, x.dims(), &rows.sequences[s], rows.made.as_deref())?;
+        let here = host(&x)?;
+        let old = values(&here)?;
+        let width = (old.len() / here.dim(0)?.max(1)).max(1);
+        let mut new = copied_rows(old.len() / width, width, |i| &old[i * width..(i + 1) * width], |_, _| ());
+        for s in &rows.sequences {
+            for (_, change) in self.of(at, s.index..s.index + 1) {
+                change.chosen(x.dims(), s, rows.made.as_deref(), |at, there| {
+                    new[at] = change.how.becomes(new[at], there);
+                })?;
+            }
         }
-        Ok(Tensor::from_vec(values, x.shape(), &Device::Cpu)?.to_device(x.device())?.to_dtype(x.dtype())?)
+        Ok(Tensor::from_vec(new, x.shape(), &Device::Cpu)?.to_device(x.device())?.to_dtype(x.dtype())?)
     }
 }

@@ -49,7 +49,7 @@ pub struct Readout {
 /// As [`Model::run`], and when a change does not fit.
 pub fn naive(model: &Model, ids: &[u32], changes: &[&Change], readout: &Readout) -> Result<Vec<f32>> {
     changes.iter().try_for_each(|change| change.check(model.spec(), ids.len()))?;
-    let mut patcher = Patcher::new(changes.iter().map(|change| (0, *change)).collect());
+    let mut patcher = Patcher::new(changes.iter().map(|change| (0, *change)));
     let rows: Vec<u32> = readout.positions.iter().map(|p| *p as u32).collect();
     let unembed = match &readout.tokens {
         Some(tokens) => Unembed::Tokens(rows, tokens.clone()),

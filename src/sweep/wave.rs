@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::model::step::Begun;
 use crate::model::{Batch, Model, Sequence};
 use crate::ops::rows::{Rows, SequenceRows};
+use crate::ops::stacked;
 
 /// A run on its way through the layers.
 struct Live<'a> {
@@ -87,7 +88,7 @@ fn patcher<'a>(live: &[Live<'a>], layer: Option<usize>) -> Patcher<'a> {
         let changes = live.changes;
         changes.iter().filter(move |change| change.point.layer == layer).map(move |change| (s, change))
     };
-    Patcher::new(live.iter().enumerate().flat_map(of).collect())
+    Patcher::new(live.iter().enumerate().flat_map(of))
 }
 
 /// The runs that begin at the embedding.
@@ -110,7 +111,7 @@ fn join(begun: Begun, joining: &[Live], layer: usize) -> Result<Begun> {
         for live in joining {
             parts.extend(of(live.base).map(|x| Live::cut(&x, &live.rows)).transpose()?);
         }
-        Ok(if parts.is_empty() { None } else { Some(Tensor::cat(&parts, 0)?) })
+        parts.first().is_some().then(|| stacked(&parts)).transpose()
     };
     let resid = with(Some(&begun.resid), &|base| Some(base.stream(layer).clone()))?;
     let positions = with(begun.positions.as_ref(), &|base| base.positions().cloned())?;
@@ -134,8 +135,8 @@ fn grow(begun: Begun, live: &mut [Live], layer: usize) -> Result<Begun> {
         next += own;
         live.rows.end = live.base.len();
     }
-    let positions = if positions.is_empty() { None } else { Some(Tensor::cat(&positions, 0)?) };
-    Ok(Begun { resid: Tensor::cat(&resid, 0)?, positions })
+    let positions = positions.first().is_some().then(|| stacked(&positions)).transpose()?;
+    Ok(Begun { resid: stacked(&resid)?, positions })
 }
 
 /// The rows that are measured, from the first to the last of each run.
