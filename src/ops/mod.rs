@@ -182,7 +182,7 @@ mod tests {
                     rows.chunks_exact_mut(width).enumerate().for_each(|(i, row)| row[0] += (first + i) as f32)
                 },
             );
-            let want = |i: usize| from[i] + if i % width == 0 { (i / width) as f32 } else { 0.0 };
+            let want = |i: usize| from[i] + if i.is_multiple_of(width) { (i / width) as f32 } else { 0.0 };
             assert!(got.len() == t * width && (0..t * width).all(|i| got[i] == want(i)), "{t} {width}");
         }
     }

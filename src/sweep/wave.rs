@@ -111,7 +111,7 @@ fn join(begun: Begun, joining: &[Live], layer: usize) -> Result<Begun> {
         for live in joining {
             parts.extend(of(live.base).map(|x| Live::cut(&x, &live.rows)).transpose()?);
         }
-        parts.first().is_some().then(|| stacked(&parts)).transpose()
+        (!parts.is_empty()).then(|| stacked(&parts)).transpose()
     };
     let resid = with(Some(&begun.resid), &|base| Some(base.stream(layer).clone()))?;
     let positions = with(begun.positions.as_ref(), &|base| base.positions().cloned())?;
@@ -135,7 +135,7 @@ fn grow(begun: Begun, live: &mut [Live], layer: usize) -> Result<Begun> {
         next += own;
         live.rows.end = live.base.len();
     }
-    let positions = positions.first().is_some().then(|| stacked(&positions)).transpose()?;
+    let positions = (!positions.is_empty()).then(|| stacked(&positions)).transpose()?;
     Ok(Begun { resid: stacked(&resid)?, positions })
 }
 
