@@ -5,7 +5,7 @@ import contextlib
 
 import torch
 
-from patches import ANSWER, FOIL, corrupted, patches, timed
+from patches import ANSWER, FOIL, corrupted, patches, spread, timed
 
 WAYS = [
     ("resid_pre by position", "hooked"),
@@ -33,9 +33,12 @@ class Sweeper:
             return (self.batched if batched else self.hooked)(corrupt, values, chosen, stream)
 
         with torch.inference_mode():
-            # By hand, a batch is all positions of a layer, so nothing is left out.
-            sample = None if batched else request.get("sample")
-            return timed(lambda: self.record(clean, stream), run, every, sample)
+            index = spread(len(every), request.get("sample"))
+            if batched:
+                # A batch is all positions of a layer: of a sample, so many whole layers.
+                layers = spread(self.config.n_layer, max(2, -(-len(index) // len(clean))))
+                index = [i for i, (layer, _, _) in enumerate(every) if layer in layers]
+            return timed(lambda: self.record(clean, stream), run, every, index)
 
     def module(self, layer, stream):
         """Whose input is the value: a block reads the stream, the output map what the heads made."""
@@ -85,7 +88,7 @@ class Sweeper:
 
     def batched(self, corrupt, values, chosen, stream):
         found = []
-        for layer in range(self.config.n_layer):
+        for layer in sorted({layer for layer, _, _ in chosen}):
             positions = torch.tensor([pos for at, _, pos in chosen if at == layer])
 
             def change(x, layer=layer, positions=positions):

@@ -24,13 +24,12 @@ def spread(n, sample):
     return [i * (n - 1) // (sample - 1) for i in range(sample)]
 
 
-def timed(record, run, every, sample):
-    """Seconds of a whole sweep, with the results of the patches that were run: recording counts once, `run` of some of
-    the patches as often as it would be run for `every` one."""
+def timed(record, run, every, index):
+    """Seconds of a whole sweep, with the results of the patches that were run: recording counts once, `run` of the patches
+    with the numbers `index` as often as it would be run for `every` one."""
     start = time.perf_counter()
     recorded = record()
     middle = time.perf_counter()
-    index = spread(len(every), sample)
     patched = run(recorded, [every[i] for i in index])
     end = time.perf_counter()
     return middle - start + (end - middle) * len(every) / len(index), patched, index

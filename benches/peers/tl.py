@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from transformer_lens import HookedTransformer, HookedTransformerConfig, patching
 from transformer_lens.pretrained.weight_conversions import convert_gpt2_weights
 
-from patches import ANSWER, FOIL, corrupted, patches, timed
+from patches import ANSWER, FOIL, corrupted, patches, spread, timed
 from serve import serve, threads
 
 # Its own functions for one patch: which activation, and where the value is put.
@@ -79,7 +79,7 @@ def main(folder):
             found = patching.generic_activation_patch(model, corrupt, cache, difference, setter, activation, index_df=table)
             return found.tolist()
 
-        return timed(record, run, every, request.get("sample"))
+        return timed(record, run, every, spread(len(every), request.get("sample")))
 
     name = f"transformer_lens {importlib.metadata.version('transformer_lens')}"
     hello = {"name": name, "threads": torch.get_num_threads(), "ways": [[sweep, "transformer_lens"] for sweep in PATCHES]}
