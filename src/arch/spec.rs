@@ -160,6 +160,13 @@ pub struct Attention {
     pub mask: Mask,
 }
 
+impl Attention {
+    /// Query heads that share a key/value head.
+    pub fn shared_by(&self) -> usize {
+        self.n_heads / self.n_kv_heads
+    }
+}
+
 /// A norm on queries and keys.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct QkNorm {

@@ -31,7 +31,7 @@ pub(super) struct PatchCommand {
     /// Only these layers, such as 0,3
     #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
     layers: Option<Vec<usize>>,
-    /// Only these heads (of keys and values: key/value heads)
+    /// Only these heads (of keys and values: key/value heads, unless --per-query-head)
     #[arg(long, value_name = "HEADS", value_delimiter = ',')]
     heads: Option<Vec<usize>>,
     /// Only these neurons
@@ -46,6 +46,10 @@ pub(super) struct PatchCommand {
     /// Patch all sites of a layer together, in one run
     #[arg(long)]
     together: bool,
+    /// Patch keys and values as one query head sees them, where several share a key/value head: heads are query heads then,
+    /// and the others that read the same key/value head see what they saw
+    #[arg(long)]
+    per_query_head: bool,
     /// Patch so many neighbouring layers at once, around each
     #[arg(long, value_name = "LAYERS", default_value_t = 1)]
     window: usize,
@@ -101,7 +105,8 @@ impl PatchCommand {
         let options = self.options(&loaded)?;
         let asked = json!({
             "at": self.at, "over": self.over, "layers": self.layers, "heads": self.heads, "neurons": self.neurons,
-            "pos": self.pos, "keys": self.keys, "together": self.together, "window": self.window, "direction": format!("{:?}", self.direction), "kind": self.kind,
+            "pos": self.pos, "keys": self.keys, "together": self.together, "window": self.window,
+            "per_query_head": self.per_query_head, "direction": format!("{:?}", self.direction), "kind": self.kind,
             "metric": self.metric, "measure_at": self.measure_at, "noised": format!("{:?}", options.noised),
             "vector": self.vector, "verify": self.verify,
         });
@@ -143,6 +148,7 @@ impl PatchCommand {
                 keys: self.keys.clone(),
                 together: self.together,
                 window: self.window,
+                per_query_head: self.per_query_head,
             },
             direction: self.direction.into(),
             kind: Kind::parse(&self.kind, vector.as_ref())?,

@@ -1,5 +1,6 @@
 //! What a sweep goes over: which patches there are, one for each choice of layer, head, neuron and position.
 
+use super::seen::has_kv_heads;
 use crate::arch::Spec;
 use crate::error::{Error, Result, nearest};
 use crate::hook::site::{Axis, Site};
@@ -76,6 +77,9 @@ pub struct Grid {
     pub together: bool,
     /// So many neighbouring layers at once, around each: 1 for the layer alone (Meng et al. 2022 restore ten).
     pub window: usize,
+    /// Whether keys and values are changed as one query head sees them, where several share a key/value head: heads are
+    /// query heads then, and those that share with the patched one see what they saw.
+    pub per_query_head: bool,
 }
 
 /// One place in the grid.
@@ -89,6 +93,8 @@ pub struct Spot {
     pub points: Vec<HookPoint>,
     /// In which head.
     pub head: Option<usize>,
+    /// Of keys and values as one query head sees them: `head` is that query head, one of so many that share a key/value head.
+    pub shared_by: Option<usize>,
     /// Which neuron.
     pub neuron: Option<usize>,
     /// At which position.
@@ -115,6 +121,7 @@ impl Spot {
             layer: point.layer,
             points: vec![point],
             head: None,
+            shared_by: None,
             neuron: None,
             pos: Some(pos),
             key_pos: None,
@@ -130,7 +137,7 @@ impl Spot {
         (self.points.iter())
             .map(|point| {
                 let positions = self.pos.map(|p| vec![p]).or_else(|| self.together.clone());
-                let (head, neuron, key_pos) = (self.head, self.neuron, self.key_pos);
+                let (head, neuron, key_pos) = (self.head_of(point.site), self.neuron, self.key_pos);
                 Ok(Change { positions, head, neuron, key_pos, ..Change::new(*point, how(*point)?) })
             })
             .collect()
@@ -177,6 +184,7 @@ impl Grid {
         if self.together {
             sites.truncate(1);
         }
+        self.check_query_heads(&points)?;
         let mut spots = vec![];
         for site in sites {
             let own = |p: &HookPoint| self.together || p.site == site;
@@ -190,6 +198,8 @@ impl Grid {
             };
             for (layer, points) in groups {
                 let axes = Axes::of(self, spec, points[0], n, positions.as_deref())?;
+                let of_kv = points.iter().find(|p| self.per_query_head && has_kv_heads(p.site));
+                let shared_by = of_kv.and_then(|p| spec.blocks.get(p.layer?)).map(|b| b.attention.inner.shared_by());
                 for head in &axes.heads {
                     for neuron in &axes.neurons {
                         for pos in &axes.positions {
@@ -199,6 +209,7 @@ impl Grid {
                                     layer,
                                     points: points.clone(),
                                     head: *head,
+                                    shared_by,
                                     neuron: *neuron,
                                     pos: *pos,
                                     key_pos: *key_pos,
@@ -226,7 +237,9 @@ impl Axes {
     fn of(grid: &Grid, spec: &Spec, point: HookPoint, n: usize, positions: Option<&[usize]>) -> Result<Self> {
         let axes = point.site.info().axes;
         let len = |wanted: &[Axis]| {
-            axes.iter().find(|a| wanted.contains(a)).and_then(|a| Site::axis_len(spec, point.layer, *a))
+            let axis = axes.iter().find(|a| wanted.contains(a))?;
+            let axis = if grid.per_query_head && *axis == Axis::G { Axis::H } else { *axis };
+            Site::axis_len(spec, point.layer, axis)
         };
         let none = |what: &str| {
             Err(Error::bad_input(format!("{point} has no {what}s to go over"))

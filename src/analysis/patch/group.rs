@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::grid::Spot;
 use super::kind::{Direction, Kind, Sources, knocked_out};
 use super::metric::{Gauge, Metric, readout};
+use super::seen::has_kv_heads;
 use super::{Keep, Measured, PatchOptions, Summary};
 use crate::error::{Error, Result};
 use crate::hook::{HookPoint, Site};
@@ -147,6 +148,7 @@ impl<'a> Group<'a> {
                 let (base, donor) = (&self.bases[pair], self.donors[pair].as_ref());
                 let run = self.pairs[pair].index as usize;
                 let mut changes = s.changes(|point| sources.how(point, run, base, donor))?;
+                changes.extend(s.others_keep(model.spec(), &changes, base)?);
                 if matches!(options.kind, Kind::KnockOut) {
                     changes = knocked_out(changes, base.len())?;
                 }
@@ -286,12 +288,9 @@ pub(in crate::analysis) fn row(
     corrupt: Option<f64>,
 ) -> Patch {
     let number = |x: Option<usize>| x.map(|x| x as u32);
-    let keys_or_values = matches!(spot.site, Site::K | Site::V | Site::RotK);
+    let of_kv_head = has_kv_heads(spot.site) && spot.shared_by.is_none();
     let of_pattern = spot.site.per_sequence();
-    let group = spot.points[0].layer.map_or(1, |l| {
-        let a = &model.spec().blocks[l].attention.inner;
-        a.n_heads / a.n_kv_heads
-    });
+    let group = spot.points[0].layer.map_or(1, |l| model.spec().blocks[l].attention.inner.shared_by());
     let token = |pos: Option<usize>| pos.map(|p| pair.clean.label(p).to_owned());
     let distance = corrupt.map(|corrupt| clean - corrupt);
     Patch {
@@ -299,8 +298,8 @@ pub(in crate::analysis) fn row(
         pair_id: pair.id.clone(),
         site: spot.name(),
         layer: number(spot.layer),
-        head: if keys_or_values { None } else { number(spot.head) },
-        kv_head: if keys_or_values { number(spot.head) } else { number(spot.head.map(|h| h / group)) },
+        head: if of_kv_head { None } else { number(spot.head) },
+        kv_head: if of_kv_head { number(spot.head) } else { number(spot.head.map(|h| h / group)) },
         neuron: number(spot.neuron),
         pos: if of_pattern { None } else { number(spot.pos) },
         query_pos: if of_pattern { number(spot.pos) } else { None },

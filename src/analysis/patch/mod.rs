@@ -9,6 +9,7 @@ mod kind;
 mod mean;
 mod metric;
 mod noised;
+mod seen;
 mod slope;
 
 use serde::{Deserialize, Serialize};
@@ -165,7 +166,7 @@ pub fn patch(
         Sources::of(model, &options.kind, options.seed, &options.dataset, &points, longest, options.memory_bytes)?;
     let spots = pairs.iter().map(|p| options.grid.spots(spec, p.clean.tokens.len())).collect::<Result<Vec<_>>>()?;
     let mut found = Sweep { options, sources: &sources, keep, watch };
-    patch_at(model, pairs, &points, &spots, &mut found, emit)
+    patch_at(model, pairs, &options.grid.recorded(spec)?, &spots, &mut found, emit)
 }
 
 /// What a sweep goes by, whatever its places are.
