@@ -1,6 +1,6 @@
 //! One intervention: where, on which rows and heads, and what becomes of the value; and the hook that does it.
 
-use std::ops::Range;
+use std::ops::{Deref, Range};
 
 use candle_core::{DType, Device, Tensor};
 
@@ -9,8 +9,12 @@ use crate::error::{Error, Result};
 use crate::hook::site::{Axis, Site};
 use crate::hook::{Hook, HookPoint};
 use crate::ops::rows::{Rows, SequenceRows};
+use crate::ops::values;
 
 /// One intervention in one run.
+///
+/// A key that a query does not see is no part of its scores and its pattern. Its score stays minus infinity, whatever is
+/// added or filled in; what is put or added elsewhere must be zero there, since a run has no more keys than it needs.
 #[derive(Clone, Debug)]
 pub struct Change {
     /// Whose value is changed.
@@ -158,26 +162,29 @@ impl Change {
             .collect()
     }
 
-    /// Changes `x`, flat, of shape `dims`; whether any bit of it is another now.
-    fn apply(&self, x: &mut [f32], dims: &[usize], s: &SequenceRows, made: Option<&[bool]>) -> Result<bool> {
+    /// What `v` becomes, where the source has `there`.
+    fn becomes(&self, v: f32, there: Option<&f32>) -> f32 {
+        let unseen = self.point.site == Site::AttnScores && v == f32::NEG_INFINITY;
+        match (&self.how, there) {
+            (How::Put(_), Some(there)) => *there,
+            _ if unseen => v,
+            (How::Add(_), Some(there)) => v + there,
+            (How::Fill(value), _) => *value,
+            (How::Scale(factor), _) => v * factor,
+            (How::Put(_) | How::Add(_), None) => v,
+        }
+    }
+
+    /// Changes `x`, flat, of shape `dims`.
+    fn apply(&self, x: &mut [f32], dims: &[usize], s: &SequenceRows, made: Option<&[bool]>) -> Result<()> {
         let source = self.how.source().map(host).transpose()?;
-        let spans = self.spans(dims, s, made, self.how.source().map_or(&[], |x| x.dims()));
-        let mut changed = false;
-        for Span { to, from, len } in spans {
-            let x = &mut x[to..to + len];
-            let there = source.as_ref().map(|source| &source[from..from + len]).unwrap_or(&[]);
-            for (i, v) in x.iter_mut().enumerate() {
-                let new = match self.how {
-                    How::Put(_) => there[i],
-                    How::Add(_) => *v + there[i],
-                    How::Fill(value) => value,
-                    How::Scale(factor) => *v * factor,
-                };
-                changed |= new.to_bits() != v.to_bits();
-                *v = new;
+        for Span { to, from, len } in self.spans(dims, s, made, self.how.source().map_or(&[], |x| x.dims())) {
+            let there = source.as_ref().map(|source| &source[from..from + len]);
+            for (i, v) in x[to..to + len].iter_mut().enumerate() {
+                *v = self.becomes(*v, there.map(|there| &there[i]));
             }
         }
-        Ok(changed)
+        Ok(())
     }
 
     /// Whether the change leaves `value`, that of a whole sequence, as it is, bit for bit.
@@ -187,8 +194,30 @@ impl Change {
     pub fn changes_nothing(&self, value: &Tensor) -> Result<bool> {
         let n = value.dim(if self.point.site.per_sequence() { 1 } else { 0 })?;
         let s = SequenceRows { index: 0, rows: 0..n, start: 0 };
-        // Only the rows in question, which may be one of many.
-        Ok(!self.apply(&mut host(value)?, value.dims(), &s, None)?)
+        let source = self.how.source();
+        let spans = self.spans(value.dims(), &s, None, source.map_or(&[], |x| x.dims()));
+        // A sweep asks this of each of its patches: only the numbers in question are looked at.
+        let (x, source) = (Numbers::of(value)?, source.map(Numbers::of).transpose()?);
+        let (x, source) = (x.read()?, source.as_ref().map(Numbers::read).transpose()?);
+        let stays = |Span { to, from, len }: &Span| {
+            let there = |i: usize| source.as_ref().map(|source| &source[from + i]);
+            (0..*len).all(|i| self.becomes(x[to + i], there(i)).to_bits() == x[to + i].to_bits())
+        };
+        Ok(spans.iter().all(stays))
+    }
+}
+
+/// A tensor whose numbers can be read where they lie.
+struct Numbers(Tensor);
+
+impl Numbers {
+    /// Of a tensor of any kind: itself, or a copy of it.
+    fn of(x: &Tensor) -> Result<Self> {
+        Ok(Self(x.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.contiguous()?))
+    }
+
+    fn read(&self) -> Result<impl Deref<Target = [f32]> + '_> {
+        values(&self.0)
     }
 }
 

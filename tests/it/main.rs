@@ -37,6 +37,7 @@ mod naive;
 mod oracle;
 mod parity;
 mod patch;
+mod patch_exact;
 mod process;
 mod random_specs;
 mod reference;
