@@ -38,6 +38,7 @@ mod oracle;
 mod parity;
 mod patch;
 mod patch_exact;
+mod patch_pairs;
 mod process;
 mod random_specs;
 mod reference;
