@@ -28,6 +28,14 @@ pub fn keep(file: NamedTempFile, path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// How temporary files are called.
+const TEMPORARY: (&str, &str) = (".pellucid-", ".tmp");
+
+/// Whether a file of this name was to become another, and its writer was killed or is at work.
+pub fn is_temporary(name: &str) -> bool {
+    name.starts_with(TEMPORARY.0) && name.ends_with(TEMPORARY.1)
+}
+
 /// An empty file in the folder of `path`, with the permissions that a new file gets there.
 ///
 /// # Errors
@@ -38,7 +46,7 @@ pub fn temporary_beside(path: &Path) -> Result<NamedTempFile> {
         _ => Path::new("."),
     };
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".pellucid-").suffix(".tmp");
+    builder.prefix(TEMPORARY.0).suffix(TEMPORARY.1);
     #[cfg(unix)]
     {
         // Temporary files are private by default, and the permissions stay when the file is renamed.

@@ -26,11 +26,11 @@ mod training;
 pub use attention::attention;
 pub use colour::{Rgb, diverging, viridis};
 pub use lens::logit_lens;
-pub use patch::patch;
+pub use patch::{patch, patch_mean, patch_pair};
 pub use training::training;
 
 use crate::error::{Error, Result, nearest};
-use crate::table::{Attention, LogitLens, Patch, Row, Training, read_provenance, read_rows};
+use crate::table::{Attention, LogitLens, Patch, PatchMean, Row, Training, read_provenance, read_rows};
 use std::path::Path;
 
 /// A drawn figure.
@@ -58,7 +58,8 @@ impl Default for Options {
 }
 
 /// The tables that can be drawn.
-const DRAWABLE: [&str; 4] = [LogitLens::TABLE.name, Attention::TABLE.name, Patch::TABLE.name, Training::TABLE.name];
+const DRAWABLE: [&str; 5] =
+    [LogitLens::TABLE.name, Attention::TABLE.name, Patch::TABLE.name, PatchMean::TABLE.name, Training::TABLE.name];
 
 /// Draws the table in a parquet file, whichever it is.
 ///
@@ -83,12 +84,10 @@ pub fn render_with(path: impl AsRef<Path>, options: &Options) -> Result<Vec<Figu
         attention::draw(&rows, &provenance, options)
     } else if table == Patch::TABLE.name {
         let (rows, provenance) = read_rows::<Patch>(path)?;
-        let figures = patch::draw(&rows, &provenance, options)?;
-        if figures.is_empty() {
-            return Err(Error::bad_input(format!("the sweeps in {} have one patch each, and no axis", path.display()))
-                .hint("draw a sweep that goes over something, such as --over layer,pos"));
-        }
-        Ok(figures)
+        some(path, patch::draw(&rows, &provenance, options)?)
+    } else if table == PatchMean::TABLE.name {
+        let (rows, provenance) = read_rows::<PatchMean>(path)?;
+        some(path, patch_mean(&rows, &provenance)?)
     } else if table == Training::TABLE.name {
         let (rows, provenance) = read_rows::<Training>(path)?;
         training(&rows, &provenance)
@@ -103,6 +102,15 @@ pub fn render_with(path: impl AsRef<Path>, options: &Options) -> Result<Vec<Figu
             DRAWABLE.join("`, `")
         ))
         .hint(hint))
+    }
+}
+
+/// The figures of sweeps, if there are any.
+fn some(path: &Path, figures: Vec<Figure>) -> Result<Vec<Figure>> {
+    match figures.is_empty() {
+        true => Err(Error::bad_input(format!("the sweeps in {} have one patch each, and no axis", path.display()))
+            .hint("draw a sweep that goes over something, such as --over layer,pos")),
+        false => Ok(figures),
     }
 }
 

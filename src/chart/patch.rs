@@ -3,13 +3,13 @@
 use super::frame::{self, HEAD, MARGIN, NARROWEST};
 use super::patch_bars::{bars, line};
 use super::patch_map::map;
-use super::patch_sweep::Sweep;
+use super::patch_sweep::{Sweep, as_patches, kind};
 use super::patch_tiles::tiles;
 use super::patch_words::{Coord, places, short_place};
 use super::svg::Svg;
-use super::{Figure, Options, suffix};
+use super::{Figure, Options, no_rows, suffix};
 use crate::error::Result;
-use crate::table::{Patch, Provenance};
+use crate::table::{Patch, PatchMean, Provenance};
 
 /// Of more rows or bars than this, the strongest are drawn.
 pub(super) const MOST_ROWS: usize = 60;
@@ -30,10 +30,35 @@ pub fn patch(rows: &[Patch], provenance: &Provenance) -> Result<Vec<Figure>> {
 pub(super) fn draw(rows: &[Patch], provenance: &Provenance, options: &Options) -> Result<Vec<Figure>> {
     let sweeps = Sweep::all(rows, provenance, options.max_prompts)?;
     let only = sweeps.iter().all(|s| s.any().pair == sweeps[0].any().pair);
+    figures("patch", &sweeps, only, provenance)
+}
+
+/// The figures that [`patch`] draws of one pair, `many` being whether the table has others.
+///
+/// # Errors
+/// There are no rows.
+pub fn patch_pair(rows: &[Patch], provenance: &Provenance, many: bool) -> Result<Vec<Figure>> {
+    figures("patch", &Sweep::all(rows, provenance, 1)?, !many, provenance)
+}
+
+/// A figure for each site and metric, as [`patch`] draws those of a pair, of the means over pairs. Bars and lines have
+/// whiskers as long as the standard errors.
+///
+/// # Errors
+/// There are no rows.
+pub fn patch_mean(rows: &[PatchMean], provenance: &Provenance) -> Result<Vec<Figure>> {
+    if rows.is_empty() {
+        return Err(no_rows::<PatchMean>());
+    }
+    let means = as_patches(rows);
+    figures("patch_mean", &Sweep::means(&means, rows, provenance)?, true, provenance)
+}
+
+fn figures(table: &str, sweeps: &[Sweep<'_>], only: bool, provenance: &Provenance) -> Result<Vec<Figure>> {
     let mut figures: Vec<Figure> = vec![];
-    for sweep in &sweeps {
+    for sweep in sweeps {
         let row = sweep.any();
-        let stem = format!("patch-{}-{}", file_name(&row.site), file_name(&row.metric));
+        let stem = format!("{table}-{}-{}", file_name(&row.site), file_name(&row.metric));
         for (part, svg) in shapes(sweep, provenance)? {
             let name = format!("{stem}{part}{}", suffix(row.pair, only));
             // Names that differ may look the same in a file's name.
@@ -90,7 +115,6 @@ pub(super) fn sheet(
     more: &[String],
     draw: impl FnOnce(&mut Svg) -> Result<()>,
 ) -> Result<String> {
-    let row = sweep.any();
     let width = (size.0 + 2.0 * MARGIN).max(NARROWEST);
     let mut sentences = vec![sweep.meaning()];
     sentences.extend_from_slice(more);
@@ -101,7 +125,8 @@ pub(super) fn sheet(
     let caption = frame::caption_lines(&sentences, width);
     let mut svg = Svg::new(width, HEAD + size.1 + frame::caption_height(caption.len()));
     let title = format!("{}: {}", sweep.title(), sweep.quantity());
-    let subtitle = frame::subtitle(provenance, &format!("pair {}", row.pair_id));
+    let kind = kind(&provenance.command).map_or(String::new(), |kind| format!(" · {kind}"));
+    let subtitle = frame::subtitle(provenance, &format!("{}{kind}", sweep.whose()));
     frame::head(&mut svg, &title, &subtitle);
     draw(&mut svg)?;
     frame::caption(&mut svg, &caption);

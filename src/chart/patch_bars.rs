@@ -114,6 +114,9 @@ impl Chart<'_, '_> {
             let zero = plot.at(0.0, 0.0).1;
             svg.line(&[(left, zero), (left + w, zero)], Rgb::SOFT, 1.0);
             marks(svg, &plot, &at, pitch);
+            for (row, &(x, _)) in self.rows.iter().zip(&at) {
+                self.whisker(svg, row, x, pitch, &plot);
+            }
             let last = self.rows.last().zip(self.column).and_then(|(r, c)| c.of(r)).unwrap_or(0);
             let step = number_step(last, pitch, 9.0);
             let soft = Type::new(9.0).at(Anchor::Middle).ink(Rgb::SOFT);
@@ -133,12 +136,29 @@ impl Chart<'_, '_> {
 
     /// From the least to the largest value, 0 among them, with room for a number beyond each.
     fn values(&self) -> Axis {
-        let all = || self.rows.iter().map(|r| self.sweep.value(r)).filter(|v| v.is_finite());
+        let ends = |r: &&Patch| {
+            let (value, error) = (self.sweep.value(r), self.sweep.error(r).unwrap_or(0.0));
+            [value - error, value + error]
+        };
+        let all = || self.rows.iter().flat_map(ends).filter(|v| v.is_finite());
         let (least, most) = (all().fold(0.0, f64::min), all().fold(0.0, f64::max));
         let (least, most) = if least == most { (-1.0, 1.0) } else { (least, most) };
         let room = (most - least) * 0.09;
         let below = if least < 0.0 { room } else { 0.0 };
         Axis::linear(&self.sweep.quantity(), least - below, most + if most > 0.0 { room } else { 0.0 }, 6)
+    }
+
+    /// A standard error each way, where there is one.
+    fn whisker(&self, svg: &mut Svg, row: &Patch, x: f64, pitch: f64, plot: &Plot) {
+        let (value, error) = (self.sweep.value(row), self.sweep.error(row).unwrap_or(0.0));
+        if !(value.is_finite() && error.is_finite() && error > 0.0) {
+            return;
+        }
+        let (half, ends) = ((pitch / 6.0).clamp(1.0, 4.0), [value - error, value + error].map(|v| plot.at(0.0, v).1));
+        svg.line(&[(x, ends[0]), (x, ends[1])], Rgb::INK, 1.0);
+        for y in ends {
+            svg.line(&[(x - half, y), (x + half, y)], Rgb::INK, 1.0);
+        }
     }
 
     /// The number at a bar's end or a line's point, where there is room; a ring where nothing changed.
@@ -152,6 +172,9 @@ impl Chart<'_, '_> {
             return;
         }
         let text = in_cell(value, self.sweep.most());
+        // Beyond the whisker.
+        let error = self.sweep.error(row).filter(|e| e.is_finite()).unwrap_or(0.0);
+        let y = if error > 0.0 { plot.at(0.0, if value < 0.0 { value - error } else { value + error }).1 } else { y };
         let t = Type::new(9.0).at(Anchor::Middle).ink(Rgb::SOFT);
         if !value.is_finite() {
             svg.text(x, zero - 14.0, &text, t.upwards());

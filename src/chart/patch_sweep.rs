@@ -3,7 +3,9 @@
 use super::by_prompt;
 use super::patch_words::{Coord, implied, number, percent, place, place_along};
 use crate::error::Result;
-use crate::table::{Patch, Provenance, visible_prose};
+use crate::table::{Patch, PatchMean, Provenance, visible_prose};
+use std::collections::HashMap;
+use std::rc::Rc;
 
 /// The number that says what a patch did. Nothing done is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +25,53 @@ pub(crate) struct Sweep<'a> {
     /// The coordinates that differ between patches.
     pub over: Vec<Coord>,
     pub effect: Effect,
+    /// Of how many pairs the rows are means, and their standard errors; nothing of a pair's own rows.
+    pub mean: Option<Rc<Mean>>,
+}
+
+/// What is known of means beside themselves.
+#[derive(Clone, Debug)]
+pub(crate) struct Mean {
+    /// The most pairs that a place has.
+    pub pairs: u32,
+    /// Pairs, and the standard error of the effect.
+    of: HashMap<[Option<u32>; 7], (u32, Option<f32>)>,
+}
+
+/// What stands for the token of a position at which pairs have different ones.
+const OTHERS: &str = "…";
+
+/// Means over pairs as rows of a pair that is called so.
+pub(crate) fn as_patches(means: &[PatchMean]) -> Vec<Patch> {
+    let pairs = means.iter().map(|r| r.pairs).max().unwrap_or(0);
+    // Where no position has a token that all pairs share, positions are numbers.
+    let any = means.iter().any(|r| r.token.is_some() || r.key_token.is_some());
+    let token =
+        |of: &Option<String>, pos: Option<u32>| of.clone().or_else(|| pos.filter(|_| any).map(|_| OTHERS.to_owned()));
+    let row = |r: &PatchMean| Patch {
+        pair: 0,
+        pair_id: format!("mean of {pairs} pairs"),
+        site: r.site.clone(),
+        layer: r.layer,
+        head: r.head,
+        kv_head: r.kv_head,
+        neuron: r.neuron,
+        pos: r.pos,
+        query_pos: r.query_pos,
+        key_pos: r.key_pos,
+        token: token(&r.token, r.pos.or(r.query_pos)),
+        key_token: token(&r.key_token, r.key_pos),
+        metric: r.metric.clone(),
+        clean: r.clean,
+        corrupt: r.corrupt,
+        patched: r.patched,
+        recovered: r.recovered,
+    };
+    means.iter().map(row).collect()
+}
+
+fn at(row: &Patch) -> [Option<u32>; 7] {
+    Coord::ALL.map(|c| c.of(row))
 }
 
 impl<'a> Sweep<'a> {
@@ -53,6 +102,24 @@ impl<'a> Sweep<'a> {
         Ok(sweeps)
     }
 
+    /// All sweeps of `rows`, which [`as_patches`] made of `means`.
+    ///
+    /// # Errors
+    /// There are no rows.
+    pub fn means(rows: &'a [Patch], means: &[PatchMean], provenance: &Provenance) -> Result<Vec<Self>> {
+        let mut sweeps = Self::all(rows, provenance, 1)?;
+        for sweep in &mut sweeps {
+            let own = |(row, mean): (&Patch, &PatchMean)| {
+                let same = (&row.site, &row.metric) == (&sweep.any().site, &sweep.any().metric);
+                let error = if sweep.effect == Effect::Change { mean.change_se } else { mean.recovered_se };
+                same.then(|| (at(row), (mean.pairs, error)))
+            };
+            let of: HashMap<_, _> = rows.iter().zip(means).filter_map(own).collect();
+            sweep.mean = Some(Rc::new(Mean { pairs: of.values().map(|(n, _)| *n).max().unwrap_or(0), of }));
+        }
+        Ok(sweeps)
+    }
+
     fn of(rows: Vec<&'a Patch>, effect: Effect) -> Self {
         let differ = |c: &Coord| rows.iter().any(|r| c.of(r) != c.of(rows[0]));
         let mut over: Vec<Coord> = Coord::ALL.into_iter().filter(differ).collect();
@@ -60,13 +127,26 @@ impl<'a> Sweep<'a> {
             // It follows from the head.
             over.retain(|c| *c != Coord::KvHead);
         }
-        Self { rows, over, effect }
+        Self { rows, over, effect, mean: None }
     }
 
     /// The part of it that is at the same place as `row` along `coords`.
     pub fn part(&self, row: &Patch, coords: &[Coord]) -> Self {
         let same = |r: &&&Patch| coords.iter().all(|c| c.of(r) == c.of(row));
-        Self::of(self.rows.iter().filter(same).copied().collect(), self.effect)
+        Self { mean: self.mean.clone(), ..Self::of(self.rows.iter().filter(same).copied().collect(), self.effect) }
+    }
+
+    /// Of a mean, its standard error.
+    pub fn error(&self, row: &Patch) -> Option<f64> {
+        self.mean.as_ref()?.of.get(&at(row))?.1.map(f64::from)
+    }
+
+    /// Whose sweep it is.
+    pub fn whose(&self) -> String {
+        match &self.mean {
+            Some(_) => self.any().pair_id.clone(),
+            None => format!("pair {}", self.any().pair_id),
+        }
     }
 
     /// A row of it: pair, site, metric and the values of the unpatched runs are the same on all.
@@ -124,7 +204,15 @@ impl<'a> Sweep<'a> {
     pub fn meaning(&self) -> String {
         let (row, corrupt) = (self.any(), self.any().corrupt.unwrap_or(f32::NAN));
         let (metric, clean) = (visible_prose(&row.metric), number(row.clean));
-        match self.effect {
+        let others = |r: &&Patch| [&r.token, &r.key_token].into_iter().flatten().any(|t| t == OTHERS);
+        let mean = match &self.mean {
+            Some(_) if self.rows.iter().any(|r| others(&r)) => {
+                "Means over pairs, with standard errors; … stands for their different tokens. "
+            }
+            Some(_) => "Means over pairs, with standard errors. ",
+            None => "",
+        };
+        let meaning = match self.effect {
             Effect::Recovered => format!(
                 "{metric} recovered: 0 as the corrupt run ({}), which was patched; 1 as the clean run ({clean}).",
                 number(corrupt)
@@ -134,7 +222,8 @@ impl<'a> Sweep<'a> {
                 number(corrupt)
             ),
             Effect::Change => format!("{metric} of the patched run minus that of the clean run ({clean})."),
-        }
+        };
+        format!("{mean}{meaning}")
     }
 
     /// `Patching attn.z of layer 2`: with the coordinates that all patches share.
@@ -151,23 +240,40 @@ impl<'a> Sweep<'a> {
         let (metric, patched, clean) = (visible_prose(&row.metric), number(row.patched), number(row.clean));
         let corrupt = row.corrupt.map_or(String::new(), |c| format!(", corrupt {}", number(c)));
         let nothing = if self.nothing_changed(row) { "; this patch changes nothing" } else { "" };
-        format!("{}: {metric} {patched} (clean {clean}{corrupt}), {}{nothing}", place(row), self.effect_in_words(row))
+        let pairs = self.mean.as_ref().and_then(|mean| mean.of.get(&at(row)));
+        let pairs = pairs.map_or(String::new(), |(n, _)| format!(", mean of {n}"));
+        let effect = self.effect_in_words(row);
+        format!("{}: {metric} {patched} (clean {clean}{corrupt}), {effect}{pairs}{nothing}", place(row))
     }
 
-    /// `77 % recovered`, `23 % lost` or `+1.20 from clean`.
+    /// `77 % recovered`, `23 % lost` or `+1.20 from clean`; of means with their standard errors, `77 ± 3.1 % recovered`.
     pub fn effect_in_words(&self, row: &Patch) -> String {
+        let error = self.error(row);
+        let share = |share: f64| match error {
+            Some(error) => format!("{} ± {}", percent(share).trim_end_matches(" %"), percent(error)),
+            None => percent(share),
+        };
         match row.recovered {
-            Some(share) if self.effect == Effect::Recovered => format!("{} recovered", percent(f64::from(share))),
+            Some(recovered) if self.effect == Effect::Recovered => format!("{} recovered", share(f64::from(recovered))),
             Some(_) if self.effect == Effect::Lost => match self.value(row) {
-                gained if gained > 0.0 => format!("{} gained", percent(gained)),
-                lost => format!("{} lost", percent(-lost)),
+                gained if gained > 0.0 => format!("{} gained", share(gained)),
+                lost => format!("{} lost", share(-lost)),
             },
             _ => {
                 let change = row.patched - row.clean;
-                format!("{}{} from clean", if change > 0.0 { "+" } else { "" }, number(change))
+                let error = error.map_or(String::new(), |error| format!(" ± {}", number(error as f32)));
+                format!("{}{}{error} from clean", if change > 0.0 { "+" } else { "" }, number(change))
             }
         }
     }
+}
+
+/// What the command says becomes of a value, where it is not what becomes of it by itself: the other prompt's.
+pub(crate) fn kind(command: &[String]) -> Option<&str> {
+    let after = command.iter().zip(command.iter().skip(1)).find(|(a, _)| *a == "--kind").map(|(_, kind)| kind.as_str());
+    let said = after.or_else(|| command.iter().find_map(|a| a.strip_prefix("--kind=")));
+    let by_itself = if command.get(1).is_some_and(|c| c == "ablate") { "mean" } else { "replace" };
+    Some(said.unwrap_or(by_itself)).filter(|kind| *kind != "replace")
 }
 
 /// Whether the command says so. Who sweeps from a program of their own gets `recovered` drawn as it is.
@@ -188,5 +294,11 @@ mod tests {
         };
         assert!(says("pellucid patch --direction noise") && says("pellucid patch --direction=noise --at z"));
         assert!(!says("pellucid patch --direction denoise") && !says("pellucid patch --at noise"));
+        let of = |line: &str| kind(&line.split(' ').map(str::to_owned).collect::<Vec<_>>()).map(str::to_owned);
+        assert_eq!(of("pellucid patch --at z"), None);
+        assert_eq!(of("pellucid patch --kind replace --at z"), None);
+        assert_eq!(of("pellucid patch --kind noise=2").as_deref(), Some("noise=2"));
+        assert_eq!(of("pellucid ablate x --kind=zero").as_deref(), Some("zero"));
+        assert_eq!(of("pellucid ablate x").as_deref(), Some("mean"));
     }
 }

@@ -17,7 +17,7 @@ use crate::text::Pair;
 #[derive(Args, Debug)]
 #[command(
     after_help = "Writes patch.parquet, a row for each prompt, and patch_mean.parquet, their means (see `pellucid tables \
-                        patch_mean`), and an SVG for each prompt and metric. The effect is `patched` minus `clean`."
+                        patch_mean`), and an SVG of both for each metric. The effect is `patched` minus `clean`."
 )]
 pub(super) struct Ablate {
     #[command(flatten)]
@@ -60,7 +60,7 @@ pub(super) struct Ablate {
     /// Of what is drawn
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     seed: u64,
-    /// Compute so many ablations of each prompt again, each by a whole forward pass, and print the largest difference
+    /// Compute so many ablations again, drawn with --seed, each by a whole forward pass, and print the largest difference
     #[arg(long, default_value_t = 0, value_name = "N")]
     verify: usize,
     /// Go on where this command was stopped

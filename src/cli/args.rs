@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, ColorChoice, ValueEnum};
 use serde_json::{Value, json};
 
@@ -169,15 +170,15 @@ pub(super) struct PairArgs {
     /// The token that is right after the corrupt prompt, or wrong after both; may be repeated
     #[arg(long, value_name = "TOKEN")]
     foil: Vec<String>,
-    /// A file of pairs, .csv or .jsonl or .parquet: columns clean, corrupt (text, or token ids), answer, foil (text), answer_id,
-    /// foil_id (token ids, several in a list), id
+    /// A file of pairs, .csv or .jsonl or .parquet: columns clean, corrupt (text) or clean_ids, corrupt_ids (token ids), answer,
+    /// foil (text) or answer_id, foil_id (token ids, several in a list), id
     #[arg(long, value_name = "FILE", conflicts_with_all = ["clean", "corrupt", "answer", "foil"])]
     pairs: Option<PathBuf>,
     /// How the file calls these columns, such as corrupt=corrupted,answer_id=correct_idx
     #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "pairs", value_parser = parse_column)]
     columns: Vec<(String, String)>,
     /// Only the first N pairs of the file
-    #[arg(long, value_name = "N", requires = "pairs")]
+    #[arg(long, value_name = "N", requires = "pairs", value_parser = at_least_one())]
     limit: Option<usize>,
     /// Begin every prompt with the tokenizer's BOS token
     #[arg(long, conflicts_with = "no_bos")]
@@ -273,6 +274,11 @@ impl RunArgs {
         }
         Ok(())
     }
+}
+
+/// A number that cannot be 0.
+pub(super) fn at_least_one() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..)
 }
 
 /// `512MB`, `2GiB`, `1000000`.

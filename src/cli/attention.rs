@@ -68,12 +68,12 @@ impl AttentionCommand {
             |emit| attention(&loaded.model, &prompts, self.min_prob, self.run.memory, &watch, emit),
         )?;
         let drawn = rows.drawn();
-        for figure in chart::attention(&drawn, rows.provenance(), self.head)? {
+        for figure in chart::attention(drawn, rows.provenance(), self.head)? {
             folder.write(&format!("{}.svg", figure.name), figure.svg.as_bytes())?;
         }
         out.wrote(&folder.finish(&command())?);
         match out.format {
-            Format::Table => out.print(|w| grid::attention(&drawn, prompts.len(), w)),
+            Format::Table => out.print(|w| grid::attention(drawn, prompts.len(), w)),
             _ => out.rows(rows.all()),
         }
     }

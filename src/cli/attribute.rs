@@ -107,7 +107,7 @@ impl AttributeCommand {
             }
         }
         match out.format {
-            Format::Table => out.print(|w| strongest(&rows.drawn(), w)),
+            Format::Table => out.print(|w| strongest(rows.drawn(), w)),
             _ => out.rows(rows.all()),
         }
     }

@@ -71,12 +71,12 @@ impl Lens {
             |emit| lens(&loaded.model, &prompts, &|id| loaded.spell(id), &options, &watch, emit),
         )?;
         let drawn = rows.drawn();
-        for figure in chart::logit_lens(&drawn, rows.provenance())? {
+        for figure in chart::logit_lens(drawn, rows.provenance())? {
             folder.write(&format!("{}.svg", figure.name), figure.svg.as_bytes())?;
         }
         out.wrote(&folder.finish(&command())?);
         match out.format {
-            Format::Table => out.print(|w| grid::lens(&drawn, prompts.len(), w)),
+            Format::Table => out.print(|w| grid::lens(drawn, prompts.len(), w)),
             _ => out.rows(rows.all()),
         }
     }

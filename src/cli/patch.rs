@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::args::{LoadArgs, PairArgs, RunArgs, Way};
+use super::args::{LoadArgs, PairArgs, RunArgs, Way, at_least_one};
 use super::out::Out;
 use super::patches::Sweep;
 use crate::analysis::patch::{Grid, Kind, Metric, Noised, NoisedAt, Over, PatchOptions};
@@ -15,7 +15,10 @@ use crate::text::Pair;
 
 /// Activation patching: which values make the difference between two prompts?
 #[derive(Args, Debug)]
-#[command(after_help = "Writes patch.parquet (see `pellucid tables patch`) and an SVG for each pair, site and metric.")]
+#[command(
+    after_help = "Writes patch.parquet (see `pellucid tables patch`) and an SVG for each pair (the first 20), site and metric; of \
+                        several pairs also patch_mean.parquet, their means, and their figures."
+)]
 pub(super) struct PatchCommand {
     #[command(flatten)]
     model: LoadArgs,
@@ -51,7 +54,7 @@ pub(super) struct PatchCommand {
     #[arg(long)]
     per_query_head: bool,
     /// Patch so many neighbouring layers at once, around each
-    #[arg(long, value_name = "LAYERS", default_value_t = 1)]
+    #[arg(long, value_name = "LAYERS", default_value_t = 1, value_parser = at_least_one())]
     window: usize,
     /// Put clean values into the corrupt run (denoise), or corrupt ones into the clean run (noise)
     #[arg(long, value_enum, default_value_t = Way::Denoise)]
@@ -77,7 +80,7 @@ pub(super) struct PatchCommand {
     #[arg(long, value_name = "POSITIONS", value_delimiter = ',', allow_hyphen_values = true, requires = "noise")]
     noise_at: Option<Vec<isize>>,
     /// Measure each pair so many times, each with other noise
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "noise")]
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "noise", value_parser = at_least_one())]
     samples: usize,
     /// Of whatever is drawn
     #[arg(long, value_name = "SEED", default_value_t = 0)]
@@ -88,7 +91,7 @@ pub(super) struct PatchCommand {
     /// At which position to measure; negative ones count from the end
     #[arg(long, default_value_t = -1, value_name = "POSITION", allow_hyphen_values = true)]
     measure_at: isize,
-    /// Compute so many patches of each pair again, each by a whole forward pass, and print the largest difference
+    /// Compute so many patches again, drawn with --seed, each by a whole forward pass, and print the largest difference
     #[arg(long, default_value_t = 0, value_name = "N")]
     verify: usize,
     /// Go on where this command was stopped
@@ -125,6 +128,13 @@ impl PatchCommand {
     fn options(&self, loaded: &Loaded) -> Result<PatchOptions> {
         let vector = self.vector.as_deref().map(read_vector).transpose()?;
         let noised = match (self.noise, &self.subject, &self.noise_at) {
+            // clap does not ask for --noise where --corrupt excludes it.
+            (None, ..) if self.subject.is_some() || self.noise_at.is_some() || self.samples > 1 => {
+                return Err(Error::bad_input(
+                    "--subject, --noise-at and --samples are about --noise, which is not given",
+                )
+                .hint("say how strong it is, such as --noise 3, instead of --corrupt"));
+            }
             (None, ..) => None,
             (Some(sigma), Some(part), None) => Some(Noised { at: NoisedAt::Part(part.clone()), sigma }),
             (Some(sigma), None, Some(at)) => Some(Noised { at: NoisedAt::Positions(at.clone()), sigma }),

@@ -5,11 +5,11 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 
-use super::grid::{SHOWN, fit, more, terminal_width};
-use crate::chart::patch_sweep::{Effect, Sweep};
+use super::grid::{fit, terminal_width};
+use crate::chart::patch_sweep::{Effect, Sweep, as_patches};
 use crate::chart::patch_words::{Coord, number, place, places};
 use crate::error::Result;
-use crate::table::{Patch, Provenance, visible, visible_prose};
+use crate::table::{Patch, PatchMean, Provenance, visible, visible_prose};
 
 /// Effects that are said in words.
 const STRONGEST: usize = 10;
@@ -17,32 +17,36 @@ const STRONGEST: usize = 10;
 const CELL: usize = 6;
 const LABEL: usize = 9;
 
-/// The sweeps of the first pairs, in words.
+/// The sweeps of a pair, or their means over pairs, in words.
 pub(super) struct Summary<'a> {
     sweeps: Vec<Sweep<'a>>,
-    n_pairs: usize,
+}
+
+/// The means, in words, given to `print`: those of each pair are in the file.
+pub(super) fn means(
+    means: &[PatchMean],
+    provenance: &Provenance,
+    print: impl FnOnce(&Summary) -> Result<()>,
+) -> Result<()> {
+    let rows = as_patches(means);
+    print(&Summary { sweeps: Sweep::means(&rows, means, provenance)? })
 }
 
 impl<'a> Summary<'a> {
     /// # Errors
     /// There are no rows.
-    pub fn of(rows: &'a [Patch], provenance: &Provenance, n_pairs: usize) -> Result<Self> {
-        Ok(Self { sweeps: Sweep::all(rows, provenance, SHOWN as usize)?, n_pairs })
+    pub fn of(rows: &'a [Patch], provenance: &Provenance) -> Result<Self> {
+        Ok(Self { sweeps: Sweep::all(rows, provenance, 1)? })
     }
 
     pub fn write(&self, w: &mut dyn Write) -> io::Result<()> {
-        let mut pair = None;
         for (i, sweep) in self.sweeps.iter().enumerate() {
             if i > 0 {
                 writeln!(w)?;
             }
-            let row = sweep.any();
-            if self.n_pairs > 1 && pair.replace(row.pair) != Some(row.pair) {
-                writeln!(w, "pair {}", visible_prose(&row.pair_id))?;
-            }
             write_sweep(sweep, w)?;
         }
-        more(self.n_pairs, "pairs", w)
+        Ok(())
     }
 }
 
@@ -51,7 +55,8 @@ fn write_sweep(sweep: &Sweep<'_>, w: &mut dyn Write) -> io::Result<()> {
     let (bold, corrupt) =
         (Style::new().bold(), row.corrupt.map_or(String::new(), |c| format!(", corrupt {}", number(c))));
     let (site, metric) = (visible_prose(&row.site), visible_prose(&row.metric));
-    writeln!(w, "{bold}{site}{bold:#}, {metric}: clean {}{corrupt}", number(row.clean))?;
+    let mean = sweep.mean.as_ref().map_or(String::new(), |mean| format!(", mean of {} pairs", mean.pairs));
+    writeln!(w, "{bold}{site}{bold:#}, {metric}{mean}: clean {}{corrupt}", number(row.clean))?;
     if let [Coord::Layer, column @ (Coord::Pos | Coord::Head | Coord::KvHead)] = sweep.over[..] {
         write_grid(sweep, column, w)?;
     }

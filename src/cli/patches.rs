@@ -1,16 +1,17 @@
 //! What the commands that patch have in common: the sweep on its way to files, figures and words.
 
+use std::path::PathBuf;
+
 use serde_json::Value;
 
 use super::args::{RunArgs, command, request};
-use super::collect::collect_kept;
 use super::out::Out;
 use super::patch_grid;
 use crate::analysis::patch::{Means, PatchOptions, patch};
-use crate::chart;
+use crate::chart::{self, Figure};
 use crate::error::{Error, ErrorKind, Result};
 use crate::run::{Loaded, Parts, RunFolder};
-use crate::table::{Format, Patch, PatchMean, Provenance, TableWriter};
+use crate::table::{Format, Patch, PatchMean, Provenance, TableWriter, read_rows};
 use crate::text::Pair;
 
 /// A sweep that was asked for.
@@ -44,37 +45,45 @@ impl Sweep<'_> {
         let mut folder = RunFolder::create(self.run.out.as_deref(), self.name, &request)?;
         let mut parts = Parts::open(folder.path(), &request, self.resume)?;
         let path = folder.file("patch.parquet");
-        let (mut summary, mut means) = (None, Means::default());
         let seed = self.options.is_random().then_some(self.options.seed);
-        let provenance = Provenance { seed, ..self.loaded.provenance(command()) };
-        let (rows, stopped) = collect_kept(
-            out,
-            &path,
-            provenance.clone(),
-            |r: &Patch| r.pair,
-            |emit| {
-                let mut emit = |row: Patch| {
-                    means.add(&row);
-                    emit(row)
-                };
-                let found = patch(&self.loaded.model, self.pairs, self.options, &mut parts, &watch, &mut emit)?;
-                summary = Some(found);
-                Ok(())
-            },
-        )?;
-        let means: Vec<PatchMean> = if self.pairs.len() > 1 { means.rows().collect() } else { vec![] };
+        let mut table = TableWriter::create(&path, Provenance { seed, ..self.loaded.provenance(command()) })?;
+        let many = self.pairs.len() > 1;
+        let (mut means, mut printed) = (Means::default(), vec![]);
+        let mut figures =
+            Figures { provenance: table.provenance_mut().clone(), many, rows: vec![], folder: &mut folder };
+        let produced = patch(&self.loaded.model, self.pairs, self.options, &mut parts, &watch, &mut |row| {
+            table.push(&row)?;
+            if many {
+                means.add(&row);
+            }
+            if out.format != Format::Table {
+                printed.push(row.clone());
+            }
+            figures.take(row)
+        });
+        let (summary, stopped) = match produced {
+            Ok(summary) => (summary, None),
+            Err(e) if e.kind() == ErrorKind::Interrupted => (Default::default(), Some(e)),
+            Err(e) => return Err(e),
+        };
+        table.provenance_mut().complete = stopped.is_none();
+        let provenance = table.provenance_mut().clone();
+        table.finish()?;
+        let drawn = figures.finish(if stopped.is_none() { Ok(()) } else { Err(&path) })?;
+        let means: Vec<PatchMean> = means.rows().collect();
+        let mut of_means = None;
         if !means.is_empty() {
-            let complete = stopped.is_none();
-            let mut table =
-                TableWriter::create(folder.file("patch_mean.parquet"), Provenance { complete, ..provenance })?;
+            let mut table = TableWriter::create(folder.file("patch_mean.parquet"), provenance.clone())?;
             means.iter().try_for_each(|row| table.push(row))?;
+            let provenance = table.provenance_mut().clone();
             table.finish()?;
-        }
-        let drawn = rows.drawn();
-        if !drawn.is_empty() {
-            for figure in chart::patch(&drawn, rows.provenance())? {
+            for figure in chart::patch_mean(&means, &provenance)? {
                 folder.write(&format!("{}.svg", figure.name), figure.svg.as_bytes())?;
             }
+            of_means = Some(provenance);
+        }
+        if self.resume {
+            folder.take_away_what_is_replaced();
         }
         let finished = folder.finish(&command())?;
         out.wrote(&finished);
@@ -83,7 +92,6 @@ impl Sweep<'_> {
             return Err(Error::new(ErrorKind::Interrupted, "interrupted; what was done is kept").hint(hint).because(e));
         }
         parts.clear();
-        let summary = summary.unwrap_or_default();
         if summary.without_effect > 0 {
             out.say(format_args!(
                 "{} of {} patches change nothing: their value stays the same, bit for bit, or cannot reach what is measured",
@@ -97,11 +105,66 @@ impl Sweep<'_> {
             ));
         }
         match out.format {
-            Format::Table => {
-                let words = patch_grid::Summary::of(&drawn, rows.provenance(), self.pairs.len())?;
-                out.print(|w| words.write(w))
-            }
-            _ => out.rows(rows.all()),
+            Format::Table => match of_means {
+                Some(provenance) => patch_grid::means(&means, &provenance, |words| out.print(|w| words.write(w))),
+                None => {
+                    let words = patch_grid::Summary::of(&drawn, &provenance)?;
+                    out.print(|w| words.write(w))
+                }
+            },
+            _ => out.rows(&printed),
         }
+    }
+}
+
+/// Figures of the first pairs, each drawn when its rows are there: only those of one pair are held.
+struct Figures<'a> {
+    provenance: Provenance,
+    many: bool,
+    rows: Vec<Patch>,
+    folder: &'a mut RunFolder,
+}
+
+impl Figures<'_> {
+    fn take(&mut self, row: Patch) -> Result<()> {
+        if self.rows.first().is_some_and(|first| first.pair != row.pair) {
+            self.draw()?;
+            self.rows.clear();
+        }
+        if (row.pair as usize) < chart::Options::default().max_prompts {
+            self.rows.push(row);
+        }
+        Ok(())
+    }
+
+    fn draw(&mut self) -> Result<()> {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        let figures = chart::patch_pair(&self.rows, &self.provenance, self.many)?;
+        self.write(figures)
+    }
+
+    fn write(&mut self, figures: Vec<Figure>) -> Result<()> {
+        for figure in figures {
+            self.folder.write(&format!("{}.svg", figure.name), figure.svg.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Draws the last pair and gives its rows back. Of a run that was stopped all figures are drawn again from its table,
+    /// which says that it is not whole.
+    fn finish(mut self, whole: Result<(), &PathBuf>) -> Result<Vec<Patch>> {
+        match whole {
+            Ok(()) => self.draw()?,
+            Err(table) => {
+                let (rows, provenance) = read_rows::<Patch>(table)?;
+                let pairs = rows.chunk_by(|a, b| a.pair == b.pair);
+                for of_pair in pairs.take(chart::Options::default().max_prompts) {
+                    self.write(chart::patch_pair(of_pair, &provenance, self.many)?)?;
+                }
+            }
+        }
+        Ok(self.rows)
     }
 }

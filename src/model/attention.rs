@@ -1,6 +1,6 @@
 //! The attention sublayer: project, rotate, score, mix, project.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 use super::Model;
 use super::run::Pack;
@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::hook::{Site, Tap};
 use crate::ops::Path;
 use crate::ops::attention::{self, Inputs, KeysValues};
+use crate::ops::gradient::tracked;
 use crate::ops::linear::{Linear, add};
 use crate::ops::norm::NormWeights;
 use crate::ops::rotary::{Table, rotate};
@@ -63,15 +64,27 @@ impl Model {
         if !tap.wants(Site::Result) {
             return Ok(out);
         }
-        // The sum over heads is made by the same product whether or not anyone looks at its parts; only what a hook
-        // changed in a part is added.
+        // The sum over heads is made by the same product whether or not anyone looks at its parts.
         let result = w.result(z)?;
         let id = result.id();
         let seen = tap.at(Site::Result, result.clone())?;
         if seen.id() == id {
             return Ok(out);
         }
-        add(path, &out, &(seen - result)?.sum(1)?)
+        let change = (&seen - result)?;
+        if tracked(&[&seen]) {
+            // Where hooks ask for gradients they change nothing, and the gradients come this way.
+            return add(path, &out, &change.sum(1)?);
+        }
+        // Rows that a hook changed are summed anew: were only the change added, rounding would be left of a sum whose parts
+        // are taken away, and a norm after it would make that large. Rows that it did not keep their bits.
+        let changed = change.ne(0f64)?.to_dtype(DType::F32)?.flatten_from(1)?.sum_keepdim(1)?.ne(0f64)?;
+        let anew = seen.sum(1)?;
+        let anew = match &w.o.bias {
+            Some(bias) => anew.broadcast_add(bias)?,
+            None => anew,
+        };
+        Ok(changed.broadcast_as(out.shape())?.where_cond(&anew, &out)?)
     }
 }
 

@@ -1,10 +1,11 @@
 //! Where results go: a folder of its own for each request, whole files only, and a manifest.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::whole::write_whole;
@@ -62,7 +63,9 @@ impl RunFolder {
 
     /// The path of a result called `name`, which is listed in the manifest.
     pub fn file(&mut self, name: &str) -> PathBuf {
-        self.files.push(name.to_owned());
+        if !self.files.iter().any(|known| known == name) {
+            self.files.push(name.to_owned());
+        }
         let path = self.path.join(name);
         if !path.exists() {
             self.fresh.push(path.clone());
@@ -78,6 +81,20 @@ impl RunFolder {
         let path = self.file(name);
         write_whole(&path, bytes)?;
         Ok(path)
+    }
+
+    /// Removes what the manifest that is there lists and this run did not make: figures of a run that was stopped may be of
+    /// other parts of the results than those of the whole.
+    pub fn take_away_what_is_replaced(&self) {
+        let text = fs_err::read(self.path.join("manifest.json")).unwrap_or_default();
+        let manifest: Value = serde_json::from_slice(&text).unwrap_or_default();
+        let listed = manifest["files"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        // Names, and no paths to elsewhere.
+        for name in listed.filter(|name| Path::new(name).file_name() == Some(OsStr::new(name))) {
+            if !self.files.iter().any(|own| own == name) {
+                let _ = std::fs::remove_file(self.path.join(name));
+            }
+        }
     }
 
     /// Writes `manifest.json`: what differs between two runs of one request (times, machine), and what was written.

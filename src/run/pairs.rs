@@ -7,12 +7,19 @@ use serde_json::Value;
 
 use super::Loaded;
 use crate::error::{Error, Result, nearest};
-use crate::table::read::{Values, read_columns};
+use crate::table::read::{Values, column_names, read_columns};
+use crate::text::prompt_file::{at, csv_line, csv_problem, lines, read_text};
 use crate::text::{Bos, Pair, PromptEntry, PromptInput};
 
-/// The columns of a file of pairs. Prompts are text, or lists of token ids; answers and foils are text in `answer` and `foil`
-/// and token ids in `answer_id` and `foil_id`, where several stand in a list.
-pub const COLUMNS: [&str; 7] = ["id", "clean", "corrupt", "answer", "foil", "answer_id", "foil_id"];
+/// The columns of a file of pairs. Prompts are text in `clean` and `corrupt`, or token ids in `clean_ids` and `corrupt_ids`;
+/// answers and foils are text in `answer` and `foil`, or token ids in `answer_id` and `foil_id`. Several ids stand in a list, or
+/// with spaces or commas between them.
+pub const COLUMNS: [&str; 9] =
+    ["id", "clean", "corrupt", "answer", "foil", "answer_id", "foil_id", "clean_ids", "corrupt_ids"];
+
+/// What a pair has in one of two columns.
+const EITHER: [[&str; 2]; 4] =
+    [["clean", "clean_ids"], ["corrupt", "corrupt_ids"], ["answer", "answer_id"], ["foil", "foil_id"]];
 
 /// One cell of a file.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,14 +35,21 @@ pub struct PairEntry {
     cells: BTreeMap<&'static str, Cell>,
 }
 
+/// A file as it was read.
+struct Read {
+    entries: Vec<PairEntry>,
+    /// What it calls its columns.
+    names: Vec<String>,
+}
+
 /// The pairs of a `.csv`, `.jsonl` or `.parquet` file. `names` says how the file calls a column, where it calls it otherwise:
 /// `corrupt=corrupted`.
 ///
 /// # Errors
-/// Each names the file and the line or row: what cannot be read, has no column `clean`, or holds what is neither text nor
-/// token ids.
+/// Each names the file and the line or row: what cannot be read, has no clean prompt, lacks what other pairs have, or holds
+/// what is neither text nor token ids.
 pub fn from_file(path: &Path, names: &[(String, String)]) -> Result<Vec<PairEntry>> {
-    for (ours, _) in names {
+    for (i, (ours, _)) in names.iter().enumerate() {
         if !COLUMNS.contains(&ours.as_str()) {
             let e = Error::no_such(format!("pairs have no column `{ours}`"));
             return Err(match nearest(ours, COLUMNS) {
@@ -43,11 +57,14 @@ pub fn from_file(path: &Path, names: &[(String, String)]) -> Result<Vec<PairEntr
                 None => e.hint(format!("they have {}", COLUMNS.join(", "))),
             });
         }
+        if names[..i].iter().any(|(earlier, _)| earlier == ours) {
+            return Err(Error::bad_input(format!("--columns says twice what `{ours}` is called")).hint("say it once"));
+        }
     }
     let theirs = |ours: &str| names.iter().find(|(o, _)| o == ours).map_or(ours, |(_, theirs)| theirs).to_owned();
     let wanted: Vec<(&'static str, String)> = COLUMNS.iter().map(|ours| (*ours, theirs(ours))).collect();
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
-    let entries = match extension.as_str() {
+    let Read { entries, names: has } = match extension.as_str() {
         "csv" => from_csv(path, &wanted)?,
         "jsonl" | "ndjson" => from_jsonl(path, &wanted)?,
         "parquet" => from_parquet(path, &wanted)?,
@@ -59,19 +76,37 @@ pub fn from_file(path: &Path, names: &[(String, String)]) -> Result<Vec<PairEntr
             .hint("use .csv, .jsonl or .parquet"));
         }
     };
+    if entries.is_empty() {
+        return Err(Error::bad_input(format!("{} has no pairs", path.display()))
+            .hint("put one on each line, under a line with the columns' names"));
+    }
     // A name that was said must be there: what is overlooked would change what is measured.
-    for (ours, theirs) in names {
-        if !entries.iter().any(|e| e.cells.contains_key(ours.as_str())) {
-            return Err(Error::bad_input(format!("{} has nothing in a column `{theirs}`", path.display()))
-                .hint("look at how the file calls its columns"));
+    let clean = EITHER[0].iter().all(|ours| !has.contains(&theirs(ours))).then(|| theirs("clean"));
+    let said = names.iter().map(|(_, theirs)| theirs).find(|theirs| !has.contains(theirs));
+    if let Some(missing) = said.or(clean.as_ref()) {
+        let shown: Vec<String> = has.iter().filter(|name| !name.is_empty()).map(|name| format!("`{name}`")).collect();
+        let e = Error::bad_input(format!("{} has no column `{missing}`; it has {}", path.display(), shown.join(", ")));
+        return Err(match nearest(missing, has.iter().map(String::as_str)) {
+            Some(near) => e.hint(format!("did you mean `{near}`?")),
+            None => e.hint("say how the file calls its columns: --columns clean=prompt,corrupt=corrupted"),
+        });
+    }
+    for either in EITHER {
+        let has_it = |e: &PairEntry| either.iter().filter(|ours| e.cells.contains_key(*ours)).count();
+        let needed = either[0] == "clean" || entries.iter().any(|e| has_it(e) > 0);
+        let (ours, ids) = (theirs(either[0]), theirs(either[1]));
+        for e in &entries {
+            let wrong = match has_it(e) {
+                0 if needed => Error::bad_input(format!("{}: there is nothing in `{ours}` or `{ids}`", e.place))
+                    .hint("fill it in, or take the pair out"),
+                2 => Error::bad_input(format!("{}: both `{ours}` and `{ids}` are given", e.place))
+                    .hint("leave one of them out"),
+                _ => continue,
+            };
+            return Err(wrong);
         }
     }
-    match entries.iter().find(|e| !e.cells.contains_key("clean")) {
-        Some(e) => Err(Error::bad_input(format!("{}: there is no prompt in `{}`", e.place, theirs("clean")))
-            .hint("say how the file calls its columns: --columns clean=prompt,corrupt=corrupted")),
-        None if entries.is_empty() => Err(Error::bad_input(format!("{} has no pairs", path.display()))),
-        None => Ok(entries),
-    }
+    Ok(entries)
 }
 
 impl Loaded {
@@ -90,11 +125,12 @@ impl Loaded {
 
     fn pair(&self, index: usize, entry: &PairEntry, bos: Bos) -> Result<Pair> {
         let cell = |name: &str| entry.cells.get(name);
-        let prompt = |name: &str| -> Result<Option<_>> {
-            let input = match cell(name) {
-                None => return Ok(None),
-                Some(Cell::Text(text)) => PromptInput::Text(text.clone()),
-                Some(Cell::Ids(ids)) => PromptInput::Ids(ids.clone()),
+        let prompt = |name: &str, ids: &str| -> Result<Option<_>> {
+            let input = match (cell(name), cell(ids)) {
+                (None, None) => return Ok(None),
+                (Some(Cell::Text(text)), _) => PromptInput::Text(text.clone()),
+                (None, Some(Cell::Text(text))) => PromptInput::Ids(id_list(text)?),
+                (Some(Cell::Ids(ids)), _) | (None, Some(Cell::Ids(ids))) => PromptInput::Ids(ids.clone()),
             };
             Ok(self.prompts(&[PromptEntry { id: None, input }], bos)?.pop())
         };
@@ -114,7 +150,8 @@ impl Loaded {
             }
             let n = self.model.spec().unembedding.d_vocab_out;
             match tokens.iter().find(|t| **t as usize >= n) {
-                Some(t) => Err(Error::no_such(format!("token {t} is outside the {n} that the model can say"))),
+                Some(t) => Err(Error::no_such(format!("token {t} is outside the {n} that the model can say"))
+                    .hint("are these the ids of another tokenizer?")),
                 None => Ok(tokens),
             }
         };
@@ -123,9 +160,9 @@ impl Loaded {
             Some(Cell::Ids(ids)) => ids.iter().map(u32::to_string).collect::<Vec<_>>().join(","),
             None => index.to_string(),
         };
-        let clean = prompt("clean")?.ok_or_else(|| Error::bad_input("there is no clean prompt"))?;
+        let clean = prompt("clean", "clean_ids")?.ok_or_else(|| Error::bad_input("there is no clean prompt"))?;
         let (answers, foils) = (tokens("answer", "answer_id")?, tokens("foil", "foil_id")?);
-        Pair::new(index as u32, id, clean, prompt("corrupt")?, answers, foils)
+        Pair::new(index as u32, id, clean, prompt("corrupt", "corrupt_ids")?, answers, foils)
     }
 }
 
@@ -136,75 +173,77 @@ fn id_list(text: &str) -> Result<Vec<u32>> {
     numbers.map(|part| part.parse().map_err(|_| bad(part))).collect()
 }
 
-fn read_text(path: &Path) -> Result<String> {
-    let text = fs_err::read_to_string(path).map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound => {
-            Error::no_such(format!("there is no file {}", path.display())).hint("check the path")
-        }
-        _ => Error::io(e.to_string()),
-    })?;
-    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
-}
-
-fn from_csv(path: &Path, wanted: &[(&'static str, String)]) -> Result<Vec<PairEntry>> {
+fn from_csv(path: &Path, wanted: &[(&'static str, String)]) -> Result<Read> {
     let text = read_text(path)?;
     let mut reader = csv::Reader::from_reader(text.as_bytes());
-    let bad = |e: csv::Error| Error::bad_input(format!("{}: {e}", path.display()));
-    let header = reader.headers().map_err(bad)?.clone();
+    let header = reader.headers().map_err(|e| at(path, 1, e))?.clone();
     let columns: Vec<(&'static str, usize)> =
         wanted.iter().filter_map(|(ours, theirs)| Some((*ours, header.iter().position(|h| h == theirs)?))).collect();
-    missing_clean(path, &columns, header.iter(), wanted)?;
-    (reader.records())
+    let entries = (reader.records())
         .map(|record| {
-            let record = record.map_err(bad)?;
-            let place = format!("{}:{}", path.display(), record.position().map_or(0, csv::Position::line));
+            let record = record.map_err(|e| {
+                at(path, csv_line(&text, e.position()), csv_problem(&e))
+                    .hint("put text with a comma or a newline in it between double quotes")
+            })?;
+            let place = format!("{}:{}", path.display(), csv_line(&text, record.position()));
             let of = |(ours, i): &(&'static str, usize)| {
                 let text = record.get(*i).filter(|text| !text.is_empty())?;
                 Some((*ours, Cell::Text(text.to_owned())))
             };
             Ok(PairEntry { place, cells: columns.iter().filter_map(of).collect() })
         })
-        .collect()
+        .collect::<Result<_>>()?;
+    Ok(Read { entries, names: header.iter().map(str::to_owned).collect() })
 }
 
-fn from_jsonl(path: &Path, wanted: &[(&'static str, String)]) -> Result<Vec<PairEntry>> {
+fn from_jsonl(path: &Path, wanted: &[(&'static str, String)]) -> Result<Read> {
     let text = read_text(path)?;
-    let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
-    lines
-        .map(|(i, line)| {
-            let place = format!("{}:{i}", path.display());
-            let bad = |what: String| Error::bad_input(format!("{place}: {what}"));
-            let object: Value = serde_json::from_str(line).map_err(|e| bad(format!("this is not JSON: {e}")))?;
-            let mut cells = BTreeMap::new();
-            for (ours, theirs) in wanted {
-                let cell = match object.get(theirs) {
-                    None | Some(Value::Null) => continue,
-                    Some(Value::String(text)) => Cell::Text(text.clone()),
-                    Some(Value::Number(n)) if *ours == "id" => Cell::Text(n.to_string()),
-                    Some(other) => {
-                        let one = |v: &Value| v.as_u64().and_then(|id| u32::try_from(id).ok());
-                        let ids = match other {
-                            Value::Array(list) => list.iter().map(one).collect::<Option<Vec<_>>>(),
-                            other => one(other).map(|id| vec![id]),
-                        };
-                        Cell::Ids(ids.ok_or_else(|| bad(format!("`{theirs}` is neither text nor token ids")))?)
-                    }
-                };
-                cells.insert(*ours, cell);
-            }
-            Ok(PairEntry { place, cells })
-        })
-        .collect()
+    let (mut entries, mut names) = (vec![], vec![]);
+    for (i, line) in lines(&text) {
+        let bad = |what: String| at(path, i, what).hint("put one object on each line: {\"clean\": \"...\", ...}");
+        let value: Value = serde_json::from_str(line).map_err(|e| bad(format!("this is not JSON: {e}")))?;
+        let object = value.as_object().ok_or_else(|| bad("this is not an object".into()))?;
+        names.extend(object.keys().filter(|key| !names.contains(*key)).cloned().collect::<Vec<String>>());
+        let mut cells = BTreeMap::new();
+        for (ours, theirs) in wanted {
+            let cell = match object.get(theirs) {
+                None | Some(Value::Null) => continue,
+                Some(Value::String(text)) if text.is_empty() => continue,
+                Some(Value::String(text)) => Cell::Text(text.clone()),
+                Some(Value::Number(n)) if *ours == "id" => Cell::Text(n.to_string()),
+                Some(other) => {
+                    let one = |v: &Value| v.as_u64().and_then(|id| u32::try_from(id).ok());
+                    let ids = match other {
+                        Value::Array(list) => list.iter().map(one).collect::<Option<Vec<_>>>(),
+                        other => one(other).map(|id| vec![id]),
+                    };
+                    Cell::Ids(ids.ok_or_else(|| {
+                        at(path, i, format!("`{theirs}` is neither text nor token ids"))
+                            .hint("token ids are whole numbers, or a list of them")
+                    })?)
+                }
+            };
+            cells.insert(*ours, cell);
+        }
+        entries.push(PairEntry { place: format!("{}:{i}", path.display()), cells });
+    }
+    Ok(Read { entries, names })
 }
 
-fn from_parquet(path: &Path, wanted: &[(&'static str, String)]) -> Result<Vec<PairEntry>> {
-    let names: Vec<&str> = wanted.iter().map(|(_, theirs)| theirs.as_str()).collect();
+fn from_parquet(path: &Path, wanted: &[(&'static str, String)]) -> Result<Read> {
+    let has = column_names(path)?;
+    let names: Vec<&str> =
+        wanted.iter().map(|(_, theirs)| theirs.as_str()).filter(|n| has.iter().any(|h| h == n)).collect();
     let mut entries: Vec<PairEntry> = vec![];
-    for (name, values) in read_columns(path, &names)? {
+    // Without any of them, what is missing is said by whoever asked.
+    let columns = if names.is_empty() { vec![] } else { read_columns(path, &names)? };
+    for (name, values) in columns {
         let Some((ours, _)) = wanted.iter().find(|(_, theirs)| *theirs == name) else { continue };
         let id = *ours == "id";
         let cells: Vec<Option<Cell>> = match values {
-            Values::Text(texts) => texts.into_iter().map(|text| text.map(Cell::Text)).collect(),
+            Values::Text(texts) => {
+                texts.into_iter().map(|text| text.filter(|t| !t.is_empty()).map(Cell::Text)).collect()
+            }
             Values::Ids(ids) => ids.into_iter().map(|ids| ids.map(Cell::Ids)).collect(),
             Values::Integers(numbers) => (numbers.into_iter().enumerate())
                 .map(|(row, n)| match n {
@@ -212,6 +251,7 @@ fn from_parquet(path: &Path, wanted: &[(&'static str, String)]) -> Result<Vec<Pa
                     Some(n) if id => Ok(Some(Cell::Text(n.to_string()))),
                     Some(n) => u32::try_from(n).map(|n| Some(Cell::Ids(vec![n]))).map_err(|_| {
                         Error::bad_input(format!("{}: row {row}: {n} in `{name}` is not a token id", path.display()))
+                            .hint("token ids are whole numbers from 0 on")
                     }),
                 })
                 .collect::<Result<_>>()?,
@@ -224,20 +264,9 @@ fn from_parquet(path: &Path, wanted: &[(&'static str, String)]) -> Result<Vec<Pa
             entry.cells.extend(cell.map(|cell| (*ours, cell)));
         }
     }
-    Ok(entries)
-}
-
-fn missing_clean<'a>(
-    path: &Path,
-    columns: &[(&str, usize)],
-    has: impl Iterator<Item = &'a str>,
-    wanted: &[(&str, String)],
-) -> Result<()> {
-    if columns.iter().any(|(ours, _)| *ours == "clean") {
-        return Ok(());
+    if names.is_empty() {
+        // A place to say it of.
+        entries.push(PairEntry { place: path.display().to_string(), cells: BTreeMap::new() });
     }
-    let has: Vec<String> = has.filter(|name| !name.is_empty()).map(|name| format!("`{name}`")).collect();
-    let clean = wanted.iter().find(|(ours, _)| *ours == "clean").map_or("clean", |(_, theirs)| theirs);
-    Err(Error::bad_input(format!("{} has no column `{clean}`; it has {}", path.display(), has.join(", ")))
-        .hint("say how the file calls its columns: --columns clean=prompt,corrupt=corrupted"))
+    Ok(Read { entries, names: has })
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::analysis::patch::{Keep, Measured};
 use crate::error::{Error, Result};
-use crate::whole::write_whole;
+use crate::whole::{is_temporary, write_whole};
 
 /// Finished waves of one request, in the folder `parts` beside its results.
 #[derive(Debug)]
@@ -40,7 +40,8 @@ impl Parts {
                 Err(Error::no_such(format!("{} holds no stopped run to go on with", parts.folder.display()))
                     .hint("run the command without --resume, or name its folder with --out"))
             }
-            (Some(first), true) => parts.read(first).map(|_| parts),
+            // All of them now: what is wrong is said before anything runs.
+            (Some(_), true) => known.iter().try_for_each(|file| parts.read(file).map(drop)).map(|()| parts),
             (_, false) => {
                 parts.clear();
                 Ok(parts)
@@ -48,20 +49,17 @@ impl Parts {
         }
     }
 
-    /// Throws all parts away: the results are whole.
+    /// Throws all parts away, and what was being written when a run was killed: the results are whole.
     pub fn clear(&self) {
-        for file in self.files() {
+        let beside = self.folder.parent().map(unfinished).unwrap_or_default();
+        for file in self.files().into_iter().chain(unfinished(&self.folder)).chain(beside) {
             let _ = std::fs::remove_file(file);
         }
         let _ = std::fs::remove_dir(&self.folder);
     }
 
     fn files(&self) -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        let mut files: Vec<PathBuf> =
-            entries.map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "json")).collect();
-        files.sort();
-        files
+        files(&self.folder, |name| name.ends_with(".json"))
     }
 
     fn file(&self, group: usize, wave: usize) -> PathBuf {
@@ -81,6 +79,20 @@ impl Parts {
                 .hint("resume with the command that was stopped, --memory included")),
         }
     }
+}
+
+/// The files of `folder` with such names, in their order.
+fn files(folder: &Path, such: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> =
+        entries.filter(|e| e.file_name().to_str().is_some_and(&such)).map(|e| e.path()).collect();
+    files.sort();
+    files
+}
+
+/// What whoever wrote into `folder` did not finish, being killed.
+fn unfinished(folder: &Path) -> Vec<PathBuf> {
+    files(folder, is_temporary)
 }
 
 impl Keep for Parts {

@@ -13,6 +13,9 @@ use crate::ops::rows::{Rows, SequenceRows};
 use crate::ops::{copied_rows, values};
 
 /// One intervention in one run.
+///
+/// A key that a query does not see is no part of its scores and its pattern. Its score stays minus infinity, whatever is
+/// added or filled in; what is put or added elsewhere must be zero there, since a run has no more keys than it needs.
 #[derive(Clone, Debug)]
 pub struct Change {
     /// Whose value is changed.
@@ -48,16 +51,6 @@ impl How {
         match self {
             How::Put(x) | How::Add(x) => Some(x),
             How::Fill(_) | How::Scale(_) => None,
-        }
-    }
-
-    /// What becomes of a number; `there` is the source's, where there is one.
-    fn becomes(&self, old: f32, there: f32) -> f32 {
-        match self {
-            How::Put(_) => there,
-            How::Add(_) => old + there,
-            How::Fill(value) => *value,
-            How::Scale(factor) => old * factor,
         }
     }
 }
@@ -170,20 +163,34 @@ impl Change {
             .collect()
     }
 
-    /// Hands `each` every number that is chosen of a value of shape `dims`: its place, and what the source has for it.
+    /// What a number becomes, where the source has `there`.
+    fn becomes(&self, old: f32, there: Option<f32>) -> f32 {
+        let unseen = self.point.site == Site::AttnScores && old == f32::NEG_INFINITY;
+        match (&self.how, there) {
+            (How::Put(_), Some(there)) => there,
+            _ if unseen => old,
+            (How::Add(_), Some(there)) => old + there,
+            (How::Fill(value), _) => *value,
+            (How::Scale(factor), _) => old * factor,
+            (How::Put(_) | How::Add(_), None) => old,
+        }
+    }
+
+    /// Hands `each` every number that is chosen of a value of shape `dims`: its place, and what the source has for it. It goes
+    /// on as long as `each` says so.
     fn chosen(
         &self,
         dims: &[usize],
         s: &SequenceRows,
         made: Option<&[bool]>,
-        mut each: impl FnMut(usize, f32),
+        mut each: impl FnMut(usize, Option<f32>) -> bool,
     ) -> Result<()> {
         let source = self.how.source().map(host).transpose()?;
         let source_values = source.as_ref().map(values).transpose()?;
         for Span { to, from, len } in self.spans(dims, s, made, source.as_ref().map_or(&[], |x| x.dims())) {
-            match &source_values {
-                Some(source) => (to..).zip(&source[from..from + len]).for_each(|(at, there)| each(at, *there)),
-                None => (to..to + len).for_each(|at| each(at, 0.0)),
+            let there = source_values.as_ref().map(|source| &source[from..from + len]);
+            if !(0..len).all(|i| each(to + i, there.map(|there| there[i]))) {
+                break;
             }
         }
         Ok(())
@@ -196,10 +203,12 @@ impl Change {
     pub fn changes_nothing(&self, value: &Tensor) -> Result<bool> {
         let n = value.dim(if self.point.site.per_sequence() { 1 } else { 0 })?;
         let s = SequenceRows { index: 0, rows: 0..n, start: 0 };
+        // A sweep asks this of each of its patches: only the numbers in question are looked at.
         let value = host(value)?;
         let (old, mut same) = (values(&value)?, true);
         self.chosen(value.dims(), &s, None, |at, there| {
-            same &= self.how.becomes(old[at], there).to_bits() == old[at].to_bits();
+            same = self.becomes(old[at], there).to_bits() == old[at].to_bits();
+            same
         })?;
         Ok(same)
     }
@@ -253,7 +262,8 @@ impl Hook for Patcher<'_> {
         for s in &rows.sequences {
             for (_, change) in self.of(at, s.index..s.index + 1) {
                 change.chosen(x.dims(), s, rows.made.as_deref(), |at, there| {
-                    new[at] = change.how.becomes(new[at], there);
+                    new[at] = change.becomes(new[at], there);
+                    true
                 })?;
             }
         }

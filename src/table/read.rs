@@ -57,6 +57,16 @@ pub fn read_provenance(path: impl AsRef<Path>) -> Result<Provenance> {
     provenance_of(path, &mut open(path)?)
 }
 
+/// What a parquet file calls its columns.
+///
+/// # Errors
+/// The file cannot be read, is not parquet, or is cut short.
+pub fn column_names(path: impl AsRef<Path>) -> Result<Vec<String>> {
+    let path = path.as_ref();
+    let mut reader = open(path)?;
+    Ok(guarded(path, || reader.schema())?.iter_names().map(|name| name.to_string()).collect())
+}
+
 /// Those of the columns `wanted` that a parquet file has, in the order of `wanted`: for prompt files that other
 /// programs wrote.
 ///

@@ -108,12 +108,16 @@ table! {
     pos: Option<u32>, "index", "at which position";
     query_pos: Option<u32>, "index", "of scores and patterns: for which query";
     key_pos: Option<u32>, "index", "of scores and patterns: for which key";
+    token: Option<String>, TOKEN, "the clean prompts' token at `pos` or `query_pos`, where all of them have the same";
+    key_token: Option<String>, TOKEN, "the clean prompts' token at `key_pos`, where all of them have the same";
     metric: String, "", "what was measured; its unit is the last part of its name, logits where there is none";
     pairs: u32, "pairs", "over how many pairs";
     clean: f32, "of the metric", "mean of the clean runs";
     corrupt: Option<f32>, "of the metric", "mean of the corrupt runs";
     patched: f32, "of the metric", "mean of the patched runs";
     patched_se: Option<f32>, "of the metric", "its standard error; null for a single pair";
+    change: f32, "of the metric", "mean of patched - clean";
+    change_se: Option<f32>, "of the metric", "its standard error; null for a single pair";
     recovered: Option<f32>, "share", "mean of what each pair recovered: 0 as corrupt, 1 as clean";
     recovered_se: Option<f32>, "share", "its standard error; null for a single pair";
 }

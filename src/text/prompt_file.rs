@@ -76,13 +76,15 @@ pub fn read_prompts(path: &Path, parquet: ReadParquet) -> Result<Vec<PromptEntry
     Ok(entries.into_iter().map(|(_, entry)| entry).collect())
 }
 
-fn read_text(path: &Path) -> Result<String> {
+/// A file of text, without the byte order mark that it may begin with.
+pub(crate) fn read_text(path: &Path) -> Result<String> {
     let bytes = fs_err::read(path).map_err(|e| match e.kind() {
         ErrorKind::NotFound => {
             Error::no_such(format!("there is no file {}", path.display())).hint("check the path").because(e)
         }
-        ErrorKind::IsADirectory => Error::bad_input(format!("{} is a folder, not a file of prompts", path.display()))
-            .hint("name one of the files in it"),
+        ErrorKind::IsADirectory => {
+            Error::bad_input(format!("{} is a folder, not a file", path.display())).hint("name one of the files in it")
+        }
         _ => Error::io(e.to_string()).hint("check the file's permissions").because(e),
     })?;
     let text = String::from_utf8(bytes).map_err(|e| {
@@ -93,12 +95,13 @@ fn read_text(path: &Path) -> Result<String> {
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
-fn at(path: &Path, line: usize, what: impl std::fmt::Display) -> Error {
+/// What is wrong with a line of a file.
+pub(crate) fn at(path: &Path, line: usize, what: impl std::fmt::Display) -> Error {
     Error::bad_input(format!("{}:{line}: {what}", path.display()))
 }
 
 /// The lines that are not blank, numbered from 1, without their ends.
-fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+pub(crate) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
     (1..).zip(lines).filter(|(_, line)| !line.trim().is_empty())
 }
@@ -204,7 +207,7 @@ fn csv(path: &Path, text: &str) -> Result<Vec<(usize, PromptEntry)>> {
 }
 
 /// The line that a record begins in, from 1. The reader's own position is before the blank lines that it skips.
-fn csv_line(text: &str, position: Option<&csv::Position>) -> usize {
+pub(crate) fn csv_line(text: &str, position: Option<&csv::Position>) -> usize {
     let Some(position) = position else { return 1 };
     let rest = text.as_bytes().get(position.byte() as usize..).unwrap_or_default();
     let blank = rest.iter().take_while(|b| matches!(b, b'\r' | b'\n')).filter(|&&b| b == b'\n').count();
@@ -212,7 +215,7 @@ fn csv_line(text: &str, position: Option<&csv::Position>) -> usize {
 }
 
 /// What the csv reader has to say, without the place, which our own message gives.
-fn csv_problem(error: &csv::Error) -> String {
+pub(crate) fn csv_problem(error: &csv::Error) -> String {
     match error.kind() {
         csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
             format!("this row has {len} columns, but the header has {expected_len}")

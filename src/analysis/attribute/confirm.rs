@@ -1,5 +1,7 @@
 //! How good the estimates are: the strongest, measured.
 
+use std::sync::Arc;
+
 use crate::analysis::Watch;
 use crate::analysis::patch::{PatchOptions, Sources, Spot, Sweep, patch_at};
 use crate::error::Result;
@@ -42,7 +44,9 @@ pub(super) fn measure(
     options: &AttributeOptions,
     watch: &dyn Watch,
 ) -> Result<Vec<Patch>> {
-    let mut points: Vec<HookPoint> = spots.iter().flatten().flat_map(|s| s.points.iter().copied()).collect();
+    let spots: Vec<Arc<Vec<Spot>>> = spots.iter().cloned().map(Arc::new).collect();
+    let mut points: Vec<HookPoint> =
+        spots.iter().flat_map(|s| s.iter()).flat_map(|s| s.points.iter().copied()).collect();
     points.sort_unstable();
     points.dedup();
     let options = PatchOptions {
@@ -55,7 +59,7 @@ pub(super) fn measure(
     let sources = Sources::of(model, &options.kind, 0, &[], &points, 0, options.memory_bytes)?;
     let mut sweep = Sweep { options: &options, sources: &sources, keep: &mut (), watch };
     let mut rows = vec![];
-    patch_at(model, pairs, &points, spots, &mut sweep, &mut |row| {
+    patch_at(model, pairs, &points, &spots, &mut sweep, &mut |row| {
         rows.push(row);
         Ok(())
     })?;

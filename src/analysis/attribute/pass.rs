@@ -8,7 +8,7 @@ use super::nodes::{Nodes, host};
 use super::qk::Attended;
 use super::{AttributeOptions, has_fix, is_stream};
 use crate::analysis::Watch;
-use crate::analysis::patch::{Direction, Gauge, readout};
+use crate::analysis::patch::{Direction, Gauge, readout, row_at};
 use crate::error::{Error, Result};
 use crate::hook::{Cache, Gradients, Hook, HookPoint, Site};
 use crate::model::{Batch, Model, Run, Unembed};
@@ -149,7 +149,8 @@ impl<'a> Pass<'a> {
     fn gauge(&self, i: usize) -> Gauge<'_> {
         let clean = if self.options.direction == Direction::Denoise { &self.donor } else { &self.base };
         let own = &self.reading.own[i];
-        Gauge { pair: &self.pairs[i], ids: &own.ids, readout: &own.readout, at: own.at, clean: &clean.logits[i] }
+        let clean = row_at(&own.readout, &clean.logits[i], own.at);
+        Gauge { pair: &self.pairs[i], ids: &own.ids, readout: &own.readout, at: own.at, clean }
     }
 
     /// Goes back from the metrics, and once more for each layer if that is asked for: by pair and point.

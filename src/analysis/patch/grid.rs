@@ -154,7 +154,8 @@ impl Grid {
         if let Some(layers) = &self.layers {
             if let Some(l) = layers.iter().find(|l| **l >= spec.n_layers()) {
                 let n = spec.n_layers();
-                return Err(Error::no_such(format!("there are {n} layers (0-{}), and {l} is not one", n - 1)));
+                return Err(Error::no_such(format!("there are {n} layers (0-{}), and {l} is not one", n - 1))
+                    .hint("layers are counted from 0"));
             }
             points.retain(|p| p.layer.is_none_or(|l| layers.contains(&l)));
         }
@@ -191,8 +192,10 @@ impl Grid {
             let of_site: Vec<HookPoint> = points.iter().copied().filter(own).collect();
             let groups: Vec<(Option<usize>, Vec<HookPoint>)> = match of_site[0].layer {
                 Some(_) if self.over.contains(&Over::Layer) => {
-                    let first = of_site.iter().filter(|p| p.site == site);
-                    first.map(|p| (p.layer, window(&of_site, *p, self.window))).collect()
+                    let mut first: Vec<HookPoint> = of_site.iter().filter(|p| p.site == site).copied().collect();
+                    // A layer's experts are patched together: each row goes through some of them.
+                    first.dedup_by_key(|p| p.layer);
+                    first.into_iter().map(|p| (p.layer, window(&of_site, p, self.window))).collect()
                 }
                 _ => vec![(None, of_site)],
             };
@@ -249,7 +252,8 @@ impl Axes {
             (None, None) if !grid.over.contains(&over) => Ok(vec![None]),
             (None, _) => none(what),
             (Some(n), Some(chosen)) => match chosen.iter().find(|i| **i >= n) {
-                Some(i) => Err(Error::no_such(format!("{point} has {n} {what}s (0-{}), and {i} is not one", n - 1))),
+                Some(i) => Err(Error::no_such(format!("{point} has {n} {what}s (0-{}), and {i} is not one", n - 1))
+                    .hint(format!("{what}s are counted from 0"))),
                 None => Ok(chosen.iter().copied().map(Some).collect()),
             },
             (Some(n), None) if grid.over.contains(&over) => Ok((0..n).map(Some).collect()),
@@ -282,7 +286,8 @@ pub(super) fn chosen_positions(positions: &[isize], n: usize) -> Result<Vec<usiz
     let mut chosen = (positions.iter())
         .map(|p| match if *p < 0 { n as isize + p } else { *p } {
             at if (0..n as isize).contains(&at) => Ok(at as usize),
-            _ => Err(Error::no_such(format!("the prompt has {n} positions, and {p} is not one of them"))),
+            _ => Err(Error::no_such(format!("the prompt has {n} positions, and {p} is not one of them"))
+                .hint("`pellucid tokens` shows the position of each token; -1 is the last")),
         })
         .collect::<Result<Vec<_>>>()?;
     chosen.sort_unstable();

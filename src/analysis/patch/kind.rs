@@ -1,6 +1,6 @@
 //! What becomes of a patched value.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use candle_core::{DType, Device, Tensor};
 use rand::SeedableRng;
@@ -11,6 +11,7 @@ use crate::analysis::waves::waves;
 use crate::error::{Error, Result, nearest};
 use crate::hook::{Cache, HookPoint, Site};
 use crate::model::{Batch, Model, Run, Unembed};
+use crate::ops::attention::Scoring;
 use crate::sweep::{Change, How, Recorded};
 use crate::text::Prompt;
 
@@ -72,7 +73,7 @@ impl Kind {
             "mean-by-position" => Kind::Mean { by_position: true },
             "resample" => Kind::Resample,
             "knock-out" => Kind::KnockOut,
-            "noise" => Kind::Noise(number()?),
+            "noise" => Kind::Noise(strength(number()?)?),
             "scale" => Kind::Scale(number()? as f32),
             "add" => {
                 let missing = || Error::bad_input("`add` needs a vector").hint("give it with --vector FILE");
@@ -110,6 +111,8 @@ impl Kind {
 pub(in crate::analysis) struct Sources<'a> {
     pub kind: &'a Kind,
     pub seed: u64,
+    /// What each block's queries see.
+    scoring: Vec<&'a Scoring>,
     /// Means over the dataset, where they are wanted.
     means: HashMap<HookPoint, Tensor>,
 }
@@ -117,7 +120,7 @@ pub(in crate::analysis) struct Sources<'a> {
 impl<'a> Sources<'a> {
     /// What `kind` needs of the dataset at `points`, for prompts of up to `longest` positions.
     pub fn of(
-        model: &Model,
+        model: &'a Model,
         kind: &'a Kind,
         seed: u64,
         dataset: &[Prompt],
@@ -133,7 +136,43 @@ impl<'a> Sources<'a> {
             Kind::Mean { by_position } => means(model, dataset, points, by_position.then_some(longest), memory_bytes)?,
             _ => HashMap::new(),
         };
-        Ok(Self { kind, seed, means })
+        let scoring = model.weights().blocks.iter().map(|block| &block.scoring).collect();
+        Ok(Self { kind, seed, scoring, means })
+    }
+
+    /// What of the value of `point`, of the shape `dims`, is there: of scores and patterns, the keys that a query sees.
+    fn there(&self, point: HookPoint, dims: &[usize]) -> Option<Vec<bool>> {
+        let scoring = point.layer.and_then(|l| self.scoring.get(l)).filter(|_| point.site.per_sequence())?;
+        let (heads, queries, keys) = (*dims.first()?, *dims.get(1)?, *dims.get(2)?);
+        let sees = |q| (0..keys).map(move |k| scoring.visible(q, keys).contains(&k));
+        Some((0..heads).flat_map(|_| 0..queries).flat_map(sees).collect())
+    }
+
+    /// `x`, zero where nothing is.
+    fn only_there(&self, point: HookPoint, x: &Tensor) -> Result<Tensor> {
+        let Some(there) = self.there(point, x.dims()) else { return Ok(x.clone()) };
+        let x_flat = x.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+        let kept = x_flat.iter().zip(&there).map(|(v, there)| if *there { *v } else { 0.0 }).collect();
+        Ok(Tensor::from_vec(kept, x.shape(), &Device::Cpu)?)
+    }
+
+    /// Edges that are cut: one key of each query. Where it is the only one that the query sees, the edge stays: a query
+    /// that sees nothing has no pattern.
+    pub fn knocked_out(&self, changes: Vec<Change>, n: usize) -> Result<Vec<Change>> {
+        let mut cut = vec![];
+        for mut change in changes {
+            let (Some(key), Some(scoring)) = (change.key_pos, change.point.layer.and_then(|l| self.scoring.get(l)))
+            else {
+                return Err(Error::bad_input("a query that sees no key at all has no pattern")
+                    .hint("knock out one key at a time: --over layer,head,key_pos, or --keys 3"));
+            };
+            let mut positions = change.positions.take().unwrap_or_else(|| (0..n).collect());
+            positions.retain(|q| scoring.visible(*q, n) != (key..key + 1));
+            change.positions = Some(positions);
+            cut.push(change);
+        }
+        cut.retain(|change| change.positions.as_ref().is_some_and(|p| !p.is_empty()));
+        Ok(cut)
     }
 
     /// What becomes of the value of `point`. `base` is the run that is changed, number `run` of the request; `donor` the one
@@ -152,14 +191,19 @@ impl<'a> Sources<'a> {
                 How::Put(mean.ok_or_else(|| Error::compute(format!("{point} has no mean")))?.clone())
             }
             Kind::Noise(sigma) => {
-                let value =
-                    base.value(point)?.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
-                let noise = gaussian(self.seed, (run, point), value.len(), sigma * deviation(&value));
-                How::Add(Tensor::from_vec(noise, base.value(point)?.shape(), &Device::Cpu)?)
+                let value = base.value(point)?;
+                let numbers: Vec<f32> =
+                    value.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+                let deviation = match self.there(point, value.dims()) {
+                    Some(there) => deviation(numbers.iter().zip(&there).filter(|(_, there)| **there).map(|(v, _)| *v)),
+                    None => deviation(numbers.iter().copied()),
+                };
+                let noise = gaussian(self.seed, (run, point), numbers.len(), sigma * deviation);
+                How::Add(self.only_there(point, &Tensor::from_vec(noise, value.shape(), &Device::Cpu)?)?)
             }
             Kind::Scale(factor) => How::Scale(*factor),
             // As large as the whole value: position by position.
-            Kind::Add(all) if all.dims() == base.value(point)?.dims() => How::Add(all.clone()),
+            Kind::Add(all) if all.dims() == base.value(point)?.dims() => How::Add(self.only_there(point, all)?),
             Kind::Add(vector) => {
                 let width = vector.elem_count();
                 let dims = &base.value(point)?.dims()[1..];
@@ -179,6 +223,20 @@ impl<'a> Sources<'a> {
     }
 }
 
+/// How strong noise is: more than nothing.
+///
+/// # Errors
+/// When it is not.
+pub(super) fn strength(sigma: f64) -> Result<f64> {
+    match sigma.is_finite() && sigma > 0.0 {
+        true => Ok(sigma),
+        false => {
+            Err(Error::bad_input(format!("noise of {sigma} deviations is none"))
+                .hint("say a number above 0, such as 3"))
+        }
+    }
+}
+
 /// Normal noise of deviation `sigma`: another for each run and point, the same whatever else is drawn.
 pub(super) fn gaussian(seed: u64, (run, point): (usize, HookPoint), len: usize, sigma: f64) -> Vec<f32> {
     let mut key = blake3::Hasher::new();
@@ -189,18 +247,36 @@ pub(super) fn gaussian(seed: u64, (run, point): (usize, HookPoint), len: usize, 
 
 /// A number below `n`, another for each run.
 pub(super) fn drawn(seed: u64, run: usize, n: usize) -> usize {
+    below(b"prompt", seed, run, n)
+}
+
+/// A number below `n`, another for each purpose, seed and `i`.
+fn below(what: &[u8], seed: u64, i: usize, n: usize) -> usize {
     let mut key = blake3::Hasher::new();
-    key.update(b"prompt").update(&seed.to_le_bytes()).update(&(run as u64).to_le_bytes());
+    key.update(what).update(&seed.to_le_bytes()).update(&(i as u64).to_le_bytes());
     let bytes: [u8; 8] = key.finalize().as_bytes()[..8].try_into().unwrap_or_default();
     // The bias of a remainder of 64 bits is nothing.
     (u64::from_le_bytes(bytes) % n as u64) as usize
 }
 
+/// `n` of the numbers below `all`, or as many as there are, each set of them as likely as any other.
+pub(super) fn several(seed: u64, n: usize, all: usize) -> BTreeSet<usize> {
+    // Floyd's way: where a number is there already, the last one that could not be before is not.
+    let mut chosen = BTreeSet::new();
+    for last in all.saturating_sub(n)..all {
+        let one = below(b"verify", seed, last, last + 1);
+        if !chosen.insert(one) {
+            chosen.insert(last);
+        }
+    }
+    chosen
+}
+
 /// Standard deviation of all numbers.
-pub(super) fn deviation(x: &[f32]) -> f64 {
-    let n = x.len().max(1) as f64;
-    let mean = x.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
-    (x.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / n).sqrt()
+pub(super) fn deviation(x: impl Iterator<Item = f32> + Clone) -> f64 {
+    let n = x.clone().count().max(1) as f64;
+    let mean = x.clone().map(f64::from).sum::<f64>() / n;
+    (x.map(|v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n).sqrt()
 }
 
 /// The mean of each point's rows over the dataset, `[1, ..]`; or position by position, `[positions, ..]`.
@@ -258,23 +334,4 @@ fn means(
 fn width(model: &Model, point: HookPoint) -> usize {
     let axes = &point.site.info().axes[1..];
     axes.iter().map(|a| Site::axis_len(model.spec(), point.layer, *a).unwrap_or(1)).product()
-}
-
-/// Edges that are cut: one key of each query. The first query sees itself alone, so its edge stays: a query that sees
-/// nothing has no pattern.
-pub(super) fn knocked_out(changes: Vec<Change>, n: usize) -> Result<Vec<Change>> {
-    if changes.iter().any(|change| change.key_pos.is_none()) {
-        return Err(Error::bad_input("a query that sees no key at all has no pattern")
-            .hint("knock out one key at a time: --over layer,head,key_pos, or --keys 3"));
-    }
-    let others = |mut change: Change| {
-        let positions = change.positions.unwrap_or_else(|| (0..n).collect());
-        change.positions = Some(positions.into_iter().filter(|p| *p > 0).collect());
-        change
-    };
-    Ok(changes
-        .into_iter()
-        .map(others)
-        .filter(|change| change.positions.as_ref().is_some_and(|p| !p.is_empty()))
-        .collect())
 }

@@ -16,8 +16,7 @@ struct Sums {
 }
 
 impl Sums {
-    fn add(&mut self, x: f32) {
-        let x = f64::from(x);
+    fn add(&mut self, x: f64) {
         self.n += 1;
         self.sum += x;
         self.squares += x * x;
@@ -39,7 +38,16 @@ impl Sums {
 pub struct Means {
     /// In the order in which they were first seen.
     order: Vec<Key>,
-    of: HashMap<Key, [Sums; 4]>,
+    of: HashMap<Key, Place>,
+}
+
+/// What is known of a place.
+#[derive(Debug)]
+struct Place {
+    /// Tokens at it and at its key, as long as all pairs have the same.
+    tokens: [Option<String>; 2],
+    /// Of clean, corrupt, patched, patched - clean and recovered.
+    sums: [Sums; 5],
 }
 
 impl Means {
@@ -47,22 +55,30 @@ impl Means {
     pub fn add(&mut self, row: &Patch) {
         let at = [row.layer, row.head, row.kv_head, row.neuron, row.pos, row.query_pos, row.key_pos];
         let key = (row.site.clone(), at, row.metric.clone());
-        if !self.of.contains_key(&key) {
+        let tokens = [&row.token, &row.key_token];
+        let place = self.of.entry(key).or_insert_with_key(|key| {
             self.order.push(key.clone());
-        }
-        let sums = self.of.entry(key).or_default();
-        for (sums, value) in sums.iter_mut().zip([Some(row.clean), row.corrupt, Some(row.patched), row.recovered]) {
-            if let Some(value) = value {
-                sums.add(value);
+            Place { tokens: tokens.map(Clone::clone), sums: Default::default() }
+        });
+        for (known, token) in place.tokens.iter_mut().zip(tokens) {
+            if known != token {
+                *known = None;
             }
         }
+        let change = f64::from(row.patched) - f64::from(row.clean);
+        let values = [Some(row.clean), row.corrupt, Some(row.patched), None, row.recovered];
+        for (sums, value) in place.sums.iter_mut().zip(values) {
+            value.into_iter().for_each(|value| sums.add(f64::from(value)));
+        }
+        place.sums[3].add(change);
     }
 
     /// A row for each place and metric.
     pub fn rows(&self) -> impl Iterator<Item = PatchMean> + '_ {
         self.order.iter().map(|key| {
             let (site, [layer, head, kv_head, neuron, pos, query_pos, key_pos], metric) = key.clone();
-            let [clean, corrupt, patched, recovered] = self.of[key];
+            let Place { tokens: [token, key_token], sums } = &self.of[key];
+            let [clean, corrupt, patched, change, recovered] = *sums;
             let f32 = |x: Option<f64>| x.map(|x| x as f32);
             PatchMean {
                 site,
@@ -73,12 +89,16 @@ impl Means {
                 pos,
                 query_pos,
                 key_pos,
+                token: token.clone(),
+                key_token: key_token.clone(),
                 metric,
                 pairs: patched.n,
                 clean: f32(clean.mean()).unwrap_or(f32::NAN),
                 corrupt: f32(corrupt.mean()),
                 patched: f32(patched.mean()).unwrap_or(f32::NAN),
                 patched_se: f32(patched.error()),
+                change: f32(change.mean()).unwrap_or(f32::NAN),
+                change_se: f32(change.error()),
                 recovered: f32(recovered.mean()),
                 recovered_se: f32(recovered.error()),
             }

@@ -1,5 +1,7 @@
 //! What a run is measured by: one number of its logits.
 
+use rayon::prelude::*;
+
 use crate::error::{Error, Result, nearest};
 use crate::sweep::Readout;
 use crate::text::Pair;
@@ -71,11 +73,16 @@ pub fn readout(pair: &Pair, metrics: &[Metric], pos: isize) -> Result<Readout> {
     let n = pair.clean.tokens.len();
     let at = if pos < 0 { n as isize + pos } else { pos };
     if at < 0 || at >= n as isize {
-        return Err(Error::no_such(format!("pair \"{}\" has {n} positions, and {pos} is not one of them", pair.id)));
+        return Err(Error::no_such(format!("pair \"{}\" has {n} positions, and {pos} is not one of them", pair.id))
+            .hint("`pellucid tokens` shows the position of each token; -1 is the last"));
     }
     let missing = |what: &str, metric: &Metric| {
-        Error::bad_input(format!("`{}` needs {what}, and pair \"{}\" has none", metric.name(), pair.id))
-            .hint(format!("give it with --{}", if what.contains("foil") { "foil" } else { "answer" }))
+        Error::bad_input(format!("`{}` needs {what}, and pair \"{}\" has none", metric.name(), pair.id)).hint(
+            match what.contains("foil") {
+                true => "give it with --foil, or in the file of pairs: --columns foil=NAME or foil_id=NAME",
+                false => "give it with --answer, or in the file of pairs: --columns answer=NAME or answer_id=NAME",
+            },
+        )
     };
     for metric in metrics {
         if pair.answers.is_empty() && !matches!(metric, Metric::KlToClean | Metric::Loss) {
@@ -86,11 +93,19 @@ pub fn readout(pair: &Pair, metrics: &[Metric], pos: isize) -> Result<Readout> {
         }
     }
     if metrics.contains(&Metric::Loss) && n < 2 {
-        return Err(Error::bad_input(format!("the loss needs a token that follows, and pair \"{}\" has one", pair.id)));
+        return Err(Error::bad_input(format!("the loss needs a token that follows, and pair \"{}\" has one", pair.id))
+            .hint("give a longer prompt, or another --metric"));
     }
     let positions = if metrics.contains(&Metric::Loss) { (0..n).collect() } else { vec![at as usize] };
     let tokens = (!metrics.iter().any(|m| m.whole_vocabulary())).then(|| [&pair.answers[..], &pair.foils[..]].concat());
     Ok(Readout { positions, tokens })
+}
+
+/// Of logits that were read, those of position `pos`.
+pub(in crate::analysis) fn row_at<'l>(readout: &Readout, logits: &'l [f32], pos: usize) -> &'l [f32] {
+    let width = logits.len() / readout.positions.len();
+    let i = readout.positions.binary_search(&pos).unwrap_or(0);
+    &logits[i * width..(i + 1) * width]
 }
 
 /// What a pair's runs are measured with: what is read, and the clean run's own.
@@ -100,7 +115,7 @@ pub(in crate::analysis) struct Gauge<'a> {
     pub ids: &'a [u32],
     pub readout: &'a Readout,
     pub at: usize,
-    /// Logits of the clean run, as `readout` reads them.
+    /// Logits of the clean run at `at`.
     pub clean: &'a [f32],
 }
 
@@ -118,9 +133,8 @@ impl Gauge<'_> {
                 1.0 + row.iter().filter(|v| **v > best).count() as f64
             }
             Metric::KlToClean => {
-                let clean = self.row(self.clean, self.at);
-                let (from, to) = (log_sum_exp(clean), log_sum_exp(row));
-                let terms = clean.iter().zip(row).map(|(p, q)| {
+                let (from, to) = (log_sum_exp(self.clean), log_sum_exp(row));
+                let terms = self.clean.iter().zip(row).map(|(p, q)| {
                     let (p, q) = (f64::from(*p) - from, f64::from(*q) - to);
                     if p == f64::NEG_INFINITY { 0.0 } else { p.exp() * (p - q) }
                 });
@@ -128,20 +142,19 @@ impl Gauge<'_> {
                 terms.sum::<f64>().max(0.0)
             }
             Metric::Loss => {
-                let follows = self.ids[1..].iter().enumerate();
+                let follows = self.ids[1..].par_iter().enumerate();
                 let nats = follows.map(|(p, next)| {
                     let row = self.row(logits, p);
                     log_sum_exp(row) - f64::from(row[*next as usize])
                 });
-                nats.sum::<f64>() / (self.ids.len() - 1) as f64
+                // In order, or the same command would not give the same bytes.
+                nats.collect::<Vec<f64>>().iter().sum::<f64>() / (self.ids.len() - 1) as f64
             }
         }
     }
 
     fn row<'l>(&self, logits: &'l [f32], pos: usize) -> &'l [f32] {
-        let width = logits.len() / self.readout.positions.len();
-        let i = self.readout.positions.binary_search(&pos).unwrap_or(0);
-        &logits[i * width..(i + 1) * width]
+        row_at(self.readout, logits, pos)
     }
 
     fn mean(&self, row: &[f32], tokens: &[u32]) -> f64 {

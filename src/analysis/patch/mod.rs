@@ -12,6 +12,9 @@ mod noised;
 mod seen;
 mod slope;
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 pub use grid::{Grid, Over, Spot};
@@ -27,10 +30,10 @@ use crate::model::Model;
 use crate::table::Patch;
 use crate::text::{Pair, Prompt};
 pub(super) use group::row;
-use group::{Group, Long, groups};
+use group::{Group, Long, parts};
 pub(super) use kind::Sources;
-use kind::drawn;
-pub(super) use metric::Gauge;
+use kind::{drawn, several};
+pub(super) use metric::{Gauge, row_at};
 
 /// What to patch and what to measure.
 #[derive(Clone, Debug)]
@@ -53,7 +56,7 @@ pub struct PatchOptions {
     pub seed: u64,
     /// The corrupt run is the clean prompt with noise on its embeddings (causal tracing).
     pub noised: Option<Noised>,
-    /// So many patches of each pair are computed again, each by one whole forward pass.
+    /// So many patches, drawn with the seed from all of them, are computed again, each by one whole forward pass.
     pub verify: usize,
 }
 
@@ -66,7 +69,8 @@ pub struct Summary {
     pub without_effect: usize,
     /// How many were computed again, naively.
     pub verified: usize,
-    /// The largest difference from what was computed again, in units of the metric's spread over the sweep.
+    /// The largest difference from what was computed again, in units of the metric's spread over the pair's patches and
+    /// unpatched runs; of its own size, where there is no spread.
     pub worst_difference: f64,
 }
 
@@ -164,7 +168,19 @@ pub fn patch(
     let longest = pairs.iter().map(|p| p.clean.tokens.len()).max().unwrap_or(0);
     let sources =
         Sources::of(model, &options.kind, options.seed, &options.dataset, &points, longest, options.memory_bytes)?;
-    let spots = pairs.iter().map(|p| options.grid.spots(spec, p.clean.tokens.len())).collect::<Result<Vec<_>>>()?;
+    // Pairs of one length share their places.
+    let mut of_length: HashMap<usize, Arc<Vec<Spot>>> = HashMap::new();
+    let spots = (pairs.iter())
+        .map(|pair| {
+            let n = pair.clean.tokens.len();
+            if let Some(spots) = of_length.get(&n) {
+                return Ok(spots.clone());
+            }
+            let spots = Arc::new(options.grid.spots(spec, n)?);
+            of_length.insert(n, spots.clone());
+            Ok(spots)
+        })
+        .collect::<Result<Vec<_>>>()?;
     let mut found = Sweep { options, sources: &sources, keep, watch };
     patch_at(model, pairs, &options.grid.recorded(spec)?, &spots, &mut found, emit)
 }
@@ -182,20 +198,33 @@ pub(super) fn patch_at(
     model: &Model,
     pairs: &[Pair],
     points: &[HookPoint],
-    spots: &[Vec<Spot>],
+    spots: &[Arc<Vec<Spot>>],
     Sweep { options, sources, keep, watch }: &mut Sweep,
     emit: &mut dyn FnMut(Patch) -> Result<()>,
 ) -> Result<Summary> {
-    let total: usize = spots.iter().map(Vec::len).sum();
+    let total: usize = spots.iter().map(|spots| spots.len()).sum();
     let mut summary = Summary { patches: total, ..Summary::default() };
+    // The number of each pair's first patch among all.
+    let first: Vec<usize> = (spots.iter())
+        .scan(0, |next, spots| {
+            *next += spots.len();
+            Some(*next - spots.len())
+        })
+        .collect();
+    let again = several(options.seed, options.verify, total);
     let mut done = 0;
-    for (g, group) in groups(model, pairs, points, options.memory_bytes).into_iter().enumerate() {
-        let found = Group::record(model, &pairs[group.clone()], &spots[group], points, options)?;
+    for (g, part) in parts(model, pairs, points, spots, options).into_iter().enumerate() {
+        let own = |pair: usize| {
+            let to = part.spots.end.min(spots[pair].len());
+            (&spots[pair][part.spots.start.min(to)..to], first[pair] + part.spots.start)
+        };
+        let own: Vec<(&[Spot], usize)> = part.pairs.clone().map(own).collect();
+        let found = Group::record(model, &pairs[part.pairs.clone()], &own, points, options)?;
         let mut after = |n: usize| {
             done += n;
             watch.at(done, total)
         };
-        let mut long = Long { keep: &mut **keep, group: g, after: &mut after };
+        let mut long = Long { keep: &mut **keep, group: g, after: &mut after, again: &again };
         found.run(model, options, sources, &mut summary, &mut long, emit)?;
     }
     Ok(summary)

@@ -5,7 +5,7 @@ use std::ops::Range;
 use candle_core::{DType, Device, Tensor};
 
 use super::grid::chosen_positions;
-use super::kind::{deviation, gaussian};
+use super::kind::{gaussian, strength};
 use crate::error::{Error, Result};
 use crate::hook::{HookPoint, Site};
 use crate::model::Model;
@@ -32,12 +32,29 @@ pub enum NoisedAt {
 }
 
 impl Noised {
-    /// The noise, as a change of a run of the clean prompt.
-    pub(super) fn change(&self, model: &Model, seed: u64, pair: &Pair, n: usize) -> Result<Change> {
-        let embed: Vec<f32> =
-            model.weights().embed.tensor()?.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
-        let (point, d) = (HookPoint::global(Site::Embed), model.spec().d_model);
-        let sigma = self.sigma * deviation(&embed) * model.spec().embedding.scale.unwrap_or(1.0);
+    /// How strong the noise is: a deviation of the embedding, over its whole table, so many times.
+    pub(super) fn deviation(&self, model: &Model) -> Result<f64> {
+        let embed = &model.weights().embed;
+        let sums = |of: &dyn Fn(f64) -> f64| -> Result<f64> {
+            let mut sum = 0.0;
+            let ids: Vec<u32> = (0..embed.dim(0)? as u32).collect();
+            // The table may be larger than all that a sweep may use.
+            for ids in ids.chunks(1024) {
+                let rows = embed.rows(ids)?.to_device(&Device::Cpu)?.to_dtype(DType::F32)?;
+                sum += rows.flatten_all()?.to_vec1::<f32>()?.iter().map(|v| of(f64::from(*v))).sum::<f64>();
+            }
+            Ok(sum)
+        };
+        let n = embed.dims().iter().product::<usize>().max(1) as f64;
+        let mean = sums(&|v| v)? / n;
+        let deviation = (sums(&|v| (v - mean).powi(2))? / n).sqrt();
+        Ok(strength(self.sigma)? * deviation * model.spec().embedding.scale.unwrap_or(1.0))
+    }
+
+    /// The noise, of deviation `sigma`, as a change of a run of the clean prompt of `pair`.
+    pub(super) fn change(&self, model: &Model, seed: u64, pair: &Pair, sigma: f64) -> Result<Change> {
+        let (n, d) = (pair.clean.tokens.len(), model.spec().d_model);
+        let point = HookPoint::global(Site::Embed);
         let noise = gaussian(seed, (pair.index as usize, point), n * d, sigma);
         let positions = Some(match &self.at {
             NoisedAt::Positions(positions) => chosen_positions(positions, n)?,

@@ -54,9 +54,8 @@ impl Gauge<'_> {
                 }
             }
             Metric::KlToClean => {
-                let clean = &self.clean[at..at + width];
-                let (from, to) = (log_sum_exp(clean), log_sum_exp(row));
-                for ((d, p), q) in slope[at..at + width].iter_mut().zip(clean).zip(row) {
+                let (from, to) = (log_sum_exp(self.clean), log_sum_exp(row));
+                for ((d, p), q) in slope[at..at + width].iter_mut().zip(self.clean).zip(row) {
                     *d = (f64::from(*q) - to).exp() - (f64::from(*p) - from).exp();
                 }
             }
@@ -80,7 +79,7 @@ impl Gauge<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::readout;
+    use super::super::{readout, row_at};
     use super::*;
     use crate::text::{Bos, Pair, PromptEntry, build_prompts};
 
@@ -101,7 +100,8 @@ mod tests {
                 let logits: Vec<f32> = (0..n).map(|i| (i as f32 * 1.7).sin() * 2.0).collect();
                 let clean: Vec<f32> = (0..n).map(|i| (i as f32 * 0.9).cos()).collect();
                 let at = if at < 0 { 3 } else { 1 };
-                let gauge = Gauge { pair: &pair, ids: &ids, readout: &readout, at, clean: &clean };
+                let clean = row_at(&readout, &clean, at);
+                let gauge = Gauge { pair: &pair, ids: &ids, readout: &readout, at, clean };
                 let slope = gauge.slope(metric, &logits);
                 // A token that is read in two columns (two foils are one) counts in the first.
                 for i in (0..n).filter(|i| readout.tokens.is_none() || *i != 3) {

@@ -93,7 +93,7 @@ impl Scoring {
     }
 
     /// The keys that the query at `pos` may see, of `n_keys`.
-    fn visible(&self, pos: usize, n_keys: usize) -> Range<usize> {
+    pub fn visible(&self, pos: usize, n_keys: usize) -> Range<usize> {
         match self.mask {
             Mask::Causal => 0..pos + 1,
             Mask::Window(n) => (pos + 1).saturating_sub(n)..pos + 1,

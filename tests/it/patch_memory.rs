@@ -1,0 +1,73 @@
+//! A sweep keeps to its memory: the budget, the weights, and what the program itself is.
+#![cfg(target_os = "linux")]
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::bin::Place;
+
+/// What is in no budget: buffers of threads and of the writers of tables and figures, and what the allocator does not give
+/// back at once.
+const BESIDE: f64 = 24e6;
+
+/// The most memory that the command had, in bytes. It is asked again and again while it runs, so that it can be a little more.
+fn peak(command: &mut Command) -> f64 {
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let (status, mut most) = (format!("/proc/{}/status", child.id()), 0f64);
+    while child.try_wait().unwrap().is_none() {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap_or_default();
+        let kilobytes: f64 = line.trim().trim_end_matches(" kB").parse().unwrap_or(0.0);
+        most = most.max(kilobytes * 1024.0);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let done = child.wait_with_output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    most
+}
+
+/// Pairs of `n` tokens that differ in their second, so that most patches move something.
+fn pairs(place: &Place, name: &str, pairs: usize, n: usize) {
+    let ids = |pair: usize, of: usize| {
+        (0..n).map(|p| 100 + (pair * 7 + p * 13 + of * usize::from(p == 1)) % 800).collect::<Vec<_>>()
+    };
+    let line = |i| json!({"clean": ids(i, 0), "corrupt": ids(i, 1), "answer_id": 5, "foil_id": 6}).to_string() + "\n";
+    place.write(name, (0..pairs).map(line).collect::<String>());
+}
+
+#[test]
+fn a_sweep_stays_within_its_budget_and_the_weights() {
+    let place = Place::new();
+    pairs(&place, "few.jsonl", 12, 24);
+    pairs(&place, "many.jsonl", 300, 24);
+    pairs(&place, "long.jsonl", 4, 60);
+    let run = |args: &[&str]| {
+        let mut command = place.command(env!("CARGO_BIN_EXE_pellucid"));
+        command.args(["patch", "-q", "--out", "run", "--pairs"]).args(args);
+        peak(&mut command)
+    };
+    // The weights, read; and all that a small sweep needs.
+    let nothing = run(&["few.jsonl", "--limit", "1", "--at", "resid_pre", "--over", "layer"]);
+    let sweeps: [&[&str]; 5] = [
+        // Many runs in many waves.
+        &["long.jsonl", "--at", "z", "--over", "layer,head,pos"],
+        // Noise is as large as the value that it is added to.
+        &["long.jsonl", "--at", "resid_pre", "--kind", "noise=1", "--pos", "0,1,2,3,4,5,6,7,8,9,20,30,40,50"],
+        // Many patches, of which few move anything.
+        &["few.jsonl", "--at", "pattern", "--over", "layer,head,pos,key_pos"],
+        // The logits of whole prompts, over the whole vocabulary.
+        &["long.jsonl", "--at", "mlp_out", "--metric", "loss,kl", "--limit", "1"],
+        // Many pairs.
+        &["many.jsonl", "--at", "resid_pre", "--over", "layer", "--metric", "kl"],
+    ];
+    for sweep in sweeps {
+        for megabytes in [8.0, 40.0] {
+            let memory = format!("{megabytes}MB");
+            let beyond = run(&[sweep, &["--memory", &memory]].concat()) - nothing;
+            println!("{sweep:?}: {:.1} MB of {memory}", beyond / 1e6);
+            assert!(beyond < megabytes * 1e6 + BESIDE, "{sweep:?}: {:.1} MB of {memory}", beyond / 1e6);
+        }
+    }
+}
