@@ -5,6 +5,7 @@
 //! same bytes.
 
 mod attention;
+mod attribution;
 mod axis;
 mod backend;
 mod colour;
@@ -24,13 +25,14 @@ mod svg;
 mod training;
 
 pub use attention::attention;
+pub use attribution::attribution;
 pub use colour::{Rgb, diverging, viridis};
 pub use lens::logit_lens;
 pub use patch::{patch, patch_mean, patch_pair};
 pub use training::training;
 
 use crate::error::{Error, Result, nearest};
-use crate::table::{Attention, LogitLens, Patch, PatchMean, Row, Training, read_provenance, read_rows};
+use crate::table::{Attention, Attribution, LogitLens, Patch, PatchMean, Row, Training, read_provenance, read_rows};
 use std::path::Path;
 
 /// A drawn figure.
@@ -58,8 +60,14 @@ impl Default for Options {
 }
 
 /// The tables that can be drawn.
-const DRAWABLE: [&str; 5] =
-    [LogitLens::TABLE.name, Attention::TABLE.name, Patch::TABLE.name, PatchMean::TABLE.name, Training::TABLE.name];
+const DRAWABLE: [&str; 6] = [
+    LogitLens::TABLE.name,
+    Attention::TABLE.name,
+    Patch::TABLE.name,
+    PatchMean::TABLE.name,
+    Attribution::TABLE.name,
+    Training::TABLE.name,
+];
 
 /// Draws the table in a parquet file, whichever it is.
 ///
@@ -88,6 +96,9 @@ pub fn render_with(path: impl AsRef<Path>, options: &Options) -> Result<Vec<Figu
     } else if table == PatchMean::TABLE.name {
         let (rows, provenance) = read_rows::<PatchMean>(path)?;
         some(path, patch_mean(&rows, &provenance)?)
+    } else if table == Attribution::TABLE.name {
+        let (rows, provenance) = read_rows::<Attribution>(path)?;
+        attribution::draw(&rows, &provenance, options)
     } else if table == Training::TABLE.name {
         let (rows, provenance) = read_rows::<Training>(path)?;
         training(&rows, &provenance)

@@ -54,7 +54,7 @@ pub fn patch_mean(rows: &[PatchMean], provenance: &Provenance) -> Result<Vec<Fig
     figures("patch_mean", &Sweep::means(&means, rows, provenance)?, true, provenance)
 }
 
-fn figures(table: &str, sweeps: &[Sweep<'_>], only: bool, provenance: &Provenance) -> Result<Vec<Figure>> {
+pub(super) fn figures(table: &str, sweeps: &[Sweep<'_>], only: bool, provenance: &Provenance) -> Result<Vec<Figure>> {
     let mut figures: Vec<Figure> = vec![];
     for sweep in sweeps {
         let row = sweep.any();

@@ -103,7 +103,7 @@ impl Chart<'_, '_> {
         let numbers = if self.column.is_some() { NUMBERS } else { 0.0 };
         let (w, below) = (LEFT + n * pitch, numbers + band.depth + NAME);
         if self.rows.iter().any(|r| sweep.nothing_changed(r)) {
-            more.push("An open ring: the patch changes nothing, to the last bit.".to_owned());
+            more.push(format!("An open ring: {}.", sweep.nothing()));
         }
         sheet(sweep, provenance, (w, PLOT + below), &more, |svg| {
             let place = Rect { x: MARGIN, y: HEAD, w, h: PLOT + BELOW };

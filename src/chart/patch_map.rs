@@ -32,7 +32,7 @@ pub(super) fn map(sweep: &Sweep<'_>, rows: &[Coord], column: Coord, provenance: 
     let mut more = vec![];
     if sweep.rows.iter().any(|r| sweep.nothing_changed(r)) {
         let mark = if map.least > 0.0 { "White" } else { "A dash" };
-        more.push(format!("{mark}: the patch changes nothing, to the last bit."));
+        more.push(format!("{mark}: {}.", sweep.nothing()));
     }
     if map.hidden > 0 {
         let (shown, all) = (map.rows.len(), map.rows.len() + map.hidden);

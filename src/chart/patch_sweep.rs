@@ -27,6 +27,8 @@ pub(crate) struct Sweep<'a> {
     pub effect: Effect,
     /// Of how many pairs the rows are means, and their standard errors; nothing of a pair's own rows.
     pub mean: Option<Rc<Mean>>,
+    /// Whether nothing was patched: the rows are what patches would do, to first order.
+    pub estimated: bool,
 }
 
 /// What is known of means beside themselves.
@@ -120,6 +122,15 @@ impl<'a> Sweep<'a> {
         Ok(sweeps)
     }
 
+    /// All sweeps of `rows`, which say what patches would do, to first order.
+    ///
+    /// # Errors
+    /// There are no rows.
+    pub fn estimates(rows: &'a [Patch], provenance: &Provenance, most: usize) -> Result<Vec<Self>> {
+        let sweeps = Self::all(rows, provenance, most)?;
+        Ok(sweeps.into_iter().map(|sweep| Self { estimated: true, ..sweep }).collect())
+    }
+
     fn of(rows: Vec<&'a Patch>, effect: Effect) -> Self {
         let differ = |c: &Coord| rows.iter().any(|r| c.of(r) != c.of(rows[0]));
         let mut over: Vec<Coord> = Coord::ALL.into_iter().filter(differ).collect();
@@ -127,13 +138,14 @@ impl<'a> Sweep<'a> {
             // It follows from the head.
             over.retain(|c| *c != Coord::KvHead);
         }
-        Self { rows, over, effect, mean: None }
+        Self { rows, over, effect, mean: None, estimated: false }
     }
 
     /// The part of it that is at the same place as `row` along `coords`.
     pub fn part(&self, row: &Patch, coords: &[Coord]) -> Self {
         let same = |r: &&&Patch| coords.iter().all(|c| c.of(r) == c.of(row));
-        Self { mean: self.mean.clone(), ..Self::of(self.rows.iter().filter(same).copied().collect(), self.effect) }
+        let rows = self.rows.iter().filter(same).copied().collect();
+        Self { mean: self.mean.clone(), estimated: self.estimated, ..Self::of(rows, self.effect) }
     }
 
     /// Of a mean, its standard error.
@@ -212,18 +224,20 @@ impl<'a> Sweep<'a> {
             Some(_) => "Means over pairs, with standard errors. ",
             None => "",
         };
+        let patched = if self.estimated { "" } else { ", which was patched" };
+        let estimated = if self.estimated { "Estimated to first order; nothing was patched. " } else { "" };
         let meaning = match self.effect {
             Effect::Recovered => format!(
-                "{metric} recovered: 0 as the corrupt run ({}), which was patched; 1 as the clean run ({clean}).",
+                "{metric} recovered: 0 as the corrupt run ({}){patched}; 1 as the clean run ({clean}).",
                 number(corrupt)
             ),
             Effect::Lost => format!(
-                "{metric} recovered−1: 0 as the clean run ({clean}), which was patched; -1 as the corrupt run ({}).",
+                "{metric} recovered−1: 0 as the clean run ({clean}){patched}; -1 as the corrupt run ({}).",
                 number(corrupt)
             ),
             Effect::Change => format!("{metric} of the patched run minus that of the clean run ({clean})."),
         };
-        format!("{mean}{meaning}")
+        format!("{estimated}{mean}{meaning}")
     }
 
     /// `Patching attn.z of layer 2`: with the coordinates that all patches share.
@@ -232,14 +246,27 @@ impl<'a> Sweep<'a> {
         let shared = Coord::ALL.into_iter().filter(|c| !self.over.contains(c) && !implied(*c, row));
         let shared: Vec<String> = shared.filter_map(|c| place_along(c, row)).collect();
         let of = if shared.is_empty() { "" } else { " of " };
-        visible_prose(&format!("Patching {}{of}{}", row.site, shared.join(", ")))
+        let what = if self.estimated { "Attribution of" } else { "Patching" };
+        visible_prose(&format!("{what} {}{of}{}", row.site, shared.join(", ")))
+    }
+
+    /// What a mark without colour says.
+    pub fn nothing(&self) -> &'static str {
+        match self.estimated {
+            true => "no change, to first order",
+            false => "the patch changes nothing, to the last bit",
+        }
     }
 
     /// The facts of a patch in one line.
     pub fn facts(&self, row: &Patch) -> String {
         let (metric, patched, clean) = (visible_prose(&row.metric), number(row.patched), number(row.clean));
         let corrupt = row.corrupt.map_or(String::new(), |c| format!(", corrupt {}", number(c)));
-        let nothing = if self.nothing_changed(row) { "; this patch changes nothing" } else { "" };
+        let nothing = match (self.nothing_changed(row), self.estimated) {
+            (_, true) => ", estimated",
+            (true, false) => "; this patch changes nothing",
+            (false, false) => "",
+        };
         let pairs = self.mean.as_ref().and_then(|mean| mean.of.get(&at(row)));
         let pairs = pairs.map_or(String::new(), |(n, _)| format!(", mean of {n}"));
         let effect = self.effect_in_words(row);
@@ -277,7 +304,7 @@ pub(crate) fn kind(command: &[String]) -> Option<&str> {
 }
 
 /// Whether the command says so. Who sweeps from a program of their own gets `recovered` drawn as it is.
-fn patches_the_clean_run(command: &[String]) -> bool {
+pub(super) fn patches_the_clean_run(command: &[String]) -> bool {
     command.iter().any(|a| a == "--direction=noise")
         || command.windows(2).any(|two| two[0] == "--direction" && two[1] == "noise")
 }

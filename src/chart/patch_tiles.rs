@@ -54,7 +54,7 @@ pub(super) fn tiles(sweep: &Sweep<'_>, units: &[Coord], provenance: &Provenance)
     let most = sweep.most();
     let mut more = vec![
         "In a tile: query down, key across, the first token at the upper left.".to_owned(),
-        format!("Colour in {STEPS} steps each way. Grey: the patch changes nothing, to the last bit."),
+        format!("Colour in {STEPS} steps each way. Grey: {}.", sweep.nothing()),
     ];
     if let [Coord::Layer, Coord::Head] = units {
         more.insert(0, "One tile for each head, LxHy: layer x, head y.".to_owned());

@@ -10,15 +10,19 @@ use super::collect::collect;
 use super::out::Out;
 use crate::analysis::attribute::{AttributeOptions, attribute, components};
 use crate::analysis::patch::Metric;
+use crate::chart;
 use crate::error::Result;
 use crate::run::RunFolder;
 use crate::table::{Attribution, Format, visible};
 
 /// Attribution patching: what would every patch do, to first order, at the cost of a few forward passes?
 #[derive(Args, Debug)]
-#[command(after_help = "Writes attribution.parquet (see `pellucid tables attribution`).\n\n\
+#[command(
+    after_help = "Writes attribution.parquet (see `pellucid tables attribution`), an SVG for each pair (the first 20) and site, and \
+    with --confirm one of the estimates beside what was measured.\n\n\
     Estimates are (value of the other run - value of this run) x gradient of the metric. They miss what is not straight: \
-    attention that is saturated (--qk-fix), effects that cancel (--grad-drop). --confirm measures.")]
+    attention that is saturated (--qk-fix), effects that cancel (--grad-drop). --confirm measures."
+)]
 pub(super) struct AttributeCommand {
     #[command(flatten)]
     model: LoadArgs,
@@ -90,6 +94,11 @@ impl AttributeCommand {
                 Ok(())
             },
         )?;
+        if !rows.drawn().is_empty() {
+            for figure in chart::attribution(rows.drawn(), rows.provenance())? {
+                folder.write(&format!("{}.svg", figure.name), figure.svg.as_bytes())?;
+            }
+        }
         out.wrote(&folder.finish(&command())?);
         if let Some(summary) = summary {
             out.say(format_args!("{} values estimated", summary.nodes));

@@ -90,7 +90,7 @@ fn says(figure: &Figure, text: &str) -> usize {
     figure.svg.matches(&format!(">{text}</text>")).count()
 }
 
-fn contains(figure: &Figure, words: &str) -> bool {
+pub(crate) fn contains(figure: &Figure, words: &str) -> bool {
     // Captions are broken into lines.
     let texts: Vec<&str> = figure.svg.split("</text>").filter_map(|t| t.rsplit('>').next()).collect();
     texts.join(" ").contains(words)

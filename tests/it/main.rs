@@ -11,6 +11,7 @@ mod train;
 mod attribute;
 mod bin;
 mod chart;
+mod chart_attribution;
 mod chart_patch;
 mod chart_training;
 mod cli;
