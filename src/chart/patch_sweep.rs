@@ -218,7 +218,7 @@ impl<'a> Sweep<'a> {
         let (metric, clean) = (visible_prose(&row.metric), number(row.clean));
         let others = |r: &&Patch| [&r.token, &r.key_token].into_iter().flatten().any(|t| t == OTHERS);
         let mean = match &self.mean {
-            Some(_) if self.rows.iter().any(|r| others(&r)) => {
+            Some(_) if self.rows.iter().any(others) => {
                 "Means over pairs, with standard errors; … stands for their different tokens. "
             }
             Some(_) => "Means over pairs, with standard errors. ",
