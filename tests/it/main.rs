@@ -40,6 +40,7 @@ mod patch;
 mod process;
 mod random_specs;
 mod reference;
+mod rounding;
 mod specs;
 mod stored;
 mod sweep;
