@@ -8,9 +8,11 @@ use pellucid::Result;
 use pellucid::hook::{Cache, Edit};
 use pellucid::model::{Batch, Model};
 
+use crate::bin::fixture;
 use crate::hooked::HOOKED;
 use crate::law::{self, A, Case};
-use crate::parity::{FIXTURES, VARIANTS, tolerance};
+use crate::parity::{FIXTURES, VARIANTS};
+use crate::rounding::Rounding;
 
 fn models() -> impl Iterator<Item = (&'static str, Model)> {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
@@ -22,7 +24,7 @@ fn models() -> impl Iterator<Item = (&'static str, Model)> {
 fn judged<T>(law: impl Fn(&Case) -> Result<T>) -> Result<Vec<T>> {
     let judge = |(name, model): (&str, Model)| {
         // f32, sums of other lengths in another order, on activations as large as the fixture's.
-        let tolerance = tolerance(Path::new(name));
+        let tolerance = Rounding::of(&fixture(name)).between_runs();
         law(&Case { name, model: &model, tolerance, in_block: 1e-5 })
     };
     models().map(judge).collect()
@@ -115,7 +117,7 @@ fn gradients_of_every_weight_are_the_same_on_both_paths() -> Result<()> {
             stored.iter().map(|(name, x)| Ok((name.clone(), Var::from_tensor(x)?))).collect::<Result<_>>()?;
         let tensors = variables.iter().map(|(name, x)| (name.clone(), x.as_tensor().clone())).collect();
         let model = Model::from_tensors(&config, &tensors)?;
-        let case = Case { name, model: &model, tolerance: tolerance(Path::new(name)), in_block: 1e-5 };
+        let case = Case { name, model: &model, tolerance: Rounding::of(&fixture(name)).between_runs(), in_block: 1e-5 };
         let reached = law::gradients_are_the_same_on_both_paths(&case, &variables)?;
         assert!(reached >= model.spec().n_layers() * 6, "{name}: gradients reach only {reached} tensors");
     }

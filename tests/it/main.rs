@@ -47,6 +47,7 @@ mod patch_query_head;
 mod process;
 mod random_specs;
 mod reference;
+mod rounding;
 mod specs;
 mod stored;
 mod sweep;

@@ -7,6 +7,7 @@ use pellucid::arch::spec::Arrangement;
 use pellucid::hook::Cache;
 
 use crate::reference::{Reference, close};
+use crate::rounding::Rounding;
 
 /// A site, and the value that it must equal: a module's `.in` or `.out`.
 type Row = (&'static str, &'static str);
@@ -41,20 +42,22 @@ const SECOND_NORM: [&str; 5] =
     ["pre_feedforward_layernorm", "post_attention_layernorm", "ln_2", "final_layer_norm", "ln_mlp"];
 
 /// Every module in `want` that is one of our sites.
-pub fn compare(what: &str, spec: &Spec, cache: &Cache, want: &Reference, tolerance: f64) -> Result<()> {
+pub fn compare(what: &str, spec: &Spec, cache: &Cache, want: &Reference, rounding: &Rounding) -> Result<()> {
     let prefixes = ["transformer.h", "model.layers", "model.decoder.layers", "gpt_neox.layers"];
     let Some(prefix) = prefixes.iter().find(|p| want.names().any(|n| n.starts_with(&format!("module.{p}.0.")))) else {
         return Ok(()); // A lean set.
     };
     for (l, block) in spec.blocks.iter().enumerate() {
         let find = |name: &str| want.get(&format!("module.{prefix}.{l}.{name}")).map(rows);
+        let allowed = |name: &str| rounding.allowed(&format!("module.{prefix}.{l}.{name}"));
         let sites = std::cell::Cell::new(0);
-        let check = |site: &str, want: &Tensor| -> Result<()> {
+        let check = |site: &str, module: &str, want: &Tensor| -> Result<()> {
             sites.set(sites.get() + 1);
             let name = format!("blocks.{l}.{site}");
-            close(&format!("{what} {name}"), &cache.get(&name)?.flatten_from(1)?, want, tolerance);
+            close(&format!("{what} {name}"), &cache.get(&name)?.flatten_from(1)?, want, allowed(module));
             Ok(())
         };
+        let at = |site: &str, module: &str| check(site, module, &find(module).unwrap());
         let a = &block.attention.inner;
         let posts = [&block.attention.post_norm, &block.mlp.as_ref().unwrap().post_norm].map(Option::is_some);
         for (site, module) in SUBLAYERS {
@@ -73,7 +76,7 @@ pub fn compare(what: &str, spec: &Spec, cache: &Cache, want: &Reference, toleran
                     } else {
                         raw.clone()
                     };
-                    check(site, &raw.flatten(0, 1)?.flatten_from(1)?)?;
+                    check(site, module, &raw.flatten(0, 1)?.flatten_from(1)?)?;
                 }
                 "qkv" => {
                     // The same name means two things: GPT-2 joins all heads, GPT-BigCode keeps them apart.
@@ -81,13 +84,13 @@ pub fn compare(what: &str, spec: &Spec, cache: &Cache, want: &Reference, toleran
                     for (site, part) in
                         ["attn.hook_q", "attn.hook_k", "attn.hook_v"].iter().zip(split(&value, a, joined)?)
                     {
-                        check(site, &part)?;
+                        check(site, module, &part)?;
                     }
                 }
                 "gate and partner" => {
                     let m = value.dim(1)? / 2;
-                    check("mlp.hook_pre", &value.narrow(1, 0, m)?)?;
-                    check("mlp.hook_pre_linear", &value.narrow(1, m, m)?)?;
+                    check("mlp.hook_pre", module, &value.narrow(1, 0, m)?)?;
+                    check("mlp.hook_pre_linear", module, &value.narrow(1, m, m)?)?;
                 }
                 // The rows of expert 0, then those of expert 1, and so on; those of one expert in any order.
                 "experts" => {
@@ -102,7 +105,7 @@ pub fn compare(what: &str, spec: &Spec, cache: &Cache, want: &Reference, toleran
                         first += rows.len();
                         let ours = gate.index_select(&Tensor::new(rows, gate.device())?, 0)?;
                         let what = format!("{what} expert {e} of block {l}");
-                        close(&what, &in_order(&ours)?, &in_order(&theirs)?, tolerance);
+                        close(&what, &in_order(&ours)?, &in_order(&theirs)?, allowed(module));
                     }
                     assert_eq!(first, value.dim(0)?);
                     sites.set(sites.get() + 1);
@@ -112,29 +115,31 @@ pub fn compare(what: &str, spec: &Spec, cache: &Cache, want: &Reference, toleran
                     if block.arrangement != Arrangement::Sequential && find("self_attention.dense.in").is_some() =>
                 {
                     let attn_out = cache.get(&format!("blocks.{l}.hook_attn_out"))?;
-                    check(site, &(value - attn_out)?)?;
+                    check(site, module, &(value - attn_out)?)?;
                 }
-                "hook_attn_out" | "hook_mlp_out" => check(site, &(value * block.residual_scale.unwrap_or(1.0))?)?,
-                site => check(site, &value)?,
+                "hook_attn_out" | "hook_mlp_out" => {
+                    check(site, module, &(value * block.residual_scale.unwrap_or(1.0))?)?
+                }
+                site => check(site, module, &value)?,
             }
         }
         if block.attention.pre_norm.is_some() {
             let norm = FIRST_NORM.iter().find(|n| find(&format!("{n}.out")).is_some()).expect("a first norm");
-            check("hook_resid_pre", &find(&format!("{norm}.in")).unwrap())?;
-            check("ln1.hook_normalized", &find(&format!("{norm}.out")).unwrap())?;
+            at("hook_resid_pre", &format!("{norm}.in"))?;
+            at("ln1.hook_normalized", &format!("{norm}.out"))?;
         }
         if posts[0] {
-            check("hook_attn_out", &find("post_attention_layernorm.out").unwrap())?;
+            at("hook_attn_out", "post_attention_layernorm.out")?;
         }
         if posts[1] {
-            check("hook_mlp_out", &find("post_feedforward_layernorm.out").unwrap())?;
+            at("hook_mlp_out", "post_feedforward_layernorm.out")?;
         }
         if cache.get(&format!("blocks.{l}.ln2.hook_normalized")).is_ok() {
             let norm = SECOND_NORM.iter().find(|n| find(&format!("{n}.out")).is_some()).expect("a second norm");
             let stream =
                 if cache.get(&format!("blocks.{l}.hook_resid_mid")).is_ok() { "resid_mid" } else { "resid_pre" };
-            check(&format!("hook_{stream}"), &find(&format!("{norm}.in")).unwrap())?;
-            check("ln2.hook_normalized", &find(&format!("{norm}.out")).unwrap())?;
+            at(&format!("hook_{stream}"), &format!("{norm}.in"))?;
+            at("ln2.hook_normalized", &format!("{norm}.out"))?;
         }
         // Queries, keys, values, z, two writes and two sides of the neurons: no family may slip past the table.
         assert!(sites.get() >= 8, "{what}: only {} sites of block {l} were compared", sites.get());

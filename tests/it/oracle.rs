@@ -18,8 +18,8 @@ use pellucid::Result;
 use pellucid::model::{Batch, Model};
 use serde_json::{Value, json};
 
-use crate::parity::tolerance;
 use crate::reference::close;
+use crate::rounding::Rounding;
 
 /// A fixture that both can compute.
 struct Pair {
@@ -180,7 +180,7 @@ fn candle_transformers_computes_the_same_logits() -> Result<()> {
             let last = load(model_type, &config, weights).and_then(|mut forward| Ok(forward(&ids)?));
             let last = last.unwrap_or_else(|error| panic!("{fixture}, {n} tokens: theirs says {error}"));
             // f32 sums in another order, as against Hugging Face.
-            close(&format!("{fixture} {n}"), &ours.get(n - 1)?, &last, tolerance(&dir));
+            close(&format!("{fixture} {n}"), &ours.get(n - 1)?, &last, Rounding::of(&dir).between_runs());
         }
     }
     Ok(())

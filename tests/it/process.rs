@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 
 use crate::bin::{Place, fixture};
 use crate::hooked::HOOKED;
-use crate::parity::{FIXTURES, VARIANTS, tolerance};
+use crate::parity::{FIXTURES, VARIANTS};
 use crate::reference::{close, max_diff};
+use crate::rounding::{F32, Rounding};
 
 const IDS: [u32; 9] = [3, 14, 15, 92, 65, 35, 89, 79, 32];
 
@@ -74,7 +75,7 @@ fn probabilities_stay_the_same_or_it_is_refused() -> Result<()> {
             how.iter().for_each(|h| *defined.entry(h.name()).or_insert(0) += 1);
             let got = processed.forward(&batch, &mut [])?;
             // f32 through other weights; folded gains of the gemmas reach three.
-            close(&what, &log_probabilities(&got)?, &before, 3.0 * tolerance(&fixture(name)));
+            close(&what, &log_probabilities(&got)?, &before, 3.0 * Rounding::of(&fixture(name)).between_runs());
             assert_eq!(processed.spec().processed, how, "{what}");
             assert!(how.is_empty() || serde_json::to_value(processed.spec()).unwrap()["processed"] == json!(how));
             check(&what, &processed, &batch)?;
@@ -85,7 +86,7 @@ fn probabilities_stay_the_same_or_it_is_refused() -> Result<()> {
                 &what,
                 &log_probabilities(&again.forward(&batch, &mut [])?)?,
                 &before,
-                3.0 * tolerance(&fixture(name)),
+                3.0 * Rounding::of(&fixture(name)).between_runs(),
             );
         }
     }
@@ -179,7 +180,7 @@ fn a_bias_before_gates_is_folded_beside_theirs() -> Result<()> {
     let [before, after] =
         [&model, &processed].map(|m| log_probabilities(&m.forward(&batch, &mut []).unwrap()).unwrap());
     // f32 through other weights.
-    close("gates", &after, &before, 3.0 * tolerance(&fixture("hooked_rms")));
+    close("gates", &after, &before, 3.0 * F32);
     Ok(())
 }
 

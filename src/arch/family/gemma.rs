@@ -23,6 +23,7 @@ pub(super) fn unrotated(c: &Config, gelu: Activation) -> Result<Spec> {
     let usual = Usual { tied: true, activation: "gelu_pytorch_tanh", gelu, ..LLAMA };
     let norm = Norm { gain: Gain::OnePlusWeight, ..rms_norm(c, 1e-6)? };
     let mut spec = decoder(c, &usual, norm)?;
-    spec.embedding.scale = Some((spec.d_model as f64).sqrt());
+    // Rounded to f32, as it is where the model is run: it is part of what was trained.
+    spec.embedding.scale = Some(f64::from((spec.d_model as f32).sqrt()));
     Ok(spec)
 }
