@@ -19,8 +19,10 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
+use crate::bin::fixture;
 use crate::hooked::HOOKED;
-use crate::parity::{FIXTURES, VARIANTS, tolerance};
+use crate::parity::{FIXTURES, VARIANTS};
+use crate::rounding::Rounding;
 
 /// Prompts of several lengths, which run packed together.
 const PAIRS: [(&[u32], &[u32]); 3] = [
@@ -440,7 +442,7 @@ fn every_kind_of_patch_in_every_family_is_a_whole_forward_pass() -> Result<()> {
     let mut failed = vec![];
     let mut compared = 0;
     for (name, model) in models() {
-        let bound = 0.2 * tolerance(Path::new(name)) as f32;
+        let bound = 0.2 * Rounding::of(&fixture(name)).between_runs() as f32;
         let d = model.spec().d_model;
         let vector: Vec<f32> = (0..d).map(|i| 0.02 * (i % 7) as f32 - 0.05).collect();
         let tensor = Tensor::from_vec(vector.clone(), d, &Device::Cpu)?;
