@@ -34,6 +34,21 @@ pub fn tensors(place: &Place, name: &str) -> Tensors {
     file.tensors().into_iter().map(|(name, view)| (name, raw(view))).collect()
 }
 
+/// A copy of the tiny GPT-2 at `name`, with a vocabulary of this size and random embeddings.
+pub fn vocabulary(place: &Place, name: &str, vocab: usize) {
+    copy(place, "gpt2", name);
+    config(place, name, |config| {
+        config.insert("vocab_size".into(), vocab.into());
+    });
+    weights(place, name, |tensors| {
+        let (_, shape, data) = tensors.get_mut("transformer.wte.weight").unwrap();
+        let d = shape[1];
+        let random = |i: u32| (((i.wrapping_mul(2_654_435_761) >> 8) as f32) / (1u32 << 23) as f32 - 1.0) * 0.05;
+        *shape = vec![vocab, d];
+        *data = (0..(vocab * d) as u32).flat_map(|i| random(i).to_le_bytes()).collect();
+    });
+}
+
 /// `tensors` as a safetensors file.
 pub fn serialized(tensors: &Tensors) -> Vec<u8> {
     use safetensors::tensor::TensorView;

@@ -84,16 +84,20 @@ fn bars_and_lines_of_means_have_whiskers_as_long_as_their_errors() {
             n.attribute("points").unwrap().split([' ', ',']).map(|x| x.parse().unwrap()).collect()
         };
         let ink = xml.descendants().filter(|n| n.attribute("stroke") == Some("#1c1c1e")).map(numbers);
-        // From (x, y) to (x, y): upright, as a whisker is.
-        let whiskers: Vec<f64> =
-            ink.filter(|p| p.len() == 4 && p[0] == p[2]).map(|p| (p[1] - p[3]).abs()).filter(|l| *l < 200.0).collect();
+        // From (x, y) to (x, y): upright, as a whisker is, and shorter than an axis.
+        let upright = ink.filter(|p| p.len() == 4 && p[0] == p[2] && (p[1] - p[3]).abs() < 200.0);
+        let whiskers: Vec<[f64; 2]> = upright.map(|p| [(p[1] + p[3]) / 2.0, (p[1] - p[3]).abs()]).collect();
         let (means, _) = read_rows::<PatchMean>(place.path(&format!("{over}/patch_mean.parquet"))).unwrap();
         assert_eq!(whiskers.len(), means.len(), "{at}");
-        let errors: Vec<f64> = means.iter().map(|m| f64::from(m.recovered_se.unwrap())).collect();
-        for (length, error) in whiskers.iter().zip(&errors) {
-            let scale = whiskers[0] / errors[0];
+        let of = |i: usize| (f64::from(means[i].recovered.unwrap()), f64::from(means[i].recovered_se.unwrap()));
+        // Their middles say how many pixels one is.
+        let last = means.len() - 1;
+        let scale = ((whiskers[0][0] - whiskers[last][0]) / (of(last).0 - of(0).0)).abs();
+        for (i, [middle, length]) in whiskers.iter().enumerate() {
+            let (value, error) = of(i);
             // Coordinates have two decimals.
-            assert!((length - error * scale).abs() < 0.05 + 0.02 * length, "{at}: {whiskers:?} {errors:?}");
+            assert!((length - 2.0 * error * scale).abs() < 0.5, "{at}: {whiskers:?} {means:?}");
+            assert!((middle - whiskers[0][0] - (of(0).0 - value) * scale).abs() < 0.5, "{at}: {whiskers:?} {means:?}");
         }
     }
 }

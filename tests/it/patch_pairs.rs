@@ -1,29 +1,11 @@
 //! Files of pairs as people have them, and what is said of those that cannot be used.
 
-use std::path::Path;
-
 use pellucid::Result;
 use pellucid::table::{Patch, PatchMean, read_rows};
 use serde_json::json;
 
 use crate::bin::{Place, model};
 use crate::forge;
-
-/// A tiny GPT-2 with random weights and the vocabulary of a real tokenizer.
-fn with_tokenizer(place: &Place, name: &str, tokenizer: &Path, vocab: usize) {
-    forge::copy(place, "gpt2", name);
-    forge::config(place, name, |config| {
-        config.insert("vocab_size".into(), json!(vocab));
-    });
-    forge::weights(place, name, |tensors| {
-        let (_, shape, data) = tensors.get_mut("transformer.wte.weight").unwrap();
-        let d = shape[1];
-        let random = |i: u32| (((i.wrapping_mul(2_654_435_761) >> 8) as f32) / (1u32 << 23) as f32 - 1.0) * 0.05;
-        *shape = vec![vocab, d];
-        *data = (0..(vocab * d) as u32).flat_map(|i| random(i).to_le_bytes()).collect();
-    });
-    fs_err::copy(tokenizer, place.path(&format!("{name}/tokenizer.json"))).unwrap();
-}
 
 /// Every layout of the `eap-ig` files, with the names that its columns have.
 #[test]
@@ -32,7 +14,8 @@ fn the_pairs_of_eap_ig_load_with_a_mapping() -> Result<()> {
     let place = Place::new();
     for (name, folder, vocab) in [("gpt2", "gpt2", 50257), ("pythia", "neox-20b", 50277)] {
         let tokenizer = shared_or_skip!("tokenizers").join(folder).join("tokenizer.json");
-        with_tokenizer(&place, name, &tokenizer, vocab);
+        forge::vocabulary(&place, name, vocab);
+        fs_err::copy(tokenizer, place.path(&format!("{name}/tokenizer.json"))).unwrap();
     }
     const IDX: &str = "answer_id=correct_idx,foil_id=incorrect_idx";
     const COUNTRIES: &str = "answer_id=country_idx,foil_id=corrupted_country_idx";
