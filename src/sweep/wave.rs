@@ -166,6 +166,8 @@ fn read(
 ) -> Result<()> {
     let columns = Columns::of(model, live.iter().map(|live| &readouts[runs[live.run].base]));
     let at_once = (memory_bytes / (4 * columns.len)).max(1);
+    // What comes before a change is as it was: the logits of the base run that the last of the runs had.
+    let mut before: Option<(usize, Vec<f32>)> = None;
     let mut from = 0;
     while from < live.len() {
         let first = rows.sequences[from].rows.start;
@@ -178,14 +180,17 @@ fn read(
         for (s, live) in rows.sequences[from..to].iter().zip(&live[from..to]) {
             let base = runs[live.run].base;
             let readout = &readouts[base];
+            let changed = |p: &usize| (s.start..s.n_keys()).contains(p);
+            if !readout.positions.iter().all(changed) && before.as_ref().is_none_or(|(of, _)| *of != base) {
+                before = Some((base, unchanged(model, &bases[base], readout)?));
+            }
+            let still = before.as_ref().map_or(&[][..], |(_, logits)| logits);
+            let width = still.len() / readout.positions.len();
             let mut own = vec![];
-            for p in &readout.positions {
-                if (s.start..s.n_keys()).contains(p) {
-                    own.extend(columns.pick(&logits[s.rows.start - first + p - s.start], readout));
-                } else {
-                    // What comes before the change is as it was.
-                    let one = Readout { positions: vec![*p], tokens: readout.tokens.clone() };
-                    own.extend(unchanged(model, &bases[base], &one)?);
+            for (i, p) in readout.positions.iter().enumerate() {
+                match changed(p) {
+                    true => own.extend(columns.pick(&logits[s.rows.start - first + p - s.start], readout)),
+                    false => own.extend_from_slice(&still[i * width..(i + 1) * width]),
                 }
             }
             emit(live.run, &own)?;

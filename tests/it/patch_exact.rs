@@ -22,7 +22,7 @@ use rand_distr::{Distribution, StandardNormal};
 use crate::bin::fixture;
 use crate::hooked::HOOKED;
 use crate::parity::{FIXTURES, VARIANTS};
-use crate::rounding::Rounding;
+use crate::rounding::{F32, Rounding};
 
 /// Prompts of several lengths, which run packed together.
 const PAIRS: [(&[u32], &[u32]); 3] = [
@@ -442,7 +442,9 @@ fn every_kind_of_patch_in_every_family_is_a_whole_forward_pass() -> Result<()> {
     let mut failed = vec![];
     let mut compared = 0;
     for (name, model) in models() {
-        let bound = 0.2 * Rounding::of(&fixture(name)).between_runs() as f32;
+        let drift = Rounding::of(&fixture(name)).between_runs();
+        // Of what f32 may make of the model: a fifth, and two where its streams are large, of which the kernels' sums differ more.
+        let bound = if drift > F32 { 0.4 * drift } else { 0.2 * F32 } as f32;
         let d = model.spec().d_model;
         let vector: Vec<f32> = (0..d).map(|i| 0.02 * (i % 7) as f32 - 0.05).collect();
         let tensor = Tensor::from_vec(vector.clone(), d, &Device::Cpu)?;
@@ -469,8 +471,7 @@ fn every_kind_of_patch_in_every_family_is_a_whole_forward_pass() -> Result<()> {
             let largest = all.fold(0.0, |most: f32, v| most.max(v.abs()));
             for (a, b) in rows.iter().zip(&waves) {
                 let far = (a.patched - b.patched).abs() / largest.max(a.patched.abs());
-                // Of what is rounded, the logits: f32, where another number of rows may take another kernel. A fifth of what
-                // the fixture may differ from Hugging Face by, which is more where its streams are large.
+                // Of what is rounded, the logits: f32, where another number of rows may take another kernel.
                 if far > bound || far.is_nan() && a.patched.to_bits() != b.patched.to_bits() {
                     let more = format!("in waves {}", b.patched);
                     failed.push((far, format!("{name}, case {c}, {}, {more}: {}", case.kind, said(a))));
