@@ -153,7 +153,8 @@ impl Store for WeightFiles {
             return Err(Error::bad_model(format!(
                 "{file}: the tensor `{name}` is stored as {:?}, and pellucid reads F32, F16, BF16 and F64",
                 stored.dtype
-            )));
+            ))
+            .hint("if the model is quantized, take the one that it was made of"));
         };
         numbers(bytes.clone(), stored.bytes.clone(), held, &stored.shape)
     }

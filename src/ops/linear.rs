@@ -203,15 +203,15 @@ mod tests {
 
     #[test]
     fn fused_equals_plain_for_every_layout() -> Result<()> {
-        for (t, ins, outs) in [(1, 3, 5), (15, 48, 144), (70, 33, 17)] {
+        for (t, ins, outs) in [(1, 3, 5), (15, 48, 144), (70, 33, 17), (40, 200, 301), (33, 1300, 150)] {
             let x = Tensor::randn(0f32, 1.0, (t, ins), &Device::Cpu)?;
             let bias = Some(Tensor::randn(0f32, 1.0, outs, &Device::Cpu)?);
             for (_, weight) in layouts(ins, outs, Kept::F32, 0)? {
                 for bias in [bias.clone(), None] {
                     let map = Linear::new(weight.clone(), bias);
-                    // f32 sums of up to 48 products in another order.
+                    // f32 sums of so many products of size one, in another order.
                     let diff = max_diff(&map.fused(&x)?, &map.plain(&x)?)?;
-                    assert!(diff < 1e-5, "{t} {ins} {outs}: {diff}");
+                    assert!(diff < 2e-7 * ins.max(50) as f32, "{t} {ins} {outs}: {diff}");
                 }
             }
         }

@@ -1,5 +1,6 @@
-//! Products of rows in f32 with weights in f32 or in 16 bits. Numbers of 16 bits are widened a panel at a time, in the
-//! cache, so that the product is that of the widened weight while memory is read in 16 bits.
+//! Products of rows in f32 with weights in f32 or in 16 bits. A weight of 16 bits, or one stored `[out, in]` as torch has it, is
+//! copied into the cache a panel at a time, widened, and multiplied there: memory is read once, as it is kept and in the order
+//! in which it lies, and the product is that of the widened weight.
 
 use gemm::Parallelism;
 use rayon::prelude::*;
@@ -7,12 +8,21 @@ use rayon::prelude::*;
 use super::number::Number;
 use super::{SharedMut, dot};
 
-/// Columns of a panel of 16-bit weights. Widened, two depths of it are half of a second-level cache.
+/// Columns of a panel. In f32, two depths of it are half of a second-level cache.
 const WIDE: usize = 128;
 
+/// Columns of a panel where many threads share few columns.
+const NARROW: usize = 32;
+
 /// Inputs to which gemm blocks its sums on most machines. Panels are cut at the same inputs, so that they are summed as
-/// gemm sums a weight in f32; where it has other blocks, they are summed in another order.
+/// gemm sums a whole weight; where it has other blocks, they are summed in another order.
 const DEPTH: usize = 512;
+
+/// Numbers of a weight in f32 so small that copying costs more than it saves.
+const SMALL: usize = 16 * 1024;
+
+/// Numbers in a line of the cache.
+const LINE: usize = 16;
 
 /// Onto `y [t, outs]`, which `onto` says is not zero: `x [t, ins]` times `w`, whose rows and columns have these strides.
 pub(super) fn product<N: Number>(
@@ -25,30 +35,26 @@ pub(super) fn product<N: Number>(
     if strides[0] == 1 && t <= dot::MAX_ROWS && ins > 0 && outs > 0 {
         return dot::accumulate(x, w, strides[1], ins, outs, y);
     }
-    match N::as_f32(w) {
-        Some(w) => multiply(y, onto, [t, ins, outs], (x, [ins, 1]), (w, strides)),
-        None => in_panels(y, onto, [t, ins, outs], x, (w, strides)),
+    if let Some(w) = N::as_f32(w)
+        && (strides[0] != 1 || ins * outs <= SMALL)
+    {
+        return multiply(y, onto, [t, ins, outs], (x, [ins, 1]), (w, strides));
     }
-}
-
-fn in_panels<N: Number>(
-    y: &mut [f32],
-    onto: bool,
-    [t, ins, outs]: [usize; 3],
-    x: &[f32],
-    (w, strides): (&[N], [usize; 2]),
-) {
     assert!(within(x.len(), [ins, 1], t, ins) && within(w.len(), strides, ins, outs) && y.len() == t * outs);
+    let small = t * ins * outs < 32 * 1024;
+    let threads = rayon::current_num_threads();
+    let width = if small { WIDE } else { outs.div_ceil(2 * threads).clamp(NARROW, WIDE) };
+    // Equal shares: of a few columns that were left over, gemm would sum in another order.
+    let width = outs.div_ceil(outs.div_ceil(width).max(1)).max(1);
     let most = (2 * ins.div_ceil(ins.div_ceil(DEPTH).max(1))).max(1);
     let y = SharedMut::new(y);
     let panel = |buffer: &mut Vec<f32>, first: usize| {
-        let wide = WIDE.min(outs - first);
+        let wide = width.min(outs - first);
         for start in (0..ins).step_by(most) {
             let deep = most.min(ins - start);
-            buffer.resize(wide * deep, 0.0);
             let at = start * strides[0] + first * strides[1];
-            let panel_strides = widen(&w[at..], strides, [deep, wide], buffer);
-            // SAFETY: x has t rows of ins numbers, of which deep from start are read; the buffer is the panel, as its
+            let panel_strides = gather(&w[at..], strides, [deep, wide], buffer);
+            // SAFETY: x has t rows of ins numbers, of which deep from start are read; the buffer holds the panel, as its
             // strides say; the columns from first are in y, as asserted, and this task's alone.
             unsafe {
                 let lhs = x.as_ptr().add(start);
@@ -59,8 +65,9 @@ fn in_panels<N: Number>(
             }
         }
     };
-    let starts: Vec<usize> = (0..outs).step_by(WIDE).collect();
-    if t * ins * outs < 32 * 1024 {
+    let starts: Vec<usize> = (0..outs).step_by(width).collect();
+    // Handing out costs more than so little work.
+    if small {
         let mut buffer = vec![];
         starts.into_iter().for_each(|first| panel(&mut buffer, first));
     } else {
@@ -68,18 +75,22 @@ fn in_panels<N: Number>(
     }
 }
 
-/// The first `deep` rows and `wide` columns of `w` in f32, with their strides there: columns or rows lie together as in `w`.
-fn widen<N: Number>(w: &[N], strides: [usize; 2], [deep, wide]: [usize; 2], to: &mut [f32]) -> [usize; 2] {
+/// The first `deep` rows and `wide` columns of `w` in f32, with their strides there: columns or rows lie together as in `w`,
+/// an odd number of lines apart. Were columns a power of two apart, as those of many weights are, gemm would look for all of
+/// them in the same few places of the cache, at half its speed.
+fn gather<N: Number>(w: &[N], strides: [usize; 2], [deep, wide]: [usize; 2], to: &mut Vec<f32>) -> [usize; 2] {
     let (along, across, runs, len) =
         if strides[0] == 1 { (1, strides[1], wide, deep) } else { (strides[1], strides[0], deep, wide) };
-    for (run, to) in (0..runs).zip(to.chunks_exact_mut(len)) {
-        let from = &w[run * across..];
+    let apart = (len.div_ceil(LINE) | 1) * LINE;
+    to.resize(runs * apart, 0.0);
+    for (run, to) in (0..runs).zip(to.chunks_exact_mut(apart)) {
+        let (from, to) = (&w[run * across..], &mut to[..len]);
         match along {
             1 => N::widen_into(&from[..len], to),
             _ => to.iter_mut().enumerate().for_each(|(i, v)| *v = from[i * along].widen()),
         }
     }
-    if strides[0] == 1 { [1, deep] } else { [wide, 1] }
+    if strides[0] == 1 { [1, apart] } else { [apart, 1] }
 }
 
 /// The product of `a [m, k]` and `b [k, n]`, each with the strides of its rows and columns, into `y [m, n]` or onto it.

@@ -164,6 +164,15 @@ fn a_config_that_cannot_be_right_is_refused() {
     let cases: &[Case] = &[
         ("gpt2", "model_type", || json!("gtp2"), "does not know the model type `gtp2`"),
         ("gpt2", "model_type", || json!("gtp2"), "hint: the nearest known one is `gpt2`"),
+        ("gpt2", "model_type", || json!("mamba2"), "which is no Transformer"),
+        ("gpt2", "model_type", || json!("mamba2"), "hint: known are "),
+        (
+            "llama",
+            "quantization_config",
+            || json!({"quant_method": "gptq", "bits": 4}),
+            "the weights are quantized (gptq), and pellucid reads none such\nhint: take the model that it was made of",
+        ),
+        ("llama", "quantization_config", || json!({}), "the weights are quantized, and"),
         ("gpt2", "model_type", || json!(7), "`model_type` is 7"),
         ("gpt2", "model_type", || Value::Null, "has no `model_type`"),
         (

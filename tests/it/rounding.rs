@@ -29,9 +29,12 @@ pub const F32: f64 = 1e-5;
 /// from f64, and ours 1e-5 or twice that on the other side: the largest of some hundred roundings is not always as large. Most
 /// of ours are nearer than theirs, of which `verify::where_large_values_round_f64_is_the_judge` keeps count; and in f64 nothing
 /// of all this remains: `in_f64_every_family_is_hugging_faces_to_thirteen_digits`.
-pub struct Rounding(HashMap<String, f64>);
+pub struct Rounding(Named<f64>);
 
-static MEASURED: LazyLock<HashMap<String, HashMap<String, HashMap<String, f64>>>> = LazyLock::new(|| {
+/// By name: of tensors in a fixture, of fixtures, of the two places in which fixtures are.
+type Named<T> = HashMap<String, T>;
+
+static MEASURED: LazyLock<Named<Named<Named<f64>>>> = LazyLock::new(|| {
     let text = std::fs::read_to_string(fixture("rounding.json")).unwrap();
     serde_json::from_str(&text).unwrap()
 });

@@ -35,7 +35,7 @@ mod stablelm;
 mod starcoder2;
 mod unknown;
 
-use crate::arch::config::{Config, LARGEST_SIZE, MOST_EXPERTS};
+use crate::arch::config::{Config, LARGEST_SIZE, MOST_EXPERTS, shortened};
 use crate::arch::spec::{Activation, Block, Experts, Position, Rotary, Spec};
 use crate::arch::weights::{Slot, Source};
 use crate::error::{Error, Result, nearest};
@@ -103,21 +103,36 @@ pub fn read_config(text: &str) -> Result<(&'static Family, Spec)> {
     let names = || FAMILIES.iter().map(|f| f.model_type);
     let Some(family) = FAMILIES.iter().find(|f| f.model_type == model_type) else {
         let known = names().collect::<Vec<_>>().join(", ");
-        let what = match unknown::obstacle(&model_type) {
-            Some(obstacle) => format!(", which {obstacle}"),
-            None => String::new(),
+        // What is known to be something else was not misspelled.
+        let (what, near) = match unknown::obstacle(&model_type) {
+            Some(obstacle) => (format!(", which {obstacle}"), None),
+            None => (String::new(), nearest(&model_type, names())),
         };
         let error = Error::bad_model(format!("pellucid does not know the model type `{model_type}`{what}"));
-        return Err(match nearest(&model_type, names()) {
+        return Err(match near {
             Some(near) => error.hint(format!("the nearest known one is `{near}`; known are {known}")),
             None => error.hint(format!("known are {known}")),
         });
     };
+    refuse_quantized(&config)?;
     let mut spec = (family.spec)(&config)?;
     spec.family = model_type;
     config.finish()?;
     check(&spec)?;
     Ok((family, spec))
+}
+
+/// A model whose weights are packed into fewer bits, of which there are many on the Hub beside those they were made of.
+fn refuse_quantized(config: &Config) -> Result<()> {
+    let Some(how) = config.get::<serde_json::Value>("quantization_config")? else { return Ok(()) };
+    let method = match how["quant_method"].as_str() {
+        Some(method) => format!(" ({})", shortened(method, 40)),
+        None => String::new(),
+    };
+    Err(Error::bad_model(format!(
+        "config.json says that the weights are quantized{method}, and pellucid reads none such"
+    ))
+    .hint("take the model that it was made of, with weights in f32, f16 or bf16"))
 }
 
 /// Relations between sizes that every family needs and a hand-edited config can break.
