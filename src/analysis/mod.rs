@@ -6,6 +6,7 @@ pub mod attribute;
 pub mod describe;
 pub mod lens;
 pub mod patch;
+pub mod path;
 pub mod tokens;
 pub mod verify;
 mod waves;

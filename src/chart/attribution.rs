@@ -4,12 +4,13 @@ use super::axis::{Axis, BELOW, LEFT, Plot};
 use super::colour::Rgb;
 use super::frame::{self, HEAD, MARGIN};
 use super::label::sans_width;
+use super::mark::Mark;
 use super::patch_sweep::{Sweep, patches_the_clean_run};
 use super::patch_words::{Coord, number, place, short_place};
 use super::svg::{Anchor, Rect, Svg, Type};
 use super::{Figure, Options, no_rows, patch};
 use crate::error::Result;
-use crate::table::{Attribution, Patch, Provenance, visible_prose};
+use crate::table::{Attribution, Provenance, visible_prose};
 
 /// Side of the square in which estimates stand beside measurements.
 const SIDE: f64 = 420.0;
@@ -34,10 +35,10 @@ pub(super) fn draw(rows: &[Attribution], provenance: &Provenance, options: &Opti
         return Err(no_rows::<Attribution>());
     }
     let estimates = as_estimates(rows, provenance);
-    let sweeps = Sweep::estimates(&estimates, provenance, options.max_prompts)?;
+    let sweeps = Sweep::all(&estimates, provenance, options.max_prompts);
     let only = sweeps.iter().all(|s| s.any().pair == sweeps[0].any().pair);
     let mut figures = patch::figures("attribution", &sweeps, only, provenance)?;
-    let measured: Vec<(&Patch, f64, f64)> = (estimates.iter().zip(rows))
+    let measured: Vec<(&Mark, f64, f64)> = (estimates.iter().zip(rows))
         .filter_map(|(patch, row)| Some((patch, f64::from(row.estimate), f64::from(row.exact?))))
         .filter(|(_, estimate, exact)| estimate.is_finite() && exact.is_finite())
         .collect();
@@ -48,7 +49,7 @@ pub(super) fn draw(rows: &[Attribution], provenance: &Provenance, options: &Opti
 }
 
 /// Estimates across, measurements up, and the line on which they are the same.
-fn beside(measured: &[(&Patch, f64, f64)], provenance: &Provenance) -> Result<Figure> {
+fn beside(measured: &[(&Mark, f64, f64)], provenance: &Provenance) -> Result<Figure> {
     let metric = visible_prose(&measured[0].0.metric);
     let width = LEFT + SIDE + BESIDE + 2.0 * MARGIN;
     let sentences = [
@@ -86,9 +87,9 @@ fn beside(measured: &[(&Patch, f64, f64)], provenance: &Provenance) -> Result<Fi
 }
 
 /// Says beside the dots that matter which patches they are, as far as the words do not touch.
-fn words(svg: &mut Svg, plot: &Plot, measured: &[(&Patch, f64, f64)]) {
+fn words(svg: &mut Svg, plot: &Plot, measured: &[(&Mark, f64, f64)]) {
     let mut order: Vec<_> = measured.iter().collect();
-    let matters = |(_, estimate, exact): &(&Patch, f64, f64)| (estimate - exact).abs().max(exact.abs());
+    let matters = |(_, estimate, exact): &(&Mark, f64, f64)| (estimate - exact).abs().max(exact.abs());
     // Stable: of equals the first stay.
     order.sort_by(|a, b| matters(b).total_cmp(&matters(a)));
     let mut taken: Vec<Rect> = vec![];
@@ -115,12 +116,13 @@ fn signed(x: f64) -> String {
 }
 
 /// Estimates as rows of a sweep: what the patched run would have.
-fn as_estimates(rows: &[Attribution], provenance: &Provenance) -> Vec<Patch> {
+fn as_estimates(rows: &[Attribution], provenance: &Provenance) -> Vec<Mark> {
     let noise = patches_the_clean_run(&provenance.command);
-    let row = |r: &Attribution| Patch {
+    let row = |r: &Attribution| Mark {
         pair: r.pair,
         pair_id: r.pair_id.clone(),
         site: r.site.clone(),
+        to: None,
         layer: r.layer,
         head: r.head,
         kv_head: r.kv_head,
@@ -135,6 +137,8 @@ fn as_estimates(rows: &[Attribution], provenance: &Provenance) -> Vec<Patch> {
         corrupt: Some(r.corrupt),
         patched: if noise { r.clean } else { r.corrupt } + r.estimate,
         recovered: r.estimated_recovered,
+        mean: None,
+        estimated: true,
     };
     rows.iter().map(row).collect()
 }

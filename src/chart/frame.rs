@@ -16,15 +16,24 @@ pub(crate) const BAR: f64 = 76.0;
 pub(crate) const SHORTEST_BAR: f64 = 76.0;
 /// A figure is at least this wide, so that its title can be read.
 pub(crate) const NARROWEST: f64 = 480.0;
+/// A title makes a figure at most this wide.
+const WIDEST_TITLE: f64 = 760.0;
+/// Font size of titles.
+const TITLE: f64 = 16.0;
 /// Font size of captions.
 const CAPTION: f64 = 11.0;
 /// Height of a caption's line.
 const CAPTION_LINE: f64 = 16.0;
 
+/// The width that a figure needs for its title; a long one is cut.
+pub(crate) fn title_width(title: &str) -> f64 {
+    (sans_width(title, TITLE) + 2.0 * MARGIN + 1.0).clamp(NARROWEST, WIDEST_TITLE)
+}
+
 /// Draws title and subtitle, cut to the width of the figure.
 pub(crate) fn head(svg: &mut Svg, title: &str, subtitle: &str) {
     let room = svg.size().0 - 2.0 * MARGIN;
-    svg.text(MARGIN, MARGIN + 9.0, &fit_sans(title, room, 16.0), Type::new(16.0).bold());
+    svg.text(MARGIN, MARGIN + 9.0, &fit_sans(title, room, TITLE), Type::new(TITLE).bold());
     svg.text(MARGIN, MARGIN + 30.0, &fit_sans(subtitle, room, 12.0), Type::new(12.0).ink(Rgb::SOFT));
 }
 

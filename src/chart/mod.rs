@@ -15,7 +15,8 @@ mod label;
 mod lens;
 mod lens_grid;
 mod line;
-mod patch;
+pub(crate) mod mark;
+pub(crate) mod patch;
 mod patch_bars;
 mod patch_map;
 pub(crate) mod patch_sweep;
@@ -28,11 +29,13 @@ pub use attention::attention;
 pub use attribution::attribution;
 pub use colour::{Rgb, diverging, viridis};
 pub use lens::logit_lens;
-pub use patch::{patch, patch_mean, patch_pair};
+pub use patch::{patch, patch_mean, path, path_mean};
 pub use training::training;
 
 use crate::error::{Error, Result, nearest};
-use crate::table::{Attention, Attribution, LogitLens, Patch, PatchMean, Row, Training, read_provenance, read_rows};
+use crate::table::{
+    Attention, Attribution, LogitLens, Patch, PatchMean, PathMean, PathPatch, Row, Training, read_provenance, read_rows,
+};
 use std::path::Path;
 
 /// A drawn figure.
@@ -60,11 +63,13 @@ impl Default for Options {
 }
 
 /// The tables that can be drawn.
-const DRAWABLE: [&str; 6] = [
+const DRAWABLE: [&str; 8] = [
     LogitLens::TABLE.name,
     Attention::TABLE.name,
     Patch::TABLE.name,
     PatchMean::TABLE.name,
+    PathPatch::TABLE.name,
+    PathMean::TABLE.name,
     Attribution::TABLE.name,
     Training::TABLE.name,
 ];
@@ -96,6 +101,12 @@ pub fn render_with(path: impl AsRef<Path>, options: &Options) -> Result<Vec<Figu
     } else if table == PatchMean::TABLE.name {
         let (rows, provenance) = read_rows::<PatchMean>(path)?;
         some(path, patch_mean(&rows, &provenance)?)
+    } else if table == PathPatch::TABLE.name {
+        let (rows, provenance) = read_rows::<PathPatch>(path)?;
+        some(path, patch::draw(&rows, &provenance, options)?)
+    } else if table == PathMean::TABLE.name {
+        let (rows, provenance) = read_rows::<PathMean>(path)?;
+        some(path, path_mean(&rows, &provenance)?)
     } else if table == Attribution::TABLE.name {
         let (rows, provenance) = read_rows::<Attribution>(path)?;
         attribution::draw(&rows, &provenance, options)

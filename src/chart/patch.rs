@@ -1,15 +1,16 @@
 //! Patching sweeps: heat maps of what each patch did, bars or a line where a sweep has one axis, tiles where it has many.
 
-use super::frame::{self, HEAD, MARGIN, NARROWEST};
+use super::frame::{self, HEAD, MARGIN};
+use super::mark::{Mark, Marked, marks};
 use super::patch_bars::{bars, line};
 use super::patch_map::map;
-use super::patch_sweep::{Sweep, as_patches, kind};
+use super::patch_sweep::{Sweep, kind};
 use super::patch_tiles::tiles;
 use super::patch_words::{Coord, places, short_place};
 use super::svg::Svg;
 use super::{Figure, Options, no_rows, suffix};
 use crate::error::Result;
-use crate::table::{Patch, PatchMean, Provenance};
+use crate::table::{Patch, PatchMean, PathMean, PathPatch, Provenance};
 
 /// Of more rows or bars than this, the strongest are drawn.
 pub(super) const MOST_ROWS: usize = 60;
@@ -27,18 +28,28 @@ pub fn patch(rows: &[Patch], provenance: &Provenance) -> Result<Vec<Figure>> {
     draw(rows, provenance, &Options::default())
 }
 
-pub(super) fn draw(rows: &[Patch], provenance: &Provenance, options: &Options) -> Result<Vec<Figure>> {
-    let sweeps = Sweep::all(rows, provenance, options.max_prompts)?;
-    let only = sweeps.iter().all(|s| s.any().pair == sweeps[0].any().pair);
-    figures("patch", &sweeps, only, provenance)
-}
-
-/// The figures that [`patch`] draws of one pair, `many` being whether the table has others.
+/// A figure for each pair (the first 20), sender, receiver and metric, as [`patch`] draws them. Where both senders and receivers
+/// were gone over, receivers are the rows and senders the columns.
 ///
 /// # Errors
 /// There are no rows.
-pub fn patch_pair(rows: &[Patch], provenance: &Provenance, many: bool) -> Result<Vec<Figure>> {
-    figures("patch", &Sweep::all(rows, provenance, 1)?, !many, provenance)
+pub fn path(rows: &[PathPatch], provenance: &Provenance) -> Result<Vec<Figure>> {
+    draw(rows, provenance, &Options::default())
+}
+
+pub(super) fn draw<R: Marked>(rows: &[R], provenance: &Provenance, options: &Options) -> Result<Vec<Figure>> {
+    let marks = seen(rows)?;
+    let sweeps = Sweep::all(&marks, provenance, options.max_prompts);
+    let only = sweeps.iter().all(|s| s.any().pair == sweeps[0].any().pair);
+    figures(R::TABLE.name, &sweeps, only, provenance)
+}
+
+/// The figures that [`patch`] or [`path`] draws of one pair, `many` being whether the table has others.
+///
+/// # Errors
+/// There are no rows.
+pub(crate) fn of_pair<R: Marked>(rows: &[R], provenance: &Provenance, many: bool) -> Result<Vec<Figure>> {
+    figures(R::TABLE.name, &Sweep::all(&seen(rows)?, provenance, 1), !many, provenance)
 }
 
 /// A figure for each site and metric, as [`patch`] draws those of a pair, of the means over pairs. Bars and lines have
@@ -47,18 +58,31 @@ pub fn patch_pair(rows: &[Patch], provenance: &Provenance, many: bool) -> Result
 /// # Errors
 /// There are no rows.
 pub fn patch_mean(rows: &[PatchMean], provenance: &Provenance) -> Result<Vec<Figure>> {
-    if rows.is_empty() {
-        return Err(no_rows::<PatchMean>());
-    }
-    let means = as_patches(rows);
-    figures("patch_mean", &Sweep::means(&means, rows, provenance)?, true, provenance)
+    of_means(rows, provenance)
+}
+
+/// The same of paths.
+///
+/// # Errors
+/// There are no rows.
+pub fn path_mean(rows: &[PathMean], provenance: &Provenance) -> Result<Vec<Figure>> {
+    of_means(rows, provenance)
+}
+
+pub(crate) fn of_means<R: Marked>(rows: &[R], provenance: &Provenance) -> Result<Vec<Figure>> {
+    of_pair(rows, provenance, false)
+}
+
+fn seen<R: Marked>(rows: &[R]) -> Result<Vec<Mark>> {
+    if rows.is_empty() { Err(no_rows::<R>()) } else { Ok(marks(rows)) }
 }
 
 pub(super) fn figures(table: &str, sweeps: &[Sweep<'_>], only: bool, provenance: &Provenance) -> Result<Vec<Figure>> {
     let mut figures: Vec<Figure> = vec![];
     for sweep in sweeps {
         let row = sweep.any();
-        let stem = format!("{table}-{}-{}", file_name(&row.site), file_name(&row.metric));
+        let to = row.to.as_ref().map_or(String::new(), |to| format!("-{}", file_name(&to.name)));
+        let stem = format!("{table}-{}{to}-{}", file_name(&row.site), file_name(&row.metric));
         for (part, svg) in shapes(sweep, provenance)? {
             let name = format!("{stem}{part}{}", suffix(row.pair, only));
             // Names that differ may look the same in a file's name.
@@ -79,17 +103,19 @@ fn file_name(text: &str) -> String {
 /// The figures of a sweep, with what their names end in.
 fn shapes(sweep: &Sweep<'_>, provenance: &Provenance) -> Result<Vec<(String, String)>> {
     let (positions, units): (Vec<Coord>, Vec<Coord>) = sweep.over.iter().partition(|c| c.is_position());
+    let (to, from): (Vec<Coord>, Vec<Coord>) = units.iter().partition(|c| c.is_receivers());
     let one = |svg: Result<String>| Ok(vec![(String::new(), svg?)]);
     match (&units[..], &positions[..]) {
         ([], []) => Ok(vec![]),
         ([], [pos]) => one(line(sweep, *pos, provenance)),
-        ([Coord::Layer], []) => one(line(sweep, Coord::Layer, provenance)),
+        ([layer], []) if layer.is_layer() => one(line(sweep, *layer, provenance)),
+        (_, []) if !to.is_empty() && !from.is_empty() => one(map(sweep, &to, &from, provenance)),
         ([row, column], []) if places(&sweep.rows, &[*column]).len() <= MOST_ROWS => {
-            one(map(sweep, &[*row], *column, provenance))
+            one(map(sweep, &[*row], &[*column], provenance))
         }
         (units, []) => one(bars(sweep, units, provenance)),
-        (units, [pos]) => one(map(sweep, units, *pos, provenance)),
-        ([], [.., query, key]) => one(map(sweep, &[*query], *key, provenance)),
+        (units, [pos]) => one(map(sweep, units, &[*pos], provenance)),
+        ([], [.., query, key]) => one(map(sweep, &[*query], &[*key], provenance)),
         (units, _) => {
             let strongest = sweep.rows.iter().max_by(|a, b| sweep.strength(a).total_cmp(&sweep.strength(b)));
             let mut figures = vec![(String::new(), tiles(sweep, units, provenance)?)];
@@ -115,7 +141,8 @@ pub(super) fn sheet(
     more: &[String],
     draw: impl FnOnce(&mut Svg) -> Result<()>,
 ) -> Result<String> {
-    let width = (size.0 + 2.0 * MARGIN).max(NARROWEST);
+    let title = format!("{}: {}", sweep.title(), sweep.quantity());
+    let width = (size.0 + 2.0 * MARGIN).max(frame::title_width(&title));
     let mut sentences = vec![sweep.meaning()];
     sentences.extend_from_slice(more);
     let odd = sweep.rows.iter().filter(|r| !sweep.value(r).is_finite()).count();
@@ -124,7 +151,6 @@ pub(super) fn sheet(
     }
     let caption = frame::caption_lines(&sentences, width);
     let mut svg = Svg::new(width, HEAD + size.1 + frame::caption_height(caption.len()));
-    let title = format!("{}: {}", sweep.title(), sweep.quantity());
     let kind = kind(&provenance.command).map_or(String::new(), |kind| format!(" · {kind}"));
     let subtitle = frame::subtitle(provenance, &format!("{}{kind}", sweep.whose()));
     frame::head(&mut svg, &title, &subtitle);

@@ -4,13 +4,14 @@ use super::axis::{Axis, BELOW, LEFT, Plot};
 use super::colour::{Rgb, diverging};
 use super::frame::{Band, HEAD, MARGIN, number_step};
 use super::label::sans_width;
+use super::mark::Mark;
 use super::patch::{MOST_ROWS, sheet};
 use super::patch_map::in_cell;
 use super::patch_sweep::Sweep;
 use super::patch_words::{Coord, axis_name, places, short_place};
 use super::svg::{Anchor, Rect, Stroke, Svg, Type};
 use crate::error::Result;
-use crate::table::{Patch, Provenance, visible};
+use crate::table::{Provenance, visible};
 
 /// Height of the plot, without what stands below it.
 const PLOT: f64 = 230.0;
@@ -29,14 +30,21 @@ pub(super) fn bars(sweep: &Sweep<'_>, coords: &[Coord], provenance: &Provenance)
         found.truncate(MOST_ROWS);
         found.sort_by(|a, b| a.0.cmp(&b.0));
     }
-    let rows: Vec<&Patch> = found.into_iter().map(|(_, r)| r).collect();
+    let rows: Vec<&Mark> = found.into_iter().map(|(_, r)| r).collect();
     let labels = rows.iter().map(|r| short_place(coords, r)).collect();
     let mut more = vec![];
     if all > rows.len() {
         more.push(format!("Of {all}, the {} with the strongest effects are shown, in their order.", rows.len()));
     }
-    let chart =
-        Chart { sweep, rows, labels, name: axis_name(coords), column: None, pitch: (16.0, 44.0), joined: false };
+    let chart = Chart {
+        sweep,
+        rows,
+        labels,
+        name: axis_name(coords, &sweep.over),
+        column: None,
+        pitch: (16.0, 44.0),
+        joined: false,
+    };
     chart.figure(provenance, more, |svg, plot, at, pitch| {
         let zero = plot.at(0.0, 0.0).1;
         for (row, &(x, y)) in chart.rows.iter().zip(at) {
@@ -51,11 +59,11 @@ pub(super) fn bars(sweep: &Sweep<'_>, coords: &[Coord], provenance: &Provenance)
 
 /// A line over layers or positions.
 pub(super) fn line(sweep: &Sweep<'_>, coord: Coord, provenance: &Provenance) -> Result<String> {
-    let rows: Vec<&Patch> = places(&sweep.rows, &[coord]).into_iter().map(|(_, r)| r).collect();
-    let label = |r: &&Patch| coord.token(r).map_or_else(|| short_place(&[coord], r), visible);
+    let rows: Vec<&Mark> = places(&sweep.rows, &[coord]).into_iter().map(|(_, r)| r).collect();
+    let label = |r: &&Mark| coord.token(r).map_or_else(|| short_place(&[coord], r), visible);
     let labels = rows.iter().map(label).collect();
     let tokens = rows.iter().any(|r| coord.token(r).is_some());
-    let name = format!("{}{}", coord.name(), if tokens { " and its token" } else { "" });
+    let name = format!("{}{}", axis_name(&[coord], &sweep.over), if tokens { " and its token" } else { "" });
     let column = tokens.then_some(coord);
     let chart = Chart { sweep, rows, labels, name, column, pitch: (5.0, 44.0), joined: true };
     chart.figure(provenance, vec![], |svg, _, at, pitch| {
@@ -78,7 +86,7 @@ pub(super) fn line(sweep: &Sweep<'_>, coord: Coord, provenance: &Provenance) -> 
 
 struct Chart<'a, 's> {
     sweep: &'s Sweep<'a>,
-    rows: Vec<&'a Patch>,
+    rows: Vec<&'a Mark>,
     labels: Vec<String>,
     name: String,
     /// Positions that have tokens stand over them.
@@ -136,7 +144,7 @@ impl Chart<'_, '_> {
 
     /// From the least to the largest value, 0 among them, with room for a number beyond each.
     fn values(&self) -> Axis {
-        let ends = |r: &&Patch| {
+        let ends = |r: &&Mark| {
             let (value, error) = (self.sweep.value(r), self.sweep.error(r).unwrap_or(0.0));
             [value - error, value + error]
         };
@@ -149,7 +157,7 @@ impl Chart<'_, '_> {
     }
 
     /// A standard error each way, where there is one.
-    fn whisker(&self, svg: &mut Svg, row: &Patch, x: f64, pitch: f64, plot: &Plot) {
+    fn whisker(&self, svg: &mut Svg, row: &Mark, x: f64, pitch: f64, plot: &Plot) {
         let (value, error) = (self.sweep.value(row), self.sweep.error(row).unwrap_or(0.0));
         if !(value.is_finite() && error.is_finite() && error > 0.0) {
             return;

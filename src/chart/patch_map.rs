@@ -5,16 +5,19 @@ use super::axis::Axis;
 use super::colour::{Rgb, diverging};
 use super::frame::{BAR, Band, HEAD, MARGIN, SHORTEST_BAR, colour_bar, number_step};
 use super::label::{fit_mono, mono_width, sans_width};
+use super::mark::Mark;
 use super::patch::{MOST_ROWS, sheet};
 use super::patch_sweep::Sweep;
-use super::patch_words::{Coord, axis_name, places, short_place};
+use super::patch_words::{Coord, Place, axis_name, places, short_place};
 use super::svg::{Anchor, Rect, Svg, Type};
 use crate::error::Result;
-use crate::table::{Patch, Provenance, visible};
-use std::collections::BTreeMap;
+use crate::table::{Provenance, visible};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A figure draws at most this many cells one by one; the weakest of more are one mark, without titles.
 const MOST_CELLS: usize = 12_000;
+/// Of more columns than this that are no positions, the strongest are drawn.
+const MOST_COLUMNS: usize = 150;
 /// The grid grows to this width before its columns get narrow.
 const WIDEST: f64 = 1100.0;
 /// The longest label of a row, in pixels.
@@ -24,9 +27,9 @@ const NAME: f64 = 20.0;
 /// Line with position numbers.
 const NUMBERS: f64 = 14.0;
 
-/// The figure: `rows` down or, where layers are among them, up as in the logit lens; `column` along.
-pub(super) fn map(sweep: &Sweep<'_>, rows: &[Coord], column: Coord, provenance: &Provenance) -> Result<String> {
-    let map = Map::of(sweep, rows, column);
+/// The figure: `rows` down or, where layers are among them, up as in the logit lens; `columns` along.
+pub(super) fn map(sweep: &Sweep<'_>, rows: &[Coord], columns: &[Coord], provenance: &Provenance) -> Result<String> {
+    let map = Map::of(sweep, rows, columns);
     let (left, (w, h)) = (map.left(), map.size());
     let size = (left + w + BAR, h.max(SHORTEST_BAR) + map.below());
     let mut more = vec![];
@@ -37,6 +40,13 @@ pub(super) fn map(sweep: &Sweep<'_>, rows: &[Coord], column: Coord, provenance: 
     if map.hidden > 0 {
         let (shown, all) = (map.rows.len(), map.rows.len() + map.hidden);
         more.push(format!("Of {all} rows, the {shown} with the strongest effects are shown."));
+    }
+    if map.hidden_columns > 0 {
+        let (shown, all) = (map.columns.len(), map.columns.len() + map.hidden_columns);
+        more.push(format!("Of {all} columns, the {shown} with the strongest effects are shown."));
+    }
+    if map.absent() {
+        more.push("Grey: no path.".to_owned());
     }
     if map.least > 0.0 {
         more.push(format!("Cells weaker than {:.2e} are drawn as 0.", map.least));
@@ -52,13 +62,17 @@ pub(super) fn map(sweep: &Sweep<'_>, rows: &[Coord], column: Coord, provenance: 
 struct Map<'a, 's> {
     sweep: &'s Sweep<'a>,
     /// From top to bottom, each with its label.
-    rows: Vec<(&'a Patch, String)>,
-    columns: Vec<(&'a Patch, String)>,
-    cells: BTreeMap<(usize, usize), &'a Patch>,
+    rows: Vec<(&'a Mark, String)>,
+    columns: Vec<(&'a Mark, String)>,
+    cells: BTreeMap<(usize, usize), &'a Mark>,
     row_axis: String,
-    column: Coord,
-    /// Rows that are not drawn.
+    /// What goes along.
+    along: Vec<Coord>,
+    /// Its name.
+    column_axis: String,
+    /// Rows and columns that are not drawn.
     hidden: usize,
+    hidden_columns: usize,
     /// The effect of full colour.
     most: f64,
     /// Weaker cells are not drawn one by one.
@@ -68,40 +82,35 @@ struct Map<'a, 's> {
 }
 
 impl<'a, 's> Map<'a, 's> {
-    fn of(sweep: &'s Sweep<'a>, coords: &[Coord], column: Coord) -> Self {
+    fn of(sweep: &'s Sweep<'a>, coords: &[Coord], along: &[Coord]) -> Self {
         let queries = matches!(coords, [c] if c.is_position());
-        let key = |r: &Patch| coords.iter().map(|c| c.of(r)).collect::<Vec<_>>();
-        let mut rows = places(&sweep.rows, coords);
-        let all = rows.len();
-        if all > MOST_ROWS && !queries {
-            let mut strength = BTreeMap::<_, f64>::new();
-            for row in &sweep.rows {
-                let most = strength.entry(key(row)).or_insert(-1.0);
-                *most = most.max(sweep.strength(row));
-            }
-            let of = |k: &Vec<_>| strength.get(k).copied().unwrap_or(-1.0);
-            // Stable: of equals the first stay.
-            rows.sort_by(|a, b| of(&b.0).total_cmp(&of(&a.0)));
-            rows.truncate(MOST_ROWS);
-            rows.sort_by(|a, b| a.0.cmp(&b.0));
+        let (mut rows, hidden) = strongest(sweep, coords, MOST_ROWS);
+        let (mut columns, hidden_columns) = strongest(sweep, along, MOST_COLUMNS);
+        if hidden > 0 {
+            // What only rows that are not drawn have a path from has no cell.
+            let drawn: BTreeSet<_> = rows.iter().map(|(k, _)| k.clone()).collect();
+            let own = sweep.rows.iter().filter(|r| drawn.contains(&key(coords, r)));
+            let seen: BTreeSet<_> = own.map(|r| key(along, r)).collect();
+            columns.retain(|(k, _)| seen.contains(k));
         }
-        if coords.contains(&Coord::Layer) {
+        if coords.iter().any(|c| c.is_layer()) {
             rows.reverse();
         }
-        let columns = places(&sweep.rows, &[column]);
-        let row_at: BTreeMap<_, _> = rows.iter().enumerate().map(|(i, (k, _))| (k.clone(), i)).collect();
-        let column_at: BTreeMap<_, _> = columns.iter().enumerate().map(|(i, (k, _))| (k[0], i)).collect();
+        let index = |places: &[Place]| -> BTreeMap<Vec<Option<u32>>, usize> {
+            places.iter().enumerate().map(|(i, (k, _))| (k.clone(), i)).collect()
+        };
+        let (row_at, column_at) = (index(&rows), index(&columns));
         let mut cells = BTreeMap::new();
         for row in &sweep.rows {
-            if let (Some(r), Some(c)) = (row_at.get(&key(row)), column_at.get(&column.of(row))) {
+            if let (Some(r), Some(c)) = (row_at.get(&key(coords, row)), column_at.get(&key(along, row))) {
                 cells.entry((*r, *c)).or_insert(*row);
             }
         }
-        let label = |coords: &[Coord], row: &Patch| match coords {
+        let label = |coords: &[Coord], row: &Mark| match coords {
             [c] if c.is_position() => c.token(row).map_or_else(|| short_place(coords, row), visible),
             _ => short_place(coords, row),
         };
-        let columns: Vec<_> = columns.into_iter().map(|(_, r)| (r, label(&[column], r))).collect();
+        let columns: Vec<_> = columns.into_iter().map(|(_, r)| (r, label(along, r))).collect();
         let (n, across) = (rows.len().max(1) as f64, columns.len().max(1) as f64);
         let w = match queries {
             true => (680.0 / n.max(across)).clamp(4.0, 34.0).floor(),
@@ -115,12 +124,14 @@ impl<'a, 's> Map<'a, 's> {
         };
         Self {
             sweep,
-            hidden: all - rows.len(),
+            hidden,
+            hidden_columns,
             rows: rows.into_iter().map(|(_, r)| (r, label(coords, r))).collect(),
             least: threshold(cells.values().map(|r| sweep.strength(r)).collect()),
             cells,
-            row_axis: axis_name(coords),
-            column,
+            row_axis: axis_name(coords, &sweep.over),
+            column_axis: axis_name(along, &sweep.over),
+            along: along.to_vec(),
             most: sweep.most(),
             cell: (w, h),
             band: Band::plan(columns.iter().map(|c| c.1.as_str()), w),
@@ -157,20 +168,28 @@ impl<'a, 's> Map<'a, 's> {
         NAME + self.label_room() + 6.0 + self.number_room()
     }
 
-    /// Whether columns are tokens: then their positions stand over them.
-    fn positions(&self) -> bool {
-        self.columns.iter().any(|(r, _)| self.column.token(r).is_some())
+    /// Where columns are positions with tokens: then their numbers stand over these.
+    fn numbers(&self) -> Option<Coord> {
+        let [one] = self.along[..] else { return None };
+        self.columns.iter().any(|(r, _)| one.token(r).is_some()).then_some(one)
+    }
+
+    /// Whether there are cells without a path.
+    fn absent(&self) -> bool {
+        self.along.iter().any(|c| !c.is_position())
+            && self.sweep.any().to.is_some()
+            && self.cells.len() < self.rows.len() * self.columns.len()
     }
 
     /// Pixels below the cells.
     fn below(&self) -> f64 {
-        if self.positions() { NUMBERS + self.band.depth + NAME } else { self.band.depth + NAME }
+        if self.numbers().is_some() { NUMBERS + self.band.depth + NAME } else { self.band.depth + NAME }
     }
 
     fn draw(&self, svg: &mut Svg, left: f64, top: f64) {
         let ((w, h), (cw, ch)) = (self.size(), self.cell);
         svg.rect(Rect { x: left, y: top, w, h }, Rgb::FAINT, None);
-        let weak = |row: &&&Patch| self.sweep.strength(row) < self.least && self.sweep.value(row).is_finite();
+        let weak = |row: &&&Mark| self.sweep.strength(row) < self.least && self.sweep.value(row).is_finite();
         if self.least > 0.0 {
             for (still, fill) in [(true, Rgb::PAPER), (false, diverging(0.0, 1.0))] {
                 let all = self.cells.iter().filter(|(_, r)| weak(r) && self.sweep.nothing_changed(r) == still);
@@ -192,29 +211,33 @@ impl<'a, 's> Map<'a, 's> {
             let label = fit_mono(label, self.label_room() + 1.0, size);
             svg.text(left - self.number_room() - 5.0, y, &label, Type::new(size).mono().at(Anchor::End));
         }
-        let numbers = if self.positions() { NUMBERS } else { 0.0 };
-        let last = self.columns.last().and_then(|(r, _)| self.column.of(r)).unwrap_or(0);
+        let positions = self.numbers();
+        let numbers = if positions.is_some() { NUMBERS } else { 0.0 };
+        let last = self.columns.last().zip(positions).and_then(|((r, _), c)| c.of(r)).unwrap_or(0);
         let step = number_step(last, cw, 9.0);
         for (i, (row, label)) in self.columns.iter().enumerate() {
             let x = left + (i as f64 + 0.5) * cw;
-            if numbers > 0.0 && i.is_multiple_of(step) {
-                let number = self.column.of(row).map_or(String::new(), |p| p.to_string());
+            if let Some(position) = positions.filter(|_| i.is_multiple_of(step)) {
+                let number = position.of(row).map_or(String::new(), |p| p.to_string());
                 svg.text(x, top + h + 8.0, &number, Type::new(9.0).ink(Rgb::SOFT).at(Anchor::Middle));
             }
             self.band.draw(svg, i, x, top + h + numbers, false, label);
         }
         let name = Type::new(11.0).at(Anchor::Middle);
-        let row_axis = if sans_width(&self.row_axis, 11.0) > h { "" } else { &self.row_axis };
+        // Of a name that is too long, what its letters do not say.
+        let side = self.row_axis.split(": ").next().unwrap_or_default();
+        let row_axis =
+            [self.row_axis.as_str(), side].into_iter().find(|name| sans_width(name, 11.0) <= h).unwrap_or("");
         svg.text(left - self.left() + 7.0, top + h / 2.0, row_axis, name.upwards());
-        let tokens = if self.positions() { " and its token" } else { "" };
-        let along = format!("{}{tokens}", self.column.name());
+        let tokens = if positions.is_some() { " and its token" } else { "" };
+        let along = format!("{}{tokens}", self.column_axis);
         // A narrow grid is narrower than the name of its axis: then it begins with it.
         let (x, name) =
             if sans_width(&along, 11.0) > w { (left, name.at(Anchor::Start)) } else { (left + w / 2.0, name) };
         svg.text(x, top + h + self.below() - NAME / 2.0, &along, name);
     }
 
-    fn cell(&self, svg: &mut Svg, r: Rect, row: &Patch) {
+    fn cell(&self, svg: &mut Svg, r: Rect, row: &Mark) {
         let value = self.sweep.value(row);
         let (x, y) = (r.x + r.w / 2.0, r.y + r.h / 2.0);
         // A hair of the background between cells, where they are large enough to spare it.
@@ -233,6 +256,31 @@ impl<'a, 's> Map<'a, 's> {
             svg.text(x, y, &text, Type::new(9.0).at(Anchor::Middle).ink(fill.ink_on()));
         }
     }
+}
+
+fn key(coords: &[Coord], row: &Mark) -> Vec<Option<u32>> {
+    coords.iter().map(|c| c.of(row)).collect()
+}
+
+/// The places of the sweep along `coords`, in order; of more than `most` those with the strongest effects, and how many are left
+/// out. Positions are all kept: what lies between them would not be seen.
+fn strongest<'a>(sweep: &Sweep<'a>, coords: &[Coord], most: usize) -> (Vec<Place<'a>>, usize) {
+    let mut found = places(&sweep.rows, coords);
+    let all = found.len();
+    if all > most && !matches!(coords, [c] if c.is_position()) {
+        let mut strength = BTreeMap::<_, f64>::new();
+        for row in &sweep.rows {
+            let most = strength.entry(key(coords, row)).or_insert(-1.0);
+            *most = most.max(sweep.strength(row));
+        }
+        let of = |k: &Vec<_>| strength.get(k).copied().unwrap_or(-1.0);
+        // Stable: of equals the first stay.
+        found.sort_by(|a, b| of(&b.0).total_cmp(&of(&a.0)));
+        found.truncate(most);
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+    }
+    let hidden = all - found.len();
+    (found, hidden)
 }
 
 /// The least effect that is drawn, so that at most [`MOST_CELLS`] are; 0 if all are.

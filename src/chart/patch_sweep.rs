@@ -1,11 +1,9 @@
 //! A sweep of patches, as figures and terminal see it: what it went over, what each patch did, and that in words.
 
-use super::by_prompt;
+use super::mark::{Mark, OTHERS};
 use super::patch_words::{Coord, implied, number, percent, place, place_along};
-use crate::error::Result;
-use crate::table::{Patch, PatchMean, Provenance, visible_prose};
-use std::collections::HashMap;
-use std::rc::Rc;
+use crate::table::{Provenance, visible_prose};
+use std::collections::BTreeMap;
 
 /// The number that says what a patch did. Nothing done is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,156 +16,91 @@ pub(crate) enum Effect {
     Change,
 }
 
-/// The patches of one pair at one site, measured by one metric: one row at least.
+/// The patches of one pair at one site, or on the paths from one to another, measured by one metric; or their means over pairs.
+/// One row at least.
 #[derive(Clone, Debug)]
 pub(crate) struct Sweep<'a> {
-    pub rows: Vec<&'a Patch>,
+    pub rows: Vec<&'a Mark>,
     /// The coordinates that differ between patches.
     pub over: Vec<Coord>,
     pub effect: Effect,
-    /// Of how many pairs the rows are means, and their standard errors; nothing of a pair's own rows.
-    pub mean: Option<Rc<Mean>>,
-    /// Whether nothing was patched: the rows are what patches would do, to first order.
-    pub estimated: bool,
-}
-
-/// What is known of means beside themselves.
-#[derive(Clone, Debug)]
-pub(crate) struct Mean {
-    /// The most pairs that a place has.
-    pub pairs: u32,
-    /// Pairs, and the standard error of the effect.
-    of: HashMap<[Option<u32>; 7], (u32, Option<f32>)>,
-}
-
-/// What stands for the token of a position at which pairs have different ones.
-const OTHERS: &str = "…";
-
-/// Means over pairs as rows of a pair that is called so.
-pub(crate) fn as_patches(means: &[PatchMean]) -> Vec<Patch> {
-    let pairs = means.iter().map(|r| r.pairs).max().unwrap_or(0);
-    // Where no position has a token that all pairs share, positions are numbers.
-    let any = means.iter().any(|r| r.token.is_some() || r.key_token.is_some());
-    let token =
-        |of: &Option<String>, pos: Option<u32>| of.clone().or_else(|| pos.filter(|_| any).map(|_| OTHERS.to_owned()));
-    let row = |r: &PatchMean| Patch {
-        pair: 0,
-        pair_id: format!("mean of {pairs} pairs"),
-        site: r.site.clone(),
-        layer: r.layer,
-        head: r.head,
-        kv_head: r.kv_head,
-        neuron: r.neuron,
-        pos: r.pos,
-        query_pos: r.query_pos,
-        key_pos: r.key_pos,
-        token: token(&r.token, r.pos.or(r.query_pos)),
-        key_token: token(&r.key_token, r.key_pos),
-        metric: r.metric.clone(),
-        clean: r.clean,
-        corrupt: r.corrupt,
-        patched: r.patched,
-        recovered: r.recovered,
-    };
-    means.iter().map(row).collect()
-}
-
-fn at(row: &Patch) -> [Option<u32>; 7] {
-    Coord::ALL.map(|c| c.of(row))
 }
 
 impl<'a> Sweep<'a> {
     /// All sweeps of the first `most` pairs: pair by pair, then in the order of the table.
-    ///
-    /// # Errors
-    /// There are no rows.
-    pub fn all(rows: &'a [Patch], provenance: &Provenance, most: usize) -> Result<Vec<Self>> {
+    pub fn all(marks: &'a [Mark], provenance: &Provenance, most: usize) -> Vec<Self> {
         let noise = patches_the_clean_run(&provenance.command);
-        let mut sweeps = vec![];
-        for (_, rows) in by_prompt(rows, |r| r.pair, most)? {
-            let mut own: Vec<Vec<&Patch>> = vec![];
-            for row in rows {
-                match own.iter_mut().find(|o| o[0].site == row.site && o[0].metric == row.metric) {
-                    Some(sweep) => sweep.push(row),
-                    None => own.push(vec![row]),
-                }
+        let mut of_pairs = BTreeMap::<u32, Vec<Vec<&Mark>>>::new();
+        for mark in marks {
+            let own = of_pairs.entry(mark.pair).or_default();
+            let name = |m: &Mark| m.to.as_ref().map(|to| (to.name.clone(), to.through.clone()));
+            let same = |of: &Mark| of.site == mark.site && of.metric == mark.metric && name(of) == name(mark);
+            match own.iter_mut().find(|o| same(o[0])) {
+                Some(sweep) => sweep.push(mark),
+                None => own.push(vec![mark]),
             }
-            sweeps.extend(own.into_iter().map(|rows| {
-                let effect = match rows.iter().all(|r| r.recovered.is_some()) {
-                    true if noise => Effect::Lost,
-                    true => Effect::Recovered,
-                    false => Effect::Change,
-                };
-                Self::of(rows, effect)
-            }));
         }
-        Ok(sweeps)
-    }
-
-    /// All sweeps of `rows`, which [`as_patches`] made of `means`.
-    ///
-    /// # Errors
-    /// There are no rows.
-    pub fn means(rows: &'a [Patch], means: &[PatchMean], provenance: &Provenance) -> Result<Vec<Self>> {
-        let mut sweeps = Self::all(rows, provenance, 1)?;
-        for sweep in &mut sweeps {
-            let own = |(row, mean): (&Patch, &PatchMean)| {
-                let same = (&row.site, &row.metric) == (&sweep.any().site, &sweep.any().metric);
-                let error = if sweep.effect == Effect::Change { mean.change_se } else { mean.recovered_se };
-                same.then(|| (at(row), (mean.pairs, error)))
+        let sweep = |rows: Vec<&'a Mark>| {
+            let effect = match rows.iter().all(|r| r.recovered.is_some()) {
+                true if noise => Effect::Lost,
+                true => Effect::Recovered,
+                false => Effect::Change,
             };
-            let of: HashMap<_, _> = rows.iter().zip(means).filter_map(own).collect();
-            sweep.mean = Some(Rc::new(Mean { pairs: of.values().map(|(n, _)| *n).max().unwrap_or(0), of }));
-        }
-        Ok(sweeps)
+            Self::of(rows, effect)
+        };
+        of_pairs.into_values().take(most).flatten().map(sweep).collect()
     }
 
-    /// All sweeps of `rows`, which say what patches would do, to first order.
-    ///
-    /// # Errors
-    /// There are no rows.
-    pub fn estimates(rows: &'a [Patch], provenance: &Provenance, most: usize) -> Result<Vec<Self>> {
-        let sweeps = Self::all(rows, provenance, most)?;
-        Ok(sweeps.into_iter().map(|sweep| Self { estimated: true, ..sweep }).collect())
-    }
-
-    fn of(rows: Vec<&'a Patch>, effect: Effect) -> Self {
+    fn of(rows: Vec<&'a Mark>, effect: Effect) -> Self {
         let differ = |c: &Coord| rows.iter().any(|r| c.of(r) != c.of(rows[0]));
         let mut over: Vec<Coord> = Coord::ALL.into_iter().filter(differ).collect();
         if rows.iter().any(|r| r.head.is_some()) {
             // It follows from the head.
             over.retain(|c| *c != Coord::KvHead);
         }
-        Self { rows, over, effect, mean: None, estimated: false }
+        if rows.iter().any(|r| Coord::ToHead.of(r).is_some()) {
+            over.retain(|c| *c != Coord::ToKvHead);
+        }
+        Self { rows, over, effect }
     }
 
     /// The part of it that is at the same place as `row` along `coords`.
-    pub fn part(&self, row: &Patch, coords: &[Coord]) -> Self {
-        let same = |r: &&&Patch| coords.iter().all(|c| c.of(r) == c.of(row));
-        let rows = self.rows.iter().filter(same).copied().collect();
-        Self { mean: self.mean.clone(), estimated: self.estimated, ..Self::of(rows, self.effect) }
+    pub fn part(&self, row: &Mark, coords: &[Coord]) -> Self {
+        let same = |r: &&&Mark| coords.iter().all(|c| c.of(r) == c.of(row));
+        Self::of(self.rows.iter().filter(same).copied().collect(), self.effect)
     }
 
     /// Of a mean, its standard error.
-    pub fn error(&self, row: &Patch) -> Option<f64> {
-        self.mean.as_ref()?.of.get(&at(row))?.1.map(f64::from)
+    pub fn error(&self, row: &Mark) -> Option<f64> {
+        let mean = row.mean?;
+        if self.effect == Effect::Change { mean.change_se } else { mean.recovered_se }.map(f64::from)
+    }
+
+    /// Whether nothing was patched: the rows are what patches would do, to first order.
+    pub fn estimated(&self) -> bool {
+        self.any().estimated
+    }
+
+    /// Of means, the most pairs that a place has.
+    pub fn pairs(&self) -> Option<u32> {
+        self.rows.iter().filter_map(|r| Some(r.mean?.pairs)).max()
     }
 
     /// Whose sweep it is.
     pub fn whose(&self) -> String {
-        match &self.mean {
+        match self.any().mean {
             Some(_) => self.any().pair_id.clone(),
             None => format!("pair {}", self.any().pair_id),
         }
     }
 
     /// A row of it: pair, site, metric and the values of the unpatched runs are the same on all.
-    pub fn any(&self) -> &'a Patch {
+    pub fn any(&self) -> &'a Mark {
         self.rows[0]
     }
 
     /// What a patch did.
-    pub fn value(&self, row: &Patch) -> f64 {
+    pub fn value(&self, row: &Mark) -> f64 {
         let recovered = row.recovered.map_or(f64::NAN, f64::from);
         match self.effect {
             Effect::Recovered => recovered,
@@ -177,13 +110,13 @@ impl<'a> Sweep<'a> {
     }
 
     /// How strong it is, for sorting: what is no number comes last.
-    pub fn strength(&self, row: &Patch) -> f64 {
+    pub fn strength(&self, row: &Mark) -> f64 {
         let value = self.value(row).abs();
         if value.is_nan() { -1.0 } else { value }
     }
 
     /// Whether the patched run has the metric of the run that was patched, to the last bit.
-    pub fn nothing_changed(&self, row: &Patch) -> bool {
+    pub fn nothing_changed(&self, row: &Mark) -> bool {
         match (self.effect, row.corrupt) {
             (Effect::Recovered, Some(corrupt)) => row.patched == corrupt,
             _ => row.patched == row.clean,
@@ -216,16 +149,16 @@ impl<'a> Sweep<'a> {
     pub fn meaning(&self) -> String {
         let (row, corrupt) = (self.any(), self.any().corrupt.unwrap_or(f32::NAN));
         let (metric, clean) = (visible_prose(&row.metric), number(row.clean));
-        let others = |r: &&Patch| [&r.token, &r.key_token].into_iter().flatten().any(|t| t == OTHERS);
-        let mean = match &self.mean {
+        let others = |r: &&Mark| [&r.token, &r.key_token].into_iter().flatten().any(|t| t == OTHERS);
+        let mean = match row.mean {
             Some(_) if self.rows.iter().any(others) => {
                 "Means over pairs, with standard errors; … stands for their different tokens. "
             }
             Some(_) => "Means over pairs, with standard errors. ",
             None => "",
         };
-        let patched = if self.estimated { "" } else { ", which was patched" };
-        let estimated = if self.estimated { "Estimated to first order; nothing was patched. " } else { "" };
+        let patched = if self.estimated() { "" } else { ", which was patched" };
+        let estimated = if self.estimated() { "Estimated to first order; nothing was patched. " } else { "" };
         let meaning = match self.effect {
             Effect::Recovered => format!(
                 "{metric} recovered: 0 as the corrupt run ({}){patched}; 1 as the clean run ({clean}).",
@@ -237,44 +170,63 @@ impl<'a> Sweep<'a> {
             ),
             Effect::Change => format!("{metric} of the patched run minus that of the clean run ({clean})."),
         };
-        format!("{estimated}{mean}{meaning}")
+        let between = match row.to.as_ref().map(|to| to.through.as_deref()) {
+            Some(None) => " Between sender and receiver everything is frozen.",
+            Some(Some(_)) => " Between sender and receiver MLPs are computed anew, and attention is frozen.",
+            None => "",
+        };
+        format!("{estimated}{mean}{meaning}{between}")
     }
 
-    /// `Patching attn.z of layer 2`: with the coordinates that all patches share.
+    /// `Patching attn.z of layer 2`: with the coordinates that all patches share; `Path patching attn.z → q of layer 2, head 1`.
     pub fn title(&self) -> String {
         let row = self.any();
-        let shared = Coord::ALL.into_iter().filter(|c| !self.over.contains(c) && !implied(*c, row));
-        let shared: Vec<String> = shared.filter_map(|c| place_along(c, row)).collect();
-        let of = if shared.is_empty() { "" } else { " of " };
-        let what = if self.estimated { "Attribution of" } else { "Patching" };
-        visible_prose(&format!("{what} {}{of}{}", row.site, shared.join(", ")))
+        let of = |name: &str, receivers: bool| {
+            let own = Coord::ALL.into_iter().filter(|c| c.is_receivers() == receivers);
+            let shared = own.filter(|c| !self.over.contains(c) && !implied(*c, row));
+            let shared: Vec<String> = shared.filter_map(|c| place_along(c, row)).collect();
+            format!("{name}{}{}", if shared.is_empty() { "" } else { " of " }, shared.join(", "))
+        };
+        visible_prose(&match &row.to {
+            Some(to) => format!("Path patching {} → {}", of(&row.site, false), of(&to.name, true)),
+            None if self.estimated() => format!("Attribution of {}", of(&row.site, false)),
+            None => format!("Patching {}", of(&row.site, false)),
+        })
     }
 
     /// What a mark without colour says.
     pub fn nothing(&self) -> &'static str {
-        match self.estimated {
+        match self.estimated() {
             true => "no change, to first order",
             false => "the patch changes nothing, to the last bit",
         }
     }
 
+    /// `attn.z`, or `attn.z → logits`.
+    pub fn site(&self) -> String {
+        let row = self.any();
+        visible_prose(&match &row.to {
+            Some(to) => format!("{} → {}", row.site, to.name),
+            None => row.site.clone(),
+        })
+    }
+
     /// The facts of a patch in one line.
-    pub fn facts(&self, row: &Patch) -> String {
+    pub fn facts(&self, row: &Mark) -> String {
         let (metric, patched, clean) = (visible_prose(&row.metric), number(row.patched), number(row.clean));
         let corrupt = row.corrupt.map_or(String::new(), |c| format!(", corrupt {}", number(c)));
-        let nothing = match (self.nothing_changed(row), self.estimated) {
+        let nothing = match (self.nothing_changed(row), self.estimated()) {
             (_, true) => ", estimated",
             (true, false) => "; this patch changes nothing",
             (false, false) => "",
         };
-        let pairs = self.mean.as_ref().and_then(|mean| mean.of.get(&at(row)));
-        let pairs = pairs.map_or(String::new(), |(n, _)| format!(", mean of {n}"));
+        let pairs = row.mean.map_or(String::new(), |mean| format!(", mean of {}", mean.pairs));
         let effect = self.effect_in_words(row);
         format!("{}: {metric} {patched} (clean {clean}{corrupt}), {effect}{pairs}{nothing}", place(row))
     }
 
     /// `77 % recovered`, `23 % lost` or `+1.20 from clean`; of means with their standard errors, `77 ± 3.1 % recovered`.
-    pub fn effect_in_words(&self, row: &Patch) -> String {
+    pub fn effect_in_words(&self, row: &Mark) -> String {
         let error = self.error(row);
         let share = |share: f64| match error {
             Some(error) => format!("{} ± {}", percent(share).trim_end_matches(" %"), percent(error)),

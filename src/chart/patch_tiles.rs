@@ -5,12 +5,13 @@ use super::axis::Axis;
 use super::colour::diverging;
 use super::frame::{BAR, HEAD, MARGIN, SHORTEST_BAR, colour_bar};
 use super::label::sans_width;
+use super::mark::Mark;
 use super::patch::sheet;
 use super::patch_sweep::Sweep;
 use super::patch_words::{Coord, places, short_place};
 use super::svg::{Anchor, Rect, Svg, Type};
 use crate::error::Result;
-use crate::table::{Patch, Provenance};
+use crate::table::Provenance;
 use std::collections::BTreeMap;
 
 /// Tiles show effects in this many steps each way: one path for each, instead of one mark for each cell.
@@ -64,7 +65,7 @@ pub(super) fn tiles(sweep: &Sweep<'_>, units: &[Coord], provenance: &Provenance)
     }
     let size = (grid_w + BAR, grid_h.max(SHORTEST_BAR + NAME));
     sheet(sweep, provenance, size, &more, |svg| {
-        let mut by_unit = BTreeMap::<Vec<Option<u32>>, Vec<&Patch>>::new();
+        let mut by_unit = BTreeMap::<Vec<Option<u32>>, Vec<&Mark>>::new();
         for row in &sweep.rows {
             by_unit.entry(units.iter().map(|c| c.of(row)).collect()).or_default().push(row);
         }
@@ -78,7 +79,7 @@ pub(super) fn tiles(sweep: &Sweep<'_>, units: &[Coord], provenance: &Provenance)
             svg.text(x + w / 2.0, y + NAME / 2.0 - 1.0, &name, Type::new(size).at(Anchor::Middle));
             svg.rect(Rect { x, y: y + NAME, w, h }, UNSEEN, None);
             let rows = &by_unit[key];
-            let cell = |r: &Patch| (queries[&r.query_pos] / merged, keys[&r.key_pos] / merged);
+            let cell = |r: &Mark| (queries[&r.query_pos] / merged, keys[&r.key_pos] / merged);
             svg.group(x, y + NAME, scale, &summary(sweep, &name, rows), |svg| tile(svg, sweep, rows, cell, most));
         }
         let bar = Axis::signed(&sweep.quantity(), most);
@@ -89,7 +90,7 @@ pub(super) fn tiles(sweep: &Sweep<'_>, units: &[Coord], provenance: &Provenance)
 }
 
 /// Draws one tile in units of its cells.
-fn tile(svg: &mut Svg, sweep: &Sweep<'_>, rows: &[&Patch], cell: impl Fn(&Patch) -> (usize, usize), most: f64) {
+fn tile(svg: &mut Svg, sweep: &Sweep<'_>, rows: &[&Mark], cell: impl Fn(&Mark) -> (usize, usize), most: f64) {
     let mut cells = BTreeMap::<(usize, usize), f64>::new();
     for row in rows.iter().filter(|r| !sweep.nothing_changed(r)) {
         let value = sweep.value(row);
@@ -113,7 +114,7 @@ fn tile(svg: &mut Svg, sweep: &Sweep<'_>, rows: &[&Patch], cell: impl Fn(&Patch)
 }
 
 /// What is strongest in a tile, in one line.
-fn summary(sweep: &Sweep<'_>, name: &str, rows: &[&Patch]) -> String {
+fn summary(sweep: &Sweep<'_>, name: &str, rows: &[&Mark]) -> String {
     let changed = rows.iter().filter(|r| !sweep.nothing_changed(r)).count();
     let strongest = rows.iter().max_by(|a, b| sweep.strength(a).total_cmp(&sweep.strength(b)));
     let strongest = strongest.map_or(String::new(), |r| format!("; strongest: {}", sweep.facts(r)));

@@ -1,7 +1,7 @@
 //! Where a patch is, and how its numbers are written: the words of figures and terminal.
 
 use super::label::quoted;
-use crate::table::Patch;
+use super::mark::Mark;
 use std::collections::BTreeSet;
 
 /// What a sweep can go over.
@@ -14,15 +14,28 @@ pub(crate) enum Coord {
     Pos,
     QueryPos,
     KeyPos,
+    ToLayer,
+    ToHead,
+    ToKvHead,
 }
 
 impl Coord {
     /// All of them, in the order in which a place is said.
-    pub const ALL: [Coord; 7] =
-        [Self::Layer, Self::Head, Self::KvHead, Self::Neuron, Self::Pos, Self::QueryPos, Self::KeyPos];
+    pub const ALL: [Coord; 10] = [
+        Self::Layer,
+        Self::Head,
+        Self::KvHead,
+        Self::Neuron,
+        Self::Pos,
+        Self::QueryPos,
+        Self::KeyPos,
+        Self::ToLayer,
+        Self::ToHead,
+        Self::ToKvHead,
+    ];
 
     /// Where a patch is along it; nothing if all was patched at once.
-    pub fn of(self, row: &Patch) -> Option<u32> {
+    pub fn of(self, row: &Mark) -> Option<u32> {
         match self {
             Self::Layer => row.layer,
             Self::Head => row.head,
@@ -31,14 +44,17 @@ impl Coord {
             Self::Pos => row.pos,
             Self::QueryPos => row.query_pos,
             Self::KeyPos => row.key_pos,
+            Self::ToLayer => row.to.as_ref()?.layer,
+            Self::ToHead => row.to.as_ref()?.head,
+            Self::ToKvHead => row.to.as_ref()?.kv_head,
         }
     }
 
     pub fn name(self) -> &'static str {
         match self {
-            Self::Layer => "layer",
-            Self::Head => "head",
-            Self::KvHead => "key/value head",
+            Self::Layer | Self::ToLayer => "layer",
+            Self::Head | Self::ToHead => "head",
+            Self::KvHead | Self::ToKvHead => "key/value head",
             Self::Neuron => "neuron",
             Self::Pos => "position",
             Self::QueryPos => "query position",
@@ -49,9 +65,9 @@ impl Coord {
     /// What stands before its number where several are one name: `L3H2`.
     fn letter(self) -> &'static str {
         match self {
-            Self::Layer => "L",
-            Self::Head => "H",
-            Self::KvHead => "KV",
+            Self::Layer | Self::ToLayer => "L",
+            Self::Head | Self::ToHead => "H",
+            Self::KvHead | Self::ToKvHead => "KV",
             Self::Neuron => "N",
             Self::Pos => "P",
             Self::QueryPos => "Q",
@@ -63,8 +79,17 @@ impl Coord {
         matches!(self, Self::Pos | Self::QueryPos | Self::KeyPos)
     }
 
+    /// Whether it is a receiver's.
+    pub fn is_receivers(self) -> bool {
+        matches!(self, Self::ToLayer | Self::ToHead | Self::ToKvHead)
+    }
+
+    pub fn is_layer(self) -> bool {
+        matches!(self, Self::Layer | Self::ToLayer)
+    }
+
     /// The token at its position.
-    pub fn token(self, row: &Patch) -> Option<&str> {
+    pub fn token(self, row: &Mark) -> Option<&str> {
         match self {
             Self::Pos | Self::QueryPos => row.token.as_deref(),
             Self::KeyPos => row.key_token.as_deref(),
@@ -74,46 +99,75 @@ impl Coord {
 }
 
 /// Whether a coordinate says no more than another one does.
-pub(super) fn implied(coord: Coord, row: &Patch) -> bool {
-    coord == Coord::KvHead && row.head.is_some() && (row.head == row.kv_head)
+pub(super) fn implied(coord: Coord, row: &Mark) -> bool {
+    match coord {
+        Coord::KvHead => row.head.is_some() && row.head == row.kv_head,
+        Coord::ToKvHead => row.to.as_ref().is_some_and(|to| to.head.is_some() && to.head == to.kv_head),
+        _ => false,
+    }
 }
 
 /// Its place along one of them, where it has one.
-pub(super) fn place_along(coord: Coord, row: &Patch) -> Option<String> {
+pub(super) fn place_along(coord: Coord, row: &Mark) -> Option<String> {
     let token = coord.token(row).map_or(String::new(), |t| format!(" {}", quoted(t)));
     coord.of(row).map(|i| format!("{} {i}{token}", coord.name()))
 }
 
-/// `layer 3, position 14 "·to"`.
-pub(crate) fn place(row: &Patch) -> String {
-    let along = Coord::ALL.into_iter().filter(|c| !implied(*c, row)).filter_map(|c| place_along(c, row));
-    match along.collect::<Vec<_>>() {
-        none if none.is_empty() => "everywhere".to_owned(),
-        along => along.join(", "),
+/// `layer 3, position 14 "·to"`; of a path also the receiver's: `layer 0, head 1 → layer 3, head 2`.
+pub(crate) fn place(row: &Mark) -> String {
+    let along = |receivers: bool| {
+        let own = Coord::ALL.into_iter().filter(|c| c.is_receivers() == receivers && !implied(*c, row));
+        own.filter_map(|c| place_along(c, row)).collect::<Vec<_>>().join(", ")
+    };
+    match (along(false), along(true)) {
+        (from, to) if from.is_empty() && to.is_empty() => "everywhere".to_owned(),
+        (from, to) if to.is_empty() => from,
+        (from, to) if from.is_empty() => format!("→ {to}"),
+        (from, to) => format!("{from} → {to}"),
     }
 }
 
-/// A patch's place along some coordinates, short: `L3H2`, or the number alone if there is one.
-pub(crate) fn short_place(coords: &[Coord], row: &Patch) -> String {
+/// A patch's place along some coordinates, short: `L3H2`, or the number alone if there is one; with an arrow between sender and
+/// receiver.
+pub(crate) fn short_place(coords: &[Coord], row: &Mark) -> String {
     let number = |c: &Coord| c.of(row).map_or("all".to_owned(), |i| i.to_string());
-    match coords {
-        [one] => number(one),
-        several => several.iter().map(|c| format!("{}{}", c.letter(), number(c))).collect(),
+    if let [one] = coords {
+        return number(one);
+    }
+    let (to, from): (Vec<Coord>, Vec<Coord>) = coords.iter().partition(|c| c.is_receivers());
+    let short = |coords: &[Coord]| coords.iter().map(|c| format!("{}{}", c.letter(), number(c))).collect::<String>();
+    match (&from[..], &to[..]) {
+        (from, []) => short(from),
+        ([], to) => short(to),
+        (from, to) => format!("{}→{}", short(from), short(to)),
     }
 }
 
-/// The name of an axis on which [`short_place`] stands.
-pub(crate) fn axis_name(coords: &[Coord]) -> String {
-    match coords {
+/// The name of an axis on which [`short_place`] stands, where the sweep goes over `all`.
+pub(crate) fn axis_name(coords: &[Coord], all: &[Coord]) -> String {
+    let (to, from): (Vec<Coord>, Vec<Coord>) = coords.iter().partition(|c| c.is_receivers());
+    let names = |coords: &[Coord]| match coords {
         [one] => one.name().to_owned(),
         several => several.iter().map(|c| format!("{} ({})", c.name(), c.letter())).collect::<Vec<_>>().join(", "),
+    };
+    let sides = all.iter().any(|c| c.is_receivers()) && from.iter().any(|c| !c.is_position());
+    let mut parts = vec![];
+    if !from.is_empty() {
+        parts.push(format!("{}{}", if sides { "sender: " } else { "" }, names(&from)));
     }
+    if !to.is_empty() {
+        parts.push(format!("receiver: {}", names(&to)));
+    }
+    parts.join(" → ")
 }
 
+/// A place along some coordinates, with a row that is there.
+pub(crate) type Place<'a> = (Vec<Option<u32>>, &'a Mark);
+
 /// The places of the sweep along `coords`, in order, each with a row that is there.
-pub(crate) fn places<'a>(rows: &[&'a Patch], coords: &[Coord]) -> Vec<(Vec<Option<u32>>, &'a Patch)> {
+pub(crate) fn places<'a>(rows: &[&'a Mark], coords: &[Coord]) -> Vec<Place<'a>> {
     let mut seen = BTreeSet::new();
-    let key = |r: &Patch| coords.iter().map(|c| c.of(r)).collect::<Vec<_>>();
+    let key = |r: &Mark| coords.iter().map(|c| c.of(r)).collect::<Vec<_>>();
     let mut found: Vec<_> = rows.iter().map(|r| (key(r), *r)).filter(|(k, _)| seen.insert(k.clone())).collect();
     found.sort_by(|a, b| a.0.cmp(&b.0));
     found

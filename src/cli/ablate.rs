@@ -8,7 +8,7 @@ use serde_json::json;
 use super::args::{LoadArgs, PromptArgs, RunArgs};
 use super::out::Out;
 use super::patches::Sweep;
-use crate::analysis::patch::{Direction, Grid, Kind, Metric, Over, PatchOptions};
+use crate::analysis::patch::{Direction, Grid, Kind, Metric, Over, PatchOptions, patch};
 use crate::error::Result;
 use crate::run::prompts;
 use crate::text::Pair;
@@ -140,6 +140,6 @@ impl Ablate {
             run: &self.run,
             resume: self.resume,
         };
-        sweep.run(out)
+        sweep.run(out, |keep, watch, emit| patch(&loaded.model, &pairs, &options, keep, watch, emit))
     }
 }

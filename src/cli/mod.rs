@@ -5,6 +5,7 @@ mod args;
 mod attention;
 mod attribute;
 mod cache;
+mod change;
 mod chart;
 mod collect;
 mod describe;
@@ -14,6 +15,7 @@ mod out;
 mod patch;
 mod patch_grid;
 mod patches;
+mod path;
 mod shell;
 mod tokens;
 mod verify;
@@ -41,6 +43,7 @@ enum Command {
     Lens(lens::Lens),
     Attention(attention::AttentionCommand),
     Patch(Box<patch::PatchCommand>),
+    Path(Box<path::PathCommand>),
     Ablate(Box<ablate::Ablate>),
     Attribute(attribute::AttributeCommand),
     Tokens(tokens::TokensCommand),
@@ -88,6 +91,7 @@ fn run(cli: &Cli, out: &Out) -> Result<()> {
         Command::Lens(c) => c.run(out),
         Command::Attention(c) => c.run(out),
         Command::Patch(c) => c.run(out),
+        Command::Path(c) => c.run(out),
         Command::Ablate(c) => c.run(out),
         Command::Attribute(c) => c.run(out),
         Command::Tokens(c) => c.run(out),

@@ -1,16 +1,14 @@
 //! `pellucid patch`
 
-use std::path::PathBuf;
-
 use clap::Args;
 use serde_json::json;
 
-use super::args::{LoadArgs, PairArgs, RunArgs, Way, at_least_one};
+use super::args::{LoadArgs, PairArgs, RunArgs, at_least_one};
+use super::change::{ChangeArgs, axes};
 use super::out::Out;
 use super::patches::Sweep;
-use crate::analysis::patch::{Grid, Kind, Metric, Noised, NoisedAt, Over, PatchOptions};
+use crate::analysis::patch::{Grid, Noised, NoisedAt, PatchOptions, patch};
 use crate::error::{Error, Result};
-use crate::run::{Loaded, prompts, read_vector};
 use crate::text::Pair;
 
 /// Activation patching: which values make the difference between two prompts?
@@ -56,19 +54,8 @@ pub(super) struct PatchCommand {
     /// Patch so many neighbouring layers at once, around each
     #[arg(long, value_name = "LAYERS", default_value_t = 1, value_parser = at_least_one())]
     window: usize,
-    /// Put clean values into the corrupt run (denoise), or corrupt ones into the clean run (noise)
-    #[arg(long, value_enum, default_value_t = Way::Denoise)]
-    direction: Way,
-    /// What becomes of a value: replace (by the other prompt's), zero, mean (over --dataset), mean-by-position, resample
-    /// (from --dataset), noise=DEVIATIONS, scale=FACTOR, add=FACTOR (of --vector), knock-out (of attention scores)
-    #[arg(long, default_value = "replace", value_name = "KIND")]
-    kind: String,
-    /// Prompts that means and resampled values are taken from: .txt, .jsonl, .csv or .parquet
-    #[arg(long, value_name = "FILE")]
-    dataset: Option<PathBuf>,
-    /// The vector to add: a safetensors file, or FILE:TENSOR where it holds several
-    #[arg(long, value_name = "FILE")]
-    vector: Option<String>,
+    #[command(flatten)]
+    change: ChangeArgs,
     /// Causal tracing: the corrupt run is the clean prompt with noise on the embeddings, so many deviations of the embedding
     /// strong (ROME takes 3)
     #[arg(long, value_name = "DEVIATIONS", conflicts_with = "corrupt")]
@@ -82,21 +69,6 @@ pub(super) struct PatchCommand {
     /// Measure each pair so many times, each with other noise
     #[arg(long, value_name = "N", default_value_t = 1, requires = "noise", value_parser = at_least_one())]
     samples: usize,
-    /// Of whatever is drawn
-    #[arg(long, value_name = "SEED", default_value_t = 0)]
-    seed: u64,
-    /// What to measure: logit_diff, logit, prob, log_prob, rank, kl_to_clean, loss, or several with commas between
-    #[arg(long, default_value = "logit_diff", value_name = "METRICS", value_delimiter = ',')]
-    metric: Vec<String>,
-    /// At which position to measure; negative ones count from the end
-    #[arg(long, default_value_t = -1, value_name = "POSITION", allow_hyphen_values = true)]
-    measure_at: isize,
-    /// Compute so many patches again, drawn with --seed, each by a whole forward pass, and print the largest difference
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    verify: usize,
-    /// Go on where this command was stopped
-    #[arg(long)]
-    resume: bool,
     #[command(flatten)]
     run: RunArgs,
 }
@@ -105,13 +77,16 @@ impl PatchCommand {
     pub fn run(&self, out: &Out) -> Result<()> {
         let loaded = self.model.load(out)?;
         let pairs = repeated(self.pairs.build(&loaded)?, self.samples);
-        let options = self.options(&loaded)?;
+        let grid = self.grid()?;
+        let options = PatchOptions {
+            noised: self.noised()?,
+            ..self.change.options(&loaded, self.pairs.bos(), grid, self.run.memory)?
+        };
         let asked = json!({
             "at": self.at, "over": self.over, "layers": self.layers, "heads": self.heads, "neurons": self.neurons,
             "pos": self.pos, "keys": self.keys, "together": self.together, "window": self.window,
-            "per_query_head": self.per_query_head, "direction": format!("{:?}", self.direction), "kind": self.kind,
-            "metric": self.metric, "measure_at": self.measure_at, "noised": format!("{:?}", options.noised),
-            "vector": self.vector, "verify": self.verify,
+            "per_query_head": self.per_query_head, "noised": format!("{:?}", options.noised),
+            "change": self.change.asked(),
         });
         let sweep = Sweep {
             name: "patch",
@@ -120,14 +95,28 @@ impl PatchCommand {
             options: &options,
             asked,
             run: &self.run,
-            resume: self.resume,
+            resume: self.change.resume,
         };
-        sweep.run(out)
+        sweep.run(out, |keep, watch, emit| patch(&loaded.model, &pairs, &options, keep, watch, emit))
     }
 
-    fn options(&self, loaded: &Loaded) -> Result<PatchOptions> {
-        let vector = self.vector.as_deref().map(read_vector).transpose()?;
-        let noised = match (self.noise, &self.subject, &self.noise_at) {
+    fn grid(&self) -> Result<Grid> {
+        Ok(Grid {
+            at: self.at.clone(),
+            over: axes(&self.over)?,
+            layers: self.layers.clone(),
+            heads: self.heads.clone(),
+            neurons: self.neurons.clone(),
+            positions: self.pos.clone(),
+            keys: self.keys.clone(),
+            together: self.together,
+            window: self.window,
+            per_query_head: self.per_query_head,
+        })
+    }
+
+    fn noised(&self) -> Result<Option<Noised>> {
+        let (at, sigma) = match (self.noise, &self.subject, &self.noise_at) {
             // clap does not ask for --noise where --corrupt excludes it.
             (None, ..) if self.subject.is_some() || self.noise_at.is_some() || self.samples > 1 => {
                 return Err(Error::bad_input(
@@ -135,41 +124,15 @@ impl PatchCommand {
                 )
                 .hint("say how strong it is, such as --noise 3, instead of --corrupt"));
             }
-            (None, ..) => None,
-            (Some(sigma), Some(part), None) => Some(Noised { at: NoisedAt::Part(part.clone()), sigma }),
-            (Some(sigma), None, Some(at)) => Some(Noised { at: NoisedAt::Positions(at.clone()), sigma }),
+            (None, ..) => return Ok(None),
+            (Some(sigma), Some(part), None) => (NoisedAt::Part(part.clone()), sigma),
+            (Some(sigma), None, Some(at)) => (NoisedAt::Positions(at.clone()), sigma),
             _ => {
                 return Err(Error::bad_input("it is not said which embeddings get the noise")
                     .hint("give either --subject TEXT or --noise-at POSITIONS"));
             }
         };
-        let dataset = match &self.dataset {
-            Some(path) => loaded.prompts(&prompts::from_file(path)?, self.pairs.bos())?,
-            None => vec![],
-        };
-        Ok(PatchOptions {
-            grid: Grid {
-                at: self.at.clone(),
-                over: self.over.iter().map(|name| Over::parse(name)).collect::<Result<_>>()?,
-                layers: self.layers.clone(),
-                heads: self.heads.clone(),
-                neurons: self.neurons.clone(),
-                positions: self.pos.clone(),
-                keys: self.keys.clone(),
-                together: self.together,
-                window: self.window,
-                per_query_head: self.per_query_head,
-            },
-            direction: self.direction.into(),
-            kind: Kind::parse(&self.kind, vector.as_ref())?,
-            dataset,
-            seed: self.seed,
-            noised,
-            metrics: self.metric.iter().map(|name| Metric::parse(name)).collect::<Result<_>>()?,
-            measure_at: self.measure_at,
-            memory_bytes: self.run.memory,
-            verify: self.verify,
-        })
+        Ok(Some(Noised { at, sigma }))
     }
 }
 

@@ -6,10 +6,10 @@ use std::io::{self, Write};
 use anstyle::{AnsiColor, Style};
 
 use super::grid::{fit, terminal_width};
-use crate::chart::patch_sweep::{Effect, Sweep, as_patches};
+use crate::chart::mark::Mark;
+use crate::chart::patch_sweep::{Effect, Sweep};
 use crate::chart::patch_words::{Coord, number, place, places};
-use crate::error::Result;
-use crate::table::{Patch, PatchMean, Provenance, visible, visible_prose};
+use crate::table::{Provenance, visible, visible_prose};
 
 /// Effects that are said in words.
 const STRONGEST: usize = 10;
@@ -17,26 +17,14 @@ const STRONGEST: usize = 10;
 const CELL: usize = 6;
 const LABEL: usize = 9;
 
-/// The sweeps of a pair, or their means over pairs, in words.
+/// The sweeps of a pair, or of means over pairs, in words.
 pub(super) struct Summary<'a> {
     sweeps: Vec<Sweep<'a>>,
 }
 
-/// The means, in words, given to `print`: those of each pair are in the file.
-pub(super) fn means(
-    means: &[PatchMean],
-    provenance: &Provenance,
-    print: impl FnOnce(&Summary) -> Result<()>,
-) -> Result<()> {
-    let rows = as_patches(means);
-    print(&Summary { sweeps: Sweep::means(&rows, means, provenance)? })
-}
-
 impl<'a> Summary<'a> {
-    /// # Errors
-    /// There are no rows.
-    pub fn of(rows: &'a [Patch], provenance: &Provenance) -> Result<Self> {
-        Ok(Self { sweeps: Sweep::all(rows, provenance, 1)? })
+    pub fn of(marks: &'a [Mark], provenance: &Provenance) -> Self {
+        Self { sweeps: Sweep::all(marks, provenance, 1) }
     }
 
     pub fn write(&self, w: &mut dyn Write) -> io::Result<()> {
@@ -54,13 +42,17 @@ fn write_sweep(sweep: &Sweep<'_>, w: &mut dyn Write) -> io::Result<()> {
     let row = sweep.any();
     let (bold, corrupt) =
         (Style::new().bold(), row.corrupt.map_or(String::new(), |c| format!(", corrupt {}", number(c))));
-    let (site, metric) = (visible_prose(&row.site), visible_prose(&row.metric));
-    let mean = sweep.mean.as_ref().map_or(String::new(), |mean| format!(", mean of {} pairs", mean.pairs));
+    let (site, metric) = (sweep.site(), visible_prose(&row.metric));
+    let mean = sweep.pairs().map_or(String::new(), |pairs| format!(", mean of {pairs} pairs"));
     writeln!(w, "{bold}{site}{bold:#}, {metric}{mean}: clean {}{corrupt}", number(row.clean))?;
-    if let [Coord::Layer, column @ (Coord::Pos | Coord::Head | Coord::KvHead)] = sweep.over[..] {
-        write_grid(sweep, column, w)?;
+    match sweep.over[..] {
+        [layer @ Coord::Layer, column @ (Coord::Pos | Coord::Head | Coord::KvHead)]
+        | [layer @ Coord::ToLayer, column @ (Coord::ToHead | Coord::ToKvHead)] => {
+            write_grid(sweep, (layer, column), w)?;
+        }
+        _ => {}
     }
-    let mut strongest: Vec<&Patch> = sweep.rows.iter().filter(|r| !sweep.nothing_changed(r)).copied().collect();
+    let mut strongest: Vec<&Mark> = sweep.rows.iter().filter(|r| !sweep.nothing_changed(r)).copied().collect();
     // Stable: of equals the first stay.
     strongest.sort_by(|a, b| sweep.strength(b).total_cmp(&sweep.strength(a)));
     match (strongest.len(), sweep.rows.len()) {
@@ -77,10 +69,10 @@ fn write_sweep(sweep: &Sweep<'_>, w: &mut dyn Write) -> io::Result<()> {
 }
 
 /// Layers, the last first, and positions or heads along.
-fn write_grid(sweep: &Sweep<'_>, column: Coord, w: &mut dyn Write) -> io::Result<()> {
-    let cells: BTreeMap<(Option<u32>, Option<u32>), &Patch> =
-        sweep.rows.iter().map(|r| ((r.layer, column.of(r)), *r)).collect();
-    let (layers, columns) = (places(&sweep.rows, &[Coord::Layer]), places(&sweep.rows, &[column]));
+fn write_grid(sweep: &Sweep<'_>, (layer_of, column): (Coord, Coord), w: &mut dyn Write) -> io::Result<()> {
+    let cells: BTreeMap<(Option<u32>, Option<u32>), &Mark> =
+        sweep.rows.iter().map(|r| ((layer_of.of(r), column.of(r)), *r)).collect();
+    let (layers, columns) = (places(&sweep.rows, &[layer_of]), places(&sweep.rows, &[column]));
     let room = (terminal_width().saturating_sub(LABEL) / (CELL + 1)).max(1);
     // Of positions the last matter most, and there can be many; heads are all shown, some below others.
     let hidden = if column == Coord::Pos { columns.len().saturating_sub(room) } else { 0 };
@@ -88,7 +80,7 @@ fn write_grid(sweep: &Sweep<'_>, column: Coord, w: &mut dyn Write) -> io::Result
     writeln!(w, "{}:", meaning(sweep.effect))?;
     for columns in columns[hidden..].chunks(room) {
         for (layer, first) in layers.iter().rev() {
-            write!(w, "{}", fit(&format!("layer {}", first.layer.unwrap_or(0)), LABEL))?;
+            write!(w, "{}", fit(&format!("layer {}", layer_of.of(first).unwrap_or(0)), LABEL))?;
             for (key, _) in columns {
                 match cells.get(&(layer[0], key[0])) {
                     Some(row) => write!(w, " {}", in_cell(sweep, row, most))?,
@@ -98,7 +90,7 @@ fn write_grid(sweep: &Sweep<'_>, column: Coord, w: &mut dyn Write) -> io::Result
             writeln!(w)?;
         }
         let dim = Style::new().dimmed();
-        let mut line = |label: &str, cell: &dyn Fn(&Patch) -> String| -> io::Result<()> {
+        let mut line = |label: &str, cell: &dyn Fn(&Mark) -> String| -> io::Result<()> {
             write!(w, "{dim}{}", fit(label, LABEL))?;
             for (_, row) in columns {
                 let text = fit(&cell(row), CELL);
@@ -131,7 +123,7 @@ fn meaning(effect: Effect) -> &'static str {
 }
 
 /// A number of the grid: what is strong is bold, what is weak is dim.
-fn in_cell(sweep: &Sweep<'_>, row: &Patch, most: f64) -> String {
+fn in_cell(sweep: &Sweep<'_>, row: &Mark, most: f64) -> String {
     let (value, dim) = (sweep.value(row), Style::new().dimmed());
     if sweep.nothing_changed(row) {
         return format!("{dim}{:>CELL$}{dim:#}", "-");

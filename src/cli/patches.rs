@@ -1,4 +1,4 @@
-//! What the commands that patch have in common: the sweep on its way to files, figures and words.
+//! What the commands that patch have in common, values and paths alike: the sweep on its way to files, figures and words.
 
 use std::path::PathBuf;
 
@@ -7,11 +7,13 @@ use serde_json::Value;
 use super::args::{RunArgs, command, request};
 use super::out::Out;
 use super::patch_grid;
-use crate::analysis::patch::{Means, PatchOptions, patch};
+use crate::analysis::Watch;
+use crate::analysis::patch::{Averaged, Keep, Means, PatchOptions, Summary};
+use crate::chart::mark::{Marked, marks};
 use crate::chart::{self, Figure};
 use crate::error::{Error, ErrorKind, Result};
 use crate::run::{Loaded, Parts, RunFolder};
-use crate::table::{Format, Patch, PatchMean, Provenance, TableWriter, read_rows};
+use crate::table::{Format, Patch, PathPatch, Provenance, Row, TableWriter, read_rows};
 use crate::text::Pair;
 
 /// A sweep that was asked for.
@@ -28,9 +30,27 @@ pub(super) struct Sweep<'a> {
     pub resume: bool,
 }
 
+/// A row of such a sweep.
+pub(super) trait Swept: Marked + Averaged<Mean: Marked> {
+    /// What one is called, in the plural.
+    const CALLED: &str;
+}
+
+impl Swept for Patch {
+    const CALLED: &str = "patches";
+}
+
+impl Swept for PathPatch {
+    const CALLED: &str = "paths";
+}
+
 impl Sweep<'_> {
-    /// Runs it.
-    pub fn run(&self, out: &Out) -> Result<()> {
+    /// Runs it by `analyse`, which is given where finished waves are kept, whom to tell how far it is, and where rows go.
+    pub fn run<R: Swept>(
+        &self,
+        out: &Out,
+        analyse: impl FnOnce(&mut dyn Keep, &dyn Watch, &mut dyn FnMut(R) -> Result<()>) -> Result<Summary>,
+    ) -> Result<()> {
         let prompts: Vec<_> = self.pairs.iter().map(|p| p.clean.clone()).collect();
         let others: Vec<Value> = (self.pairs.iter())
             .map(|p| serde_json::json!([p.id, p.corrupt.as_ref().map(|c| c.ids()), p.answers, p.foils]))
@@ -44,14 +64,14 @@ impl Sweep<'_> {
         let watch = out.watch(self.name);
         let mut folder = RunFolder::create(self.run.out.as_deref(), self.name, &request)?;
         let mut parts = Parts::open(folder.path(), &request, self.resume)?;
-        let path = folder.file("patch.parquet");
+        let path = folder.file(&format!("{}.parquet", R::TABLE.name));
         let seed = self.options.is_random().then_some(self.options.seed);
         let mut table = TableWriter::create(&path, Provenance { seed, ..self.loaded.provenance(command()) })?;
         let many = self.pairs.len() > 1;
         let (mut means, mut printed) = (Means::default(), vec![]);
         let mut figures =
             Figures { provenance: table.provenance_mut().clone(), many, rows: vec![], folder: &mut folder };
-        let produced = patch(&self.loaded.model, self.pairs, self.options, &mut parts, &watch, &mut |row| {
+        let produced = analyse(&mut parts, &watch, &mut |row: R| {
             table.push(&row)?;
             if many {
                 means.add(&row);
@@ -70,14 +90,15 @@ impl Sweep<'_> {
         let provenance = table.provenance_mut().clone();
         table.finish()?;
         let drawn = figures.finish(if stopped.is_none() { Ok(()) } else { Err(&path) })?;
-        let means: Vec<PatchMean> = means.rows().collect();
+        let means: Vec<R::Mean> = means.rows().collect();
         let mut of_means = None;
         if !means.is_empty() {
-            let mut table = TableWriter::create(folder.file("patch_mean.parquet"), provenance.clone())?;
+            let mut table =
+                TableWriter::create(folder.file(&format!("{}.parquet", R::Mean::TABLE.name)), provenance.clone())?;
             means.iter().try_for_each(|row| table.push(row))?;
             let provenance = table.provenance_mut().clone();
             table.finish()?;
-            for figure in chart::patch_mean(&means, &provenance)? {
+            for figure in chart::patch::of_means(&means, &provenance)? {
                 folder.write(&format!("{}.svg", figure.name), figure.svg.as_bytes())?;
             }
             of_means = Some(provenance);
@@ -94,44 +115,49 @@ impl Sweep<'_> {
         parts.clear();
         if summary.without_effect > 0 {
             out.say(format_args!(
-                "{} of {} patches change nothing: their value stays the same, bit for bit, or cannot reach what is measured",
-                summary.without_effect, summary.patches
+                "{} of {} {} change nothing: their value stays the same, bit for bit, or cannot reach what is measured",
+                summary.without_effect,
+                summary.patches,
+                R::CALLED
             ));
         }
         if summary.verified > 0 {
             out.say(format_args!(
-                "{} patches computed again, one forward pass each: the largest difference is {:.1e} of the spread",
-                summary.verified, summary.worst_difference
+                "{} {} computed again, each by forward passes of its own: the largest difference is {:.1e} of the spread",
+                summary.verified,
+                R::CALLED,
+                summary.worst_difference
             ));
         }
         match out.format {
-            Format::Table => match of_means {
-                Some(provenance) => patch_grid::means(&means, &provenance, |words| out.print(|w| words.write(w))),
-                None => {
-                    let words = patch_grid::Summary::of(&drawn, &provenance)?;
-                    out.print(|w| words.write(w))
-                }
-            },
+            Format::Table => {
+                let (seen, provenance) = match of_means {
+                    Some(provenance) => (marks(&means), provenance),
+                    None => (marks(&drawn), provenance),
+                };
+                let words = patch_grid::Summary::of(&seen, &provenance);
+                out.print(|w| words.write(w))
+            }
             _ => out.rows(&printed),
         }
     }
 }
 
 /// Figures of the first pairs, each drawn when its rows are there: only those of one pair are held.
-struct Figures<'a> {
+struct Figures<'a, R> {
     provenance: Provenance,
     many: bool,
-    rows: Vec<Patch>,
+    rows: Vec<R>,
     folder: &'a mut RunFolder,
 }
 
-impl Figures<'_> {
-    fn take(&mut self, row: Patch) -> Result<()> {
-        if self.rows.first().is_some_and(|first| first.pair != row.pair) {
+impl<R: Swept> Figures<'_, R> {
+    fn take(&mut self, row: R) -> Result<()> {
+        if self.rows.first().is_some_and(|first| first.pair() != row.pair()) {
             self.draw()?;
             self.rows.clear();
         }
-        if (row.pair as usize) < chart::Options::default().max_prompts {
+        if (row.pair() as usize) < chart::Options::default().max_prompts {
             self.rows.push(row);
         }
         Ok(())
@@ -141,7 +167,7 @@ impl Figures<'_> {
         if self.rows.is_empty() {
             return Ok(());
         }
-        let figures = chart::patch_pair(&self.rows, &self.provenance, self.many)?;
+        let figures = chart::patch::of_pair(&self.rows, &self.provenance, self.many)?;
         self.write(figures)
     }
 
@@ -154,14 +180,14 @@ impl Figures<'_> {
 
     /// Draws the last pair and gives its rows back. Of a run that was stopped all figures are drawn again from its table,
     /// which says that it is not whole.
-    fn finish(mut self, whole: Result<(), &PathBuf>) -> Result<Vec<Patch>> {
+    fn finish(mut self, whole: Result<(), &PathBuf>) -> Result<Vec<R>> {
         match whole {
             Ok(()) => self.draw()?,
             Err(table) => {
-                let (rows, provenance) = read_rows::<Patch>(table)?;
-                let pairs = rows.chunk_by(|a, b| a.pair == b.pair);
+                let (rows, provenance) = read_rows::<R>(table)?;
+                let pairs = rows.chunk_by(|a, b| a.pair() == b.pair());
                 for of_pair in pairs.take(chart::Options::default().max_prompts) {
-                    self.write(chart::patch_pair(of_pair, &provenance, self.many)?)?;
+                    self.write(chart::patch::of_pair(of_pair, &provenance, self.many)?)?;
                 }
             }
         }

@@ -89,7 +89,7 @@ impl Model {
 }
 
 /// Queries, keys or values `[t, heads, e]`: projection, norm, clamp.
-fn project(
+pub(super) fn project(
     path: Path,
     spec: &Attention,
     map: &Linear,

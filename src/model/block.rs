@@ -61,7 +61,13 @@ impl Model {
 }
 
 /// What a sublayer reads: the stream through its norm, where it has one. Neurons go through theirs in the same way.
-fn read(path: Path, tap: &mut Tap, norm: Option<&NormWeights>, sites: [Site; 2], x: &Tensor) -> Result<Tensor> {
+pub(super) fn read(
+    path: Path,
+    tap: &mut Tap,
+    norm: Option<&NormWeights>,
+    sites: [Site; 2],
+    x: &Tensor,
+) -> Result<Tensor> {
     let Some(norm) = norm else { return Ok(x.clone()) };
     let [scale_site, normalized_site] = sites;
     let scale = tap.wants(scale_site).then(|| tap.at(scale_site, norm.scale(path, x)?)).transpose()?;
@@ -69,7 +75,7 @@ fn read(path: Path, tap: &mut Tap, norm: Option<&NormWeights>, sites: [Site; 2],
 }
 
 /// What is added to the stream: a sublayer's output after its norm and factor, where it has them.
-fn write(path: Path, spec: &Block, norm: Option<&NormWeights>, x: Tensor) -> Result<Tensor> {
+pub(super) fn write(path: Path, spec: &Block, norm: Option<&NormWeights>, x: Tensor) -> Result<Tensor> {
     let x = match norm {
         Some(norm) => norm.apply(path, &x, None)?,
         None => x,
@@ -82,7 +88,7 @@ fn write(path: Path, spec: &Block, norm: Option<&NormWeights>, x: Tensor) -> Res
 
 impl NeuronWeights {
     /// `[t, d]` to `[t, d]`, through the neurons.
-    fn apply(&self, path: Path, tap: &mut Tap, x: &Tensor) -> Result<Tensor> {
+    pub(super) fn apply(&self, path: Path, tap: &mut Tap, x: &Tensor) -> Result<Tensor> {
         let pre = tap.at(Site::MlpPre, self.input.apply(path, x)?)?;
         let linear = match &self.linear {
             Some(map) => Some(tap.at(Site::MlpPreLinear, map.apply(path, x)?)?),

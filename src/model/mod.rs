@@ -7,6 +7,7 @@ mod cast;
 mod experts;
 mod files;
 mod load;
+mod parts;
 mod place;
 mod process;
 pub mod run;

@@ -93,7 +93,7 @@ impl Model {
         self.unembed(self.path(), &mut Tap::new(&mut [], Rows::pack([])), resid, &what)
     }
 
-    fn path(&self) -> Path {
+    pub(crate) fn path(&self) -> Path {
         Path::best(&self.device, self.dtype)
     }
 }

@@ -63,6 +63,16 @@ pub enum FeedForwardWeights {
     Experts(ExpertWeights),
 }
 
+impl FeedForwardWeights {
+    /// The one MLP; nothing of experts.
+    pub fn dense(&self) -> Option<&NeuronWeights> {
+        match self {
+            FeedForwardWeights::Dense(neurons) => Some(neurons),
+            FeedForwardWeights::Experts(_) => None,
+        }
+    }
+}
+
 /// Weights of one MLP or expert.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)] // Named as the slots, which are documented.

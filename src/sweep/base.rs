@@ -93,12 +93,12 @@ impl Recorded {
     }
 
     /// The stream `[n, d]` before block `layer`; after the last where `layer` is the number of blocks.
-    pub(super) fn stream(&self, layer: usize) -> &Tensor {
+    pub(crate) fn stream(&self, layer: usize) -> &Tensor {
         &self.streams[layer]
     }
 
     /// Position vectors beside the stream.
-    pub(super) fn positions(&self) -> Option<&Tensor> {
+    pub(crate) fn positions(&self) -> Option<&Tensor> {
         self.positions.as_ref()
     }
 

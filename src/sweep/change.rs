@@ -220,14 +220,14 @@ fn host(x: &Tensor) -> Result<Tensor> {
 }
 
 /// Makes the changes of the runs in a pack: each of its own sequence.
-pub(super) struct Patcher<'a> {
+pub(crate) struct Patcher<'a> {
     /// With the sequences that they are for, in their order.
     changes: BTreeMap<HookPoint, Vec<(usize, &'a Change)>>,
 }
 
 impl<'a> Patcher<'a> {
     /// Of changes with the sequences that they are for.
-    pub(super) fn new(of: impl IntoIterator<Item = (usize, &'a Change)>) -> Self {
+    pub(crate) fn new(of: impl IntoIterator<Item = (usize, &'a Change)>) -> Self {
         let mut changes: BTreeMap<HookPoint, Vec<_>> = BTreeMap::new();
         for (sequence, change) in of {
             changes.entry(change.point).or_default().push((sequence, change));

@@ -19,7 +19,7 @@ use crate::model::{Batch, Model, Run, Unembed};
 use crate::ops::Path;
 pub use base::Recorded;
 use candle_core::DType;
-use change::Patcher;
+pub(crate) use change::Patcher;
 pub use change::{Change, How};
 pub use plan::{Wave, plan, row_bytes};
 pub use wave::{sweep, unchanged};

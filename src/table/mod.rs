@@ -21,8 +21,8 @@ pub use provenance::{METADATA_KEY, Provenance};
 pub use read::{read_provenance, read_rows};
 pub use row::{Cell, ColumnInfo, Field, Kind, Row, TOKEN, TableInfo};
 pub use rows::{
-    Attention, Attribution, Columns, Hooks, LogitLens, ModelFacts, Patch, PatchMean, Tokens, Training, Verify,
-    VerifyReference, tables,
+    Attention, Attribution, Columns, Hooks, LogitLens, ModelFacts, Patch, PatchMean, PathMean, PathPatch, Tokens,
+    Training, Verify, VerifyReference, tables,
 };
 pub(crate) use visible::is_invisible;
 pub use visible::{visible, visible_prose};

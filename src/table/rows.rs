@@ -13,6 +13,8 @@ pub fn tables() -> &'static [&'static TableInfo] {
         ModelFacts::TABLE,
         Patch::TABLE,
         PatchMean::TABLE,
+        PathPatch::TABLE,
+        PathMean::TABLE,
         Attribution::TABLE,
         Training::TABLE,
         Verify::TABLE,
@@ -110,6 +112,63 @@ table! {
     key_pos: Option<u32>, "index", "of scores and patterns: for which key";
     token: Option<String>, TOKEN, "the clean prompts' token at `pos` or `query_pos`, where all of them have the same";
     key_token: Option<String>, TOKEN, "the clean prompts' token at `key_pos`, where all of them have the same";
+    metric: String, "", "what was measured; its unit is the last part of its name, logits where there is none";
+    pairs: u32, "pairs", "over how many pairs";
+    clean: f32, "of the metric", "mean of the clean runs";
+    corrupt: Option<f32>, "of the metric", "mean of the corrupt runs";
+    patched: f32, "of the metric", "mean of the patched runs";
+    patched_se: Option<f32>, "of the metric", "its standard error; null for a single pair";
+    change: f32, "of the metric", "mean of patched - clean";
+    change_se: Option<f32>, "of the metric", "its standard error; null for a single pair";
+    recovered: Option<f32>, "share", "mean of what each pair recovered: 0 as corrupt, 1 as clean";
+    recovered_se: Option<f32>, "share", "its standard error; null for a single pair";
+}
+
+table! {
+    /// One path, patched and measured.
+    PathPatch = "path" version 1:
+    "Path patching: what one part of the model, the sender, does by way of the stream to another, the receiver, and by that to the \
+     metric (Wang et al. 2022; Goldowsky-Dill et al. 2023). The receiver reads the stream with what the sender writes when it is \
+     changed, everything between frozen, and from there the run goes on as ever. One row is one (pair, sender, receiver, metric). A \
+     coordinate that is null was not gone over: all of its values were changed at once. `clean` and `corrupt` are the metric of \
+     the two prompts with nothing changed.";
+    pair: u32, "index", "which pair of the request, counted from 0";
+    pair_id: String, "", "the pair's id, as given; its index where none was";
+    sender: String, "site", "what is changed: a part of what is written to the stream, e.g. `attn.z`, `mlp_out`, `embed`";
+    sender_layer: Option<u32>, "index", "in which block, counted from 0; null for the embedding";
+    sender_head: Option<u32>, "index", "in which query head";
+    sender_neuron: Option<u32>, "index", "which neuron";
+    pos: Option<u32>, "index", "at which position";
+    token: Option<String>, TOKEN, "the clean prompt's token there";
+    receiver: String, "", "what reads it: `q`, `k` or `v` of a head, `mlp`, or `logits`; where several read it at once, all of them as \
+        they were asked for, e.g. `2.1.q+3.0.v`";
+    receiver_layer: Option<u32>, "index", "in which block, counted from 0; null for the logits, and for several at once";
+    receiver_head: Option<u32>, "index", "which query head, of `q`";
+    receiver_kv_head: Option<u32>, "index", "which key/value head, of `k` and `v`; of `q`, the one that it reads";
+    through: Option<String>, "", "what between sender and receiver was computed anew: `mlps`; null where everything was frozen";
+    metric: String, "", "what was measured; its unit is the last part of its name, logits where there is none";
+    clean: f32, "of the metric", "the metric of the clean run";
+    corrupt: Option<f32>, "of the metric", "the metric of the corrupt run; null where there is no corrupt prompt";
+    patched: f32, "of the metric", "the metric of the run in which the receiver reads the change";
+    recovered: Option<f32>, "share", "(patched - corrupt) / (clean - corrupt): 0 as corrupt, 1 as clean; null where these do not differ";
+}
+
+table! {
+    /// One path, on the mean over pairs.
+    PathMean = "path_mean" version 1:
+    "What patching a path does on the whole: means of `path` over the pairs. One row is one (sender, receiver, metric). Positions \
+     are counted from the beginning of each prompt.";
+    sender: String, "site", "what is changed";
+    sender_layer: Option<u32>, "index", "in which block, counted from 0; null for the embedding";
+    sender_head: Option<u32>, "index", "in which query head";
+    sender_neuron: Option<u32>, "index", "which neuron";
+    pos: Option<u32>, "index", "at which position";
+    token: Option<String>, TOKEN, "the clean prompts' token there, where all of them have the same";
+    receiver: String, "", "what reads it";
+    receiver_layer: Option<u32>, "index", "in which block, counted from 0; null for the logits, and for several at once";
+    receiver_head: Option<u32>, "index", "which query head, of `q`";
+    receiver_kv_head: Option<u32>, "index", "which key/value head, of `k` and `v`; of `q`, the one that it reads";
+    through: Option<String>, "", "what between sender and receiver was computed anew: `mlps`; null where everything was frozen";
     metric: String, "", "what was measured; its unit is the last part of its name, logits where there is none";
     pairs: u32, "pairs", "over how many pairs";
     clean: f32, "of the metric", "mean of the clean runs";

@@ -44,6 +44,8 @@ mod patch_long;
 mod patch_memory;
 mod patch_pairs;
 mod patch_query_head;
+mod path;
+mod path_cli;
 mod process;
 mod random_specs;
 mod reference;

@@ -354,6 +354,7 @@ impl Keep for Stops {
     }
 }
 
+/// Stops a sweep that has been asked so often.
 struct After(RefCell<usize>);
 
 impl Watch for After {
@@ -364,30 +365,44 @@ impl Watch for After {
     }
 }
 
+/// Where a sweep's rows go.
+type Emit<'e, R> = &'e mut dyn FnMut(R) -> Result<()>;
+
+/// Runs a sweep, runs it again and stops it when it has been asked so often, and lets it go on: to the same rows. These.
+pub(crate) fn goes_on<R: PartialEq + std::fmt::Debug>(
+    asked: usize,
+    sweep: impl Fn(&mut dyn Keep, &dyn Watch, Emit<R>) -> Result<Summary>,
+) -> Result<Vec<R>> {
+    let rows = |keep: &mut dyn Keep, watch: &dyn Watch| {
+        let mut rows = vec![];
+        let ended = sweep(keep, watch, &mut |row| {
+            rows.push(row);
+            Ok(())
+        });
+        (rows, ended)
+    };
+    let (whole, ended) = rows(&mut (), &());
+    ended?;
+    let mut keep = Stops::default();
+    let (first, stopped) = rows(&mut keep, &After(RefCell::new(asked)));
+    assert_eq!(stopped.unwrap_err().kind(), ErrorKind::Interrupted);
+    let done = keep.kept.len();
+    assert!(done > 1 && !first.is_empty() && first.len() < whole.len(), "{done} waves, {} rows", first.len());
+    assert!(first.iter().all(|row| whole.contains(row)), "what was kept is what it would have been");
+    let (again, ended) = rows(&mut keep, &());
+    ended?;
+    assert_eq!(again, whole);
+    assert_eq!(keep.used, done, "what was done is not done again");
+    Ok(whole)
+}
+
 #[test]
 fn a_sweep_that_was_stopped_goes_on_to_the_same_rows_and_memory_changes_no_number() -> Result<()> {
     let model = model("llama");
     let pairs: Vec<Pair> = (0..3).map(|i| pair(i, &CLEAN, Some(&CORRUPT))).collect();
     let small = PatchOptions { memory_bytes: 60_000, ..options("z", &[Over::Layer, Over::Head, Over::Pos]) };
-    let (whole, _) = run(&model, &pairs, &small)?;
-    let mut keep = Stops::default();
-    let mut first = vec![];
-    let stopped = patch(&model, &pairs, &small, &mut keep, &After(RefCell::new(3)), &mut |row| {
-        first.push(row);
-        Ok(())
-    });
-    assert_eq!(stopped.unwrap_err().kind(), ErrorKind::Interrupted);
-    let done = keep.kept.len();
-    assert!(done > 1 && !first.is_empty() && first.len() < whole.len(), "{done} waves, {} rows", first.len());
-    assert!(first.iter().all(|row| whole.contains(row)), "what was kept is what it would have been");
-    let mut rows = vec![];
-    patch(&model, &pairs, &small, &mut keep, &(), &mut |row| {
-        rows.push(row);
-        Ok(())
-    })?;
-    assert_eq!(rows, whole);
-    assert_eq!(keep.used, done, "what was done is not done again");
-    let (large, _) = run(&model, &pairs, &PatchOptions { memory_bytes: 1 << 28, ..small })?;
+    let whole = goes_on(3, |keep, watch, emit| patch(&model, &pairs, &small, keep, watch, emit))?;
+    let (large, _) = run(&model, &pairs, &PatchOptions { memory_bytes: 1 << 28, ..small.clone() })?;
     let far = large.iter().zip(&whole).map(|(a, b)| (a.patched - b.patched).abs()).fold(0f32, f32::max);
     // f32: other numbers of rows may take other kernels. The design's bound.
     assert!(far <= 1e-6 && large.len() == whole.len(), "{far}");

@@ -25,7 +25,7 @@ fn figure(place: &Place, folder: &str, name: &str) -> Figure {
 }
 
 /// What the figure says where one points at it; of the whole figure first.
-fn facts(figure: &Figure) -> Vec<String> {
+pub(crate) fn facts(figure: &Figure) -> Vec<String> {
     let xml = roxmltree::Document::parse(&figure.svg).unwrap();
     let titles = xml.descendants().filter(|n| n.has_tag_name("title"));
     titles.map(|n| n.text().unwrap_or_default().to_owned()).collect()

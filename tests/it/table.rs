@@ -363,6 +363,8 @@ fn every_table_is_declared_once_and_documented() {
             "model",
             "patch",
             "patch_mean",
+            "path",
+            "path_mean",
             "attribution",
             "training",
             "verify",

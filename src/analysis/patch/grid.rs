@@ -129,6 +129,15 @@ impl Spot {
         }
     }
 
+    /// The positions that are patched of a prompt of `n`.
+    pub fn positions(&self, n: usize) -> Vec<usize> {
+        match (self.pos, &self.together) {
+            (Some(pos), _) => vec![pos],
+            (None, Some(together)) => together.clone(),
+            (None, None) => (0..n).collect(),
+        }
+    }
+
     /// The changes of this patch; `how` says for each point what becomes of it.
     ///
     /// # Errors

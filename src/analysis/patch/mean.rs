@@ -1,11 +1,9 @@
 //! Means over pairs: what a place does on the whole, and how sure that is.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 
-use crate::table::{Patch, PatchMean};
-
-/// Where and what: what rows of different pairs have in common.
-type Key = (String, [Option<u32>; 7], String);
+use crate::table::{Patch, PatchMean, PathMean, PathPatch};
 
 /// Sums over the pairs that have a value.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,40 +31,93 @@ impl Sums {
     }
 }
 
+/// A row that tells of one pair.
+pub trait Averaged: Clone {
+    /// The row that tells of all pairs.
+    type Mean;
+    /// Where and what: what rows of different pairs have in common.
+    type Place: Eq + Hash;
+
+    /// Where it is.
+    fn place(&self) -> Self::Place;
+
+    /// The tokens there: at the position that is patched, and at the key.
+    fn tokens(&self) -> [Option<&str>; 2];
+
+    /// The metric of the clean, the corrupt and the patched run, and the share that was recovered.
+    fn measured(&self) -> (f32, Option<f32>, f32, Option<f32>);
+
+    /// The mean of rows that are at the place of this one.
+    fn mean(&self, of: MeanOf) -> Self::Mean;
+}
+
+/// What a place does on the whole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MeanOf {
+    /// The tokens there, where all pairs have the same.
+    pub tokens: [Option<String>; 2],
+    /// Over how many pairs.
+    pub pairs: u32,
+    /// Mean of the clean runs.
+    pub clean: f32,
+    /// Mean of the corrupt runs, where there are such.
+    pub corrupt: Option<f32>,
+    /// Mean of the patched runs.
+    pub patched: f32,
+    /// Its standard error, of several pairs.
+    pub patched_se: Option<f32>,
+    /// Mean of patched - clean.
+    pub change: f32,
+    /// Its standard error, of several pairs.
+    pub change_se: Option<f32>,
+    /// Mean of the shares that were recovered.
+    pub recovered: Option<f32>,
+    /// Its standard error, of several pairs.
+    pub recovered_se: Option<f32>,
+}
+
 /// Takes rows in, pair after pair, and gives their means.
-#[derive(Debug, Default)]
-pub struct Means {
+#[derive(Debug)]
+pub struct Means<R: Averaged> {
     /// In the order in which they were first seen.
-    order: Vec<Key>,
-    of: HashMap<Key, Place>,
+    places: Vec<Known<R>>,
+    at: HashMap<R::Place, usize>,
 }
 
 /// What is known of a place.
 #[derive(Debug)]
-struct Place {
-    /// Tokens at it and at its key, as long as all pairs have the same.
+struct Known<R> {
+    /// The first row there.
+    first: R,
+    /// Tokens there, as long as all pairs have the same.
     tokens: [Option<String>; 2],
     /// Of clean, corrupt, patched, patched - clean and recovered.
     sums: [Sums; 5],
 }
 
-impl Means {
+impl<R: Averaged> Default for Means<R> {
+    fn default() -> Self {
+        Self { places: vec![], at: HashMap::new() }
+    }
+}
+
+impl<R: Averaged> Means<R> {
     /// One more row.
-    pub fn add(&mut self, row: &Patch) {
-        let at = [row.layer, row.head, row.kv_head, row.neuron, row.pos, row.query_pos, row.key_pos];
-        let key = (row.site.clone(), at, row.metric.clone());
-        let tokens = [&row.token, &row.key_token];
-        let place = self.of.entry(key).or_insert_with_key(|key| {
-            self.order.push(key.clone());
-            Place { tokens: tokens.map(Clone::clone), sums: Default::default() }
-        });
-        for (known, token) in place.tokens.iter_mut().zip(tokens) {
-            if known != token {
+    pub fn add(&mut self, row: &R) {
+        let at = *self.at.entry(row.place()).or_insert(self.places.len());
+        if at == self.places.len() {
+            let tokens = row.tokens().map(|token| token.map(str::to_owned));
+            self.places.push(Known { first: row.clone(), tokens, sums: Default::default() });
+        }
+        let place = &mut self.places[at];
+        for (known, token) in place.tokens.iter_mut().zip(row.tokens()) {
+            if known.as_deref() != token {
                 *known = None;
             }
         }
-        let change = f64::from(row.patched) - f64::from(row.clean);
-        let values = [Some(row.clean), row.corrupt, Some(row.patched), None, row.recovered];
+        let (clean, corrupt, patched, recovered) = row.measured();
+        let change = f64::from(patched) - f64::from(clean);
+        let values = [Some(clean), corrupt, Some(patched), None, recovered];
         for (sums, value) in place.sums.iter_mut().zip(values) {
             value.into_iter().for_each(|value| sums.add(f64::from(value)));
         }
@@ -74,24 +125,11 @@ impl Means {
     }
 
     /// A row for each place and metric.
-    pub fn rows(&self) -> impl Iterator<Item = PatchMean> + '_ {
-        self.order.iter().map(|key| {
-            let (site, [layer, head, kv_head, neuron, pos, query_pos, key_pos], metric) = key.clone();
-            let Place { tokens: [token, key_token], sums } = &self.of[key];
-            let [clean, corrupt, patched, change, recovered] = *sums;
+    pub fn rows(&self) -> impl Iterator<Item = R::Mean> + '_ {
+        self.places.iter().map(|Known { first, tokens, sums: [clean, corrupt, patched, change, recovered] }| {
             let f32 = |x: Option<f64>| x.map(|x| x as f32);
-            PatchMean {
-                site,
-                layer,
-                head,
-                kv_head,
-                neuron,
-                pos,
-                query_pos,
-                key_pos,
-                token: token.clone(),
-                key_token: key_token.clone(),
-                metric,
+            first.mean(MeanOf {
+                tokens: tokens.clone(),
                 pairs: patched.n,
                 clean: f32(clean.mean()).unwrap_or(f32::NAN),
                 corrupt: f32(corrupt.mean()),
@@ -101,8 +139,98 @@ impl Means {
                 change_se: f32(change.error()),
                 recovered: f32(recovered.mean()),
                 recovered_se: f32(recovered.error()),
-            }
+            })
         })
+    }
+}
+
+impl Averaged for Patch {
+    type Mean = PatchMean;
+    type Place = (String, [Option<u32>; 7], String);
+
+    fn place(&self) -> Self::Place {
+        let at = [self.layer, self.head, self.kv_head, self.neuron, self.pos, self.query_pos, self.key_pos];
+        (self.site.clone(), at, self.metric.clone())
+    }
+
+    fn tokens(&self) -> [Option<&str>; 2] {
+        [self.token.as_deref(), self.key_token.as_deref()]
+    }
+
+    fn measured(&self) -> (f32, Option<f32>, f32, Option<f32>) {
+        (self.clean, self.corrupt, self.patched, self.recovered)
+    }
+
+    fn mean(&self, of: MeanOf) -> PatchMean {
+        let [token, key_token] = of.tokens;
+        PatchMean {
+            site: self.site.clone(),
+            layer: self.layer,
+            head: self.head,
+            kv_head: self.kv_head,
+            neuron: self.neuron,
+            pos: self.pos,
+            query_pos: self.query_pos,
+            key_pos: self.key_pos,
+            token,
+            key_token,
+            metric: self.metric.clone(),
+            pairs: of.pairs,
+            clean: of.clean,
+            corrupt: of.corrupt,
+            patched: of.patched,
+            patched_se: of.patched_se,
+            change: of.change,
+            change_se: of.change_se,
+            recovered: of.recovered,
+            recovered_se: of.recovered_se,
+        }
+    }
+}
+
+impl Averaged for PathPatch {
+    type Mean = PathMean;
+    type Place = (String, [Option<u32>; 4], String, [Option<u32>; 3], String);
+
+    fn place(&self) -> Self::Place {
+        let from = [self.sender_layer, self.sender_head, self.sender_neuron, self.pos];
+        let to = [self.receiver_layer, self.receiver_head, self.receiver_kv_head];
+        (self.sender.clone(), from, self.receiver.clone(), to, self.metric.clone())
+    }
+
+    fn tokens(&self) -> [Option<&str>; 2] {
+        [self.token.as_deref(), None]
+    }
+
+    fn measured(&self) -> (f32, Option<f32>, f32, Option<f32>) {
+        (self.clean, self.corrupt, self.patched, self.recovered)
+    }
+
+    fn mean(&self, of: MeanOf) -> PathMean {
+        let [token, _] = of.tokens;
+        PathMean {
+            sender: self.sender.clone(),
+            sender_layer: self.sender_layer,
+            sender_head: self.sender_head,
+            sender_neuron: self.sender_neuron,
+            pos: self.pos,
+            token,
+            receiver: self.receiver.clone(),
+            receiver_layer: self.receiver_layer,
+            receiver_head: self.receiver_head,
+            receiver_kv_head: self.receiver_kv_head,
+            through: self.through.clone(),
+            metric: self.metric.clone(),
+            pairs: of.pairs,
+            clean: of.clean,
+            corrupt: of.corrupt,
+            patched: of.patched,
+            patched_se: of.patched_se,
+            change: of.change,
+            change_se: of.change_se,
+            recovered: of.recovered,
+            recovered_se: of.recovered_se,
+        }
     }
 }
 

@@ -7,8 +7,10 @@ mod grid;
 mod group;
 mod kind;
 mod mean;
+mod measure;
 mod metric;
 mod noised;
+mod patches;
 mod seen;
 mod slope;
 
@@ -19,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use grid::{Grid, Over, Spot};
 pub use kind::{Direction, Kind};
-pub use mean::Means;
+pub use mean::{Averaged, MeanOf, Means};
 pub use metric::{Metric, readout};
 pub use noised::{Noised, NoisedAt};
 
@@ -29,11 +31,13 @@ use crate::hook::HookPoint;
 use crate::model::Model;
 use crate::table::Patch;
 use crate::text::{Pair, Prompt};
-pub(super) use group::row;
-use group::{Group, Long, parts};
+pub(super) use group::{Group, Sweep, in_groups};
 pub(super) use kind::Sources;
-use kind::{drawn, several};
+use kind::drawn;
+pub(super) use measure::Runs;
 pub(super) use metric::{Gauge, row_at};
+use patches::Patches;
+pub(super) use patches::row;
 
 /// What to patch and what to measure.
 #[derive(Clone, Debug)]
@@ -168,29 +172,24 @@ pub fn patch(
     let longest = pairs.iter().map(|p| p.clean.tokens.len()).max().unwrap_or(0);
     let sources =
         Sources::of(model, &options.kind, options.seed, &options.dataset, &points, longest, options.memory_bytes)?;
-    // Pairs of one length share their places.
-    let mut of_length: HashMap<usize, Arc<Vec<Spot>>> = HashMap::new();
-    let spots = (pairs.iter())
-        .map(|pair| {
-            let n = pair.clean.tokens.len();
-            if let Some(spots) = of_length.get(&n) {
-                return Ok(spots.clone());
-            }
-            let spots = Arc::new(options.grid.spots(spec, n)?);
-            of_length.insert(n, spots.clone());
-            Ok(spots)
-        })
-        .collect::<Result<Vec<_>>>()?;
+    let spots = of_each_length(pairs, |n| options.grid.spots(spec, n))?;
     let mut found = Sweep { options, sources: &sources, keep, watch };
     patch_at(model, pairs, &options.grid.recorded(spec)?, &spots, &mut found, emit)
 }
 
-/// What a sweep goes by, whatever its places are.
-pub(super) struct Sweep<'a> {
-    pub options: &'a PatchOptions,
-    pub sources: &'a Sources<'a>,
-    pub keep: &'a mut dyn Keep,
-    pub watch: &'a dyn Watch,
+/// What `of` gives for the length of each pair's prompts: pairs of one length share it.
+pub(super) fn of_each_length<T>(pairs: &[Pair], of: impl Fn(usize) -> Result<T>) -> Result<Vec<Arc<T>>> {
+    let mut known: HashMap<usize, Arc<T>> = HashMap::new();
+    let one = |pair: &Pair| {
+        let n = pair.clean.tokens.len();
+        if let Some(known) = known.get(&n) {
+            return Ok(known.clone());
+        }
+        let new = Arc::new(of(n)?);
+        known.insert(n, new.clone());
+        Ok(new)
+    };
+    pairs.iter().map(one).collect()
 }
 
 /// The same for each pair's own `spots`, of values of `points`, whatever the grid of the options.
@@ -199,33 +198,13 @@ pub(super) fn patch_at(
     pairs: &[Pair],
     points: &[HookPoint],
     spots: &[Arc<Vec<Spot>>],
-    Sweep { options, sources, keep, watch }: &mut Sweep,
+    sweep: &mut Sweep,
     emit: &mut dyn FnMut(Patch) -> Result<()>,
 ) -> Result<Summary> {
-    let total: usize = spots.iter().map(|spots| spots.len()).sum();
-    let mut summary = Summary { patches: total, ..Summary::default() };
-    // The number of each pair's first patch among all.
-    let first: Vec<usize> = (spots.iter())
-        .scan(0, |next, spots| {
-            *next += spots.len();
-            Some(*next - spots.len())
-        })
-        .collect();
-    let again = several(options.seed, options.verify, total);
-    let mut done = 0;
-    for (g, part) in parts(model, pairs, points, spots, options).into_iter().enumerate() {
-        let own = |pair: usize| {
-            let to = part.spots.end.min(spots[pair].len());
-            (&spots[pair][part.spots.start.min(to)..to], first[pair] + part.spots.start)
-        };
-        let own: Vec<(&[Spot], usize)> = part.pairs.clone().map(own).collect();
-        let found = Group::record(model, &pairs[part.pairs.clone()], &own, points, options)?;
-        let mut after = |n: usize| {
-            done += n;
-            watch.at(done, total)
-        };
-        let mut long = Long { keep: &mut **keep, group: g, after: &mut after, again: &again };
-        found.run(model, options, sources, &mut summary, &mut long, emit)?;
-    }
-    Ok(summary)
+    let (options, sources) = (sweep.options, sweep.sources);
+    let places: Vec<usize> = spots.iter().map(|spots| spots.len()).collect();
+    in_groups(model, pairs, points, &places, sweep, &mut |group, summary, long| {
+        let patches = Patches::of(model, group, spots, options, sources)?;
+        group.measure(model, options, &patches, summary, long, emit)
+    })
 }

@@ -1,0 +1,166 @@
+//! The patches of a group: for each spot a run in which its values are changed.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::PatchOptions;
+use super::grid::Spot;
+use super::group::Group;
+use super::kind::{Kind, Sources};
+use super::measure::Runs;
+use super::metric::Metric;
+use super::seen::has_kv_heads;
+use crate::error::Result;
+use crate::hook::HookPoint;
+use crate::model::Model;
+use crate::sweep::{Change, How, Patched, Wave, naive, plan, sweep};
+use crate::table::Patch;
+use crate::text::Pair;
+
+/// Runs of the spots that change something.
+pub(in crate::analysis) struct Patches<'a> {
+    model: &'a Model,
+    group: &'a Group<'a>,
+    /// Those of each pair that are in the group.
+    spots: Vec<&'a [Spot]>,
+    sources: &'a Sources<'a>,
+    runs: Vec<Patched>,
+    of: Vec<(usize, usize)>,
+    waves: Vec<Wave>,
+    memory_bytes: usize,
+}
+
+impl<'a> Patches<'a> {
+    /// Those of the group among each pair's own `spots`.
+    ///
+    /// # Errors
+    /// When a spot does not fit the model or the prompt, or there is nothing to take its values from.
+    pub fn of(
+        model: &'a Model,
+        group: &'a Group<'a>,
+        spots: &'a [Arc<Vec<Spot>>],
+        options: &PatchOptions,
+        sources: &'a Sources<'a>,
+    ) -> Result<Self> {
+        let spots = group.own.iter().map(|own| &spots[own.pair][own.places.clone()]).collect();
+        let memory_bytes = options.memory_bytes;
+        let mut patches = Self { model, group, spots, sources, runs: vec![], of: vec![], waves: vec![], memory_bytes };
+        for pair in 0..patches.spots.len() {
+            let changes_of = patches.changes(pair);
+            let (mut runs, mut of) = (vec![], vec![]);
+            for (spot, s) in patches.spots[pair].iter().enumerate() {
+                let changes = changes_of(s)?;
+                let mut moves = false;
+                for change in &changes {
+                    moves |= !change.changes_nothing(group.bases[pair].value(change.point)?)?;
+                }
+                if moves {
+                    runs.push(Patched { base: pair, changes: patches.with_its_own(pair, changes) });
+                    of.push((pair, spot));
+                }
+            }
+            drop(changes_of);
+            patches.runs.extend(runs);
+            patches.of.extend(of);
+        }
+        patches.waves = plan(model.spec(), &group.lengths(), &patches.runs, &group.readouts, memory_bytes / 2)?;
+        Ok(patches)
+    }
+
+    /// What is changed in each patch of a pair: the same values for all of them.
+    fn changes(&self, pair: usize) -> impl Fn(&Spot) -> Result<Vec<Change>> + use<'a> {
+        let known: RefCell<HashMap<HookPoint, How>> = RefCell::default();
+        let (group, sources, spec) = (self.group, self.sources, self.model.spec());
+        let (base, donor) = (&group.bases[pair], group.donors[pair].as_ref());
+        let run = group.pairs[pair].index as usize;
+        move |spot| {
+            let mut changes = spot.changes(|point| {
+                if let Some(how) = known.borrow().get(&point) {
+                    return Ok(how.clone());
+                }
+                let how = sources.how(point, run, base, donor)?;
+                known.borrow_mut().insert(point, how.clone());
+                Ok(how)
+            })?;
+            changes.extend(spot.others_keep(spec, &changes, base)?);
+            match sources.kind {
+                Kind::KnockOut => sources.knocked_out(changes, base.len()),
+                _ => Ok(changes),
+            }
+        }
+    }
+
+    /// The changes of a run that begins at the embedding: it is embedded anew, with whatever its base run was given there.
+    fn with_its_own(&self, pair: usize, changes: Vec<Change>) -> Vec<Change> {
+        let anew = changes.iter().any(|change| change.point.layer.is_none());
+        let before = if anew { self.group.begun_with[pair].clone() } else { vec![] };
+        before.into_iter().chain(changes).collect()
+    }
+}
+
+impl Runs for Patches<'_> {
+    type Row = Patch;
+
+    fn of(&self) -> &[(usize, usize)] {
+        &self.of
+    }
+
+    fn waves(&self) -> &[Wave] {
+        &self.waves
+    }
+
+    fn sweep(&self, wave: &Wave, emit: &mut dyn FnMut(usize, &[f32]) -> Result<()>) -> Result<()> {
+        let Group { bases, readouts, .. } = self.group;
+        // Logits are there three times: as they are made, row by row, and run by run.
+        sweep(self.model, bases, readouts, &self.runs, wave, self.memory_bytes / 8, emit)
+    }
+
+    fn naive(&self, (pair, spot): (usize, usize)) -> Result<Vec<f32>> {
+        let mut changes = self.with_its_own(pair, self.changes(pair)(&self.spots[pair][spot])?);
+        if changes.iter().all(|change| change.point.layer.is_some()) {
+            changes.splice(0..0, self.group.begun_with[pair].clone());
+        }
+        let changes: Vec<&Change> = changes.iter().collect();
+        naive(self.model, &self.group.bases[pair].ids, &changes, &self.group.readouts[pair])
+    }
+
+    fn row(&self, (pair, spot): (usize, usize), metric: Metric, values: [f64; 2], corrupt: Option<f64>) -> Patch {
+        row(self.model, &self.group.pairs[pair], &self.spots[pair][spot], metric, values, corrupt)
+    }
+}
+
+pub(in crate::analysis) fn row(
+    model: &Model,
+    pair: &Pair,
+    spot: &Spot,
+    metric: Metric,
+    [clean, patched]: [f64; 2],
+    corrupt: Option<f64>,
+) -> Patch {
+    let number = |x: Option<usize>| x.map(|x| x as u32);
+    let of_kv_head = has_kv_heads(spot.site) && spot.shared_by.is_none();
+    let of_pattern = spot.site.per_sequence();
+    let group = spot.points[0].layer.map_or(1, |l| model.spec().blocks[l].attention.inner.shared_by());
+    let token = |pos: Option<usize>| pos.map(|p| pair.clean.label(p).to_owned());
+    let distance = corrupt.map(|corrupt| clean - corrupt);
+    Patch {
+        pair: pair.index,
+        pair_id: pair.id.clone(),
+        site: spot.name(),
+        layer: number(spot.layer),
+        head: if of_kv_head { None } else { number(spot.head) },
+        kv_head: if of_kv_head { number(spot.head) } else { number(spot.head.map(|h| h / group)) },
+        neuron: number(spot.neuron),
+        pos: if of_pattern { None } else { number(spot.pos) },
+        query_pos: if of_pattern { number(spot.pos) } else { None },
+        key_pos: number(spot.key_pos),
+        token: token(spot.pos),
+        key_token: token(spot.key_pos),
+        metric: metric.name().to_owned(),
+        clean: clean as f32,
+        corrupt: corrupt.map(|c| c as f32),
+        patched: patched as f32,
+        recovered: distance.filter(|d| *d != 0.0).zip(corrupt).map(|(d, corrupt)| ((patched - corrupt) / d) as f32),
+    }
+}

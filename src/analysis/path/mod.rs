@@ -1,0 +1,87 @@
+//! Path patching: what does one part of the model do by way of another? (Wang et al. 2022, "Interpretability in the Wild";
+//! Goldowsky-Dill et al. 2023, "Localizing Model Behavior with Path Patching")
+//!
+//! A *sender* writes to the stream: a head, an MLP, a neuron, the embedding. A *receiver* reads it: the queries, keys or values
+//! of a head, an MLP, or the unembedding. With everything between them held as it is in the base run, the receiver reads
+//!
+//! `stream of the base run + (what the sender writes when it is changed - what it writes in the base run)`
+//!
+//! and from the receiver on the run goes on as ever. A write is exactly what is added to the stream, after a norm on it and a
+//! factor, so where there is such a norm a head's part of it is what the whole write becomes with that head changed. With
+//! [`Through::Mlps`] the MLPs between sender and receiver are not held: each makes of the changed stream what it makes of it.
+//! Attention between them always is held, so that every position keeps to itself until the receiver.
+//!
+//! What receivers read is therefore made row by row, for all senders at once (`carry.rs`), and put into the wavefront that
+//! runs patches of any kind ([`crate::sweep`]). `naive.rs` is what it must equal: forward passes in which everything else is
+//! frozen by hooks.
+
+mod carry;
+mod naive;
+mod receiver;
+mod routes;
+mod runs;
+mod sender;
+
+pub use receiver::{Reads, Receiver, Receivers};
+
+use super::Watch;
+use super::patch::{Keep, PatchOptions, Sources, Summary, Sweep, in_groups, of_each_length};
+use crate::error::Result;
+use crate::model::Model;
+use crate::table::PathPatch;
+use crate::text::Pair;
+use routes::Routes;
+use runs::Paths;
+
+/// What is not held between sender and receiver.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Through {
+    /// Everything is held: the direct path.
+    #[default]
+    Nothing,
+    /// MLPs are computed anew, as Wang et al. do; attention is held.
+    Mlps,
+}
+
+/// Which paths to patch, and what to measure.
+#[derive(Clone, Debug, Default)]
+pub struct PathOptions {
+    /// The senders, which are the places of the grid; what becomes of them, in which run; and what is measured.
+    pub patch: PatchOptions,
+    /// The receivers, as [`Receivers::parse`] reads them.
+    pub to: String,
+    /// What is not held between them.
+    pub through: Through,
+    /// Whether all receivers read the change in one run.
+    pub together: bool,
+}
+
+/// Patches every path from a sender to a receiver, on every pair, and emits a row for each and each metric, pair after pair.
+///
+/// `watch` is asked after every wave. Where it stops the sweep, the rows of what was done are emitted first.
+///
+/// # Errors
+/// When options, pairs and model do not fit, or no path leads from the senders to a receiver; whatever the run, `keep`,
+/// `watch` or `emit` says.
+pub fn path(
+    model: &Model,
+    pairs: &[Pair],
+    options: &PathOptions,
+    keep: &mut dyn Keep,
+    watch: &dyn Watch,
+    emit: &mut dyn FnMut(PathPatch) -> Result<()>,
+) -> Result<Summary> {
+    let (spec, patch) = (model.spec(), &options.patch);
+    let receivers = Receivers::parse(spec, &options.to)?;
+    let points = sender::points(spec, &patch.grid)?;
+    let longest = pairs.iter().map(|p| p.clean.tokens.len()).max().unwrap_or(0);
+    let sources = Sources::of(model, &patch.kind, patch.seed, &patch.dataset, &points, longest, patch.memory_bytes)?;
+    let routes = of_each_length(pairs, |n| Routes::of(spec, &patch.grid, n, &receivers, options.together))?;
+    let recorded = carry::points(spec, &points, &receivers, options.through);
+    let places: Vec<usize> = routes.iter().map(|routes| routes.len()).collect();
+    let mut sweep = Sweep { options: patch, sources: &sources, keep, watch };
+    in_groups(model, pairs, &recorded, &places, &mut sweep, &mut |group, summary, long| {
+        let paths = Paths::of(model, group, &routes, options, &sources)?;
+        group.measure(model, patch, &paths, summary, long, emit)
+    })
+}

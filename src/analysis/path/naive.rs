@@ -1,0 +1,98 @@
+//! A path as the papers define it: forward passes over the whole prompt in candle's own operations, nothing shared, everything
+//! but the sender frozen by hooks.
+
+use std::collections::HashMap;
+
+use candle_core::{DType, Tensor};
+
+use super::Through;
+use super::receiver::{Reads, written};
+use super::routes::Route;
+use crate::error::Result;
+use crate::hook::{Cache, Hook, HookPoint, Site};
+use crate::model::{Batch, Model, Run, Unembed};
+use crate::ops::Path;
+use crate::ops::rows::Rows;
+use crate::sweep::{self, Change, How, Patcher, Readout};
+
+/// The logits `[positions, tokens]`, flat, of the run of `ids` in which `route`'s receivers read the change of `sender`.
+/// `begun_with` is what the base run itself was given.
+///
+/// # Errors
+/// As [`Model::run`], and when a change does not fit.
+pub(super) fn naive(
+    model: &Model,
+    ids: &[u32],
+    begun_with: &[Change],
+    sender: &[Change],
+    route: &Route,
+    through: Through,
+    readout: &Readout,
+) -> Result<Vec<f32>> {
+    let all = written_by_blocks(model);
+    let mut base = Cache::of(all.iter().copied().chain(sender.iter().map(|change| change.point)));
+    let mut begin = Patcher::new(begun_with.iter().map(|change| (0, change)));
+    plain(model, ids, &mut [&mut begin, &mut base])?;
+
+    let mut given = vec![];
+    for receiver in &route.receivers {
+        let point = receiver.point(model.spec());
+        // What is written later, the receiver cannot read.
+        let before = |p: HookPoint| written(p).is_some_and(|written| written <= receiver.reads_at(model.spec()));
+        let sender: Vec<&Change> = sender.iter().filter(|change| before(change.point)).collect();
+        let own: Vec<HookPoint> = sender.iter().map(|change| change.point).collect();
+        let frozen = all.iter().filter(|p| !is_made(**p, &own, through)).chain(&own);
+        let mut frozen = Frozen(frozen.map(|p| Ok((*p, base.get(&p.to_string())?.clone()))).collect::<Result<_>>()?);
+        let mut changed = Patcher::new(sender.into_iter().map(|change| (0, change)));
+        // A receiver is looked at before it is frozen like everything else.
+        let mut cache = Cache::of([point]);
+        let logits = plain(model, ids, &mut [&mut cache, &mut frozen, &mut changed])?;
+        if receiver.reads == Reads::Logits {
+            let rows: Vec<u32> = readout.positions.iter().map(|p| *p as u32).collect();
+            let mut logits = logits.index_select(&Tensor::new(rows, logits.device())?, 0)?;
+            if let Some(tokens) = &readout.tokens {
+                logits = logits.index_select(&Tensor::new(tokens.as_slice(), logits.device())?, 1)?;
+            }
+            return Ok(logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?);
+        }
+        let value = cache.get(&point.to_string())?.clone();
+        given.push(Change { head: receiver.head, ..Change::new(point, How::Put(value)) });
+    }
+    // The base run again, with what the receivers made of that.
+    sweep::naive(model, ids, &begun_with.iter().chain(&given).collect::<Vec<_>>(), readout)
+}
+
+/// Everything that is written to the stream.
+fn written_by_blocks(model: &Model) -> Vec<HookPoint> {
+    let writes = |p: &HookPoint| matches!(p.site, Site::Embed | Site::PosEmbed | Site::AttnOut | Site::MlpOut);
+    HookPoint::all(model.spec()).into_iter().filter(writes).collect()
+}
+
+/// Whether what is written at `p` is made anew: of the sender that is a part of it; by an MLP that is not held.
+fn is_made(p: HookPoint, sender: &[HookPoint], through: Through) -> bool {
+    let of_sender = |site| sender.contains(&HookPoint { site, ..p });
+    match p.site {
+        Site::AttnOut => of_sender(Site::Z),
+        Site::MlpOut => of_sender(Site::MlpPost) || (through == Through::Mlps && !of_sender(Site::MlpOut)),
+        _ => false,
+    }
+}
+
+/// Logits `[n, v]` of a whole forward pass.
+fn plain(model: &Model, ids: &[u32], hooks: &mut [&mut dyn Hook]) -> Result<Tensor> {
+    let run = Run { path: Some(Path::Plain), unembed: Unembed::All, ..Run::default() };
+    Ok(model.run(&Batch::one(ids), &run, hooks)?.logits()?.clone())
+}
+
+/// Puts the values of another run in the place of what is computed.
+struct Frozen(HashMap<HookPoint, Tensor>);
+
+impl Hook for Frozen {
+    fn wants(&self, at: HookPoint) -> bool {
+        self.0.contains_key(&at)
+    }
+
+    fn on(&mut self, at: HookPoint, _: &Rows, x: Tensor) -> Result<Tensor> {
+        Ok(self.0.get(&at).cloned().unwrap_or(x))
+    }
+}

@@ -1,0 +1,81 @@
+//! Arguments of the commands that change one run in many places: what becomes of a value, in which run, and what is measured.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::args::Way;
+use crate::analysis::patch::{Grid, Kind, Metric, Over, PatchOptions};
+use crate::error::Result;
+use crate::run::{Loaded, prompts, read_vector};
+use crate::text::Bos;
+
+/// What becomes of a value, in which run, and what is measured.
+#[derive(Args, Debug)]
+pub(super) struct ChangeArgs {
+    /// Put clean values into the corrupt run (denoise), or corrupt ones into the clean run (noise)
+    #[arg(long, value_enum, default_value_t = Way::Denoise)]
+    direction: Way,
+    /// What becomes of a value: replace (by the other prompt's), zero, mean (over --dataset), mean-by-position, resample
+    /// (from --dataset), noise=DEVIATIONS, scale=FACTOR, add=FACTOR (of --vector), knock-out (of attention scores)
+    #[arg(long, default_value = "replace", value_name = "KIND")]
+    kind: String,
+    /// Prompts that means and resampled values are taken from: .txt, .jsonl, .csv or .parquet
+    #[arg(long, value_name = "FILE")]
+    dataset: Option<PathBuf>,
+    /// The vector to add: a safetensors file, or FILE:TENSOR where it holds several
+    #[arg(long, value_name = "FILE")]
+    vector: Option<String>,
+    /// Of whatever is drawn
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    seed: u64,
+    /// What to measure: logit_diff, logit, prob, log_prob, rank, kl_to_clean, loss, or several with commas between
+    #[arg(long, default_value = "logit_diff", value_name = "METRICS", value_delimiter = ',')]
+    metric: Vec<String>,
+    /// At which position to measure; negative ones count from the end
+    #[arg(long, default_value_t = -1, value_name = "POSITION", allow_hyphen_values = true)]
+    measure_at: isize,
+    /// Compute so many rows again, drawn with --seed, each by whole forward passes of its own, and print the largest difference
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    verify: usize,
+    /// Go on where this command was stopped
+    #[arg(long)]
+    pub resume: bool,
+}
+
+impl ChangeArgs {
+    /// What to do at the places of `grid`, within `memory_bytes`.
+    pub fn options(&self, loaded: &Loaded, bos: Bos, grid: Grid, memory_bytes: usize) -> Result<PatchOptions> {
+        let vector = self.vector.as_deref().map(read_vector).transpose()?;
+        let dataset = match &self.dataset {
+            Some(path) => loaded.prompts(&prompts::from_file(path)?, bos)?,
+            None => vec![],
+        };
+        Ok(PatchOptions {
+            grid,
+            direction: self.direction.into(),
+            kind: Kind::parse(&self.kind, vector.as_ref())?,
+            metrics: self.metric.iter().map(|name| Metric::parse(name)).collect::<Result<_>>()?,
+            measure_at: self.measure_at,
+            memory_bytes,
+            dataset,
+            seed: self.seed,
+            noised: None,
+            verify: self.verify,
+        })
+    }
+
+    /// What of this decides the results, beside the dataset's prompts and the seed.
+    pub fn asked(&self) -> Value {
+        json!({
+            "direction": format!("{:?}", self.direction), "kind": self.kind, "vector": self.vector,
+            "metric": self.metric, "measure_at": self.measure_at, "verify": self.verify,
+        })
+    }
+}
+
+/// The axes of these names.
+pub(super) fn axes(names: &[String]) -> Result<Vec<Over>> {
+    names.iter().map(|name| Over::parse(name)).collect()
+}
