@@ -5,7 +5,7 @@ use super::colour::Rgb;
 use super::frame::{self, HEAD, MARGIN};
 use super::label::sans_width;
 use super::mark::Mark;
-use super::patch_sweep::{Sweep, patches_the_clean_run};
+use super::patch_sweep::Sweep;
 use super::patch_words::{Coord, number, place, short_place};
 use super::svg::{Anchor, Rect, Svg, Type};
 use super::{Figure, Options, no_rows, patch};
@@ -34,8 +34,8 @@ pub(super) fn draw(rows: &[Attribution], provenance: &Provenance, options: &Opti
     if rows.is_empty() {
         return Err(no_rows::<Attribution>());
     }
-    let estimates = as_estimates(rows, provenance);
-    let sweeps = Sweep::all(&estimates, provenance, options.max_prompts);
+    let estimates = as_estimates(rows);
+    let sweeps = Sweep::all(&estimates, options.max_prompts);
     let only = sweeps.iter().all(|s| s.any().pair == sweeps[0].any().pair);
     let mut figures = patch::figures("attribution", &sweeps, only, provenance)?;
     let measured: Vec<(&Mark, f64, f64)> = (estimates.iter().zip(rows))
@@ -116,8 +116,7 @@ fn signed(x: f64) -> String {
 }
 
 /// Estimates as rows of a sweep: what the patched run would have.
-fn as_estimates(rows: &[Attribution], provenance: &Provenance) -> Vec<Mark> {
-    let noise = patches_the_clean_run(&provenance.command);
+fn as_estimates(rows: &[Attribution]) -> Vec<Mark> {
     let row = |r: &Attribution| Mark {
         pair: r.pair,
         pair_id: r.pair_id.clone(),
@@ -135,8 +134,17 @@ fn as_estimates(rows: &[Attribution], provenance: &Provenance) -> Vec<Mark> {
         metric: r.metric.clone(),
         clean: r.clean,
         corrupt: Some(r.corrupt),
-        patched: if noise { r.clean } else { r.corrupt } + r.estimate,
+        patched: Some(if r.direction == "noise" { r.clean } else { r.corrupt } + r.estimate),
         recovered: r.estimated_recovered,
+        kind: r.kind.clone(),
+        direction: Some(r.direction.clone()),
+        window: 1,
+        noise: None,
+        noise_at: None,
+        changed: r.changed,
+        // To first order: what has no slope makes no difference.
+        reached: r.estimate != 0.0,
+        not_finite: None,
         mean: None,
         estimated: true,
     };

@@ -23,8 +23,24 @@ pub(crate) struct Mark {
     pub metric: String,
     pub clean: f32,
     pub corrupt: Option<f32>,
-    pub patched: f32,
+    /// Nothing where it is not finite.
+    pub patched: Option<f32>,
     pub recovered: Option<f32>,
+    /// What became of the value, in the words of the command.
+    pub kind: String,
+    /// Which run was changed: `denoise` or `noise`; nothing where there is one run.
+    pub direction: Option<String>,
+    /// Neighbouring layers that are patched at once.
+    pub window: u32,
+    /// Of causal tracing: how strong the noise is, and at which positions.
+    pub noise: Option<f32>,
+    pub noise_at: Option<String>,
+    /// Whether what was put there differs from what was there; of a mean, in any pair.
+    pub changed: bool,
+    /// Whether a change could reach what is measured; of a mean, in any pair.
+    pub reached: bool,
+    /// Where the patched run stopped being numbers; of a mean, how many of them did.
+    pub not_finite: Option<String>,
     /// Of a mean, over how many pairs, and its errors.
     pub mean: Option<MeanOver>,
     /// Whether nothing was patched: it is what a patch would do, to first order.
@@ -80,6 +96,11 @@ pub(crate) fn marks<R: Marked>(rows: &[R]) -> Vec<Mark> {
     marks
 }
 
+/// How many pairs a mean leaves out, if any.
+fn of_pairs(not_finite: u32) -> Option<String> {
+    (not_finite > 0).then(|| format!("{not_finite} pairs"))
+}
+
 /// A mark with the columns of a row that have the same names, and what else is said.
 macro_rules! mark {
     ($row:expr, [$($same:ident),*], $($rest:tt)*) => {
@@ -110,7 +131,7 @@ impl Marked for Patch {
         mark!(
             self,
             [pair, pair_id, site, layer, head, kv_head, neuron, pos, query_pos, key_pos, token, key_token, metric, clean,
-             corrupt, patched, recovered],
+             corrupt, patched, recovered, kind, direction, window, noise, noise_at, changed, reached, not_finite],
             to: None, mean: None, estimated: false
         )
     }
@@ -127,7 +148,8 @@ impl Marked for PatchMean {
         mark!(
             self,
             [site, layer, head, kv_head, neuron, pos, query_pos, key_pos, token, key_token, metric, clean, corrupt,
-             patched, recovered],
+             patched, recovered, kind, direction, window, noise],
+            noise_at: None, changed: self.changed > 0, reached: self.reached > 0, not_finite: of_pairs(self.not_finite),
             pair: 0, pair_id: String::new(), to: None, mean: Some(mean), estimated: false
         )
     }
@@ -142,7 +164,9 @@ impl Marked for PathPatch {
     fn mark(&self) -> Mark {
         mark!(
             self,
-            [pair, pair_id, pos, token, metric, clean, corrupt, patched, recovered],
+            [pair, pair_id, pos, token, metric, clean, corrupt, patched, recovered, kind, direction, changed, reached,
+             not_finite],
+            window: 1, noise: None, noise_at: None,
             site: self.sender.clone(), layer: self.sender_layer, head: self.sender_head, kv_head: None,
             neuron: self.sender_neuron, query_pos: None, key_pos: None, key_token: None, mean: None, estimated: false,
             to: Some(to!(self))
@@ -160,7 +184,9 @@ impl Marked for PathMean {
         let mean = MeanOver { pairs: self.pairs, change_se: self.change_se, recovered_se: self.recovered_se };
         mark!(
             self,
-            [pos, token, metric, clean, corrupt, patched, recovered],
+            [pos, token, metric, clean, corrupt, patched, recovered, kind, direction],
+            window: 1, noise: None, noise_at: None, changed: self.changed > 0, reached: self.reached > 0,
+            not_finite: of_pairs(self.not_finite),
             pair: 0, pair_id: String::new(), site: self.sender.clone(), layer: self.sender_layer,
             head: self.sender_head, kv_head: None, neuron: self.sender_neuron, query_pos: None, key_pos: None,
             key_token: None, mean: Some(mean), estimated: false, to: Some(to!(self))

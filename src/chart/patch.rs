@@ -4,13 +4,13 @@ use super::frame::{self, HEAD, MARGIN};
 use super::mark::{Mark, Marked, marks};
 use super::patch_bars::{bars, line};
 use super::patch_map::map;
-use super::patch_sweep::{Sweep, kind};
+use super::patch_sweep::Sweep;
 use super::patch_tiles::tiles;
 use super::patch_words::{Coord, places, short_place};
 use super::svg::Svg;
 use super::{Figure, Options, no_rows, suffix};
 use crate::error::Result;
-use crate::table::{Patch, PatchMean, PathMean, PathPatch, Provenance};
+use crate::table::{Patch, PatchMean, PathMean, PathPatch, Provenance, visible_prose};
 
 /// Of more rows or bars than this, the strongest are drawn.
 pub(super) const MOST_ROWS: usize = 60;
@@ -18,8 +18,7 @@ pub(super) const MOST_ROWS: usize = 60;
 /// A figure for each pair (the first 20), site and metric: its axes are what the sweep went over. A sweep of one patch
 /// has none.
 ///
-/// Drawn is `recovered`; of a clean run that was patched (`--direction noise` in the provenance's command),
-/// `recovered` - 1; where there is no corrupt run or it does not differ, patched minus clean. So 0, the middle of the
+/// Drawn is `recovered`; of a clean run that was patched (`direction` is `noise`), `recovered` - 1; where there is no corrupt run or it does not differ, patched minus clean. So 0, the middle of the
 /// colours, is always a patch that does nothing.
 ///
 /// # Errors
@@ -39,7 +38,7 @@ pub fn path(rows: &[PathPatch], provenance: &Provenance) -> Result<Vec<Figure>> 
 
 pub(super) fn draw<R: Marked>(rows: &[R], provenance: &Provenance, options: &Options) -> Result<Vec<Figure>> {
     let marks = seen(rows)?;
-    let sweeps = Sweep::all(&marks, provenance, options.max_prompts);
+    let sweeps = Sweep::all(&marks, options.max_prompts);
     let only = sweeps.iter().all(|s| s.any().pair == sweeps[0].any().pair);
     figures(R::TABLE.name, &sweeps, only, provenance)
 }
@@ -49,7 +48,7 @@ pub(super) fn draw<R: Marked>(rows: &[R], provenance: &Provenance, options: &Opt
 /// # Errors
 /// There are no rows.
 pub(crate) fn of_pair<R: Marked>(rows: &[R], provenance: &Provenance, many: bool) -> Result<Vec<Figure>> {
-    figures(R::TABLE.name, &Sweep::all(&seen(rows)?, provenance, 1), !many, provenance)
+    figures(R::TABLE.name, &Sweep::all(&seen(rows)?, 1), !many, provenance)
 }
 
 /// A figure for each site and metric, as [`patch`] draws those of a pair, of the means over pairs. Bars and lines have
@@ -151,10 +150,18 @@ pub(super) fn sheet(
     }
     let caption = frame::caption_lines(&sentences, width);
     let mut svg = Svg::new(width, HEAD + size.1 + frame::caption_height(caption.len()));
-    let kind = kind(&provenance.command).map_or(String::new(), |kind| format!(" · {kind}"));
-    let subtitle = frame::subtitle(provenance, &format!("{}{kind}", sweep.whose()));
+    let subtitle = frame::subtitle(provenance, &format!("{}{}", sweep.whose(), done(sweep.any())));
     frame::head(&mut svg, &title, &subtitle);
     draw(&mut svg)?;
     frame::caption(&mut svg, &caption);
     Ok(svg.finish(&format!("{title}, {subtitle}"), &frame::desc(provenance)))
+}
+
+/// What was done beside putting the other run's values one layer at a time: ` · zero · 3 layers at once`.
+fn done(row: &Mark) -> String {
+    let kind = (row.kind != "replace").then(|| visible_prose(&row.kind));
+    let window = (row.window > 1).then(|| format!("{} layers at once", row.window));
+    let at = row.noise_at.as_ref().map_or(String::new(), |at| format!(" at {}", visible_prose(at)));
+    let noise = row.noise.map(|noise| format!("corrupted by noise of {noise} deviations{at}"));
+    [kind, window, noise].into_iter().flatten().map(|said| format!(" · {said}")).collect()
 }

@@ -2,7 +2,7 @@
 
 use super::mark::{Mark, OTHERS};
 use super::patch_words::{Coord, implied, number, percent, place, place_along};
-use crate::table::{Provenance, visible_prose};
+use crate::table::visible_prose;
 use std::collections::BTreeMap;
 
 /// The number that says what a patch did. Nothing done is 0.
@@ -28,8 +28,7 @@ pub(crate) struct Sweep<'a> {
 
 impl<'a> Sweep<'a> {
     /// All sweeps of the first `most` pairs: pair by pair, then in the order of the table.
-    pub fn all(marks: &'a [Mark], provenance: &Provenance, most: usize) -> Vec<Self> {
-        let noise = patches_the_clean_run(&provenance.command);
+    pub fn all(marks: &'a [Mark], most: usize) -> Vec<Self> {
         let mut of_pairs = BTreeMap::<u32, Vec<Vec<&Mark>>>::new();
         for mark in marks {
             let own = of_pairs.entry(mark.pair).or_default();
@@ -41,8 +40,12 @@ impl<'a> Sweep<'a> {
             }
         }
         let sweep = |rows: Vec<&'a Mark>| {
-            let effect = match rows.iter().all(|r| r.recovered.is_some()) {
-                true if noise => Effect::Lost,
+            let differ = |r: &&Mark| match r.patched {
+                Some(_) => r.recovered.is_some(),
+                None => r.corrupt.is_some_and(|corrupt| corrupt != r.clean),
+            };
+            let effect = match rows.iter().all(differ) {
+                true if rows[0].direction.as_deref() == Some("noise") => Effect::Lost,
                 true => Effect::Recovered,
                 false => Effect::Change,
             };
@@ -105,7 +108,7 @@ impl<'a> Sweep<'a> {
         match self.effect {
             Effect::Recovered => recovered,
             Effect::Lost => recovered - 1.0,
-            Effect::Change => f64::from(row.patched) - f64::from(row.clean),
+            Effect::Change => row.patched.map_or(f64::NAN, f64::from) - f64::from(row.clean),
         }
     }
 
@@ -115,12 +118,10 @@ impl<'a> Sweep<'a> {
         if value.is_nan() { -1.0 } else { value }
     }
 
-    /// Whether the patched run has the metric of the run that was patched, to the last bit.
+    /// Whether the patch changes nothing of what is measured, to the last bit: the value that was put there is the one that was
+    /// there, or no change of it can reach what is measured.
     pub fn nothing_changed(&self, row: &Mark) -> bool {
-        match (self.effect, row.corrupt) {
-            (Effect::Recovered, Some(corrupt)) => row.patched == corrupt,
-            _ => row.patched == row.clean,
-        }
+        !row.reached
     }
 
     /// The end of an axis or of the colours: the largest finite effect, rounded up to two digits; 1 if there is none.
@@ -213,12 +214,14 @@ impl<'a> Sweep<'a> {
 
     /// The facts of a patch in one line.
     pub fn facts(&self, row: &Mark) -> String {
-        let (metric, patched, clean) = (visible_prose(&row.metric), number(row.patched), number(row.clean));
+        let (metric, clean) = (visible_prose(&row.metric), number(row.clean));
+        let patched = row.patched.map_or("not finite".to_owned(), number);
         let corrupt = row.corrupt.map_or(String::new(), |c| format!(", corrupt {}", number(c)));
-        let nothing = match (self.nothing_changed(row), self.estimated()) {
-            (_, true) => ", estimated",
-            (true, false) => "; this patch changes nothing",
-            (false, false) => "",
+        let nothing = match (self.estimated(), row.changed, row.reached) {
+            (true, ..) => ", estimated",
+            (false, false, _) => "; this patch changes nothing",
+            (false, true, false) => "; this patch cannot reach what is measured",
+            (false, true, true) => "",
         };
         let pairs = row.mean.map_or(String::new(), |mean| format!(", mean of {}", mean.pairs));
         let effect = self.effect_in_words(row);
@@ -232,6 +235,9 @@ impl<'a> Sweep<'a> {
             Some(error) => format!("{} ± {}", percent(share).trim_end_matches(" %"), percent(error)),
             None => percent(share),
         };
+        if let (None, Some(at)) = (row.patched, &row.not_finite) {
+            return format!("not finite ({at})");
+        }
         match row.recovered {
             Some(recovered) if self.effect == Effect::Recovered => format!("{} recovered", share(f64::from(recovered))),
             Some(_) if self.effect == Effect::Lost => match self.value(row) {
@@ -239,45 +245,10 @@ impl<'a> Sweep<'a> {
                 lost => format!("{} lost", share(-lost)),
             },
             _ => {
-                let change = row.patched - row.clean;
+                let change = row.patched.unwrap_or(f32::NAN) - row.clean;
                 let error = error.map_or(String::new(), |error| format!(" ± {}", number(error as f32)));
                 format!("{}{}{error} from clean", if change > 0.0 { "+" } else { "" }, number(change))
             }
         }
-    }
-}
-
-/// What the command says becomes of a value, where it is not what becomes of it by itself: the other prompt's.
-pub(crate) fn kind(command: &[String]) -> Option<&str> {
-    let after = command.iter().zip(command.iter().skip(1)).find(|(a, _)| *a == "--kind").map(|(_, kind)| kind.as_str());
-    let said = after.or_else(|| command.iter().find_map(|a| a.strip_prefix("--kind=")));
-    let by_itself = if command.get(1).is_some_and(|c| c == "ablate") { "mean" } else { "replace" };
-    Some(said.unwrap_or(by_itself)).filter(|kind| *kind != "replace")
-}
-
-/// Whether the command says so. Who sweeps from a program of their own gets `recovered` drawn as it is.
-pub(super) fn patches_the_clean_run(command: &[String]) -> bool {
-    command.iter().any(|a| a == "--direction=noise")
-        || command.windows(2).any(|two| two[0] == "--direction" && two[1] == "noise")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_command_says_which_run_was_patched() {
-        let says = |line: &str| {
-            let command: Vec<String> = line.split(' ').map(str::to_owned).collect();
-            patches_the_clean_run(&command)
-        };
-        assert!(says("pellucid patch --direction noise") && says("pellucid patch --direction=noise --at z"));
-        assert!(!says("pellucid patch --direction denoise") && !says("pellucid patch --at noise"));
-        let of = |line: &str| kind(&line.split(' ').map(str::to_owned).collect::<Vec<_>>()).map(str::to_owned);
-        assert_eq!(of("pellucid patch --at z"), None);
-        assert_eq!(of("pellucid patch --kind replace --at z"), None);
-        assert_eq!(of("pellucid patch --kind noise=2").as_deref(), Some("noise=2"));
-        assert_eq!(of("pellucid ablate x --kind=zero").as_deref(), Some("zero"));
-        assert_eq!(of("pellucid ablate x").as_deref(), Some("mean"));
     }
 }

@@ -9,7 +9,7 @@ use super::grid::{fit, terminal_width};
 use crate::chart::mark::Mark;
 use crate::chart::patch_sweep::{Effect, Sweep};
 use crate::chart::patch_words::{Coord, number, place, places};
-use crate::table::{Provenance, visible, visible_prose};
+use crate::table::{visible, visible_prose};
 
 /// Effects that are said in words.
 const STRONGEST: usize = 10;
@@ -23,8 +23,8 @@ pub(super) struct Summary<'a> {
 }
 
 impl<'a> Summary<'a> {
-    pub fn of(marks: &'a [Mark], provenance: &Provenance) -> Self {
-        Self { sweeps: Sweep::all(marks, provenance, 1) }
+    pub fn of(marks: &'a [Mark]) -> Self {
+        Self { sweeps: Sweep::all(marks, 1) }
     }
 
     pub fn write(&self, w: &mut dyn Write) -> io::Result<()> {
@@ -63,7 +63,8 @@ fn write_sweep(sweep: &Sweep<'_>, w: &mut dyn Write) -> io::Result<()> {
         _ => {}
     }
     for row in strongest.iter().take(STRONGEST) {
-        writeln!(w, "  {}: {metric} {}, {}", place(row), number(row.patched), sweep.effect_in_words(row))?;
+        let patched = |r: &Mark| r.patched.map_or("-".to_owned(), number);
+        writeln!(w, "  {}: {metric} {}, {}", place(row), patched(row), sweep.effect_in_words(row))?;
     }
     Ok(())
 }

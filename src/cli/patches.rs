@@ -91,7 +91,6 @@ impl Sweep<'_> {
         table.finish()?;
         let drawn = figures.finish(if stopped.is_none() { Ok(()) } else { Err(&path) })?;
         let means: Vec<R::Mean> = means.rows().collect();
-        let mut of_means = None;
         if !means.is_empty() {
             let mut table =
                 TableWriter::create(folder.file(&format!("{}.parquet", R::Mean::TABLE.name)), provenance.clone())?;
@@ -101,7 +100,6 @@ impl Sweep<'_> {
             for figure in chart::patch::of_means(&means, &provenance)? {
                 folder.write(&format!("{}.svg", figure.name), figure.svg.as_bytes())?;
             }
-            of_means = Some(provenance);
         }
         if self.resume {
             folder.take_away_what_is_replaced();
@@ -121,6 +119,15 @@ impl Sweep<'_> {
                 R::CALLED
             ));
         }
+        if summary.not_finite > 0 {
+            out.say(format_args!(
+                "{} of {} {} are not finite: they have rows without a metric, whose column `not_finite` says where, and means \
+                 leave them out",
+                summary.not_finite,
+                summary.patches,
+                R::CALLED
+            ));
+        }
         if summary.verified > 0 {
             out.say(format_args!(
                 "{} {} computed again, each by forward passes of its own: the largest difference is {:.1e} of the spread",
@@ -131,11 +138,8 @@ impl Sweep<'_> {
         }
         match out.format {
             Format::Table => {
-                let (seen, provenance) = match of_means {
-                    Some(provenance) => (marks(&means), provenance),
-                    None => (marks(&drawn), provenance),
-                };
-                let words = patch_grid::Summary::of(&seen, &provenance);
+                let seen = if means.is_empty() { marks(&drawn) } else { marks(&means) };
+                let words = patch_grid::Summary::of(&seen);
                 out.print(|w| words.write(w))
             }
             _ => out.rows(&printed),

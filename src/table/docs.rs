@@ -25,7 +25,10 @@ pub fn docs() -> String {
         );
         for column in table.columns {
             let optional = if column.nullable { "?" } else { "" };
-            let meaning = column.meaning.replace('|', "\\|");
+            let mut meaning = column.meaning.replace('|', "\\|");
+            if column.since > 1 {
+                let _ = write!(meaning, " (since version {})", column.since);
+            }
             let kind = column.kind.name();
             let _ = writeln!(out, "| `{}` | {kind}{optional} | {} | {meaning} |", column.name, column.unit);
         }

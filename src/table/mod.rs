@@ -8,6 +8,7 @@
 
 mod docs;
 mod format;
+mod older;
 mod provenance;
 pub mod read;
 pub mod row;

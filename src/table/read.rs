@@ -21,6 +21,9 @@ pub enum Values {
 
 /// All rows of a table that pellucid wrote, in the order of the file, and how it was made.
 ///
+/// What an older version of the table does not have is filled in as `docs/tables.md` says; the provenance stays that of the
+/// file.
+///
 /// # Errors
 /// The file cannot be read, is not parquet, is cut short, was not written by pellucid, holds another table than `R`,
 /// or is of a newer version than this program knows.
@@ -30,7 +33,8 @@ pub fn read_rows<R: Row>(path: impl AsRef<Path>) -> Result<(Vec<R>, Provenance)>
     let provenance = provenance_of(path, &mut reader)?;
     check_table::<R>(path, &provenance)?;
     let schema = guarded(path, || reader.schema())?;
-    for column in R::TABLE.columns {
+    let version = provenance.table_version;
+    for column in R::TABLE.columns.iter().filter(|column| column.since <= version) {
         let found = schema.get(column.name).map(|field| &field.dtype);
         if !found.is_some_and(|t| fits(column.kind, t)) {
             let found = found.map_or("does not exist".to_owned(), |t| format!("has the type {}", type_name(t)));
@@ -43,9 +47,13 @@ pub fn read_rows<R: Row>(path: impl AsRef<Path>) -> Result<(Vec<R>, Provenance)>
             .hint("the file was changed since pellucid wrote it; write the table again"));
         }
     }
-    let names = R::TABLE.columns.iter().map(|c| c.name.to_owned()).collect();
+    let names = R::TABLE.columns.iter().filter(|c| c.since <= version).map(|c| c.name.to_owned()).collect();
     let frame = guarded(path, || reader.with_columns(Some(names)).finish())?;
-    Ok((rows_of::<R>(path, &frame)?, provenance))
+    let mut rows = rows_of::<R>(path, &frame, version)?;
+    if version < R::TABLE.version {
+        rows.iter_mut().for_each(|row| row.upgrade(&provenance));
+    }
+    Ok((rows, provenance))
 }
 
 /// How the table in `path` was made, without reading its rows.
@@ -199,9 +207,14 @@ fn check_table<R: Row>(path: &Path, provenance: &Provenance) -> Result<()> {
     Ok(())
 }
 
-fn rows_of<R: Row>(path: &Path, frame: &DataFrame) -> Result<Vec<R>> {
+fn rows_of<R: Row>(path: &Path, frame: &DataFrame, version: u32) -> Result<Vec<R>> {
     let mut columns = Vec::with_capacity(R::TABLE.columns.len());
     for info in R::TABLE.columns {
+        if info.since > version {
+            let missing = missing(info);
+            columns.push(Box::new(std::iter::repeat_with(move || missing)) as Box<dyn Iterator<Item = Cell<'_>>>);
+            continue;
+        }
         let column = guarded(path, || Ok(frame.column(info.name)?.as_materialized_series()))?;
         if !info.nullable && column.null_count() > 0 {
             return Err(Error::bad_input(format!(
@@ -223,6 +236,20 @@ fn rows_of<R: Row>(path: &Path, frame: &DataFrame) -> Result<Vec<R>> {
         })?);
     }
     Ok(rows)
+}
+
+/// What a column has before [`Row::upgrade`], in a file of a version that does not have it.
+fn missing(info: &ColumnInfo) -> Cell<'static> {
+    match info.kind {
+        _ if info.nullable => Cell::Null,
+        Kind::U32 => Cell::U32(0),
+        Kind::U64 => Cell::U64(0),
+        Kind::I64 => Cell::I64(0),
+        Kind::F32 => Cell::F32(0.0),
+        Kind::F64 => Cell::F64(0.0),
+        Kind::Bool => Cell::Bool(false),
+        Kind::Str => Cell::Str(""),
+    }
 }
 
 fn cells<'a>(column: &'a Series, info: &ColumnInfo) -> PolarsResult<Box<dyn Iterator<Item = Cell<'a>> + 'a>> {

@@ -1,5 +1,6 @@
 //! What a row type is: a struct whose columns carry their meaning and unit, declared once by [`table!`].
 
+use super::provenance::Provenance;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// The unit of columns that hold the text of a token: terminals and charts make its spaces and controls visible.
@@ -73,6 +74,8 @@ pub struct ColumnInfo {
     pub unit: &'static str,
     /// One phrase.
     pub meaning: &'static str,
+    /// The first version of the table that has it.
+    pub since: u32,
 }
 
 /// What a table means.
@@ -98,6 +101,10 @@ pub trait Row: Clone + Serialize + DeserializeOwned {
 
     /// Makes a row from values in the order of the columns; `None` if one has another type than its column.
     fn build<'a>(next: &mut dyn FnMut() -> Cell<'a>) -> Option<Self>;
+
+    /// Fills in what an older version of the table, made as `how` says, does not have: until then those columns are null,
+    /// false, 0 or empty.
+    fn upgrade(&mut self, how: &Provenance);
 
     /// The values, in the order of the columns.
     fn cells(&self) -> Vec<Cell<'_>> {
@@ -164,14 +171,26 @@ impl<T: Field> Field for Option<T> {
     }
 }
 
+/// The version that a column says it is of; the first, where it says none.
+#[doc(hidden)]
+pub const fn since(said: &[u32]) -> u32 {
+    match said {
+        [version, ..] => *version,
+        [] => 1,
+    }
+}
+
 /// Declares a row type: `Name = "name" version 1: "about"; column: type, "unit", "meaning"; ...`.
+///
+/// A column that version 1 did not have ends in `, since 2`, and the table says `version 2 upgraded by f`, where `f` fills such
+/// columns in rows of older files ([`Row::upgrade`](crate::table::Row::upgrade)).
 ///
 /// From this one declaration come the struct with documented public fields (serde included), its [`TableInfo`], and
 /// its [`Row`] implementation, hence schema, writer, reader and documentation.
 #[macro_export]
 macro_rules! table {
-    ($(#[$attr:meta])* $row:ident = $name:literal version $version:literal: $about:expr;
-     $($column:ident: $type:ty, $unit:expr, $meaning:expr;)+) => {
+    ($(#[$attr:meta])* $row:ident = $name:literal version $version:literal $(upgraded by $older:path)?: $about:expr;
+     $($column:ident: $type:ty, $unit:expr, $meaning:expr $(, since $since:literal)?;)+) => {
         $(#[$attr])*
         #[doc = ""]
         #[doc = $about]
@@ -191,6 +210,7 @@ macro_rules! table {
                     nullable: <$type as $crate::table::Field>::NULLABLE,
                     unit: $unit,
                     meaning: $meaning,
+                    since: $crate::table::row::since(&[$($since)?]),
                 }),+],
             };
 
@@ -201,6 +221,11 @@ macro_rules! table {
             fn build<'a>(next: &mut dyn FnMut() -> $crate::table::Cell<'a>) -> Option<Self> {
                 // A struct literal evaluates its fields as written, so `next` sees the order of the columns.
                 Some(Self { $($column: $crate::table::Field::from_cell(next())?,)+ })
+            }
+
+            fn upgrade(&mut self, how: &$crate::table::Provenance) {
+                let _ = how;
+                $($older(self, how);)?
             }
         }
     };

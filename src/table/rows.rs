@@ -1,7 +1,52 @@
 //! The tables: every column of every file, with its unit and meaning.
 
+use super::older;
 use super::row::{Row, TOKEN, TableInfo};
 use crate::table;
+
+/// Meanings of columns that several tables have.
+#[rustfmt::skip]
+macro_rules! said {
+    (kind) => {
+        "what became of the value, as it was asked for: `replace`, `zero`, `mean`, `mean-by-position`, `resample`, \
+         `noise=3`, `scale=0.5`, `add=2`, `knock-out`"
+    };
+    (direction) => {
+        "which run was changed: `denoise` for the corrupt run, `noise` for the clean one; null where there is no \
+         corrupt run"
+    };
+    (changed) => {
+        "whether what was put there differs, bit for bit, from what was there; where it does not, nothing was run \
+         and `patched` is the metric of the run as it was"
+    };
+    (reached) => {
+        "whether a change could reach what is measured, so that a run was made; where it could not, `patched` is the \
+         metric of the run as it was"
+    };
+    (not_finite) => {
+        "where the patched run stopped being numbers: the hook and position of its first value that is NaN or \
+         infinite, e.g. `blocks.2.hook_mlp_out at position 3`; null where all is finite"
+    };
+    (patched) => {
+        "the metric of the patched run; null where that is not finite"
+    };
+    (recovered) => {
+        "(patched - corrupt) / (clean - corrupt): 0 as corrupt, 1 as clean; null where these do not differ, or \
+         `patched` is null"
+    };
+    (pairs) => {
+        "over how many pairs `patched`, `change` and `recovered` are means: those whose patched run is finite"
+    };
+    (not_finite_pairs) => {
+        "how many more pairs there are, left out because their patched run is not finite"
+    };
+    (changed_pairs) => {
+        "in how many pairs what was put there differs, bit for bit, from what was there"
+    };
+    (reached_pairs) => {
+        "in how many pairs a change could reach what is measured"
+    };
+}
 
 /// Every table that this version can write, in the order of the documentation.
 pub fn tables() -> &'static [&'static TableInfo] {
@@ -74,10 +119,11 @@ table! {
 
 table! {
     /// One patch, measured.
-    Patch = "patch" version 1:
+    Patch = "patch" version 2 upgraded by older::patch:
     "Activation patching: one run is changed in one place and measured. One row is one (pair, place, metric). A coordinate \
      that is null was not gone over: all of its values were patched at once. `clean` and `corrupt` are the metric of the \
-     two prompts with nothing changed, and repeat on every row of the pair.";
+     two prompts with nothing changed, and repeat on every row of the pair. Files of version 1 do not say what was done: their \
+     `kind`, `direction`, `window` and `noise` are those of the command, and `changed` and `reached` whether the metric differs.";
     pair: u32, "index", "which pair of the request, counted from 0";
     pair_id: String, "", "the pair's id, as given; its index where none was";
     site: String, "site", "which value was patched, e.g. `resid_pre`, `attn.z`";
@@ -93,15 +139,25 @@ table! {
     metric: String, "", "what was measured; its unit is the last part of its name, logits where there is none";
     clean: f32, "of the metric", "the metric of the clean run";
     corrupt: Option<f32>, "of the metric", "the metric of the corrupt run; null where there is no corrupt prompt";
-    patched: f32, "of the metric", "the metric of the patched run";
-    recovered: Option<f32>, "share", "(patched - corrupt) / (clean - corrupt): 0 as corrupt, 1 as clean; null where these do not differ";
+    patched: Option<f32>, "of the metric", said!(patched);
+    recovered: Option<f32>, "share", said!(recovered);
+    kind: String, "", said!(kind), since 2;
+    direction: Option<String>, "", said!(direction), since 2;
+    window: u32, "layers", "how many neighbouring layers are patched at once, around `layer`", since 2;
+    noise: Option<f32>, "deviations", "causal tracing: how strong the noise is that makes the clean prompt the corrupt one; null where \
+        the corrupt one is another prompt", since 2;
+    noise_at: Option<String>, "", "at which positions that noise is, e.g. `1,2`; null where there is none, and in files of version 1", since 2;
+    changed: bool, "", said!(changed), since 2;
+    reached: bool, "", said!(reached), since 2;
+    not_finite: Option<String>, "", said!(not_finite), since 2;
 }
 
 table! {
     /// One place, on the mean over pairs.
-    PatchMean = "patch_mean" version 1:
+    PatchMean = "patch_mean" version 2 upgraded by older::patch_mean:
     "What a patch does on the whole: means of `patch` over the pairs. One row is one (place, metric). Positions are counted \
-     from the beginning of each prompt.";
+     from the beginning of each prompt. Files of version 1 do not say what was done: their `kind`, `direction`, `window` and `noise` \
+     are those of the command, and `changed` and `reached` are `pairs` where the metric differs, else 0.";
     site: String, "site", "which value was patched";
     layer: Option<u32>, "index", "in which block, counted from 0";
     head: Option<u32>, "index", "in which query head";
@@ -113,25 +169,34 @@ table! {
     token: Option<String>, TOKEN, "the clean prompts' token at `pos` or `query_pos`, where all of them have the same";
     key_token: Option<String>, TOKEN, "the clean prompts' token at `key_pos`, where all of them have the same";
     metric: String, "", "what was measured; its unit is the last part of its name, logits where there is none";
-    pairs: u32, "pairs", "over how many pairs";
-    clean: f32, "of the metric", "mean of the clean runs";
-    corrupt: Option<f32>, "of the metric", "mean of the corrupt runs";
-    patched: f32, "of the metric", "mean of the patched runs";
+    pairs: u32, "pairs", said!(pairs);
+    clean: f32, "of the metric", "mean of the clean runs, of all pairs";
+    corrupt: Option<f32>, "of the metric", "mean of the corrupt runs, of all pairs";
+    patched: Option<f32>, "of the metric", "mean of the patched runs; null where none is finite";
     patched_se: Option<f32>, "of the metric", "its standard error; null for a single pair";
-    change: f32, "of the metric", "mean of patched - clean";
+    change: Option<f32>, "of the metric", "mean of patched - clean; null where none is finite";
     change_se: Option<f32>, "of the metric", "its standard error; null for a single pair";
     recovered: Option<f32>, "share", "mean of what each pair recovered: 0 as corrupt, 1 as clean";
     recovered_se: Option<f32>, "share", "its standard error; null for a single pair";
+    kind: String, "", said!(kind), since 2;
+    direction: Option<String>, "", said!(direction), since 2;
+    window: u32, "layers", "how many neighbouring layers are patched at once, around `layer`", since 2;
+    noise: Option<f32>, "deviations", "causal tracing: how strong the noise is that makes the clean prompts the corrupt ones; null where \
+        the corrupt ones are other prompts", since 2;
+    changed: u32, "pairs", said!(changed_pairs), since 2;
+    reached: u32, "pairs", said!(reached_pairs), since 2;
+    not_finite: u32, "pairs", said!(not_finite_pairs), since 2;
 }
 
 table! {
     /// One path, patched and measured.
-    PathPatch = "path" version 1:
+    PathPatch = "path" version 2 upgraded by older::path:
     "Path patching: what one part of the model, the sender, does by way of the stream to another, the receiver, and by that to the \
      metric (Wang et al. 2022; Goldowsky-Dill et al. 2023). The receiver reads the stream with what the sender writes when it is \
      changed, everything between frozen, and from there the run goes on as ever. One row is one (pair, sender, receiver, metric). A \
      coordinate that is null was not gone over: all of its values were changed at once. `clean` and `corrupt` are the metric of \
-     the two prompts with nothing changed.";
+     the two prompts with nothing changed. Files of version 1 do not say what was done: their `kind` and `direction` are those of the \
+     command, and `changed` and `reached` whether the metric differs.";
     pair: u32, "index", "which pair of the request, counted from 0";
     pair_id: String, "", "the pair's id, as given; its index where none was";
     sender: String, "site", "what is changed: a part of what is written to the stream, e.g. `attn.z`, `mlp_out`, `embed`";
@@ -149,15 +214,22 @@ table! {
     metric: String, "", "what was measured; its unit is the last part of its name, logits where there is none";
     clean: f32, "of the metric", "the metric of the clean run";
     corrupt: Option<f32>, "of the metric", "the metric of the corrupt run; null where there is no corrupt prompt";
-    patched: f32, "of the metric", "the metric of the run in which the receiver reads the change";
-    recovered: Option<f32>, "share", "(patched - corrupt) / (clean - corrupt): 0 as corrupt, 1 as clean; null where these do not differ";
+    patched: Option<f32>, "of the metric", "the metric of the run in which the receiver reads the change; null where that is not finite";
+    recovered: Option<f32>, "share", said!(recovered);
+    kind: String, "", said!(kind), since 2;
+    direction: Option<String>, "", said!(direction), since 2;
+    changed: bool, "", "whether what the sender writes differs, bit for bit, from what it wrote; where it does not, nothing was run and \
+        `patched` is the metric of the run as it was", since 2;
+    reached: bool, "", said!(reached), since 2;
+    not_finite: Option<String>, "", said!(not_finite), since 2;
 }
 
 table! {
     /// One path, on the mean over pairs.
-    PathMean = "path_mean" version 1:
+    PathMean = "path_mean" version 2 upgraded by older::path_mean:
     "What patching a path does on the whole: means of `path` over the pairs. One row is one (sender, receiver, metric). Positions \
-     are counted from the beginning of each prompt.";
+     are counted from the beginning of each prompt. Files of version 1 do not say what was done: their `kind` and `direction` are those \
+     of the command, and `changed` and `reached` are `pairs` where the metric differs, else 0.";
     sender: String, "site", "what is changed";
     sender_layer: Option<u32>, "index", "in which block, counted from 0; null for the embedding";
     sender_head: Option<u32>, "index", "in which query head";
@@ -170,24 +242,30 @@ table! {
     receiver_kv_head: Option<u32>, "index", "which key/value head, of `k` and `v`; of `q`, the one that it reads";
     through: Option<String>, "", "what between sender and receiver was computed anew: `mlps`; null where everything was frozen";
     metric: String, "", "what was measured; its unit is the last part of its name, logits where there is none";
-    pairs: u32, "pairs", "over how many pairs";
-    clean: f32, "of the metric", "mean of the clean runs";
-    corrupt: Option<f32>, "of the metric", "mean of the corrupt runs";
-    patched: f32, "of the metric", "mean of the patched runs";
+    pairs: u32, "pairs", said!(pairs);
+    clean: f32, "of the metric", "mean of the clean runs, of all pairs";
+    corrupt: Option<f32>, "of the metric", "mean of the corrupt runs, of all pairs";
+    patched: Option<f32>, "of the metric", "mean of the patched runs; null where none is finite";
     patched_se: Option<f32>, "of the metric", "its standard error; null for a single pair";
-    change: f32, "of the metric", "mean of patched - clean";
+    change: Option<f32>, "of the metric", "mean of patched - clean; null where none is finite";
     change_se: Option<f32>, "of the metric", "its standard error; null for a single pair";
     recovered: Option<f32>, "share", "mean of what each pair recovered: 0 as corrupt, 1 as clean";
     recovered_se: Option<f32>, "share", "its standard error; null for a single pair";
+    kind: String, "", said!(kind), since 2;
+    direction: Option<String>, "", said!(direction), since 2;
+    changed: u32, "pairs", said!(changed_pairs), since 2;
+    reached: u32, "pairs", said!(reached_pairs), since 2;
+    not_finite: u32, "pairs", said!(not_finite_pairs), since 2;
 }
 
 table! {
     /// One patch, estimated.
-    Attribution = "attribution" version 1:
+    Attribution = "attribution" version 2 upgraded by older::attribution:
     "Attribution patching: what patching a value would do to the metric, to first order, for every value at once. One row is \
      one (pair, place); of neurons there are the strongest of each layer and position, and those that are zero are left out. \
      Estimates of one site add up: the sum over positions estimates patching all of them. With --confirm, the strongest are \
-     also measured as `patch` does.";
+     also measured as `patch` does. Files of version 1 do not say what was done: their `direction` is that of the command, and `changed` \
+     is whether the estimate is not 0.";
     pair: u32, "index", "which pair of the request, counted from 0";
     pair_id: String, "", "the pair's id, as given; its index where none was";
     site: String, "site", "which value, e.g. `resid_pre`, `attn.z`";
@@ -208,6 +286,11 @@ table! {
     strength: f32, "of the metric", "what values are ranked by: the size of the estimate; with GradDrop the mean of such sizes, each with a layer dropped";
     exact: Option<f32>, "of the metric", "by how much the patch does change the metric; null where it was not measured";
     exact_recovered: Option<f32>, "share", "the metric so changed, with 0 as corrupt and 1 as clean; null where it was not measured";
+    kind: String, "", "what would become of the value: always `replace`, by the other run's", since 2;
+    direction: String, "", "which run would be changed: `denoise` for the corrupt run, `noise` for the clean one", since 2;
+    changed: bool, "", "whether the two runs' values differ there, bit for bit", since 2;
+    not_finite: Option<String>, "", "where the run that measures stopped being numbers: the hook and position of its first value that \
+        is NaN or infinite; then `exact` is null", since 2;
 }
 
 table! {

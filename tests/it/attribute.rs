@@ -180,11 +180,11 @@ fn estimates_follow_every_metric_in_both_directions() -> Result<()> {
                 Direction::Noise => difference(&both[0], &both[1])?,
             };
             let at = |step: f64| {
-                let kind = Kind::Add(times(&away, step));
+                let kind = Kind::Add { vector: times(&away, step), factor: step };
                 let options =
                     PatchOptions { kind, metrics: vec![metric], direction, ..patch_options("resid_pre", &[]) };
                 let options = PatchOptions { grid: Grid { layers: Some(vec![1]), ..options.grid }, ..options };
-                f64::from(patches(&model, &options).unwrap()[0].patched)
+                f64::from(patches(&model, &options).unwrap()[0].patched.unwrap())
             };
             let slope = (4.0 * (at(0.02) - at(-0.02)) / 0.04 - (at(0.04) - at(-0.04)) / 0.08) / 3.0;
             // As above.
@@ -382,7 +382,7 @@ fn confirmed_numbers_are_those_of_patch() -> Result<()> {
             let same = |p: &&Patch| (p.layer, p.head, p.pos) == (r.layer, r.head, r.pos) && p.site == r.site;
             let p = heads.iter().chain(&stream).find(same).unwrap();
             // The same run in a smaller pack: f32 sums of another kernel, at logits of size one.
-            assert!((p.patched - p.corrupt.unwrap() - r.exact.unwrap()).abs() < 2e-6, "{p:?} {r:?}");
+            assert!((p.patched.unwrap() - p.corrupt.unwrap() - r.exact.unwrap()).abs() < 2e-6, "{p:?} {r:?}");
             assert!((p.recovered.unwrap() - r.exact_recovered.unwrap()).abs() < 1e-4, "{p:?} {r:?}");
         }
         // They are the strongest.

@@ -3,7 +3,7 @@
 use crate::chart::{check, noise, provenance, save, show};
 use crate::chart_patch::contains;
 use pellucid::chart::{Figure, attribution, render};
-use pellucid::table::{Attribution, Provenance};
+use pellucid::table::Attribution;
 use tempfile::TempDir;
 
 /// Heads at positions, every fifth measured: first as estimated, then farther and farther off.
@@ -32,6 +32,10 @@ fn rows(token: &str) -> Vec<Attribution> {
             strength: estimate.abs(),
             exact,
             exact_recovered: exact.map(|e| e / 10.0),
+            kind: "replace".into(),
+            direction: "denoise".into(),
+            changed: estimate != 0.0,
+            not_finite: None,
         }
     };
     (0..48).map(row).collect()
@@ -61,15 +65,12 @@ fn estimates_are_drawn_as_patches_are_and_called_estimates() {
 /// Of a clean run that would be patched, the same estimate is what would be lost.
 #[test]
 fn estimates_of_the_clean_run_start_from_it() {
-    let noise = Provenance {
-        command: ["pellucid", "attribute", "--direction=noise"].map(str::to_owned).to_vec(),
-        ..provenance()
-    };
     let rows: Vec<Attribution> = rows(" to")
         .into_iter()
         .map(|r| Attribution { estimated_recovered: Some(1.0 + r.estimate / 10.0), exact: None, ..r })
+        .map(|r| Attribution { direction: "noise".into(), ..r })
         .collect();
-    let figures = attribution(&rows, &noise).unwrap();
+    let figures = attribution(&rows, &provenance()).unwrap();
     assert_eq!(figures.len(), 1, "nothing was measured");
     let patched = format!("{:.2}", 4.0 + rows[13].estimate);
     let says = format!("layer 0, head 3, position 1 &quot;·to&quot;: logit_diff {patched} (clean 4, corrupt -6)");
@@ -117,7 +118,7 @@ fn a_figure_is_the_same_from_rows_and_from_the_file_whatever_the_words() {
     let folder = TempDir::new().unwrap();
     let rows = rows("<script>alert(1)</script>\u{202e}");
     let mut how = provenance();
-    (how.table, how.table_version) = ("attribution".into(), 1);
+    (how.table, how.table_version) = ("attribution".into(), 2);
     how.pellucid_version = env!("CARGO_PKG_VERSION").into();
     let drawn = attribution(&rows, &how).unwrap();
     assert!(render(save(&folder, &rows)).unwrap() == drawn);

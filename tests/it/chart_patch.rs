@@ -64,14 +64,23 @@ fn bare() -> Patch {
         metric: "logit_diff".into(),
         clean: 4.0,
         corrupt: Some(-6.0),
-        patched: -6.0,
+        patched: Some(-6.0),
         recovered: Some(0.0),
+        kind: "replace".into(),
+        direction: Some("denoise".into()),
+        window: 1,
+        noise: None,
+        noise_at: None,
+        changed: false,
+        reached: false,
+        not_finite: None,
     }
 }
 
 /// Makes a patch recover `share`.
 fn set(row: &mut Patch, share: f32) {
-    (row.patched, row.recovered) = (-6.0 + 10.0 * share, Some(share));
+    (row.patched, row.recovered) = (Some(-6.0 + 10.0 * share), Some(share));
+    (row.changed, row.reached) = (share != 0.0, share != 0.0);
 }
 
 fn draw(rows: &[Patch]) -> Vec<(Figure, Vec<String>)> {
@@ -216,28 +225,27 @@ fn what_is_drawn_is_zero_where_nothing_is_done() {
     let mut rows = sweep(&[("layer", 2), ("pos", 6)]);
     for row in &mut rows {
         let share = row.recovered.unwrap();
-        (row.patched, row.recovered) = (4.0 + 10.0 * share, Some(1.0 + share));
+        (row.patched, row.recovered) = (Some(4.0 + 10.0 * share), Some(1.0 + share));
+        row.direction = Some("noise".into());
     }
-    let noise = Provenance {
-        command: ["pellucid", "patch", "--direction", "noise"].map(String::from).to_vec(),
-        ..provenance()
-    };
-    let figure = patch(&rows, &noise).unwrap().remove(0);
+    let figure = patch(&rows, &provenance()).unwrap().remove(0);
     show(&figure, "patch-noise");
     assert!(contains(&figure, "0 as the clean run (4), which was patched; -1 as the corrupt run (-6)"));
     assert_eq!(figure.svg.matches("stroke=\"#b0b0b0\"").count(), 2 * 2, "dashes where it is as the clean run");
     assert!(figure.svg.contains(" lost</title>"));
-    // The same rows of a corrupt run: nothing is as it was.
+    // What the engine saw counts, and not that the metric is the same: ranks and saturated probabilities often are.
+    rows.iter_mut().for_each(|row| (row.changed, row.reached) = (true, true));
     assert_eq!(one(&rows).0.svg.matches("stroke=\"#b0b0b0\"").count(), 0);
+    rows.iter_mut().for_each(|row| row.reached = row.patched != Some(4.0));
     // Without a corrupt run there is only the clean one to compare with.
     for row in &mut rows {
-        (row.corrupt, row.recovered) = (None, None);
+        (row.corrupt, row.recovered, row.direction) = (None, None, None);
     }
     let (figure, titles) = one(&rows);
     assert!(titles[0].starts_with("Patching attn.z: logit_diff patched−clean"), "{}", titles[0]);
     assert!(contains(&figure, "logit_diff of the patched run minus that of the clean run (4)"));
     assert_eq!(figure.svg.matches("stroke=\"#b0b0b0\"").count(), 2 * 2);
-    rows[3].patched = 5.25;
+    rows[3].patched = Some(5.25);
     assert!(one(&rows).1.iter().any(|t| t.ends_with("logit_diff 5.25 (clean 4), +1.25 from clean")));
 }
 
@@ -301,8 +309,9 @@ fn values_that_are_no_numbers_are_said() {
         &[("layer", 3), ("query_pos", 3), ("key_pos", 3)],
     ] {
         let mut rows = sweep(over);
-        for (i, bad) in [(11, f32::NAN), (13, f32::INFINITY), (15, f32::NEG_INFINITY)] {
-            (rows[i].patched, rows[i].recovered) = (bad, Some(bad));
+        for i in [11, 13, 15] {
+            (rows[i].patched, rows[i].recovered) = (None, None);
+            rows[i].not_finite = Some(format!("blocks.{i}.hook_mlp_out at position 3"));
         }
         let figures = draw(&rows);
         let (figure, titles) = &figures[0];
@@ -310,10 +319,13 @@ fn values_that_are_no_numbers_are_said() {
         assert!(contains(figure, "3 of 27 patches have a value that is not a finite number"), "{over:?}");
         let facts = titles.join("\n");
         assert!(
-            over.len() == 3 || ["NaN recovered", "inf recovered", "-inf recovered"].iter().all(|t| facts.contains(t))
+            over.len() == 3
+                || [11, 13, 15]
+                    .iter()
+                    .all(|i| facts.contains(&format!("not finite (blocks.{i}.hook_mlp_out at position 3)")))
         );
         if over.len() == 2 {
-            assert!(figure.svg.contains("fill=\"#b0b0b0\"") && says(figure, "NaN") == 1 && says(figure, "-inf") == 1);
+            assert!(figure.svg.contains("fill=\"#b0b0b0\"") && says(figure, "NaN") == 3);
         }
         if over[0] == ("pos", 27) {
             let xml = roxmltree::Document::parse(&figure.svg).unwrap();
@@ -321,7 +333,7 @@ fn values_that_are_no_numbers_are_said() {
             let points: Vec<usize> = curves.map(|n| n.attribute("points").unwrap().split(' ').count()).collect();
             assert_eq!(points, [11, 11], "from 0 to 10 and from 16 to 26; between, single points");
         }
-        rows.iter_mut().for_each(|r| (r.patched, r.recovered) = (f32::NAN, Some(f32::NAN)));
+        rows.iter_mut().for_each(|r| (r.patched, r.recovered, r.not_finite) = (None, None, Some("logits".into())));
         draw(&rows);
     }
 }
@@ -366,14 +378,14 @@ fn a_figure_is_the_same_from_rows_and_from_the_file() {
     let folder = TempDir::new().unwrap();
     let mut rows = sweep_of(&[("layer", 3), ("pos", 6)], &HOSTILE);
     rows.extend(sweep(&[("layer", 2), ("head", 2), ("query_pos", 6), ("key_pos", 6)]));
-    rows[5].recovered = Some(f32::NAN);
+    (rows[5].patched, rows[5].recovered, rows[5].not_finite) = (None, None, Some("logits at position 5".into()));
     let second = rows.clone().into_iter().map(|r| Patch { pair: 1, pair_id: "b".into(), metric: "prob".into(), ..r });
     rows.extend(second.collect::<Vec<_>>());
     rows.iter_mut()
         .skip(18)
         .for_each(|r| r.site = if r.query_pos.is_some() { "attn.pattern".into() } else { r.site.clone() });
     let mut how = provenance();
-    (how.table, how.table_version) = ("patch".into(), 1);
+    (how.table, how.table_version) = ("patch".into(), 2);
     how.pellucid_version = env!("CARGO_PKG_VERSION").into();
     let file = save(&folder, &rows);
     let drawn = patch(&rows, &how).unwrap();
@@ -405,7 +417,7 @@ fn the_terminal_has_the_grid_and_the_strongest_in_words() {
     assert_eq!(lines[0], format!("resid_pre, logit_diff: clean {clean:.2}, corrupt {corrupt:.2}"));
     for (i, layer) in (0..4).rev().enumerate() {
         let cell = |r: &Patch| match r.recovered.unwrap() {
-            _ if r.patched == corrupt => "-".to_owned(),
+            _ if !r.reached => "-".to_owned(),
             share => format!("{share:.2}").replace("-0.00", "0.00"),
         };
         let of_layer: Vec<String> = rows.iter().filter(|r| r.layer == Some(layer)).map(cell).collect();
@@ -415,7 +427,7 @@ fn the_terminal_has_the_grid_and_the_strongest_in_words() {
     }
     assert!(lines[6].starts_with("reads") && lines[6].ends_with("·drink    ·to"), "{}", lines[6]);
     let mut sorted = rows.clone();
-    sorted.retain(|r| r.patched != corrupt);
+    sorted.retain(|r| r.reached);
     sorted.sort_by(|a, b| b.recovered.unwrap().abs().total_cmp(&a.recovered.unwrap().abs()));
     assert_eq!(lines[8], "the 10 strongest of 60 patches:");
     for (line, row) in lines[9..19].iter().zip(&sorted) {

@@ -35,6 +35,7 @@ mod law;
 mod laws;
 mod modules;
 mod naive;
+mod older;
 mod oracle;
 mod parity;
 mod patch;

@@ -112,8 +112,8 @@ fn every_get_act_patch_of_transformer_lens_is_one_choice_of_flags() -> Result<()
             assert!(page.contains(&line), "docs/patching.md lacks: {line}");
             let (rows, summary) = run(&model, &[pair(0, &CLEAN, Some(&CORRUPT))], &options(at, over))?;
             assert!(summary.without_effect < summary.patches, "{function}");
-            let spread = rows.iter().map(|r| r.patched).fold(f32::MIN, f32::max)
-                - rows.iter().map(|r| r.patched).fold(f32::MAX, f32::min);
+            let spread = rows.iter().map(|r| r.patched.unwrap()).fold(f32::MIN, f32::max)
+                - rows.iter().map(|r| r.patched.unwrap()).fold(f32::MAX, f32::min);
             assert!(spread > 1e-3, "{name} {function}");
             // Every third: what is gone over has sizes that three does not divide.
             for row in rows.iter().step_by(3) {
@@ -156,7 +156,10 @@ fn every_get_act_patch_of_transformer_lens_is_one_choice_of_flags() -> Result<()
                 })?;
                 let want = logit_diff(&logits[6]);
                 // The bound that the design sets for f32, of the metric's spread.
-                assert!((row.patched - want).abs() <= 1e-4 * spread.max(0.1), "{name} {function} {row:?} {want}");
+                assert!(
+                    (row.patched.unwrap() - want).abs() <= 1e-4 * spread.max(0.1),
+                    "{name} {function} {row:?} {want}"
+                );
             }
         }
     }
@@ -216,9 +219,9 @@ fn metrics_are_those_of_the_textbook() -> Result<()> {
         let row = rows.iter().find(|r| r.layer == Some(1) && r.metric == metric.name()).unwrap();
         // f32 logits of size 1, sums in f64.
         assert!(
-            (f64::from(row.patched) - want).abs() < 2e-6 * want.abs().max(1.0),
+            (f64::from(row.patched.unwrap()) - want).abs() < 2e-6 * want.abs().max(1.0),
             "{metric:?}: {} {want}",
-            row.patched
+            row.patched.unwrap()
         );
     }
     Ok(())
@@ -228,7 +231,7 @@ fn metrics_are_those_of_the_textbook() -> Result<()> {
 fn means_noise_vectors_and_cut_edges_are_what_they_say() -> Result<()> {
     let model = model("llama");
     let at_last = |rows: &[Patch], layer: u32, head: u32| {
-        rows.iter().find(|r| r.layer == Some(layer) && r.head == Some(head)).unwrap().patched
+        rows.iter().find(|r| r.layer == Some(layer) && r.head == Some(head)).unwrap().patched.unwrap()
     };
     // The mean of z over all positions of two prompts.
     let dataset = vec![prompt(&[5, 6, 7]), prompt(&[50, 61, 72, 83, 94])];
@@ -277,8 +280,8 @@ fn means_noise_vectors_and_cut_edges_are_what_they_say() -> Result<()> {
         row[3] = 0.0;
         row.iter_mut().for_each(|p| *p /= rest);
     })?;
-    assert!((row.patched - logit_diff(&logits[6])).abs() < 1e-5);
-    assert!(rows.iter().all(|r| r.patched.is_finite()));
+    assert!((row.patched.unwrap() - logit_diff(&logits[6])).abs() < 1e-5);
+    assert!(rows.iter().all(|r| r.patched.unwrap().is_finite()));
     let none_left = PatchOptions { kind: Kind::KnockOut, ..options("attn_scores", &[Over::Layer]) };
     assert!(run(&model, &[pair(0, &CLEAN, None)], &none_left).unwrap_err().message().contains("no key at all"));
 
@@ -292,7 +295,7 @@ fn means_noise_vectors_and_cut_edges_are_what_they_say() -> Result<()> {
     let logits = changed(&model, &CLEAN, &[HookPoint::block(0, Site::ResidPost)], move |_, x, _| {
         x[5 * d..6 * d].iter_mut().enumerate().for_each(|(i, v)| *v += 0.02 * i as f32);
     })?;
-    assert!((row.patched - logit_diff(&logits[6])).abs() < 1e-5);
+    assert!((row.patched.unwrap() - logit_diff(&logits[6])).abs() < 1e-5);
 
     // Noise depends on the seed and on nothing else, and is as strong as was said.
     let noisy = |seed, at: &str| PatchOptions { kind: Kind::Noise(0.5), seed, ..options(at, &[Over::Layer]) };
@@ -326,7 +329,7 @@ fn causal_tracing_restores_what_noise_destroyed() -> Result<()> {
     assert!((together(&[1])? - 1.0).abs() > 1e-3);
     // Where nothing was disturbed, nothing is put back.
     for row in rows.iter().filter(|r| r.site == "resid_pre" && r.pos == Some(0)) {
-        assert_eq!(row.patched, corrupt);
+        assert_eq!(row.patched.unwrap(), corrupt);
     }
     // The noise is three deviations of the embedding, another for each pair.
     let (other, _) = run(&model, &[pair(1, &CLEAN, None)], &traced("hook_embed", &[Over::Pos]))?;
@@ -403,7 +406,8 @@ fn a_sweep_that_was_stopped_goes_on_to_the_same_rows_and_memory_changes_no_numbe
     let small = PatchOptions { memory_bytes: 60_000, ..options("z", &[Over::Layer, Over::Head, Over::Pos]) };
     let whole = goes_on(3, |keep, watch, emit| patch(&model, &pairs, &small, keep, watch, emit))?;
     let (large, _) = run(&model, &pairs, &PatchOptions { memory_bytes: 1 << 28, ..small.clone() })?;
-    let far = large.iter().zip(&whole).map(|(a, b)| (a.patched - b.patched).abs()).fold(0f32, f32::max);
+    let far =
+        large.iter().zip(&whole).map(|(a, b)| (a.patched.unwrap() - b.patched.unwrap()).abs()).fold(0f32, f32::max);
     // f32: other numbers of rows may take other kernels. The design's bound.
     assert!(far <= 1e-6 && large.len() == whole.len(), "{far}");
     Ok(())

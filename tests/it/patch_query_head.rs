@@ -103,7 +103,7 @@ fn what_one_query_head_sees_is_its_own_key_where_nothing_is_shared() -> Result<(
             }
             for over in [&[Over::Layer, Over::Head][..], &[Over::Layer, Over::Head, Over::Pos]] {
                 let (rows, summary) = run(&model, grid(&site.short(), over), 5)?;
-                let of = |f: fn(f32, f32) -> f32| rows.iter().map(|r| r.patched).reduce(f).unwrap();
+                let of = |f: fn(f32, f32) -> f32| rows.iter().map(|r| r.patched.unwrap()).reduce(f).unwrap();
                 let spread = of(f32::max) - of(f32::min);
                 assert!(spread > 1e-4, "{name} {site:?}: patches that change nothing show nothing ({spread})");
                 assert!(summary.verified > 0 && summary.worst_difference <= 1e-4, "{name} {site:?} {summary:?}");
@@ -117,7 +117,7 @@ fn what_one_query_head_sees_is_its_own_key_where_nothing_is_shared() -> Result<(
                     let point = HookPoint::block(layer, site);
                     let want = changed(&alone, point, head, row.pos, clean.get(&point.to_string())?)?;
                     // The bound that the design sets for f32.
-                    let far = (row.patched - want).abs();
+                    let far = (row.patched.unwrap() - want).abs();
                     assert!(far <= 1e-4 * spread, "{name} {site:?} {row:?}: {want}, {far:e} of {spread:e}");
                 }
             }
@@ -147,7 +147,7 @@ fn what_belongs_to_one_query_head_is_patched_together() -> Result<()> {
         let run = Run { path: Some(ops::Path::Plain), ..Run::default() };
         let logits = alone.run(&Batch::one(CORRUPT), &run, &mut [&mut edit])?.logits()?.to_vec2::<f32>()?;
         // f32, logits of size 1.
-        assert!((row.patched - (logits[6][7] - logits[6][42])).abs() < 1e-5, "{row:?}");
+        assert!((row.patched.unwrap() - (logits[6][7] - logits[6][42])).abs() < 1e-5, "{row:?}");
     }
     Ok(())
 }

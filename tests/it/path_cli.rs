@@ -155,7 +155,7 @@ fn large_maps_show_the_strongest() {
                 receiver_layer: Some(to_l),
                 receiver_head: Some(to_h),
                 receiver_kv_head: Some(to_h),
-                patched: -6.0 + 10.0 * share,
+                patched: Some(-6.0 + 10.0 * share),
                 recovered: Some(share),
                 ..bare()
             });
@@ -188,8 +188,13 @@ fn bare() -> PathPatch {
         metric: "logit_diff".into(),
         clean: 4.0,
         corrupt: Some(-6.0),
-        patched: -6.0,
+        patched: Some(-6.0),
         recovered: Some(0.0),
+        kind: "replace".into(),
+        direction: Some("denoise".into()),
+        changed: true,
+        reached: true,
+        not_finite: None,
     }
 }
 

@@ -25,7 +25,7 @@ use std::ops::Range;
 pub use confirm::Confirmed;
 
 use super::Watch;
-use super::patch::{Direction, Metric, row};
+use super::patch::{Direction, Kind, Metric, Seen, row};
 use crate::arch::Spec;
 use crate::error::{Error, Result};
 use crate::hook::site::Scope;
@@ -194,14 +194,23 @@ fn pair_rows(
             let (estimate, strength) = (of_point.values[i], of_point.strengths[i]);
             let spot = of_point.nodes.spot(i);
             let patched = ends.base + estimate;
-            let patch = row(model, pass.pair(pair), &spot, options.metric, [ends.clean, patched], Some(ends.corrupt));
-            found.push(Found { spot, row: attribution(patch, estimate, strength) });
+            let seen = Seen {
+                clean: ends.clean,
+                corrupt: Some(ends.corrupt),
+                patched: Some(patched),
+                changed: of_point.changed[i],
+                reached: true,
+                not_finite: None,
+            };
+            let patch = row(model, pass.pair(pair), &spot, options.metric, seen);
+            let row = attribution(patch, [ends.corrupt, estimate, strength].map(|x| x as f32), options.direction);
+            found.push(Found { spot, row });
         }
     }
     found
 }
 
-fn attribution(p: Patch, estimate: f64, strength: f64) -> Attribution {
+fn attribution(p: Patch, [corrupt, estimate, strength]: [f32; 3], direction: Direction) -> Attribution {
     Attribution {
         pair: p.pair,
         pair_id: p.pair_id,
@@ -217,12 +226,16 @@ fn attribution(p: Patch, estimate: f64, strength: f64) -> Attribution {
         key_token: p.key_token,
         metric: p.metric,
         clean: p.clean,
-        corrupt: p.corrupt.unwrap_or(f32::NAN),
-        estimate: estimate as f32,
+        corrupt,
+        estimate,
         estimated_recovered: p.recovered,
-        strength: strength as f32,
+        strength,
         exact: None,
         exact_recovered: None,
+        kind: Kind::Replace.name(),
+        direction: direction.name().to_owned(),
+        changed: p.changed,
+        not_finite: None,
     }
 }
 
@@ -255,8 +268,9 @@ fn confirmed(
             let patch = patches.next().ok_or_else(|| Error::compute("a patch was not measured"))?;
             let row = &mut rows[i].row;
             let base = if options.direction == Direction::Denoise { row.corrupt } else { row.clean };
-            row.exact = Some(patch.patched - base);
+            row.exact = patch.patched.map(|patched| patched - base);
             row.exact_recovered = patch.recovered;
+            row.not_finite = patch.not_finite;
             measured.push(row.clone());
         }
     }

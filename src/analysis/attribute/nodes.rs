@@ -63,6 +63,12 @@ impl Nodes {
         spot
     }
 
+    /// For each node whether a bit of it differs between two runs' values of the sequence, flat.
+    pub fn differ(&self, base: &[f32], donor: &[f32]) -> Vec<bool> {
+        let each = |(b, d): (&[f32], &[f32])| b.iter().zip(d).any(|(b, d)| b.to_bits() != d.to_bits());
+        base.chunks_exact(self.width).zip(donor.chunks_exact(self.width)).map(each).collect()
+    }
+
     /// For each node the sum over its numbers of `(donor - base) gradient`, from the values of the sequence, flat.
     pub fn linear(&self, base: &[f32], donor: &[f32], gradient: &[f32]) -> Vec<f64> {
         let each = |(b, (d, g)): (&[f32], (&[f32], &[f32]))| {

@@ -24,6 +24,8 @@ pub(super) struct Estimates {
     pub values: Vec<f64>,
     /// What nodes are ranked by: its size, or with GradDrop the mean of sizes.
     pub strengths: Vec<f64>,
+    /// Whether a bit of the value is another in the other run; not told where a layer is dropped.
+    pub changed: Vec<bool>,
 }
 
 impl Estimates {
@@ -184,7 +186,8 @@ impl<'a> Pass<'a> {
         let of_point = |point: HookPoint, s: &SequenceRows| {
             let values = self.of_point(point, s)?;
             let strengths = values.iter().map(|x| x.abs()).collect();
-            Ok(Estimates { nodes: self.nodes(point, s), values, strengths })
+            let changed = if dropped.is_none() { self.changed(point, s)? } else { vec![] };
+            Ok(Estimates { nodes: self.nodes(point, s), values, strengths, changed })
         };
         let of_pair = |s: &SequenceRows| self.points.iter().map(|p| of_point(*p, s)).collect();
         self.rows.sequences.iter().map(of_pair).collect()
@@ -192,6 +195,12 @@ impl<'a> Pass<'a> {
 
     fn nodes(&self, point: HookPoint, s: &SequenceRows) -> Nodes {
         Nodes::of(self.model.spec(), point, s.len())
+    }
+
+    /// For each node of one value of one pair whether a bit of it is another in the other run.
+    fn changed(&self, point: HookPoint, s: &SequenceRows) -> Result<Vec<bool>> {
+        let [base, donor] = [&self.base, &self.donor].map(|side| host(&part(&side.values[&point], point, s)?));
+        Ok(self.nodes(point, s).differ(&base?, &donor?))
     }
 
     /// What the last way back says of one value of one pair.

@@ -42,7 +42,7 @@ fn parts(model: &Model, pairs: &[Pair], points: &[HookPoint], places: &[usize], 
             + usize::from(matches!(options.kind, Kind::Resample));
         let values: usize = points.iter().map(|p| numbers(p, n)).sum();
         // What is added may be as large as what it is added to. The clean logits stay for the KL divergence.
-        let added = if matches!(options.kind, Kind::Noise(_) | Kind::Add(_)) { values } else { 0 };
+        let added = if matches!(options.kind, Kind::Noise(_) | Kind::Add { .. }) { values } else { 0 };
         let logits = if options.metrics.contains(&Metric::KlToClean) { spec.unembedding.d_vocab_out } else { 0 };
         runs * (4 * (n * streams + values) + n * row_bytes(spec)) + 4 * (added + logits)
     };
@@ -210,8 +210,15 @@ impl<'a> Group<'a> {
         };
         let row = row_at(readout, &clean, self.at[pair]).to_vec();
         let gauge = self.gauge(pair, &row);
-        let of = |logits: &[f32]| options.metrics.iter().map(|m| gauge.value(*m, logits)).collect::<Vec<_>>();
-        let (clean, corrupt) = (of(&clean), corrupt.as_deref().map(of));
+        let of = |which: &str, logits: &[f32]| {
+            let values = options.metrics.iter().map(|m| gauge.finite(*m, logits)).collect::<Option<Vec<_>>>();
+            values.ok_or_else(|| {
+                let id = &self.pairs[pair].id;
+                Error::compute(format!("the {which} run of pair \"{id}\" is not finite"))
+            })
+        };
+        let corrupt = corrupt.map(|corrupt| of("corrupt", &corrupt)).transpose()?;
+        let clean = of("clean", &clean)?;
         Ok(End { clean, corrupt, row })
     }
 

@@ -24,6 +24,16 @@ pub enum Direction {
     Noise,
 }
 
+impl Direction {
+    /// What tables call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Denoise => "denoise",
+            Self::Noise => "noise",
+        }
+    }
+}
+
 /// What becomes of a patched value.
 #[derive(Clone, Debug)]
 pub enum Kind {
@@ -44,7 +54,12 @@ pub enum Kind {
     /// It is multiplied.
     Scale(f32),
     /// A vector, so many times, is added to it (activation steering; Turner et al. 2023); or a tensor of its own shape.
-    Add(Tensor),
+    Add {
+        /// What is added, the factor in it.
+        vector: Tensor,
+        /// How many times the vector that was given that is.
+        factor: f64,
+    },
     /// The query does not see the key (attention knock-out; Geva et al. 2023): scores become minus infinity, and what is
     /// left of the pattern sums to one again.
     KnockOut,
@@ -77,7 +92,8 @@ impl Kind {
             "scale" => Kind::Scale(number()? as f32),
             "add" => {
                 let missing = || Error::bad_input("`add` needs a vector").hint("give it with --vector FILE");
-                Kind::Add((vector.ok_or_else(missing)? * number()?)?)
+                let factor = number()?;
+                Kind::Add { vector: (vector.ok_or_else(missing)? * factor)?, factor }
             }
             _ => {
                 const NAMES: [&str; 9] =
@@ -89,6 +105,25 @@ impl Kind {
                 });
             }
         })
+    }
+
+    /// The text that names it: what [`Kind::parse`] reads.
+    pub fn name(&self) -> String {
+        // Of a number the shorter of the two ways to write it.
+        let number = |name: &str, short: String, long: String| {
+            format!("{name}={}", if short.len() < long.len() { short } else { long })
+        };
+        match self {
+            Kind::Replace => "replace".to_owned(),
+            Kind::Zero => "zero".to_owned(),
+            Kind::Mean { by_position: false } => "mean".to_owned(),
+            Kind::Mean { by_position: true } => "mean-by-position".to_owned(),
+            Kind::Resample => "resample".to_owned(),
+            Kind::Noise(sigma) => number("noise", format!("{sigma:e}"), sigma.to_string()),
+            Kind::Scale(factor) => number("scale", format!("{factor:e}"), factor.to_string()),
+            Kind::Add { factor, .. } => number("add", format!("{factor:e}"), factor.to_string()),
+            Kind::KnockOut => "knock-out".to_owned(),
+        }
     }
 
     /// Whether it takes the values of the pair's other prompt.
@@ -203,8 +238,10 @@ impl<'a> Sources<'a> {
             }
             Kind::Scale(factor) => How::Scale(*factor),
             // As large as the whole value: position by position.
-            Kind::Add(all) if all.dims() == base.value(point)?.dims() => How::Add(self.only_there(point, all)?),
-            Kind::Add(vector) => {
+            Kind::Add { vector: all, .. } if all.dims() == base.value(point)?.dims() => {
+                How::Add(self.only_there(point, all)?)
+            }
+            Kind::Add { vector, .. } => {
                 let width = vector.elem_count();
                 let dims = &base.value(point)?.dims()[1..];
                 if dims.last() != Some(&width) || dims.len() > 1 {

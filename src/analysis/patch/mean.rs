@@ -44,11 +44,28 @@ pub trait Averaged: Clone {
     /// The tokens there: at the position that is patched, and at the key.
     fn tokens(&self) -> [Option<&str>; 2];
 
-    /// The metric of the clean, the corrupt and the patched run, and the share that was recovered.
-    fn measured(&self) -> (f32, Option<f32>, f32, Option<f32>);
+    /// What was measured there.
+    fn measured(&self) -> OfPair;
 
     /// The mean of rows that are at the place of this one.
     fn mean(&self, of: MeanOf) -> Self::Mean;
+}
+
+/// What was measured of a place in one pair.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OfPair {
+    /// The metric of the clean run.
+    pub clean: f32,
+    /// Of the corrupt run, if there is one.
+    pub corrupt: Option<f32>,
+    /// Of the patched run, if it is finite.
+    pub patched: Option<f32>,
+    /// The share that was recovered.
+    pub recovered: Option<f32>,
+    /// Whether the value that was put there differs from what was there.
+    pub changed: bool,
+    /// Whether a change could reach what is measured.
+    pub reached: bool,
 }
 
 /// What a place does on the whole.
@@ -56,18 +73,24 @@ pub trait Averaged: Clone {
 pub struct MeanOf {
     /// The tokens there, where all pairs have the same.
     pub tokens: [Option<String>; 2],
-    /// Over how many pairs.
+    /// Over how many pairs: those whose patched run is finite.
     pub pairs: u32,
-    /// Mean of the clean runs.
+    /// How many others there are.
+    pub not_finite: u32,
+    /// In how many pairs the value differs from what was there.
+    pub changed: u32,
+    /// In how many pairs a change could reach what is measured.
+    pub reached: u32,
+    /// Mean of the clean runs, of all pairs.
     pub clean: f32,
     /// Mean of the corrupt runs, where there are such.
     pub corrupt: Option<f32>,
     /// Mean of the patched runs.
-    pub patched: f32,
+    pub patched: Option<f32>,
     /// Its standard error, of several pairs.
     pub patched_se: Option<f32>,
     /// Mean of patched - clean.
-    pub change: f32,
+    pub change: Option<f32>,
     /// Its standard error, of several pairs.
     pub change_se: Option<f32>,
     /// Mean of the shares that were recovered.
@@ -93,6 +116,8 @@ struct Known<R> {
     tokens: [Option<String>; 2],
     /// Of clean, corrupt, patched, patched - clean and recovered.
     sums: [Sums; 5],
+    changed: u32,
+    reached: u32,
 }
 
 impl<R: Averaged> Default for Means<R> {
@@ -107,7 +132,7 @@ impl<R: Averaged> Means<R> {
         let at = *self.at.entry(row.place()).or_insert(self.places.len());
         if at == self.places.len() {
             let tokens = row.tokens().map(|token| token.map(str::to_owned));
-            self.places.push(Known { first: row.clone(), tokens, sums: Default::default() });
+            self.places.push(Known { first: row.clone(), tokens, sums: Default::default(), changed: 0, reached: 0 });
         }
         let place = &mut self.places[at];
         for (known, token) in place.tokens.iter_mut().zip(row.tokens()) {
@@ -115,33 +140,54 @@ impl<R: Averaged> Means<R> {
                 *known = None;
             }
         }
-        let (clean, corrupt, patched, recovered) = row.measured();
-        let change = f64::from(patched) - f64::from(clean);
-        let values = [Some(clean), corrupt, Some(patched), None, recovered];
+        let OfPair { clean, corrupt, patched, recovered, changed, reached } = row.measured();
+        let change = patched.map(|patched| f64::from(patched) - f64::from(clean));
+        let wide = |x: Option<f32>| x.map(f64::from);
+        let values = [wide(Some(clean)), wide(corrupt), wide(patched), change, wide(recovered)];
         for (sums, value) in place.sums.iter_mut().zip(values) {
-            value.into_iter().for_each(|value| sums.add(f64::from(value)));
+            value.into_iter().for_each(|value| sums.add(value));
         }
-        place.sums[3].add(change);
+        place.changed += u32::from(changed);
+        place.reached += u32::from(reached);
     }
 
     /// A row for each place and metric.
     pub fn rows(&self) -> impl Iterator<Item = R::Mean> + '_ {
-        self.places.iter().map(|Known { first, tokens, sums: [clean, corrupt, patched, change, recovered] }| {
+        self.places.iter().map(|Known { first, tokens, sums, changed, reached }| {
+            let [clean, corrupt, patched, change, recovered] = sums;
             let f32 = |x: Option<f64>| x.map(|x| x as f32);
             first.mean(MeanOf {
                 tokens: tokens.clone(),
                 pairs: patched.n,
-                clean: f32(clean.mean()).unwrap_or(f32::NAN),
+                not_finite: clean.n - patched.n,
+                changed: *changed,
+                reached: *reached,
+                // A place is known by a row, and each row has it.
+                clean: f32(clean.mean()).unwrap_or_default(),
                 corrupt: f32(corrupt.mean()),
-                patched: f32(patched.mean()).unwrap_or(f32::NAN),
+                patched: f32(patched.mean()),
                 patched_se: f32(patched.error()),
-                change: f32(change.mean()).unwrap_or(f32::NAN),
+                change: f32(change.mean()),
                 change_se: f32(change.error()),
                 recovered: f32(recovered.mean()),
                 recovered_se: f32(recovered.error()),
             })
         })
     }
+}
+
+/// What a row of either table has measured.
+macro_rules! of_pair {
+    ($row:expr) => {
+        OfPair {
+            clean: $row.clean,
+            corrupt: $row.corrupt,
+            patched: $row.patched,
+            recovered: $row.recovered,
+            changed: $row.changed,
+            reached: $row.reached,
+        }
+    };
 }
 
 impl Averaged for Patch {
@@ -157,8 +203,8 @@ impl Averaged for Patch {
         [self.token.as_deref(), self.key_token.as_deref()]
     }
 
-    fn measured(&self) -> (f32, Option<f32>, f32, Option<f32>) {
-        (self.clean, self.corrupt, self.patched, self.recovered)
+    fn measured(&self) -> OfPair {
+        of_pair!(self)
     }
 
     fn mean(&self, of: MeanOf) -> PatchMean {
@@ -184,6 +230,13 @@ impl Averaged for Patch {
             change_se: of.change_se,
             recovered: of.recovered,
             recovered_se: of.recovered_se,
+            kind: self.kind.clone(),
+            direction: self.direction.clone(),
+            window: self.window,
+            noise: self.noise,
+            changed: of.changed,
+            reached: of.reached,
+            not_finite: of.not_finite,
         }
     }
 }
@@ -202,8 +255,8 @@ impl Averaged for PathPatch {
         [self.token.as_deref(), None]
     }
 
-    fn measured(&self) -> (f32, Option<f32>, f32, Option<f32>) {
-        (self.clean, self.corrupt, self.patched, self.recovered)
+    fn measured(&self) -> OfPair {
+        of_pair!(self)
     }
 
     fn mean(&self, of: MeanOf) -> PathMean {
@@ -230,6 +283,11 @@ impl Averaged for PathPatch {
             change_se: of.change_se,
             recovered: of.recovered,
             recovered_se: of.recovered_se,
+            kind: self.kind.clone(),
+            direction: self.direction.clone(),
+            changed: of.changed,
+            reached: of.reached,
+            not_finite: of.not_finite,
         }
     }
 }

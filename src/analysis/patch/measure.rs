@@ -27,8 +27,35 @@ pub(in crate::analysis) trait Runs {
     /// The logits of a place, run or not, computed apart from all others by whole forward passes.
     fn naive(&self, place: (usize, usize)) -> Result<Vec<f32>>;
 
-    /// What is told of a place: the metric of the clean run and of the patched one, and of the corrupt run if there is one.
-    fn row(&self, place: (usize, usize), metric: Metric, values: [f64; 2], corrupt: Option<f64>) -> Self::Row;
+    /// What is told of a place.
+    fn row(&self, place: (usize, usize), metric: Metric, seen: Seen) -> Self::Row;
+}
+
+/// What one metric says of a place.
+#[derive(Clone, Debug)]
+pub(in crate::analysis) struct Seen {
+    /// Of the clean run.
+    pub clean: f64,
+    /// Of the corrupt run, if there is one.
+    pub corrupt: Option<f64>,
+    /// Of the patched run, if it is finite.
+    pub patched: Option<f64>,
+    /// Whether what was put there differs, bit for bit, from what was there.
+    pub changed: bool,
+    /// Whether a run was made: a change could reach what is measured.
+    pub reached: bool,
+    /// Where the patched run stopped being numbers.
+    pub not_finite: Option<String>,
+}
+
+impl Seen {
+    /// The share of the way from the corrupt to the clean run, where these differ.
+    pub fn recovered(&self) -> Option<f32> {
+        let (corrupt, patched) = (self.corrupt?, self.patched?);
+        let share = ((patched - corrupt) / (self.clean - corrupt)) as f32;
+        // Runs that hardly differ can have a share that no f32 is.
+        share.is_finite().then_some(share)
+    }
 }
 
 /// What a long sweep is accompanied by.
@@ -41,8 +68,11 @@ pub(in crate::analysis) struct Long<'a> {
     pub again: &'a BTreeSet<usize>,
 }
 
-/// The metrics of each of a pair's places; nothing where it was not run.
-type Found = Vec<Option<Vec<f64>>>;
+/// The metrics of each of a pair's places, or where it stopped being numbers; nothing where it was not run.
+type Found = Vec<Option<Finite>>;
+
+/// The metrics of a run, or where it stopped being numbers.
+type Finite = Result<Vec<f64>, String>;
 
 impl Group<'_> {
     /// Runs all of `runs` and emits the rows of their places. Where that is stopped, the rows of what was done.
@@ -58,9 +88,9 @@ impl Group<'_> {
         let ends = (0..self.pairs.len()).map(|p| self.ends(model, p, options)).collect::<Result<Vec<_>>>()?;
         // By pair, place and metric; what has no run has the base run's value.
         let mut found: Vec<Found> = self.own.iter().map(|own| vec![None; own.places.len()]).collect();
-        let measure = |pair: usize, logits: &[f32]| -> Vec<f64> {
+        let measure = |pair: usize, logits: &[f32]| -> Option<Vec<f64>> {
             let gauge = self.gauge(pair, &ends[pair].row);
-            options.metrics.iter().map(|m| gauge.value(*m, logits)).collect()
+            options.metrics.iter().map(|m| gauge.finite(*m, logits)).collect()
         };
         let (of, waves) = (runs.of(), runs.waves());
         let all: usize = found.iter().map(Vec::len).sum();
@@ -80,7 +110,9 @@ impl Group<'_> {
                     let mut measured = vec![];
                     runs.sweep(wave, &mut |run, logits| {
                         let (pair, spot) = of[run];
-                        measured.push(Measured { pair, spot, values: measure(pair, logits) });
+                        let values = measure(pair, logits);
+                        let not_finite = values.is_none().then(|| "logits".to_owned());
+                        measured.push(Measured { pair, spot, values: values.unwrap_or_default(), not_finite });
                         Ok(())
                     })?;
                     long.keep.keep(long.group, w, &measured)?;
@@ -88,12 +120,14 @@ impl Group<'_> {
                 }
             };
             let whole = measured.len() == wave.runs.len();
-            for Measured { pair, spot, values } in measured {
-                if !whole || values.len() != options.metrics.len() || !unknown.remove(&(pair, spot)) {
+            for Measured { pair, spot, values, not_finite } in measured {
+                let complete = not_finite.is_some() || values.len() == options.metrics.len();
+                if !whole || !complete || !unknown.remove(&(pair, spot)) {
                     return Err(Error::bad_input("what was kept of the stopped run is not what this sweep measures")
                         .hint("run the command without --resume"));
                 }
-                found[pair][spot] = Some(values);
+                summary.not_finite += usize::from(not_finite.is_some());
+                found[pair][spot] = Some(not_finite.map_or(Ok(values), Err));
             }
             stopped = (long.after)(wave.runs.len());
         }
@@ -101,15 +135,26 @@ impl Group<'_> {
         if stopped.is_ok() {
             self.verify(runs, long.again, (&found, &bases, &ends), &measure, summary)?;
         }
+        let changed: HashSet<(usize, usize)> = of.iter().copied().collect();
         for (i, End { clean, corrupt, .. }) in ends.iter().enumerate() {
-            for (s, values) in found[i].iter().enumerate() {
+            for (s, run) in found[i].iter().enumerate() {
                 if unknown.contains(&(i, s)) {
                     continue;
                 }
-                let values = values.as_deref().unwrap_or(bases[i]);
                 for (m, metric) in options.metrics.iter().enumerate() {
-                    let corrupt = corrupt.as_ref().map(|corrupt| corrupt[m]);
-                    emit(runs.row((i, s), *metric, [clean[m], values[m]], corrupt))?;
+                    let patched = match run {
+                        None => Some(bases[i][m]),
+                        Some(finite) => finite.as_ref().ok().map(|values| values[m]),
+                    };
+                    let seen = Seen {
+                        clean: clean[m],
+                        corrupt: corrupt.as_ref().map(|corrupt| corrupt[m]),
+                        patched,
+                        changed: changed.contains(&(i, s)),
+                        reached: run.is_some(),
+                        not_finite: run.as_ref().and_then(|run| run.as_ref().err().cloned()),
+                    };
+                    emit(runs.row((i, s), *metric, seen))?;
                 }
             }
         }
@@ -122,29 +167,40 @@ impl Group<'_> {
         runs: &R,
         again: &BTreeSet<usize>,
         (found, bases, ends): (&[Found], &[&[f64]], &[End]),
-        measure: &dyn Fn(usize, &[f32]) -> Vec<f64>,
+        measure: &dyn Fn(usize, &[f32]) -> Option<Vec<f64>>,
         summary: &mut Summary,
     ) -> Result<()> {
         for (pair, own) in self.own.iter().enumerate() {
             for number in again.range(own.first..own.first + own.places.len()) {
                 let spot = number - own.first;
-                let logits = runs.naive((pair, spot))?;
-                for (m, value) in measure(pair, &logits).into_iter().enumerate() {
-                    let patched = found[pair].iter().flatten().map(|values| values[m]);
+                let again = measure(pair, &runs.naive((pair, spot))?);
+                summary.verified += 1;
+                let finite = || found[pair].iter().flatten().flatten();
+                let (Some(again), got) = (again, &found[pair][spot]) else {
+                    // Not finite, and so it should have been the first time.
+                    if !matches!(found[pair][spot], Some(Err(_))) {
+                        summary.worst_difference = f64::INFINITY;
+                    }
+                    continue;
+                };
+                let got = match got {
+                    None => bases[pair],
+                    Some(Ok(values)) => values,
+                    Some(Err(_)) => {
+                        summary.worst_difference = f64::INFINITY;
+                        continue;
+                    }
+                };
+                for (m, value) in again.into_iter().enumerate() {
+                    let patched = finite().map(|values| values[m]);
                     let unpatched = [Some(ends[pair].clean[m]), ends[pair].corrupt.as_ref().map(|c| c[m])];
                     let all = patched.chain(unpatched.into_iter().flatten()).chain([value]);
                     let (least, most) = all.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(v), b.max(v)));
                     // Where the only difference is this one, it is measured by the value.
-                    let spread = if found[pair].iter().flatten().next().is_some() { most - least } else { value.abs() };
-                    let got = found[pair][spot].as_ref().map_or(bases[pair][m], |values| values[m]);
-                    let difference = (got - value).abs() / spread.max(f64::MIN_POSITIVE);
-                    // NaN is as far as can be; the same infinity twice is no difference.
-                    let farther = difference > summary.worst_difference || difference.is_nan();
-                    if got != value && farther {
-                        summary.worst_difference = difference;
-                    }
+                    let spread = if finite().next().is_some() { most - least } else { value.abs() };
+                    let difference = (got[m] - value).abs() / spread.max(f64::MIN_POSITIVE);
+                    summary.worst_difference = summary.worst_difference.max(difference);
                 }
-                summary.verified += 1;
             }
         }
         Ok(())

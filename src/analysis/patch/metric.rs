@@ -120,6 +120,13 @@ pub(in crate::analysis) struct Gauge<'a> {
 }
 
 impl Gauge<'_> {
+    /// `metric` of a run whose logits `[positions, tokens]`, flat, were read; nothing where one of them is NaN or infinite, since
+    /// comparisons would make a number of it, or where the metric is more than an f32 can hold.
+    pub fn finite(&self, metric: Metric, logits: &[f32]) -> Option<f64> {
+        let value = logits.iter().all(|v| v.is_finite()).then(|| self.value(metric, logits));
+        value.filter(|value| (*value as f32).is_finite())
+    }
+
     /// `metric` of a run whose logits `[positions, tokens]`, flat, were read.
     pub fn value(&self, metric: Metric, logits: &[f32]) -> f64 {
         let row = self.row(logits, self.at);

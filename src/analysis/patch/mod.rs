@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use grid::{Grid, Over, Spot};
 pub use kind::{Direction, Kind};
-pub use mean::{Averaged, MeanOf, Means};
+pub use mean::{Averaged, MeanOf, Means, OfPair};
 pub use metric::{Metric, readout};
 pub use noised::{Noised, NoisedAt};
 
@@ -34,7 +34,7 @@ use crate::text::{Pair, Prompt};
 pub(super) use group::{Group, Sweep, in_groups};
 pub(super) use kind::Sources;
 use kind::drawn;
-pub(super) use measure::Runs;
+pub(super) use measure::{Runs, Seen};
 pub(super) use metric::{Gauge, row_at};
 use patches::Patches;
 pub(super) use patches::row;
@@ -71,10 +71,12 @@ pub struct Summary {
     pub patches: usize,
     /// Patches whose value is the same in both runs, bit for bit, or cannot reach what is measured.
     pub without_effect: usize,
+    /// Patches whose run is not finite: they have a row that says where, and no metric.
+    pub not_finite: usize,
     /// How many were computed again, naively.
     pub verified: usize,
     /// The largest difference from what was computed again, in units of the metric's spread over the pair's patches and
-    /// unpatched runs; of its own size, where there is no spread.
+    /// unpatched runs; of its own size, where there is no spread. Infinite where only one of the two is finite.
     pub worst_difference: f64,
 }
 
@@ -123,8 +125,11 @@ pub struct Measured {
     pair: usize,
     /// The patch, counted within the pair's.
     spot: usize,
-    /// Its metrics.
+    /// Its metrics; none where they are not finite.
     values: Vec<f64>,
+    /// Where it stopped being numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    not_finite: Option<String>,
 }
 
 /// Where finished waves are kept, so that a sweep that was stopped can go on.

@@ -56,11 +56,18 @@ impl Noised {
         let (n, d) = (pair.clean.tokens.len(), model.spec().d_model);
         let point = HookPoint::global(Site::Embed);
         let noise = gaussian(seed, (pair.index as usize, point), n * d, sigma);
-        let positions = Some(match &self.at {
-            NoisedAt::Positions(positions) => chosen_positions(positions, n)?,
-            NoisedAt::Part(part) => part_of(pair, part)?,
-        });
+        let positions = Some(self.positions(pair)?);
         Ok(Change { positions, ..Change::new(point, How::Add(Tensor::from_vec(noise, (n, d), &Device::Cpu)?)) })
+    }
+}
+
+impl Noised {
+    /// The positions of the clean prompt of `pair` whose embeddings get it.
+    pub(super) fn positions(&self, pair: &Pair) -> Result<Vec<usize>> {
+        match &self.at {
+            NoisedAt::Positions(positions) => chosen_positions(positions, pair.clean.tokens.len()),
+            NoisedAt::Part(part) => part_of(pair, part),
+        }
     }
 }
 

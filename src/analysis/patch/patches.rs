@@ -8,7 +8,7 @@ use super::PatchOptions;
 use super::grid::Spot;
 use super::group::Group;
 use super::kind::{Kind, Sources};
-use super::measure::Runs;
+use super::measure::{Runs, Seen};
 use super::metric::Metric;
 use super::seen::has_kv_heads;
 use crate::error::Result;
@@ -25,10 +25,12 @@ pub(in crate::analysis) struct Patches<'a> {
     /// Those of each pair that are in the group.
     spots: Vec<&'a [Spot]>,
     sources: &'a Sources<'a>,
+    options: &'a PatchOptions,
+    /// Where each pair's embeddings have noise, in words.
+    noise_at: Vec<Option<String>>,
     runs: Vec<Patched>,
     of: Vec<(usize, usize)>,
     waves: Vec<Wave>,
-    memory_bytes: usize,
 }
 
 impl<'a> Patches<'a> {
@@ -40,12 +42,15 @@ impl<'a> Patches<'a> {
         model: &'a Model,
         group: &'a Group<'a>,
         spots: &'a [Arc<Vec<Spot>>],
-        options: &PatchOptions,
+        options: &'a PatchOptions,
         sources: &'a Sources<'a>,
     ) -> Result<Self> {
         let spots = group.own.iter().map(|own| &spots[own.pair][own.places.clone()]).collect();
-        let memory_bytes = options.memory_bytes;
-        let mut patches = Self { model, group, spots, sources, runs: vec![], of: vec![], waves: vec![], memory_bytes };
+        let noise_at = group.pairs.iter().map(|pair| Some(options.noised.as_ref()?.positions(pair)));
+        let in_words = |at: Vec<usize>| at.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+        let noise_at = noise_at.map(|at| at.transpose().map(|at| at.map(in_words))).collect::<Result<_>>()?;
+        let (runs, of, waves) = (vec![], vec![], vec![]);
+        let mut patches = Self { model, group, spots, sources, options, noise_at, runs, of, waves };
         for pair in 0..patches.spots.len() {
             let changes_of = patches.changes(pair);
             let (mut runs, mut of) = (vec![], vec![]);
@@ -64,7 +69,8 @@ impl<'a> Patches<'a> {
             patches.runs.extend(runs);
             patches.of.extend(of);
         }
-        patches.waves = plan(model.spec(), &group.lengths(), &patches.runs, &group.readouts, memory_bytes / 2)?;
+        let half = options.memory_bytes / 2;
+        patches.waves = plan(model.spec(), &group.lengths(), &patches.runs, &group.readouts, half)?;
         Ok(patches)
     }
 
@@ -113,7 +119,7 @@ impl Runs for Patches<'_> {
     fn sweep(&self, wave: &Wave, emit: &mut dyn FnMut(usize, &[f32]) -> Result<()>) -> Result<()> {
         let Group { bases, readouts, .. } = self.group;
         // Logits are there three times: as they are made, row by row, and run by run.
-        sweep(self.model, bases, readouts, &self.runs, wave, self.memory_bytes / 8, emit)
+        sweep(self.model, bases, readouts, &self.runs, wave, self.options.memory_bytes / 8, emit)
     }
 
     fn naive(&self, (pair, spot): (usize, usize)) -> Result<Vec<f32>> {
@@ -125,25 +131,27 @@ impl Runs for Patches<'_> {
         naive(self.model, &self.group.bases[pair].ids, &changes, &self.group.readouts[pair])
     }
 
-    fn row(&self, (pair, spot): (usize, usize), metric: Metric, values: [f64; 2], corrupt: Option<f64>) -> Patch {
-        row(self.model, &self.group.pairs[pair], &self.spots[pair][spot], metric, values, corrupt)
+    fn row(&self, (pair, spot): (usize, usize), metric: Metric, seen: Seen) -> Patch {
+        let row = row(self.model, &self.group.pairs[pair], &self.spots[pair][spot], metric, seen);
+        let Self { options, .. } = self;
+        Patch {
+            kind: options.kind.name(),
+            direction: row.corrupt.is_some().then(|| options.direction.name().to_owned()),
+            window: options.grid.window.max(1) as u32,
+            noise: options.noised.as_ref().map(|noised| noised.sigma as f32),
+            noise_at: self.noise_at[pair].clone(),
+            ..row
+        }
     }
 }
 
-pub(in crate::analysis) fn row(
-    model: &Model,
-    pair: &Pair,
-    spot: &Spot,
-    metric: Metric,
-    [clean, patched]: [f64; 2],
-    corrupt: Option<f64>,
-) -> Patch {
+/// The row of a place, without what was done there.
+pub(in crate::analysis) fn row(model: &Model, pair: &Pair, spot: &Spot, metric: Metric, seen: Seen) -> Patch {
     let number = |x: Option<usize>| x.map(|x| x as u32);
     let of_kv_head = has_kv_heads(spot.site) && spot.shared_by.is_none();
     let of_pattern = spot.site.per_sequence();
     let group = spot.points[0].layer.map_or(1, |l| model.spec().blocks[l].attention.inner.shared_by());
     let token = |pos: Option<usize>| pos.map(|p| pair.clean.label(p).to_owned());
-    let distance = corrupt.map(|corrupt| clean - corrupt);
     Patch {
         pair: pair.index,
         pair_id: pair.id.clone(),
@@ -158,9 +166,17 @@ pub(in crate::analysis) fn row(
         token: token(spot.pos),
         key_token: token(spot.key_pos),
         metric: metric.name().to_owned(),
-        clean: clean as f32,
-        corrupt: corrupt.map(|c| c as f32),
-        patched: patched as f32,
-        recovered: distance.filter(|d| *d != 0.0).zip(corrupt).map(|(d, corrupt)| ((patched - corrupt) / d) as f32),
+        clean: seen.clean as f32,
+        corrupt: seen.corrupt.map(|c| c as f32),
+        patched: seen.patched.map(|p| p as f32),
+        recovered: seen.recovered(),
+        kind: String::new(),
+        direction: None,
+        window: 1,
+        noise: None,
+        noise_at: None,
+        changed: seen.changed,
+        reached: seen.reached,
+        not_finite: seen.not_finite,
     }
 }

@@ -11,7 +11,7 @@ use super::receiver::{Reads, Receiver};
 use super::routes::{Route, Routes};
 use super::sender::Sender;
 use super::{PathOptions, Through};
-use crate::analysis::patch::{Group, Metric, Runs, Sources};
+use crate::analysis::patch::{Group, Metric, Runs, Seen, Sources};
 use crate::error::{Error, Result};
 use crate::hook::HookPoint;
 use crate::model::Model;
@@ -245,13 +245,7 @@ impl Runs for Paths<'_> {
         naive(self.model, &base.ids, begun_with, &sender, route, self.options.through, &self.group.readouts[pair])
     }
 
-    fn row(
-        &self,
-        (pair, r): (usize, usize),
-        metric: Metric,
-        [clean, patched]: [f64; 2],
-        corrupt: Option<f64>,
-    ) -> PathPatch {
+    fn row(&self, (pair, r): (usize, usize), metric: Metric, seen: Seen) -> PathPatch {
         let ((own, routes), of) = (self.own[pair], &self.group.pairs[pair]);
         let route = &routes[r];
         let spot = &own.senders[route.sender];
@@ -261,7 +255,6 @@ impl Runs for Paths<'_> {
         let queries = one.is_some_and(|r| r.reads == Reads::Q);
         let shared_by =
             one.and_then(|r| r.layer).map_or(1, |l| self.model.spec().blocks[l].attention.inner.shared_by());
-        let distance = corrupt.map(|corrupt| clean - corrupt).filter(|distance| *distance != 0.0);
         PathPatch {
             pair: of.index,
             pair_id: of.id.clone(),
@@ -280,10 +273,15 @@ impl Runs for Paths<'_> {
             receiver_kv_head: number(if queries { head.map(|h| h / shared_by) } else { head }),
             through: (self.options.through == Through::Mlps).then(|| "mlps".to_owned()),
             metric: metric.name().to_owned(),
-            clean: clean as f32,
-            corrupt: corrupt.map(|c| c as f32),
-            patched: patched as f32,
-            recovered: distance.zip(corrupt).map(|(distance, corrupt)| ((patched - corrupt) / distance) as f32),
+            clean: seen.clean as f32,
+            corrupt: seen.corrupt.map(|c| c as f32),
+            patched: seen.patched.map(|p| p as f32),
+            recovered: seen.recovered(),
+            kind: self.options.patch.kind.name(),
+            direction: seen.corrupt.map(|_| self.options.patch.direction.name().to_owned()),
+            changed: seen.changed,
+            reached: seen.reached,
+            not_finite: seen.not_finite,
         }
     }
 }

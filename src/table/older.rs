@@ -1,0 +1,117 @@
+//! Files of older versions of a table: what their columns do not say, from the command that made them.
+//!
+//! Version 1 of the tables of patched runs had neither what was done nor whether it changed anything. The first is in the
+//! command; the second was inferred from equal metrics, and for those files still is.
+
+use super::provenance::Provenance;
+use super::rows::{Attribution, Patch, PatchMean, PathMean, PathPatch};
+
+const NOT_RECORDED: &str = "not recorded";
+
+pub(super) fn patch(row: &mut Patch, how: &Provenance) {
+    let did = Did::of(&how.command, row.corrupt.is_some());
+    (row.kind, row.direction, row.window, row.noise) = (did.kind, did.direction, did.window, did.noise);
+    row.changed = moved(row.patched, row.direction.as_deref(), row.clean, row.corrupt);
+    row.reached = row.changed;
+    row.not_finite = only_finite(&mut row.patched, &mut row.recovered);
+}
+
+pub(super) fn patch_mean(row: &mut PatchMean, how: &Provenance) {
+    let did = Did::of(&how.command, row.corrupt.is_some());
+    (row.kind, row.direction, row.window, row.noise) = (did.kind, did.direction, did.window, did.noise);
+    let moved = moved(row.patched, row.direction.as_deref(), row.clean, row.corrupt);
+    row.changed = if moved { row.pairs } else { 0 };
+    row.reached = row.changed;
+    if only_finite(&mut row.patched, &mut row.recovered).is_some() {
+        row.change = None;
+    }
+}
+
+pub(super) fn path(row: &mut PathPatch, how: &Provenance) {
+    let did = Did::of(&how.command, row.corrupt.is_some());
+    (row.kind, row.direction) = (did.kind, did.direction);
+    row.changed = moved(row.patched, row.direction.as_deref(), row.clean, row.corrupt);
+    row.reached = row.changed;
+    row.not_finite = only_finite(&mut row.patched, &mut row.recovered);
+}
+
+pub(super) fn path_mean(row: &mut PathMean, how: &Provenance) {
+    let did = Did::of(&how.command, row.corrupt.is_some());
+    (row.kind, row.direction) = (did.kind, did.direction);
+    let moved = moved(row.patched, row.direction.as_deref(), row.clean, row.corrupt);
+    row.changed = if moved { row.pairs } else { 0 };
+    row.reached = row.changed;
+    if only_finite(&mut row.patched, &mut row.recovered).is_some() {
+        row.change = None;
+    }
+}
+
+pub(super) fn attribution(row: &mut Attribution, how: &Provenance) {
+    row.kind = "replace".to_owned();
+    row.direction = Did::of(&how.command, true).direction.unwrap_or_default();
+    row.changed = row.estimate != 0.0;
+    row.not_finite = only_finite(&mut row.exact, &mut row.exact_recovered);
+}
+
+/// Whether the patched run's metric is another than that of the run that was patched.
+fn moved(patched: Option<f32>, direction: Option<&str>, clean: f32, corrupt: Option<f32>) -> bool {
+    patched != if direction == Some("denoise") { corrupt } else { Some(clean) }
+}
+
+/// Makes a metric that is not finite null, and says where it was lost.
+fn only_finite(patched: &mut Option<f32>, recovered: &mut Option<f32>) -> Option<String> {
+    *recovered = recovered.filter(|x| x.is_finite());
+    let lost = patched.is_some_and(|x| !x.is_finite());
+    if lost {
+        (*patched, *recovered) = (None, None);
+    }
+    lost.then(|| NOT_RECORDED.to_owned())
+}
+
+/// What a command of version 0.1.0 did to the values of a run.
+struct Did {
+    kind: String,
+    direction: Option<String>,
+    window: u32,
+    noise: Option<f32>,
+}
+
+impl Did {
+    fn of(command: &[String], has_corrupt: bool) -> Self {
+        let of_itself = if command.get(1).is_some_and(|c| c == "ablate") { "mean" } else { "replace" };
+        let direction = said(command, "--direction").unwrap_or("denoise");
+        Self {
+            kind: said(command, "--kind").unwrap_or(of_itself).to_owned(),
+            direction: has_corrupt.then(|| direction.to_owned()),
+            window: said(command, "--window").and_then(|n| n.parse().ok()).unwrap_or(1),
+            noise: said(command, "--noise").and_then(|n| n.parse().ok()),
+        }
+    }
+}
+
+/// The value of an option, as `--name value` or `--name=value`.
+fn said<'a>(command: &'a [String], name: &str) -> Option<&'a str> {
+    let after = command.iter().zip(command.iter().skip(1)).find(|(a, _)| *a == name).map(|(_, value)| value.as_str());
+    after.or_else(|| command.iter().find_map(|a| a.strip_prefix(name)?.strip_prefix('=')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_says_what_was_done() {
+        let of = |line: &str, has_corrupt| {
+            let command: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            let Did { kind, direction, window, noise } = Did::of(&command, has_corrupt);
+            (kind, direction.unwrap_or_default(), window, noise)
+        };
+        let did = |kind: &str, direction: &str, window, noise| (kind.to_owned(), direction.to_owned(), window, noise);
+        assert_eq!(of("pellucid patch --at z", true), did("replace", "denoise", 1, None));
+        assert_eq!(of("pellucid patch --kind noise=2 --direction noise", true), did("noise=2", "noise", 1, None));
+        assert_eq!(of("pellucid patch --direction=noise --window=3", true), did("replace", "noise", 3, None));
+        assert_eq!(of("pellucid patch --noise 3 --at noise", true), did("replace", "denoise", 1, Some(3.0)));
+        assert_eq!(of("pellucid ablate x", false), did("mean", "", 1, None));
+        assert_eq!(of("pellucid ablate x --kind=zero", false), did("zero", "", 1, None));
+    }
+}

@@ -1,0 +1,80 @@
+//! Tables that version 1 wrote, read and drawn by this one: the files in `tests/fixtures/version1` are of pellucid 0.1.0 at its
+//! commit 7356bd8, and say neither what was done nor whether it changed anything.
+
+use std::path::PathBuf;
+
+use pellucid::chart::render;
+use pellucid::table::{Attribution, Patch, PatchMean, PathMean, PathPatch, Row, read_rows};
+
+use crate::bin::{Place, fixture};
+
+fn file(name: &str) -> PathBuf {
+    fixture("version1").join(name)
+}
+
+fn rows<R: Row>(name: &str) -> Vec<R> {
+    let (rows, how) = read_rows::<R>(file(name)).unwrap();
+    assert_eq!((how.table_version, R::TABLE.version), (1, 2), "{name}");
+    assert!(!rows.is_empty());
+    rows
+}
+
+#[test]
+fn rows_of_version_1_say_what_their_command_did() {
+    // patch --pairs --at resid_pre --over layer,pos --layers 0,3 --pos 5,10,-1 --window 2 --direction noise --metric logit_diff,rank
+    let patches = rows::<Patch>("patch.parquet");
+    assert_eq!(patches.len(), 2 * 2 * 3 * 2);
+    for row in &patches {
+        let done = (row.kind.as_str(), row.direction.as_deref(), row.window, row.noise);
+        assert_eq!(done, ("replace", Some("noise"), 2, None));
+        // What was inferred from equal metrics still is: position 5 is the same token in both prompts, and 10 is not.
+        let moved = row.patched != Some(row.clean);
+        assert_eq!((row.changed, row.reached), (moved, moved), "{row:?}");
+        assert_eq!(moved && row.layer == Some(0), row.pos == Some(10) && row.layer == Some(0), "{row:?}");
+        assert!(row.patched.is_some() && row.not_finite.is_none());
+    }
+    for row in rows::<PatchMean>("patch_mean.parquet") {
+        assert_eq!((row.kind.as_str(), row.direction.as_deref(), row.window), ("replace", Some("noise"), 2));
+        let pairs = if row.patched == Some(row.clean) { 0 } else { 2 };
+        assert_eq!((row.pairs, row.changed, row.reached, row.not_finite), (2, pairs, pairs, 0), "{row:?}");
+        assert!(row.change.is_some());
+    }
+    // patch --noise 3 --noise-at 1 --at mlp_out --over layer
+    for row in rows::<Patch>("traced.parquet") {
+        assert_eq!((row.kind.as_str(), row.direction.as_deref(), row.noise), ("replace", Some("denoise"), Some(3.0)));
+        assert_eq!((row.changed, row.noise_at.as_deref()), (row.patched != row.corrupt, None));
+    }
+    // ablate --unit mlp
+    for row in rows::<Patch>("ablated.parquet") {
+        assert_eq!((row.kind.as_str(), row.direction.as_deref(), row.changed), ("mean", None, true));
+    }
+    // path --pairs --from z --over layer --kind zero --to logits
+    for row in rows::<PathPatch>("path.parquet") {
+        assert_eq!((row.kind.as_str(), row.direction.as_deref()), ("zero", Some("denoise")));
+        assert_eq!(row.changed, row.patched != row.corrupt);
+    }
+    for row in rows::<PathMean>("path_mean.parquet") {
+        assert_eq!((row.kind.as_str(), row.direction.as_deref(), row.pairs), ("zero", Some("denoise"), 2));
+    }
+    // attribute --pairs --at attn_out --direction noise --confirm 3
+    let estimates = rows::<Attribution>("attribution.parquet");
+    for row in &estimates {
+        assert_eq!((row.kind.as_str(), row.direction.as_str()), ("replace", "noise"));
+        assert_eq!(row.changed, row.estimate != 0.0);
+    }
+    assert_eq!(estimates.iter().filter(|r| r.exact.is_some()).count(), 6);
+}
+
+#[test]
+fn tables_of_version_1_are_drawn() {
+    let place = Place::new();
+    let all = ["patch", "patch_mean", "traced", "ablated", "path", "path_mean", "attribution"];
+    for name in all {
+        let file = file(&format!("{name}.parquet"));
+        let drawn = render(&file).unwrap();
+        place.ok(["chart", &file.display().to_string(), "--out", name]);
+        for figure in drawn {
+            assert_eq!(place.read(&format!("{name}/{}.svg", figure.name)), figure.svg.as_bytes());
+        }
+    }
+}
