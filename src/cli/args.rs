@@ -13,7 +13,7 @@ use crate::model::{Place, Placement, Processing};
 use crate::ops::matrix::Kept;
 use crate::run::plan::available;
 use crate::run::{Loaded, pairs, prompts};
-use crate::table::Format;
+use crate::table::{Format, HOOK_NAMES};
 use crate::text::{Bos, DEMO, ModelSource, Pair, Prompt, PromptEntry, Tokenizer, Want, build_prompts};
 
 /// How much is said, and how.
@@ -316,6 +316,7 @@ pub(super) fn request(analysis: &str, loaded: &Loaded, prompts: &[Prompt], optio
     let mut request = json!({
         "analysis": analysis,
         "version": env!("CARGO_PKG_VERSION"),
+        "hook_names": HOOK_NAMES,
         "model": loaded.source.id,
         "weights": loaded.weights_hash,
         "prompts": prompts,

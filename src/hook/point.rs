@@ -117,7 +117,7 @@ impl fmt::Display for HookPoint {
 /// let names = |pattern| select(&spec, pattern).map(|points| points.iter().map(|p| p.to_string()).collect::<Vec<_>>());
 /// assert_eq!(names("blocks.1-2.attn.hook_z")?, ["blocks.1.attn.hook_z", "blocks.2.attn.hook_z"]);
 /// assert_eq!(names("resid_mid")?.len(), 3);
-/// assert_eq!(names("hook_embed,ln_final.*")?.len(), 3);
+/// assert_eq!(names("hook_embed,ln_final.*")?.len(), 4);
 /// assert_eq!(names("blocks.0.hook_resid_pst").unwrap_err().hint_text(), Some("did you mean `blocks.0.hook_resid_post`?"));
 /// # Ok::<(), pellucid::Error>(())
 /// ```

@@ -30,15 +30,24 @@ impl Model {
         let path = pack.path;
         let placed = pack.positions.as_ref().map(|p| add(path, x, p)).transpose()?;
         let x_qk = placed.as_ref().unwrap_or(x);
-        let k = project(path, spec, &w.k, w.k_norm.as_ref(), spec.n_kv_heads, x_qk)?;
-        let v = project(path, spec, &w.v, None, spec.n_kv_heads, x)?;
+        let k = project(path, &w.k, spec.d_head, x_qk)?;
+        let v = project(path, &w.v, spec.d_head, x)?;
         let keys = tap.rows().clone();
         tap.lay_out(pack.asking_rows(&keys));
-        let q = project(path, spec, &w.q, w.q_norm.as_ref(), spec.n_heads, &pack.asking(x_qk)?)?;
+        let q = project(path, &w.q, spec.d_head, &pack.asking(x_qk)?)?;
         let mut q = tap.at(Site::Q, q)?;
         tap.lay_out(keys.clone());
-        let (mut k, v) = (tap.at(Site::K, k)?, tap.at(Site::V, v)?);
+        let (mut k, v) = (tap.at(Site::K, k)?, clamp(spec, tap.at(Site::V, v)?)?);
         tap.lay_out(pack.asking_rows(&keys));
+        if let Some(norm) = &w.q_norm {
+            q = tap.at(Site::QNormed, normed(path, spec, norm, &q)?)?;
+        }
+        tap.lay_out(keys.clone());
+        if let Some(norm) = &w.k_norm {
+            k = tap.at(Site::KNormed, normed(path, spec, norm, &k)?)?;
+        }
+        tap.lay_out(pack.asking_rows(&keys));
+        (q, k) = (clamp(spec, q)?, clamp(spec, k)?);
         if let Position::Rotary(rotary) = &spec.position {
             let Some((_, table)) = pack.rotary.iter().find(|(known, _)| known == rotary) else {
                 return Err(Error::compute("a block's rotation has no table"));
@@ -88,25 +97,26 @@ impl Model {
     }
 }
 
-/// Queries, keys or values `[t, heads, e]`: projection, norm, clamp.
-pub(super) fn project(
-    path: Path,
-    spec: &Attention,
-    map: &Linear,
-    norm: Option<&NormWeights>,
-    heads: usize,
-    x: &Tensor,
-) -> Result<Tensor> {
-    let mut y = map.apply(path, x)?;
-    let (t, e) = (y.dim(0)?, spec.d_head);
-    if let (Some(norm), Some(qk)) = (norm, spec.qk_norm) {
-        let width = if qk.per_head { e } else { heads * e };
-        y = norm.apply(path, &y.reshape(((), width))?, None)?;
-    }
-    if let Some(clip) = spec.clip_qkv {
-        y = y.clamp(-clip, clip)?;
-    }
-    Ok(y.reshape((t, heads, e))?)
+/// Queries, keys or values `[t, heads, e]` as projected.
+pub(super) fn project(path: Path, map: &Linear, d_head: usize, x: &Tensor) -> Result<Tensor> {
+    let y = map.apply(path, x)?;
+    let (t, width) = y.dims2()?;
+    Ok(y.reshape((t, width / d_head, d_head))?)
+}
+
+/// Queries or keys `[t, heads, e]` through their norm: of each head, or of all heads together.
+pub(super) fn normed(path: Path, spec: &Attention, norm: &NormWeights, x: &Tensor) -> Result<Tensor> {
+    let (t, heads, e) = x.dims3()?;
+    let width = if spec.qk_norm.is_none_or(|qk| qk.per_head) { e } else { heads * e };
+    Ok(norm.apply(path, &x.reshape(((), width))?, None)?.reshape((t, heads, e))?)
+}
+
+/// Queries, keys or values as scores and mixing read them.
+pub(crate) fn clamp(spec: &Attention, x: Tensor) -> Result<Tensor> {
+    Ok(match spec.clip_qkv {
+        Some(clip) => x.clamp(-clip, clip)?,
+        None => x,
+    })
 }
 
 /// `z [t, h, e]`, in one pass, or in stages for the sequences whose scores or patterns somebody wants.

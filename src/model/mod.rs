@@ -20,6 +20,7 @@ use candle_core::{DType, Device};
 use crate::arch::Spec;
 pub use crate::arch::process::Processing;
 use crate::error::Result;
+pub(crate) use attention::clamp;
 pub use batch::{Batch, Prefix, Sequence};
 pub use files::WeightBytes;
 pub use load::Footprint;

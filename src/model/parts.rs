@@ -4,8 +4,8 @@
 use candle_core::Tensor;
 
 use super::Model;
-use super::attention::project;
-use super::block::{read, write};
+use super::attention::{normed, project};
+use super::block::{LN1, LN1_POST, LN2, LN2_POST, read, write};
 use super::weights::FeedForwardWeights;
 use crate::arch::spec::Arrangement;
 use crate::error::{Error, Result};
@@ -14,8 +14,8 @@ use crate::ops::linear::add;
 use crate::ops::rows::Rows;
 
 impl Model {
-    /// Queries, keys or values, before rotation, of rows of the stream before block `layer`: `resid_pre [t, d]` to
-    /// `[t, heads, e]`. `positions [t, d]` are the rows' position vectors beside the stream, where the model has such.
+    /// Queries, keys or values as projected, or queries or keys after their norm, of rows of the stream before block
+    /// `layer`: `resid_pre [t, d]` to `[t, heads, e]`. `positions [t, d]` are the rows' position vectors beside the stream, where the model has such.
     ///
     /// # Errors
     /// When `site` is none of them, or `resid_pre` has another width.
@@ -28,13 +28,16 @@ impl Model {
     ) -> Result<Tensor> {
         let (spec, w, path) = (&self.spec.blocks[layer].attention.inner, &self.weights.blocks[layer], self.path());
         let mut tap = unseen(resid_pre)?;
-        let x = read(path, &mut tap, w.ln1.as_ref(), [Site::Ln1Scale, Site::Ln1Normalized], resid_pre)?;
+        let x = read(path, &mut tap, w.ln1.as_ref(), LN1, resid_pre)?;
         let placed = || Ok::<_, Error>(positions.map(|p| add(path, &x, p)).transpose()?.unwrap_or_else(|| x.clone()));
-        match site {
-            Site::Q => project(path, spec, &w.q, w.q_norm.as_ref(), spec.n_heads, &placed()?),
-            Site::K => project(path, spec, &w.k, w.k_norm.as_ref(), spec.n_kv_heads, &placed()?),
-            Site::V => project(path, spec, &w.v, None, spec.n_kv_heads, &x),
-            other => Err(Error::compute(format!("{} is not projected from the stream", other.short()))),
+        let made = |map, x: &Tensor| project(path, map, spec.d_head, x);
+        match (site, &w.q_norm, &w.k_norm) {
+            (Site::Q, ..) => made(&w.q, &placed()?),
+            (Site::K, ..) => made(&w.k, &placed()?),
+            (Site::V, ..) => made(&w.v, &x),
+            (Site::QNormed, Some(norm), _) => normed(path, spec, norm, &made(&w.q, &placed()?)?),
+            (Site::KNormed, _, Some(norm)) => normed(path, spec, norm, &made(&w.k, &placed()?)?),
+            (other, ..) => Err(Error::compute(format!("{} is not projected from the stream", other.short()))),
         }
     }
 
@@ -50,7 +53,7 @@ impl Model {
             Arrangement::ParallelSharedNorm => w.ln1.as_ref(),
             Arrangement::Sequential | Arrangement::Parallel => mlp.ln2.as_ref(),
         };
-        let x = read(path, &mut tap, norm, [Site::Ln2Scale, Site::Ln2Normalized], resid)?;
+        let x = read(path, &mut tap, norm, LN2, resid)?;
         let out = match &mlp.inner {
             FeedForwardWeights::Dense(neurons) => neurons.apply(path, &mut tap, &x)?,
             FeedForwardWeights::Experts(experts) => experts.apply(path, &mut tap, &x)?,
@@ -64,7 +67,8 @@ impl Model {
     /// # Errors
     /// When `out` has another width.
     pub(crate) fn attention_write(&self, layer: usize, out: Tensor) -> Result<Tensor> {
-        write(self.path(), &self.spec.blocks[layer], self.weights.blocks[layer].ln1_post.as_ref(), out)
+        let norm = self.weights.blocks[layer].ln1_post.as_ref();
+        write(self.path(), &mut unseen(&out)?, &self.spec.blocks[layer], norm, LN1_POST, out)
     }
 
     /// The same of the MLP.
@@ -73,7 +77,7 @@ impl Model {
     /// When `out` has another width.
     pub(crate) fn mlp_write(&self, layer: usize, out: Tensor) -> Result<Tensor> {
         let norm = self.weights.blocks[layer].mlp.as_ref().and_then(|mlp| mlp.ln2_post.as_ref());
-        write(self.path(), &self.spec.blocks[layer], norm, out)
+        write(self.path(), &mut unseen(&out)?, &self.spec.blocks[layer], norm, LN2_POST, out)
     }
 
     /// The stream before the first block for what is written there, token embeddings and positions together: through the

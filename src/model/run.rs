@@ -6,6 +6,7 @@ use candle_core::Tensor;
 
 use super::Model;
 use super::batch::{Batch, Prefix};
+use super::block::{LN_FINAL, read};
 use crate::arch::spec::{AddedTo, Position};
 use crate::error::{Error, Result};
 use crate::hook::{Hook, Site, Tap};
@@ -180,7 +181,7 @@ impl Model {
             Unembed::Rows(rows) => (Some(rows.as_slice()), None),
             Unembed::Tokens(rows, tokens) => (Some(rows.as_slice()), Some(tokens.as_slice())),
         };
-        let seen = tap.wants(Site::FinalNormalized) || tap.wants(Site::FinalScale) || tap.wants(Site::Logits);
+        let seen = LN_FINAL.into_iter().chain([Site::Logits]).any(|site| tap.wants(site));
         if !seen && rows.is_some_and(<[u32]>::is_empty) {
             return Ok(None);
         }
@@ -192,14 +193,7 @@ impl Model {
         };
         // A hook sees every row; without one, only the rows that are wanted are computed.
         let early = if seen { resid.clone() } else { pick(resid)? };
-        let normalized = match &self.weights.final_norm {
-            Some(norm) => {
-                let wanted = tap.wants(Site::FinalScale);
-                let scale = wanted.then(|| tap.at(Site::FinalScale, norm.scale(path, &early)?)).transpose()?;
-                tap.at(Site::FinalNormalized, norm.apply(path, &early, scale.as_ref())?)?
-            }
-            None => early,
-        };
+        let normalized = read(path, tap, self.weights.final_norm.as_ref(), LN_FINAL, &early)?;
         let normalized = if seen && !tap.wants(Site::Logits) { pick(&normalized)? } else { normalized };
         if normalized.dim(0)? == 0 {
             return Ok(None);

@@ -1,4 +1,5 @@
-//! Layer norm and RMS norm over rows, in two steps so that the scale between them can be seen and changed.
+//! Layer norm and RMS norm over rows: in one pass, or in steps so that the scale and the normalized rows between them can be
+//! seen and changed. Either way the same operations are done in the same order, so the bits are the same.
 
 use candle_core::{D, Tensor};
 
@@ -58,6 +59,30 @@ impl NormWeights {
         }
     }
 
+    /// `(x - mean) / scale`, before gain and bias; `scale` is computed unless given. `[t, d]` to `[t, d]`.
+    ///
+    /// # Errors
+    /// When the computation fails.
+    pub fn normalize(&self, path: Path, x: &Tensor, scale: Option<&Tensor>) -> Result<Tensor> {
+        Self { gain: None, meaning: Gain::None, bias: None, ..self.clone() }.apply(path, x, scale)
+    }
+
+    /// What [`NormWeights::normalize`] gives times the gain, plus the bias: what [`NormWeights::apply`] gives, bit for bit.
+    ///
+    /// # Errors
+    /// When the computation fails.
+    pub fn apply_gain(&self, normalized: &Tensor) -> Result<Tensor> {
+        let mut y = normalized.clone();
+        if let Some(gain) = &self.gain {
+            let gain = if self.meaning == Gain::OnePlusWeight { (gain + 1.0)? } else { gain.clone() };
+            y = y.broadcast_mul(&gain)?;
+        }
+        if let Some(bias) = &self.bias {
+            y = y.broadcast_add(bias)?;
+        }
+        Ok(y)
+    }
+
     fn centred(&self, x: &Tensor) -> Result<Tensor> {
         Ok(match self.kind {
             NormKind::Layer => x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?,
@@ -70,15 +95,7 @@ impl NormWeights {
             Some(scale) => scale.clone(),
             None => self.scale(Path::Plain, x)?,
         };
-        let mut y = self.centred(x)?.broadcast_div(&scale)?;
-        if let Some(gain) = &self.gain {
-            let gain = if self.meaning == Gain::OnePlusWeight { (gain + 1.0)? } else { gain.clone() };
-            y = y.broadcast_mul(&gain)?;
-        }
-        if let Some(bias) = &self.bias {
-            y = y.broadcast_add(bias)?;
-        }
-        Ok(y)
+        self.apply_gain(&self.centred(x)?.broadcast_div(&scale)?)
     }
 
     fn fused(&self, x: &Tensor, scale: Option<&Tensor>) -> Result<Tensor> {
@@ -188,7 +205,7 @@ mod tests {
     use candle_core::Device;
 
     #[test]
-    fn fused_equals_plain_and_a_given_scale_changes_nothing() -> Result<()> {
+    fn fused_equals_plain_and_steps_equal_one_pass() -> Result<()> {
         let dev = Device::Cpu;
         let x = Tensor::randn(1f32, 2.0, (130, 150), &dev)?;
         let vector = || Tensor::randn(0f32, 1.0, 150, &dev);
@@ -203,6 +220,14 @@ mod tests {
                 let scale = norm.scale(Path::Fused, &x)?;
                 let again = norm.apply(Path::Fused, &x, Some(&scale))?;
                 assert_eq!(fused.to_vec2::<f32>()?, again.to_vec2::<f32>()?);
+                // In steps, on either path.
+                for (path, whole) in [(Path::Fused, &fused), (Path::Plain, &norm.apply(Path::Plain, &x, None)?)] {
+                    let normalized = norm.normalize(path, &x, None)?;
+                    assert_eq!(whole.to_vec2::<f32>()?, norm.apply_gain(&normalized)?.to_vec2::<f32>()?);
+                    let size = normalized.sqr()?.mean_all()?.to_scalar::<f32>()?;
+                    // Means of squares are one, but for epsilon in 4.
+                    assert!((size - 1.0).abs() < 1e-5, "{kind:?} {meaning:?}: {size}");
+                }
             }
         }
         Ok(())

@@ -71,7 +71,8 @@ impl Change {
     /// Whether the change can reach other rows of its own block: a key or value is read by later queries, and so is what
     /// keys and values are made of. Everything after the mixing belongs to its own row, and so do queries and scores.
     pub fn reaches_other_rows(&self) -> bool {
-        let own_row = |s| s >= Site::Z || matches!(s, Site::Q | Site::RotQ | Site::AttnScores | Site::Pattern);
+        let own_row =
+            |s| s >= Site::Z || matches!(s, Site::Q | Site::QNormed | Site::RotQ | Site::AttnScores | Site::Pattern);
         !own_row(self.point.site)
     }
 

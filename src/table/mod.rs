@@ -18,7 +18,7 @@ mod write;
 
 pub use docs::docs;
 pub use format::{Format, write_rows};
-pub use provenance::{METADATA_KEY, Provenance};
+pub use provenance::{HOOK_NAMES, METADATA_KEY, Provenance};
 pub use read::{read_provenance, read_rows};
 pub use row::{Cell, ColumnInfo, Field, Kind, Row, TOKEN, TableInfo};
 pub use rows::{

@@ -9,6 +9,17 @@ use serde_json::Value;
 /// pyarrow has it in `pq.read_schema(path).metadata[b"pellucid"]`, DuckDB in `parquet_kv_metadata(path)`.
 pub const METADATA_KEY: &str = "pellucid";
 
+/// The version of what hook names mean. It is raised whenever a name comes to mean another tensor, so that files of two versions
+/// are not mixed without a word.
+///
+/// In version 1 (no file says it: they lack the number) `hook_normalized` of `ln1`, `ln2`, `mlp.ln` and `ln_final` had gain and
+/// bias, as `hook_out` has now, and `hook_q`, `hook_k`, `hook_v` were read after norms on queries and keys and after clamps.
+pub const HOOK_NAMES: u32 = 2;
+
+fn first_names() -> u32 {
+    1
+}
+
 /// How a table was made. The same request on the same model and machine gives the same provenance, and so the same
 /// bytes: times and host names are deliberately absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -17,6 +28,9 @@ pub struct Provenance {
     pub table: String,
     /// Version of the table's schema, set by the writer.
     pub table_version: u32,
+    /// Version of what hook names mean ([`HOOK_NAMES`]), set by the writer.
+    #[serde(default = "first_names")]
+    pub hook_names: u32,
     /// Version of pellucid that wrote the file, set by the writer.
     pub pellucid_version: String,
     /// The model as it was asked for: a hub id, a folder, or the name of a built-in model.
@@ -44,6 +58,7 @@ impl Provenance {
     pub(crate) fn stamp<R: Row>(&mut self) {
         self.table = R::TABLE.name.to_owned();
         self.table_version = R::TABLE.version;
+        self.hook_names = HOOK_NAMES;
         self.pellucid_version = env!("CARGO_PKG_VERSION").to_owned();
     }
 

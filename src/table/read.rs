@@ -1,6 +1,6 @@
 //! Parquet in: tables that pellucid wrote, and prompt files that anybody wrote. The only module that knows polars.
 
-use super::provenance::{METADATA_KEY, Provenance};
+use super::provenance::{HOOK_NAMES, METADATA_KEY, Provenance};
 use super::row::{Cell, ColumnInfo, Kind, Row};
 use crate::error::{Error, Result, nearest};
 use polars::prelude::{ArrowDataType, DataFrame, ParquetReader, PolarsError, PolarsResult, SerReader, Series};
@@ -49,6 +49,7 @@ pub fn read_rows<R: Row>(path: impl AsRef<Path>) -> Result<(Vec<R>, Provenance)>
     }
     let names = R::TABLE.columns.iter().filter(|c| c.since <= version).map(|c| c.name.to_owned()).collect();
     let frame = guarded(path, || reader.with_columns(Some(names)).finish())?;
+    check_names::<R>(path, &provenance, &frame)?;
     let mut rows = rows_of::<R>(path, &frame, version)?;
     if version < R::TABLE.version {
         rows.iter_mut().for_each(|row| row.upgrade(&provenance));
@@ -205,6 +206,38 @@ fn check_table<R: Row>(path: &Path, provenance: &Provenance) -> Result<()> {
         .hint(format!("it was written by pellucid {}; update pellucid", provenance.pellucid_version)));
     }
     Ok(())
+}
+
+/// Refuses rows of hooks whose names meant another tensor when the file was written.
+fn check_names<R: Row>(path: &Path, provenance: &Provenance, frame: &DataFrame) -> Result<()> {
+    if provenance.hook_names >= HOOK_NAMES {
+        return Ok(());
+    }
+    for info in R::TABLE.columns.iter().filter(|c| matches!(c.unit, "site" | "hook name")) {
+        let column = guarded(path, || frame.column(info.name)?.str())?;
+        let sites = column.iter().flatten().flat_map(|sites| sites.split('+'));
+        if let Some(site) = sites.into_iter().find(|site| meant_another(&provenance.spec, site)) {
+            return Err(Error::bad_input(format!(
+                "{} was written when `{site}` meant another value than it does now",
+                path.display()
+            ))
+            .hint("make it again: its command is in its metadata; docs/hooks.md says what names meant"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the name of a hook meant another tensor in files of the first version: in them, normalized values had gain and bias,
+/// and queries, keys and values were read after norms and clamps.
+fn meant_another(spec: &serde_json::Value, site: &str) -> bool {
+    let blocks = || spec["blocks"].as_array().into_iter().flatten();
+    let any = |key: &str| blocks().any(|block| !block["attention"]["inner"][key].is_null());
+    match site.rsplit('.').next().map(|last| last.trim_start_matches("hook_")) {
+        Some("normalized") => true,
+        Some("q" | "k") => any("qk_norm") || any("clip_qkv"),
+        Some("v") => any("clip_qkv"),
+        _ => false,
+    }
 }
 
 fn rows_of<R: Row>(path: &Path, frame: &DataFrame, version: u32) -> Result<Vec<R>> {

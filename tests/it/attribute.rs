@@ -274,11 +274,24 @@ fn what_heads_and_neurons_write_adds_up() -> Result<()> {
 /// The fix for queries and keys is: run the attention with the other query or key, and take what follows as linear.
 #[test]
 fn fixed_queries_and_keys_are_the_attention_that_was_run() -> Result<()> {
+    let mut refused = 0;
     for (name, model) in models() {
         let points: Vec<HookPoint> = every_point(&model)
             .into_iter()
-            .filter(|p| matches!(p.site, Site::Q | Site::K | Site::RotQ | Site::RotK))
+            .filter(|p| matches!(p.site, Site::Q | Site::K | Site::QNormed | Site::KNormed | Site::RotQ | Site::RotK))
             .collect();
+        let norm_of_all = |p: &HookPoint| {
+            let norm = model.spec().blocks[p.layer.unwrap()].attention.inner.qk_norm;
+            matches!(p.site, Site::Q | Site::K) && norm.is_some_and(|qk| !qk.per_head)
+        };
+        let (of_all, points): (Vec<HookPoint>, Vec<HookPoint>) = points.into_iter().partition(norm_of_all);
+        if !of_all.is_empty() {
+            let fixed = AttributeOptions { qk_fix: true, ..options(names(&of_all)) };
+            let e = run(&model, &[the_pair()], &fixed).unwrap_err();
+            assert!(e.message().contains("the norm after blocks."), "{name}: {e:?}");
+            assert!(e.hint_text().is_some_and(|hint| hint.contains("q_norm.out")), "{name}: {e:?}");
+            refused += 1;
+        }
         let options = AttributeOptions { qk_fix: true, ..options(names(&points)) };
         let (rows, _) = run(&model, &[the_pair()], &options)?;
         let donor = values(&model, &CLEAN, &points)?;
@@ -305,6 +318,7 @@ fn fixed_queries_and_keys_are_the_attention_that_was_run() -> Result<()> {
         }
         assert!(size > 1e-4, "{name}: nothing to see, {size}");
     }
+    assert!(refused > 0, "no model has a norm over all queries together");
     Ok(())
 }
 

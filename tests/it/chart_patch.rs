@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::bin::Place;
 use crate::chart::{check, noise, provenance, save, show};
 use pellucid::chart::{Figure, Options, diverging, patch, render, render_with};
-use pellucid::table::{Patch, Provenance, read_rows};
+use pellucid::table::{Patch, read_rows};
 use tempfile::TempDir;
 
 const WORDS: [&str; 6] = ["When", " Mary", " and", " John", " went", " to"];

@@ -57,8 +57,21 @@ fn hooks() -> String {
     page.push_str(
         "\nA model has the hooks that its architecture has: `hook_pos_embed` where positions are learned, `hook_rot_q` and \
          `hook_rot_k` where they are rotated, `mlp.hook_pre_linear` where the MLP is gated, `hook_resid_mid` where \
-         attention and MLP follow one another, `ln1`, `ln2` and `ln_final` where there is such a norm. To name a hook \
-         that the model does not have is an error.\n\n\
+         attention and MLP follow one another, `ln1`, `ln2` and `ln_final` where there is such a norm, \
+         `ln1_post` and `ln2_post` where one stands after the sublayer (OLMo 2, Gemma 2), `attn.q_norm` and `attn.k_norm` where \
+         there is one on queries and keys. To name a hook that the model does not have is an error.\n\n\
+         A norm has up to three hooks, in this order: `hook_scale`, what it divides by; `hook_normalized`, the stream divided by \
+         that; `hook_out`, the same with gain and bias, which is what reads on. An edit of one of them goes through what is left \
+         of the norm: what is put at `hook_normalized` is still multiplied by the gain. A query that is put at `hook_q` still goes \
+         through `q_norm` and the rotation.\n\n\
+         ## What names meant before\n\n\
+         Files say which version of the names they use (`hook_names` in their metadata; this is version 2). In version 1, which \
+         files without that number have, `hook_normalized` was what `hook_out` is now, gain and bias included, and `hook_q` and \
+         `hook_k` were what `attn.q_norm.hook_out` and `attn.k_norm.hook_out` are now, in models with norms on queries and keys; \
+         in models with a clamp (OLMo), queries, keys and values were those after it. A table of version 1 with such a name is not \
+         read. TransformerLens changed too: until 2.18 its layer norms had gain and bias in `hook_normalized`, since 3.0 they \
+         have not; its RMS norms never had. OLMo 2's norms after sublayers are `ln1` and `ln2` there.\n\n\
+         ## Experts and prompts\n\n\
          Where a block has experts, the hooks of the router and of each expert stand in the place of `mlp.hook_pre`, \
          `mlp.hook_pre_linear` and `mlp.hook_post`. An expert computes only the rows that go through it. Its values have all \
          rows nevertheless, so that they can be stored and compared like any others: the rest are zero, an edit passes them \

@@ -155,6 +155,9 @@ pub fn mlp_post_is_what_the_output_map_reads_and_z_is_pattern_times_v(case: &Cas
             close(&format!("{name} mlp {l}"), &mlp, get("hook_mlp_out")?, case.in_block);
         }
         let (pattern, v, z) = (get("attn.hook_pattern")?, get("attn.hook_v")?, get("attn.hook_z")?);
+        // What is mixed are the values after the clamp, where there is one.
+        let clip = model.spec().blocks[l].attention.inner.clip_qkv;
+        let v = &clip.map_or_else(|| Ok(v.clone()), |clip| v.clamp(-clip, clip))?;
         let group = z.dim(1)? / v.dim(1)?;
         for h in 0..z.dim(1)? {
             let values = v.narrow(1, h / group, 1)?.squeeze(1)?;
@@ -305,7 +308,9 @@ fn matters(spec: &Spec, at: HookPoint) -> bool {
     let a = &block.attention.inner;
     match at.site {
         // A query that sees one key gives it all its weight, whatever the score.
-        Site::Q | Site::K | Site::RotQ | Site::RotK | Site::AttnScores => a.mask != Mask::Window(1),
+        Site::Q | Site::K | Site::QNormed | Site::KNormed | Site::RotQ | Site::RotK | Site::AttnScores => {
+            a.mask != Mask::Window(1)
+        }
         // A norm takes away what neurons are divided by.
         Site::MlpLnScale => block.mlp.as_ref().unwrap().post_norm.is_none(),
         Site::RouterLogits | Site::ExpertWeights | Site::ExpertIndices | Site::ChosenWeights => {

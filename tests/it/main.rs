@@ -10,6 +10,7 @@ mod train;
 
 mod attribute;
 mod bin;
+mod bridge;
 mod chart;
 mod chart_attribution;
 mod chart_patch;
@@ -35,6 +36,7 @@ mod law;
 mod laws;
 mod modules;
 mod naive;
+mod names;
 mod older;
 mod oracle;
 mod parity;

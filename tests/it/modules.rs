@@ -18,7 +18,7 @@ const SUBLAYERS: &[Row] = &[
     ("attn.hook_q", "self_attn.q_proj.out"), ("attn.hook_k", "self_attn.k_proj.out"), ("attn.hook_v", "self_attn.v_proj.out"),
     ("attn.hook_q", "attn.q_proj.out"), ("attn.hook_k", "attn.k_proj.out"), ("attn.hook_v", "attn.v_proj.out"),
     ("attn.hook_q", "attn.attention.q_proj.out"), ("attn.hook_k", "attn.attention.k_proj.out"), ("attn.hook_v", "attn.attention.v_proj.out"),
-    ("attn.hook_q", "self_attn.q_norm.out"), ("attn.hook_k", "self_attn.k_norm.out"),
+    ("attn.q_norm.hook_out", "self_attn.q_norm.out"), ("attn.k_norm.hook_out", "self_attn.k_norm.out"),
     ("qkv", "attn.c_attn.out"), ("qkv", "self_attn.qkv_proj.out"),
     ("qkv", "attention.query_key_value.out"), ("qkv", "self_attention.query_key_value.out"),
     ("attn.hook_z", "self_attn.o_proj.in"), ("attn.hook_z", "self_attn.dense.in"), ("attn.hook_z", "self_attn.out_proj.in"),
@@ -54,7 +54,17 @@ pub fn compare(what: &str, spec: &Spec, cache: &Cache, want: &Reference, roundin
         let check = |site: &str, module: &str, want: &Tensor| -> Result<()> {
             sites.set(sites.get() + 1);
             let name = format!("blocks.{l}.{site}");
-            close(&format!("{what} {name}"), &cache.get(&name)?.flatten_from(1)?, want, allowed(module));
+            let mut got = cache.get(&name)?.flatten_from(1)?;
+            // The reference clamps what its last module gave in place, so there the clamped value is what was recorded.
+            let last = if block.attention.inner.qk_norm.is_some() {
+                ["attn.q_norm.hook_out", "attn.k_norm.hook_out", "attn.hook_v"]
+            } else {
+                ["attn.hook_q", "attn.hook_k", "attn.hook_v"]
+            };
+            if let (Some(clip), true) = (block.attention.inner.clip_qkv, last.contains(&site)) {
+                got = got.clamp(-clip, clip)?;
+            }
+            close(&format!("{what} {name}"), &got, want, allowed(module));
             Ok(())
         };
         let at = |site: &str, module: &str| check(site, module, &find(module).unwrap());
@@ -63,13 +73,11 @@ pub fn compare(what: &str, spec: &Spec, cache: &Cache, want: &Reference, roundin
         for (site, module) in SUBLAYERS {
             let Some(value) = find(module) else { continue };
             match *site {
-                // What the projection gives is not yet the site where a norm or a clamp follows.
-                "attn.hook_q" | "attn.hook_k" if a.qk_norm.is_some() && module.ends_with("proj.out") => continue,
                 "hook_attn_out" if posts[0] => continue,
                 "hook_mlp_out" if posts[1] => continue,
-                "attn.hook_q" | "attn.hook_k" if module.ends_with("norm.out") => {
+                "attn.q_norm.hook_out" | "attn.k_norm.hook_out" => {
                     // [b, p, heads, e] or [b, heads, p, e] or, over all heads, [b, p, heads * e].
-                    let heads = if *site == "attn.hook_q" { a.n_heads } else { a.n_kv_heads };
+                    let heads = if *site == "attn.q_norm.hook_out" { a.n_heads } else { a.n_kv_heads };
                     let raw = want.need(&format!("module.{prefix}.{l}.{module}"));
                     let raw = if raw.rank() == 4 && raw.dim(1)? == heads {
                         raw.transpose(1, 2)?.contiguous()?
@@ -126,7 +134,7 @@ pub fn compare(what: &str, spec: &Spec, cache: &Cache, want: &Reference, roundin
         if block.attention.pre_norm.is_some() {
             let norm = FIRST_NORM.iter().find(|n| find(&format!("{n}.out")).is_some()).expect("a first norm");
             at("hook_resid_pre", &format!("{norm}.in"))?;
-            at("ln1.hook_normalized", &format!("{norm}.out"))?;
+            at("ln1.hook_out", &format!("{norm}.out"))?;
         }
         if posts[0] {
             at("hook_attn_out", "post_attention_layernorm.out")?;
@@ -134,15 +142,20 @@ pub fn compare(what: &str, spec: &Spec, cache: &Cache, want: &Reference, roundin
         if posts[1] {
             at("hook_mlp_out", "post_feedforward_layernorm.out")?;
         }
-        if cache.get(&format!("blocks.{l}.ln2.hook_normalized")).is_ok() {
+        if cache.get(&format!("blocks.{l}.ln2.hook_out")).is_ok() {
             let norm = SECOND_NORM.iter().find(|n| find(&format!("{n}.out")).is_some()).expect("a second norm");
             let stream =
                 if cache.get(&format!("blocks.{l}.hook_resid_mid")).is_ok() { "resid_mid" } else { "resid_pre" };
             at(&format!("hook_{stream}"), &format!("{norm}.in"))?;
-            at("ln2.hook_normalized", &format!("{norm}.out"))?;
+            at("ln2.hook_out", &format!("{norm}.out"))?;
         }
-        // Queries, keys, values, z, two writes and two sides of the neurons: no family may slip past the table.
-        assert!(sites.get() >= 8, "{what}: only {} sites of block {l} were compared", sites.get());
+        // Queries, keys, values, z, two writes and two sides of the neurons, and norms on queries and keys: no family may slip
+        // past the table.
+        assert!(
+            sites.get() >= if a.qk_norm.is_some() { 10 } else { 8 },
+            "{what}: only {} sites of block {l} were compared",
+            sites.get()
+        );
     }
     Ok(())
 }

@@ -42,8 +42,8 @@ impl Weights {
         y
     }
 
-    /// The norm's output, and what it divides by.
-    fn norm(&self, norm: &Norm, slot: impl Fn(Part) -> Slot, x: &[f64]) -> (Vec<f64>, f64) {
+    /// What a norm makes of one row.
+    fn norm(&self, norm: &Norm, slot: impl Fn(Part) -> Slot, x: &[f64]) -> Normed {
         let n = x.len() as f64;
         let mean = match norm.kind {
             NormKind::Layer => x.iter().sum::<f64>() / n,
@@ -51,7 +51,8 @@ impl Weights {
         };
         let square = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
         let scale = (square + norm.eps).sqrt();
-        let mut y: Vec<f64> = x.iter().map(|x| (x - mean) / scale).collect();
+        let normalized: Vec<f64> = x.iter().map(|x| (x - mean) / scale).collect();
+        let mut y = normalized.clone();
         if norm.gain != Gain::None {
             let one = if norm.gain == Gain::OnePlusWeight { 1.0 } else { 0.0 };
             let gain = self.vector(slot(Part::Weight));
@@ -62,15 +63,22 @@ impl Weights {
         if norm.bias {
             y = plus(&y, &self.vector(slot(Part::Bias)));
         }
-        (y, scale)
+        Normed { scale: vec![scale], normalized, out: y }
     }
 
     fn normed(&self, norm: &Option<Norm>, slot: impl Fn(Part) -> Slot, x: &[f64]) -> Vec<f64> {
         match norm {
-            Some(norm) => self.norm(norm, slot, x).0,
+            Some(norm) => self.norm(norm, slot, x).out,
             None => x.to_vec(),
         }
     }
+}
+
+/// What a norm divides by, what it divides gives, and that with gain and bias.
+struct Normed {
+    scale: Vec<f64>,
+    normalized: Vec<f64>,
+    out: Vec<f64>,
 }
 
 fn times(x: &[f64], matrix: &Rows) -> Vec<f64> {
@@ -181,6 +189,22 @@ impl Made {
         let old = self.0.insert(name.into(), rows.concat());
         assert!(old.is_none());
     }
+
+    /// The parts of a norm called `name`; gives back what comes out of it, which is a hook if `read`.
+    fn keep_norm(&mut self, name: &str, rows: impl Iterator<Item = Normed>, read: bool) -> Rows {
+        let (mut scales, mut normalized, mut out) = (vec![], vec![], vec![]);
+        for row in rows {
+            scales.push(row.scale);
+            normalized.push(row.normalized);
+            out.push(row.out);
+        }
+        self.keep(format!("{name}.hook_scale"), &scales);
+        self.keep(format!("{name}.hook_normalized"), &normalized);
+        if read {
+            self.keep(format!("{name}.hook_out"), &out);
+        }
+        out
+    }
 }
 
 fn forward(spec: &Spec, weights: &Weights, ids: &[u32]) -> Made {
@@ -206,11 +230,7 @@ fn forward(spec: &Spec, weights: &Weights, ids: &[u32]) -> Made {
         stream = block(spec, weights, l, &stream, placed.as_ref(), &mut made);
     }
     if let Some(norm) = &spec.final_norm {
-        let (rows, scales): (Rows, Rows) =
-            stream.iter().map(|x| weights.norm(norm, Slot::FinalNorm, x)).map(|(y, s)| (y, vec![s])).unzip();
-        made.keep("ln_final.hook_scale", &scales);
-        made.keep("ln_final.hook_normalized", &rows);
-        stream = rows;
+        stream = made.keep_norm("ln_final", stream.iter().map(|x| weights.norm(norm, Slot::FinalNorm, x)), true);
     }
     let u = &spec.unembedding;
     let logits = stream.iter().map(|x| {
@@ -237,21 +257,20 @@ fn block(spec: &Spec, weights: &Weights, l: usize, pre: &Rows, placed: Option<&R
 
     let read = |norm: &Option<Norm>, ln: &str, slot: fn(Part) -> BlockSlot, x: &Rows, made: &mut Made| -> Rows {
         let Some(norm) = norm else { return x.clone() };
-        let (rows, scales): (Rows, Rows) =
-            x.iter().map(|x| weights.norm(norm, at(slot), x)).map(|(y, s)| (y, vec![s])).unzip();
-        made.keep(name(&format!("{ln}.hook_scale")), &scales);
-        made.keep(name(&format!("{ln}.hook_normalized")), &rows);
-        rows
+        made.keep_norm(&name(ln), x.iter().map(|x| weights.norm(norm, at(slot), x)), true)
     };
-    let added = |norm: &Option<Norm>, slot: fn(Part) -> BlockSlot, x: &Rows| -> Rows {
-        let normed = x.iter().map(|x| weights.normed(norm, at(slot), x));
-        normed.map(|x| x.iter().map(|x| factor * x).collect()).collect()
+    let added = |norm: &Option<Norm>, ln: &str, slot: fn(Part) -> BlockSlot, x: &Rows, made: &mut Made| -> Rows {
+        let normed = match norm {
+            Some(norm) => made.keep_norm(&name(ln), x.iter().map(|x| weights.norm(norm, at(slot), x)), false),
+            None => x.clone(),
+        };
+        normed.iter().map(|x| x.iter().map(|x| factor * x).collect()).collect()
     };
     let sum = |a: &Rows, b: &Rows| -> Rows { a.iter().zip(b).map(|(a, b)| plus(a, b)).collect() };
 
     let attn_in = read(&block.attention.pre_norm, "ln1", BlockSlot::Ln1, pre, made);
     let attn = attention(&block.attention.inner, weights, l, &attn_in, placed, made);
-    let attn_out = added(&block.attention.post_norm, BlockSlot::Ln1Post, &attn);
+    let attn_out = added(&block.attention.post_norm, "ln1_post", BlockSlot::Ln1Post, &attn, made);
     made.keep(name("hook_attn_out"), &attn_out);
     let mid = sum(pre, &attn_out);
     let Some(mlp) = &block.mlp else {
@@ -270,7 +289,7 @@ fn block(spec: &Spec, weights: &Weights, l: usize, pre: &Rows, placed: Option<&R
         FeedForward::Dense(mlp) => dense(mlp, weights, l, &mlp_in, made),
         FeedForward::Experts(mixture) => experts(mixture, weights, l, &mlp_in, made),
     };
-    let mlp_out = added(&mlp.post_norm, BlockSlot::Ln2Post, &inner);
+    let mlp_out = added(&mlp.post_norm, "ln2_post", BlockSlot::Ln2Post, &inner, made);
     made.keep(name("hook_mlp_out"), &mlp_out);
     let post = sum(&mid, &mlp_out);
     made.keep(name("hook_resid_post"), &post);
@@ -284,29 +303,26 @@ fn attention(a: &Attention, weights: &Weights, l: usize, x: &Rows, placed: Optio
         None => x.clone(),
     };
     // [position][head][dimension]
-    let project = |map: fn(Part) -> BlockSlot, norm: Option<fn(Part) -> BlockSlot>, x: &Rows| -> Vec<Rows> {
+    let mut project = |letter: &str, map: fn(Part) -> BlockSlot, norm: Option<fn(Part) -> BlockSlot>, x: &Rows| {
         let at = |slot: fn(Part) -> BlockSlot| move |part| Slot::Block(l, slot(part));
-        let one = |x: &Vec<f64>| -> Rows {
-            let mut y = weights.affine(at(map), a.qkv_bias, x);
-            if let (Some(slot), Some(qk)) = (norm, &a.qk_norm) {
-                let width = if qk.per_head { a.d_head } else { y.len() };
-                y = y.chunks(width).flat_map(|part| weights.norm(&qk.norm, at(slot), part).0).collect();
-            }
-            if let Some(most) = a.clip_qkv {
-                y = y.iter().map(|y| y.max(-most).min(most)).collect();
-            }
-            y.chunks(a.d_head).map(<[f64]>::to_vec).collect()
-        };
-        x.iter().map(one).collect()
+        let mut rows: Rows = x.iter().map(|x| weights.affine(at(map), a.qkv_bias, x)).collect();
+        made.keep(format!("blocks.{l}.attn.hook_{letter}"), &rows);
+        if let (Some(slot), Some(qk)) = (norm, &a.qk_norm) {
+            let width = if qk.per_head { a.d_head } else { rows[0].len() };
+            let normed = |part: &[f64]| weights.norm(&qk.norm, at(slot), part).out;
+            rows = rows.iter().map(|y| y.chunks(width).flat_map(normed).collect()).collect();
+            made.keep(format!("blocks.{l}.attn.{letter}_norm.hook_out"), &rows);
+        }
+        if let Some(most) = a.clip_qkv {
+            rows.iter_mut().flatten().for_each(|y| *y = y.max(-most).min(most));
+        }
+        rows.iter().map(|y| y.chunks(a.d_head).map(<[f64]>::to_vec).collect()).collect::<Vec<Rows>>()
     };
-    let mut q = project(BlockSlot::Q, Some(BlockSlot::QNorm), &x_qk);
-    let mut k = project(BlockSlot::K, Some(BlockSlot::KNorm), &x_qk);
-    let v = project(BlockSlot::V, None, x);
+    let mut q = project("q", BlockSlot::Q, Some(BlockSlot::QNorm), &x_qk);
+    let mut k = project("k", BlockSlot::K, Some(BlockSlot::KNorm), &x_qk);
+    let v = project("v", BlockSlot::V, None, x);
     let name = |site: &str| format!("blocks.{l}.attn.hook_{site}");
     let flat = |x: &[Rows]| -> Rows { x.iter().map(|heads| heads.concat()).collect() };
-    made.keep(name("q"), &flat(&q));
-    made.keep(name("k"), &flat(&k));
-    made.keep(name("v"), &flat(&v));
     if let Position::Rotary(rotary) = &a.position {
         for p in 0..n {
             q[p].iter_mut().for_each(|head| rotate(rotary, p, head));
@@ -380,11 +396,8 @@ fn dense(mlp: &Mlp, weights: &Weights, l: usize, x: &Rows, made: &mut Made) -> R
     }
     if let Some(norm) = &mlp.norm {
         made.keep(name("mid"), &post);
-        let (rows, scales): (Rows, Rows) =
-            post.iter().map(|x| weights.norm(norm, at(BlockSlot::MlpNorm), x)).map(|(y, s)| (y, vec![s])).unzip();
-        made.keep(format!("blocks.{l}.mlp.ln.hook_scale"), &scales);
-        made.keep(format!("blocks.{l}.mlp.ln.hook_normalized"), &rows);
-        post = rows;
+        let normed = post.iter().map(|x| weights.norm(norm, at(BlockSlot::MlpNorm), x));
+        post = made.keep_norm(&format!("blocks.{l}.mlp.ln"), normed, true);
     }
     made.keep(name("post"), &post);
     post.iter().map(|x| weights.affine(at(BlockSlot::MlpOut), mlp.bias || mlp.post_bias, x)).collect()

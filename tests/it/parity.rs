@@ -54,7 +54,7 @@ fn logits_hidden_states_and_patterns_are_hugging_faces() -> Result<()> {
             for layer in 0..=n {
                 let hook = match layer < n {
                     true => format!("blocks.{layer}.hook_resid_pre"),
-                    false => "ln_final.hook_normalized".to_owned(),
+                    false => "ln_final.hook_out".to_owned(),
                 };
                 let tensor = format!("hidden_states.{layer}");
                 of(&hook, cache.get(&hook)?, &tensor, &want.packed(&tensor));
@@ -229,7 +229,7 @@ fn trained_models_give_the_published_numbers() -> Result<()> {
         for p in 0.. {
             let Some(logits) = want.get(&format!("p{p}.logits_f64")) else { break };
             let get = |what: &str| want.need(&format!("p{p}.{what}"));
-            let mut cache = Cache::new(model.spec(), "resid_pre,resid_post,pattern,ln_final.normalized")?;
+            let mut cache = Cache::new(model.spec(), "resid_pre,resid_post,pattern,ln_final.out")?;
             let batch = want.batch(&format!("p{p}.input_ids"));
             let got = model.forward(&batch, &mut [&mut cache])?;
             // Trained activations reach the hundreds, so f32 rounding of a sum is larger than on the fixtures:
@@ -251,7 +251,7 @@ fn trained_models_give_the_published_numbers() -> Result<()> {
                 let decoded = model.decode(&resid.narrow(0, t - 1, 1)?)?;
                 close(&format!("{name} lens {layer}"), &decoded, &lens.get(layer)?.unsqueeze(0)?, 4.0 * allowed);
             }
-            close(&format!("{name} last"), cache.get("ln_final.hook_normalized")?, &hidden.get(n)?, 4.0 * allowed);
+            close(&format!("{name} last"), cache.get("ln_final.hook_out")?, &hidden.get(n)?, 4.0 * allowed);
             // Law 5: the lens at the last stream is the model.
             let decoded = model.decode(cache.get(&format!("blocks.{}.hook_resid_post", n - 1))?)?;
             crate::reference::same_bits(&format!("{name} last lens"), &decoded, &got);
@@ -279,21 +279,21 @@ fn nano_gpt_sort_gives_the_published_activations() -> Result<()> {
     for (site, want) in [
         ("hook_embed", packed("tok_emb")),
         ("blocks.0.hook_resid_pre", packed("x")),
-        ("blocks.0.ln1.hook_normalized", packed("ln1")),
+        ("blocks.0.ln1.hook_out", packed("ln1")),
         ("blocks.0.attn.hook_q", heads("q")?),
         ("blocks.0.attn.hook_k", heads("k")?),
         ("blocks.0.attn.hook_v", heads("v")?),
         ("blocks.0.attn.hook_z", packed("y")),
         ("blocks.0.hook_attn_out", packed("yProj")),
         ("blocks.0.hook_resid_mid", packed("attnResid")),
-        ("blocks.0.ln2.hook_normalized", packed("ln2")),
+        ("blocks.0.ln2.hook_out", packed("ln2")),
         ("blocks.0.mlp.hook_pre", packed("fc")),
         ("blocks.0.mlp.hook_post", packed("gelu")),
         ("blocks.0.hook_mlp_out", packed("mlp")),
         ("blocks.0.hook_resid_post", packed("mlpResid")),
         ("blocks.1.hook_resid_post", packed("block1")),
         ("blocks.2.hook_resid_post", packed("block2")),
-        ("ln_final.hook_normalized", packed("ln_f")),
+        ("ln_final.hook_out", packed("ln_f")),
         ("logits", packed("lm_head")),
     ] {
         close(site, cache.get(site)?, &want, tolerance);

@@ -317,7 +317,7 @@ impl<'a> Reference<'a> {
             for i in 0..x.len() {
                 let (pos, head, inner, key) = coordinates(at.site, dims, i);
                 let (wanted_pos, wanted_head) = match at.site {
-                    Site::K | Site::V | Site::RotK => (row.pos, row.kv_head),
+                    Site::K | Site::V | Site::KNormed | Site::RotK => (row.pos, row.kv_head),
                     site if site.per_sequence() => (row.query_pos, row.head),
                     _ => (row.pos, row.head),
                 };

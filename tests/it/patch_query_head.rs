@@ -86,7 +86,7 @@ fn changed(model: &Model, point: HookPoint, head: usize, pos: Option<u32>, value
 
 #[test]
 fn what_one_query_head_sees_is_its_own_key_where_nothing_is_shared() -> Result<()> {
-    let mut seen = 0;
+    let (mut seen, mut together) = (0, 0);
     for name in FIXTURES.iter().chain(VARIANTS).chain(HOOKED) {
         let model = model(name);
         let a = &model.spec().blocks[0].attention.inner;
@@ -97,8 +97,15 @@ fn what_one_query_head_sees_is_its_own_key_where_nothing_is_shared() -> Result<(
         let alone = unshared(&model)?;
         let mut clean = Cache::of(HookPoint::all(alone.spec()));
         alone.forward(&Batch::one(CLEAN), &mut [&mut clean])?;
-        for site in [Site::K, Site::V, Site::RotK] {
+        for site in [Site::K, Site::V, Site::KNormed, Site::RotK] {
             if !site.exists(model.spec(), Some(0)) {
+                continue;
+            }
+            if site == Site::K && a.qk_norm.is_some_and(|qk| !qk.per_head) {
+                let e = run(&model, grid("k", &[Over::Layer, Over::Head]), 0).unwrap_err();
+                assert!(e.message().contains("every head would see another key"), "{name}: {e:?}");
+                assert!(e.hint_text().is_some_and(|hint| hint.contains("k_norm.out")), "{name}: {e:?}");
+                together += 1;
                 continue;
             }
             for over in [&[Over::Layer, Over::Head][..], &[Over::Layer, Over::Head, Over::Pos]] {
@@ -123,7 +130,7 @@ fn what_one_query_head_sees_is_its_own_key_where_nothing_is_shared() -> Result<(
             }
         }
     }
-    assert!(seen >= 12, "{seen} models share keys and values");
+    assert!(seen >= 12 && together > 0, "{seen} models share keys and values, {together} norm them together");
     Ok(())
 }
 

@@ -130,7 +130,9 @@ impl<'a> Reference<'a> {
             let changed = mixed(&self.base[&sender], &self.other[&sender], positions, head, neuron)?;
             let (base, through) = (self.base.clone(), self.through);
             let receivers: Vec<HookPoint> = (HookPoint::all(spec).into_iter())
-                .filter(|p| matches!(p.site, Site::Q | Site::K | Site::V | Site::MlpOut))
+                .filter(|p| {
+                    matches!(p.site, Site::Q | Site::K | Site::V | Site::QNormed | Site::KNormed | Site::MlpOut)
+                })
                 .collect();
             let found = plain(self.model, &self.ids, &receivers, move |at, x| {
                 let is_write = matches!(at.site, Site::Embed | Site::PosEmbed | Site::AttnOut | Site::MlpOut);
@@ -146,8 +148,12 @@ impl<'a> Reference<'a> {
             self.frozen.insert(key.clone(), found);
         }
         let (logits, seen) = &self.frozen[&key];
+        let layer = row.receiver_layer.map(|l| l as usize);
+        // A head's own query or key is the one after the norm, where there is one.
         let site = match row.receiver.as_str() {
+            "q" if Site::QNormed.exists(spec, layer) => Site::QNormed,
             "q" => Site::Q,
+            "k" if Site::KNormed.exists(spec, layer) => Site::KNormed,
             "k" => Site::K,
             "v" => Site::V,
             "mlp" => Site::MlpOut,

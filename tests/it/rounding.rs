@@ -81,13 +81,12 @@ fn in_f64_every_family_is_hugging_faces_to_thirteen_digits() -> Result<()> {
         let model = Model::load(&dir)?.to_dtype(DType::F64)?;
         let ids = Reference::open(&dir.join("expected.safetensors")).ids("input_ids").remove(0);
         let want = Reference::open(&dir.join("f64.safetensors"));
-        let mut cache = Cache::new(model.spec(), "resid_pre,ln_final.hook_normalized,logits")?;
+        let mut cache = Cache::new(model.spec(), "resid_pre,ln_final.hook_out,logits")?;
         model.forward(&Batch::one(ids), &mut [&mut cache])?;
         let n = model.spec().n_layers();
         close(&format!("{name} logits"), cache.get("logits")?, &want.packed("logits"), tolerance);
         for layer in 0..=n {
-            let site =
-                if layer < n { format!("blocks.{layer}.hook_resid_pre") } else { "ln_final.hook_normalized".into() };
+            let site = if layer < n { format!("blocks.{layer}.hook_resid_pre") } else { "ln_final.hook_out".into() };
             let want = want.packed(&format!("hidden_states.{layer}"));
             close(&format!("{name} {site}"), cache.get(&site)?, &want, tolerance);
         }

@@ -69,11 +69,12 @@ pub struct Summary {
 }
 
 /// The components of this model, as a pattern: what blocks write, what heads and neurons give, and the stream; with queries
-/// and keys where they are to be fixed.
+/// and keys where they are to be fixed, after their norm where there is one.
 pub fn components(spec: &Spec, qk_fix: bool) -> String {
-    let sites = [Site::ResidPre, Site::Q, Site::K, Site::Z, Site::AttnOut, Site::MlpPost, Site::MlpOut];
-    let wanted = |s: &&Site| qk_fix || !matches!(s, Site::Q | Site::K);
     let exists = |s: &&Site| (0..spec.n_layers()).any(|l| s.exists(spec, Some(l)));
+    let [q, k] = if exists(&&Site::QNormed) { [Site::QNormed, Site::KNormed] } else { [Site::Q, Site::K] };
+    let sites = [Site::ResidPre, q, k, Site::Z, Site::AttnOut, Site::MlpPost, Site::MlpOut];
+    let wanted = |s: &&Site| qk_fix || !has_fix(**s);
     sites.iter().filter(wanted).filter(exists).map(|s| s.short()).collect::<Vec<_>>().join(",")
 }
 
@@ -146,6 +147,15 @@ fn points(spec: &Spec, options: &AttributeOptions) -> Result<Vec<HookPoint>> {
         return Err(Error::bad_input("the fix for queries and keys needs some, and there are none among the values")
             .hint("add q,k to --at"));
     }
+    if options.qk_fix
+        && let Some(point) = points.iter().find(|p| normed_together(spec, p))
+    {
+        return Err(Error::bad_input(format!(
+            "the fix replaces the queries or keys of one head, and the norm after {point} makes those of every head out of \
+             it"
+        ))
+        .hint("write q_norm.out and k_norm.out in place of q and k: after the norm each head has its own"));
+    }
     if options.grad_drop && spec.n_layers() < 2 {
         return Err(Error::bad_input("GradDrop drops one layer of several, and this model has one"));
     }
@@ -153,7 +163,13 @@ fn points(spec: &Spec, options: &AttributeOptions) -> Result<Vec<HookPoint>> {
 }
 
 fn has_fix(site: Site) -> bool {
-    matches!(site, Site::Q | Site::K | Site::RotQ | Site::RotK)
+    matches!(site, Site::Q | Site::K | Site::QNormed | Site::KNormed | Site::RotQ | Site::RotK)
+}
+
+/// Whether these are queries or keys that a norm over all heads together is still to be applied to.
+fn normed_together(spec: &Spec, point: &HookPoint) -> bool {
+    let norm = point.layer.and_then(|l| spec.blocks[l].attention.inner.qk_norm);
+    matches!(point.site, Site::Q | Site::K) && norm.is_some_and(|qk| !qk.per_head)
 }
 
 /// Consecutive pairs whose values, gradients and what lies between them take at most `memory_bytes`, at least one pair.

@@ -11,7 +11,7 @@ use crate::analysis::Watch;
 use crate::analysis::patch::{Direction, Gauge, readout, row_at};
 use crate::error::{Error, Result};
 use crate::hook::{Cache, Gradients, Hook, HookPoint, Site};
-use crate::model::{Batch, Model, Run, Unembed};
+use crate::model::{Batch, Model, Run, Unembed, clamp};
 use crate::ops::rows::{Rows, SequenceRows};
 use crate::sweep::Readout;
 use crate::text::Pair;
@@ -110,7 +110,7 @@ impl<'a> Pass<'a> {
             let at = |(p, s): (&HookPoint, &Site)| HookPoint { site: *s, ..*p };
             (fixed.iter().flat_map(|p| sites.iter().map(move |s| (p, s))).map(at).filter(exists)).collect::<Vec<_>>()
         };
-        let scored = of_fixed(&[Site::Q, Site::K, Site::RotQ, Site::RotK]);
+        let scored = of_fixed(&[Site::Q, Site::K, Site::QNormed, Site::KNormed, Site::RotQ, Site::RotK]);
         let mut base_cache = Cache::of(points.iter().chain(&scored).copied().chain(of_fixed(&[Site::V])));
         let mut donor_cache = Cache::of(points.iter().chain(&scored).copied());
         let layers = if options.grad_drop { 0..model.spec().n_layers() } else { 0..0 };
@@ -217,10 +217,16 @@ impl<'a> Pass<'a> {
     fn fixed(&self, point: HookPoint, s: &SequenceRows) -> Result<Vec<f64>> {
         let spec = self.model.spec();
         let at = |site| HookPoint { site, ..point };
-        let rotated = at(Site::RotQ).site.exists(spec, point.layer);
-        let [q, k] = if rotated { [Site::RotQ, Site::RotK] } else { [Site::Q, Site::K] };
-        let of = |side: &Side, site| part(&side.values[&at(site)], at(site), s);
-        let queries = matches!(point.site, Site::Q | Site::RotQ);
+        // What is scored: after norm, clamp and rotation, where there are such.
+        let stages = [[Site::RotQ, Site::RotK], [Site::QNormed, Site::KNormed], [Site::Q, Site::K]];
+        let [q, k] = stages.into_iter().find(|[q, _]| q.exists(spec, point.layer)).unwrap_or([Site::Q, Site::K]);
+        let layer = point.layer.unwrap_or(0);
+        let attention = &spec.blocks[layer].attention.inner;
+        let of = |side: &Side, site| {
+            let x = part(&side.values[&at(site)], at(site), s)?;
+            if matches!(site, Site::RotQ | Site::RotK) { Ok(x) } else { clamp(attention, x) }
+        };
+        let queries = matches!(point.site, Site::Q | Site::QNormed | Site::RotQ);
         let attended = Attended {
             q: of(&self.base, q)?,
             k: of(&self.base, k)?,
@@ -228,7 +234,7 @@ impl<'a> Pass<'a> {
             donor: of(&self.donor, if queries { q } else { k })?,
             dz: part(&self.gradients.all(at(Site::Z))?, at(Site::Z), s)?,
         };
-        let scoring = &self.model.weights().blocks[point.layer.unwrap_or(0)].scoring;
+        let scoring = &self.model.weights().blocks[layer].scoring;
         if queries { attended.queries(scoring) } else { attended.keys(scoring) }
     }
 }

@@ -110,7 +110,17 @@ fn check_positions(prompts: &[Prompt], positions: &[isize]) -> Result<()> {
 }
 
 fn is_normalized(site: Site) -> bool {
-    matches!(site, Site::Ln1Normalized | Site::Ln2Normalized | Site::FinalNormalized)
+    matches!(
+        site,
+        Site::Ln1Normalized
+            | Site::Ln1Out
+            | Site::Ln1PostNormalized
+            | Site::Ln2Normalized
+            | Site::Ln2Out
+            | Site::Ln2PostNormalized
+            | Site::FinalNormalized
+            | Site::FinalOut
+    )
 }
 
 /// A row of the pack and what it is.

@@ -194,7 +194,7 @@ impl Grid {
         if self.together {
             sites.truncate(1);
         }
-        self.check_query_heads(&points)?;
+        self.check_query_heads(spec, &points)?;
         let mut spots = vec![];
         for site in sites {
             let own = |p: &HookPoint| self.together || p.site == site;

@@ -34,7 +34,7 @@ impl Grid {
     }
 
     /// Refuses keys and values as one query head sees them where the other heads' `z` would not be that of the base run.
-    pub(super) fn check_query_heads(&self, points: &[HookPoint]) -> Result<()> {
+    pub(super) fn check_query_heads(&self, spec: &Spec, points: &[HookPoint]) -> Result<()> {
         if !self.per_query_head {
             return Ok(());
         }
@@ -42,7 +42,7 @@ impl Grid {
         if !points.iter().any(|p| has_kv_heads(p.site)) {
             return bad(
                 format!("a query head is chosen for keys and values, and `{}` is neither", self.at),
-                "leave out --per-query-head, or patch k, v or rot_k",
+                "leave out --per-query-head, or patch k, v, k_norm.out or rot_k",
             );
         }
         if !self.over.contains(&Over::Head) && self.heads.is_none() {
@@ -58,6 +58,16 @@ impl Grid {
                  other heads already read another stream"
                     .into(),
                 "go over layers (--over layer,head) without --window, or choose one with --layers",
+            );
+        }
+        let shared_norm = |p: &&HookPoint| {
+            let norm = p.layer.and_then(|l| spec.blocks[l].attention.inner.qk_norm);
+            p.site == Site::K && norm.is_some_and(|qk| !qk.per_head)
+        };
+        if let Some(point) = points.iter().find(shared_norm) {
+            return bad(
+                format!("the norm after {point} is over all keys together, so every head would see another key"),
+                "patch k_norm.out, the keys after that norm",
             );
         }
         let of_all_heads = |p: &&HookPoint| !p.site.info().axes.iter().any(|a| matches!(a, Axis::H | Axis::G));

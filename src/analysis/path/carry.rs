@@ -107,7 +107,7 @@ struct Wave<'a> {
 impl Wave<'_> {
     fn block(&mut self, layer: usize, wanted: &BTreeSet<(usize, HookPoint, usize)>, through: Through) -> Result<()> {
         let model = self.model;
-        for site in [Site::Q, Site::K, Site::V] {
+        for site in [Site::Q, Site::K, Site::V, Site::QNormed, Site::KNormed] {
             let point = HookPoint::block(layer, site);
             let who = self.who(wanted, point, 2 * layer)?;
             let stream = |base: &Recorded| Ok(base.stream(layer).clone());

@@ -54,16 +54,22 @@ impl fmt::Display for Receiver {
 }
 
 impl Receiver {
-    /// The value that is another when it reads another stream: what an MLP adds; for the logits, the last stream itself.
+    /// The value that is another when it reads another stream: a head's queries, keys or values; what an MLP adds; for the
+    /// logits, the last stream itself. Queries and keys are taken after their norm, where there is one: a norm over all heads
+    /// together would carry what one head reads to the others.
     pub(super) fn point(&self, spec: &Spec) -> HookPoint {
+        let layer = self.layer.unwrap_or(spec.n_layers() - 1);
+        let has = |site: Site| site.exists(spec, Some(layer));
         let site = match self.reads {
+            Reads::Q if has(Site::QNormed) => Site::QNormed,
             Reads::Q => Site::Q,
+            Reads::K if has(Site::KNormed) => Site::KNormed,
             Reads::K => Site::K,
             Reads::V => Site::V,
             Reads::Mlp => Site::MlpOut,
             Reads::Logits => Site::ResidPost,
         };
-        HookPoint::block(self.layer.unwrap_or(spec.n_layers() - 1), site)
+        HookPoint::block(layer, site)
     }
 
     /// The last write that it reads, in the order that [`written`] counts in.

@@ -20,6 +20,11 @@ pub struct Dump {
     prompts: Vec<Vec<u32>>,
 }
 
+/// What docs/reference.py writes into the metadata. Values bear the names of the other program's modules, never those of hooks, so
+/// a dump stays what it is when a hook's name comes to mean another value.
+const FORMAT: &str = "pellucid.reference.1";
+const FAMILY: &str = "pellucid.reference.";
+
 const HOW: &str = "docs/reference.py makes a dump of any causal language model of transformers";
 
 impl Dump {
@@ -35,6 +40,13 @@ impl Dump {
             |e: String| Error::bad_input(format!("{} is not a safetensors file: {e}", path.display())).hint(HOW);
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| broken(e.to_string()))?;
         let made = header.metadata().clone().unwrap_or_default();
+        if let Some(format) = made.get("format").filter(|format| format.starts_with(FAMILY) && *format != FORMAT) {
+            return Err(Error::bad_input(format!(
+                "{} is a reference of the format {format}, and this program knows {FORMAT}",
+                path.display()
+            ))
+            .hint("make it with this version's docs/reference.py"));
+        }
         let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu).map_err(|e| broken(e.to_string()))?;
         let hash = format!("blake3:{}", blake3::hash(&bytes).to_hex());
         let mut dump = Self { path: path.to_owned(), tensors, made, hash, prompts: vec![] };

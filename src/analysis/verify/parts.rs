@@ -7,6 +7,7 @@ use super::subject::{Subject, wide};
 use crate::arch::spec::{Arrangement, Block, Mask};
 use crate::error::Result;
 use crate::hook::{HookPoint, Site};
+use crate::model::clamp;
 use crate::model::weights::{ExpertWeights, FeedForwardWeights, NeuronWeights};
 use crate::ops::Path;
 use crate::ops::linear::Linear;
@@ -153,7 +154,7 @@ pub(super) fn z_is_pattern_times_values(s: &Subject) -> Result<Finding> {
     let mut worst = Worst::new(SUM);
     for (layer, block) in s.spec().blocks.iter().enumerate() {
         let (a, at) = (&block.attention.inner, |site| HookPoint::block(layer, site));
-        let (v, z) = (s.one(at(Site::V))?, s.one(at(Site::Z))?);
+        let (v, z) = (&clamp(a, s.one(at(Site::V))?.clone())?, s.one(at(Site::Z))?);
         for (i, pattern) in s.all(at(Site::Pattern))?.iter().enumerate() {
             let rows_of = &s.rows.sequences[i];
             for head in 0..a.n_heads {

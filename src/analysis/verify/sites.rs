@@ -118,21 +118,21 @@ impl Find<'_> {
         let resid_pre = self.named(format!("hidden_states.{layer}"))?;
         self.push(at(Site::ResidPre), resid_pre);
         if block.attention.pre_norm.is_some() {
-            let normalized = self.side(weight(BlockSlot::Ln1), "out")?;
-            self.push(at(Site::Ln1Normalized), normalized);
+            let read = self.side(weight(BlockSlot::Ln1), "out")?;
+            self.push(at(Site::Ln1Out), read);
         }
-        for (site, map, norm, heads) in [
-            (Site::Q, BlockSlot::Q as fn(Part) -> BlockSlot, BlockSlot::QNorm as fn(Part) -> BlockSlot, a.n_heads),
-            (Site::K, BlockSlot::K, BlockSlot::KNorm, a.n_kv_heads),
-        ] {
-            let found = match a.qk_norm {
-                None => self.side(weight(map), "out")?,
-                Some(_) => self.heads(weight(norm), heads)?,
-            };
-            self.push(at(site), clamped(found, a.clip_qkv)?);
+        for (site, map) in
+            [(Site::Q, BlockSlot::Q as fn(Part) -> BlockSlot), (Site::K, BlockSlot::K), (Site::V, BlockSlot::V)]
+        {
+            let projected = self.side(weight(map), "out")?;
+            self.push(at(site), projected);
         }
-        let v = self.side(weight(BlockSlot::V), "out")?;
-        self.push(at(Site::V), clamped(v, a.clip_qkv)?);
+        if a.qk_norm.is_some() {
+            let normed = self.heads(weight(BlockSlot::QNorm), a.n_heads)?;
+            self.push(at(Site::QNormed), normed);
+            let normed = self.heads(weight(BlockSlot::KNorm), a.n_kv_heads)?;
+            self.push(at(Site::KNormed), normed);
+        }
         let name = format!("attentions.{layer}");
         if let Some(x) = self.dump.get(&name) {
             let [b, p] = self.dump.shape();
@@ -156,8 +156,8 @@ impl Find<'_> {
                 let resid_mid = self.side(weight(BlockSlot::Ln2), "in")?;
                 self.push(at(Site::ResidMid), resid_mid);
             }
-            let normalized = self.side(weight(BlockSlot::Ln2), "out")?;
-            self.push(at(Site::Ln2Normalized), normalized);
+            let read = self.side(weight(BlockSlot::Ln2), "out")?;
+            self.push(at(Site::Ln2Out), read);
         }
         match &mlp.inner {
             FeedForward::Dense(neurons) => {
@@ -208,18 +208,11 @@ impl Find<'_> {
             Some(last) => Some(last),
             None => self.side(Slot::FinalNorm(Part::Weight), "out")?,
         };
-        self.push(HookPoint::global(Site::FinalNormalized), last);
+        self.push(HookPoint::global(Site::FinalOut), last);
         let logits = self.named("logits".into())?;
         self.push(HookPoint::global(Site::Logits), logits);
         Ok(())
     }
-}
-
-fn clamped(found: Option<(String, Tensor)>, clip: Option<f64>) -> Result<Option<(String, Tensor)>> {
-    Ok(match (found, clip) {
-        (Some((name, x)), Some(clip)) => Some((name, x.clamp(-clip, clip)?)),
-        (found, _) => found,
-    })
 }
 
 fn scaled(found: Option<(String, Tensor)>, factor: Option<f64>) -> Result<Option<(String, Tensor)>> {

@@ -1,0 +1,97 @@
+//! What the hooks of TransformerLens's bridge see of Hugging Face models, hooks of ours under the same names see too
+//! (`tests/fixtures/make_bridge.py`): norms before and after gain and bias, queries and keys before and after theirs.
+
+use candle_core::Tensor;
+use pellucid::Result;
+use pellucid::arch::spec::Block;
+use pellucid::hook::Cache;
+use pellucid::model::{Model, Run};
+use pellucid::ops;
+
+use crate::bin::fixture;
+use crate::reference::{Reference, close};
+use crate::rounding::Rounding;
+
+const BRIDGED: &[&str] =
+    &["gpt2", "gpt_neox", "gptj", "llama", "qwen3", "gemma", "gemma2", "gemma3_text", "olmo", "olmo2", "olmoe_clipped"];
+
+/// What is called `theirs` there in a block like this; nothing where a mixture's own input and output bear the names of neurons.
+fn ours(theirs: &str, block: Option<&Block>) -> Option<String> {
+    let Some(block) = block else { return Some(theirs.to_owned()) };
+    let mlp = block.mlp.as_ref().unwrap();
+    if mlp.inner.experts().is_some() && theirs.contains("mlp.hook_p") {
+        return None;
+    }
+    // A norm after a sublayer has no hook for what comes out of it, which is what is added to the stream. Where there is none
+    // before the sublayer (OLMo 2), it is called as if it stood there.
+    for (ln, write, sublayer) in [
+        ("ln1", "hook_attn_out", [block.attention.pre_norm, block.attention.post_norm]),
+        ("ln2", "hook_mlp_out", [mlp.pre_norm, mlp.post_norm]),
+    ] {
+        let [pre, post] = sublayer.map(|norm| norm.is_some());
+        let after = |rest: &str| match rest {
+            "hook_out" => write.to_owned(),
+            rest => format!("{ln}_post.{rest}"),
+        };
+        if let Some(rest) = theirs.strip_prefix(&format!("{ln}_post.")) {
+            assert!(post, "{theirs}");
+            return Some(after(rest));
+        }
+        if let Some(rest) = theirs.strip_prefix(&format!("{ln}."))
+            && !pre
+        {
+            assert!(post, "{theirs}");
+            return Some(after(rest));
+        }
+    }
+    Some(theirs.to_owned())
+}
+
+#[test]
+fn every_hook_is_the_bridges() -> Result<()> {
+    let mut parts_of_norms = 0;
+    for name in BRIDGED {
+        let model = Model::load(&fixture(name))?;
+        let want = Reference::open(&fixture(name).join("bridge.safetensors"));
+        let rounding = Rounding::of(&fixture(name)).between_runs();
+        for path in [ops::Path::Fused, ops::Path::Plain] {
+            let mut cache = Cache::new(model.spec(), "*")?;
+            let run = Run { path: Some(path), ..Run::default() };
+            let out = model.run(&want.batch("input_ids"), &run, &mut [&mut cache])?;
+            close(&format!("{name} logits"), out.logits()?, &want.packed("logits"), rounding);
+            for theirs in want.names().filter(|n| n.contains("hook_")) {
+                let (layer, site) = match theirs.strip_prefix("blocks.").and_then(|rest| rest.split_once('.')) {
+                    Some((layer, site)) => (layer.parse::<usize>().ok(), site),
+                    None => (None, theirs),
+                };
+                let block = layer.map(|l| &model.spec().blocks[l]);
+                let Some(site) = ours(site, block) else { continue };
+                let hook = layer.map_or(site.clone(), |l| format!("blocks.{l}.{site}"));
+                let value = want.need(theirs).get(0)?;
+                let mut got = cache.get(&hook)?.clone();
+                let heads_first = site.contains("_norm.hook_out") || site.contains("hook_rot_");
+                let value = match value.rank() {
+                    // Queries and keys by head, and then by position.
+                    3 if heads_first => value.transpose(0, 1)?.contiguous()?,
+                    _ => value,
+                };
+                // OLMoE clamps in place what it has made last, so that is what was kept.
+                let last = ["attn.hook_v", "attn.q_norm.hook_out", "attn.k_norm.hook_out"];
+                if let Some(clip) = block.and_then(|b| b.attention.inner.clip_qkv).filter(|_| last.contains(&&*site)) {
+                    got = got.clamp(-clip, clip)?;
+                }
+                // Scales grow with the stream; everything else is of size one to ten.
+                let size = size(&value)?.max(1.0);
+                close(&format!("{name} {path:?} {hook}"), &got, &value, rounding * size);
+                parts_of_norms += usize::from(["scale", "normalized", "hook_out"].iter().any(|n| site.ends_with(n)));
+            }
+        }
+    }
+    // Two paths of so many hooks: none may be passed over unseen.
+    assert!(parts_of_norms > 2 * 200, "{parts_of_norms}");
+    Ok(())
+}
+
+fn size(x: &Tensor) -> Result<f64> {
+    Ok(f64::from(x.abs()?.max_all()?.to_scalar::<f32>()?))
+}
