@@ -29,7 +29,8 @@ pub(super) struct AttributeCommand {
     #[command(flatten)]
     pairs: PairArgs,
     /// Which values: a pattern of hook names, such as z,mlp.post or blocks.2-4.attn.hook_pattern [default: resid_pre,z,
-    /// attn_out,mlp.post,mlp_out, as far as the model has them; with --qk-fix also q,k]
+    /// attn_out,mlp.post,mlp_out, as far as the model has them; with --qk-fix also q,k, or where there are norms on these
+    /// q_norm.out,k_norm.out]
     #[arg(long, value_name = "HOOKS")]
     at: Option<String>,
     /// Estimate clean values put into the corrupt run (denoise), or corrupt ones into the clean run (noise)

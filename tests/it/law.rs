@@ -353,10 +353,13 @@ pub fn every_site_can_be_written_to(case: &Case) -> Result<()> {
                     let next: Vec<u32> = x.flatten_all()?.to_vec1::<u32>()?.iter().map(next).collect();
                     Tensor::from_vec(next, x.shape(), x.device())?
                 }
-                // Not one factor for all, which a norm would not notice.
+                // Not one factor for all, which a norm would not notice. Where a clamp may follow, with another sign: it
+                // leaves the same of all that is larger than it lets through.
                 _ => {
                     let n = *x.dims().last().unwrap();
-                    let factors: Vec<f32> = (0..n).map(|i| 1.5 + i as f32 / n as f32).collect();
+                    let clamped = [Site::Q, Site::K, Site::V, Site::QNormed, Site::KNormed].contains(&point.site);
+                    let sign = if clamped { -1.0 } else { 1.0 };
+                    let factors: Vec<f32> = (0..n).map(|i| sign * (1.5 + i as f32 / n as f32)).collect();
                     x.broadcast_mul(&Tensor::from_vec(factors, n, x.device())?)?
                 }
             };

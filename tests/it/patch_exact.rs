@@ -71,7 +71,8 @@ fn every(_: Site) -> bool {
 }
 /// What is divided by, and what weighs experts and may be divided by its sum, cannot become anything.
 fn any(site: Site) -> bool {
-    !matches!(site, Site::Ln1Scale | Site::Ln2Scale | Site::MlpLnScale | Site::ExpertWeights | Site::ChosenWeights)
+    let divides = site.info().name.ends_with(".hook_scale");
+    !divides && !matches!(site, Site::ExpertWeights | Site::ChosenWeights)
 }
 fn of_heads(site: Site) -> bool {
     site.info().axes.iter().any(|a| matches!(a, Axis::H | Axis::G))
