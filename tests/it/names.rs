@@ -145,6 +145,7 @@ fn a_table_whose_names_meant_something_else_is_not_read() -> Result<()> {
     let patch = |site: &str| -> Patch {
         serde_json::from_value(serde_json::json!({
             "pair": 0, "pair_id": "0", "site": site, "layer": 0, "metric": "logit", "clean": 1.0, "patched": 2.0,
+            "kind": "replace", "window": 1, "changed": true, "reached": true,
         }))
         .unwrap()
     };
