@@ -4,7 +4,7 @@ use super::plan::{Plan, available};
 use crate::analysis::wave_bytes;
 use crate::error::{Error, Result};
 use crate::model::{Footprint, Model, Placement, Processing, WeightBytes};
-use crate::table::{HOOK_NAMES, Provenance};
+use crate::table::Provenance;
 use crate::text::{Bos, Fetching, Hub, ModelSource, Prompt, PromptEntry, Tokenizer, Want, build_prompts};
 
 /// A loaded model and where it came from.
@@ -115,7 +115,6 @@ impl Loaded {
     /// What every file says of the model. Table and version are the writer's.
     pub fn provenance(&self, command: Vec<String>) -> Provenance {
         Provenance {
-            hook_names: HOOK_NAMES,
             model: self.source.id.clone(),
             revision: self.source.revision.clone(),
             weights_hash: self.weights_hash.clone(),

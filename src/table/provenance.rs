@@ -22,7 +22,7 @@ fn first_names() -> u32 {
 
 /// How a table was made. The same request on the same model and machine gives the same provenance, and so the same
 /// bytes: times and host names are deliberately absent.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Provenance {
     /// Name of the table, set by the writer.
     pub table: String,
@@ -51,6 +51,27 @@ pub struct Provenance {
     pub command: Vec<String>,
     /// Whether the table is whole; `false` if the run was stopped and wrote what it had.
     pub complete: bool,
+}
+
+/// Nothing but the version of hook names, which is that of this program.
+impl Default for Provenance {
+    fn default() -> Self {
+        Self {
+            table: String::new(),
+            table_version: 0,
+            hook_names: HOOK_NAMES,
+            pellucid_version: String::new(),
+            model: String::new(),
+            revision: None,
+            weights_hash: String::new(),
+            spec: Value::Null,
+            dtype: String::new(),
+            device: String::new(),
+            seed: None,
+            command: vec![],
+            complete: false,
+        }
+    }
 }
 
 impl Provenance {
