@@ -232,6 +232,7 @@ mod tests {
     #[test]
     fn axes_end_on_round_numbers() {
         assert_eq!((round_up(0.0), round_up(0.4), round_up(0.97), round_up(1.0)), (1.0, 0.5, 1.0, 1.0));
+        // f64: a power of ten and a product, whose roundings are 1e-16 of it.
         assert!((round_up(0.013) - 0.02).abs() < 1e-12);
         assert_eq!((round_up(f64::NAN), round_up(7.0)), (1.0, 10.0));
     }

@@ -66,6 +66,7 @@ impl ModelCommand {
         for file in source.weights()? {
             say("weights", format!("{}, {:.1} MB", file.name(), file.size()? as f64 * 1e-6));
         }
+        say("instructions", crate::model::instructions().into());
         out.rows(&facts)
     }
 }

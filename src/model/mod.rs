@@ -21,6 +21,7 @@ use crate::arch::Spec;
 pub use crate::arch::process::Processing;
 use crate::error::Result;
 pub(crate) use attention::clamp;
+pub use crate::ops::simd::instructions;
 pub use batch::{Batch, Prefix, Sequence};
 pub use files::WeightBytes;
 pub use load::Footprint;

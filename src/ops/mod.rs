@@ -16,6 +16,7 @@ pub mod norm;
 mod number;
 mod product;
 pub mod rotary;
+pub mod rounding;
 pub mod routing;
 pub mod rows;
 pub mod simd;

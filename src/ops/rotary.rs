@@ -166,6 +166,7 @@ fn fused(pairing: Pairing, x: &Tensor, table: &Table) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::rounding::gamma;
 
     #[test]
     fn fused_equals_plain() -> Result<()> {
@@ -176,8 +177,10 @@ mod tests {
             let table = Table::new(&rotary, 3..12, DType::F32, &dev)?;
             for pairing in [Pairing::Halves, Pairing::Adjacent] {
                 let diff = (fused(pairing, &x, &table)? - plain(pairing, &x, &table)?)?;
-                // One fused multiply-add may round once less.
-                assert!(diff.abs()?.max_all()?.to_scalar::<f32>()? < 1e-6);
+                // Sums of two products with cosines and sines, which are at most one, either of which may be fused.
+                let size = 2.0 * x.abs()?.max_all()?.to_scalar::<f32>()?;
+                let allowed = 2.0 * gamma(2, DType::F32) as f32 * size;
+                assert!(diff.abs()?.max_all()?.to_scalar::<f32>()? <= allowed);
             }
         }
         Ok(())

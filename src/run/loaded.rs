@@ -121,6 +121,7 @@ impl Loaded {
             spec: serde_json::to_value(self.model.spec()).unwrap_or_default(),
             dtype: self.model.numbers(),
             device: format!("{:?}", self.model.device().location()).to_lowercase(),
+            instructions: crate::model::instructions().into(),
             command,
             complete: true,
             ..Provenance::default()

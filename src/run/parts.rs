@@ -20,7 +20,7 @@ pub struct Parts {
 
 #[derive(Serialize, Deserialize)]
 struct Part {
-    /// Hash of the request.
+    /// Hash of the request, and of the instructions that computed it.
     request: String,
     measured: Vec<Measured>,
 }
@@ -32,7 +32,9 @@ impl Parts {
     /// When there is something to go on with but not to resume from, or parts of another request.
     pub fn open(folder: &Path, request: &Value, resume: bool) -> Result<Self> {
         let folder = folder.join("parts");
-        let request = blake3::hash(request.to_string().as_bytes()).to_hex().to_string();
+        // Waves of other instructions would be right within rounding, and the whole not what one machine gives.
+        let request = format!("{} {request}", crate::model::instructions());
+        let request = blake3::hash(request.as_bytes()).to_hex().to_string();
         let parts = Self { folder, request, resumed: resume };
         let known = parts.files();
         match (known.first(), resume) {
@@ -75,8 +77,9 @@ impl Parts {
         let part: Part = serde_json::from_str(&text).map_err(|e| damaged(e.to_string()))?;
         match part.request == self.request {
             true => Ok(part),
-            false => Err(Error::bad_input(format!("{} is a part of another request", path.display()))
-                .hint("resume with the command that was stopped, --memory included")),
+            false => Err(Error::bad_input(format!("{} is a part of another request", path.display())).hint(
+                "resume with the command that was stopped, --memory included, on a machine with the same instructions",
+            )),
         }
     }
 }

@@ -21,7 +21,7 @@ fn first_names() -> u32 {
 }
 
 /// How a table was made. The same request on the same model and machine gives the same provenance, and so the same
-/// bytes: times and host names are deliberately absent.
+/// bytes: times and host names are deliberately absent. So it does on every machine with the same instructions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Provenance {
     /// Name of the table, set by the writer.
@@ -45,6 +45,10 @@ pub struct Provenance {
     pub dtype: String,
     /// Where it was computed: `cpu`, `cuda`, `metal`.
     pub device: String,
+    /// The instructions that the CPU kernels chose: `avx512`, `avx2`, `neon` or `scalar`. The same request gives the same bytes on
+    /// one of them; on another, the same numbers within rounding. Empty in files that do not say it.
+    #[serde(default)]
+    pub instructions: String,
     /// Seed of whatever was drawn at random; `None` if nothing was.
     pub seed: Option<u64>,
     /// The command that made the table, one element for each argument.

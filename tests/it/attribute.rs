@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use pellucid::Result;
 use pellucid::analysis::attribute::{AttributeOptions, Summary, attribute, components};
 use pellucid::analysis::patch::{Direction, Grid, Kind, Metric, Over, PatchOptions, patch};
@@ -11,11 +12,13 @@ use pellucid::hook::site::Scope;
 use pellucid::hook::{Cache, Edit, Gradients, HookPoint, Site};
 use pellucid::model::{Batch, Model, Run};
 use pellucid::ops;
+use pellucid::ops::rounding::unit;
 use pellucid::sweep::{Change, How, Readout, naive};
 use pellucid::table::{Attribution, Patch};
 use pellucid::text::{Bos, Pair, PromptEntry, build_prompts};
 
 use crate::bin::{Place, model as model_arg};
+use crate::bound::{Drifts, drift, gamma};
 use crate::hooked::HOOKED;
 use crate::parity::{FIXTURES, VARIANTS};
 
@@ -26,6 +29,11 @@ const FOIL: u32 = 7;
 
 fn load(name: &str) -> Model {
     Model::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)).unwrap()
+}
+
+/// What rounding makes of the runs that are looked at here.
+fn rounding(name: &str) -> Arc<Drifts> {
+    drift(name, &load(name), &Batch::of([CLEAN.to_vec(), CORRUPT.to_vec()]))
 }
 
 fn models() -> impl Iterator<Item = (&'static str, Model)> {
@@ -110,6 +118,13 @@ fn times(x: &Tensor, by: f64) -> Tensor {
     (x * by).unwrap()
 }
 
+/// How far an estimate may be from a slope that is known to within `error`, where the largest effect is `size`. A slope is a
+/// difference of metrics of size one over steps of 0.00125 and more: one rounding of each is 1e-4, and what more there is makes
+/// the slopes of different steps differ, which `error` says. Steps that differ from the line by a thousandth are still small.
+fn of_slope(size: f64, error: f64) -> f64 {
+    2.0 * unit(DType::F32) / 0.00125 + 1e-3 * size + 2.0 * error
+}
+
 /// The slope at zero of the logit difference along some changes, from whole forward passes; with its own error.
 fn slope(model: &Model, along: impl Fn(f64) -> Vec<Change>) -> Result<(f64, f64)> {
     let readout = Readout { positions: vec![8], tokens: Some(vec![ANSWER, FOIL]) };
@@ -135,7 +150,8 @@ fn estimates_are_the_slopes_of_whole_forward_passes() -> Result<()> {
         assert_eq!(summary.nodes, rows.len(), "{name}");
         let (base, donor) = (values(&model, &CORRUPT, &points)?, values(&model, &CLEAN, &points)?);
         let size = rows.iter().filter(|r| r.site == "resid_pre").map(|r| r.strength).fold(0f32, f32::max) as f64;
-        assert!(size > 1e-3, "{name}: nothing to see, {size}");
+        // Ten times what a slope may be off by.
+        assert!(size > 10.0 * of_slope(0.0, 0.0), "{name}: nothing to see, {size}");
         let (mut slopes, mut known) = (0, 0);
         for point in points {
             let of_point: Vec<&Attribution> = rows.iter().filter(of_point(point)).collect();
@@ -147,8 +163,7 @@ fn estimates_are_the_slopes_of_whole_forward_passes() -> Result<()> {
             let all = slope(&model, |step| vec![Change::new(point, how(step))])?;
             let one = slope(&model, |step| vec![change(point, strongest, how(step))])?;
             for (estimate, (slope, error)) in [(whole, all), (f64::from(strongest.estimate), one)] {
-                // Logits of size one in f32, 1e-6 apart at worst, over a step of 0.00125 at the least; and what the slope is wrong by.
-                let allowed = 1e-4 + 1e-3 * size + 2.0 * error;
+                let allowed = of_slope(size, error);
                 (slopes, known) = (slopes + 1, known + usize::from(error < 0.02 * size));
                 assert!((estimate - slope).abs() < allowed, "{name} {point}: {estimate} {slope} {allowed:.1e} {size}");
             }
@@ -163,6 +178,8 @@ fn estimates_are_the_slopes_of_whole_forward_passes() -> Result<()> {
 #[test]
 fn estimates_follow_every_metric_in_both_directions() -> Result<()> {
     let model = load("gpt2");
+    // Of a metric whose slopes come to two, of a run in f32.
+    let exact = 2.0 * rounding("gpt2").at(HookPoint::global(Site::Logits)).allowed();
     let point = HookPoint::block(1, Site::ResidPre);
     for metric in ["logit_diff", "logit", "prob", "log_prob", "kl_to_clean", "loss"] {
         for direction in [Direction::Denoise, Direction::Noise] {
@@ -187,16 +204,19 @@ fn estimates_follow_every_metric_in_both_directions() -> Result<()> {
                 f64::from(patches(&model, &options).unwrap()[0].patched.unwrap())
             };
             let slope = (4.0 * (at(0.02) - at(-0.02)) / 0.04 - (at(0.04) - at(-0.04)) / 0.08) / 3.0;
-            // As above.
-            assert!(
-                (slope - f64::from(estimate)).abs() < 2e-4 + 1e-3 * slope.abs(),
-                "{metric:?} {direction:?} {slope} {estimate}"
-            );
-            assert!(slope.abs() > 1e-3, "{metric:?} {direction:?}: nothing to see");
+            // Of two steps, 0.02 and 0.04, which leave a thousandth of the slope at most; and the rounding of four metrics, of
+            // which the two near ones count for four thirds each.
+            let allowed = (8.0 / 3.0 / 0.04 + 2.0 / 3.0 / 0.08) * exact + 1e-3 * slope.abs();
+            let far = (slope - f64::from(estimate)).abs();
+            assert!(far < allowed, "{metric:?} {direction:?} {slope} {estimate}, allowed {allowed:e}");
+            assert!(slope.abs() > 2.0 * allowed, "{metric:?} {direction:?}: nothing to see");
             let r = &rows[0];
             let base = if direction == Direction::Denoise { r.corrupt } else { r.clean };
             let recovered = (base + r.estimate - r.corrupt) / (r.clean - r.corrupt);
-            assert!((recovered - r.estimated_recovered.unwrap()).abs() < 1e-3, "{r:?}");
+            // The same formula, in f32 here and there, whose numerator is a sum of three.
+            let size = (base.abs() + r.estimate.abs() + r.corrupt.abs()) / (r.clean - r.corrupt).abs();
+            let allowed = 2.0 * gamma(4, DType::F32) * f64::from(size);
+            assert!(f64::from((recovered - r.estimated_recovered.unwrap()).abs()) <= allowed, "{r:?}");
         }
     }
     Ok(())
@@ -234,10 +254,11 @@ fn where_the_rest_is_linear_estimates_are_exact() -> Result<()> {
         assert!(confirmed.n > 20 && confirmed.rank_correlation.unwrap() > 0.999, "{name}: {confirmed:?}");
         let measured = rows.iter().filter(|r| r.exact.is_some()).count();
         assert_eq!(measured, rows.iter().filter(|r| r.strength > 0.0).count(), "{name}");
-        let size = rows.iter().map(|r| r.strength).fold(0f32, f32::max);
+        let rounding = rounding(name).metric();
         for r in rows.iter().filter(|r| r.exact.is_some()) {
-            // Logits of size one in f32.
-            assert!((r.estimate - r.exact.unwrap()).abs() < 2e-6 + 1e-5 * size, "{name}: {r:?}");
+            // What was measured is a difference of two metrics, and the estimate is it but for rounding.
+            let far = f64::from((r.estimate - r.exact.unwrap()).abs());
+            assert!(far <= 2.0 * rounding, "{name}: {r:?}");
         }
     }
     Ok(())
@@ -249,15 +270,19 @@ fn what_heads_and_neurons_write_adds_up() -> Result<()> {
         let model = load(name);
         let at = "hook_embed,resid_pre,z,result,attn_out,mlp.post,mlp_out";
         let (rows, _) = run(&model, &[the_pair()], &options(at))?;
-        let sum = |site: &str, layer: Option<u32>, pos: u32| -> f32 {
+        // And the sum of their sizes.
+        let sum = |site: &str, layer: Option<u32>, pos: u32| -> [f64; 2] {
             let of = |r: &&Attribution| r.site == site && r.layer == layer && r.pos == Some(pos);
-            rows.iter().filter(of).map(|r| r.estimate).sum()
+            let all = || rows.iter().filter(of).map(|r| f64::from(r.estimate));
+            [all().sum(), all().map(f64::abs).sum()]
         };
-        let size = rows.iter().map(|r| r.strength).fold(0f32, f32::max);
+        let rounding = rounding(name);
         for pos in 0..9 {
             for layer in (0..model.spec().n_layers() as u32).map(Some) {
-                // f32 gradients, through one map more or less.
-                let same = |a: f32, b: f32| assert!((a - b).abs() < 2e-5 * size, "{name} {layer:?} {pos}: {a} {b}");
+                // Gradients in f32, through one map more or less.
+                let same = |[a, of_a]: [f64; 2], [b, of_b]: [f64; 2]| {
+                    assert!((a - b).abs() <= rounding.chain() * (of_a + of_b), "{name} {layer:?} {pos}: {a} {b}");
+                };
                 same(sum("attn.z", layer, pos), sum("attn_out", layer, pos));
                 same(sum("attn.result", layer, pos), sum("attn_out", layer, pos));
                 same(sum("mlp.post", layer, pos), sum("mlp_out", layer, pos));
@@ -294,6 +319,7 @@ fn fixed_queries_and_keys_are_the_attention_that_was_run() -> Result<()> {
         }
         let options = AttributeOptions { qk_fix: true, ..options(names(&points)) };
         let (rows, _) = run(&model, &[the_pair()], &options)?;
+        let rounding = rounding(name);
         let donor = values(&model, &CLEAN, &points)?;
         let size = rows.iter().map(|r| r.strength).fold(0f32, f32::max);
         for point in points.iter().copied() {
@@ -311,12 +337,17 @@ fn fixed_queries_and_keys_are_the_attention_that_was_run() -> Result<()> {
                 let run = Run { path: Some(ops::Path::Plain), ..Run::default() };
                 model.run(&Batch::one(CORRUPT), &run, &mut [&mut put, &mut cache])?;
                 let moved = (cache.get(&z.to_string())? - &before)?;
-                let want = (moved * &dz)?.sum_all()?.to_scalar::<f32>()?;
-                // Weighted values of size one in f32, times gradients.
-                assert!((r.estimate - want).abs() < 1e-5 + 1e-4 * size, "{name}: {r:?} {want}");
+                let parts = (&moved * &dz)?;
+                let [want, sizes] = [&parts, &parts.abs()?].map(|x| x.sum_all().unwrap().to_scalar::<f32>().unwrap());
+                // What moved is a difference of values of two runs in f32, whose errors are of either sign: what they do to a sum
+                // is the root of the sum of their squares. Gradients come back through the model.
+                let slopes = dz.sqr()?.sum_all()?.to_scalar::<f32>()?.sqrt();
+                let allowed = rounding.allowed(z) * f64::from(slopes) + 2.0 * rounding.chain() * f64::from(sizes);
+                let far = f64::from((r.estimate - want).abs());
+                assert!(far <= allowed, "{name}: {r:?} {want}, allowed {allowed:e}");
             }
         }
-        assert!(size > 1e-4, "{name}: nothing to see, {size}");
+        assert!(f64::from(size) > 5.0 * rounding.metric(), "{name}: nothing to see, {size}");
     }
     assert!(refused > 0, "no model has a norm over all queries together");
     Ok(())
@@ -329,14 +360,14 @@ fn fixed_queries_and_keys_are_exact_where_the_rest_is_linear() -> Result<()> {
     let worst = |qk_fix: bool| {
         let at = "blocks.1.attn.hook_q,blocks.1.attn.hook_k";
         let (rows, _) = run(&model, &[the_pair()], &AttributeOptions { confirm: usize::MAX, qk_fix, ..options(at) })?;
-        let misses =
-            rows.iter().filter_map(|r| r.exact.map(|exact| (r.estimate - exact).abs() / exact.abs().max(1e-3)));
-        Ok::<_, pellucid::Error>(misses.fold(0f32, f32::max))
+        let misses = rows.iter().filter_map(|r| r.exact.map(|exact| f64::from((r.estimate - exact).abs())));
+        Ok::<_, pellucid::Error>(misses.fold(0f64, f64::max))
     };
     let (with, without) = (worst(true)?, worst(false)?);
-    // Logits of size one in f32, against effects of 1e-3 and more.
-    assert!(with < 2e-3, "{with}");
-    assert!(without > 0.05, "{without}");
+    // What was measured is a difference of two metrics.
+    let allowed = 2.0 * rounding("hooked_attn_only").metric();
+    assert!(with <= allowed, "{with:e}, allowed {allowed:e}");
+    assert!(without > 100.0 * allowed, "{without:e}");
     Ok(())
 }
 
@@ -374,8 +405,7 @@ fn strengths_under_graddrop_are_means_of_slopes_with_a_layer_held() -> Result<()
             }
             let stream = point.site == Site::ResidPre;
             let want = sum / if stream { n_layers } else { n_layers - 1 } as f64;
-            // As for slopes.
-            let allowed = 1e-4 + 1e-3 * size + 2.0 * error;
+            let allowed = of_slope(size, error);
             assert!((f64::from(strongest.strength) - want).abs() < allowed, "{name} {point}: {strongest:?} {want}");
         }
     }
@@ -385,7 +415,7 @@ fn strengths_under_graddrop_are_means_of_slopes_with_a_layer_held() -> Result<()
 #[test]
 fn confirmed_numbers_are_those_of_patch() -> Result<()> {
     for name in ["gpt2", "qwen2"] {
-        let model = load(name);
+        let (model, rounding) = (load(name), rounding(name).metric());
         let attributed = AttributeOptions { confirm: 12, ..options("z,resid_pre") };
         let (rows, summary) = run(&model, &[the_pair()], &attributed)?;
         let heads = patches(&model, &patch_options("z", &[Over::Layer, Over::Pos, Over::Head]))?;
@@ -395,9 +425,14 @@ fn confirmed_numbers_are_those_of_patch() -> Result<()> {
         for r in &exact {
             let same = |p: &&Patch| (p.layer, p.head, p.pos) == (r.layer, r.head, r.pos) && p.site == r.site;
             let p = heads.iter().chain(&stream).find(same).unwrap();
-            // The same run in a smaller pack: f32 sums of another kernel, at logits of size one.
-            assert!((p.patched.unwrap() - p.corrupt.unwrap() - r.exact.unwrap()).abs() < 2e-6, "{p:?} {r:?}");
-            assert!((p.recovered.unwrap() - r.exact_recovered.unwrap()).abs() < 1e-4, "{p:?} {r:?}");
+            // The same run in a smaller pack, less the same unpatched run: sums of another kernel. And the same in units of the
+            // gap between the prompts.
+            let corrupt = p.corrupt.unwrap();
+            let gap = f64::from((p.clean - corrupt).abs());
+            let far = f64::from((p.patched.unwrap() - corrupt - r.exact.unwrap()).abs());
+            assert!(far <= 2.0 * rounding, "{p:?} {r:?}");
+            let far = f64::from((p.recovered.unwrap() - r.exact_recovered.unwrap()).abs());
+            assert!(far <= 4.0 * rounding / gap, "{p:?} {r:?}");
         }
         // They are the strongest.
         let least = exact.iter().map(|r| r.strength).fold(f32::INFINITY, f32::min);
@@ -411,7 +446,7 @@ fn confirmed_numbers_are_those_of_patch() -> Result<()> {
 #[test]
 fn pairs_together_are_pairs_alone_and_the_strongest_neurons_are_kept() -> Result<()> {
     for name in ["gpt2", "gemma2", "mixtral"] {
-        let model = load(name);
+        let (model, rounding) = (load(name), rounding(name));
         let pairs = [the_pair(), pair(1, &CLEAN[..5], &CORRUPT[..5]), pair(2, &CORRUPT[..7], &CLEAN[..7])];
         let all = options(format!("{},q,k,pattern", components(model.spec(), false)));
         let all = AttributeOptions { qk_fix: true, grad_drop: true, ..all };
@@ -426,8 +461,8 @@ fn pairs_together_are_pairs_alone_and_the_strongest_neurons_are_kept() -> Result
         assert_eq!(together.len(), alone.len());
         for (a, b) in together.iter().zip(&alone) {
             assert_eq!((a.pair, &a.site, a.layer, a.head, a.neuron), (b.pair, &b.site, b.layer, b.head, b.neuron));
-            // f32 in kernels for another number of rows.
-            let near = |x: f32, y: f32| (x - y).abs() < 2e-5 * size + 1e-6;
+            // In kernels for another number of rows; estimates are sums of parts as large as the largest.
+            let near = |x: f32, y: f32| f64::from((x - y).abs()) <= 2.0 * rounding.chain() * f64::from(size);
             assert!(near(a.estimate, b.estimate) && near(a.strength, b.strength), "{name}: {a:?} {b:?}");
         }
     }

@@ -8,11 +8,10 @@ use pellucid::Result;
 use pellucid::hook::{Cache, Edit};
 use pellucid::model::{Batch, Model};
 
-use crate::bin::fixture;
+use crate::bound::drift;
 use crate::hooked::HOOKED;
 use crate::law::{self, A, Case};
 use crate::parity::{FIXTURES, VARIANTS};
-use crate::rounding::Rounding;
 
 fn models() -> impl Iterator<Item = (&'static str, Model)> {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
@@ -23,9 +22,7 @@ fn models() -> impl Iterator<Item = (&'static str, Model)> {
 /// What `law` says of each model.
 fn judged<T>(law: impl Fn(&Case) -> Result<T>) -> Result<Vec<T>> {
     let judge = |(name, model): (&str, Model)| {
-        // f32, sums of other lengths in another order, on activations as large as the fixture's.
-        let tolerance = Rounding::of(&fixture(name)).between_runs();
-        law(&Case { name, model: &model, tolerance, in_block: 1e-5 })
+        law(&Case { name, model: &model, drift: &drift(name, &model, &Batch::of([law::A.to_vec(), law::B.to_vec()])) })
     };
     models().map(judge).collect()
 }
@@ -117,7 +114,8 @@ fn gradients_of_every_weight_are_the_same_on_both_paths() -> Result<()> {
             stored.iter().map(|(name, x)| Ok((name.clone(), Var::from_tensor(x)?))).collect::<Result<_>>()?;
         let tensors = variables.iter().map(|(name, x)| (name.clone(), x.as_tensor().clone())).collect();
         let model = Model::from_tensors(&config, &tensors)?;
-        let case = Case { name, model: &model, tolerance: Rounding::of(&fixture(name)).between_runs(), in_block: 1e-5 };
+        let drift = drift(name, &model, &Batch::of([law::A.to_vec(), law::B.to_vec()]));
+        let case = Case { name, model: &model, drift: &drift };
         let reached = law::gradients_are_the_same_on_both_paths(&case, &variables)?;
         assert!(reached >= model.spec().n_layers() * 6, "{name}: gradients reach only {reached} tensors");
     }

@@ -6,8 +6,8 @@ use pellucid::arch::Spec;
 use pellucid::arch::spec::Arrangement;
 use pellucid::hook::Cache;
 
+use crate::bound::Drifts;
 use crate::reference::{Reference, close};
-use crate::rounding::Rounding;
 
 /// A site, and the value that it must equal: a module's `.in` or `.out`.
 type Row = (&'static str, &'static str);
@@ -42,16 +42,15 @@ const SECOND_NORM: [&str; 5] =
     ["pre_feedforward_layernorm", "post_attention_layernorm", "ln_2", "final_layer_norm", "ln_mlp"];
 
 /// Every module in `want` that is one of our sites.
-pub fn compare(what: &str, spec: &Spec, cache: &Cache, want: &Reference, rounding: &Rounding) -> Result<()> {
+pub fn compare(what: &str, spec: &Spec, cache: &Cache, want: &Reference, rounding: &Drifts) -> Result<()> {
     let prefixes = ["transformer.h", "model.layers", "model.decoder.layers", "gpt_neox.layers"];
     let Some(prefix) = prefixes.iter().find(|p| want.names().any(|n| n.starts_with(&format!("module.{p}.0.")))) else {
         return Ok(()); // A lean set.
     };
     for (l, block) in spec.blocks.iter().enumerate() {
         let find = |name: &str| want.get(&format!("module.{prefix}.{l}.{name}")).map(rows);
-        let allowed = |name: &str| rounding.allowed(&format!("module.{prefix}.{l}.{name}"));
         let sites = std::cell::Cell::new(0);
-        let check = |site: &str, module: &str, want: &Tensor| -> Result<()> {
+        let check = |site: &str, want: &Tensor| -> Result<()> {
             sites.set(sites.get() + 1);
             let name = format!("blocks.{l}.{site}");
             let mut got = cache.get(&name)?.flatten_from(1)?;
@@ -64,10 +63,10 @@ pub fn compare(what: &str, spec: &Spec, cache: &Cache, want: &Reference, roundin
             if let (Some(clip), true) = (block.attention.inner.clip_qkv, last.contains(&site)) {
                 got = got.clamp(-clip, clip)?;
             }
-            close(&format!("{what} {name}"), &got, want, allowed(module));
+            close(&format!("{what} {name}"), &got, want, rounding.hook(&name));
             Ok(())
         };
-        let at = |site: &str, module: &str| check(site, module, &find(module).unwrap());
+        let at = |site: &str, module: &str| check(site, &find(module).unwrap());
         let a = &block.attention.inner;
         let posts = [&block.attention.post_norm, &block.mlp.as_ref().unwrap().post_norm].map(Option::is_some);
         for (site, module) in SUBLAYERS {
@@ -84,7 +83,7 @@ pub fn compare(what: &str, spec: &Spec, cache: &Cache, want: &Reference, roundin
                     } else {
                         raw.clone()
                     };
-                    check(site, module, &raw.flatten(0, 1)?.flatten_from(1)?)?;
+                    check(site, &raw.flatten(0, 1)?.flatten_from(1)?)?;
                 }
                 "qkv" => {
                     // The same name means two things: GPT-2 joins all heads, GPT-BigCode keeps them apart.
@@ -92,20 +91,21 @@ pub fn compare(what: &str, spec: &Spec, cache: &Cache, want: &Reference, roundin
                     for (site, part) in
                         ["attn.hook_q", "attn.hook_k", "attn.hook_v"].iter().zip(split(&value, a, joined)?)
                     {
-                        check(site, module, &part)?;
+                        check(site, &part)?;
                     }
                 }
                 "gate and partner" => {
                     let m = value.dim(1)? / 2;
-                    check("mlp.hook_pre", module, &value.narrow(1, 0, m)?)?;
-                    check("mlp.hook_pre_linear", module, &value.narrow(1, m, m)?)?;
+                    check("mlp.hook_pre", &value.narrow(1, 0, m)?)?;
+                    check("mlp.hook_pre_linear", &value.narrow(1, m, m)?)?;
                 }
                 // The rows of expert 0, then those of expert 1, and so on; those of one expert in any order.
                 "experts" => {
                     let mut first = 0;
                     let indices = cache.get(&format!("blocks.{l}.mlp.hook_expert_indices"))?.to_vec2::<u32>()?;
                     for e in 0..block.mlp.as_ref().and_then(|m| m.inner.experts()).expect("experts").n_experts {
-                        let gate = cache.get(&format!("blocks.{l}.mlp.experts.{e}.hook_gate"))?;
+                        let hook = format!("blocks.{l}.mlp.experts.{e}.hook_gate");
+                        let gate = cache.get(&hook)?;
                         let rows: Vec<u32> = (0..indices.len() as u32)
                             .filter(|row| indices[*row as usize].contains(&(e as u32)))
                             .collect();
@@ -113,7 +113,7 @@ pub fn compare(what: &str, spec: &Spec, cache: &Cache, want: &Reference, roundin
                         first += rows.len();
                         let ours = gate.index_select(&Tensor::new(rows, gate.device())?, 0)?;
                         let what = format!("{what} expert {e} of block {l}");
-                        close(&what, &in_order(&ours)?, &in_order(&theirs)?, allowed(module));
+                        close(&what, &in_order(&ours)?, &in_order(&theirs)?, rounding.hook(&hook));
                     }
                     assert_eq!(first, value.dim(0)?);
                     sites.set(sites.get() + 1);
@@ -123,12 +123,10 @@ pub fn compare(what: &str, spec: &Spec, cache: &Cache, want: &Reference, roundin
                     if block.arrangement != Arrangement::Sequential && find("self_attention.dense.in").is_some() =>
                 {
                     let attn_out = cache.get(&format!("blocks.{l}.hook_attn_out"))?;
-                    check(site, module, &(value - attn_out)?)?;
+                    check(site, &(value - attn_out)?)?;
                 }
-                "hook_attn_out" | "hook_mlp_out" => {
-                    check(site, module, &(value * block.residual_scale.unwrap_or(1.0))?)?
-                }
-                site => check(site, module, &value)?,
+                "hook_attn_out" | "hook_mlp_out" => check(site, &(value * block.residual_scale.unwrap_or(1.0))?)?,
+                site => check(site, &value)?,
             }
         }
         if block.attention.pre_norm.is_some() {

@@ -11,6 +11,7 @@ use pellucid::arch::weights::{BlockSlot, Map, Part, Slot};
 use pellucid::hook::{Cache, HookPoint};
 use pellucid::model::Batch;
 
+use crate::bound::Drifts;
 use crate::specs::{Values, for_random, prompts, samples};
 
 /// One vector for each position.
@@ -446,6 +447,7 @@ fn every_site_of_random_models_is_what_the_formulas_give() {
         let model = sample.model();
         let mut cache = Cache::new(&sample.spec, "*")?;
         model.forward(&Batch::of(prompts.clone()), &mut [&mut cache])?;
+        let rounding = Drifts::of(&model, &Batch::of(prompts.clone()))?;
         let weights = Weights { of: sample.values(), used: RefCell::default() };
         let mut start = 0;
         for (i, ids) in prompts.iter().enumerate() {
@@ -459,12 +461,9 @@ fn every_site_of_random_models_is_what_the_formulas_give() {
                 let got = got.to_dtype(candle_core::DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
                 let want = made.0.get(&name).unwrap_or_else(|| panic!("the formulas make no {name}"));
                 assert_eq!(got.len(), want.len(), "{name}");
-                let finite = want.iter().filter(|x| x.is_finite());
-                let size = finite.fold(1.0, |most: f64, x| most.max(x.abs()));
+                let allowed = rounding.at(*point).allowed();
                 for (got, want) in got.iter().zip(want) {
-                    // f32, through at most three blocks of sums of twenty products: a few hundred roundings of 6e-8 each,
-                    // of values as large as the site's largest.
-                    let near = got == want || (got - want).abs() <= 2e-5 * size;
+                    let near = got == want || (got - want).abs() <= allowed;
                     assert!(near, "sequence {i} {name}: {got}, and by the formulas {want}");
                 }
             }

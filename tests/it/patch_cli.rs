@@ -1,9 +1,14 @@
 //! `patch` and `ablate` as a person runs them: means over pairs, checks at run time, and what is refused.
 
 use pellucid::chart::{Figure, patch_mean, render};
+use pellucid::model::Batch;
+use pellucid::ops::rounding::unit;
+use pellucid::run::Loaded;
 use pellucid::table::{Patch, PatchMean, read_rows};
+use pellucid::text::Bos;
 
 use crate::bin::{Place, model};
+use crate::bound::{PATCHES, drift};
 use crate::chart::show;
 
 const PAIRS: &str = "clean,corrupt,answer,foil
@@ -43,9 +48,13 @@ fn means_over_pairs_have_a_figure_and_are_what_the_terminal_says() {
         let average = |of: &dyn Fn(&Patch) -> f32| own.iter().map(|r| f64::from(of(r))).sum::<f64>() / 3.0;
         let recovered = average(&|r| r.recovered.unwrap());
         let squares = own.iter().map(|r| (f64::from(r.recovered.unwrap()) - recovered).powi(2)).sum::<f64>();
-        assert!((f64::from(mean.recovered.unwrap()) - recovered).abs() < 1e-6);
-        assert!((f64::from(mean.recovered_se.unwrap()) - (squares / 2.0 / 3.0).sqrt()).abs() < 1e-6);
-        assert!((f64::from(mean.change.unwrap()) - average(&|r| r.patched.unwrap() - r.clean)).abs() < 1e-5);
+        // The rows' numbers in f64, rounded to f32 once at the end; the differences of the last are here made in f32.
+        let near = |got: f32, want: f64, size: f64| {
+            assert!((f64::from(got) - want).abs() <= 2.0 * unit(candle_core::DType::F32) * size, "{got} {want}");
+        };
+        near(mean.recovered.unwrap(), recovered, recovered.abs());
+        near(mean.recovered_se.unwrap(), (squares / 2.0 / 3.0).sqrt(), average(&|r| r.recovered.unwrap().abs()));
+        near(mean.change.unwrap(), average(&|r| r.patched.unwrap() - r.clean), average(&|r| r.patched.unwrap().abs() + r.clean.abs()));
         // A token that all pairs have is the place's.
         let same = own.iter().all(|r| r.token == own[0].token);
         assert_eq!(mean.token, own[0].token.clone().filter(|_| same));
@@ -116,7 +125,7 @@ fn as_many_as_asked_are_computed_again_of_all_pairs_and_of_what_changes_nothing(
     let all = verified(&["1000"]);
     assert!(all.starts_with("180 patches computed again"), "{all}");
     let worst: f64 = all.split("difference is ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
-    assert!(worst > 0.0 && worst < 1e-4, "{all}");
+    assert!(worst > 0.0 && worst <= PATCHES, "{all}");
     // What is drawn depends on the seed.
     let few: Vec<String> = (0..6).map(|seed| verified(&["2", "--seed", &seed.to_string()])).collect();
     assert!(few.iter().any(|line| *line != few[0]), "{few:?}");
@@ -139,6 +148,12 @@ fn the_experts_of_a_layer_are_patched_together() {
 fn ablations_of_a_corpus_are_those_of_each_prompt() {
     let place = Place::new();
     let prompts = ["The nurse", "When Mary and John went to the store", "Paul lives in"];
+    let demo = Loaded::open("demo", &[]).unwrap();
+    let ids = prompts.map(|text| {
+        let tokens = demo.tokenizer.as_ref().unwrap().encode(text, Bos::default()).unwrap();
+        tokens.iter().map(|t| t.id).collect::<Vec<u32>>()
+    });
+    let rounding = drift("demo", &demo.model, &Batch::of(ids)).metric();
     place.write("corpus.txt", prompts.map(|p| format!("{p}\n")).concat());
     for unit in ["head", "attention", "mlp", "layer", "neuron"] {
         for kind in ["zero", "mean", "resample"] {
@@ -166,8 +181,9 @@ fn ablations_of_a_corpus_are_those_of_each_prompt() {
                     (&a.pair_id, &a.site, a.layer, a.head, &a.metric),
                     (&b.pair_id, &b.site, b.layer, b.head, &b.metric)
                 );
-                // f32: another number of rows may take another kernel; losses of some nats.
-                assert!((a.patched.unwrap() - b.patched.unwrap()).abs() < 1e-5, "{unit} {kind}: {a:?} {b:?}");
+                // Another number of rows may take another kernel.
+                let far = f64::from((a.patched.unwrap() - b.patched.unwrap()).abs());
+                assert!(far <= rounding, "{unit} {kind}: {a:?} {b:?}");
             }
             // A prompt's own values are no other: its resampling changes nothing.
             let own = rows.iter().filter(|r| r.pair == 1 && r.patched != Some(r.clean)).count();

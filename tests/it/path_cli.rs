@@ -1,9 +1,11 @@
 //! `pellucid path` as a person runs it: tables, figures, words, and what is refused; on the built-in model.
 
 use pellucid::chart::{Figure, Options, path, path_mean, render_with};
+use pellucid::ops::rounding::unit;
 use pellucid::table::{PathMean, PathPatch, Provenance, read_rows};
 
 use crate::bin::{Done, Place};
+use crate::bound::PATCHES;
 use crate::chart::{check, provenance, show};
 use crate::patch_cli::facts;
 
@@ -37,7 +39,7 @@ fn the_heads_that_say_the_name_are_found() {
     assert!(done.stdout.contains("layer 2     0.28"), "{}", done.stdout);
     let said = "16 paths computed again, each by forward passes of its own: the largest difference is ";
     let worst = done.stderr.split(said).nth(1).and_then(|rest| rest.split(' ').next()?.parse::<f64>().ok());
-    assert!(worst.is_some_and(|worst| worst < 1e-4), "{}", done.stderr);
+    assert!(worst.is_some_and(|worst| worst <= PATCHES), "{}", done.stderr);
     // What the strongest of them reads of the heads before, through values.
     let strongest = direct.iter().max_by(|a, b| a.recovered.unwrap().total_cmp(&b.recovered.unwrap())).unwrap();
     let to = format!("{}.{}.v", strongest.sender_layer.unwrap(), strongest.sender_head.unwrap());
@@ -133,8 +135,11 @@ fn pairs_have_means_over_them() {
         };
         let own: Vec<f32> = rows.iter().filter(same).map(|r| r.recovered.unwrap()).collect();
         assert_eq!(own.len(), 2);
-        assert!((mean.recovered.unwrap() - (own[0] + own[1]) / 2.0).abs() < 1e-6, "{mean:?} {own:?}");
-        assert!((mean.recovered_se.unwrap() - (own[0] - own[1]).abs() / 2.0).abs() < 1e-6, "{mean:?} {own:?}");
+        // Made in f64 there and in f32 here, of two numbers: a sum, rounded, and their mean, rounded once more.
+        let allowed = 2.0 * unit(candle_core::DType::F32) * f64::from(own[0].abs() + own[1].abs());
+        let near = |got: Option<f32>, want: f32| f64::from((got.unwrap() - want).abs()) <= allowed;
+        assert!(near(mean.recovered, (own[0] + own[1]) / 2.0), "{mean:?} {own:?}");
+        assert!(near(mean.recovered_se, (own[0] - own[1]).abs() / 2.0), "{mean:?} {own:?}");
     }
     assert_eq!(path_mean(&means, &provenance).unwrap().len(), 2);
     assert!(place.path("run/path_mean-mlp_out-logits-logit_diff.svg").exists());

@@ -3,14 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::DType;
 use pellucid::Result;
 use pellucid::arch::spec::*;
-use pellucid::hook::{Cache, Site};
 use pellucid::model::{Batch, Model};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
+use crate::bound::Drifts;
 use crate::law::{self, A, B, Case};
 use crate::specs::{Sample, for_random, samples};
 
@@ -18,19 +17,8 @@ use crate::specs::{Sample, for_random, samples};
 const CASES: u32 = 64;
 
 fn judge<T>(model: &Model, law: impl Fn(&Case) -> Result<T>) -> Result<T> {
-    let mut cache = Cache::new(model.spec(), "*")?;
-    model.forward(&Batch::of([A.to_vec(), B.to_vec()]), &mut [&mut cache])?;
-    let mut largest = 1f64;
-    for (point, values) in cache.iter().filter(|(point, _)| point.site != Site::AttnScores) {
-        for x in values.iter().filter(|x| x.elem_count() > 0) {
-            let size = x.to_dtype(DType::F32)?.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>()?;
-            assert!(size.is_finite(), "{point} is {size}");
-            largest = largest.max(f64::from(size));
-        }
-    }
-    // f32, through at most three blocks of sums of twenty products in another order: a few hundred roundings of 6e-8 each, of
-    // values as large as the largest. Within a block, half of that.
-    law(&Case { name: "random", model, tolerance: 2e-5 * largest, in_block: 1e-5 * largest })
+    let drift = Drifts::of(model, &Batch::of([A.to_vec(), B.to_vec()]))?;
+    law(&Case { name: "random", model, drift: &drift })
 }
 
 fn every<T>(law: impl Fn(&Case) -> Result<T>) {

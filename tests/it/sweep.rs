@@ -10,6 +10,7 @@ use pellucid::model::{Batch, Model, Run, Unembed};
 use pellucid::ops;
 use pellucid::sweep::{Change, How, Patched, Readout, Recorded, plan, sweep, unchanged};
 
+use crate::bound::drift;
 use crate::hooked::HOOKED;
 use crate::parity::{FIXTURES, VARIANTS};
 
@@ -113,7 +114,12 @@ fn law_7_the_wavefront_is_one_forward_pass_for_each_patch() -> Result<()> {
             (patches.iter()).map(|p| naive(&model, &CORRUPT, p, &source(p.point)?)).collect::<Result<Vec<_>>>()?;
         let away = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
         let spread = want.iter().map(|w| away(w, &base)).fold(0f32, f32::max);
-        assert!(spread > 0.01, "{name}: patches that change nothing show nothing ({spread})");
+        let rounding = drift(name, &model, &Batch::of([CLEAN.to_vec(), CORRUPT.to_vec()]));
+        assert!(
+            f64::from(spread) > 20.0 * rounding.metric(),
+            "{name}: patches that change nothing show nothing ({spread})"
+        );
+        let allowed = rounding.patched(f64::from(spread)) as f32;
         for memory in [usize::MAX, 200_000] {
             let waves = plan(model.spec(), &[9], &runs, &readouts, memory)?;
             assert_eq!(waves.len() > 1, memory != usize::MAX, "{name}: {} waves", waves.len());
@@ -128,8 +134,7 @@ fn law_7_the_wavefront_is_one_forward_pass_for_each_patch() -> Result<()> {
                 // A run that is in no wave cannot reach what is measured.
                 let got = got.as_ref().unwrap_or(&base);
                 let diff = away(got, want);
-                // The bound that the design sets for f32.
-                assert!(diff <= 1e-4 * spread, "{name} {patch:?}: {diff:e} of a spread of {spread:e}");
+                assert!(diff <= allowed, "{name} {patch:?}: {diff:e} of a spread of {spread:e}");
             }
         }
     }
@@ -147,6 +152,7 @@ fn patching_a_run_with_itself_changes_nothing_and_with_everything_gives_the_othe
             .flat_map(|p| [0, 1].map(|base| (base, *p)))
             .map(|(base, p)| Ok(Patched { base, changes: vec![Change::new(p, How::Put(both[0].value(p)?.clone()))] }))
             .collect::<Result<_>>()?;
+        let allowed = drift(name, &model, &Batch::of([CLEAN.to_vec(), CORRUPT.to_vec()])).logits();
         let clean = unchanged(&model, &both[0], &readouts[0])?;
         let corrupt = unchanged(&model, &both[1], &readouts[1])?;
         assert_ne!(clean, corrupt, "{name}");
@@ -154,8 +160,8 @@ fn patching_a_run_with_itself_changes_nothing_and_with_everything_gives_the_othe
         for wave in plan(model.spec(), &[9, 9], &runs, &readouts, usize::MAX)? {
             sweep(&model, &both, &readouts, &runs, &wave, usize::MAX, |run, logits| {
                 let diff = logits.iter().zip(&clean).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
-                // f32: the same sums, perhaps in kernels for another number of rows; logits of size 1.
-                assert!(diff < 2e-5, "{name} run {run}: {logits:?} {clean:?}");
+                // The same sums, perhaps in kernels for another number of rows.
+                assert!(f64::from(diff) <= allowed, "{name} run {run}: {logits:?} {clean:?}");
                 seen += 1;
                 Ok(())
             })?;

@@ -111,7 +111,8 @@ mod tests {
                         gauge.value(metric, &x)
                     };
                     let difference = (moved(1e-2) - moved(-1e-2)) / 2e-2;
-                    // A step of 1e-2 leaves a third derivative's 1e-5, and f32 logits of size 2 a rounding of 1e-5.
+                    // A step of 1e-2 leaves a third derivative's 1e-4 / 6; a logit of size 2 in f32 is moved by it but for two
+                    // roundings of 1.2e-7, which are 1.2e-5 of the step. The metric itself is computed in f64.
                     assert!(
                         (difference - f64::from(slope[i])).abs() < 5e-5,
                         "{metric:?} {i}: {difference} {}",

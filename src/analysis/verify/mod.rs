@@ -17,6 +17,7 @@ use super::Watch;
 use crate::arch::Spec;
 use crate::error::{Error, Result};
 use crate::model::Model;
+use crate::ops::rounding::unit;
 use crate::table::Verify;
 
 pub use dump::Dump;
@@ -90,10 +91,5 @@ pub fn own_prompts(spec: &Spec) -> Vec<Vec<u32>> {
 
 /// The distance from 1 to the next number of `dtype`.
 fn epsilon(dtype: DType) -> f64 {
-    match dtype {
-        DType::F64 => f64::EPSILON,
-        DType::F16 => 2f64.powi(-10),
-        DType::BF16 => 2f64.powi(-7),
-        _ => f64::from(f32::EPSILON),
-    }
+    2.0 * unit(dtype)
 }

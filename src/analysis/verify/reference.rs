@@ -10,12 +10,8 @@ use crate::arch::family::Family;
 use crate::error::{Error, Result};
 use crate::hook::{Cache, HookPoint, Site};
 use crate::model::{Batch, Model};
+use crate::ops::rounding::TIMES;
 use crate::table::VerifyReference;
-
-/// How many times as far from the f64 run as the other side's f32 run one may lie and still be called rounded. Both are
-/// largest errors of many values, made by sums of the same length in another order. Over all models that this was tried on
-/// their ratio stays below 4; a wrong epsilon, rotation or weight makes it hundreds.
-const TIMES: f64 = 8.0;
 
 /// What is always rounding, in units of epsilon times the largest value: where one side happens to be exact, the other may
 /// have rounded a few operations.
