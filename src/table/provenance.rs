@@ -71,6 +71,7 @@ impl Default for Provenance {
             spec: Value::Null,
             dtype: String::new(),
             device: String::new(),
+            instructions: String::new(),
             seed: None,
             command: vec![],
             complete: false,

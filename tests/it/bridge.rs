@@ -1,15 +1,15 @@
 //! What the hooks of TransformerLens's bridge see of Hugging Face models, hooks of ours under the same names see too
 //! (`tests/fixtures/make_bridge.py`): norms before and after gain and bias, queries and keys before and after theirs.
 
-use candle_core::{DType, Tensor};
+use candle_core::DType;
 use pellucid::Result;
 use pellucid::arch::spec::Block;
 use pellucid::hook::Cache;
 use pellucid::model::Model;
 
 use crate::bin::fixture;
+use crate::bound::drift;
 use crate::reference::{Reference, close};
-use crate::rounding::F32;
 
 const BRIDGED: &[&str] =
     &["gpt2", "gpt_neox", "gptj", "llama", "qwen3", "gemma", "gemma2", "gemma3_text", "olmo", "olmo2", "olmoe_clipped"];
@@ -52,11 +52,13 @@ fn every_hook_is_the_bridges() -> Result<()> {
     for name in BRIDGED {
         // In f64: what is between them is then the bridge's own rounding, the same on every machine. That our f32 is our f64 at
         // every site and on both paths, others hold (`laws`, `naive`).
-        let model = Model::load(&fixture(name))?.to_dtype(DType::F64)?;
+        let narrow = Model::load(&fixture(name))?;
+        let model = narrow.to_dtype(DType::F64)?;
         let want = Reference::open(&fixture(name).join("bridge.safetensors"));
         let mut cache = Cache::new(model.spec(), "*")?;
         let logits = model.forward(&want.batch("input_ids"), &mut [&mut cache])?;
-        close(&format!("{name} logits"), &logits, &want.packed("logits"), F32 * size(&logits)?);
+        let rounding = drift(name, &narrow, &want.batch("input_ids"));
+        close(&format!("{name} logits"), &logits, &want.packed("logits"), rounding.logits());
         for theirs in want.names().filter(|n| n.contains("hook_")) {
             let (layer, site) = match theirs.strip_prefix("blocks.").and_then(|rest| rest.split_once('.')) {
                 Some((layer, site)) => (layer.parse::<usize>().ok(), site),
@@ -74,16 +76,11 @@ fn every_hook_is_the_bridges() -> Result<()> {
                 }
                 _ => value,
             };
-            close(&format!("{name} {hook}"), got, &value, F32 * size(&value)?);
+            close(&format!("{name} {hook}"), got, &value, rounding.hook(&hook));
             parts_of_norms += usize::from(["scale", "normalized", "hook_out"].iter().any(|n| site.ends_with(n)));
         }
     }
     // None may be passed over unseen.
     assert!(parts_of_norms > 200, "{parts_of_norms}");
     Ok(())
-}
-
-/// The largest value, or one: 1e-5 of it is what f32 leaves of sums of up to 64 products through up to four blocks.
-fn size(x: &Tensor) -> Result<f64> {
-    Ok(x.to_dtype(DType::F64)?.abs()?.max_all()?.to_scalar::<f64>()?.max(1.0))
 }

@@ -10,8 +10,8 @@ mod train;
 
 mod attribute;
 mod bin;
-mod bridge;
 mod bound;
+mod bridge;
 mod chart;
 mod chart_attribution;
 mod chart_patch;

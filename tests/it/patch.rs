@@ -228,7 +228,11 @@ fn metrics_are_those_of_the_textbook() -> Result<()> {
         let row = rows.iter().find(|r| r.layer == Some(1) && r.metric == metric.name()).unwrap();
         // f32 logits, sums in f64, and the result in f32.
         let allowed = rounding.metric() + unit(DType::F32) * want.abs();
-        assert!((f64::from(row.patched.unwrap()) - want).abs() <= allowed, "{metric:?}: {} {want}", row.patched.unwrap());
+        assert!(
+            (f64::from(row.patched.unwrap()) - want).abs() <= allowed,
+            "{metric:?}: {} {want}",
+            row.patched.unwrap()
+        );
     }
     Ok(())
 }
@@ -414,7 +418,8 @@ fn a_sweep_that_was_stopped_goes_on_to_the_same_rows_and_memory_changes_no_numbe
     let small = PatchOptions { memory_bytes: 60_000, ..options("z", &[Over::Layer, Over::Head, Over::Pos]) };
     let whole = goes_on(3, |keep, watch, emit| patch(&model, &pairs, &small, keep, watch, emit))?;
     let (large, _) = run(&model, &pairs, &PatchOptions { memory_bytes: 1 << 28, ..small.clone() })?;
-    let far = large.iter().zip(&whole).map(|(a, b)| (a.patched.unwrap() - b.patched.unwrap()).abs()).fold(0f32, f32::max);
+    let far =
+        large.iter().zip(&whole).map(|(a, b)| (a.patched.unwrap() - b.patched.unwrap()).abs()).fold(0f32, f32::max);
     // Other numbers of rows may take other kernels, which make the same sums in another order.
     assert!(f64::from(far) <= rounding("llama").metric() && large.len() == whole.len(), "{far}");
     Ok(())

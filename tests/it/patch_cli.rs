@@ -54,7 +54,11 @@ fn means_over_pairs_have_a_figure_and_are_what_the_terminal_says() {
         };
         near(mean.recovered.unwrap(), recovered, recovered.abs());
         near(mean.recovered_se.unwrap(), (squares / 2.0 / 3.0).sqrt(), average(&|r| r.recovered.unwrap().abs()));
-        near(mean.change.unwrap(), average(&|r| r.patched.unwrap() - r.clean), average(&|r| r.patched.unwrap().abs() + r.clean.abs()));
+        near(
+            mean.change.unwrap(),
+            average(&|r| r.patched.unwrap() - r.clean),
+            average(&|r| r.patched.unwrap().abs() + r.clean.abs()),
+        );
         // A token that all pairs have is the place's.
         let same = own.iter().all(|r| r.token == own[0].token);
         assert_eq!(mean.token, own[0].token.clone().filter(|_| same));

@@ -487,7 +487,8 @@ fn whole_forward_passes(models: impl Iterator<Item = (&'static str, Model)>) -> 
             let largest = all.fold(0.0, |most: f32, v| most.max(v.abs()));
             for (a, b) in rows.iter().zip(&waves) {
                 // Some patches, of noise and of vectors, make larger logits than the clean run has: their rounding grows with them.
-                let far = (a.patched.unwrap() - b.patched.unwrap()).abs() / (a.patched.unwrap().abs() / largest).max(1.0);
+                let far =
+                    (a.patched.unwrap() - b.patched.unwrap()).abs() / (a.patched.unwrap().abs() / largest).max(1.0);
                 if far > rounding || far.is_nan() {
                     let more = format!("in waves {:?}", b.patched);
                     failed.push((far, format!("{name}, case {c}, {}, {more}: {}", case.kind, said(a))));

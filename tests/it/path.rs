@@ -234,7 +234,7 @@ fn a_path_is_the_run_in_which_everything_else_is_frozen() -> Result<()> {
                 let (found, summary) = run(&model, &[pair(0, &CLEAN, Some(&CORRUPT))], &options)?;
                 assert_eq!(summary.patches, found.len(), "{name}");
                 let ends = [found[0].clean, found[0].corrupt.unwrap()];
-                let spread = spread(found.iter().map(|r| r.patched).chain(ends));
+                let spread = spread(found.iter().map(|r| r.patched.unwrap()).chain(ends));
                 // Of one sweep's own spread, which can be small; below it is that of all of the model's.
                 let allowed = rounding.patched(spread) / spread;
                 assert!(summary.verified > 0 && summary.worst_difference <= allowed, "{name} {grid:?} {summary:?}");
@@ -278,7 +278,11 @@ fn direct_effects_on_the_logits_add_up_without_a_final_norm() -> Result<()> {
                 let ends = [rows[0].corrupt.unwrap(), rows[0].clean];
                 let [from, to] = if direction == Direction::Denoise { ends } else { [ends[1], ends[0]] };
                 let changed = rows.iter().filter(|r| r.patched.unwrap() != from).count();
-                Ok((rows.iter().map(|r| r.patched.unwrap() - from).sum(), to - from, rounding as f32 * (changed as f32).sqrt()))
+                Ok((
+                    rows.iter().map(|r| r.patched.unwrap() - from).sum(),
+                    to - from,
+                    rounding as f32 * (changed as f32).sqrt(),
+                ))
             };
             // Errors of several terms are of either sign, so that they grow with the root of their number.
             let same = |(a, _, of_a): (f32, f32, f32), (b, _, of_b): (f32, f32, f32)| (a - b).abs() <= of_a + of_b;
@@ -403,7 +407,8 @@ fn a_sweep_that_was_stopped_goes_on_to_the_same_rows_and_memory_changes_no_numbe
     let whole = goes_on(7, |keep, watch, emit| path(&model, &pairs, &small, keep, watch, emit))?;
     small.patch.memory_bytes = 1 << 28;
     let (large, _) = run(&model, &pairs, &small)?;
-    let far = large.iter().zip(&whole).map(|(a, b)| (a.patched.unwrap() - b.patched.unwrap()).abs()).fold(0f32, f32::max);
+    let far =
+        large.iter().zip(&whole).map(|(a, b)| (a.patched.unwrap() - b.patched.unwrap()).abs()).fold(0f32, f32::max);
     // Other numbers of rows may take other kernels, which make the same sums in another order.
     assert!(f64::from(far) <= rounding("llama").metric() && large.len() == whole.len(), "{far}");
     Ok(())
