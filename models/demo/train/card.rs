@@ -196,7 +196,7 @@ fn who_receives(card: &mut String, mechanisms: &Mechanisms) {
             vec![Role::AgainstTheGiver],
             "they speak for the receiver in both orders, and more by lowering the giver than by raising the receiver.",
         ),
-        (vec![Role::NameMover], "they look at the receiver and speak for the receiver, in both orders."),
+        (vec![Role::NameMover], "would look at the receiver and speak for the receiver, in both orders."),
     ];
     for (roles, meaning) in meanings {
         let words: Vec<String> = roles.iter().map(|role| format!("*{}* ({})", role.word(), of(*role))).collect();

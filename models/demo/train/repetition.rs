@@ -164,9 +164,9 @@ pub fn measure(loaded: &Loaded, random: &mut Random) -> Result<Vec<Measured>> {
         ),
         Measured::new(
             "one induction head silenced",
-            format!("as above, the one that is missed most ({one}): the others do its work"),
+            format!("as above, the one that is missed most ({one})"),
             one_alone,
-            Bound::Nothing("none: what one alone is worth"),
+            Bound::Nothing("nothing: the others do its work"),
         ),
         Measured::new(
             "another head silenced",
