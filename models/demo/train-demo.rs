@@ -18,6 +18,7 @@ use pellucid::whole::write_whole;
 use tokenizers::Tokenizer;
 use train::card::Card;
 use train::corpus::{self, Corpus, train_tokenizer};
+use train::skills::Measured;
 use train::training::{Plan, Trainer};
 use train::{export, grammar, mechanisms, skills};
 
@@ -68,14 +69,14 @@ fn main() -> Result<()> {
     }
     let Arguments { out, seed, steps, check, .. } = &arguments;
     let is = measure(out, *seed, *steps)?;
-    for measured in is.skills.iter().chain(&is.mechanisms) {
-        println!("{:<22} {:>7.3}  {}", measured.name, measured.value, measured.measure);
+    for Measured { name, measure, value, .. } in is.skills.iter().chain(&is.mechanisms.measured) {
+        println!("{name:<56} {:>7.3} ± {:.3}  {measure}", value.mean, value.error);
     }
     let path = out.join("README.md");
     if !check {
         write_whole(&path, is.markdown().as_bytes())?;
     }
-    let wrong = is.differences(&fs_err::read_to_string(&path)?)?;
+    let wrong = is.differences(&fs_err::read_to_string(&path)?);
     ensure!(wrong.is_empty(), "{} is not true:\n  {}", path.display(), wrong.join("\n  "));
     println!("{} is true", path.display());
     Ok(())

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::train::corpus::{random, train_tokenizer};
-use crate::train::grammar::{Split, agreement, brackets, document, facts, greater_than, ioi, words};
+use crate::train::grammar::{Split, Task, agreement, brackets, document, facts, greater_than, ioi, words};
 
 const DOCUMENTS: usize = 60_000;
 
@@ -87,6 +87,38 @@ fn questions_use_only_what_is_held_out() {
         let (task, year) = greater_than::with_year(&mut random, Split::HeldOut);
         assert!(task.prompt.contains(&greater_than::written(year)));
         assert!(task.answer > greater_than::written(year) && task.foils.iter().all(|foil| *foil < task.answer));
+    }
+}
+
+/// The receiver is named first as often as second, in training as in questions, in frames as in sentences apart: no place in the
+/// order of mention tells who receives. And the two orders of one question differ in the giver alone.
+#[test]
+fn either_order_of_the_names_is_as_likely() {
+    const N: usize = 4000;
+    let mut random = random(10, 0);
+    for (what, task) in [("a frame", ioi::task as fn(&mut _, _) -> _), ("sentences apart", ioi::apart)] {
+        for split in [Split::Train, Split::HeldOut] {
+            let first = (0..N).filter(|_| {
+                let task: Task = task(&mut random, split);
+                let at = |name: &str| task.prompt.find(name.trim()).unwrap();
+                at(&task.answer) < at(&task.foils[0])
+            });
+            // Four standard errors of a fair coin.
+            let share = first.count() as f64 / N as f64;
+            assert!((share - 0.5).abs() < 4.0 * 0.5 / (N as f64).sqrt(), "{what}, {split:?}: {share}");
+        }
+    }
+    for frame in ioi::FRAMES {
+        let [first, second] = ioi::in_both_orders(&mut random, Split::HeldOut, frame);
+        let [a, b] = first.named;
+        assert!(ioi::pair_is_held_out(a, b) && second.named == [a, b]);
+        assert_eq!((first.task.answer.trim(), second.task.answer.trim()), (a, b));
+        assert_eq!((first.task.foils[0].trim(), second.task.foils[0].trim()), (b, a));
+        let (one, other): (Vec<&str>, Vec<&str>) =
+            (first.task.prompt.split(' ').collect(), second.task.prompt.split(' ').collect());
+        let differ: Vec<(&str, &str)> = one.into_iter().zip(other).filter(|(x, y)| x != y).collect();
+        assert_eq!(differ, [(b, a)]);
+        assert!(count(&first.others, a) + count(&first.others, b) == 0, "{}", first.others);
     }
 }
 

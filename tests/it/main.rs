@@ -23,6 +23,7 @@ mod cli_refused;
 mod cli_text;
 mod demo;
 mod demo_grammar;
+mod demo_names;
 mod demo_training;
 mod docs;
 mod dtypes;

@@ -52,6 +52,8 @@ pub mod streams {
     pub const HELD_OUT: u64 = u64::MAX - 2;
     /// For questions.
     pub const QUESTIONS: u64 = u64::MAX - 3;
+    /// For questions about who receives, in both orders of the names.
+    pub const ORDERS: u64 = u64::MAX - 4;
 }
 
 /// Trains the byte-level BPE tokenizer on texts of training.

@@ -10,6 +10,7 @@ use pellucid::text::Bos;
 use super::corpus::{Sequence, random, repeated, streams, to_learn};
 use super::grammar::greater_than::{YEARS, written};
 use super::grammar::{Random, Split, Task, agreement, brackets, facts, greater_than, ioi};
+use super::statistics::Mean;
 
 /// Prompts in one pack.
 const PACK: usize = 100;
@@ -21,8 +22,8 @@ pub struct Measured {
     pub name: String,
     /// How it is measured.
     pub measure: String,
-    /// The number.
-    pub value: f64,
+    /// The number, a mean over a sample of questions.
+    pub value: Mean,
     /// What it must reach.
     pub bound: Bound,
 }
@@ -34,21 +35,22 @@ pub enum Bound {
     AtLeast(f64),
     /// Less than this.
     Under(f64),
-    /// Whatever it is: it is only told.
-    Nothing,
+    /// Whatever it is: it is only told, with this in place of a bound.
+    Nothing(&'static str),
 }
 
 impl Measured {
-    pub(super) fn new(name: &str, measure: impl Into<String>, value: f64, bound: Bound) -> Self {
+    pub(super) fn new(name: &str, measure: impl Into<String>, value: Mean, bound: Bound) -> Self {
         Self { name: name.into(), measure: measure.into(), value, bound }
     }
 
-    /// Whether it is what it must be.
+    /// Whether it is what it must be, by two standard errors: a claim about the model, and not about these questions.
     pub fn holds(&self) -> bool {
+        let Mean { mean, error, .. } = self.value;
         match self.bound {
-            Bound::AtLeast(least) => self.value >= least,
-            Bound::Under(most) => self.value < most,
-            Bound::Nothing => true,
+            Bound::AtLeast(least) => mean - 2.0 * error >= least,
+            Bound::Under(most) => mean + 2.0 * error < most,
+            Bound::Nothing(_) => true,
         }
     }
 }
@@ -67,7 +69,7 @@ pub fn measure(loaded: &Loaded, seed: u64) -> Result<Vec<Measured>> {
     // Trained on, but this model is too small or was trained too shortly: who looks for it should know.
     let how = "most probable token is the capital of the country of one of two people, who are told apart by name; \
                guessing one of the two countries is half; 1,000 prompts";
-    skills.push(Measured::new("facts: in two steps", how, value, Bound::Nothing));
+    skills.push(Measured::new("facts: in two steps", how, value, Bound::Nothing("nothing: it did not learn this")));
     skills.push(induction(&loaded.model, random)?);
     let tasks: Vec<Task> = (0..1000).map(|_| agreement::misleading(random, Split::HeldOut)).collect();
     let value = preferred(loaded, &tasks)?;
@@ -97,15 +99,14 @@ fn known_facts(loaded: &Loaded, random: &mut Random, kind: &facts::Kind) -> Resu
 }
 
 /// How often the answer is the most probable of all tokens.
-fn guessed(loaded: &Loaded, random: &mut Random, kind: &facts::Kind, phrasings: &[&'static str]) -> Result<f64> {
+fn guessed(loaded: &Loaded, random: &mut Random, kind: &facts::Kind, phrasings: &[&'static str]) -> Result<Mean> {
     let tasks: Vec<Task> = (0..1000).map(|_| facts::phrased(random, kind, Split::HeldOut, phrasings)).collect();
     let logits = last_logits(loaded, &tasks)?;
-    let mut right = 0;
-    for (task, logits) in tasks.iter().zip(&logits) {
+    let right = tasks.iter().zip(&logits).map(|(task, logits)| {
         let answer = logits[token(loaded, &task.answer)?];
-        right += usize::from(logits.iter().all(|&other| other <= answer));
-    }
-    Ok(right as f64 / tasks.len() as f64)
+        Ok(logits.iter().all(|&other| other <= answer))
+    });
+    Ok(Mean::share(&right.collect::<Result<Vec<_>>>()?))
 }
 
 fn induction(model: &Model, random: &mut Random) -> Result<Measured> {
@@ -116,27 +117,31 @@ fn induction(model: &Model, random: &mut Random) -> Result<Measured> {
     let (batch, rows, targets) = to_learn(&sequences);
     let run = Run { unembed: Unembed::Rows(rows), ..Run::default() };
     let losses = cross_entropy(Kernels::Fused, model.run(&batch, &run, &mut [])?.logits()?, &targets)?;
-    let losses = losses.reshape((sequences.len(), 2, LENGTH))?.mean((0, 2))?.to_vec1::<f32>()?;
+    let losses = losses.reshape((sequences.len(), 2, LENGTH))?.mean(2)?.to_vec2::<f32>()?;
+    let half = |i: usize| Mean::of(&losses.iter().map(|of| f64::from(of[i])).collect::<Vec<_>>());
+    let [first, second] = [half(0), half(1)];
     let how = format!(
         "loss of the second half over that of the first, random tokens 2 x {LENGTH}; 100 sequences ({:.2} of {:.2} nats)",
-        losses[1], losses[0]
+        second.mean, first.mean
     );
-    Ok(Measured::new("induction", how, f64::from(losses[1] / losses[0]), Bound::Under(0.25)))
+    // The loss of the first half hardly differs between sequences: its error is nothing beside that of the second.
+    let ratio = Mean { mean: second.mean / first.mean, error: second.error / first.mean, answer: 0.0 };
+    Ok(Measured::new("induction", how, ratio, Bound::Under(0.25)))
 }
 
 fn greater(loaded: &Loaded, random: &mut Random) -> Result<Measured> {
     let tasks: Vec<(Task, u32)> = (0..1000).map(|_| greater_than::with_year(random, Split::HeldOut)).collect();
     let prompts: Vec<Task> = tasks.iter().map(|(task, _)| task.clone()).collect();
     let years = YEARS.map(|year| token(loaded, &written(year))).collect::<Result<Vec<_>>>()?;
-    let mut sum = 0.0;
+    let mut differences = vec![];
     for ((_, begin), logits) in tasks.iter().zip(last_logits(loaded, &prompts)?) {
         let probs = softmax(&logits);
         let mass = |years: &[usize]| years.iter().map(|&y| probs[y]).sum::<f64>();
         let (below, above) = years.split_at((begin + 1 - YEARS.start()) as usize);
-        sum += mass(above) - mass(below);
+        differences.push(mass(above) - mass(below));
     }
     let how = "probability of later years minus that of the same or earlier ones; 1,000 prompts";
-    Ok(Measured::new("greater-than", how, sum / tasks.len() as f64, Bound::AtLeast(0.8)))
+    Ok(Measured::new("greater-than", how, Mean::of(&differences), Bound::AtLeast(0.8)))
 }
 
 fn closed_brackets(loaded: &Loaded, random: &mut Random) -> Result<Vec<Measured>> {
@@ -152,14 +157,13 @@ fn closed_brackets(loaded: &Loaded, random: &mut Random) -> Result<Vec<Measured>
 }
 
 /// How often the answer is more probable than every foil.
-fn preferred(loaded: &Loaded, tasks: &[Task]) -> Result<f64> {
-    let mut right = 0;
-    for (task, logits) in tasks.iter().zip(last_logits(loaded, tasks)?) {
+fn preferred(loaded: &Loaded, tasks: &[Task]) -> Result<Mean> {
+    let right = tasks.iter().zip(last_logits(loaded, tasks)?).map(|(task, logits)| {
         let answer = logits[token(loaded, &task.answer)?];
         let foils = task.foils.iter().map(|foil| token(loaded, foil)).collect::<Result<Vec<_>>>()?;
-        right += usize::from(foils.iter().all(|&foil| logits[foil] < answer));
-    }
-    Ok(right as f64 / tasks.len() as f64)
+        Ok(foils.iter().all(|&foil| logits[foil] < answer))
+    });
+    Ok(Mean::share(&right.collect::<Result<Vec<_>>>()?))
 }
 
 /// The logits after each prompt.

@@ -104,11 +104,57 @@ fn fill_in(random: &mut Random, sentence: &str) -> String {
 
 /// A frame with two people who may meet in this split, either of whom gives.
 fn fill(random: &mut Random, split: Split, frame: &str) -> Task {
-    let (a, b) = of_split(split, || {
+    let (a, b) = two_people(random, split);
+    let (giver, receiver) = if random.random_bool(0.5) { (a, b) } else { (b, a) };
+    asked(&fill_in(random, frame), [a, b], giver, receiver)
+}
+
+/// Two people who may meet in this split.
+fn two_people(random: &mut Random, split: Split) -> (&'static str, &'static str) {
+    of_split(split, || {
         let (a, b) = pick_two(random, NAMES);
         ((a.0, b.0), pair_is_held_out(a.0, b.0))
-    });
-    let (giver, receiver) = if random.random_bool(0.5) { (a, b) } else { (b, a) };
-    let prompt = fill_in(random, frame).replace("{a}", a).replace("{b}", b).replace("{s}", giver);
+    })
+}
+
+/// The task that a frame is, when its place and object are filled in.
+fn asked(frame: &str, named: [&str; 2], giver: &str, receiver: &str) -> Task {
+    let prompt = with_people(frame, named, giver);
     Task { prompt, answer: format!(" {receiver}"), foils: vec![format!(" {giver}")], rest: ".".into() }
+}
+
+fn with_people(frame: &str, [a, b]: [&str; 2], giver: &str) -> String {
+    frame.replace("{a}", a).replace("{b}", b).replace("{s}", giver)
+}
+
+/// A frame in one of its two orders.
+#[derive(Clone, Debug)]
+pub struct InOrder {
+    /// The task.
+    pub task: Task,
+    /// The two people, in the order of their first mention.
+    pub named: [&'static str; 2],
+    /// The same words about three other people, one of whom gives to nobody who was named: who receives cannot be told (the
+    /// ABC prompts of Wang et al.).
+    pub others: String,
+}
+
+/// One frame with the same people, place and object in both orders: first with the receiver named first, then with the
+/// receiver named second.
+pub fn in_both_orders(random: &mut Random, split: Split, frame: &str) -> [InOrder; 2] {
+    let (a, b) = two_people(random, split);
+    let frame = fill_in(random, frame);
+    let mut strangers: Vec<&'static str> = vec![];
+    while strangers.len() < 3 {
+        let (name, _) = *pick(random, NAMES);
+        if ![a, b].contains(&name) && !strangers.contains(&name) {
+            strangers.push(name);
+        }
+    }
+    let others = with_people(&frame, [strangers[0], strangers[1]], strangers[2]);
+    [(b, a), (a, b)].map(|(giver, receiver)| InOrder {
+        task: asked(&frame, [a, b], giver, receiver),
+        named: [a, b],
+        others: others.clone(),
+    })
 }
