@@ -161,7 +161,7 @@ fn direct_effects_are_those_of_path_and_losses_those_of_ablate() -> Result<()> {
         for row in rows {
             let part = part(row.sender_layer, row.sender_head);
             let ours = names.with_a_stranger_on_the_direct_path(part)?[row.pair as usize].difference;
-            compare(part, row.pair, row.patched, ours);
+            compare(part, row.pair, row.patched.unwrap(), ours);
         }
         for (how, kind) in [(How::Zero, Kind::Zero), (How::Mean, Kind::Mean { by_position: false })] {
             let mut rows = vec![];
@@ -171,7 +171,12 @@ fn direct_effects_are_those_of_path_and_losses_those_of_ablate() -> Result<()> {
             })?;
             for row in rows {
                 let part = part(row.layer, row.head);
-                compare(part, row.pair, row.patched, names.without(&[part], how)?[row.pair as usize].difference);
+                compare(
+                    part,
+                    row.pair,
+                    row.patched.unwrap(),
+                    names.without(&[part], how)?[row.pair as usize].difference,
+                );
             }
         }
     }

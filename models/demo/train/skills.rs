@@ -40,7 +40,8 @@ pub enum Bound {
 }
 
 impl Measured {
-    pub(super) fn new(name: &str, measure: impl Into<String>, value: Mean, bound: Bound) -> Self {
+    /// What `measure` says in words was measured of `name`, and what it must be.
+    pub fn new(name: &str, measure: impl Into<String>, value: Mean, bound: Bound) -> Self {
         Self { name: name.into(), measure: measure.into(), value, bound }
     }
 
