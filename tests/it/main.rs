@@ -56,6 +56,7 @@ mod process;
 mod random_specs;
 mod reference;
 mod rounding;
+mod smollm2;
 mod specs;
 mod stored;
 mod sweep;
