@@ -1,60 +1,16 @@
-//! `config.json`, read so that nothing in it can be overlooked: a key that is neither used nor known to be
-//! harmless is an error that names it.
+//! `config.json`, read so that nothing in it can be overlooked, and nothing applied that transformers does not read: a family is
+//! given the keys that the table of [`super::keys`] has for it, and a key that nobody read and nobody knows to be harmless is
+//! an error that names it.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::error::{Error, Result};
-
-/// Keys that never change what a trained model computes: bookkeeping, training, generation.
-const HARMLESS: &[&str] = &[
-    "_attn_implementation_autoset",
-    "_commit_hash",
-    "_name_or_path",
-    "architectures",
-    "attention_dropout",
-    "attn_pdrop",
-    "auto_map",
-    "bos_token_id",
-    "classifier_dropout",
-    "dtype",
-    "embd_pdrop",
-    "embed_dropout",
-    "embedding_dropout",
-    "eos_token_id",
-    "finetuning_task",
-    "gradient_checkpointing",
-    "hidden_dropout",
-    "id2label",
-    "init_std",
-    "initializer_range",
-    "keys_to_ignore_at_inference",
-    "label2id",
-    "layerdrop",
-    "output_attentions",
-    "output_hidden_states",
-    "pad_token_id",
-    "pretraining_tp",
-    "problem_type",
-    "resid_dropout",
-    "resid_pdrop",
-    "residual_dropout",
-    "return_dict",
-    "summary_activation",
-    "summary_first_dropout",
-    "summary_proj_to_labels",
-    "summary_type",
-    "summary_use_proj",
-    "task_specific_params",
-    "tokenizer_class",
-    "torch_dtype",
-    "transformers_version",
-    "unk_token_id",
-    "use_cache",
-];
+use super::keys::{FamilyKeys, Verdict, judge, same};
+use crate::error::{Error, Result, nearest};
 
 /// No model has a size above this. Below it, what sizes are multiplied to cannot overflow, and a wrong one is an error
 /// instead of an allocation that ends the program.
@@ -66,12 +22,35 @@ pub const MOST_LAYERS: usize = 1 << 12;
 /// No model has more experts than this, those of all blocks together.
 pub const MOST_EXPERTS: usize = 1 << 16;
 
+/// How a `config.json` is read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConfigOptions {
+    /// Unknown keys that are let through: the caller knows that they do not change what the model computes. A key inside an
+    /// object is written with a dot: `rope_scaling.note`.
+    pub accept: BTreeSet<String>,
+}
+
+impl ConfigOptions {
+    /// The same options, with these unknown keys let through.
+    pub fn accepting<K: AsRef<str>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
+        self.accept.extend(keys.into_iter().map(|key| key.as_ref().to_owned()));
+        self
+    }
+}
+
 /// A `config.json` that remembers which of its keys were read.
 pub struct Config {
     values: Map<String, Value>,
+    /// What transformers reads in the model's family. None inside an object, and for families that it does not have: there
+    /// every key can be read, and an absent one has no value.
+    keys: Option<&'static FamilyKeys>,
+    options: Rc<ConfigOptions>,
     used: RefCell<BTreeSet<String>>,
-    /// How errors call this object: `config.json`, or a path inside it.
-    place: String,
+    /// Everything that was asked for, in the file or not, the family's or not.
+    asked: RefCell<BTreeSet<String>>,
+    /// The object's own key, where it is not the whole file.
+    inside: Option<String>,
 }
 
 impl Config {
@@ -88,11 +67,37 @@ impl Config {
                     .hint("was the download complete? fetch the file again"));
             }
         };
-        Ok(Self::new(values, "config.json".into()))
+        Ok(Self::new(values, Rc::default(), None))
     }
 
-    fn new(values: Map<String, Value>, place: String) -> Self {
-        Self { values, used: RefCell::default(), place }
+    fn new(values: Map<String, Value>, options: Rc<ConfigOptions>, inside: Option<String>) -> Self {
+        Self { values, keys: None, options, used: RefCell::default(), asked: RefCell::default(), inside }
+    }
+
+    /// The same file, read as this family's and with these options.
+    ///
+    /// # Errors
+    /// When a key that is to be accepted is not there, or is known to change the model.
+    pub fn of_family(mut self, keys: Option<&'static FamilyKeys>, options: &ConfigOptions) -> Result<Self> {
+        (self.keys, self.options) = (keys, Rc::new(options.clone()));
+        for path in &options.accept {
+            self.check_accepted(path)?;
+        }
+        Ok(self)
+    }
+
+    /// An empty object, in which every key is absent.
+    pub fn empty() -> Self {
+        Self::new(Map::new(), Rc::default(), None)
+    }
+
+    /// How errors call this object: `config.json`, or a path inside it.
+    fn place(&self) -> String {
+        self.inside.as_ref().map_or_else(|| "config.json".to_owned(), |key| format!("config.json: `{key}`"))
+    }
+
+    fn bad(&self, key: &str, what: impl std::fmt::Display) -> Error {
+        Error::bad_model(format!("{}: `{key}` {what}", self.place()))
     }
 
     /// Whether `key` is there, with a value or null.
@@ -100,20 +105,58 @@ impl Config {
         self.values.contains_key(key)
     }
 
-    fn touch(&self, key: &str) -> Option<&Value> {
-        self.used.borrow_mut().insert(key.to_owned());
-        self.values.get(key).filter(|v| !v.is_null())
+    /// Whether transformers reads this key in this family, so that [`Config::get`] gives it.
+    pub fn reads(&self, key: &str) -> bool {
+        self.keys.is_none_or(|keys| keys.reads(key))
     }
 
-    /// The value of `key`; `None` when it is absent or null.
+    /// The keys of the file that were read, by the names that they have there.
+    pub fn used(&self) -> BTreeSet<String> {
+        self.used.borrow().clone()
+    }
+
+    /// The keys that were asked for, whether the file has them or not.
+    pub fn asked(&self) -> BTreeSet<String> {
+        self.asked.borrow().clone()
+    }
+
+    /// The value of a key under the name that it has in the file; where it is absent, what transformers takes. A key that
+    /// transformers does not read in this family stays unread.
+    fn look(&self, key: &str) -> Result<Option<(String, Value)>> {
+        self.asked.borrow_mut().insert(key.to_owned());
+        let Some(keys) = self.keys else {
+            self.used.borrow_mut().insert(key.to_owned());
+            return Ok(self.values.get(key).filter(|v| !v.is_null()).map(|v| (key.to_owned(), v.clone())));
+        };
+        let canonical = keys.canonical(key);
+        let Some(default) = keys.model.get(canonical) else { return Ok(None) };
+        let mut found: Option<(&str, &Value)> = None;
+        for name in keys.names(canonical) {
+            let Some(value) = self.values.get(name) else { continue };
+            self.used.borrow_mut().insert(name.to_owned());
+            match found {
+                Some((first, a)) if !a.is_null() && !value.is_null() && !same(a, value) => {
+                    let (a, b) = (shortened(&a.to_string(), 40), shortened(&value.to_string(), 40));
+                    return Err(self.bad(first, format!("is {a} and `{name}` is {b}, which should be the same")));
+                }
+                Some((_, a)) if !a.is_null() => {}
+                _ => found = Some((name, value)),
+            }
+        }
+        let (name, value) = found.unwrap_or((canonical, default));
+        Ok((!value.is_null()).then(|| (name.to_owned(), value.clone())))
+    }
+
+    /// The value of `key`, or what transformers takes where the file does not have it; `None` when it is null, or when
+    /// transformers does not read it in this family.
     ///
     /// # Errors
-    /// When the value has another type.
+    /// When the value has another type, or two spellings of the key differ.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
-        let Some(value) = self.touch(key) else { return Ok(None) };
+        let Some((name, value)) = self.look(key)? else { return Ok(None) };
         serde_json::from_value(value.clone()).map(Some).map_err(|e| {
             let (value, e) = (shortened(&value.to_string(), 60), shortened(&e.to_string(), 120));
-            Error::bad_model(format!("{}: `{key}` is {value}, which cannot be used: {e}", self.place))
+            self.bad(&name, format!("is {value}, which cannot be used: {e}"))
         })
     }
 
@@ -123,35 +166,6 @@ impl Config {
     /// As [`Config::get`].
     pub fn stated<T: DeserializeOwned>(&self, key: &str, usual: Option<T>) -> Result<Option<T>> {
         if self.values.contains_key(key) { self.get(key) } else { Ok(usual) }
-    }
-
-    /// The value of whichever of `keys` is there: spellings of one thing.
-    ///
-    /// # Errors
-    /// As [`Config::get`], and when two of them are there and differ.
-    pub fn agreed<T: DeserializeOwned + PartialEq + std::fmt::Debug>(&self, keys: &[&str]) -> Result<Option<T>> {
-        Ok(self.spelled(keys)?.map(|(_, value)| value))
-    }
-
-    /// The value and the first of its spellings that is there.
-    fn spelled<'k, T: DeserializeOwned + PartialEq + std::fmt::Debug>(
-        &self,
-        keys: &[&'k str],
-    ) -> Result<Option<(&'k str, T)>> {
-        let mut found: Option<(&'k str, T)> = None;
-        for key in keys {
-            match (&found, self.get::<T>(key)?) {
-                (Some((first, a)), Some(b)) if *a != b => {
-                    return Err(Error::bad_model(format!(
-                        "{}: `{first}` is {a:?} and `{key}` is {b:?}, which should be the same",
-                        self.place
-                    )));
-                }
-                (None, Some(value)) => found = Some((key, value)),
-                _ => {}
-            }
-        }
-        Ok(found)
     }
 
     /// The value of the first of `keys` that is there.
@@ -170,7 +184,7 @@ impl Config {
     /// The value of `key`.
     ///
     /// # Errors
-    /// When it is absent, null or of another type.
+    /// When it is absent and has no default, when it is null or of another type.
     pub fn need<T: DeserializeOwned>(&self, key: &str) -> Result<T> {
         self.get(key)?.ok_or_else(|| self.lacks(key))
     }
@@ -180,7 +194,7 @@ impl Config {
     /// # Errors
     /// As [`Config::need`], and when it is out of these bounds.
     pub fn size(&self, key: &str) -> Result<usize> {
-        self.within(key, self.get(key)?, LARGEST_SIZE)?.ok_or_else(|| self.lacks(key))
+        self.optional_size(key)?.ok_or_else(|| self.lacks(key))
     }
 
     /// As [`Config::size`], for a key that may be absent or null.
@@ -188,36 +202,26 @@ impl Config {
     /// # Errors
     /// As there, but for absence.
     pub fn optional_size(&self, key: &str) -> Result<Option<usize>> {
-        self.within(key, self.get(key)?, LARGEST_SIZE)
+        self.within(key, LARGEST_SIZE)
     }
 
-    fn within(&self, key: &str, size: Option<usize>, most: usize) -> Result<Option<usize>> {
-        match size {
-            Some(0) => Err(Error::bad_model(format!("{}: `{key}` is 0", self.place))),
-            Some(n) if n > most => {
-                Err(Error::bad_model(format!("{}: `{key}` is {n}, and no model has more than {most}", self.place))
-                    .hint("was the file damaged? fetch it again"))
-            }
+    /// A number of layers, at most [`MOST_LAYERS`].
+    ///
+    /// # Errors
+    /// As [`Config::size`].
+    pub fn layers(&self, key: &str) -> Result<usize> {
+        self.within(key, MOST_LAYERS)?.ok_or_else(|| self.lacks(key))
+    }
+
+    fn within(&self, key: &str, most: usize) -> Result<Option<usize>> {
+        let name = self.look(key)?.map_or_else(|| key.to_owned(), |(name, _)| name);
+        match self.get(key)? {
+            Some(0) => Err(self.bad(&name, "is 0")),
+            Some(n) if n > most => Err(self
+                .bad(&name, format!("is {n}, and no model has more than {most}"))
+                .hint("was the file damaged? fetch it again")),
             n => Ok(n),
         }
-    }
-
-    /// A size that has several spellings, of which those that are there must agree; `None` when none is.
-    ///
-    /// # Errors
-    /// When they disagree, and as [`Config::optional_size`].
-    pub fn agreed_size(&self, keys: &[&str]) -> Result<Option<usize>> {
-        let (key, size) = self.spelled(keys)?.unzip();
-        self.within(key.unwrap_or_default(), size, LARGEST_SIZE)
-    }
-
-    /// A number of layers under one of several spellings.
-    ///
-    /// # Errors
-    /// When none is there, and as [`Config::optional_size`].
-    pub fn agreed_layers(&self, keys: &[&str]) -> Result<usize> {
-        let (key, size) = self.spelled(keys)?.unzip();
-        self.within(key.unwrap_or_default(), size, MOST_LAYERS)?.ok_or_else(|| self.lacks(&keys.join("` nor `")))
     }
 
     /// A number above 0; `None` when it is absent or null.
@@ -226,44 +230,44 @@ impl Config {
     /// As [`Config::get`], and when it is 0 or less.
     pub fn positive(&self, key: &str) -> Result<Option<f64>> {
         match self.get(key)? {
-            Some(x) if x <= 0.0 => {
-                Err(Error::bad_model(format!("{}: `{key}` is {x}, and it must be above 0", self.place)))
-            }
+            Some(x) if x <= 0.0 => Err(self.bad(key, format!("is {x}, and it must be above 0"))),
             x => Ok(x),
         }
     }
 
-    /// As [`Config::positive`], for a key that must be there.
+    /// As [`Config::positive`], for a key that must be there or have a default.
     ///
     /// # Errors
-    /// As there, and when it is absent.
+    /// As there, and when it has no value.
     pub fn need_positive(&self, key: &str) -> Result<f64> {
         self.positive(key)?.ok_or_else(|| self.lacks(key))
     }
 
     fn lacks(&self, key: &str) -> Error {
-        Error::bad_model(format!("{} has no `{key}`", self.place))
+        let canonical = self.keys.map_or(key, |keys| keys.canonical(key));
+        let mut names = [canonical].into_iter().chain(self.keys.into_iter().flat_map(|keys| keys.names(canonical)));
+        match names.find(|name| self.has(name)) {
+            Some(name) => self.bad(name, "is null, and it must have a value"),
+            None => Error::bad_model(format!("{} has no `{canonical}`", self.place())),
+        }
     }
 
-    /// Accepts `key` only while it has the one value that the forward pass implements (or is absent).
+    /// Accepts `key` only while it has the one value that the forward pass implements (or is absent or null).
     ///
     /// # Errors
     /// When it has another value.
     pub fn only<T: DeserializeOwned + PartialEq + std::fmt::Debug>(&self, key: &str, supported: T) -> Result<()> {
         match self.get::<T>(key)? {
-            Some(value) if value != supported => Err(Error::bad_model(format!(
-                "{}: `{key}` is {value:?}, and pellucid computes this model only with {supported:?}",
-                self.place
-            ))),
+            Some(value) if value != supported => {
+                Err(self.bad(key, format!("is {value:?}, and pellucid computes this model only with {supported:?}")))
+            }
             _ => Ok(()),
         }
     }
 
     /// Marks keys as read that carry nothing this crate needs for this family.
     pub fn ignore(&self, keys: &[&str]) {
-        for key in keys {
-            self.touch(key);
-        }
+        self.used.borrow_mut().extend(keys.iter().map(|key| (*key).to_owned()));
     }
 
     /// An object inside this one, checked like it.
@@ -271,33 +275,112 @@ impl Config {
     /// # Errors
     /// When the value is not an object.
     pub fn object(&self, key: &str) -> Result<Option<Config>> {
-        Ok(self.get::<Map<String, Value>>(key)?.map(|m| Config::new(m, format!("{}: `{key}`", self.place))))
+        let inside = self.inside.as_ref().map_or_else(|| key.to_owned(), |outer| format!("{outer}.{key}"));
+        let values = self.get::<Map<String, Value>>(key)?;
+        Ok(values.map(|values| Config::new(values, Rc::clone(&self.options), Some(inside))))
     }
 
     /// Refuses what nobody read.
     ///
     /// # Errors
-    /// Names every key that was neither read nor is known to be harmless.
+    /// Names every key that was neither read nor is known to be harmless nor was let through.
     pub fn finish(&self) -> Result<()> {
         let used = self.used.borrow();
+        let mut unknown = vec![];
+        for (key, value) in self.values.iter().filter(|(key, _)| !used.contains(*key)) {
+            let path = self.inside.as_ref().map_or_else(|| key.clone(), |outer| format!("{outer}.{key}"));
+            if self.options.accept.contains(&path) {
+                continue;
+            }
+            match self.verdict(key, value) {
+                Verdict::Harmless => {}
+                verdict @ (Verdict::OnlyUnder(_) | Verdict::Read | Verdict::OfOthers) => {
+                    return Err(self.refused(key, value, verdict));
+                }
+                Verdict::Unknown => unknown.push((path, key, value)),
+            }
+        }
+        self.refuse_unknown(unknown)
+    }
+
+    fn verdict(&self, key: &str, value: &Value) -> Verdict<'static> {
+        match &self.inside {
+            Some(_) => Verdict::Unknown,
+            None => judge(self.keys, key, value, |other| self.values.get(other).cloned()),
+        }
+    }
+
+    /// The error for a key of which something is known.
+    fn refused(&self, key: &str, value: &Value, verdict: Verdict) -> Error {
+        let value = shortened(&value.to_string(), 40);
+        let accept = format!("if you know that it changes nothing here either, let it through: --accept-config {key}");
+        match verdict {
+            Verdict::OnlyUnder(rule) => match &rule.changes {
+                Some(changes) => self
+                    .bad(key, format!("is {value}, which means {changes}; it is harmless only {}", rule.words()))
+                    .hint("pellucid cannot run this model"),
+                None => self
+                    .bad(key, format!("is {value}, and it is known to change nothing only {}", rule.words()))
+                    .hint(accept),
+            },
+            Verdict::OfOthers => self
+                .bad(key, format!("is {value}, and transformers reads this key in other families, not in this one"))
+                .hint(format!("to leave it unread, as transformers does: --accept-config {key}")),
+            Verdict::Read => self
+                .bad(key, format!("is {value}, which changes the model in a way that pellucid does not compute"))
+                .hint("pellucid cannot run this model"),
+            Verdict::Harmless | Verdict::Unknown => self.bad(key, format!("is {value}")),
+        }
+    }
+
+    fn refuse_unknown(&self, unknown: Vec<(String, &String, &Value)>) -> Result<()> {
         const SHOWN: usize = 5;
-        let unread = |k: &str| !used.contains(k) && !HARMLESS.contains(&k);
-        let mut unknown: Vec<_> = (self.values.iter())
-            .filter(|(k, _)| unread(k))
-            .map(|(k, v)| format!("`{}` = {}", shortened(k, 40), shortened(&v.to_string(), 40)))
-            .collect();
         if unknown.is_empty() {
             return Ok(());
         }
-        if unknown.len() > SHOWN {
-            let more = unknown.split_off(SHOWN).len();
-            unknown.push(format!("and {more} more"));
-        }
         let noun = if unknown.len() == 1 { "a key" } else { "keys" };
-        Err(Error::bad_model(format!("{} has {noun} that pellucid does not know: {}", self.place, unknown.join(", ")))
-            .hint(
-                "it may change what the model computes, so it is not ignored; remove it if you know that it does not",
+        let shown = unknown.iter().take(SHOWN);
+        let mut list: Vec<String> =
+            shown.map(|(_, k, v)| format!("`{}` = {}", shortened(k, 40), shortened(&v.to_string(), 40))).collect();
+        if unknown.len() > SHOWN {
+            list.push(format!("and {} more", unknown.len() - SHOWN));
+        }
+        let flags: Vec<String> =
+            unknown.iter().take(SHOWN).map(|(path, ..)| format!("--accept-config {}", shortened(path, 60))).collect();
+        Err(Error::bad_model(format!("{} has {noun} that pellucid does not know: {}", self.place(), list.join(", ")))
+            .hint(format!(
+                "it may change what the model computes, so it is not ignored; if you know that it does not, let it through: {}",
+                flags.join(" ")
+            )))
+    }
+
+    /// Refuses to let through what is not there and what is known to change the model.
+    fn check_accepted(&self, path: &str) -> Result<()> {
+        let (key, inner) = path.split_once('.').map_or((path, None), |(key, inner)| (key, Some(inner)));
+        // Keys may have dots of their own: `transformers.js_config`.
+        let (key, inner) = if self.has(path) { (path, None) } else { (key, inner) };
+        let held = self.values.get(key).and_then(|value| match inner {
+            Some(inner) => value.get(inner),
+            None => Some(value),
+        });
+        let Some(value) = held else {
+            let error = Error::no_such(format!("config.json has no `{path}`, so there is nothing to accept"));
+            return Err(match nearest(path, self.values.keys().map(String::as_str)) {
+                Some(near) => error.hint(format!("did you mean `{near}`?")),
+                None => error.hint("leave out --accept-config, or name a key that the file has"),
+            });
+        };
+        if inner.is_some() {
+            return Ok(());
+        }
+        match self.verdict(key, value) {
+            Verdict::Read => Err(Error::bad_input(format!(
+                "`{key}` is a key that this family reads: it changes what the model computes, and cannot be left unread"
             ))
+            .hint(format!("leave out --accept-config {key}"))),
+            verdict @ Verdict::OnlyUnder(rule) if rule.changes.is_some() => Err(self.refused(key, value, verdict)),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -320,6 +403,7 @@ mod tests {
         let error = config.finish().unwrap_err();
         assert!(error.message().contains("`sliding_mystery` = 3"), "{error}");
         assert!(!error.message().contains("use_cache"), "{error}");
+        assert!(error.hint_text().unwrap().contains("--accept-config sliding_mystery"), "{error:?}");
     }
 
     #[test]
@@ -329,5 +413,24 @@ mod tests {
         assert!(config.get::<usize>("b").unwrap_err().message().contains("`b` is \"x\""));
         assert!(config.size("c").unwrap_err().message().contains("`c` is 0"));
         assert!(config.need::<usize>("d").unwrap_err().message().contains("no `d`"));
+    }
+
+    /// A family is given its own keys under all their names, and what transformers takes for those left out.
+    #[test]
+    fn a_family_is_given_its_own_keys() {
+        let of = |text: &str, family| {
+            let keys = Some(FamilyKeys::of(family).unwrap());
+            Config::parse(text).unwrap().of_family(keys, &ConfigOptions::default()).unwrap()
+        };
+        let gpt2 = of(r#"{"hidden_size": 8, "n_layer": 3, "num_hidden_layers": 4, "rope_theta": 5.0}"#, "gpt2");
+        assert_eq!(gpt2.size("n_embd").unwrap(), 8);
+        assert_eq!(gpt2.size("n_head").unwrap(), 12);
+        assert_eq!(gpt2.get::<f64>("rope_theta").unwrap(), None);
+        let error = gpt2.layers("n_layer").unwrap_err();
+        assert!(error.message().contains("`n_layer` is 3 and `num_hidden_layers` is 4"), "{error}");
+        let error = gpt2.finish().unwrap_err();
+        assert!(error.message().contains("`rope_theta` is 5.0, and transformers reads"), "{error}");
+        let llama = of(r#"{"n_embd": 4}"#, "llama");
+        assert_eq!((llama.size("hidden_size").unwrap(), llama.optional_size("n_embd").unwrap()), (4096, None));
     }
 }

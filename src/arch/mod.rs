@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod family;
+pub mod keys;
 pub mod process;
 pub mod spec;
 pub mod weights;

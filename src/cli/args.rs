@@ -53,11 +53,23 @@ impl ModelArgs {
     }
 }
 
+/// Which unknown keys of config.json are let through.
+#[derive(Args, Debug)]
+pub(super) struct AcceptArgs {
+    /// Let through a key of config.json that pellucid does not know, because you know that it does not change what the model
+    /// computes; may be repeated. It stands in the provenance of the results. A key that is known to change the model is
+    /// refused all the same
+    #[arg(long, value_name = "KEY")]
+    pub accept_config: Vec<String>,
+}
+
 /// Which model, and what of its weights.
 #[derive(Args, Debug)]
 pub(super) struct LoadArgs {
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    accept: AcceptArgs,
     /// Process the weights as TransformerLens does: fold-ln, center-writing, center-unembed, fold-value-biases, or several of
     /// them with commas between. Probabilities stay the same, activations do not [default: as they are stored]
     #[arg(long, value_name = "HOW", value_delimiter = ',')]
@@ -88,7 +100,8 @@ impl LoadArgs {
         let placement = Placement { kept: Kept::parse(&self.dtype), place: Place::parse(&self.device)? };
         // Before the files are looked for, which may take longer.
         placement.place.device()?;
-        let source = Loaded::find(name, &out.hub(), &out.fetching())?;
+        let source = Loaded::find(name, &self.accept.accept_config, &out.hub(), &out.fetching())?;
+        out.accepted(&source);
         let loaded = Loaded::placed(source, &process, placement)?;
         out.loaded(&loaded);
         Ok(loaded)
@@ -325,6 +338,10 @@ pub(super) fn request(analysis: &str, loaded: &Loaded, prompts: &[Prompt], optio
     let processed = &loaded.model.spec().processed;
     if !processed.is_empty() {
         request["processed"] = json!(processed);
+    }
+    let accepted = &loaded.source.accepted;
+    if !accepted.is_empty() {
+        request["accepted_config"] = json!(accepted);
     }
     // What decides the numbers, where it is not as it is by itself.
     if let Some(kept) = loaded.placement.kept {

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::args::ModelArgs;
+use super::args::{AcceptArgs, ModelArgs};
 use super::out::Out;
 use crate::analysis::describe;
 use crate::error::{Error, Result, nearest};
@@ -21,6 +21,8 @@ pub(super) struct HooksCommand {
     /// The model whose hooks to list [default: every hook there is; with a pattern, those of demo]
     #[arg(short, long, env = "PELLUCID_MODEL", hide_env_values = true, value_name = "MODEL")]
     model: Option<String>,
+    #[command(flatten)]
+    accept: AcceptArgs,
 }
 
 impl HooksCommand {
@@ -29,7 +31,9 @@ impl HooksCommand {
         let fallback = self.pattern.as_ref().map(|_| DEMO);
         let Some(name) = self.model.as_deref().or(fallback) else { return out.rows(&describe::hooks(None)) };
         let model = ModelArgs { model: name.to_owned() };
-        let (_, spec) = Model::read_spec(&model.find(Want::Config, out)?)?;
+        let source = model.find(Want::Config, out)?.accepting(&self.accept.accept_config);
+        let (_, spec) = Model::read_spec(&source)?;
+        out.accepted(&source);
         let mut rows = describe::hooks(Some(&spec));
         if let Some(pattern) = &self.pattern {
             let wanted: Vec<String> = select(&spec, pattern)?.iter().map(|p| p.to_string()).collect();
@@ -47,12 +51,15 @@ impl HooksCommand {
 pub(super) struct ModelCommand {
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    accept: AcceptArgs,
 }
 
 impl ModelCommand {
     pub fn run(&self, out: &Out) -> Result<()> {
-        let source = Loaded::find(&self.model.model, &out.hub(), &out.fetching())?;
+        let source = Loaded::find(&self.model.model, &self.accept.accept_config, &out.hub(), &out.fetching())?;
         let (_, spec) = Model::read_spec(&source)?;
+        out.accepted(&source);
         let mut facts = vec![ModelFacts { property: "model".into(), value: source.id.clone() }];
         facts.extend(describe::facts(&spec));
         let mut say = |property: &str, value: String| facts.push(ModelFacts { property: property.into(), value });

@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::run::folder::Finished;
 use crate::run::{Loaded, Plan};
 use crate::table::{Format, Row, write_rows};
-use crate::text::{Fetching, Hub};
+use crate::text::{Fetching, Hub, ModelSource};
 
 /// Output of one command.
 pub(super) struct Out {
@@ -77,6 +77,19 @@ impl Out {
     pub fn say(&self, words: impl std::fmt::Display) {
         if !self.quiet {
             let _ = writeln!(self.talk(), "{}", one_line(&words.to_string()));
+        }
+    }
+
+    /// Warns that keys of config.json were let through unread.
+    pub fn accepted(&self, source: &ModelSource) {
+        let keys: Vec<String> = source.accepted.iter().map(|key| format!("`{key}`")).collect();
+        if !keys.is_empty() {
+            self.say(format_args!(
+                "warning: {} of {}'s config.json is let through unread; if it changes what the model computes, these are not that \
+                 model's numbers",
+                keys.join(", "),
+                source.id
+            ));
         }
     }
 

@@ -11,7 +11,8 @@ use super::place::Placement;
 use super::torch::TorchFiles;
 use super::{Model, Weights};
 use crate::arch::Spec;
-use crate::arch::family::{Family, read_config};
+use crate::arch::config::ConfigOptions;
+use crate::arch::family::{Family, Reading, read_config, read_config_with};
 use crate::arch::weights::{Cut, Layout, Part, Slot, Source, slots};
 use crate::error::{Error, Result, nearest};
 use crate::ops::matrix::{Kept, Matrix, Wrong};
@@ -82,7 +83,9 @@ impl Model {
     /// # Errors
     /// As [`Model::load`], as far as the configuration goes.
     pub fn read_spec(source: &ModelSource) -> Result<(&'static Family, Spec)> {
-        read_config(&source.config()?)
+        let options = ConfigOptions::default().accepting(&source.accepted);
+        let Reading { family, spec, .. } = read_config_with(&source.config()?, &options)?;
+        Ok((family, spec))
     }
 
     /// A model of tensors in memory: a `config.json` and the tensors under the names that the family's files use. Where a

@@ -29,21 +29,22 @@ impl Loaded {
     /// # Errors
     /// As [`Loaded::find`] and [`Loaded::from_source`].
     pub fn open(name: &str, process: &[Processing]) -> Result<Self> {
-        Self::from_source(Self::find(name, &Hub::from_env(), &())?, process)
+        Self::from_source(Self::find(name, &[], &Hub::from_env(), &())?, process)
     }
 
     /// Finds the model called `name`, fetching from `hub` what is not there. Its configuration comes first, so that nothing
-    /// large is fetched of a model that cannot be run.
+    /// large is fetched of a model that cannot be run; unknown keys of it that are in `accept` are let through.
     ///
     /// # Errors
     /// As [`ModelSource::resolve_with`] and [`Model::read_spec`].
-    pub fn find(name: &str, hub: &Hub, told: &dyn Fetching) -> Result<ModelSource> {
-        let source = ModelSource::resolve_with(name, Want::Config, hub, told)?;
+    pub fn find(name: &str, accept: &[String], hub: &Hub, told: &dyn Fetching) -> Result<ModelSource> {
+        let find = |want| Ok(ModelSource::resolve_with(name, want, hub, told)?.accepting(accept));
+        let source = find(Want::Config)?;
         if source.revision.is_none() {
             return Ok(source);
         }
         Model::read_spec(&source)?;
-        ModelSource::resolve_with(name, Want::All, hub, told)
+        find(Want::All)
     }
 
     /// Loads a model whose files were found already, and processes its weights in each of these ways.
@@ -119,6 +120,7 @@ impl Loaded {
             revision: self.source.revision.clone(),
             weights_hash: self.weights_hash.clone(),
             spec: serde_json::to_value(self.model.spec()).unwrap_or_default(),
+            accepted_config: self.source.accepted.iter().cloned().collect(),
             dtype: self.model.numbers(),
             device: format!("{:?}", self.model.device().location()).to_lowercase(),
             instructions: crate::model::instructions().into(),

@@ -41,6 +41,9 @@ pub struct Provenance {
     pub weights_hash: String,
     /// The model's architecture, as pellucid understood it.
     pub spec: Value,
+    /// Keys of the model's config.json that pellucid does not know and was told to let through.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accepted_config: Vec<String>,
     /// Type of the weights and activations during the computation, e.g. `f32`.
     pub dtype: String,
     /// Where it was computed: `cpu`, `cuda`, `metal`.
@@ -69,6 +72,7 @@ impl Default for Provenance {
             revision: None,
             weights_hash: String::new(),
             spec: Value::Null,
+            accepted_config: vec![],
             dtype: String::new(),
             device: String::new(),
             instructions: String::new(),

@@ -1,5 +1,6 @@
 //! Where a model's files are: the program itself, a folder, or the Hugging Face Hub and its local cache.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,8 @@ pub struct ModelSource {
     pub revision: Option<String>,
     /// Its files.
     pub files: Files,
+    /// Keys of its config.json that are let through though pellucid does not know them.
+    pub accepted: BTreeSet<String>,
 }
 
 impl ModelSource {
@@ -52,7 +55,7 @@ impl ModelSource {
     /// As there, and what `told` answers.
     pub fn resolve_with(name: &str, want: Want, hub: &Hub, told: &dyn Fetching) -> Result<Self> {
         if name == DEMO {
-            return Ok(Self { id: DEMO.to_owned(), revision: None, files: demo::FILES });
+            return Ok(Self::of(DEMO.to_owned(), None, demo::FILES));
         }
         let path = expand_home(name);
         if path.exists() || looks_like_a_path(name) {
@@ -68,7 +71,18 @@ impl ModelSource {
                 .hint(format!("write {DEMO} alone")));
         }
         let found = hub.find(id, revision, want, told)?;
-        Ok(Self { id: id.to_owned(), revision: Some(found.commit), files: Files::Folder(found.folder) })
+        Ok(Self::of(id.to_owned(), Some(found.commit), Files::Folder(found.folder)))
+    }
+
+    fn of(id: String, revision: Option<String>, files: Files) -> Self {
+        Self { id, revision, files, accepted: BTreeSet::new() }
+    }
+
+    /// The same model, with these unknown keys of its config.json let through: the caller knows that they do not change what
+    /// the model computes.
+    pub fn accepting<K: AsRef<str>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
+        self.accepted.extend(keys.into_iter().map(|key| key.as_ref().to_owned()));
+        self
     }
 
     /// The model in the folder `path`, whatever it is called.
@@ -100,7 +114,7 @@ impl ModelSource {
         // `.` and `..` have no name of their own.
         let full = fs_err::canonicalize(path)?;
         let id = full.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
-        Ok(Self { id, revision: None, files: Files::Folder(path.to_owned()) })
+        Ok(Self::of(id, None, Files::Folder(path.to_owned())))
     }
 
     /// The text of the model's configuration.

@@ -106,7 +106,7 @@ fn changed(name: &str, change: impl Fn(&mut Vec<u8>)) -> Result<[(tempfile::Temp
         entries.push((of, Box::leak(bytes.into_boxed_slice())));
     }
     let files = Files::BuiltIn(Box::leak(entries.into_boxed_slice()));
-    let built_in = ModelSource { id: "demo".into(), revision: None, files };
+    let built_in = ModelSource { id: "demo".into(), revision: None, files, accepted: Default::default() };
     let on_disk = ModelSource::folder(dir.path())?;
     Ok([(dir, on_disk), (tempfile::tempdir()?, built_in)])
 }

@@ -8,7 +8,7 @@ use pellucid::analysis::describe;
 use pellucid::hook::site::Axis;
 
 #[track_caller]
-fn committed(name: &str, now: &str) {
+pub(crate) fn committed(name: &str, now: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name);
     if std::env::var_os("PELLUCID_BLESS").is_some() {
         std::fs::write(&path, now).unwrap();

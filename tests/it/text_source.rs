@@ -41,7 +41,15 @@ fn a_folder_is_a_model_by_its_name() -> Result<()> {
     touch(root.path(), &["tiny/config.json", "tiny/model.safetensors"])?;
     let dir = root.path().join("tiny");
     let source = ModelSource::resolve(&dir.display().to_string())?;
-    assert_eq!(source, ModelSource { id: "tiny".into(), revision: None, files: Files::Folder(dir.clone()) });
+    assert_eq!(
+        source,
+        ModelSource {
+            id: "tiny".into(),
+            revision: None,
+            files: Files::Folder(dir.clone()),
+            accepted: Default::default()
+        }
+    );
     let weights: Vec<String> = source.weights()?.iter().map(|file| file.to_string()).collect();
     assert_eq!((source.config()?, weights), ("{}".into(), vec![dir.join("model.safetensors").display().to_string()]));
     let dotted = ModelSource::resolve(&format!("{}/.", dir.display()))?;

@@ -4,7 +4,7 @@ use super::decoder::{GPT2, Usual, attentions, decoder, layer_norm};
 use super::names::{self, Names, Qkv};
 use super::{Family, gpt2};
 use crate::arch::config::Config;
-use crate::arch::spec::{Position, Spec};
+use crate::arch::spec::{Activation, Position, Spec};
 use crate::error::Result;
 
 /// Falcon's files use them too.
@@ -25,13 +25,9 @@ pub(super) const FAMILY: Family =
     Family { model_type: "bloom", spec, source: |spec, slot| NAMES.source(spec, slot), buffers: &[], ..gpt2::FAMILY };
 
 fn spec(c: &Config) -> Result<Spec> {
-    // The order of sums of a model cut into pieces for training, and how training fused its kernels.
-    c.ignore(&["slow_but_exact", "bias_dropout_fusion", "masked_softmax_fusion", "skip_bias_add", "skip_bias_add_qkv"]);
-    // Leftovers of training; ALiBi has no longest context and no offset that softmax would notice.
-    c.ignore(&["attention_softmax_in_fp32", "seq_length", "offset_alibi"]);
     c.only("apply_residual_connection_post_layernorm", false)?;
     let norm = layer_norm(c, "layer_norm_epsilon")?;
-    let mut spec = decoder(c, &Usual { activation: "gelu_pytorch_tanh", ..GPT2 }, norm)?;
+    let mut spec = decoder(c, &Usual { activation: Some(Activation::GeluTanh), ..GPT2 }, norm)?;
     spec.embedding.norm = Some(norm);
     attentions(&mut spec).for_each(|a| a.position = Position::Alibi);
     Ok(spec)

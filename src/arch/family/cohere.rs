@@ -1,8 +1,8 @@
 //! Cohere's Command R (2024): parallel sublayers after one norm without bias, adjacent dimensions rotated in pairs,
 //! scaled logits.
 
-use super::decoder::{LLAMA, Usual, decoder, layer_norm, parallel_shared, rotate};
-use super::{Family, llama, rope};
+use super::decoder::{LLAMA, decoder, layer_norm, parallel_shared, rotate};
+use super::{Family, llama};
 use crate::arch::config::Config;
 use crate::arch::spec::{Norm, Pairing, Spec};
 use crate::error::Result;
@@ -12,9 +12,9 @@ pub(super) const FAMILY: Family = Family { model_type: "cohere", spec, ..llama::
 fn spec(c: &Config) -> Result<Spec> {
     c.only("use_qk_norm", false)?;
     let norm = Norm { bias: false, ..layer_norm(c, "layer_norm_eps")? };
-    let mut spec = decoder(c, &Usual { tied: true, ..LLAMA }, norm)?;
+    let mut spec = decoder(c, &LLAMA, norm)?;
     parallel_shared(&mut spec);
-    rotate(c, &mut spec, &rope::Usual { theta: 500_000.0, pairing: Pairing::Adjacent, ..rope::USUAL })?;
-    spec.unembedding.scale = Some(c.get("logit_scale")?.unwrap_or(0.0625));
+    rotate(c, &mut spec, Pairing::Adjacent)?;
+    spec.unembedding.scale = Some(c.need("logit_scale")?);
     Ok(spec)
 }

@@ -6,46 +6,37 @@ use crate::arch::config::Config;
 use crate::arch::spec::*;
 use crate::error::{Error, Result};
 
-/// What a family does unless its `config.json` says otherwise.
+/// What no key of a family's `config.json` says. What a key says where it is absent stands in `keys.json`.
 pub(super) struct Usual {
-    /// Whether linear maps have biases.
+    /// Whether linear layers have biases, where no key says so.
     pub bias: bool,
-    /// Whether embedding and unembedding are one matrix.
-    pub tied: bool,
     /// Whether the nonlinearity gates a linear partner.
     pub gated: bool,
-    /// The nonlinearity.
-    pub activation: &'static str,
     /// What its files mean by "gelu".
     pub gelu: Activation,
+    /// The nonlinearity, where no key names one.
+    pub activation: Option<Activation>,
 }
 
 /// Llama's choices.
-pub(super) const LLAMA: Usual =
-    Usual { bias: false, tied: false, gated: true, activation: "silu", gelu: Activation::GeluErf };
+pub(super) const LLAMA: Usual = Usual { bias: false, gated: true, gelu: Activation::GeluErf, activation: None };
 /// GPT-2's choices.
-pub(super) const GPT2: Usual =
-    Usual { bias: true, tied: true, gated: false, activation: "gelu_new", gelu: Activation::GeluErf };
+pub(super) const GPT2: Usual = Usual { bias: true, gated: false, gelu: Activation::GeluErf, activation: None };
 
 /// Layer norm with gain and bias; its epsilon is under `key`.
 pub(super) fn layer_norm(c: &Config, key: &str) -> Result<Norm> {
-    Ok(Norm { kind: NormKind::Layer, eps: c.positive(key)?.unwrap_or(1e-5), gain: Gain::Weight, bias: true })
+    Ok(Norm { kind: NormKind::Layer, eps: c.need_positive(key)?, gain: Gain::Weight, bias: true })
 }
 
 /// RMS norm with a gain; its epsilon is under `rms_norm_eps`.
-pub(super) fn rms_norm(c: &Config, default_eps: f64) -> Result<Norm> {
-    let eps = c.positive("rms_norm_eps")?.unwrap_or(default_eps);
-    Ok(Norm { kind: NormKind::Rms, eps, gain: Gain::Weight, bias: false })
+pub(super) fn rms_norm(c: &Config) -> Result<Norm> {
+    Ok(Norm { kind: NormKind::Rms, eps: c.need_positive("rms_norm_eps")?, gain: Gain::Weight, bias: false })
 }
 
-/// A decoder without positions. Every size is read in all its spellings.
+/// A decoder without positions. Where families have names of their own for one thing, each is given the key that it reads.
 pub(super) fn decoder(c: &Config, usual: &Usual, norm: Norm) -> Result<Spec> {
-    let size = |keys: &[&str]| {
-        let lacks = || Error::bad_model(format!("config.json has no `{}`", keys.join("` nor `")));
-        c.agreed_size(keys)?.ok_or_else(lacks)
-    };
-    let d_model = size(&["hidden_size", "n_embd", "n_embed"])?;
-    let n_heads = size(&["num_attention_heads", "n_head", "num_heads"])?;
+    let d_model = c.size("hidden_size")?;
+    let n_heads = c.size("num_attention_heads")?;
     let d_vocab = c.size("vocab_size")?;
     let d_head = match c.optional_size("head_dim")? {
         Some(d_head) => d_head,
@@ -66,7 +57,7 @@ pub(super) fn decoder(c: &Config, usual: &Usual, norm: Norm) -> Result<Spec> {
         mask: Mask::Causal,
     };
     let mlp = Mlp {
-        d_mlp: c.agreed_size(&["intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"])?.unwrap_or(4 * d_model),
+        d_mlp: neurons(c)?.unwrap_or(4 * d_model),
         activation: nonlinearity(c, usual)?,
         gated: usual.gated,
         bias: mlp_bias.unwrap_or(usual.bias),
@@ -83,13 +74,13 @@ pub(super) fn decoder(c: &Config, usual: &Usual, norm: Norm) -> Result<Spec> {
         family: String::new(),
         d_model,
         d_vocab,
-        n_ctx: c.agreed_size(&["max_position_embeddings", "n_positions"])?,
+        n_ctx: c.optional_size("max_position_embeddings")?,
         embedding: Embedding { scale: None, positions: None, norm: None },
-        blocks: vec![block; c.agreed_layers(&["num_hidden_layers", "n_layer", "num_layers"])?],
+        blocks: vec![block; c.layers("num_hidden_layers")?],
         final_norm: Some(norm),
         unembedding: Unembedding {
             d_vocab_out: d_vocab,
-            tied: c.get("tie_word_embeddings")?.unwrap_or(usual.tied),
+            tied: c.need("tie_word_embeddings")?,
             bias: false,
             scale: None,
             cap: None,
@@ -98,23 +89,27 @@ pub(super) fn decoder(c: &Config, usual: &Usual, norm: Norm) -> Result<Spec> {
     })
 }
 
-/// The one nonlinearity that the config names, in whichever spellings.
+/// Neurons of an MLP, under the family's own name for their number.
+fn neurons(c: &Config) -> Result<Option<usize>> {
+    let own = ["intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"].into_iter().find(|key| c.reads(key));
+    own.map_or(Ok(None), |key| c.optional_size(key))
+}
+
+/// The nonlinearity, under the family's own name for it.
 fn nonlinearity(c: &Config, usual: &Usual) -> Result<Activation> {
-    let mut found = None;
-    for key in ["hidden_act", "hidden_activation", "activation_function", "activation"] {
-        let Some(name) = c.get::<String>(key)? else { continue };
-        let this = if name == "gelu" { usual.gelu } else { activation(&name)? };
-        if found.is_some_and(|known| known != this) {
-            return Err(Error::bad_model(format!("config.json: `{key}` is {name}, which another key contradicts")));
-        }
-        found = Some(this);
+    let named: Option<String> = c.first(&["hidden_act", "hidden_activation", "activation_function", "activation"])?;
+    match (named.as_deref(), usual.activation) {
+        (Some("gelu"), _) => Ok(usual.gelu),
+        (Some(name), _) => activation(name),
+        (None, Some(fixed)) => Ok(fixed),
+        (None, None) => Err(Error::bad_model("config.json: the activation is null, and it must have a value")),
     }
-    found.map_or_else(|| activation(usual.activation), Ok)
 }
 
 /// The context length, which this family cannot do without.
 pub(super) fn n_ctx(spec: &Spec) -> Result<usize> {
-    spec.n_ctx.ok_or_else(|| Error::bad_model("config.json has no `max_position_embeddings` nor `n_positions`"))
+    spec.n_ctx
+        .ok_or_else(|| Error::bad_model("config.json: `max_position_embeddings` is null, and it must have a value"))
 }
 
 /// Attention of every block.
@@ -133,9 +128,9 @@ pub(super) fn parallel_shared(spec: &mut Spec) {
 }
 
 /// Gives every block the rotary positions that the config describes.
-pub(super) fn rotate(c: &Config, spec: &mut Spec, usual: &rope::Usual) -> Result<()> {
+pub(super) fn rotate(c: &Config, spec: &mut Spec, pairing: Pairing) -> Result<()> {
     let (n_ctx, d_head) = (n_ctx(spec)?, spec.blocks[0].attention.inner.d_head);
-    let rotary = rope::rotary(c, d_head, n_ctx, usual)?;
+    let rotary = rope::rotary(c, d_head, n_ctx, pairing)?;
     attentions(spec).for_each(|a| a.position = Position::Rotary(rotary.clone()));
     Ok(())
 }
@@ -147,19 +142,19 @@ pub(super) fn learn_positions(spec: &mut Spec, offset: usize) -> Result<()> {
     Ok(())
 }
 
-/// A window of `sliding_window` keys in every block, of `usual` where the config does not mention it.
-pub(super) fn slide_everywhere(c: &Config, spec: &mut Spec, usual: Option<usize>) -> Result<()> {
-    if let Some(width) = width(c, usual)? {
+/// A window of `sliding_window` keys in every block, where there is one.
+pub(super) fn slide_everywhere(c: &Config, spec: &mut Spec) -> Result<()> {
+    if let Some(width) = c.optional_size("sliding_window")? {
         attentions(spec).for_each(|a| a.mask = Mask::Window(width));
     }
     Ok(())
 }
 
-/// A window of `sliding_window` keys (4096 where absent) in the blocks that `layer_types` names; where that
-/// is absent, in those of `older`.
-pub(super) fn slide_some(c: &Config, spec: &mut Spec, older: impl Fn(usize) -> bool) -> Result<()> {
+/// A window of `sliding_window` keys, if there is one, in the blocks that `layer_types` names; where that is absent, in those of
+/// `older`. Where windows are not `on`, there is none.
+pub(super) fn slide_some(c: &Config, spec: &mut Spec, on: bool, older: impl Fn(usize) -> bool) -> Result<()> {
     let types: Option<Vec<String>> = c.get("layer_types")?;
-    let width = width(c, Some(4096))?;
+    let width = c.optional_size("sliding_window")?.filter(|_| on);
     let n = spec.n_layers();
     if types.as_ref().is_some_and(|t| t.len() != n) {
         return Err(Error::bad_model(format!(
@@ -167,27 +162,20 @@ pub(super) fn slide_some(c: &Config, spec: &mut Spec, older: impl Fn(usize) -> b
         )));
     }
     for (l, a) in attentions(spec).enumerate() {
-        let slides = match types.as_ref().map(|t| t[l].as_str()) {
-            None => older(l),
-            Some("sliding_attention") => true,
-            Some("full_attention") => false,
-            Some(other) => {
+        match (types.as_ref().map(|t| t[l].as_str()), width) {
+            (None, Some(width)) if older(l) => a.mask = Mask::Window(width),
+            (Some("sliding_attention"), Some(width)) => a.mask = Mask::Window(width),
+            (Some("sliding_attention"), None) => {
+                return Err(Error::bad_model(
+                    "config.json has sliding layers, and `sliding_window` is null or turned off",
+                ));
+            }
+            (None | Some("full_attention"), _) => {}
+            (Some(other), _) => {
                 return Err(Error::bad_model(format!("config.json: pellucid does not know the layer type `{other}`"))
                     .hint("known are full_attention, sliding_attention"));
             }
-        };
-        if slides {
-            let width =
-                width.ok_or_else(|| Error::bad_model("config.json has sliding layers and no `sliding_window`"))?;
-            a.mask = Mask::Window(width);
         }
     }
     Ok(())
-}
-
-fn width(c: &Config, usual: Option<usize>) -> Result<Option<usize>> {
-    match c.stated("sliding_window", usual)? {
-        Some(0) => Err(Error::bad_model("config.json: `sliding_window` is 0")),
-        width => Ok(width),
-    }
 }

@@ -14,11 +14,7 @@ pub(super) struct Mixture {
 
 /// Puts experts in the place of the MLP in every block for which `sparse` holds.
 pub(super) fn mix(c: &Config, spec: &mut Spec, mixture: &Mixture, sparse: impl Fn(usize) -> bool) -> Result<()> {
-    // Training alone: a loss that spreads rows over the experts, and whether to report what it is made of.
-    c.ignore(&["router_aux_loss_coef", "output_router_logits"]);
-    // The older spelling and today's; neither has a default here, for a wrong number runs as well as the right one.
-    let n_experts = c.agreed_size(&["num_experts", "num_local_experts"])?;
-    let n_experts = n_experts.map_or_else(|| c.size("num_experts"), Ok)?;
+    let n_experts = c.size("num_experts")?;
     let per_row = c.size("num_experts_per_tok")?;
     for (_, block) in spec.blocks.iter_mut().enumerate().filter(|(l, _)| sparse(*l)) {
         let Some(mlp) = &mut block.mlp else { continue };

@@ -3,9 +3,9 @@
 
 use super::decoder::{GPT2, Usual, attentions, decoder, layer_norm, parallel_shared, rotate};
 use super::names::Names;
-use super::{Family, bloom, gpt2, rope};
+use super::{Family, bloom, gpt2};
 use crate::arch::config::Config;
-use crate::arch::spec::{Arrangement, Spec};
+use crate::arch::spec::{Arrangement, Pairing, Spec};
 use crate::error::Result;
 
 const TWO_NORMS: Names = Names { ln1: "ln_attn", ln2: "ln_mlp", ..bloom::NAMES };
@@ -24,16 +24,14 @@ pub(super) const FAMILY: Family = Family {
 fn spec(c: &Config) -> Result<Spec> {
     c.only("alibi", false)?;
     c.only("parallel_attn", true)?;
-    c.only("apply_residual_connection_post_layernorm", false)?;
-    let usual = Usual { bias: c.get("bias")?.unwrap_or(false), activation: "gelu", ..GPT2 };
+    let usual = Usual { bias: c.need("bias")?, ..GPT2 };
     let mut spec = decoder(c, &usual, layer_norm(c, "layer_norm_epsilon")?)?;
-    spec.n_ctx = spec.n_ctx.or(Some(2048));
-    rotate(c, &mut spec, &rope::USUAL)?;
+    rotate(c, &mut spec, Pairing::Halves)?;
 
-    let grouped = c.get("new_decoder_architecture")?.unwrap_or(false);
-    let shared_by_all = c.get("multi_query")?.unwrap_or(true);
+    let grouped = c.need("new_decoder_architecture")?;
+    let shared_by_all = c.need("multi_query")?;
     let n_heads = spec.blocks[0].attention.inner.n_heads;
-    let stated = c.get("num_kv_heads")?.unwrap_or(n_heads);
+    let stated = c.optional_size("num_kv_heads")?.unwrap_or(n_heads);
     let n_kv_heads = if grouped {
         stated
     } else if shared_by_all {

@@ -2,9 +2,9 @@
 //! a GELU gate.
 
 use super::decoder::{LLAMA, Usual, decoder, rms_norm, rotate};
-use super::{Family, llama, rope};
+use super::{Family, llama};
 use crate::arch::config::Config;
-use crate::arch::spec::{Activation, Gain, Norm, Spec};
+use crate::arch::spec::{Activation, Gain, Norm, Pairing, Spec};
 use crate::error::Result;
 
 pub(super) const FAMILY: Family = Family { model_type: "gemma", spec, ..llama::FAMILY };
@@ -12,17 +12,15 @@ pub(super) const FAMILY: Family = Family { model_type: "gemma", spec, ..llama::F
 fn spec(c: &Config) -> Result<Spec> {
     // The first releases say "gelu" and mean its tanh approximation.
     let mut spec = unrotated(c, Activation::GeluTanh)?;
-    rotate(c, &mut spec, &rope::USUAL)?;
+    rotate(c, &mut spec, Pairing::Halves)?;
     Ok(spec)
 }
 
 /// What all generations share, but for what they mean by "gelu".
 pub(super) fn unrotated(c: &Config, gelu: Activation) -> Result<Spec> {
     c.only("use_bidirectional_attention", false)?;
-    c.ignore(&["cache_implementation"]);
-    let usual = Usual { tied: true, activation: "gelu_pytorch_tanh", gelu, ..LLAMA };
-    let norm = Norm { gain: Gain::OnePlusWeight, ..rms_norm(c, 1e-6)? };
-    let mut spec = decoder(c, &usual, norm)?;
+    let norm = Norm { gain: Gain::OnePlusWeight, ..rms_norm(c)? };
+    let mut spec = decoder(c, &Usual { gelu, ..LLAMA }, norm)?;
     // Rounded to f32, as it is where the model is run: it is part of what was trained.
     spec.embedding.scale = Some(f64::from((spec.d_model as f32).sqrt()));
     Ok(spec)

@@ -3,9 +3,9 @@
 
 use super::decoder::{rotate, slide_some};
 use super::names::{self, Names};
-use super::{Family, gemma, llama, rope};
+use super::{Family, gemma, llama};
 use crate::arch::config::Config;
-use crate::arch::spec::{Activation, Spec};
+use crate::arch::spec::{Activation, Pairing, Spec};
 use crate::error::Result;
 
 pub(super) const NAMES: Names = Names {
@@ -19,17 +19,18 @@ pub(super) const FAMILY: Family =
     Family { model_type: "gemma2", spec, source: |spec, slot| NAMES.source(spec, slot), ..llama::FAMILY };
 
 fn spec(c: &Config) -> Result<Spec> {
-    let mut spec = unrotated(c, [Some(50.0), Some(30.0)])?;
-    rotate(c, &mut spec, &rope::USUAL)?;
-    slide_some(c, &mut spec, |l| l % 2 == 0)?;
+    let mut spec = unrotated(c)?;
+    rotate(c, &mut spec, Pairing::Halves)?;
+    slide_some(c, &mut spec, true, |l| l % 2 == 0)?;
     Ok(spec)
 }
 
-/// What Gemma 3 kept. The caps, on scores and on logits, are those of a file that does not mention them.
-pub(super) fn unrotated(c: &Config, caps: [Option<f64>; 2]) -> Result<Spec> {
+/// What Gemma 3 kept.
+pub(super) fn unrotated(c: &Config) -> Result<Spec> {
     let mut spec = gemma::unrotated(c, Activation::GeluErf)?;
-    let cap = c.stated("attn_logit_softcapping", caps[0])?;
-    let scalar: f64 = c.get("query_pre_attn_scalar")?.unwrap_or(256.0);
+    // Gemma 3 does not read it.
+    let cap = c.get("attn_logit_softcapping")?;
+    let scalar = c.need_positive("query_pre_attn_scalar")?;
     for block in &mut spec.blocks {
         block.attention.post_norm = block.attention.pre_norm;
         block.attention.inner.scale = scalar.powf(-0.5);
@@ -38,6 +39,6 @@ pub(super) fn unrotated(c: &Config, caps: [Option<f64>; 2]) -> Result<Spec> {
             mlp.post_norm = mlp.pre_norm;
         }
     }
-    spec.unembedding.cap = c.stated("final_logit_softcapping", caps[1])?;
+    spec.unembedding.cap = c.get("final_logit_softcapping")?;
     Ok(spec)
 }

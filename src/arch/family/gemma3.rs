@@ -2,19 +2,18 @@
 //! rotations, one for the layers with a window and one for those without.
 
 use super::decoder::{attentions, n_ctx, slide_some};
-use super::{Family, gemma2, rope};
+use super::rope::{self, Usual};
+use super::{Family, gemma2};
 use crate::arch::config::Config;
-use crate::arch::spec::{Mask, Position, QkNorm, Rotary, Spec};
+use crate::arch::spec::{Mask, Pairing, Position, QkNorm, Rotary, Spec};
 use crate::error::Result;
 
 pub(super) const FAMILY: Family = Family { model_type: "gemma3_text", spec, ..gemma2::FAMILY };
 
 fn spec(c: &Config) -> Result<Spec> {
-    let mut spec = gemma2::unrotated(c, [None, None])?;
-    // With an underscore it is what transformers writes and does not read.
-    c.ignore(&["_sliding_window_pattern"]);
-    let period: usize = c.get("sliding_window_pattern")?.unwrap_or(6).max(1);
-    slide_some(c, &mut spec, |l| (l + 1) % period != 0)?;
+    let mut spec = gemma2::unrotated(c)?;
+    let period: usize = c.size("sliding_window_pattern")?;
+    slide_some(c, &mut spec, true, |l| (l + 1) % period != 0)?;
     let (d_head, n_ctx) = (spec.blocks[0].attention.inner.d_head, n_ctx(&spec)?);
     let (full, sliding) = rotations(c, d_head, n_ctx)?;
     let qk_norm = spec.final_norm.map(|norm| QkNorm { norm, per_head: true });
@@ -25,21 +24,19 @@ fn spec(c: &Config) -> Result<Spec> {
     Ok(spec)
 }
 
-/// The rotations of full and of sliding layers, in today's spelling or the older one.
+/// The rotations of full and of sliding layers, in today's spelling (an object for each) or the older one, whose
+/// `rope_scaling` is of full layers.
 fn rotations(c: &Config, d_head: usize, n_ctx: usize) -> Result<(Rotary, Rotary)> {
-    let global = rope::Usual { theta: 1_000_000.0, ..rope::USUAL };
-    let of = |c: &Config, usual| rope::within(c, d_head, n_ctx, usual);
+    let usual = |key: &str| -> Result<Usual> {
+        Ok(Usual { theta: c.need_positive(key)?, share: None, original_ctx: None, pairing: Pairing::Halves })
+    };
+    let (global, local) = (usual("rope_theta")?, usual("rope_local_base_freq")?);
+    let of = |object: Option<Config>, usual| rope::within(&object.unwrap_or_else(Config::empty), d_head, n_ctx, usual);
     let Some(both) = c.object("rope_parameters")? else {
-        let theta = c.get("rope_local_base_freq")?.unwrap_or(rope::USUAL.theta);
-        let full = rope::rotary(c, d_head, n_ctx, &global)?;
-        let sliding = of(&Config::parse("{}")?, &rope::Usual { theta, ..rope::USUAL })?;
-        return Ok((full, sliding));
+        return Ok((of(c.object("rope_scaling")?, &global)?, of(None, &local)?));
     };
-    let kind = |key: &str, usual| match both.object(key)? {
-        Some(inner) => of(&inner, usual),
-        None => of(&Config::parse("{}")?, usual),
-    };
-    let pair = (kind("full_attention", &global)?, kind("sliding_attention", &rope::USUAL)?);
+    c.only("rope_scaling", serde_json::Value::Null)?;
+    let pair = (of(both.object("full_attention")?, &global)?, of(both.object("sliding_attention")?, &local)?);
     both.finish()?;
     Ok(pair)
 }

@@ -18,10 +18,8 @@ fn spec(c: &Config) -> Result<Spec> {
     let mut spec = decoder(c, &GPT2, layer_norm(c, "layer_norm_epsilon")?)?;
     learn_positions(&mut spec, 0)?;
     c.only("add_cross_attention", false)?;
-    // An arithmetic order for half precision; the same numbers in f32.
-    c.ignore(&["reorder_and_upcast_attn", "n_ctx"]);
-    let by_layer = c.get("scale_attn_by_inverse_layer_idx")?.unwrap_or(false);
-    let by_width = c.get("scale_attn_weights")?.unwrap_or(true);
+    let by_layer: bool = c.need("scale_attn_by_inverse_layer_idx")?;
+    let by_width: bool = c.need("scale_attn_weights")?;
     for (l, block) in spec.blocks.iter_mut().enumerate() {
         let a = &mut block.attention.inner;
         a.scale = if by_width { a.scale } else { 1.0 } / if by_layer { (l + 1) as f64 } else { 1.0 };

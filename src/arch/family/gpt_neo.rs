@@ -3,7 +3,7 @@
 use super::decoder::{GPT2, attentions, decoder, layer_norm, learn_positions};
 use super::names::{self, Names, Qkv};
 use super::{Family, gpt2};
-use crate::arch::config::Config;
+use crate::arch::config::{Config, MOST_LAYERS};
 use crate::arch::spec::{Mask, Spec};
 use crate::error::{Error, Result};
 
@@ -25,13 +25,13 @@ pub(super) const FAMILY: Family = Family {
 fn spec(c: &Config) -> Result<Spec> {
     let mut spec = decoder(c, &GPT2, layer_norm(c, "layer_norm_epsilon")?)?;
     learn_positions(&mut spec, 0)?;
-    let window: usize = c.get("window_size")?.unwrap_or(256);
+    let window = c.size("window_size")?;
     let layers = layers(c, spec.n_layers())?;
     for (a, layer) in attentions(&mut spec).zip(&layers) {
         (a.qkv_bias, a.scale) = (false, 1.0);
         a.mask = match layer.as_str() {
             "global" => Mask::Causal,
-            "local" if window > 0 => Mask::Window(window),
+            "local" => Mask::Window(window),
             other => {
                 return Err(Error::bad_model(format!(
                     "config.json: pellucid does not know the attention type `{other}`"
@@ -45,15 +45,18 @@ fn spec(c: &Config) -> Result<Spec> {
 /// `attention_types` is a list of patterns, each with how often it repeats; `attention_layers` is the same, written out.
 fn layers(c: &Config, n: usize) -> Result<Vec<String>> {
     let written: Option<Vec<String>> = c.get("attention_layers")?;
-    let patterns: Option<Vec<(Vec<String>, usize)>> = c.get("attention_types")?;
-    let unrolled = patterns.map(|p| p.iter().flat_map(|(types, times)| vec![types.clone(); *times].concat()).collect());
-    let layers: Vec<String> = match (unrolled, written) {
-        (Some(a), Some(b)) if a != b => {
-            return Err(Error::bad_model("config.json: `attention_layers` is not what `attention_types` means"));
-        }
-        (Some(layers), _) | (None, Some(layers)) => layers,
-        (None, None) => (0..n).map(|l| if l % 2 == 0 { "global" } else { "local" }.to_owned()).collect(),
-    };
+    let patterns: Vec<(Vec<String>, usize)> = c.need("attention_types")?;
+    let times =
+        patterns.iter().fold(0_usize, |sum, (types, times)| sum.saturating_add(types.len().saturating_mul(*times)));
+    if times > MOST_LAYERS {
+        return Err(Error::bad_model(format!(
+            "config.json: `attention_types` is for {times} blocks, which no model has"
+        )));
+    }
+    let layers = patterns.iter().flat_map(|(types, times)| vec![types.clone(); *times].concat()).collect::<Vec<_>>();
+    if written.is_some_and(|written| written != layers) {
+        return Err(Error::bad_model("config.json: `attention_layers` is not what `attention_types` means"));
+    }
     if layers.len() != n {
         return Err(Error::bad_model(format!(
             "config.json: the attention types are for {} blocks, not {n}",

@@ -1,11 +1,11 @@
 //! GPT-NeoX and Pythia (Black et al. 2022, Biderman et al. 2023): parallel sublayers with a norm each, rotary
 //! positions on part of each head, qkv fused head by head.
 
-use super::decoder::{GPT2, Usual, decoder, layer_norm, rotate};
+use super::Family;
+use super::decoder::{GPT2, decoder, layer_norm, rotate};
 use super::names::{self, Names, Qkv};
-use super::{Family, rope};
 use crate::arch::config::Config;
-use crate::arch::spec::{Arrangement, Spec};
+use crate::arch::spec::{Arrangement, Pairing, Spec};
 use crate::error::Result;
 
 const NAMES: Names = Names {
@@ -28,12 +28,11 @@ pub(super) const FAMILY: Family = Family {
 };
 
 fn spec(c: &Config) -> Result<Spec> {
-    // Dropout by older names, and what generation asks of every decoder.
-    c.ignore(&["attention_probs_dropout_prob", "hidden_dropout_prob", "is_decoder"]);
-    let usual = Usual { tied: false, activation: "gelu", ..GPT2 };
-    let mut spec = decoder(c, &usual, layer_norm(c, "layer_norm_eps")?)?;
-    rotate(c, &mut spec, &rope::Usual { share: 0.25, ..rope::USUAL })?;
-    if c.get("use_parallel_residual")?.unwrap_or(true) {
+    let mut spec = decoder(c, &GPT2, layer_norm(c, "layer_norm_eps")?)?;
+    // transformers rotates heads of that width, and computes those of the usual one.
+    c.only("head_dim", spec.d_model / spec.blocks[0].attention.inner.n_heads)?;
+    rotate(c, &mut spec, Pairing::Halves)?;
+    if c.need("use_parallel_residual")? {
         spec.blocks.iter_mut().for_each(|b| b.arrangement = Arrangement::Parallel);
     }
     Ok(spec)

@@ -1,6 +1,6 @@
 //! GPT-J (Wang and Komatsuzaki 2021): parallel sublayers after one norm, adjacent dimensions rotated in pairs.
 
-use super::decoder::{GPT2, Usual, attentions, decoder, layer_norm, parallel_shared};
+use super::decoder::{GPT2, attentions, decoder, layer_norm, parallel_shared};
 use super::names::{self, Names, Qkv};
 use super::{Family, gpt2};
 use crate::arch::config::Config;
@@ -20,9 +20,7 @@ pub(super) const FAMILY: Family =
     Family { model_type: "gptj", spec, source: |spec, slot| NAMES.source(spec, slot), ..gpt2::FAMILY };
 
 fn spec(c: &Config) -> Result<Spec> {
-    c.only("rotary", true)?;
-    c.only("scale_attn_weights", true)?;
-    let mut spec = decoder(c, &Usual { tied: false, ..GPT2 }, layer_norm(c, "layer_norm_epsilon")?)?;
+    let mut spec = decoder(c, &GPT2, layer_norm(c, "layer_norm_epsilon")?)?;
     parallel_shared(&mut spec);
     let rotary =
         Rotary { dims: c.size("rotary_dim")?, pairing: Pairing::Adjacent, theta: 10_000.0, scaling: RopeScaling::None };

@@ -10,7 +10,7 @@ pub(super) const FAMILY: Family = Family { model_type: "granite", spec, ..llama:
 
 fn spec(c: &Config) -> Result<Spec> {
     let mut spec = llama::spec(c)?;
-    let factor = |key: &str| c.get::<f64>(key).map(|f| f.unwrap_or(1.0));
+    let factor = |key: &str| c.need::<f64>(key);
     spec.embedding.scale = Some(factor("embedding_multiplier")?);
     spec.unembedding.scale = Some(1.0 / factor("logits_scaling")?);
     let (scale, residual_scale) = (factor("attention_multiplier")?, factor("residual_multiplier")?);

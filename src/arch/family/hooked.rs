@@ -73,7 +73,7 @@ fn spec(c: &Config) -> Result<Spec> {
     }
     let (d_model, n_ctx, d_head) = (c.size("d_model")?, c.size("n_ctx")?, c.size("d_head")?);
     let d_vocab = sized(c, "d_vocab")?.ok_or_else(|| Error::bad_model("config.json has no `d_vocab`"))?;
-    let n_layers = c.agreed_layers(&["n_layers"])?;
+    let n_layers = c.layers("n_layers")?;
     let flag = |key: &str| -> Result<bool> { Ok(c.get(key)?.unwrap_or(false)) };
     let [norm, final_norm] = norms(c)?;
     let (position, positions) = positions(c, n_ctx, d_head)?;

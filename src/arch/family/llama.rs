@@ -2,9 +2,9 @@
 //! scalings, SwiGLU, grouped-query attention.
 
 use super::decoder::{LLAMA, decoder, rms_norm, rotate};
-use super::{Family, names, rope};
+use super::{Family, names};
 use crate::arch::config::Config;
-use crate::arch::spec::Spec;
+use crate::arch::spec::{Pairing, Spec};
 use crate::error::Result;
 
 pub(super) const FAMILY: Family = Family {
@@ -17,7 +17,7 @@ pub(super) const FAMILY: Family = Family {
 
 /// Also where a descendant starts that says what it does differently.
 pub(super) fn spec(c: &Config) -> Result<Spec> {
-    let mut spec = decoder(c, &LLAMA, rms_norm(c, 1e-6)?)?;
-    rotate(c, &mut spec, &rope::USUAL)?;
+    let mut spec = decoder(c, &LLAMA, rms_norm(c)?)?;
+    rotate(c, &mut spec, Pairing::Halves)?;
     Ok(spec)
 }

@@ -10,6 +10,6 @@ pub(super) const FAMILY: Family = Family { model_type: "mistral", spec, ..llama:
 
 fn spec(c: &Config) -> Result<Spec> {
     let mut spec = llama::spec(c)?;
-    slide_everywhere(c, &mut spec, Some(4096))?;
+    slide_everywhere(c, &mut spec)?;
     Ok(spec)
 }

@@ -19,10 +19,8 @@ pub(super) const FAMILY: Family =
     Family { model_type: "mixtral", spec, source: |spec, slot| NAMES.source(spec, slot), ..llama::FAMILY };
 
 fn spec(c: &Config) -> Result<Spec> {
-    // Noise on what the router reads, in training.
-    c.ignore(&["router_jitter_noise"]);
     let mut spec = llama::spec(c)?;
-    slide_everywhere(c, &mut spec, None)?;
+    slide_everywhere(c, &mut spec)?;
     mix(c, &mut spec, &Mixture { d_mlp: None, renormalized: true }, |_| true)?;
     Ok(spec)
 }

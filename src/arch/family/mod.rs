@@ -35,10 +35,13 @@ mod stablelm;
 mod starcoder2;
 mod unknown;
 
-use crate::arch::config::{Config, LARGEST_SIZE, MOST_EXPERTS, shortened};
+use std::collections::BTreeSet;
+
+use crate::arch::config::{Config, ConfigOptions, LARGEST_SIZE, MOST_EXPERTS, shortened};
+use crate::arch::keys::FamilyKeys;
 use crate::arch::spec::{Activation, Block, Experts, Position, Rotary, Spec};
 use crate::arch::weights::{Slot, Source};
-use crate::error::{Error, Result, nearest};
+use crate::error::{Error, Result};
 
 /// What a family's file provides.
 #[derive(Clone, Copy)]
@@ -90,36 +93,52 @@ pub static FAMILIES: &[Family] = &[
 /// Reads a `config.json`: which family, and what the model is.
 ///
 /// # Errors
-/// Unknown `model_type` (with the nearest known one), missing keys, and keys that nobody handles.
+/// Unknown `model_type`, values that cannot be used, and keys that nobody handles.
 pub fn read_config(text: &str) -> Result<(&'static Family, Spec)> {
+    let Reading { family, spec, .. } = read_config_with(text, &ConfigOptions::default())?;
+    Ok((family, spec))
+}
+
+/// What a `config.json` says.
+pub struct Reading {
+    /// Whose file it is.
+    pub family: &'static Family,
+    /// What the model is.
+    pub spec: Spec,
+    /// The keys that were read, as the file calls them.
+    pub used: BTreeSet<String>,
+    /// What the family's reader asked for, in the file or not.
+    pub asked: BTreeSet<String>,
+}
+
+/// As [`read_config`], with these options.
+///
+/// # Errors
+/// As there, and where a key that is to be accepted is not there or is known to change the model.
+pub fn read_config_with(text: &str, options: &ConfigOptions) -> Result<Reading> {
     let config = Config::parse(text)?;
     let model_type = match config.get::<String>("model_type")? {
         Some(model_type) => model_type,
         None if hooked::describes(&config) => hooked::FAMILY.model_type.to_owned(),
-        None => {
-            return Err(Error::bad_model("config.json has no `model_type`, so the model's family is unknown"));
-        }
+        // Files of 2019 and before have none, and say it in other words.
+        None => match config.get::<Vec<String>>("architectures")?.and_then(|a| FamilyKeys::named_by(a.first()?)) {
+            Some(family) => family.to_owned(),
+            None => {
+                return Err(Error::bad_model("config.json has no `model_type`, so the model's family is unknown"));
+            }
+        },
     };
-    let names = || FAMILIES.iter().map(|f| f.model_type);
     let Some(family) = FAMILIES.iter().find(|f| f.model_type == model_type) else {
-        let known = names().collect::<Vec<_>>().join(", ");
-        // What is known to be something else was not misspelled.
-        let (what, near) = match unknown::obstacle(&model_type) {
-            Some(obstacle) => (format!(", which {obstacle}"), None),
-            None => (String::new(), nearest(&model_type, names())),
-        };
-        let error = Error::bad_model(format!("pellucid does not know the model type `{model_type}`{what}"));
-        return Err(match near {
-            Some(near) => error.hint(format!("the nearest known one is `{near}`; known are {known}")),
-            None => error.hint(format!("known are {known}")),
-        });
+        return Err(unknown::refused(&model_type));
     };
     refuse_quantized(&config)?;
+    let config = config.of_family(FamilyKeys::of(&model_type), options)?;
+    config.ignore(&["model_type", "quantization_config"]);
     let mut spec = (family.spec)(&config)?;
     spec.family = model_type;
     config.finish()?;
     check(&spec)?;
-    Ok((family, spec))
+    Ok(Reading { family, spec, used: config.used(), asked: config.asked() })
 }
 
 /// A model whose weights are packed into fewer bits, of which there are many on the Hub beside those they were made of.

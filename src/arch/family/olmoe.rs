@@ -15,7 +15,7 @@ fn spec(c: &Config) -> Result<Spec> {
     let clip: Option<f64> = c.get("clip_qkv")?;
     let qk_norm = spec.final_norm.map(|norm| QkNorm { norm, per_head: false });
     attentions(&mut spec).for_each(|a| (a.qk_norm, a.clip_qkv) = (qk_norm, clip));
-    let renormalized = c.get("norm_topk_prob")?.unwrap_or(false);
+    let renormalized = c.need("norm_topk_prob")?;
     mix(c, &mut spec, &Mixture { d_mlp: None, renormalized }, |_| true)?;
     Ok(spec)
 }

@@ -1,6 +1,6 @@
 //! OPT (Zhang et al. 2022): GPT-2's shape with ReLU, and a table of positions that starts at row 2.
 
-use super::decoder::{GPT2, Usual, decoder, layer_norm, learn_positions};
+use super::decoder::{GPT2, decoder, layer_norm, learn_positions};
 use super::names::{self, Names};
 use super::{Family, llama};
 use crate::arch::config::Config;
@@ -25,13 +25,12 @@ pub(super) const FAMILY: Family =
     Family { model_type: "opt", spec, source: |spec, slot| NAMES.source(spec, slot), buffers: &[], ..llama::FAMILY };
 
 fn spec(c: &Config) -> Result<Spec> {
-    c.ignore(&["dropout", "activation_dropout", "prefix"]);
     // The 350m model alone: norms after the sublayers, and embeddings of another width.
     c.only("do_layer_norm_before", true)?;
     c.only("_remove_final_layer_norm", false)?;
     c.only("layer_norm_elementwise_affine", true)?;
     c.only("enable_bias", true)?;
-    let mut spec = decoder(c, &Usual { activation: "relu", ..GPT2 }, layer_norm(c, "layer_norm_eps")?)?;
+    let mut spec = decoder(c, &GPT2, layer_norm(c, "layer_norm_eps")?)?;
     c.only("word_embed_proj_dim", spec.d_model)?;
     learn_positions(&mut spec, 2)?;
     Ok(spec)

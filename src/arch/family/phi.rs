@@ -1,10 +1,10 @@
 //! Phi 1 and 2 (Gunasekar et al. 2023): parallel sublayers after one norm, rotary positions on half of each head.
 
-use super::decoder::{GPT2, Usual, decoder, layer_norm, parallel_shared, rotate};
+use super::decoder::{GPT2, decoder, layer_norm, parallel_shared, rotate};
 use super::names::{self, Names};
-use super::{Family, llama, rope};
+use super::{Family, llama};
 use crate::arch::config::Config;
-use crate::arch::spec::Spec;
+use crate::arch::spec::{Pairing, Spec};
 use crate::error::Result;
 
 const NAMES: Names = Names {
@@ -21,9 +21,9 @@ pub(super) const FAMILY: Family =
 
 fn spec(c: &Config) -> Result<Spec> {
     c.only("qk_layernorm", false)?;
-    let mut spec = decoder(c, &Usual { tied: false, ..GPT2 }, layer_norm(c, "layer_norm_eps")?)?;
+    let mut spec = decoder(c, &GPT2, layer_norm(c, "layer_norm_eps")?)?;
     parallel_shared(&mut spec);
-    rotate(c, &mut spec, &rope::Usual { share: 0.5, ..rope::USUAL })?;
+    rotate(c, &mut spec, Pairing::Halves)?;
     spec.unembedding.bias = true;
     Ok(spec)
 }

@@ -1,11 +1,11 @@
 //! Phi-3 (Abdin et al. 2024): Llama with fused qkv, fused gate and partner, and a sliding window.
 
-use super::decoder::{LLAMA, decoder, rms_norm, rotate, slide_everywhere};
+use super::decoder::{attentions, slide_everywhere};
 use super::names::{self, Names, Qkv};
-use super::{Family, llama, rope};
+use super::{Family, llama};
 use crate::arch::config::Config;
-use crate::arch::spec::Spec;
-use crate::error::Result;
+use crate::arch::spec::{Attention, Position, RopeScaling, Spec};
+use crate::error::{Error, Result};
 
 const NAMES: Names = Names {
     qkv: Qkv::Joined("self_attn.qkv_proj"),
@@ -18,10 +18,12 @@ pub(super) const FAMILY: Family =
     Family { model_type: "phi3", spec, source: |spec, slot| NAMES.source(spec, slot), ..llama::FAMILY };
 
 fn spec(c: &Config) -> Result<Spec> {
-    // Only the scalings for long contexts read it, and those are refused.
-    c.ignore(&["original_max_position_embeddings"]);
-    let mut spec = decoder(c, &LLAMA, rms_norm(c, 1e-5)?)?;
-    rotate(c, &mut spec, &rope::USUAL)?;
-    slide_everywhere(c, &mut spec, None)?;
+    let mut spec = llama::spec(c)?;
+    // transformers has one other scaling for these files, longrope, and takes "yarn" for another name of it.
+    let scaled = |a: &mut Attention| matches!(&a.position, Position::Rotary(r) if r.scaling != RopeScaling::None);
+    if attentions(&mut spec).any(scaled) {
+        return Err(Error::bad_model("config.json: pellucid computes this family without rotary scaling only"));
+    }
+    slide_everywhere(c, &mut spec)?;
     Ok(spec)
 }

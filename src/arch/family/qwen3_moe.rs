@@ -12,16 +12,13 @@ pub(super) const FAMILY: Family =
 
 fn spec(c: &Config) -> Result<Spec> {
     let mut spec = qwen3::windowless(c)?;
-    // Windows in all layers or in none, unlike the dense models, whose `max_window_layers` these files carry unread.
-    c.ignore(&["sliding_window", "max_window_layers"]);
-    if c.get("use_sliding_window")?.unwrap_or(false) {
-        slide_everywhere(c, &mut spec, Some(4096))?;
+    // Windows in all layers or in none, unlike the dense models.
+    match c.need("use_sliding_window")? {
+        true => slide_everywhere(c, &mut spec)?,
+        false => c.ignore(&["sliding_window"]),
     }
-    let mixture = Mixture {
-        d_mlp: Some(c.size("moe_intermediate_size")?),
-        renormalized: c.get("norm_topk_prob")?.unwrap_or(false),
-    };
-    let step = c.optional_size("decoder_sparse_step")?.unwrap_or(1);
+    let mixture = Mixture { d_mlp: Some(c.size("moe_intermediate_size")?), renormalized: c.need("norm_topk_prob")? };
+    let step = c.size("decoder_sparse_step")?;
     let dense: Vec<usize> = c.get("mlp_only_layers")?.unwrap_or_default();
     mix(c, &mut spec, &mixture, |l| !dense.contains(&l) && (l + 1).is_multiple_of(step))?;
     Ok(spec)

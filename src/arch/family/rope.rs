@@ -5,24 +5,29 @@ use crate::arch::config::Config;
 use crate::arch::spec::{Pairing, RopeScaling, Rotary};
 use crate::error::{Error, Result};
 
-/// What a family does unless its `config.json` says otherwise.
+/// What is said of the rotation beside the object that holds its settings, and where that is silent.
 pub(super) struct Usual {
     pub theta: f64,
-    /// How much of each head is rotated.
-    pub share: f64,
+    /// How much of each head is rotated; none where the family rotates whole heads, and does not read how much.
+    pub share: Option<f64>,
+    /// The context length before extension, which comes before the object's own.
+    pub original_ctx: Option<f64>,
     pub pairing: Pairing,
 }
-
-/// Llama's choices.
-pub(super) const USUAL: Usual = Usual { theta: 10_000.0, share: 1.0, pairing: Pairing::Halves };
 
 /// Reads the rotary settings for heads of `d_head` dimensions. `n_ctx` is the context length after extension.
 ///
 /// # Errors
 /// Unknown kinds of scaling, and keys inside them that nobody handles.
-pub(super) fn rotary(c: &Config, d_head: usize, n_ctx: usize, usual: &Usual) -> Result<Rotary> {
-    let theta = c.agreed(&["rope_theta", "rotary_emb_base"])?.unwrap_or(usual.theta);
-    let share = c.agreed(&["partial_rotary_factor", "rotary_pct"])?.unwrap_or(usual.share);
+pub(super) fn rotary(c: &Config, d_head: usize, n_ctx: usize, pairing: Pairing) -> Result<Rotary> {
+    // GPT-NeoX has names of its own for the two.
+    let theta = if c.reads("rotary_emb_base") { "rotary_emb_base" } else { "rope_theta" };
+    let usual = Usual {
+        theta: c.need_positive(theta)?,
+        share: c.first(&["partial_rotary_factor", "rotary_pct"])?,
+        original_ctx: c.positive("original_max_position_embeddings")?,
+        pairing,
+    };
     let inner = match (c.object("rope_parameters")?, c.object("rope_scaling")?) {
         (Some(_), Some(_)) => {
             return Err(Error::bad_model(
@@ -32,9 +37,9 @@ pub(super) fn rotary(c: &Config, d_head: usize, n_ctx: usize, usual: &Usual) -> 
         }
         (Some(new), None) => new,
         (None, Some(old)) => old,
-        (None, None) => Config::parse("{}")?,
+        (None, None) => Config::empty(),
     };
-    within(&inner, d_head, n_ctx, &Usual { theta, share, pairing: usual.pairing })
+    within(&inner, d_head, n_ctx, &usual)
 }
 
 /// Reads the settings in an object of their own.
@@ -43,19 +48,25 @@ pub(super) fn rotary(c: &Config, d_head: usize, n_ctx: usize, usual: &Usual) -> 
 /// As [`rotary`].
 pub(super) fn within(r: &Config, d_head: usize, n_ctx: usize, usual: &Usual) -> Result<Rotary> {
     let theta = r.positive("rope_theta")?.unwrap_or(usual.theta);
-    let share: f64 = r.get("partial_rotary_factor")?.unwrap_or(usual.share);
-    if theta <= 0.0 {
-        return Err(Error::bad_model(format!("config.json: `rope_theta` is {theta}, and it must be above 0")));
-    }
-    let scaling = scaling(r, n_ctx)?;
+    let share = match usual.share {
+        Some(usual) => r.get("partial_rotary_factor")?.unwrap_or(usual),
+        // Read by none of these families; at 1 it says what they do.
+        None => {
+            r.only("partial_rotary_factor", 1.0)?;
+            1.0
+        }
+    };
+    let scaling = scaling(r, n_ctx, usual.original_ctx)?;
     r.finish()?;
     Ok(Rotary { dims: (d_head as f64 * share) as usize, pairing: usual.pairing, theta, scaling })
 }
 
-fn scaling(r: &Config, n_ctx: usize) -> Result<RopeScaling> {
+fn scaling(r: &Config, n_ctx: usize, first: Option<f64>) -> Result<RopeScaling> {
     let kind: Option<String> = r.first(&["rope_type", "type"])?;
-    let original =
-        |r: &Config| -> Result<f64> { Ok(r.positive("original_max_position_embeddings")?.unwrap_or(n_ctx as f64)) };
+    let original = |r: &Config| -> Result<f64> {
+        let own = r.positive("original_max_position_embeddings")?;
+        Ok(first.or(own).unwrap_or(n_ctx as f64))
+    };
     Ok(match kind.as_deref().unwrap_or("default") {
         "default" => RopeScaling::None,
         "linear" => RopeScaling::Linear { factor: r.need_positive("factor")? },

@@ -1,7 +1,7 @@
 //! SmolLM 3 (2025): Llama without rotation in every fourth layer.
 
-use super::decoder::{LLAMA, Usual, attentions, decoder, rms_norm, rotate, slide_some};
-use super::{Family, llama, rope};
+use super::decoder::{attentions, slide_some};
+use super::{Family, llama};
 use crate::arch::config::Config;
 use crate::arch::spec::{Position, Spec};
 use crate::error::{Error, Result};
@@ -9,11 +9,10 @@ use crate::error::{Error, Result};
 pub(super) const FAMILY: Family = Family { model_type: "smollm3", spec, ..llama::FAMILY };
 
 fn spec(c: &Config) -> Result<Spec> {
-    let mut spec = decoder(c, &Usual { tied: true, ..LLAMA }, rms_norm(c, 1e-6)?)?;
-    rotate(c, &mut spec, &rope::Usual { theta: 2_000_000.0, ..rope::USUAL })?;
+    let mut spec = llama::spec(c)?;
     let n = spec.n_layers();
     // Written as whether a layer does rotate, in spite of the key's name.
-    let period: usize = c.get("no_rope_layer_interval")?.unwrap_or(4).max(1);
+    let period = c.size("no_rope_layer_interval")?;
     let rotated: Vec<usize> =
         c.get("no_rope_layers")?.unwrap_or_else(|| (1..=n).map(|l| usize::from(l % period != 0)).collect());
     if rotated.len() != n {
@@ -26,8 +25,7 @@ fn spec(c: &Config) -> Result<Spec> {
             a.position = Position::None;
         }
     }
-    c.ignore(&["max_window_layers"]);
-    let windows = c.get("use_sliding_window")?.unwrap_or(false);
-    slide_some(c, &mut spec, |l| windows && rotated[l] == 0)?;
+    let windows: bool = c.need("use_sliding_window")?;
+    slide_some(c, &mut spec, true, |l| windows && rotated[l] == 0)?;
     Ok(spec)
 }

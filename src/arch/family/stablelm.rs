@@ -2,9 +2,9 @@
 //! parallel sublayers after one norm.
 
 use super::decoder::{LLAMA, attentions, decoder, layer_norm, parallel_shared, rotate};
-use super::{Family, llama, rope};
+use super::{Family, llama};
 use crate::arch::config::Config;
-use crate::arch::spec::Spec;
+use crate::arch::spec::{Pairing, Spec};
 use crate::error::Result;
 
 pub(super) const FAMILY: Family = Family { model_type: "stablelm", spec, ..llama::FAMILY };
@@ -12,10 +12,10 @@ pub(super) const FAMILY: Family = Family { model_type: "stablelm", spec, ..llama
 fn spec(c: &Config) -> Result<Spec> {
     c.only("qk_layernorm", false)?;
     let mut spec = decoder(c, &LLAMA, layer_norm(c, "layer_norm_eps")?)?;
-    rotate(c, &mut spec, &rope::Usual { share: 0.25, ..rope::USUAL })?;
-    let bias = c.get("use_qkv_bias")?.unwrap_or(false);
+    rotate(c, &mut spec, Pairing::Halves)?;
+    let bias = c.need("use_qkv_bias")?;
     attentions(&mut spec).for_each(|a| a.qkv_bias = bias);
-    if c.get("use_parallel_residual")?.unwrap_or(false) {
+    if c.need("use_parallel_residual")? {
         parallel_shared(&mut spec);
     }
     Ok(spec)
