@@ -54,9 +54,9 @@ fn every_command_that_loads_a_model_takes_it() {
     let commands: [Vec<&str>; 11] = [
         vec!["lens", "-m", &m, "--ids", "1,2"],
         vec!["attention", "-m", &m, "--ids", "1,2"],
-        vec!["cache", "-m", &m, "--ids", "1,2"],
+        vec!["cache", "-m", &m, "--ids", "1,2", "--hooks", "z"],
         [&["patch", "-m", m.as_str()][..], &pair].concat(),
-        [&["path", "-m", m.as_str(), "--from", "attn_out"][..], &pair].concat(),
+        [&["path", "-m", m.as_str()][..], &pair].concat(),
         [&["ablate", "-m", m.as_str()][..], &["--ids", "1,2"]].concat(),
         [&["attribute", "-m", m.as_str()][..], &pair].concat(),
         vec!["verify", &m],

@@ -1,10 +1,10 @@
 //! OPT (Zhang et al. 2022): GPT-2's shape with ReLU, and a table of positions that starts at row 2.
 
-use super::decoder::{GPT2, decoder, layer_norm, learn_positions};
+use super::decoder::{GPT2, decoder, learn_positions};
 use super::names::{self, Names};
 use super::{Family, llama};
 use crate::arch::config::Config;
-use crate::arch::spec::Spec;
+use crate::arch::spec::{Gain, Norm, NormKind, Spec};
 use crate::error::Result;
 
 const NAMES: Names = Names {
@@ -30,7 +30,9 @@ fn spec(c: &Config) -> Result<Spec> {
     c.only("_remove_final_layer_norm", false)?;
     c.only("layer_norm_elementwise_affine", true)?;
     c.only("enable_bias", true)?;
-    let mut spec = decoder(c, &GPT2, layer_norm(c, "layer_norm_eps")?)?;
+    // Its files have no key for the epsilon.
+    let norm = Norm { kind: NormKind::Layer, eps: 1e-5, gain: Gain::Weight, bias: true };
+    let mut spec = decoder(c, &GPT2, norm)?;
     c.only("word_embed_proj_dim", spec.d_model)?;
     learn_positions(&mut spec, 2)?;
     Ok(spec)

@@ -35,15 +35,18 @@ fn misspelled(model_type: &str) -> Option<&'static str> {
         letters
     };
     let given = plain(model_type);
-    let is_meant = |name: &&'static str| {
+    let mut names = FAMILIES.iter().map(|f| f.model_type);
+    if let Some(same) = names.clone().find(|name| plain(name) == given) {
+        return Some(same);
+    }
+    let is_slip = |name: &&'static str| {
         let name = plain(name);
         let letters = name.chars().filter(|c| !c.is_ascii_digit()).count();
         let slip = digits(&given) == digits(&name) && strsim::damerau_levenshtein(&given, &name) == 1;
-        given == name || (slip && (letters >= 4 || sorted(&given) == sorted(&name)))
+        slip && (letters >= 4 || sorted(&given) == sorted(&name))
     };
-    let mut meant = FAMILIES.iter().map(|f| f.model_type).filter(is_meant);
     // Of two that could be meant, neither is named.
-    meant.next().filter(|_| meant.next().is_none())
+    names.find(is_slip).filter(|_| names.find(is_slip).is_none())
 }
 
 /// Model types that are not loaded and descend from one that is, or from the same paper: and what they do differently.
