@@ -3,14 +3,17 @@
 use super::axis::{Axis, BELOW, LEFT, Plot};
 use super::colour::Rgb;
 use super::frame::{self, HEAD, MARGIN};
-use super::label::sans_width;
+use super::label::{fit_sans, sans_width};
 use super::mark::Mark;
+use super::patch_method::Method;
 use super::patch_sweep::Sweep;
 use super::patch_words::{Coord, number, place, short_place};
 use super::svg::{Anchor, Rect, Svg, Type};
 use super::{Figure, Options, no_rows, patch};
 use crate::error::Result;
 use crate::table::{Attribution, Provenance, visible_prose};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Side of the square in which estimates stand beside measurements.
 const SIDE: f64 = 420.0;
@@ -20,9 +23,11 @@ const BESIDE: f64 = 104.0;
 const WORDS: f64 = 9.5;
 /// So many dots at the most have words: the farthest from the line, and the strongest.
 const MOST_WORDS: usize = 12;
+/// So many dots at the most are drawn: the strongest.
+const MOST_DOTS: usize = 5000;
 
 /// A figure for each pair (the first 20) and site, as [`super::patch`] draws patches, of what they would do to first order;
-/// and where some were measured, one of all these, the estimates beside the measurements.
+/// and where some were measured, one of all these, of whichever pair, the estimates beside the measurements.
 ///
 /// # Errors
 /// There are no rows.
@@ -30,38 +35,76 @@ pub fn attribution(rows: &[Attribution], provenance: &Provenance) -> Result<Vec<
     draw(rows, provenance, &Options::default())
 }
 
-pub(super) fn draw(rows: &[Attribution], provenance: &Provenance, options: &Options) -> Result<Vec<Figure>> {
+pub(crate) fn draw(rows: &[Attribution], provenance: &Provenance, options: &Options) -> Result<Vec<Figure>> {
     if rows.is_empty() {
         return Err(no_rows::<Attribution>());
     }
-    let estimates = as_estimates(rows);
-    let sweeps = Sweep::all(&estimates, options.max_prompts);
-    let only = sweeps.iter().all(|s| s.any().pair == sweeps[0].any().pair);
-    let mut figures = patch::figures("attribution", &sweeps, only, provenance)?;
-    let measured: Vec<(&Mark, f64, f64)> = (estimates.iter().zip(rows))
-        .filter_map(|(patch, row)| Some((patch, f64::from(row.estimate), f64::from(row.exact?))))
-        .filter(|(_, estimate, exact)| estimate.is_finite() && exact.is_finite())
-        .collect();
+    let estimates: Vec<Mark> = rows.iter().map(as_estimate).collect();
+    let sweeps = Sweep::all(&estimates, options.max_prompts, options.scale);
+    let named = patch::Named::of(sweeps.iter().map(|s| (s.any().pair, None)));
+    let mut figures = patch::figures("attribution", &sweeps, named, provenance)?;
+    let measured: Vec<Dot> = estimates.iter().zip(rows).filter_map(|(patch, row)| Dot::of(patch, row)).collect();
     if !measured.is_empty() {
-        figures.push(beside(&measured, provenance)?);
+        figures.push(beside(measured, rows, provenance)?);
     }
     Ok(figures)
 }
 
+/// An estimate that was measured.
+struct Dot<'a> {
+    patch: &'a Mark,
+    estimate: f64,
+    exact: f64,
+    strength: f32,
+}
+
+impl<'a> Dot<'a> {
+    /// Of a row that has both as finite numbers.
+    fn of(patch: &'a Mark, row: &Attribution) -> Option<Self> {
+        let (estimate, exact) = (f64::from(row.estimate), f64::from(row.exact?));
+        (estimate.is_finite() && exact.is_finite()).then_some(Self { patch, estimate, exact, strength: row.strength })
+    }
+
+    fn off(&self) -> f64 {
+        (self.estimate - self.exact).abs()
+    }
+}
+
 /// Estimates across, measurements up, and the line on which they are the same.
-fn beside(measured: &[(&Mark, f64, f64)], provenance: &Provenance) -> Result<Figure> {
-    let metric = visible_prose(&measured[0].0.metric);
+fn beside(mut measured: Vec<Dot<'_>>, rows: &[Attribution], provenance: &Provenance) -> Result<Figure> {
+    let all_measured = measured.len();
+    let pairs: BTreeSet<u32> = measured.iter().map(|dot| dot.patch.pair).collect();
+    let several = pairs.len() > 1 || rows.iter().any(|r| r.pair != rows[0].pair);
+    // Whether what was measured is what is strongest is a fact of the rows.
+    let weakest = measured.iter().map(|dot| dot.strength).fold(f32::INFINITY, f32::min);
+    let strongest = rows.iter().filter(|r| r.exact.is_none() && r.not_finite.is_none()).all(|r| r.strength <= weakest);
+    let subtitle = match (strongest, several) {
+        (true, true) => format!("the {all_measured} strongest of all pairs, in {} of them", pairs.len()),
+        (true, false) => format!("the {all_measured} strongest"),
+        (false, true) => format!("{all_measured} measured, of {} pairs", pairs.len()),
+        (false, false) => format!("{all_measured} measured"),
+    };
+    if all_measured > MOST_DOTS {
+        // Stable: of equals the first stay.
+        measured.sort_by(|a, b| b.strength.total_cmp(&a.strength));
+        measured.truncate(MOST_DOTS);
+    }
+    let metric = visible_prose(&measured[0].patch.metric);
     let width = LEFT + SIDE + BESIDE + 2.0 * MARGIN;
-    let sentences = [
+    let mut sentences = vec![
+        found(&measured, several),
         format!("Each dot is a patch: by how much it changes {metric}, to first order and in fact."),
         "On the line, both are the same.".to_owned(),
     ];
+    if all_measured > measured.len() {
+        sentences.push(format!("Of {all_measured} that were measured, the {} strongest are drawn.", measured.len()));
+    }
     let caption = frame::caption_lines(&sentences, width);
     let mut svg = Svg::new(width, HEAD + SIDE + BELOW + frame::caption_height(caption.len()));
     let title = "Attribution: estimated and measured";
-    let subtitle = frame::subtitle(provenance, &format!("the {} strongest", measured.len()));
+    let subtitle = frame::subtitle(provenance, &subtitle);
     frame::head(&mut svg, title, &subtitle);
-    let all = || measured.iter().flat_map(|(_, estimate, exact)| [*estimate, *exact]);
+    let all = || measured.iter().flat_map(|dot| [dot.estimate, dot.exact]);
     let (least, most) = (all().fold(0.0, f64::min), all().fold(0.0, f64::max));
     let room = if least == most { 1.0 } else { (most - least) * 0.06 };
     let (from, to) = (least - room, most + room);
@@ -69,43 +112,72 @@ fn beside(measured: &[(&Mark, f64, f64)], provenance: &Provenance) -> Result<Fig
     let square = Rect { x: MARGIN, y: HEAD, w: LEFT + SIDE, h: SIDE + BELOW };
     let plot = Plot::draw(&mut svg, square, axis("estimated"), axis("measured"))?;
     svg.line(&[plot.at(from, from), plot.at(to, to)], Rgb::NONE, 1.0);
-    for (patch, estimate, exact) in measured {
-        let (x, y) = plot.at(*estimate, *exact);
-        let facts = format!(
-            "{} {}: {metric} {} estimated, {} measured",
-            visible_prose(&patch.site),
-            place(patch),
-            signed(*estimate),
-            signed(*exact)
-        );
+    for dot in &measured {
+        let (x, y) = plot.at(dot.estimate, dot.exact);
+        let facts = format!("{}: {metric} {}", which(dot.patch, several), both(dot));
         svg.dot(x, y, 3.0, Rgb::LINE, Some(&facts));
     }
-    words(&mut svg, &plot, measured);
+    words(&mut svg, &plot, &measured, several);
     frame::caption(&mut svg, &caption);
     let svg = svg.finish(&format!("{title}, {subtitle}"), &frame::desc(provenance));
     Ok(Figure { name: "attribution-measured".to_owned(), svg })
 }
 
+/// How good the estimates are, in a sentence.
+fn found(measured: &[Dot<'_>], several: bool) -> String {
+    let right = measured.iter().filter(|dot| dot.estimate * dot.exact > 0.0).count();
+    // The first of equals.
+    let farthest = measured.iter().reduce(|a, b| if b.off() > a.off() { b } else { a });
+    let farthest =
+        farthest.map_or(String::new(), |dot| format!(" Furthest apart: {}, {}.", which(dot.patch, several), both(dot)));
+    format!("{right} of {} estimates have the sign of what was measured.{farthest}", measured.len())
+}
+
+/// `attn.z layer 2, head 1`, of several pairs with the pair.
+fn which(patch: &Mark, several: bool) -> String {
+    let pair = if several { format!("pair {}, ", visible_prose(&patch.pair_id)) } else { String::new() };
+    format!("{pair}{} {}", visible_prose(&patch.site), place(patch))
+}
+
+fn both(dot: &Dot<'_>) -> String {
+    format!("{} estimated, {} measured", signed(dot.estimate), signed(dot.exact))
+}
+
 /// Says beside the dots that matter which patches they are, as far as the words do not touch.
-fn words(svg: &mut Svg, plot: &Plot, measured: &[(&Mark, f64, f64)]) {
+fn words(svg: &mut Svg, plot: &Plot, measured: &[Dot<'_>], several: bool) {
     let mut order: Vec<_> = measured.iter().collect();
-    let matters = |(_, estimate, exact): &(&Mark, f64, f64)| (estimate - exact).abs().max(exact.abs());
+    let matters = |dot: &Dot<'_>| dot.off().max(dot.exact.abs());
     // Stable: of equals the first stay.
     order.sort_by(|a, b| matters(b).total_cmp(&matters(a)));
     let mut taken: Vec<Rect> = vec![];
-    let dots: Vec<(f64, f64)> = measured.iter().map(|(_, estimate, exact)| plot.at(*estimate, *exact)).collect();
-    for (patch, estimate, exact) in order.into_iter().take(MOST_WORDS) {
-        let (x, y) = plot.at(*estimate, *exact);
+    let dots: Vec<(f64, f64)> = measured.iter().map(|dot| plot.at(dot.estimate, dot.exact)).collect();
+    for dot in order.into_iter().take(MOST_WORDS) {
+        let ((x, y), patch) = (plot.at(dot.estimate, dot.exact), dot.patch);
         let coords: Vec<Coord> =
             Coord::ALL.into_iter().filter(|c| c.of(patch).is_some() && *c != Coord::KvHead).collect();
-        let text = visible_prose(&format!("{} {}", patch.site, short_place(&coords, patch)));
-        let own = Rect { x: x + 5.0, y: y - WORDS / 2.0, w: sans_width(&text, WORDS), h: WORDS };
-        let apart = |r: &Rect| r.x > own.x + own.w || own.x > r.x + r.w || r.y > own.y + own.h || own.y > r.y + r.h;
-        let covers = |(dx, dy): &(f64, f64)| {
-            *dx > own.x - 2.0 && *dx < own.x + own.w + 2.0 && *dy > own.y - 2.0 && *dy < own.y + own.h + 2.0
+        let pair = if several { format!(", pair {}", patch.pair_id) } else { String::new() };
+        let text = visible_prose(&format!("{} {}{pair}", patch.site, short_place(&coords, patch)));
+        let text = fit_sans(&text, svg.size().0 - x - 9.0, WORDS);
+        let width = sans_width(&text, WORDS);
+        // Right of the dot or left of it, where they touch neither others nor the line; else right of it across the line.
+        let (right, left) = ((x + 5.0, Anchor::Start), (x - 5.0 - width, Anchor::End));
+        let places = [(right, true), (left, true), (right, false)];
+        let free = |((left, anchor), off_the_line): &((f64, Anchor), bool)| {
+            let own = Rect { x: *left, y: y - WORDS / 2.0, w: width, h: WORDS };
+            let apart = |r: &Rect| r.x > own.x + own.w || own.x > r.x + r.w || r.y > own.y + own.h || own.y > r.y + r.h;
+            let covers = |(dx, dy): &(f64, f64)| {
+                *dx > own.x - 2.0 && *dx < own.x + own.w + 2.0 && *dy > own.y - 2.0 && *dy < own.y + own.h + 2.0
+            };
+            // The line goes from the lower left of the plot to its upper right.
+            let Rect { x: from, y: top, w, h } = plot.inside;
+            let line = |x: f64| top + h - (x - from) / w * h;
+            let crossed = line(own.x) > own.y && line(own.x + own.w) < own.y + own.h;
+            let fits = own.x > from && taken.iter().all(apart) && !dots.iter().any(covers);
+            (fits && !(*off_the_line && crossed)).then_some((own, *anchor))
         };
-        if taken.iter().all(apart) && !dots.iter().any(covers) {
-            svg.text(own.x, y, &text, Type::new(WORDS).at(Anchor::Start).ink(Rgb::SOFT));
+        if let Some((own, anchor)) = places.iter().find_map(free) {
+            let at = if anchor == Anchor::End { own.x + own.w } else { own.x };
+            svg.text(at, y, &text, Type::new(WORDS).at(anchor).ink(Rgb::SOFT));
             taken.push(own);
         }
     }
@@ -115,11 +187,14 @@ fn signed(x: f64) -> String {
     format!("{}{}", if x > 0.0 { "+" } else { "" }, number(x as f32))
 }
 
-/// Estimates as rows of a sweep: what the patched run would have.
-fn as_estimates(rows: &[Attribution]) -> Vec<Mark> {
-    let row = |r: &Attribution| Mark {
+/// An estimate as a row of a sweep: what the patched run would have.
+fn as_estimate(r: &Attribution) -> Mark {
+    let to_clean = r.direction == "noise";
+    let patched = if to_clean { r.clean } else { r.corrupt } + r.estimate;
+    Mark {
         pair: r.pair,
         pair_id: r.pair_id.clone(),
+        sample: None,
         site: r.site.clone(),
         to: None,
         layer: r.layer,
@@ -134,19 +209,22 @@ fn as_estimates(rows: &[Attribution]) -> Vec<Mark> {
         metric: r.metric.clone(),
         clean: r.clean,
         corrupt: Some(r.corrupt),
-        patched: Some(if r.direction == "noise" { r.clean } else { r.corrupt } + r.estimate),
+        patched: Some(patched),
+        change: Some(f64::from(patched) - f64::from(r.clean)),
         recovered: r.estimated_recovered,
-        kind: r.kind.clone(),
-        direction: Some(r.direction.clone()),
-        window: 1,
-        noise: None,
-        noise_at: None,
-        changed: r.changed,
-        // To first order: what has no slope makes no difference.
-        reached: r.estimate != 0.0,
-        not_finite: None,
         mean: None,
-        estimated: true,
-    };
-    rows.iter().map(row).collect()
+        method: Arc::new(Method {
+            kind: r.kind.clone(),
+            to_clean,
+            has_corrupt: true,
+            window: 1,
+            noise: None,
+            estimated: true,
+            path: false,
+        }),
+        // To first order, the same value and a metric without a slope there are one.
+        changed: r.estimate != 0.0,
+        reached: true,
+        not_finite: None,
+    }
 }

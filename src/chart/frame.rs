@@ -20,6 +20,8 @@ pub(crate) const NARROWEST: f64 = 480.0;
 const WIDEST_TITLE: f64 = 760.0;
 /// Font size of titles.
 const TITLE: f64 = 16.0;
+/// Font size of subtitles.
+const SUBTITLE: f64 = 12.0;
 /// Font size of captions.
 const CAPTION: f64 = 11.0;
 /// Height of a caption's line.
@@ -30,11 +32,16 @@ pub(crate) fn title_width(title: &str) -> f64 {
     (sans_width(title, TITLE) + 2.0 * MARGIN + 1.0).clamp(NARROWEST, WIDEST_TITLE)
 }
 
+/// The same for its subtitle.
+pub(crate) fn subtitle_width(subtitle: &str) -> f64 {
+    (sans_width(subtitle, SUBTITLE) + 2.0 * MARGIN + 1.0).clamp(NARROWEST, WIDEST_TITLE)
+}
+
 /// Draws title and subtitle, cut to the width of the figure.
 pub(crate) fn head(svg: &mut Svg, title: &str, subtitle: &str) {
     let room = svg.size().0 - 2.0 * MARGIN;
     svg.text(MARGIN, MARGIN + 9.0, &fit_sans(title, room, TITLE), Type::new(TITLE).bold());
-    svg.text(MARGIN, MARGIN + 30.0, &fit_sans(subtitle, room, 12.0), Type::new(12.0).ink(Rgb::SOFT));
+    svg.text(MARGIN, MARGIN + 30.0, &fit_sans(subtitle, room, SUBTITLE), Type::new(SUBTITLE).ink(Rgb::SOFT));
 }
 
 /// `model · about`, with the first digits of the revision if there is one.

@@ -1,12 +1,16 @@
 //! What figures and terminal see of a row: one patched run, measured, or the mean of several; of patches and of paths alike.
 
+use super::patch_method::{Method, Noise};
 use crate::table::{Patch, PatchMean, PathMean, PathPatch, Row};
+use std::sync::Arc;
 
 /// One patched run, or the mean of several. Fields are those of the tables.
 #[derive(Clone, Debug)]
 pub(crate) struct Mark {
     pub pair: u32,
     pub pair_id: String,
+    /// In causal tracing, which sample of the noise.
+    pub sample: Option<u32>,
     /// Which value was patched; of a path, the sender's.
     pub site: String,
     /// What reads the change, in path patching.
@@ -23,28 +27,20 @@ pub(crate) struct Mark {
     pub metric: String,
     pub clean: f32,
     pub corrupt: Option<f32>,
-    /// Nothing where it is not finite.
     pub patched: Option<f32>,
+    /// Patched minus clean.
+    pub change: Option<f64>,
     pub recovered: Option<f32>,
-    /// What became of the value, in the words of the command.
-    pub kind: String,
-    /// Which run was changed: `denoise` or `noise`; nothing where there is one run.
-    pub direction: Option<String>,
-    /// Neighbouring layers that are patched at once.
-    pub window: u32,
-    /// Of causal tracing: how strong the noise is, and at which positions.
-    pub noise: Option<f32>,
-    pub noise_at: Option<String>,
-    /// Whether what was put there differs from what was there; of a mean, in any pair.
+    /// Of a mean, over how many pairs, and its errors.
+    pub mean: Option<MeanOver>,
+    /// What was done; the same for most rows, and shared by those that follow one another.
+    pub method: Arc<Method>,
+    /// Whether what was put there differs, bit for bit, from what was there; of a mean, in any pair.
     pub changed: bool,
     /// Whether a change could reach what is measured; of a mean, in any pair.
     pub reached: bool,
-    /// Where the patched run stopped being numbers; of a mean, how many of them did.
+    /// Where the patched run stopped being numbers.
     pub not_finite: Option<String>,
-    /// Of a mean, over how many pairs, and its errors.
-    pub mean: Option<MeanOver>,
-    /// Whether nothing was patched: it is what a patch would do, to first order.
-    pub estimated: bool,
 }
 
 /// A receiver.
@@ -62,7 +58,12 @@ pub(crate) struct To {
 /// What is known of a mean beside itself.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MeanOver {
+    /// How many pairs have a finite value here.
     pub pairs: u32,
+    /// How many more do not.
+    pub not_finite: u32,
+    /// How many samples of noise each pair's value is the mean of; 1 where there is no noise.
+    pub samples: u32,
     /// Standard errors, of patched - clean and of what was recovered.
     pub change_se: Option<f32>,
     pub recovered_se: Option<f32>,
@@ -70,8 +71,8 @@ pub(crate) struct MeanOver {
 
 /// A row of a table of patched runs.
 pub(crate) trait Marked: Row {
-    /// The pair that it is of; the first, of means.
-    fn pair(&self) -> u32;
+    /// The pair that it is of, and in causal tracing the sample of the noise; the first pair, of means.
+    fn unit(&self) -> (u32, Option<u32>);
 
     /// As it is seen.
     fn mark(&self) -> Mark;
@@ -80,14 +81,22 @@ pub(crate) trait Marked: Row {
 /// What stands for the token of a position at which pairs have different ones.
 pub(crate) const OTHERS: &str = "…";
 
-/// All rows as they are seen. Means are those of a pair that is called so.
+/// All rows as they are seen.
 pub(crate) fn marks<R: Marked>(rows: &[R]) -> Vec<Mark> {
-    let mut marks: Vec<Mark> = rows.iter().map(Marked::mark).collect();
-    let Some(pairs) = marks.iter().filter_map(|m| Some(m.mean?.pairs)).max() else { return marks };
+    let mut marks: Vec<Mark> = Vec::with_capacity(rows.len());
+    for row in rows {
+        let mut mark = row.mark();
+        if let Some(last) = marks.last().filter(|last| last.method == mark.method) {
+            mark.method = last.method.clone();
+        }
+        marks.push(mark);
+    }
+    if marks.iter().all(|m| m.mean.is_none()) {
+        return marks;
+    }
     // Where no position has a token that all pairs share, positions are numbers.
     let any = marks.iter().any(|m| m.token.is_some() || m.key_token.is_some());
     for m in &mut marks {
-        m.pair_id = format!("mean of {pairs} pairs");
         let places = [(m.pos.or(m.query_pos), &mut m.token), (m.key_pos, &mut m.key_token)];
         for (_, token) in places.into_iter().filter(|(pos, _)| any && pos.is_some()) {
             token.get_or_insert_with(|| OTHERS.to_owned());
@@ -96,9 +105,8 @@ pub(crate) fn marks<R: Marked>(rows: &[R]) -> Vec<Mark> {
     marks
 }
 
-/// How many pairs a mean leaves out, if any.
-fn of_pairs(not_finite: u32) -> Option<String> {
-    (not_finite > 0).then(|| format!("{not_finite} pairs"))
+fn difference(patched: Option<f32>, clean: f32) -> Option<f64> {
+    patched.map(|patched| f64::from(patched) - f64::from(clean))
 }
 
 /// A mark with the columns of a row that have the same names, and what else is said.
@@ -121,75 +129,110 @@ macro_rules! to {
     };
 }
 
+/// What was done, as the columns of a row say.
+macro_rules! method {
+    ($row:expr, $($rest:tt)*) => {
+        Arc::new(Method {
+            kind: $row.kind.clone(),
+            // Where there is one run, it is the clean one.
+            to_clean: $row.direction.as_deref() != Some("denoise"),
+            has_corrupt: $row.corrupt.is_some(),
+            estimated: false,
+            $($rest)*
+        })
+    };
+}
+
+/// The noise of a row.
+macro_rules! noise {
+    ($row:expr) => {
+        $row.noise.map(|deviations| Noise { deviations, at: $row.noise_at.clone(), tokens: $row.noise_tokens.clone() })
+    };
+}
+
+/// What is known of a mean.
+macro_rules! over {
+    ($row:expr, $samples:expr) => {
+        Some(MeanOver {
+            pairs: $row.pairs,
+            not_finite: $row.not_finite,
+            samples: $samples,
+            change_se: $row.change_se,
+            recovered_se: $row.recovered_se,
+        })
+    };
+}
+
 impl Marked for Patch {
-    fn pair(&self) -> u32 {
-        self.pair
+    fn unit(&self) -> (u32, Option<u32>) {
+        (self.pair, self.sample)
     }
 
     #[rustfmt::skip]
     fn mark(&self) -> Mark {
         mark!(
             self,
-            [pair, pair_id, site, layer, head, kv_head, neuron, pos, query_pos, key_pos, token, key_token, metric, clean,
-             corrupt, patched, recovered, kind, direction, window, noise, noise_at, changed, reached, not_finite],
-            to: None, mean: None, estimated: false
+            [pair, pair_id, sample, site, layer, head, kv_head, neuron, pos, query_pos, key_pos, token, key_token, metric,
+             clean, corrupt, patched, recovered, not_finite],
+            to: None, mean: None, change: difference(self.patched, self.clean),
+            changed: self.changed, reached: self.reached,
+            method: method!(self, window: self.window, noise: noise!(self), path: false)
         )
     }
 }
 
 impl Marked for PatchMean {
-    fn pair(&self) -> u32 {
-        0
+    fn unit(&self) -> (u32, Option<u32>) {
+        (0, None)
     }
 
     #[rustfmt::skip]
     fn mark(&self) -> Mark {
-        let mean = MeanOver { pairs: self.pairs, change_se: self.change_se, recovered_se: self.recovered_se };
         mark!(
             self,
             [site, layer, head, kv_head, neuron, pos, query_pos, key_pos, token, key_token, metric, clean, corrupt,
-             patched, recovered, kind, direction, window, noise],
-            noise_at: None, changed: self.changed > 0, reached: self.reached > 0, not_finite: of_pairs(self.not_finite),
-            pair: 0, pair_id: String::new(), to: None, mean: Some(mean), estimated: false
+             patched, recovered],
+            pair: 0, pair_id: String::new(), sample: None, to: None,
+            mean: over!(self, self.samples.unwrap_or(1)), not_finite: None, change: self.change.map(f64::from), changed: self.changed > 0, reached: self.reached > 0,
+            method: method!(self, window: self.window, noise: noise!(self), path: false)
         )
     }
 }
 
 impl Marked for PathPatch {
-    fn pair(&self) -> u32 {
-        self.pair
+    fn unit(&self) -> (u32, Option<u32>) {
+        (self.pair, None)
     }
 
     #[rustfmt::skip]
     fn mark(&self) -> Mark {
         mark!(
             self,
-            [pair, pair_id, pos, token, metric, clean, corrupt, patched, recovered, kind, direction, changed, reached,
-             not_finite],
-            window: 1, noise: None, noise_at: None,
+            [pair, pair_id, pos, token, metric, clean, corrupt, patched, recovered, not_finite],
             site: self.sender.clone(), layer: self.sender_layer, head: self.sender_head, kv_head: None,
-            neuron: self.sender_neuron, query_pos: None, key_pos: None, key_token: None, mean: None, estimated: false,
-            to: Some(to!(self))
+            neuron: self.sender_neuron, query_pos: None, key_pos: None, key_token: None, mean: None, sample: None,
+            to: Some(to!(self)), change: difference(self.patched, self.clean),
+            changed: self.changed, reached: self.reached,
+            method: method!(self, window: 1, noise: None, path: true)
         )
     }
 }
 
 impl Marked for PathMean {
-    fn pair(&self) -> u32 {
-        0
+    fn unit(&self) -> (u32, Option<u32>) {
+        (0, None)
     }
 
     #[rustfmt::skip]
     fn mark(&self) -> Mark {
-        let mean = MeanOver { pairs: self.pairs, change_se: self.change_se, recovered_se: self.recovered_se };
         mark!(
             self,
-            [pos, token, metric, clean, corrupt, patched, recovered, kind, direction],
-            window: 1, noise: None, noise_at: None, changed: self.changed > 0, reached: self.reached > 0,
-            not_finite: of_pairs(self.not_finite),
-            pair: 0, pair_id: String::new(), site: self.sender.clone(), layer: self.sender_layer,
+            [pos, token, metric, clean, corrupt, patched, recovered],
+            pair: 0, pair_id: String::new(), sample: None, site: self.sender.clone(), layer: self.sender_layer,
             head: self.sender_head, kv_head: None, neuron: self.sender_neuron, query_pos: None, key_pos: None,
-            key_token: None, mean: Some(mean), estimated: false, to: Some(to!(self))
+            key_token: None, mean: over!(self, 1), not_finite: None, to: Some(to!(self)), change: self.change.map(f64::from),
+            changed: self.changed > 0, reached: self.reached > 0,
+            method: method!(self, window: 1, noise: None, path: true)
         )
     }
 }

@@ -5,7 +5,7 @@
 //! same bytes.
 
 mod attention;
-mod attribution;
+pub(crate) mod attribution;
 mod axis;
 mod backend;
 mod colour;
@@ -19,6 +19,8 @@ pub(crate) mod mark;
 pub(crate) mod patch;
 mod patch_bars;
 mod patch_map;
+pub(crate) mod patch_method;
+pub(crate) mod patch_scale;
 pub(crate) mod patch_sweep;
 mod patch_tiles;
 pub(crate) mod patch_words;
@@ -48,17 +50,19 @@ pub struct Figure {
 }
 
 /// What to draw of a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Options {
     /// At most this many prompts or pairs, the first of the table.
     pub max_prompts: usize,
     /// The (layer, head) to show large; `None` lets [`attention`] choose one.
     pub head: Option<(u32, u32)>,
+    /// The effect at which the colours of patched runs are full and their axes end; `None` fits it to the effects.
+    pub scale: Option<f64>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { max_prompts: 20, head: None }
+        Self { max_prompts: 20, head: None, scale: None }
     }
 }
 
@@ -74,6 +78,10 @@ const DRAWABLE: [&str; 8] = [
     Training::TABLE.name,
 ];
 
+/// Those whose figures have a scale of effects.
+const SCALED: [&str; 5] =
+    [Patch::TABLE.name, PatchMean::TABLE.name, PathPatch::TABLE.name, PathMean::TABLE.name, Attribution::TABLE.name];
+
 /// Draws the table in a parquet file, whichever it is.
 ///
 /// # Errors
@@ -85,10 +93,11 @@ pub fn render(path: impl AsRef<Path>) -> Result<Vec<Figure>> {
 /// Like [`render`], with options.
 ///
 /// # Errors
-/// As [`render`]; also if the table does not have the head that was asked for.
+/// As [`render`]; also if the table does not have the head that was asked for, or its figures have no head or scale to choose.
 pub fn render_with(path: impl AsRef<Path>, options: &Options) -> Result<Vec<Figure>> {
     let path = path.as_ref();
     let table = read_provenance(path)?.table;
+    has_use_for(&table, options)?;
     if table == LogitLens::TABLE.name {
         let (rows, provenance) = read_rows::<LogitLens>(path)?;
         lens::draw(&rows, &provenance, options)
@@ -100,13 +109,13 @@ pub fn render_with(path: impl AsRef<Path>, options: &Options) -> Result<Vec<Figu
         some(path, patch::draw(&rows, &provenance, options)?)
     } else if table == PatchMean::TABLE.name {
         let (rows, provenance) = read_rows::<PatchMean>(path)?;
-        some(path, patch_mean(&rows, &provenance)?)
+        some(path, patch::draw(&rows, &provenance, options)?)
     } else if table == PathPatch::TABLE.name {
         let (rows, provenance) = read_rows::<PathPatch>(path)?;
         some(path, patch::draw(&rows, &provenance, options)?)
     } else if table == PathMean::TABLE.name {
         let (rows, provenance) = read_rows::<PathMean>(path)?;
-        some(path, path_mean(&rows, &provenance)?)
+        some(path, patch::draw(&rows, &provenance, options)?)
     } else if table == Attribution::TABLE.name {
         let (rows, provenance) = read_rows::<Attribution>(path)?;
         attribution::draw(&rows, &provenance, options)
@@ -125,6 +134,20 @@ pub fn render_with(path: impl AsRef<Path>, options: &Options) -> Result<Vec<Figu
         ))
         .hint(hint))
     }
+}
+
+/// Refuses options that would do nothing.
+fn has_use_for(table: &str, options: &Options) -> Result<()> {
+    let drawable = DRAWABLE.contains(&table);
+    if drawable && options.scale.is_some() && !SCALED.contains(&table) {
+        return Err(Error::bad_input(format!("the figures of the table `{table}` have no scale to choose"))
+            .hint("leave out --scale; it is for figures of patches, paths, ablations and attributions"));
+    }
+    if drawable && options.head.is_some() && table != Attention::TABLE.name {
+        return Err(Error::bad_input(format!("the figures of the table `{table}` show no single head"))
+            .hint("leave out --head; it is for attention patterns"));
+    }
+    Ok(())
 }
 
 /// The figures of sweeps, if there are any.

@@ -4,22 +4,24 @@ use super::frame::{self, HEAD, MARGIN};
 use super::mark::{Mark, Marked, marks};
 use super::patch_bars::{bars, line};
 use super::patch_map::map;
+use super::patch_scale::Scales;
 use super::patch_sweep::Sweep;
 use super::patch_tiles::tiles;
 use super::patch_words::{Coord, places, short_place};
 use super::svg::Svg;
-use super::{Figure, Options, no_rows, suffix};
+use super::{Figure, Options, no_rows};
 use crate::error::Result;
-use crate::table::{Patch, PatchMean, PathMean, PathPatch, Provenance, visible_prose};
+use crate::table::{Patch, PatchMean, PathMean, PathPatch, Provenance};
 
 /// Of more rows or bars than this, the strongest are drawn.
 pub(super) const MOST_ROWS: usize = 60;
 
 /// A figure for each pair (the first 20), site and metric: its axes are what the sweep went over. A sweep of one patch
-/// has none.
+/// has none. In causal tracing, each sample of the noise counts as one.
 ///
-/// Drawn is `recovered`; of a clean run that was patched (`direction` is `noise`), `recovered` - 1; where there is no corrupt run or it does not differ, patched minus clean. So 0, the middle of the
-/// colours, is always a patch that does nothing.
+/// Drawn is `recovered`; of a clean run that was patched, `recovered` - 1; where there is no corrupt run or it does not differ,
+/// patched minus clean. So 0, the middle of the colours, is always a patch that does nothing. All figures of shares have one scale,
+/// and so have all changes of one metric.
 ///
 /// # Errors
 /// There are no rows.
@@ -36,28 +38,13 @@ pub fn path(rows: &[PathPatch], provenance: &Provenance) -> Result<Vec<Figure>> 
     draw(rows, provenance, &Options::default())
 }
 
-pub(super) fn draw<R: Marked>(rows: &[R], provenance: &Provenance, options: &Options) -> Result<Vec<Figure>> {
-    let marks = seen(rows)?;
-    let sweeps = Sweep::all(&marks, options.max_prompts);
-    let only = sweeps.iter().all(|s| s.any().pair == sweeps[0].any().pair);
-    figures(R::TABLE.name, &sweeps, only, provenance)
-}
-
-/// The figures that [`patch`] or [`path`] draws of one pair, `many` being whether the table has others.
-///
-/// # Errors
-/// There are no rows.
-pub(crate) fn of_pair<R: Marked>(rows: &[R], provenance: &Provenance, many: bool) -> Result<Vec<Figure>> {
-    figures(R::TABLE.name, &Sweep::all(&seen(rows)?, 1), !many, provenance)
-}
-
 /// A figure for each site and metric, as [`patch`] draws those of a pair, of the means over pairs. Bars and lines have
-/// whiskers as long as the standard errors.
+/// whiskers as long as the standard errors, and cells have them under the means where there is room.
 ///
 /// # Errors
 /// There are no rows.
 pub fn patch_mean(rows: &[PatchMean], provenance: &Provenance) -> Result<Vec<Figure>> {
-    of_means(rows, provenance)
+    draw(rows, provenance, &Options::default())
 }
 
 /// The same of paths.
@@ -65,25 +52,65 @@ pub fn patch_mean(rows: &[PatchMean], provenance: &Provenance) -> Result<Vec<Fig
 /// # Errors
 /// There are no rows.
 pub fn path_mean(rows: &[PathMean], provenance: &Provenance) -> Result<Vec<Figure>> {
-    of_means(rows, provenance)
+    draw(rows, provenance, &Options::default())
 }
 
-pub(crate) fn of_means<R: Marked>(rows: &[R], provenance: &Provenance) -> Result<Vec<Figure>> {
-    of_pair(rows, provenance, false)
+pub(crate) fn draw<R: Marked>(rows: &[R], provenance: &Provenance, options: &Options) -> Result<Vec<Figure>> {
+    if rows.is_empty() {
+        return Err(no_rows::<R>());
+    }
+    let marks = marks(rows);
+    let sweeps = Sweep::all(&marks, options.max_prompts, options.scale);
+    figures(R::TABLE.name, &sweeps, Named::of(sweeps.iter().map(|s| (s.any().pair, s.any().sample))), provenance)
 }
 
-fn seen<R: Marked>(rows: &[R]) -> Result<Vec<Mark>> {
-    if rows.is_empty() { Err(no_rows::<R>()) } else { Ok(marks(rows)) }
+/// The figures that [`draw`] draws of the marks of one pair or sample in `table`, on the scales of the whole table, `named` as there.
+///
+/// # Errors
+/// None that are known; plotters' are passed on.
+pub(crate) fn of_unit(
+    table: &str,
+    marks: &[Mark],
+    provenance: &Provenance,
+    scales: &Scales,
+    named: Named,
+) -> Result<Vec<Figure>> {
+    figures(table, &Sweep::on(marks, scales), named, provenance)
 }
 
-pub(super) fn figures(table: &str, sweeps: &[Sweep<'_>], only: bool, provenance: &Provenance) -> Result<Vec<Figure>> {
+/// What the names of figures end in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Named {
+    /// The pair: there are several, or one that is not the first.
+    pair: bool,
+    /// The sample of the noise: there are several.
+    sample: bool,
+}
+
+impl Named {
+    /// Of the figures of these pairs and samples.
+    pub fn of(units: impl Iterator<Item = (u32, Option<u32>)> + Clone) -> Self {
+        Self {
+            pair: units.clone().any(|(pair, _)| pair != 0),
+            sample: units.into_iter().any(|(_, s)| s.unwrap_or(0) > 0),
+        }
+    }
+
+    fn end(self, (pair, sample): (u32, Option<u32>)) -> String {
+        let pair = if self.pair { format!("-p{pair}") } else { String::new() };
+        let sample = sample.filter(|_| self.sample).map_or(String::new(), |s| format!("-s{s}"));
+        pair + &sample
+    }
+}
+
+pub(super) fn figures(table: &str, sweeps: &[Sweep<'_>], named: Named, provenance: &Provenance) -> Result<Vec<Figure>> {
     let mut figures: Vec<Figure> = vec![];
     for sweep in sweeps {
         let row = sweep.any();
         let to = row.to.as_ref().map_or(String::new(), |to| format!("-{}", file_name(&to.name)));
         let stem = format!("{table}-{}{to}-{}", file_name(&row.site), file_name(&row.metric));
         for (part, svg) in shapes(sweep, provenance)? {
-            let name = format!("{stem}{part}{}", suffix(row.pair, only));
+            let name = format!("{stem}{part}{}", named.end((row.pair, row.sample)));
             // Names that differ may look the same in a file's name.
             let again = figures.iter().filter(|f| f.name == name || f.name.starts_with(&format!("{name}~"))).count();
             let name = if again == 0 { name } else { format!("{name}~{again}") };
@@ -132,7 +159,7 @@ fn shapes(sweep: &Sweep<'_>, provenance: &Provenance) -> Result<Vec<(String, Str
 }
 
 /// A figure around what `draw` draws in `size` pixels from (`MARGIN`, `HEAD`) on: title, provenance, and a caption that
-/// says what the numbers mean, with `more` at its end.
+/// says what was found and what the numbers mean, with `more` at its end.
 pub(super) fn sheet(
     sweep: &Sweep<'_>,
     provenance: &Provenance,
@@ -141,27 +168,19 @@ pub(super) fn sheet(
     draw: impl FnOnce(&mut Svg) -> Result<()>,
 ) -> Result<String> {
     let title = format!("{}: {}", sweep.title(), sweep.quantity());
-    let width = (size.0 + 2.0 * MARGIN).max(frame::title_width(&title));
-    let mut sentences = vec![sweep.meaning()];
+    let subtitle = frame::subtitle(provenance, &sweep.subtitle());
+    let width = (size.0 + 2.0 * MARGIN).max(frame::title_width(&title)).max(frame::subtitle_width(&subtitle));
+    let mut sentences = vec![sweep.finding(), sweep.meaning()];
     sentences.extend_from_slice(more);
     let odd = sweep.rows.iter().filter(|r| !sweep.value(r).is_finite()).count();
     if odd > 0 {
-        sentences.push(format!("{odd} of {} patches have a value that is not a finite number.", sweep.rows.len()));
+        let noun = sweep.any().method.noun().1;
+        sentences.push(format!("{odd} of {} {noun} have a value that is not a finite number.", sweep.rows.len()));
     }
     let caption = frame::caption_lines(&sentences, width);
     let mut svg = Svg::new(width, HEAD + size.1 + frame::caption_height(caption.len()));
-    let subtitle = frame::subtitle(provenance, &format!("{}{}", sweep.whose(), done(sweep.any())));
     frame::head(&mut svg, &title, &subtitle);
     draw(&mut svg)?;
     frame::caption(&mut svg, &caption);
     Ok(svg.finish(&format!("{title}, {subtitle}"), &frame::desc(provenance)))
-}
-
-/// What was done beside putting the other run's values one layer at a time: ` · zero · 3 layers at once`.
-fn done(row: &Mark) -> String {
-    let kind = (row.kind != "replace").then(|| visible_prose(&row.kind));
-    let window = (row.window > 1).then(|| format!("{} layers at once", row.window));
-    let at = row.noise_at.as_ref().map_or(String::new(), |at| format!(" at {}", visible_prose(at)));
-    let noise = row.noise.map(|noise| format!("corrupted by noise of {noise} deviations{at}"));
-    [kind, window, noise].into_iter().flatten().map(|said| format!(" · {said}")).collect()
 }

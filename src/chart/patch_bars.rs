@@ -9,7 +9,7 @@ use super::patch::{MOST_ROWS, sheet};
 use super::patch_map::in_cell;
 use super::patch_sweep::Sweep;
 use super::patch_words::{Coord, axis_name, places, short_place};
-use super::svg::{Anchor, Rect, Stroke, Svg, Type};
+use super::svg::{Anchor, Rect, Stroke, Svg, Type, num};
 use crate::error::Result;
 use crate::table::{Provenance, visible};
 
@@ -40,7 +40,7 @@ pub(super) fn bars(sweep: &Sweep<'_>, coords: &[Coord], provenance: &Provenance)
         sweep,
         rows,
         labels,
-        name: axis_name(coords, &sweep.over),
+        name: axis_name(coords, &sweep.over, sweep.any().method.window),
         column: None,
         pitch: (16.0, 44.0),
         joined: false,
@@ -63,7 +63,11 @@ pub(super) fn line(sweep: &Sweep<'_>, coord: Coord, provenance: &Provenance) -> 
     let label = |r: &&Mark| coord.token(r).map_or_else(|| short_place(&[coord], r), visible);
     let labels = rows.iter().map(label).collect();
     let tokens = rows.iter().any(|r| coord.token(r).is_some());
-    let name = format!("{}{}", axis_name(&[coord], &sweep.over), if tokens { " and its token" } else { "" });
+    let name = format!(
+        "{}{}",
+        axis_name(&[coord], &sweep.over, sweep.any().method.window),
+        if tokens { " and its token" } else { "" }
+    );
     let column = tokens.then_some(coord);
     let chart = Chart { sweep, rows, labels, name, column, pitch: (5.0, 44.0), joined: true };
     chart.figure(provenance, vec![], |svg, _, at, pitch| {
@@ -110,13 +114,23 @@ impl Chart<'_, '_> {
         let band = Band::plan(self.labels.iter().map(String::as_str), pitch);
         let numbers = if self.column.is_some() { NUMBERS } else { 0.0 };
         let (w, below) = (LEFT + n * pitch, numbers + band.depth + NAME);
+        if self.rows.iter().any(|r| self.beyond(r)) {
+            more.push(sweep.range("The axis goes", sweep.scale.axis, "cut off there, with an arrow"));
+        }
+        if let Some(errors) = sweep.errors() {
+            more.push(errors);
+        }
         if self.rows.iter().any(|r| sweep.nothing_changed(r)) {
             more.push(format!("An open ring: {}.", sweep.nothing()));
         }
         sheet(sweep, provenance, (w, PLOT + below), &more, |svg| {
             let place = Rect { x: MARGIN, y: HEAD, w, h: PLOT + BELOW };
             let plot = Plot::draw(svg, place, Axis::bare("", -0.5, n - 0.5), self.values())?;
-            let heights = self.rows.iter().map(|r| sweep.value(r)).map(|v| if v.is_finite() { v } else { 0.0 });
+            let heights = self
+                .rows
+                .iter()
+                .map(|r| sweep.value(r))
+                .map(|v| if v.is_finite() { sweep.scale.on_axis(v) } else { 0.0 });
             let at: Vec<_> = heights.enumerate().map(|(i, v)| plot.at(i as f64, v)).collect();
             let Rect { x: left, y: top, w, h } = plot.inside;
             let zero = plot.at(0.0, 0.0).1;
@@ -142,31 +156,45 @@ impl Chart<'_, '_> {
         })
     }
 
-    /// From the least to the largest value, 0 among them, with room for a number beyond each.
+    /// As far as the scale goes, with room for a number beyond each end.
     fn values(&self) -> Axis {
-        let ends = |r: &&Mark| {
-            let (value, error) = (self.sweep.value(r), self.sweep.error(r).unwrap_or(0.0));
-            [value - error, value + error]
-        };
-        let all = || self.rows.iter().flat_map(ends).filter(|v| v.is_finite());
-        let (least, most) = (all().fold(0.0, f64::min), all().fold(0.0, f64::max));
-        let (least, most) = if least == most { (-1.0, 1.0) } else { (least, most) };
+        let (least, most) = self.sweep.scale.axis;
         let room = (most - least) * 0.09;
         let below = if least < 0.0 { room } else { 0.0 };
         Axis::linear(&self.sweep.quantity(), least - below, most + if most > 0.0 { room } else { 0.0 }, 6)
     }
 
-    /// A standard error each way, where there is one.
+    /// Whether an effect lies beyond the axis. What lies a hair beyond, by rounding, does not.
+    fn beyond(&self, row: &Mark) -> bool {
+        let (value, (least, most)) = (self.sweep.value(row), self.sweep.scale.axis);
+        let hair = (most - least) * 1e-4;
+        value.is_finite() && (value > most + hair || value < least - hair)
+    }
+
+    /// A standard error each way, where there is one, as far as the axis goes.
     fn whisker(&self, svg: &mut Svg, row: &Mark, x: f64, pitch: f64, plot: &Plot) {
         let (value, error) = (self.sweep.value(row), self.sweep.error(row).unwrap_or(0.0));
         if !(value.is_finite() && error.is_finite() && error > 0.0) {
             return;
         }
-        let (half, ends) = ((pitch / 6.0).clamp(1.0, 4.0), [value - error, value + error].map(|v| plot.at(0.0, v).1));
-        svg.line(&[(x, ends[0]), (x, ends[1])], Rgb::INK, 1.0);
-        for y in ends {
-            svg.line(&[(x - half, y), (x + half, y)], Rgb::INK, 1.0);
+        let half = (pitch / 6.0).clamp(1.0, 4.0);
+        let ends = [value - error, value + error].map(|v| (v, self.sweep.scale.on_axis(v)));
+        let at = ends.map(|(_, v)| plot.at(0.0, v).1);
+        if at[0] == at[1] {
+            return;
         }
+        svg.line(&[(x, at[0]), (x, at[1])], Rgb::INK, 1.0);
+        for ((wanted, drawn), y) in ends.into_iter().zip(at) {
+            if wanted == drawn {
+                svg.line(&[(x - half, y), (x + half, y)], Rgb::INK, 1.0);
+            }
+        }
+    }
+
+    /// An arrow out of the plot where an effect lies beyond it.
+    fn arrow(&self, svg: &mut Svg, row: &Mark, (x, y): (f64, f64)) {
+        let (half, up) = (4.0, if self.sweep.value(row) > 0.0 { -4.0 } else { 4.0 });
+        svg.path(&format!("M{} {}h{}l{} {}z", num(x - half), num(y), num(2.0 * half), num(-half), num(up)), Rgb::INK);
     }
 
     /// The number at a bar's end or a line's point, where there is room; a ring where nothing changed.
@@ -180,15 +208,19 @@ impl Chart<'_, '_> {
             return;
         }
         let text = in_cell(value, self.sweep.most());
-        // Beyond the whisker.
+        // Beyond the whisker, or the arrow.
         let error = self.sweep.error(row).filter(|e| e.is_finite()).unwrap_or(0.0);
-        let y = if error > 0.0 { plot.at(0.0, if value < 0.0 { value - error } else { value + error }).1 } else { y };
+        let end = self.sweep.scale.on_axis(if value < 0.0 { value - error } else { value + error });
+        let y = if error > 0.0 { plot.at(0.0, end).1 } else { y };
+        if self.beyond(row) {
+            self.arrow(svg, row, at[i]);
+        }
         let t = Type::new(9.0).at(Anchor::Middle).ink(Rgb::SOFT);
         if !value.is_finite() {
             svg.text(x, zero - 14.0, &text, t.upwards());
         } else if !text.is_empty() && sans_width(&text, 9.0) <= pitch + 2.0 {
             let y = if value < 0.0 { y + 10.0 } else { y - 10.0 };
-            if !self.joined {
+            if !self.joined || self.beyond(row) {
                 return svg.text(x, y, &text, t);
             }
             // Beside the line where it goes on over (of what is below zero, under) the point.

@@ -9,7 +9,7 @@ use super::mark::Mark;
 use super::patch::{MOST_ROWS, sheet};
 use super::patch_sweep::Sweep;
 use super::patch_words::{Coord, Place, axis_name, places, short_place};
-use super::svg::{Anchor, Rect, Svg, Type};
+use super::svg::{Anchor, Rect, Svg, Type, num};
 use crate::error::Result;
 use crate::table::{Provenance, visible};
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +32,11 @@ pub(super) fn map(sweep: &Sweep<'_>, rows: &[Coord], columns: &[Coord], provenan
     let map = Map::of(sweep, rows, columns);
     let (left, (w, h)) = (map.left(), map.size());
     let size = (left + w + BAR, h.max(SHORTEST_BAR) + map.below());
-    let mut more = vec![];
+    let mut more = vec![sweep.colours("marked by a corner")];
+    if let Some(errors) = sweep.errors() {
+        let shown = if map.errors { "Under each mean stands its standard error. " } else { "" };
+        more.push(format!("{shown}{errors}"));
+    }
     if sweep.rows.iter().any(|r| sweep.nothing_changed(r)) {
         let mark = if map.least > 0.0 { "White" } else { "A dash" };
         more.push(format!("{mark}: {}.", sweep.nothing()));
@@ -79,6 +83,8 @@ struct Map<'a, 's> {
     least: f64,
     cell: (f64, f64),
     band: Band,
+    /// Whether standard errors stand in the cells.
+    errors: bool,
 }
 
 impl<'a, 's> Map<'a, 's> {
@@ -118,25 +124,30 @@ impl<'a, 's> Map<'a, 's> {
         };
         let h = match rows.len() {
             _ if queries => w,
+            // Room for the standard error of a mean.
+            ..17 if sweep.any().mean.is_some() => 28.0,
             ..17 => 24.0,
             17..33 => 18.0,
             _ => 14.0,
         };
-        Self {
+        let mut map = Self {
             sweep,
             hidden,
             hidden_columns,
             rows: rows.into_iter().map(|(_, r)| (r, label(coords, r))).collect(),
             least: threshold(cells.values().map(|r| sweep.strength(r)).collect()),
             cells,
-            row_axis: axis_name(coords, &sweep.over),
-            column_axis: axis_name(along, &sweep.over),
+            row_axis: axis_name(coords, &sweep.over, sweep.any().method.window),
+            column_axis: axis_name(along, &sweep.over, sweep.any().method.window),
             along: along.to_vec(),
             most: sweep.most(),
             cell: (w, h),
             band: Band::plan(columns.iter().map(|c| c.1.as_str()), w),
             columns,
-        }
+            errors: false,
+        };
+        map.errors = map.has_errors();
+        map
     }
 
     /// Pixels of the cells.
@@ -172,6 +183,20 @@ impl<'a, 's> Map<'a, 's> {
     fn numbers(&self) -> Option<Coord> {
         let [one] = self.along[..] else { return None };
         self.columns.iter().any(|(r, _)| one.token(r).is_some()).then_some(one)
+    }
+
+    /// Whether cells have room for the standard errors of their means.
+    fn has_errors(&self) -> bool {
+        self.cell.1 >= 26.0
+            && self.cells.values().any(|r| self.sweep.error(r).is_some())
+            && self.cells.values().filter_map(|r| self.error(r)).all(|e| sans_width(&e, 8.0) <= self.cell.0 - 2.0)
+    }
+
+    /// The standard error of a mean as its cell has it.
+    fn error(&self, row: &Mark) -> Option<String> {
+        let error = self.sweep.error(row).filter(|e| e.is_finite())?;
+        let text = in_cell(error, self.most);
+        Some(format!("±{}", if text.is_empty() { "0" } else { &text }))
     }
 
     /// Whether there are cells without a path.
@@ -251,11 +276,30 @@ impl<'a, 's> Map<'a, 's> {
         }
         let fill = diverging(value, self.most);
         svg.rect(inner, fill, Some(&self.sweep.facts(row)));
+        if self.sweep.scale.clips(value) {
+            corner(svg, inner, fill.ink_on());
+        }
         let text = in_cell(value, self.most);
-        if r.h >= 12.0 && sans_width(&text, 9.0) <= r.w - 2.0 {
-            svg.text(x, y, &text, Type::new(9.0).at(Anchor::Middle).ink(fill.ink_on()));
+        if r.h < 12.0 || sans_width(&text, 9.0) > r.w - 2.0 {
+            return;
+        }
+        let t = Type::new(9.0).at(Anchor::Middle).ink(fill.ink_on());
+        // Where both round to 0, neither is written.
+        match self.error(row).filter(|error| self.errors && !(text.is_empty() && error == "±0")) {
+            Some(error) => {
+                svg.text(x, y - 5.0, if text.is_empty() { "0" } else { &text }, t);
+                svg.text(x, y + 6.0, &error, Type { size: 8.0, ..t });
+            }
+            None => svg.text(x, y, &text, t),
         }
     }
+}
+
+/// The mark of an effect beyond the scale: the upper right corner of its cell.
+fn corner(svg: &mut Svg, cell: Rect, ink: Rgb) {
+    let side = (cell.w.min(cell.h) / 3.0).min(7.0);
+    let (right, top) = (num(cell.x + cell.w), num(cell.y));
+    svg.path(&format!("M{right} {top}v{0}l-{0} -{0}z", num(side)), ink);
 }
 
 fn key(coords: &[Coord], row: &Mark) -> Vec<Option<u32>> {

@@ -1,7 +1,9 @@
 //! A sweep of patches, as figures and terminal see it: what it went over, what each patch did, and that in words.
 
 use super::mark::{Mark, OTHERS};
-use super::patch_words::{Coord, implied, number, percent, place, place_along};
+use super::patch_method::Method;
+use super::patch_scale::{Scale, Scales};
+use super::patch_words::{Coord, implied, number, patched, percent, place, place_along};
 use crate::table::visible_prose;
 use std::collections::BTreeMap;
 
@@ -16,6 +18,38 @@ pub(crate) enum Effect {
     Change,
 }
 
+impl Effect {
+    /// What is drawn of a row: a share wherever there can be one.
+    pub fn of(row: &Mark) -> Self {
+        match row.recovered.is_some() || row.corrupt.is_some_and(|corrupt| corrupt != row.clean) {
+            true if row.method.to_clean => Self::Lost,
+            true => Self::Recovered,
+            false => Self::Change,
+        }
+    }
+
+    /// Whether 1 is all that lies between the two runs.
+    pub fn is_share(self) -> bool {
+        self != Self::Change
+    }
+
+    /// The number; NaN where the patched run has none.
+    pub fn value(self, row: &Mark) -> f64 {
+        let recovered = row.recovered.map_or(f64::NAN, f64::from);
+        match self {
+            Self::Recovered => recovered,
+            Self::Lost => recovered - 1.0,
+            Self::Change => row.change.unwrap_or(f64::NAN),
+        }
+    }
+
+    /// Of a mean, its standard error.
+    pub fn error(self, row: &Mark) -> Option<f64> {
+        let mean = row.mean?;
+        if self.is_share() { mean.recovered_se } else { mean.change_se }.map(f64::from)
+    }
+}
+
 /// The patches of one pair at one site, or on the paths from one to another, measured by one metric; or their means over pairs.
 /// One row at least.
 #[derive(Clone, Debug)]
@@ -24,92 +58,85 @@ pub(crate) struct Sweep<'a> {
     /// The coordinates that differ between patches.
     pub over: Vec<Coord>,
     pub effect: Effect,
+    pub scale: Scale,
 }
 
 impl<'a> Sweep<'a> {
-    /// All sweeps of the first `most` pairs: pair by pair, then in the order of the table.
-    pub fn all(marks: &'a [Mark], most: usize) -> Vec<Self> {
-        let mut of_pairs = BTreeMap::<u32, Vec<Vec<&Mark>>>::new();
-        for mark in marks {
-            let own = of_pairs.entry(mark.pair).or_default();
-            let name = |m: &Mark| m.to.as_ref().map(|to| (to.name.clone(), to.through.clone()));
-            let same = |of: &Mark| of.site == mark.site && of.metric == mark.metric && name(of) == name(mark);
-            match own.iter_mut().find(|o| same(o[0])) {
-                Some(sweep) => sweep.push(mark),
-                None => own.push(vec![mark]),
-            }
-        }
-        let sweep = |rows: Vec<&'a Mark>| {
-            let differ = |r: &&Mark| match r.patched {
-                Some(_) => r.recovered.is_some(),
-                None => r.corrupt.is_some_and(|corrupt| corrupt != r.clean),
-            };
-            let effect = match rows.iter().all(differ) {
-                true if rows[0].direction.as_deref() == Some("noise") => Effect::Lost,
-                true => Effect::Recovered,
-                false => Effect::Change,
-            };
-            Self::of(rows, effect)
-        };
-        of_pairs.into_values().take(most).flatten().map(sweep).collect()
+    /// All sweeps of the first `most` pairs, or samples of them: pair by pair, then in the order of the table. All that show one
+    /// quantity have one scale, which ends at `end` if that is given.
+    pub fn all(marks: &'a [Mark], most: usize, end: Option<f64>) -> Vec<Self> {
+        let sweeps = grouped(marks, most);
+        let scales = Scales::of_all(sweeps.iter().flatten().copied(), end);
+        sweeps.into_iter().map(|rows| Self::of(rows, &scales)).collect()
     }
 
-    fn of(rows: Vec<&'a Mark>, effect: Effect) -> Self {
-        let differ = |c: &Coord| rows.iter().any(|r| c.of(r) != c.of(rows[0]));
-        let mut over: Vec<Coord> = Coord::ALL.into_iter().filter(differ).collect();
-        if rows.iter().any(|r| r.head.is_some()) {
-            // It follows from the head.
-            over.retain(|c| *c != Coord::KvHead);
-        }
-        if rows.iter().any(|r| Coord::ToHead.of(r).is_some()) {
-            over.retain(|c| *c != Coord::ToKvHead);
-        }
-        Self { rows, over, effect }
+    /// All sweeps of `marks`, on the scales of a whole table.
+    pub fn on(marks: &'a [Mark], scales: &Scales) -> Vec<Self> {
+        grouped(marks, usize::MAX).into_iter().map(|rows| Self::of(rows, scales)).collect()
+    }
+
+    fn of(rows: Vec<&'a Mark>, scales: &Scales) -> Self {
+        // Of one pair or of means, all rows have a share, or none; but for those whose run is not finite.
+        let shown = rows.iter().find(|r| r.patched.is_some()).unwrap_or(&rows[0]);
+        let (effect, scale) = (Effect::of(shown), scales.of(shown));
+        Self { over: over(&rows), rows, effect, scale }
     }
 
     /// The part of it that is at the same place as `row` along `coords`.
     pub fn part(&self, row: &Mark, coords: &[Coord]) -> Self {
         let same = |r: &&&Mark| coords.iter().all(|c| c.of(r) == c.of(row));
-        Self::of(self.rows.iter().filter(same).copied().collect(), self.effect)
+        let rows: Vec<&Mark> = self.rows.iter().filter(same).copied().collect();
+        Self { over: over(&rows), rows, effect: self.effect, scale: self.scale }
     }
 
     /// Of a mean, its standard error.
     pub fn error(&self, row: &Mark) -> Option<f64> {
-        let mean = row.mean?;
-        if self.effect == Effect::Change { mean.change_se } else { mean.recovered_se }.map(f64::from)
+        self.effect.error(row)
     }
 
     /// Whether nothing was patched: the rows are what patches would do, to first order.
     pub fn estimated(&self) -> bool {
-        self.any().estimated
+        self.any().method.estimated
     }
 
-    /// Of means, the most pairs that a place has.
-    pub fn pairs(&self) -> Option<u32> {
-        self.rows.iter().filter_map(|r| Some(r.mean?.pairs)).max()
-    }
-
-    /// Whose sweep it is.
+    /// Whose sweep it is: `pair 3`, `prompt 0, noise sample 2`, `mean of 12 pairs`, `mean of 10 noise samples`.
     pub fn whose(&self) -> String {
-        match self.any().mean {
-            Some(_) => self.any().pair_id.clone(),
-            None => format!("pair {}", self.any().pair_id),
+        let (row, method) = (self.any(), &self.any().method);
+        let sample = |s: u32| format!(", noise sample {s}");
+        let means = || self.rows.iter().filter_map(|r| r.mean);
+        let pairs = means().map(|mean| mean.pairs + mean.not_finite).max();
+        match (pairs, means().map(|mean| mean.samples).max().unwrap_or(1)) {
+            (None, _) => {
+                format!(
+                    "{} {}{}",
+                    method.unit(1),
+                    visible_prose(&row.pair_id),
+                    row.sample.map_or(String::new(), sample)
+                )
+            }
+            (Some(n), 1) => format!("mean of {n} {}", method.unit(n)),
+            (Some(1), samples) => format!("mean of {samples} noise samples"),
+            (Some(n), samples) => format!("mean of {n} {}, {samples} noise samples each", method.unit(n)),
         }
     }
 
-    /// A row of it: pair, site, metric and the values of the unpatched runs are the same on all.
+    /// What standard errors are over.
+    fn errors_over(&self) -> &'static str {
+        let means = || self.rows.iter().filter_map(|r| r.mean);
+        match means().map(|mean| mean.pairs).max() {
+            Some(1) if means().any(|mean| mean.samples > 1) => "noise samples",
+            _ => self.any().method.unit(2),
+        }
+    }
+
+    /// A row of it: pair, site, metric, what was done, and the values of the unpatched runs are the same on all.
     pub fn any(&self) -> &'a Mark {
         self.rows[0]
     }
 
     /// What a patch did.
     pub fn value(&self, row: &Mark) -> f64 {
-        let recovered = row.recovered.map_or(f64::NAN, f64::from);
-        match self.effect {
-            Effect::Recovered => recovered,
-            Effect::Lost => recovered - 1.0,
-            Effect::Change => row.patched.map_or(f64::NAN, f64::from) - f64::from(row.clean),
-        }
+        self.effect.value(row)
     }
 
     /// How strong it is, for sorting: what is no number comes last.
@@ -118,65 +145,120 @@ impl<'a> Sweep<'a> {
         if value.is_nan() { -1.0 } else { value }
     }
 
-    /// Whether the patch changes nothing of what is measured, to the last bit: the value that was put there is the one that was
-    /// there, or no change of it can reach what is measured.
+    /// Whether no value was changed, or nothing that is measured could see it.
     pub fn nothing_changed(&self, row: &Mark) -> bool {
-        !row.reached
+        (!row.changed || !row.reached) && row.patched.is_some()
     }
 
-    /// The end of an axis or of the colours: the largest finite effect, rounded up to two digits; 1 if there is none.
+    /// The effect of full colour.
     pub fn most(&self) -> f64 {
-        let finite = self.rows.iter().map(|r| self.value(r).abs()).filter(|v| v.is_finite());
-        let most = finite.fold(0.0, f64::max);
-        if most == 0.0 {
-            return 1.0;
-        }
-        let (size, power) = (most / 10f64.powi(most.log10().floor() as i32), most.log10().floor() as i32 - 1);
-        // Written and read, it is the number that it looks like. What is just over two digits is them.
-        format!("{}e{power}", (size * 10.0 - 1e-4).ceil()).parse().unwrap_or(most)
+        self.scale.most
+    }
+
+    /// How far the colours go, and what lies beyond; `marked` says how that is marked.
+    pub fn colours(&self, marked: &str) -> String {
+        self.range("Colours", (-self.scale.most, self.scale.most), marked)
     }
 
     /// What [`Sweep::value`] is called.
     pub fn quantity(&self) -> String {
+        let metric = &self.any().metric;
         let name = match self.effect {
-            Effect::Recovered => "recovered",
-            Effect::Lost => "recovered−1",
-            Effect::Change => "patched−clean",
+            Effect::Recovered => format!("{metric} recovered"),
+            Effect::Lost => format!("{metric} recovered−1"),
+            Effect::Change => format!("change of {metric}"),
         };
-        visible_prose(&format!("{} {name}", self.any().metric))
+        visible_prose(&if self.any().mean.is_some() { format!("mean {name}") } else { name })
     }
 
-    /// What [`Sweep::value`] means.
+    /// What [`Sweep::value`] means, and what was done.
     pub fn meaning(&self) -> String {
-        let (row, corrupt) = (self.any(), self.any().corrupt.unwrap_or(f32::NAN));
+        let (row, method) = (self.any(), &self.any().method);
         let (metric, clean) = (visible_prose(&row.metric), number(row.clean));
+        let (base, corrupt) = (method.corrupt(), number(row.corrupt.unwrap_or(f32::NAN)));
         let others = |r: &&Mark| [&r.token, &r.key_token].into_iter().flatten().any(|t| t == OTHERS);
+        let unit = method.unit(2);
         let mean = match row.mean {
             Some(_) if self.rows.iter().any(others) => {
-                "Means over pairs, with standard errors; … stands for their different tokens. "
+                format!(
+                    "Means, with standard errors over {}; … stands for different tokens of the {unit}. ",
+                    self.errors_over()
+                )
             }
-            Some(_) => "Means over pairs, with standard errors. ",
-            None => "",
+            Some(_) => format!("Means, with standard errors over {}. ", self.errors_over()),
+            None => String::new(),
         };
-        let patched = if self.estimated() { "" } else { ", which was patched" };
+        let patched = if self.estimated() { String::new() } else { format!(", which was {}", method.participle()) };
         let estimated = if self.estimated() { "Estimated to first order; nothing was patched. " } else { "" };
         let meaning = match self.effect {
-            Effect::Recovered => format!(
-                "{metric} recovered: 0 as the corrupt run ({}){patched}; 1 as the clean run ({clean}).",
-                number(corrupt)
-            ),
-            Effect::Lost => format!(
-                "{metric} recovered−1: 0 as the clean run ({clean}){patched}; -1 as the corrupt run ({}).",
-                number(corrupt)
-            ),
-            Effect::Change => format!("{metric} of the patched run minus that of the clean run ({clean})."),
+            Effect::Recovered => {
+                format!("{metric} recovered: 0 as the {base} run ({corrupt}){patched}; 1 as the clean run ({clean}).")
+            }
+            Effect::Lost => {
+                format!(
+                    "{metric} recovered−1: 0 as the clean run ({clean}){patched}; -1 as the {base} run ({corrupt})."
+                )
+            }
+            Effect::Change => {
+                format!("{metric} of the {} run minus that of the clean run ({clean}).", method.participle())
+            }
         };
         let between = match row.to.as_ref().map(|to| to.through.as_deref()) {
             Some(None) => " Between sender and receiver everything is frozen.",
             Some(Some(_)) => " Between sender and receiver MLPs are computed anew, and attention is frozen.",
             None => "",
         };
-        format!("{estimated}{mean}{meaning}{between}")
+        let more: String = method.more().iter().map(|sentence| format!(" {sentence}")).collect();
+        format!("{estimated}{mean}{meaning}{between}{more}")
+    }
+
+    /// What was found, in a sentence: the strongest effect, and the strongest of the other sign if it is a tenth as strong.
+    pub fn finding(&self) -> String {
+        let (one, several) = self.any().method.noun();
+        let n = self.rows.len();
+        let changed = || self.rows.iter().filter(|r| !self.nothing_changed(r) && self.strength(r) >= 0.0);
+        // The first of equals.
+        let strongest = |a: &'a Mark, b: &&'a Mark| if self.strength(b) > self.strength(a) { *b } else { a };
+        let Some(first) = changed().next() else {
+            let not_finite = self.rows.iter().filter(|r| r.patched.is_none()).count();
+            return match (n, not_finite) {
+                (1, 0) => format!("The {one} changes nothing."),
+                (_, 0) => format!("None of {n} {several} changes anything."),
+                _ => format!("{not_finite} of {n} {several} overflow, and no other changes anything."),
+            };
+        };
+        let top = changed().fold(*first, strongest);
+        let said = |row: &Mark| format!("{}, {}", place(row), self.effect_in_words(row));
+        if n == 1 {
+            return format!("{}.", capital(&said(top)));
+        }
+        let other = changed().filter(|r| self.value(r) * self.value(top) < 0.0);
+        let other =
+            other.fold(None, |best: Option<&'a Mark>, row| Some(best.map_or(*row, |best| strongest(best, row))));
+        let other = other.filter(|r| self.strength(r) >= 0.1 * self.strength(top));
+        let other = other.map_or(String::new(), |row| format!("; the other way: {}", said(row)));
+        format!("Strongest of {n} {several}: {}{other}.", said(top))
+    }
+
+    /// How far the scale goes on which effects are `drawn`, and what lies beyond; `marked` says how that is marked.
+    pub fn range(&self, drawn: &str, (from, to): (f64, f64), marked: &str) -> String {
+        let (from, to) = (short(from).replace('-', "−"), short(to));
+        let beyond = self.rows.iter().filter(|r| self.scale.clips(self.value(r))).count();
+        let beyond = match beyond {
+            0 => String::new(),
+            1 => format!("; 1 effect beyond is {marked}"),
+            n => format!("; {n} effects beyond are {marked}"),
+        };
+        format!("{drawn} from {from} to {to}{beyond}.")
+    }
+
+    /// Of means that a patch has changed, how large their standard errors are.
+    pub fn errors(&self) -> Option<String> {
+        let changed = self.rows.iter().filter(|r| !self.nothing_changed(r));
+        let mut errors: Vec<f64> = changed.filter_map(|r| self.error(r)).filter(|e| e.is_finite()).collect();
+        errors.sort_by(f64::total_cmp);
+        let (middle, most) = (errors.get(errors.len() / 2)?, errors.last()?);
+        Some(format!("Standard errors: {} at most, {} at the median.", short_error(*most), short_error(*middle)))
     }
 
     /// `Patching attn.z of layer 2`: with the coordinates that all patches share; `Path patching attn.z → q of layer 2, head 1`.
@@ -188,44 +270,56 @@ impl<'a> Sweep<'a> {
             let shared: Vec<String> = shared.filter_map(|c| place_along(c, row)).collect();
             format!("{name}{}{}", if shared.is_empty() { "" } else { " of " }, shared.join(", "))
         };
-        visible_prose(&match &row.to {
-            Some(to) => format!("Path patching {} → {}", of(&row.site, false), of(&to.name, true)),
-            None if self.estimated() => format!("Attribution of {}", of(&row.site, false)),
-            None => format!("Patching {}", of(&row.site, false)),
-        })
+        let what = match &row.to {
+            Some(to) => format!("{} → {}", of(&row.site, false), of(&to.name, true)),
+            None => of(&row.site, false),
+        };
+        let window = match row.method.window {
+            2.. if self.over.contains(&Coord::Layer) => format!(" in windows of {} layers", row.method.window),
+            _ => String::new(),
+        };
+        visible_prose(&format!("{}{window}", row.method.title(&what)))
+    }
+
+    /// Whose sweep it is and what was done, for under the title.
+    pub fn subtitle(&self) -> String {
+        let method = &self.any().method;
+        let noise = method.noise.as_ref().map(|noise| noise.short());
+        [Some(self.whose()), method.deed(), noise].into_iter().flatten().collect::<Vec<_>>().join(" · ")
     }
 
     /// What a mark without colour says.
-    pub fn nothing(&self) -> &'static str {
+    pub fn nothing(&self) -> String {
         match self.estimated() {
-            true => "no change, to first order",
-            false => "the patch changes nothing, to the last bit",
+            true => "no change, to first order".to_owned(),
+            false => format!("the {} changes nothing, to the last bit", self.any().method.noun().0),
         }
-    }
-
-    /// `attn.z`, or `attn.z → logits`.
-    pub fn site(&self) -> String {
-        let row = self.any();
-        visible_prose(&match &row.to {
-            Some(to) => format!("{} → {}", row.site, to.name),
-            None => row.site.clone(),
-        })
     }
 
     /// The facts of a patch in one line.
     pub fn facts(&self, row: &Mark) -> String {
-        let (metric, clean) = (visible_prose(&row.metric), number(row.clean));
-        let patched = row.patched.map_or("not finite".to_owned(), number);
-        let corrupt = row.corrupt.map_or(String::new(), |c| format!(", corrupt {}", number(c)));
+        let (metric, patched, clean) = (visible_prose(&row.metric), patched(row), number(row.clean));
+        let method = &row.method;
+        let corrupt = row.corrupt.map_or(String::new(), |c| format!(", {} {}", method.corrupt(), number(c)));
+        let noun = method.noun().0;
         let nothing = match (self.estimated(), row.changed, row.reached) {
-            (true, ..) => ", estimated",
-            (false, false, _) => "; this patch changes nothing",
-            (false, true, false) => "; this patch cannot reach what is measured",
-            (false, true, true) => "",
+            (true, ..) => ", estimated".to_owned(),
+            (false, false, _) => format!("; this {noun} changes nothing"),
+            (false, true, false) => format!("; this {noun} cannot reach what is measured"),
+            (false, true, true) => String::new(),
         };
-        let pairs = row.mean.map_or(String::new(), |mean| format!(", mean of {}", mean.pairs));
+        let over = row.mean.map_or(String::new(), |mean| {
+            let lost =
+                if mean.not_finite > 0 { format!(", {} more not finite", mean.not_finite) } else { String::new() };
+            match (mean.pairs, mean.samples) {
+                (n, 1) => format!(", mean of {n} {}{lost}", method.unit(n)),
+                (1, samples) => format!(", mean of {samples} noise samples{lost}"),
+                (n, samples) => format!(", mean of {n} {}, {samples} noise samples each{lost}", method.unit(n)),
+            }
+        });
+        let beyond = if self.scale.clips(self.value(row)) { ", beyond the scale" } else { "" };
         let effect = self.effect_in_words(row);
-        format!("{}: {metric} {patched} (clean {clean}{corrupt}), {effect}{pairs}{nothing}", place(row))
+        format!("{}: {metric} {patched} (clean {clean}{corrupt}), {effect}{over}{beyond}{nothing}", place(row))
     }
 
     /// `77 % recovered`, `23 % lost` or `+1.20 from clean`; of means with their standard errors, `77 ± 3.1 % recovered`.
@@ -235,20 +329,75 @@ impl<'a> Sweep<'a> {
             Some(error) => format!("{} ± {}", percent(share).trim_end_matches(" %"), percent(error)),
             None => percent(share),
         };
-        if let (None, Some(at)) = (row.patched, &row.not_finite) {
-            return format!("not finite ({at})");
+        if row.patched.is_none() {
+            let at = row.not_finite.as_deref().map_or(String::new(), |at| format!(" ({})", visible_prose(at)));
+            return format!("not finite{at}");
         }
-        match row.recovered {
-            Some(recovered) if self.effect == Effect::Recovered => format!("{} recovered", share(f64::from(recovered))),
-            Some(_) if self.effect == Effect::Lost => match self.value(row) {
-                gained if gained > 0.0 => format!("{} gained", share(gained)),
-                lost => format!("{} lost", share(-lost)),
-            },
-            _ => {
-                let change = row.patched.unwrap_or(f32::NAN) - row.clean;
+        match (self.effect, self.value(row)) {
+            (Effect::Recovered, recovered) => format!("{} recovered", share(recovered)),
+            (Effect::Lost, gained) if gained > 0.0 => format!("{} gained", share(gained)),
+            (Effect::Lost, lost) => format!("{} lost", share(-lost)),
+            (Effect::Change, change) => {
                 let error = error.map_or(String::new(), |error| format!(" ± {}", number(error as f32)));
-                format!("{}{}{error} from clean", if change > 0.0 { "+" } else { "" }, number(change))
+                format!("{}{}{error} from clean", if change > 0.0 { "+" } else { "" }, number(change as f32))
             }
         }
     }
+}
+
+/// The marks of each pair, sample, value, path, metric and kind, of the first `most` pairs and samples.
+fn grouped(marks: &[Mark], most: usize) -> Vec<Vec<&Mark>> {
+    let mut of_pairs = BTreeMap::<(u32, Option<u32>), Vec<Vec<&Mark>>>::new();
+    for mark in marks {
+        let own = of_pairs.entry((mark.pair, mark.sample)).or_default();
+        let name = |m: &Mark| m.to.as_ref().map(|to| (to.name.clone(), to.through.clone()));
+        let same =
+            |of: &Mark| of.site == mark.site && of.metric == mark.metric && name(of) == name(mark) && alike(of, mark);
+        match own.iter_mut().find(|o| same(o[0])) {
+            Some(sweep) => sweep.push(mark),
+            None => own.push(vec![mark]),
+        }
+    }
+    of_pairs.into_values().take(most).flatten().collect()
+}
+
+/// Whether the same was done. Where the noise was may differ between rows of means.
+fn alike(a: &Mark, b: &Mark) -> bool {
+    let (a, b): (&Method, &Method) = (&a.method, &b.method);
+    let noise = |m: &Method| m.noise.as_ref().map(|noise| noise.deviations);
+    a.kind == b.kind && a.to_clean == b.to_clean && a.window == b.window && noise(a) == noise(b)
+}
+
+/// The coordinates that differ between rows.
+fn over(rows: &[&Mark]) -> Vec<Coord> {
+    let differ = |c: &Coord| rows.iter().any(|r| c.of(r) != c.of(rows[0]));
+    let mut over: Vec<Coord> = Coord::ALL.into_iter().filter(differ).collect();
+    if rows.iter().any(|r| r.head.is_some()) {
+        // It follows from the head.
+        over.retain(|c| *c != Coord::KvHead);
+    }
+    if rows.iter().any(|r| Coord::ToHead.of(r).is_some()) {
+        over.retain(|c| *c != Coord::ToKvHead);
+    }
+    over
+}
+
+/// The end of a scale as it is written.
+fn short(end: f64) -> String {
+    let text = number(end as f32);
+    if text.contains(['.']) && !text.contains('e') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
+    }
+}
+
+/// A standard error as it is written.
+fn short_error(error: f64) -> String {
+    number(error as f32)
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
 }

@@ -2,7 +2,7 @@
 
 use super::attention::{UNSEEN, runs};
 use super::axis::Axis;
-use super::colour::diverging;
+use super::colour::{Rgb, diverging};
 use super::frame::{BAR, HEAD, MARGIN, SHORTEST_BAR, colour_bar};
 use super::label::sans_width;
 use super::mark::Mark;
@@ -55,8 +55,10 @@ pub(super) fn tiles(sweep: &Sweep<'_>, units: &[Coord], provenance: &Provenance)
     let most = sweep.most();
     let mut more = vec![
         "In a tile: query down, key across, the first token at the upper left.".to_owned(),
-        format!("Colour in {STEPS} steps each way. Grey: {}.", sweep.nothing()),
+        format!("{} They have {STEPS} steps each way.", sweep.colours("marked by a white core")),
+        format!("Grey: {}.", sweep.nothing()),
     ];
+    more.extend(sweep.errors());
     if let [Coord::Layer, Coord::Head] = units {
         more.insert(0, "One tile for each head, LxHy: layer x, head y.".to_owned());
     }
@@ -106,6 +108,13 @@ fn tile(svg: &mut Svg, sweep: &Sweep<'_>, rows: &[&Mark], cell: impl Fn(&Mark) -
         if !d.is_empty() {
             svg.path(&d, diverging(f64::from(level), f64::from(STEPS)));
         }
+    }
+    // The core of a cell, a third as wide.
+    let beyond = cells.iter().filter(|(_, v)| sweep.scale.clips(**v));
+    let d: String = beyond.map(|((q, k), _)| format!("M{k}.33 {q}.33h.34v.34h-.34z")).collect();
+    if !d.is_empty() {
+        // Beyond the scale, a cell is as dark as can be.
+        svg.path(&d, Rgb::PAPER);
     }
     let d = runs(cells.iter().filter(|(_, v)| v.is_nan()).map(|(at, _)| *at));
     if !d.is_empty() {

@@ -110,7 +110,10 @@ pub(super) fn implied(coord: Coord, row: &Mark) -> bool {
 /// Its place along one of them, where it has one.
 pub(super) fn place_along(coord: Coord, row: &Mark) -> Option<String> {
     let token = coord.token(row).map_or(String::new(), |t| format!(" {}", quoted(t)));
-    coord.of(row).map(|i| format!("{} {i}{token}", coord.name()))
+    coord.of(row).map(|i| match (coord, row.method.window) {
+        (Coord::Layer, 2..) => format!("{} layers around {i}", row.method.window),
+        _ => format!("{} {i}{token}", coord.name()),
+    })
 }
 
 /// `layer 3, position 14 "·to"`; of a path also the receiver's: `layer 0, head 1 → layer 3, head 2`.
@@ -143,10 +146,11 @@ pub(crate) fn short_place(coords: &[Coord], row: &Mark) -> String {
     }
 }
 
-/// The name of an axis on which [`short_place`] stands, where the sweep goes over `all`.
-pub(crate) fn axis_name(coords: &[Coord], all: &[Coord]) -> String {
+/// The name of an axis on which [`short_place`] stands, where the sweep goes over `all`, `window` layers at once.
+pub(crate) fn axis_name(coords: &[Coord], all: &[Coord], window: u32) -> String {
     let (to, from): (Vec<Coord>, Vec<Coord>) = coords.iter().partition(|c| c.is_receivers());
     let names = |coords: &[Coord]| match coords {
+        [Coord::Layer] if window > 1 => format!("layer (middle of {window})"),
         [one] => one.name().to_owned(),
         several => several.iter().map(|c| format!("{} ({})", c.name(), c.letter())).collect::<Vec<_>>().join(", "),
     };
@@ -171,6 +175,11 @@ pub(crate) fn places<'a>(rows: &[&'a Mark], coords: &[Coord]) -> Vec<Place<'a>> 
     let mut found: Vec<_> = rows.iter().map(|r| (key(r), *r)).filter(|(k, _)| seen.insert(k.clone())).collect();
     found.sort_by(|a, b| a.0.cmp(&b.0));
     found
+}
+
+/// The metric of a patched run.
+pub(crate) fn patched(row: &Mark) -> String {
+    row.patched.map_or("not finite".to_owned(), number)
 }
 
 /// A value of a metric: three significant digits or so; ranks as they are.

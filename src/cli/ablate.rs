@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::args::{LoadArgs, PromptArgs, RunArgs};
+use super::args::{DrawArgs, LoadArgs, PromptArgs, RunArgs};
 use super::out::Out;
 use super::patches::Sweep;
 use crate::analysis::patch::{Direction, Grid, Kind, Metric, Over, PatchOptions, patch};
@@ -66,6 +66,8 @@ pub(super) struct Ablate {
     /// Go on where this command was stopped
     #[arg(long)]
     resume: bool,
+    #[command(flatten)]
+    draw: DrawArgs,
     #[command(flatten)]
     run: RunArgs,
 }
@@ -138,6 +140,7 @@ impl Ablate {
             options: &options,
             asked,
             run: &self.run,
+            scale: self.draw.scale(),
             resume: self.resume,
         };
         sweep.run(out, |keep, watch, emit| patch(&loaded.model, &pairs, &options, keep, watch, emit))

@@ -289,6 +289,35 @@ impl RunArgs {
     }
 }
 
+/// How figures of effects are drawn. No part of the request: the same folder, the same table.
+#[derive(Args, Debug)]
+pub(super) struct DrawArgs {
+    /// Where the colours and axes of the figures end: an effect, such as 1 or 0.5, beyond which effects are marked as cut off; or
+    /// auto, as far as the effects go, but shares at least to 0.1 and at most to 2
+    #[arg(long, value_name = "MAX", default_value = "auto", value_parser = parse_scale)]
+    scale: ScaleEnd,
+}
+
+/// Where a scale ends, if that was said.
+#[derive(Clone, Copy, Debug)]
+struct ScaleEnd(Option<f64>);
+
+impl DrawArgs {
+    /// Where the scale ends; nothing if it fits the effects.
+    pub fn scale(&self) -> Option<f64> {
+        self.scale.0
+    }
+}
+
+fn parse_scale(text: &str) -> Result<ScaleEnd, String> {
+    match text.parse::<f64>() {
+        _ if text == "auto" => Ok(ScaleEnd(None)),
+        // Smaller and larger numbers are no f32, which effects are.
+        Ok(end) if (1e-30..1e30).contains(&end) => Ok(ScaleEnd(Some(end))),
+        _ => Err("not the end of a scale; write a number over 0, such as 0.5, or auto".into()),
+    }
+}
+
 /// A number that cannot be 0.
 pub(super) fn at_least_one() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..)
@@ -362,7 +391,7 @@ pub(super) fn command() -> Vec<String> {
 
 /// The arguments that decide the results.
 fn deciding(mut args: impl Iterator<Item = String>) -> Vec<String> {
-    const WITH_VALUE: [&str; 3] = ["--out", "--format", "--color"];
+    const WITH_VALUE: [&str; 4] = ["--out", "--format", "--color", "--scale"];
     const ALONE: [&str; 6] = ["-q", "--quiet", "-v", "--verbose", "--offline", "--resume"];
     let mut kept = vec![];
     while let Some(arg) = args.next() {

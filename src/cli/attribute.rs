@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use clap::Args;
 use serde_json::json;
 
-use super::args::{LoadArgs, PairArgs, RunArgs, Way, command, request};
-use super::collect::collect;
+use super::args::{DrawArgs, LoadArgs, PairArgs, RunArgs, Way, command, request};
+use super::collect::collect_also;
 use super::out::Out;
 use crate::analysis::attribute::{AttributeOptions, attribute, components};
 use crate::analysis::patch::Metric;
@@ -42,7 +42,7 @@ pub(super) struct AttributeCommand {
     /// At which position to measure; negative ones count from the end
     #[arg(long, default_value_t = -1, value_name = "POSITION", allow_hyphen_values = true)]
     measure_at: isize,
-    /// Of neurons, keep so many in each layer and position: the strongest; 0 keeps all
+    /// Of neurons, keep so many in each layer and position of each pair: the strongest; 0 keeps all
     #[arg(long, default_value_t = 10, value_name = "N")]
     top: usize,
     /// Make the attention pattern again for each query and key, instead of taking it as linear (AtP*)
@@ -51,9 +51,11 @@ pub(super) struct AttributeCommand {
     /// Rank by the mean size of estimates that each leave out one layer, so that effects that cancel are found (AtP*)
     #[arg(long)]
     grad_drop: bool,
-    /// Measure the N strongest, as `pellucid patch` does, and say how good the estimates were
+    /// Measure the N strongest of all pairs, as `pellucid patch` does, and say how good the estimates were
     #[arg(long, default_value_t = 0, value_name = "N")]
     confirm: usize,
+    #[command(flatten)]
+    draw: DrawArgs,
     #[command(flatten)]
     run: RunArgs,
 }
@@ -84,19 +86,26 @@ impl AttributeCommand {
         let request = request("attribute", &loaded, &prompts, asked);
         let mut folder = RunFolder::create(self.run.out.as_deref(), "attribute", &request)?;
         let path = folder.file("attribution.parquet");
-        let mut summary = None;
-        let rows = collect(
+        let (mut summary, mut strongest) = (None, Strongest::default());
+        let rows = collect_also(
             out,
             &path,
             loaded.provenance(command()),
             |r: &Attribution| r.pair,
+            // What was measured is one figure, of whichever pair it is.
+            |r| r.exact.is_some(),
             |emit| {
-                summary = Some(attribute(&loaded.model, &pairs, &options, &watch, emit)?);
+                let mut emit = |row: Attribution| {
+                    strongest.take(&row);
+                    emit(row)
+                };
+                summary = Some(attribute(&loaded.model, &pairs, &options, &watch, &mut emit)?);
                 Ok(())
             },
         )?;
-        if !rows.drawn().is_empty() {
-            for figure in chart::attribution(rows.drawn(), rows.provenance())? {
+        if !rows.all().is_empty() {
+            let options = chart::Options { scale: self.draw.scale(), ..Default::default() };
+            for figure in chart::attribution::draw(rows.all(), rows.provenance(), &options)? {
                 folder.write(&format!("{}.svg", figure.name), figure.svg.as_bytes())?;
             }
         }
@@ -108,8 +117,9 @@ impl AttributeCommand {
                 let of = if self.grad_drop { " of strengths and sizes" } else { "" };
                 let worst = &confirmed.worst;
                 out.say(format_args!(
-                    "{} measured: rank correlation{of} {correlation}; furthest apart is {}, estimated {:+.4}, exactly {:+.4}",
+                    "{} measured: rank correlation{of} {correlation}; furthest apart is {}{}, estimated {:+.4}, exactly {:+.4}",
                     confirmed.n,
+                    if pairs.len() > 1 { format!("pair {} ", visible(&worst.pair_id)) } else { String::new() },
                     place(worst),
                     worst.estimate,
                     worst.exact.unwrap_or(f32::NAN)
@@ -117,30 +127,56 @@ impl AttributeCommand {
             }
         }
         match out.format {
-            Format::Table => out.print(|w| strongest(rows.drawn(), w)),
+            Format::Table => out.print(|w| strongest.write(pairs.len(), w)),
             _ => out.rows(rows.all()),
         }
     }
 }
 
-/// The strongest ten of each pair that is shown, in words.
-fn strongest(rows: &[Attribution], w: &mut dyn Write) -> io::Result<()> {
-    for of_pair in rows.chunk_by(|a, b| a.pair == b.pair) {
-        let first = &of_pair[0];
-        if of_pair.len() < rows.len() {
-            writeln!(w, "pair {}", visible(&first.pair_id))?;
+/// Estimates that are said in words.
+const STRONGEST: usize = 10;
+
+/// The strongest estimates of all pairs.
+#[derive(Default)]
+struct Strongest {
+    /// The strongest first; of equals the first of the table.
+    rows: Vec<Attribution>,
+    /// How many there are in all that are not 0.
+    of: usize,
+}
+
+impl Strongest {
+    fn take(&mut self, row: &Attribution) {
+        if row.strength > 0.0 {
+            self.of += 1;
+            let at = self.rows.partition_point(|r| r.strength >= row.strength);
+            if at < STRONGEST {
+                self.rows.insert(at, row.clone());
+                self.rows.truncate(STRONGEST);
+            }
         }
-        writeln!(
-            w,
-            "{}: clean {:.4}, corrupt {:.4}; strongest of the estimates:",
-            first.metric, first.clean, first.corrupt
-        )?;
-        let mut order: Vec<&Attribution> = of_pair.iter().filter(|r| r.strength > 0.0).collect();
-        order.sort_by(|a, b| b.strength.total_cmp(&a.strength));
-        let shown = &order[..order.len().min(10)];
-        let width = shown.iter().map(|r| place(r).chars().count()).max().unwrap_or(0);
-        for r in shown {
-            write!(w, "  {:width$}  {:+.4}", place(r), r.estimate)?;
+    }
+
+    fn write(&self, n_pairs: usize, w: &mut dyn Write) -> io::Result<()> {
+        let Some(first) = self.rows.first() else {
+            return writeln!(w, "to first order, no value makes a difference");
+        };
+        let shown = self.rows.len();
+        match n_pairs {
+            1 => writeln!(
+                w,
+                "{}: clean {:.4}, corrupt {:.4}; the {shown} strongest of {} estimates:",
+                first.metric, first.clean, first.corrupt, self.of
+            )?,
+            n => writeln!(w, "{}: the {shown} strongest of {} estimates of all {n} pairs:", first.metric, self.of)?,
+        }
+        let named = |r: &Attribution| match n_pairs {
+            1 => place(r),
+            _ => format!("pair {} {}", visible(&r.pair_id), place(r)),
+        };
+        let width = self.rows.iter().map(|r| named(r).chars().count()).max().unwrap_or(0);
+        for r in &self.rows {
+            write!(w, "  {:width$}  {:+.4}", named(r), r.estimate)?;
             if r.strength != r.estimate.abs() {
                 write!(w, "  strength {:.4}", r.strength)?;
             }
@@ -152,11 +188,8 @@ fn strongest(rows: &[Attribution], w: &mut dyn Write) -> io::Result<()> {
             }
             writeln!(w)?;
         }
-        if shown.is_empty() {
-            writeln!(w, "  none: to first order, no value makes a difference")?;
-        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// `layer 2 attn.z head 3 at 5 (John)`.

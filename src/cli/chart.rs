@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::args::parse_head;
+use super::args::{DrawArgs, parse_head};
 use super::out::Out;
 use crate::chart::{Options, render_with};
 use crate::error::{Error, Result};
@@ -21,9 +21,11 @@ pub(super) struct Chart {
     /// For attention: the head to draw large, such as 3.2 or L3H2
     #[arg(long, value_name = "LAYER.HEAD", value_parser = parse_head)]
     head: Option<(u32, u32)>,
-    /// Draw at most this many prompts
+    /// Draw at most this many prompts or pairs, the first of the table
     #[arg(long, default_value_t = Options::default().max_prompts, value_name = "N")]
     max_prompts: usize,
+    #[command(flatten)]
+    draw: DrawArgs,
 }
 
 impl Chart {
@@ -31,7 +33,8 @@ impl Chart {
         if self.max_prompts == 0 {
             return Err(Error::bad_input("--max-prompts is 0, so there is nothing to draw").hint("draw at least 1"));
         }
-        let figures = render_with(&self.file, &Options { max_prompts: self.max_prompts, head: self.head })?;
+        let options = Options { max_prompts: self.max_prompts, head: self.head, scale: self.draw.scale() };
+        let figures = render_with(&self.file, &options)?;
         let beside = self.file.parent().map(PathBuf::from).unwrap_or_default();
         let folder = self.out.clone().unwrap_or(beside);
         if self.out.is_some() {

@@ -9,7 +9,7 @@ use crate::table::{Format, Provenance, Row, TableWriter};
 
 /// What a command keeps of the rows that it wrote.
 pub(super) struct Collected<R> {
-    /// Rows of the prompts that are drawn; all rows where stdout wants them.
+    /// Rows that are drawn; all rows where stdout wants them.
     rows: Vec<R>,
     prompt: fn(&R) -> u32,
     provenance: Provenance,
@@ -23,11 +23,23 @@ pub(super) fn collect<R: Row>(
     prompt: fn(&R) -> u32,
     produce: impl FnOnce(&mut dyn FnMut(R) -> Result<()>) -> Result<()>,
 ) -> Result<Collected<R>> {
+    collect_also(out, path, provenance, prompt, |_| false, produce)
+}
+
+/// The same, where rows of any prompt are drawn that are `drawn_too`.
+pub(super) fn collect_also<R: Row>(
+    out: &Out,
+    path: &Path,
+    provenance: Provenance,
+    prompt: fn(&R) -> u32,
+    drawn_too: fn(&R) -> bool,
+    produce: impl FnOnce(&mut dyn FnMut(R) -> Result<()>) -> Result<()>,
+) -> Result<Collected<R>> {
     let mut table = TableWriter::create(path, provenance)?;
     let mut kept = Collected { rows: vec![], prompt, provenance: table.provenance_mut().clone() };
     produce(&mut |row| {
         table.push(&row)?;
-        if kept.draws(&row) || out.format != Format::Table {
+        if kept.draws(&row) || drawn_too(&row) || out.format != Format::Table {
             kept.rows.push(row);
         }
         Ok(())
@@ -51,7 +63,7 @@ impl<R: Row> Collected<R> {
         &self.provenance
     }
 
-    /// Every row, where stdout wants rows.
+    /// Every row, where stdout wants rows; else those that are drawn.
     pub fn all(&self) -> &[R] {
         &self.rows
     }

@@ -3,19 +3,18 @@
 use clap::Args;
 use serde_json::json;
 
-use super::args::{LoadArgs, PairArgs, RunArgs, at_least_one};
+use super::args::{DrawArgs, LoadArgs, PairArgs, RunArgs, at_least_one};
 use super::change::{ChangeArgs, axes};
 use super::out::Out;
 use super::patches::Sweep;
 use crate::analysis::patch::{Grid, Noised, NoisedAt, PatchOptions, patch};
 use crate::error::{Error, Result};
-use crate::text::Pair;
 
 /// Activation patching: which values make the difference between two prompts?
 #[derive(Args, Debug)]
 #[command(
     after_help = "Writes patch.parquet (see `pellucid tables patch`) and an SVG for each pair (the first 20), site and metric; of \
-                        several pairs also patch_mean.parquet, their means, and their figures."
+                        several pairs, or samples of noise, also patch_mean.parquet, their means, and their figures."
 )]
 pub(super) struct PatchCommand {
     #[command(flatten)]
@@ -66,9 +65,11 @@ pub(super) struct PatchCommand {
     /// Where: these positions
     #[arg(long, value_name = "POSITIONS", value_delimiter = ',', allow_hyphen_values = true, requires = "noise")]
     noise_at: Option<Vec<isize>>,
-    /// Measure each pair so many times, each with other noise
+    /// Measure each prompt with so many samples of the noise; means are over a prompt's samples first, then over prompts
     #[arg(long, value_name = "N", default_value_t = 1, requires = "noise", value_parser = at_least_one())]
     samples: usize,
+    #[command(flatten)]
+    draw: DrawArgs,
     #[command(flatten)]
     run: RunArgs,
 }
@@ -76,7 +77,7 @@ pub(super) struct PatchCommand {
 impl PatchCommand {
     pub fn run(&self, out: &Out) -> Result<()> {
         let loaded = self.model.load(out)?;
-        let pairs = repeated(self.pairs.build(&loaded)?, self.samples);
+        let pairs = self.pairs.build(&loaded)?;
         let grid = self.grid()?;
         let options = PatchOptions {
             noised: self.noised()?,
@@ -95,6 +96,7 @@ impl PatchCommand {
             options: &options,
             asked,
             run: &self.run,
+            scale: self.draw.scale(),
             resume: self.change.resume,
         };
         sweep.run(out, |keep, watch, emit| patch(&loaded.model, &pairs, &options, keep, watch, emit))
@@ -132,17 +134,6 @@ impl PatchCommand {
                     .hint("give either --subject TEXT or --noise-at POSITIONS"));
             }
         };
-        Ok(Some(Noised { at, sigma }))
+        Ok(Some(Noised { at, sigma, samples: self.samples }))
     }
-}
-
-/// Each pair as often as it is measured.
-fn repeated(pairs: Vec<Pair>, samples: usize) -> Vec<Pair> {
-    if samples == 1 {
-        return pairs;
-    }
-    let each = pairs.iter().flat_map(|pair| (0..samples).map(move |s| (pair, s)));
-    (each.enumerate())
-        .map(|(i, (pair, s))| Pair { index: i as u32, id: format!("{}~{s}", pair.id), ..pair.clone() })
-        .collect()
 }

@@ -8,7 +8,7 @@ use anstyle::{AnsiColor, Style};
 use super::grid::{fit, terminal_width};
 use crate::chart::mark::Mark;
 use crate::chart::patch_sweep::{Effect, Sweep};
-use crate::chart::patch_words::{Coord, number, place, places};
+use crate::chart::patch_words::{Coord, number, patched, place, places};
 use crate::table::{visible, visible_prose};
 
 /// Effects that are said in words.
@@ -23,8 +23,9 @@ pub(super) struct Summary<'a> {
 }
 
 impl<'a> Summary<'a> {
-    pub fn of(marks: &'a [Mark]) -> Self {
-        Self { sweeps: Sweep::all(marks, 1) }
+    /// Those of the first pair in `marks`; `scale` is where the scale of its figures ends, if that was said.
+    pub fn of(marks: &'a [Mark], scale: Option<f64>) -> Self {
+        Self { sweeps: Sweep::all(marks, 1, scale) }
     }
 
     pub fn write(&self, w: &mut dyn Write) -> io::Result<()> {
@@ -39,12 +40,13 @@ impl<'a> Summary<'a> {
 }
 
 fn write_sweep(sweep: &Sweep<'_>, w: &mut dyn Write) -> io::Result<()> {
-    let row = sweep.any();
-    let (bold, corrupt) =
-        (Style::new().bold(), row.corrupt.map_or(String::new(), |c| format!(", corrupt {}", number(c))));
-    let (site, metric) = (sweep.site(), visible_prose(&row.metric));
-    let mean = sweep.pairs().map_or(String::new(), |pairs| format!(", mean of {pairs} pairs"));
-    writeln!(w, "{bold}{site}{bold:#}, {metric}{mean}: clean {}{corrupt}", number(row.clean))?;
+    let (row, method) = (sweep.any(), &sweep.any().method);
+    let bold = Style::new().bold();
+    let corrupt = row.corrupt.map_or(String::new(), |c| format!(", {} {}", method.corrupt(), number(c)));
+    let metric = visible_prose(&row.metric);
+    writeln!(w, "{bold}{}{bold:#}: {}", sweep.title(), sweep.subtitle())?;
+    writeln!(w, "{}", sweep.finding())?;
+    writeln!(w, "{metric}: clean {}{corrupt}", number(row.clean))?;
     match sweep.over[..] {
         [layer @ Coord::Layer, column @ (Coord::Pos | Coord::Head | Coord::KvHead)]
         | [layer @ Coord::ToLayer, column @ (Coord::ToHead | Coord::ToKvHead)] => {
@@ -52,18 +54,22 @@ fn write_sweep(sweep: &Sweep<'_>, w: &mut dyn Write) -> io::Result<()> {
         }
         _ => {}
     }
-    let mut strongest: Vec<&Mark> = sweep.rows.iter().filter(|r| !sweep.nothing_changed(r)).copied().collect();
+    if let Some(errors) = sweep.errors() {
+        writeln!(w, "{errors}")?;
+    }
+    let mut strongest: Vec<&Mark> =
+        sweep.rows.iter().filter(|r| !sweep.nothing_changed(r) && r.patched.is_some()).copied().collect();
     // Stable: of equals the first stay.
     strongest.sort_by(|a, b| sweep.strength(b).total_cmp(&sweep.strength(a)));
-    match (strongest.len(), sweep.rows.len()) {
-        (0, 1) => writeln!(w, "the patch changes nothing")?,
-        (0, n) => writeln!(w, "none of {n} patches changes anything")?,
-        (changed, n) if changed > STRONGEST => writeln!(w, "the {STRONGEST} strongest of {n} patches:")?,
-        (changed, n) if changed < n => writeln!(w, "of {n} patches, those that change something:")?,
+    let (n, (_, several)) = (sweep.rows.len(), method.noun());
+    match strongest.len() {
+        // The finding has said it.
+        0 | 1 => return Ok(()),
+        changed if changed > STRONGEST => writeln!(w, "the {STRONGEST} strongest of {n} {several}:")?,
+        changed if changed < n => writeln!(w, "of {n} {several}, those that change something:")?,
         _ => {}
     }
     for row in strongest.iter().take(STRONGEST) {
-        let patched = |r: &Mark| r.patched.map_or("-".to_owned(), number);
         writeln!(w, "  {}: {metric} {}, {}", place(row), patched(row), sweep.effect_in_words(row))?;
     }
     Ok(())
@@ -78,7 +84,7 @@ fn write_grid(sweep: &Sweep<'_>, (layer_of, column): (Coord, Coord), w: &mut dyn
     // Of positions the last matter most, and there can be many; heads are all shown, some below others.
     let hidden = if column == Coord::Pos { columns.len().saturating_sub(room) } else { 0 };
     let most = sweep.most();
-    writeln!(w, "{}:", meaning(sweep.effect))?;
+    writeln!(w, "{}:", meaning(sweep))?;
     for columns in columns[hidden..].chunks(room) {
         for (layer, first) in layers.iter().rev() {
             write!(w, "{}", fit(&format!("layer {}", layer_of.of(first).unwrap_or(0)), LABEL))?;
@@ -115,12 +121,15 @@ fn write_grid(sweep: &Sweep<'_>, (layer_of, column): (Coord, Coord), w: &mut dyn
     Ok(())
 }
 
-fn meaning(effect: Effect) -> &'static str {
-    match effect {
-        Effect::Recovered => "recovered, 0 as corrupt and 1 as clean; - where the patch changes nothing",
-        Effect::Lost => "recovered - 1, 0 as clean and -1 as corrupt; - where the patch changes nothing",
-        Effect::Change => "patched minus clean; - where the patch changes nothing",
-    }
+fn meaning(sweep: &Sweep<'_>) -> String {
+    let method = &sweep.any().method;
+    let (corrupt, noun) = (method.corrupt(), method.noun().0);
+    let value = match sweep.effect {
+        Effect::Recovered => format!("recovered, 0 as {corrupt} and 1 as clean"),
+        Effect::Lost => format!("recovered - 1, 0 as clean and -1 as {corrupt}"),
+        Effect::Change => format!("{} minus clean", method.participle()),
+    };
+    format!("{value}; - where the {noun} changes nothing")
 }
 
 /// A number of the grid: what is strong is bold, what is weak is dim.
@@ -136,8 +145,15 @@ fn in_cell(sweep: &Sweep<'_>, row: &Mark, most: f64) -> String {
         s if (0.0..0.1).contains(&s) => dim,
         _ => Style::new(),
     };
+    let text = match (value.abs(), most) {
+        (size, _) if size >= 999.5 && size.is_finite() => format!("{value:.0e}"),
+        // Two digits of the largest.
+        (_, 0.1..) => format!("{value:.2}"),
+        (_, 0.01..) => format!("{value:.3}"),
+        _ => format!("{value:.0e}"),
+    };
     // Nothing is less than no effect.
-    let value = if value.abs() < 0.005 { 0.0 } else { value };
-    let text = if value.abs() < 999.5 || !value.is_finite() { format!("{value:.2}") } else { format!("{value:.0e}") };
+    let text =
+        if text.trim_matches(['-', '0', '.']).is_empty() { text.trim_start_matches('-').to_owned() } else { text };
     format!("{style}{text:>CELL$}{style:#}")
 }

@@ -1,6 +1,6 @@
 //! What the commands that patch have in common, values and paths alike: the sweep on its way to files, figures and words.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -9,11 +9,13 @@ use super::out::Out;
 use super::patch_grid;
 use crate::analysis::Watch;
 use crate::analysis::patch::{Averaged, Keep, Means, PatchOptions, Summary};
-use crate::chart::mark::{Marked, marks};
-use crate::chart::{self, Figure};
+use crate::chart::mark::{Mark, Marked, marks};
+use crate::chart::patch::{Named, draw, of_unit};
+use crate::chart::patch_scale::Scales;
+use crate::chart::{Figure, Options};
 use crate::error::{Error, ErrorKind, Result};
 use crate::run::{Loaded, Parts, RunFolder};
-use crate::table::{Format, Patch, PathPatch, Provenance, Row, TableWriter, read_rows};
+use crate::table::{Format, Patch, PathPatch, Provenance, Row, TableWriter, read_provenance, read_some_rows};
 use crate::text::Pair;
 
 /// A sweep that was asked for.
@@ -26,6 +28,8 @@ pub(super) struct Sweep<'a> {
     /// The arguments that decide the results, beside model and prompts.
     pub asked: Value,
     pub run: &'a RunArgs,
+    /// Where the scale of the figures ends, if that was said.
+    pub scale: Option<f64>,
     /// Whether it goes on where an earlier run was stopped.
     pub resume: bool,
 }
@@ -67,10 +71,9 @@ impl Sweep<'_> {
         let path = folder.file(&format!("{}.parquet", R::TABLE.name));
         let seed = self.options.is_random().then_some(self.options.seed);
         let mut table = TableWriter::create(&path, Provenance { seed, ..self.loaded.provenance(command()) })?;
-        let many = self.pairs.len() > 1;
+        let many = self.options.has_means(self.pairs.len());
         let (mut means, mut printed) = (Means::default(), vec![]);
-        let mut figures =
-            Figures { provenance: table.provenance_mut().clone(), many, rows: vec![], folder: &mut folder };
+        let mut drawn = Drawn::new(self.scale);
         let produced = analyse(&mut parts, &watch, &mut |row: R| {
             table.push(&row)?;
             if many {
@@ -79,7 +82,8 @@ impl Sweep<'_> {
             if out.format != Format::Table {
                 printed.push(row.clone());
             }
-            figures.take(row)
+            drawn.take(&row);
+            Ok(())
         });
         let (summary, stopped) = match produced {
             Ok(summary) => (summary, None),
@@ -89,17 +93,22 @@ impl Sweep<'_> {
         table.provenance_mut().complete = stopped.is_none();
         let provenance = table.provenance_mut().clone();
         table.finish()?;
-        let drawn = figures.finish(if stopped.is_none() { Ok(()) } else { Err(&path) })?;
-        let means: Vec<R::Mean> = means.rows().collect();
+        let mut only = drawn.draw::<R>(&path, &mut folder)?;
+        // Nothing is held twice: neither what the means were made of, nor a pair's rows that nobody asks for.
+        let of_means: Vec<R::Mean> = means.rows().collect();
+        drop(means);
+        let means = of_means;
+        if many {
+            only = vec![];
+        }
         if !means.is_empty() {
             let mut table =
                 TableWriter::create(folder.file(&format!("{}.parquet", R::Mean::TABLE.name)), provenance.clone())?;
             means.iter().try_for_each(|row| table.push(row))?;
             let provenance = table.provenance_mut().clone();
             table.finish()?;
-            for figure in chart::patch::of_means(&means, &provenance)? {
-                folder.write(&format!("{}.svg", figure.name), figure.svg.as_bytes())?;
-            }
+            let options = Options { scale: self.scale, ..Options::default() };
+            write(&mut folder, draw(&means, &provenance, &options)?)?;
         }
         if self.resume {
             folder.take_away_what_is_replaced();
@@ -111,6 +120,7 @@ impl Sweep<'_> {
             return Err(Error::new(ErrorKind::Interrupted, "interrupted; what was done is kept").hint(hint).because(e));
         }
         parts.clear();
+        drawn.say(out, self.options.unit(self.pairs));
         if summary.without_effect > 0 {
             out.say(format_args!(
                 "{} of {} {} change nothing: their value stays the same, bit for bit, or cannot reach what is measured",
@@ -138,8 +148,8 @@ impl Sweep<'_> {
         }
         match out.format {
             Format::Table => {
-                let seen = if means.is_empty() { marks(&drawn) } else { marks(&means) };
-                let words = patch_grid::Summary::of(&seen);
+                let seen = if means.is_empty() { only } else { marks(&means) };
+                let words = patch_grid::Summary::of(&seen, self.scale);
                 out.print(|w| words.write(w))
             }
             _ => out.rows(&printed),
@@ -147,54 +157,67 @@ impl Sweep<'_> {
     }
 }
 
-/// Figures of the first pairs, each drawn when its rows are there: only those of one pair are held.
-struct Figures<'a, R> {
-    provenance: Provenance,
-    many: bool,
-    rows: Vec<R>,
-    folder: &'a mut RunFolder,
+/// Which rows of the table are drawn, those of the first pairs and samples, and on which scales: all figures of a table have the same,
+/// so that none can be drawn before the last row is there. They are drawn from the file, of which those of one pair are held.
+struct Drawn {
+    /// Each pair, or sample of one, with how many rows it has; in the file they follow one another.
+    units: Vec<((u32, Option<u32>), usize)>,
+    /// Whether there are others that are not drawn.
+    others: bool,
+    scales: Scales,
 }
 
-impl<R: Swept> Figures<'_, R> {
-    fn take(&mut self, row: R) -> Result<()> {
-        if self.rows.first().is_some_and(|first| first.pair() != row.pair()) {
-            self.draw()?;
-            self.rows.clear();
-        }
-        if (row.pair() as usize) < chart::Options::default().max_prompts {
-            self.rows.push(row);
-        }
-        Ok(())
+impl Drawn {
+    fn new(scale: Option<f64>) -> Self {
+        Self { units: vec![], others: false, scales: Scales::new(scale) }
     }
 
-    fn draw(&mut self) -> Result<()> {
-        if self.rows.is_empty() {
-            return Ok(());
-        }
-        let figures = chart::patch::of_pair(&self.rows, &self.provenance, self.many)?;
-        self.write(figures)
-    }
-
-    fn write(&mut self, figures: Vec<Figure>) -> Result<()> {
-        for figure in figures {
-            self.folder.write(&format!("{}.svg", figure.name), figure.svg.as_bytes())?;
-        }
-        Ok(())
-    }
-
-    /// Draws the last pair and gives its rows back. Of a run that was stopped all figures are drawn again from its table,
-    /// which says that it is not whole.
-    fn finish(mut self, whole: Result<(), &PathBuf>) -> Result<Vec<R>> {
-        match whole {
-            Ok(()) => self.draw()?,
-            Err(table) => {
-                let (rows, provenance) = read_rows::<R>(table)?;
-                let pairs = rows.chunk_by(|a, b| a.pair() == b.pair());
-                for of_pair in pairs.take(chart::Options::default().max_prompts) {
-                    self.write(chart::patch::of_pair(of_pair, &provenance, self.many)?)?;
-                }
+    /// One more row of the table.
+    fn take<R: Marked>(&mut self, row: &R) {
+        let most = Options::default().max_prompts;
+        let full = self.units.len() == most;
+        match self.units.last_mut() {
+            Some((unit, n)) if *unit == row.unit() && !self.others => *n += 1,
+            _ if !full => self.units.push((row.unit(), 1)),
+            _ => {
+                self.others = true;
+                return;
             }
         }
-        Ok(self.rows)
+        self.scales.add(&row.mark());
     }
+
+    /// Draws the figures of the table at `path`, and gives the marks of the last pair that is drawn.
+    fn draw<R: Marked>(&self, path: &Path, folder: &mut RunFolder) -> Result<Vec<Mark>> {
+        let named = Named::of(self.units.iter().map(|(unit, _)| *unit));
+        let (mut from, mut last, provenance) = (0, vec![], read_provenance(path)?);
+        for (_, n) in &self.units {
+            drop(last);
+            // Few rows at a time, so that a pair is not held as rows and as marks; and few times, since a reader begins at the first row.
+            let (to, step) = (from + n, n.div_ceil(8).max(4096));
+            let mut seen = Vec::with_capacity(*n);
+            for start in (from..to).step_by(step) {
+                let (rows, _) = read_some_rows::<R>(path, start, step.min(to - start))?;
+                seen.append(&mut marks(&rows));
+            }
+            write(folder, of_unit(R::TABLE.name, &seen, &provenance, &self.scales, named)?)?;
+            (from, last) = (to, seen);
+        }
+        Ok(last)
+    }
+
+    /// Says where not all have a figure; `units` is what they are called.
+    fn say(&self, out: &Out, units: &str) {
+        if self.others {
+            let n = self.units.len();
+            out.say(format_args!("figures of the first {n} {units}; means are over all, and the table has them all"));
+        }
+    }
+}
+
+fn write(folder: &mut RunFolder, figures: Vec<Figure>) -> Result<()> {
+    for figure in figures {
+        folder.write(&format!("{}.svg", figure.name), figure.svg.as_bytes())?;
+    }
+    Ok(())
 }

@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::args::{LoadArgs, PairArgs, RunArgs};
+use super::args::{DrawArgs, LoadArgs, PairArgs, RunArgs};
 use super::change::{ChangeArgs, axes};
 use super::out::Out;
 use super::patches::Sweep;
@@ -57,6 +57,8 @@ pub(super) struct PathCommand {
     #[command(flatten)]
     change: ChangeArgs,
     #[command(flatten)]
+    draw: DrawArgs,
+    #[command(flatten)]
     run: RunArgs,
 }
 
@@ -100,6 +102,7 @@ impl PathCommand {
             options: &options.patch,
             asked,
             run: &self.run,
+            scale: self.draw.scale(),
             resume: self.change.resume,
         };
         sweep.run(out, |keep, watch, emit| path(&loaded.model, &pairs, &options, keep, watch, emit))

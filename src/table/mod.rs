@@ -19,7 +19,7 @@ mod write;
 pub use docs::docs;
 pub use format::{Format, write_rows};
 pub use provenance::{HOOK_NAMES, METADATA_KEY, Provenance};
-pub use read::{read_provenance, read_rows};
+pub use read::{read_provenance, read_rows, read_some_rows};
 pub use row::{Cell, ColumnInfo, Field, Kind, Row, TOKEN, TableInfo};
 pub use rows::{
     Attention, Attribution, Columns, Hooks, LogitLens, ModelFacts, Patch, PatchMean, PathMean, PathPatch, Tokens,

@@ -28,6 +28,18 @@ pub enum Values {
 /// The file cannot be read, is not parquet, is cut short, was not written by pellucid, holds another table than `R`,
 /// or is of a newer version than this program knows.
 pub fn read_rows<R: Row>(path: impl AsRef<Path>) -> Result<(Vec<R>, Provenance)> {
+    read_part(path, None)
+}
+
+/// The rows of a table from row `from` on, `n` at most: no more of the file is held.
+///
+/// # Errors
+/// As [`read_rows`].
+pub fn read_some_rows<R: Row>(path: impl AsRef<Path>, from: usize, n: usize) -> Result<(Vec<R>, Provenance)> {
+    read_part(path, Some((from, n)))
+}
+
+fn read_part<R: Row>(path: impl AsRef<Path>, part: Option<(usize, usize)>) -> Result<(Vec<R>, Provenance)> {
     let path = path.as_ref();
     let mut reader = open(path)?;
     let provenance = provenance_of(path, &mut reader)?;
@@ -48,7 +60,7 @@ pub fn read_rows<R: Row>(path: impl AsRef<Path>) -> Result<(Vec<R>, Provenance)>
         }
     }
     let names = R::TABLE.columns.iter().filter(|c| c.since <= version).map(|c| c.name.to_owned()).collect();
-    let frame = guarded(path, || reader.with_columns(Some(names)).finish())?;
+    let frame = guarded(path, || reader.with_columns(Some(names)).with_slice(part).finish())?;
     check_names::<R>(path, &provenance, &frame)?;
     let mut rows = rows_of::<R>(path, &frame, version)?;
     if version < R::TABLE.version {

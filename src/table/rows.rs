@@ -147,6 +147,8 @@ table! {
     noise: Option<f32>, "deviations", "causal tracing: how strong the noise is that makes the clean prompt the corrupt one; null where \
         the corrupt one is another prompt", since 2;
     noise_at: Option<String>, "", "at which positions that noise is, e.g. `1,2`; null where there is none, and in files of version 1", since 2;
+    noise_tokens: Option<String>, TOKEN, "the clean prompt's tokens there, joined; null where there is no noise, and in files of version 1", since 2;
+    sample: Option<u32>, "index", "which sample of that noise, counted from 0; null where there is none", since 2;
     changed: bool, "", said!(changed), since 2;
     reached: bool, "", said!(reached), since 2;
     not_finite: Option<String>, "", said!(not_finite), since 2;
@@ -183,6 +185,10 @@ table! {
     window: u32, "layers", "how many neighbouring layers are patched at once, around `layer`", since 2;
     noise: Option<f32>, "deviations", "causal tracing: how strong the noise is that makes the clean prompts the corrupt ones; null where \
         the corrupt ones are other prompts", since 2;
+    noise_at: Option<String>, "", "at which positions that noise is, where all pairs have it at the same", since 2;
+    noise_tokens: Option<String>, TOKEN, "the clean prompts' tokens there, joined, where all pairs have the same", since 2;
+    samples: Option<u32>, "samples", "how many samples of that noise each pair has; their mean is what counts as the pair's, and \
+        where there is one pair only, standard errors are over them; null where there is no noise", since 2;
     changed: u32, "pairs", said!(changed_pairs), since 2;
     reached: u32, "pairs", said!(reached_pairs), since 2;
     not_finite: u32, "pairs", said!(not_finite_pairs), since 2;

@@ -7,7 +7,7 @@ use pellucid::table::Attribution;
 use tempfile::TempDir;
 
 /// Heads at positions, every fifth measured: first as estimated, then farther and farther off.
-fn rows(token: &str) -> Vec<Attribution> {
+pub(crate) fn rows(token: &str) -> Vec<Attribution> {
     let row = |i: u32| {
         let estimate = if i.is_multiple_of(7) { 0.0 } else { 8.0 * (noise(i) - 0.5) };
         let exact = i.is_multiple_of(5).then(|| estimate + i as f32 / 10.0);
@@ -41,7 +41,7 @@ fn rows(token: &str) -> Vec<Attribution> {
     (0..48).map(row).collect()
 }
 
-fn named<'a>(figures: &'a [Figure], name: &str) -> &'a Figure {
+pub(crate) fn named<'a>(figures: &'a [Figure], name: &str) -> &'a Figure {
     figures.iter().find(|f| f.name == name).unwrap_or_else(|| panic!("no {name}"))
 }
 

@@ -13,7 +13,7 @@ const HOSTILE: [&str; 6] =
     ["<script>alert(1)</script>", "\"]]>&amp;", "\n\u{1b}[2J", "\u{202e}evil", "東京", "\u{0301}"];
 
 /// A sweep over these axes, first the slowest. Of the positions the first third changes nothing.
-fn sweep(over: &[(&str, u32)]) -> Vec<Patch> {
+pub(crate) fn sweep(over: &[(&str, u32)]) -> Vec<Patch> {
     sweep_of(over, &WORDS)
 }
 
@@ -47,7 +47,7 @@ fn sweep_of(over: &[(&str, u32)], words: &[&str]) -> Vec<Patch> {
     (0..count).map(row).collect()
 }
 
-fn bare() -> Patch {
+pub(crate) fn bare() -> Patch {
     Patch {
         pair: 0,
         pair_id: "0".into(),
@@ -71,6 +71,8 @@ fn bare() -> Patch {
         window: 1,
         noise: None,
         noise_at: None,
+        noise_tokens: None,
+        sample: None,
         changed: false,
         reached: false,
         not_finite: None,
@@ -78,12 +80,12 @@ fn bare() -> Patch {
 }
 
 /// Makes a patch recover `share`.
-fn set(row: &mut Patch, share: f32) {
+pub(crate) fn set(row: &mut Patch, share: f32) {
     (row.patched, row.recovered) = (Some(-6.0 + 10.0 * share), Some(share));
     (row.changed, row.reached) = (share != 0.0, share != 0.0);
 }
 
-fn draw(rows: &[Patch]) -> Vec<(Figure, Vec<String>)> {
+pub(crate) fn draw(rows: &[Patch]) -> Vec<(Figure, Vec<String>)> {
     let figures = patch(rows, &provenance()).unwrap();
     figures.into_iter().map(|f| (f.clone(), check(&f))).collect()
 }
@@ -95,7 +97,7 @@ fn one(rows: &[Patch]) -> (Figure, Vec<String>) {
 }
 
 /// Texts of a figure that are set exactly so.
-fn says(figure: &Figure, text: &str) -> usize {
+pub(crate) fn says(figure: &Figure, text: &str) -> usize {
     figure.svg.matches(&format!(">{text}</text>")).count()
 }
 
@@ -106,7 +108,7 @@ pub(crate) fn contains(figure: &Figure, words: &str) -> bool {
 }
 
 /// The colour of the mark that says `title`.
-fn fill(figure: &Figure, title: &str) -> (u8, u8, u8) {
+pub(crate) fn fill(figure: &Figure, title: &str) -> (u8, u8, u8) {
     let xml = roxmltree::Document::parse(&figure.svg).unwrap();
     let mark = xml.descendants().find(|n| n.has_tag_name("title") && n.text() == Some(title)).unwrap();
     let fill = mark.parent().unwrap().attribute("fill").unwrap();
@@ -122,7 +124,10 @@ fn a_heat_map_says_every_patch() {
     let (figure, titles) = one(&rows);
     show(&figure, "patch-map");
     assert_eq!(figure.name, "patch-attn.z-logit_diff");
-    assert_eq!(titles[0], "Patching attn.z: logit_diff recovered, org/model-with-a-name@01234567 · pair 0");
+    assert_eq!(
+        titles[0],
+        "Patching attn.z: logit_diff recovered, org/model-with-a-name@01234567 · pair 0 · clean values into the corrupt run"
+    );
     assert_eq!(titles.iter().filter(|t| t.starts_with("layer ")).count(), 24);
     let strong = "layer 3, position 5 \"·to\": logit_diff 1.70 (clean 4, corrupt -6), 77 % recovered";
     let against = "layer 2, position 4 \"·went\": logit_diff -11 (clean 4, corrupt -6), -50 % recovered";
@@ -197,7 +202,7 @@ fn patterns_are_tiles_and_the_strongest_is_large() {
     let mut rows = sweep(&[("layer", 3), ("head", 4), ("query_pos", 7), ("key_pos", 7)]);
     let strongest =
         rows.iter().position(|r| (r.layer, r.head, r.query_pos, r.key_pos) == (Some(2), Some(1), Some(6), Some(3)));
-    set(&mut rows[strongest.unwrap()], -0.9);
+    set(&mut rows[strongest.unwrap()], -1.0);
     let figures = draw(&rows);
     let names: Vec<&str> = figures.iter().map(|(f, _)| f.name.as_str()).collect();
     assert_eq!(names, ["patch-attn.z-logit_diff", "patch-attn.z-logit_diff-L2H1"]);
@@ -242,7 +247,7 @@ fn what_is_drawn_is_zero_where_nothing_is_done() {
         (row.corrupt, row.recovered, row.direction) = (None, None, None);
     }
     let (figure, titles) = one(&rows);
-    assert!(titles[0].starts_with("Patching attn.z: logit_diff patched−clean"), "{}", titles[0]);
+    assert!(titles[0].starts_with("Patching attn.z: change of logit_diff, "), "{}", titles[0]);
     assert!(contains(&figure, "logit_diff of the patched run minus that of the clean run (4)"));
     assert_eq!(figure.svg.matches("stroke=\"#b0b0b0\"").count(), 2 * 2);
     rows[3].patched = Some(5.25);
@@ -414,7 +419,9 @@ fn the_terminal_has_the_grid_and_the_strongest_in_words() {
     let (words, rows) = run(&place, &[]);
     let lines: Vec<&str> = words.lines().collect();
     let (clean, corrupt) = (rows[0].clean, rows[0].corrupt.unwrap());
-    assert_eq!(lines[0], format!("resid_pre, logit_diff: clean {clean:.2}, corrupt {corrupt:.2}"));
+    assert_eq!(lines[0], "Patching resid_pre: pair 0 · clean values into the corrupt run");
+    assert!(lines[1].starts_with("Strongest of 60 patches: layer 0, position "), "{}", lines[1]);
+    assert_eq!(lines[2], format!("logit_diff: clean {clean:.2}, corrupt {corrupt:.2}"));
     for (i, layer) in (0..4).rev().enumerate() {
         let cell = |r: &Patch| match r.recovered.unwrap() {
             _ if !r.reached => "-".to_owned(),
@@ -422,21 +429,21 @@ fn the_terminal_has_the_grid_and_the_strongest_in_words() {
         };
         let of_layer: Vec<String> = rows.iter().filter(|r| r.layer == Some(layer)).map(cell).collect();
         assert_eq!(of_layer.len(), 15);
-        let found: Vec<&str> = lines[2 + i].split_whitespace().collect();
+        let found: Vec<&str> = lines[4 + i].split_whitespace().collect();
         assert_eq!(found, [&["layer".into(), layer.to_string()][..], &of_layer].concat());
     }
-    assert!(lines[6].starts_with("reads") && lines[6].ends_with("·drink    ·to"), "{}", lines[6]);
+    assert!(lines[8].starts_with("reads") && lines[8].ends_with("·drink    ·to"), "{}", lines[8]);
     let mut sorted = rows.clone();
     sorted.retain(|r| r.reached);
     sorted.sort_by(|a, b| b.recovered.unwrap().abs().total_cmp(&a.recovered.unwrap().abs()));
-    assert_eq!(lines[8], "the 10 strongest of 60 patches:");
-    for (line, row) in lines[9..19].iter().zip(&sorted) {
+    assert_eq!(lines[10], "the 10 strongest of 60 patches:");
+    for (line, row) in lines[11..21].iter().zip(&sorted) {
         let token = row.token.as_deref().unwrap().replace(' ', "·");
         let (layer, pos) = (row.layer.unwrap(), row.pos.unwrap());
         assert!(line.starts_with(&format!("  layer {layer}, position {pos} \"{token}\": logit_diff ")), "{line}");
         assert!(line.ends_with(" % recovered"), "{line}");
     }
-    assert_eq!(lines.len(), 19);
+    assert_eq!(lines.len(), 21);
 
     let svg = place.read("a/patch-resid_pre-logit_diff.svg");
     let again = place.ok(["chart", "a/patch.parquet", "--out", "b"]);
@@ -458,6 +465,9 @@ fn the_terminal_says_what_the_clean_run_lost() {
     let line = words.lines().find(|l| l.starts_with("  layer ")).unwrap();
     let place = format!("  layer {}, head {}: logit_diff ", worst.layer.unwrap(), worst.head.unwrap());
     assert!(line.starts_with(&place) && line.ends_with(&format!(", {lost:.0} % lost")), "{line}");
-    assert!(words.contains("\n\nattn.z, prob: clean "), "{words}");
+    assert!(
+        words.contains("\n\nPatching attn.z: pair 0 · corrupt values into the clean run\nStrongest of 16 patches: ")
+    );
+    assert!(words.contains("\nprob: clean "), "{words}");
     assert!(words.contains(&format!("{:>6.2}", -lost / 100.0)), "{words}");
 }

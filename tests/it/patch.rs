@@ -322,7 +322,7 @@ fn means_noise_vectors_and_cut_edges_are_what_they_say() -> Result<()> {
 #[test]
 fn causal_tracing_restores_what_noise_destroyed() -> Result<()> {
     let model = model("gpt2");
-    let noised = Some(Noised { at: NoisedAt::Positions(vec![1, 2]), sigma: 3.0 });
+    let noised = Some(Noised { at: NoisedAt::Positions(vec![1, 2]), sigma: 3.0, samples: 1 });
     let traced =
         |at: &str, over: &[Over]| PatchOptions { noised: noised.clone(), seed: 4, verify: 9, ..options(at, over) };
     let pairs = [pair(0, &CLEAN, None)];

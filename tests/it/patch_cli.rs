@@ -66,14 +66,22 @@ fn means_over_pairs_have_a_figure_and_are_what_the_terminal_says() {
     let drawn = figure(&place, "run", "patch_mean-resid_pre-logit_diff");
     show(&drawn, "patch-mean");
     let titles = facts(&drawn);
-    assert_eq!(titles[0], "Patching resid_pre: logit_diff recovered, demo · mean of 3 pairs");
+    assert_eq!(
+        titles[0],
+        "Patching resid_pre: mean logit_diff recovered, demo · mean of 3 pairs · clean values into the corrupt run"
+    );
     assert!(titles.iter().any(|t| t.starts_with("layer 0, position 10 \"…\": ")), "{titles:?}");
     let top = means.iter().find(|m| (m.layer, m.pos) == (Some(3), Some(14))).unwrap();
     let share = |x: Option<f32>| f64::from(x.unwrap()) * 100.0;
     let words = format!("{:.0} ± {:.1} % recovered", share(top.recovered), share(top.recovered_se));
     let title = titles.iter().find(|t| t.starts_with("layer 3, position 14 \"·to\"")).unwrap();
-    assert!(title.ends_with(&format!("{words}, mean of 3")), "{title} {words}");
-    assert!(said.starts_with("resid_pre, logit_diff, mean of 3 pairs: clean "), "{said}");
+    assert!(title.ends_with(&format!("{words}, mean of 3 pairs")), "{title} {words}");
+    assert!(
+        said.starts_with(
+            "Patching resid_pre: mean of 3 pairs · clean values into the corrupt run\nStrongest of 60 patches: "
+        ),
+        "{said}"
+    );
     assert!(said.lines().any(|l| l.starts_with("  layer 3, position 14 \"·to\"") && l.ends_with(&words)), "{said}");
     // The file is all that a figure needs, and each pair has its own.
     let of_pairs = render(place.path("run/patch.parquet")).unwrap();

@@ -415,9 +415,11 @@ fn options(case: &Case, points: &[HookPoint], vector: &Tensor) -> Result<PatchOp
         measure_at: case.measure_at,
         dataset,
         seed: SEED,
-        noised: case
-            .traced
-            .then(|| Noised { at: NoisedAt::Positions(NOISED.iter().map(|p| *p as isize).collect()), sigma: 3.0 }),
+        noised: case.traced.then(|| Noised {
+            at: NoisedAt::Positions(NOISED.iter().map(|p| *p as isize).collect()),
+            sigma: 3.0,
+            samples: 1,
+        }),
         ..PatchOptions::default()
     })
 }

@@ -35,7 +35,11 @@ fn the_heads_that_say_the_name_are_found() {
     assert!(of(&direct, 0) < 0.02 && of(&direct, 1) < 0.02, "{direct:?}");
     assert!(of(&direct, 2) > 0.2 && of(&direct, 3) > 0.1, "{direct:?}");
     assert!(direct.iter().all(|r| r.receiver == "logits" && r.receiver_layer.is_none() && r.through.is_none()));
-    assert!(done.stdout.contains("attn.z → logits, logit_diff: clean"), "{}", done.stdout);
+    assert!(
+        done.stdout.contains("Path patching attn.z → logits: pair 0 · clean values into the corrupt run\n"),
+        "{}",
+        done.stdout
+    );
     assert!(done.stdout.contains("layer 2     0.28"), "{}", done.stdout);
     let said = "16 paths computed again, each by forward passes of its own: the largest difference is ";
     let worst = done.stderr.split(said).nth(1).and_then(|rest| rest.split(' ').next()?.parse::<f64>().ok());
@@ -48,7 +52,7 @@ fn the_heads_that_say_the_name_are_found() {
     assert!(
         rows.iter().any(|r| r.recovered.unwrap() > 0.05) && rows.iter().all(|r| r.through.as_deref() == Some("mlps"))
     );
-    assert!(said.contains("attn.z → v, logit_diff"), "{said}");
+    assert!(said.contains("Path patching attn.z → v of layer "), "{said}");
 }
 
 #[test]
@@ -70,7 +74,10 @@ fn a_figure_is_the_same_from_the_file_and_says_every_path() {
     let map = named("path-attn.z-q-logit_diff");
     show(map, "path-map");
     let titles = facts(map);
-    assert_eq!(titles[0], "Path patching attn.z → q: logit_diff recovered−1, demo · pair 0");
+    assert_eq!(
+        titles[0],
+        "Path patching attn.z → q: logit_diff recovered−1, demo · pair 0 · corrupt values into the clean run"
+    );
     let first = "layer 0, head 0 → layer 1, head 0: logit_diff ";
     let cells = titles.iter().filter(|t| t.contains(" → layer ")).count();
     assert!(titles.iter().any(|t| t.starts_with(first)) && cells == heads[0], "{titles:#?}");
@@ -83,9 +90,13 @@ fn a_figure_is_the_same_from_the_file_and_says_every_path() {
     // One layer of receivers is no axis.
     assert_eq!(
         facts(named("path-attn.z-v-prob"))[0],
-        "Path patching attn.z → v of layer 3: prob recovered−1, demo · pair 0"
+        "Path patching attn.z → v of layer 3: prob recovered−1, demo · pair 0 · corrupt values into the clean run"
     );
-    assert!(done.stdout.contains("attn.z → mlp, prob: clean"), "{}", done.stdout);
+    assert!(
+        done.stdout.contains("Path patching attn.z → mlp: pair 0 ") && done.stdout.contains("\nprob: clean"),
+        "{}",
+        done.stdout
+    );
     assert!(done.stdout.contains(" lost") && done.stdout.contains(", head 3 → layer 3"), "{}", done.stdout);
 }
 
@@ -143,7 +154,7 @@ fn pairs_have_means_over_them() {
     }
     assert_eq!(path_mean(&means, &provenance).unwrap().len(), 2);
     assert!(place.path("run/path_mean-mlp_out-logits-logit_diff.svg").exists());
-    assert!(done.stdout.contains("mlp_out → logits, logit_diff, mean of 2 pairs"), "{}", done.stdout);
+    assert!(done.stdout.contains("Path patching mlp_out → logits: mean of 2 pairs"), "{}", done.stdout);
 }
 
 /// As large as GPT-2 small: every head to the queries of every later one.

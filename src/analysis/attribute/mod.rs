@@ -19,6 +19,7 @@ mod confirm;
 mod nodes;
 mod pass;
 mod qk;
+mod strongest;
 
 use std::ops::Range;
 
@@ -35,6 +36,7 @@ use crate::sweep::{Change, How, row_bytes};
 use crate::table::{Attribution, Patch};
 use crate::text::Pair;
 use pass::{Estimates, Pass};
+use strongest::Strongest;
 
 /// What to estimate.
 #[derive(Clone, Debug)]
@@ -53,7 +55,7 @@ pub struct AttributeOptions {
     pub qk_fix: bool,
     /// Whether strengths are means over ways back with a layer dropped.
     pub grad_drop: bool,
-    /// So many of each pair's strongest nodes are measured.
+    /// So many nodes are measured: the strongest of all pairs.
     pub confirm: usize,
     /// Bytes for activations.
     pub memory_bytes: usize,
@@ -90,22 +92,41 @@ pub fn attribute(
     emit: &mut dyn FnMut(Attribution) -> Result<()>,
 ) -> Result<Summary> {
     let points = points(model.spec(), options)?;
+    let groups = groups(model.spec(), pairs, options.memory_bytes);
+    // What is strongest of all pairs is known when the last has been estimated. Where not all estimates can be held, they are made again.
+    let twice = options.confirm > 0 && groups.len() > 1;
+    let total = if twice { 2 * pairs.len() } else { pairs.len() };
     let (mut summary, mut measured, mut done) = (Summary::default(), vec![], 0);
-    for group in groups(model.spec(), pairs, options.memory_bytes) {
-        let pairs_of_group = &pairs[group];
+    let mut strongest = Strongest::new(options.confirm);
+    if twice {
+        for group in &groups {
+            let estimates = Pass::new(model, &pairs[group.clone()], &points, options)?;
+            let estimates = estimates.estimates(&Steady { watch, done, total })?;
+            strongest.add_all(group.start, &estimates, options.top);
+            done += group.len();
+            watch.at(done, total)?;
+        }
+    }
+    for group in groups {
+        let pairs_of_group = &pairs[group.clone()];
         let pass = Pass::new(model, pairs_of_group, &points, options)?;
-        let watch = &Steady { watch, done, total: pairs.len() };
+        let watch = &Steady { watch, done, total };
+        let estimates = pass.estimates(watch)?;
+        if !twice {
+            strongest.add_all(group.start, &estimates, options.top);
+        }
         let mut rows = vec![];
-        for (i, estimates) in pass.estimates(watch)?.into_iter().enumerate() {
+        for (i, estimates) in estimates.into_iter().enumerate() {
             summary.nodes += estimates.iter().map(|e| e.values.len()).sum::<usize>();
             rows.push(pair_rows(model, &pass, i, &estimates, options));
         }
         if options.confirm > 0 {
-            measured.extend(confirmed(model, pairs_of_group, &mut rows, options, watch)?);
+            let chosen: Vec<Vec<usize>> = group.clone().map(|pair| strongest.of(pair)).collect();
+            measured.extend(confirmed(model, pairs_of_group, &mut rows, &chosen, options, watch)?);
         }
         rows.into_iter().flatten().try_for_each(|found| emit(found.row))?;
         done += pairs_of_group.len();
-        watch.watch.at(done, pairs.len())?;
+        watch.watch.at(done, total)?;
     }
     summary.confirmed = Confirmed::of(&measured, !options.grad_drop);
     Ok(summary)
@@ -255,34 +276,29 @@ fn attribution(p: Patch, [corrupt, estimate, strength]: [f32; 3], direction: Dir
     }
 }
 
-/// Measures the strongest rows of each pair, fills in what was found, and gives them back.
+/// Measures the rows `chosen` of each pair, fills in what was found, and gives them back.
 fn confirmed(
     model: &Model,
     pairs: &[Pair],
     rows: &mut [Vec<Found>],
+    chosen: &[Vec<usize>],
     options: &AttributeOptions,
     watch: &dyn Watch,
 ) -> Result<Vec<Attribution>> {
-    let strongest: Vec<Vec<usize>> = (rows.iter())
-        .map(|rows| {
-            let mut order: Vec<usize> = (0..rows.len()).filter(|i| rows[*i].row.strength > 0.0).collect();
-            order.sort_by(|a, b| rows[*b].row.strength.total_cmp(&rows[*a].row.strength));
-            order.truncate(options.confirm);
-            order.sort_unstable();
-            order
-        })
-        .collect();
-    let spots: Vec<Vec<_>> = strongest
-        .iter()
-        .zip(&*rows)
-        .map(|(chosen, rows)| chosen.iter().map(|i| rows[*i].spot.clone()).collect())
-        .collect();
-    let mut patches = confirm::measure(model, pairs, &spots, options, watch)?.into_iter();
+    // A pair without any is not run.
+    let with_some: Vec<usize> = (0..pairs.len()).filter(|pair| !chosen[*pair].is_empty()).collect();
+    if with_some.is_empty() {
+        return Ok(vec![]);
+    }
+    let spots: Vec<Vec<_>> =
+        with_some.iter().map(|pair| chosen[*pair].iter().map(|i| rows[*pair][*i].spot.clone()).collect()).collect();
+    let own: Vec<Pair> = with_some.iter().map(|pair| pairs[*pair].clone()).collect();
+    let mut patches = confirm::measure(model, &own, &spots, options, watch)?.into_iter();
     let mut measured = vec![];
-    for (rows, chosen) in rows.iter_mut().zip(strongest) {
-        for i in chosen {
+    for pair in with_some {
+        for i in &chosen[pair] {
             let patch = patches.next().ok_or_else(|| Error::compute("a patch was not measured"))?;
-            let row = &mut rows[i].row;
+            let row = &mut rows[pair][*i].row;
             let base = if options.direction == Direction::Denoise { row.corrupt } else { row.clean };
             row.exact = patch.patched.map(|patched| patched - base);
             row.exact_recovered = patch.recovered;

@@ -1,4 +1,7 @@
 //! Means over pairs: what a place does on the whole, and how sure that is.
+//!
+//! Where a pair is measured several times, each with other noise, these samples are no pairs: their mean is what counts as the pair's,
+//! and standard errors are over pairs. Of a single pair they are over its samples.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -41,8 +44,9 @@ pub trait Averaged: Clone {
     /// Where it is.
     fn place(&self) -> Self::Place;
 
-    /// The tokens there: at the position that is patched, and at the key.
-    fn tokens(&self) -> [Option<&str>; 2];
+    /// Words that a mean has where those of all pairs are the same: the tokens at the position that is patched and at the key, the
+    /// positions of noise and the tokens there.
+    fn words(&self) -> [Option<&str>; 4];
 
     /// What was measured there.
     fn measured(&self) -> OfPair;
@@ -54,6 +58,8 @@ pub trait Averaged: Clone {
 /// What was measured of a place in one pair.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OfPair {
+    /// The pair.
+    pub pair: u32,
     /// The metric of the clean run.
     pub clean: f32,
     /// Of the corrupt run, if there is one.
@@ -71,8 +77,10 @@ pub struct OfPair {
 /// What a place does on the whole.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MeanOf {
-    /// The tokens there, where all pairs have the same.
-    pub tokens: [Option<String>; 2],
+    /// What [`Averaged::words`] says, where it says the same of all pairs.
+    pub words: [Option<String>; 4],
+    /// How many samples each pair has.
+    pub samples: u32,
     /// Over how many pairs: those whose patched run is finite.
     pub pairs: u32,
     /// How many others there are.
@@ -112,12 +120,40 @@ pub struct Means<R: Averaged> {
 struct Known<R> {
     /// The first row there.
     first: R,
-    /// Tokens there, as long as all pairs have the same.
-    tokens: [Option<String>; 2],
+    /// Which of its words all pairs have.
+    same: [bool; 4],
+    /// Over pairs.
+    pairs: Counts,
+    /// Over the samples of the last pair, which are not in `pairs` yet.
+    last: Counts,
+    last_pair: u32,
+    /// The most that a pair has.
+    samples: u32,
+}
+
+/// What was measured: several samples of a pair, or several pairs.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
     /// Of clean, corrupt, patched, patched - clean and recovered.
     sums: [Sums; 5],
     changed: u32,
     reached: u32,
+}
+
+impl Counts {
+    fn add(&mut self, values: [Option<f64>; 5], changed: bool, reached: bool) {
+        for (sums, value) in self.sums.iter_mut().zip(values) {
+            value.into_iter().for_each(|value| sums.add(value));
+        }
+        self.changed += u32::from(changed);
+        self.reached += u32::from(reached);
+    }
+
+    /// The same with a pair of which there are these samples.
+    fn with(mut self, samples: &Counts) -> Self {
+        self.add(samples.sums.map(|sums| sums.mean()), samples.changed > 0, samples.reached > 0);
+        self
+    }
 }
 
 impl<R: Averaged> Default for Means<R> {
@@ -129,48 +165,59 @@ impl<R: Averaged> Default for Means<R> {
 impl<R: Averaged> Means<R> {
     /// One more row.
     pub fn add(&mut self, row: &R) {
+        let OfPair { pair, clean, corrupt, patched, recovered, changed, reached } = row.measured();
         let at = *self.at.entry(row.place()).or_insert(self.places.len());
         if at == self.places.len() {
-            let tokens = row.tokens().map(|token| token.map(str::to_owned));
-            self.places.push(Known { first: row.clone(), tokens, sums: Default::default(), changed: 0, reached: 0 });
+            let (pairs, last) = (Counts::default(), Counts::default());
+            self.places.push(Known { first: row.clone(), same: [true; 4], pairs, last, last_pair: pair, samples: 0 });
         }
         let place = &mut self.places[at];
-        for (known, token) in place.tokens.iter_mut().zip(row.tokens()) {
-            if known.as_deref() != token {
-                *known = None;
-            }
+        for (same, (first, word)) in place.same.iter_mut().zip(place.first.words().into_iter().zip(row.words())) {
+            *same &= first == word;
         }
-        let OfPair { clean, corrupt, patched, recovered, changed, reached } = row.measured();
+        if pair != place.last_pair {
+            place.pairs = place.pairs.with(&place.last);
+            (place.last, place.last_pair) = (Counts::default(), pair);
+        }
         let change = patched.map(|patched| f64::from(patched) - f64::from(clean));
         let wide = |x: Option<f32>| x.map(f64::from);
-        let values = [wide(Some(clean)), wide(corrupt), wide(patched), change, wide(recovered)];
-        for (sums, value) in place.sums.iter_mut().zip(values) {
-            value.into_iter().for_each(|value| sums.add(value));
-        }
-        place.changed += u32::from(changed);
-        place.reached += u32::from(reached);
+        place.last.add([wide(Some(clean)), wide(corrupt), wide(patched), change, wide(recovered)], changed, reached);
+        place.samples = place.samples.max(place.last.sums[0].n);
     }
 
     /// A row for each place and metric.
     pub fn rows(&self) -> impl Iterator<Item = R::Mean> + '_ {
-        self.places.iter().map(|Known { first, tokens, sums, changed, reached }| {
-            let [clean, corrupt, patched, change, recovered] = sums;
+        self.places.iter().map(|Known { first, same, pairs, last, samples, .. }| {
+            let all = pairs.with(last);
+            let words = first.words().map(|word| word.map(str::to_owned));
+            let [token, key, at, tokens] = words;
+            let words = [
+                token.filter(|_| same[0]),
+                key.filter(|_| same[1]),
+                at.filter(|_| same[2]),
+                tokens.filter(|_| same[3]),
+            ];
+            // Of a single pair, the samples say how sure its mean is.
+            let spread = if all.sums[0].n == 1 { last } else { &all };
+            let ([clean, corrupt, patched, change, recovered], error) =
+                (all.sums, spread.sums.map(|sums| sums.error()));
             let f32 = |x: Option<f64>| x.map(|x| x as f32);
             first.mean(MeanOf {
-                tokens: tokens.clone(),
+                words,
+                samples: *samples,
                 pairs: patched.n,
                 not_finite: clean.n - patched.n,
-                changed: *changed,
-                reached: *reached,
+                changed: all.changed,
+                reached: all.reached,
                 // A place is known by a row, and each row has it.
                 clean: f32(clean.mean()).unwrap_or_default(),
                 corrupt: f32(corrupt.mean()),
                 patched: f32(patched.mean()),
-                patched_se: f32(patched.error()),
+                patched_se: f32(error[2]),
                 change: f32(change.mean()),
-                change_se: f32(change.error()),
+                change_se: f32(error[3]),
                 recovered: f32(recovered.mean()),
-                recovered_se: f32(recovered.error()),
+                recovered_se: f32(error[4]),
             })
         })
     }
@@ -180,6 +227,7 @@ impl<R: Averaged> Means<R> {
 macro_rules! of_pair {
     ($row:expr) => {
         OfPair {
+            pair: $row.pair,
             clean: $row.clean,
             corrupt: $row.corrupt,
             patched: $row.patched,
@@ -199,8 +247,8 @@ impl Averaged for Patch {
         (self.site.clone(), at, self.metric.clone())
     }
 
-    fn tokens(&self) -> [Option<&str>; 2] {
-        [self.token.as_deref(), self.key_token.as_deref()]
+    fn words(&self) -> [Option<&str>; 4] {
+        [&self.token, &self.key_token, &self.noise_at, &self.noise_tokens].map(Option::as_deref)
     }
 
     fn measured(&self) -> OfPair {
@@ -208,7 +256,7 @@ impl Averaged for Patch {
     }
 
     fn mean(&self, of: MeanOf) -> PatchMean {
-        let [token, key_token] = of.tokens;
+        let [token, key_token, noise_at, noise_tokens] = of.words;
         PatchMean {
             site: self.site.clone(),
             layer: self.layer,
@@ -234,6 +282,9 @@ impl Averaged for Patch {
             direction: self.direction.clone(),
             window: self.window,
             noise: self.noise,
+            noise_at,
+            noise_tokens,
+            samples: self.noise.map(|_| of.samples),
             changed: of.changed,
             reached: of.reached,
             not_finite: of.not_finite,
@@ -251,8 +302,8 @@ impl Averaged for PathPatch {
         (self.sender.clone(), from, self.receiver.clone(), to, self.metric.clone())
     }
 
-    fn tokens(&self) -> [Option<&str>; 2] {
-        [self.token.as_deref(), None]
+    fn words(&self) -> [Option<&str>; 4] {
+        [self.token.as_deref(), None, None, None]
     }
 
     fn measured(&self) -> OfPair {
@@ -260,7 +311,7 @@ impl Averaged for PathPatch {
     }
 
     fn mean(&self, of: MeanOf) -> PathMean {
-        let [token, _] = of.tokens;
+        let [token, ..] = of.words;
         PathMean {
             sender: self.sender.clone(),
             sender_layer: self.sender_layer,

@@ -99,6 +99,21 @@ impl Default for PatchOptions {
 }
 
 impl PatchOptions {
+    /// Whether a sweep of `pairs` pairs measures more than one run of a place, so that there are means.
+    pub fn has_means(&self, pairs: usize) -> bool {
+        pairs > 1 || self.noised.as_ref().is_some_and(|noised| noised.samples > 1)
+    }
+
+    /// What runs are called that are measured: pairs, prompts where there is one of each, or samples of noise.
+    pub fn unit(&self, pairs: &[Pair]) -> &'static str {
+        match &self.noised {
+            Some(noised) if noised.samples > 1 => "samples of noise",
+            Some(_) => "prompts",
+            None if pairs.iter().all(|pair| pair.corrupt.is_none()) => "prompts",
+            None => "pairs",
+        }
+    }
+
     /// Whether something is drawn.
     pub fn is_random(&self) -> bool {
         self.kind.is_random() || self.noised.is_some()
@@ -173,6 +188,8 @@ pub fn patch(
     emit: &mut dyn FnMut(Patch) -> Result<()>,
 ) -> Result<Summary> {
     let spec = model.spec();
+    let samples = options.noised.as_ref().map(|noised| noised.repeated(pairs));
+    let pairs = samples.as_deref().unwrap_or(pairs);
     let points = options.grid.points(spec)?;
     let longest = pairs.iter().map(|p| p.clean.tokens.len()).max().unwrap_or(0);
     let sources =

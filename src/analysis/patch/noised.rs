@@ -20,6 +20,8 @@ pub struct Noised {
     pub at: NoisedAt,
     /// In deviations of the embedding, over its whole table.
     pub sigma: f64,
+    /// How often each prompt is measured, each time with other noise: samples of one prompt, and not prompts. 0 counts as 1.
+    pub samples: usize,
 }
 
 /// Which embeddings get noise.
@@ -59,9 +61,26 @@ impl Noised {
         let positions = Some(self.positions(pair)?);
         Ok(Change { positions, ..Change::new(point, How::Add(Tensor::from_vec(noise, (n, d), &Device::Cpu)?)) })
     }
-}
 
-impl Noised {
+    /// Each pair as often as it is measured, so that each has noise of its own: the samples of a pair follow one another.
+    pub(super) fn repeated(&self, pairs: &[Pair]) -> Vec<Pair> {
+        let each = pairs.iter().flat_map(|pair| std::iter::repeat_n(pair, self.samples.max(1)));
+        each.enumerate().map(|(i, pair)| Pair { index: i as u32, ..pair.clone() }).collect()
+    }
+
+    /// Which pair and which sample of it run `index` of the repeated pairs is.
+    pub(super) fn sample(&self, index: u32) -> (u32, u32) {
+        let samples = self.samples.max(1) as u32;
+        (index / samples, index % samples)
+    }
+
+    /// Those positions and their tokens, as tables have them.
+    pub(super) fn in_words(&self, pair: &Pair) -> Result<[String; 2]> {
+        let at = self.positions(pair)?;
+        let positions = at.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+        Ok([positions, at.iter().map(|i| pair.clean.label(*i)).collect()])
+    }
+
     /// The positions of the clean prompt of `pair` whose embeddings get it.
     pub(super) fn positions(&self, pair: &Pair) -> Result<Vec<usize>> {
         match &self.at {

@@ -27,7 +27,7 @@ pub(in crate::analysis) struct Patches<'a> {
     sources: &'a Sources<'a>,
     options: &'a PatchOptions,
     /// Where each pair's embeddings have noise, in words.
-    noise_at: Vec<Option<String>>,
+    noise_at: Vec<Option<[String; 2]>>,
     runs: Vec<Patched>,
     of: Vec<(usize, usize)>,
     waves: Vec<Wave>,
@@ -46,9 +46,8 @@ impl<'a> Patches<'a> {
         sources: &'a Sources<'a>,
     ) -> Result<Self> {
         let spots = group.own.iter().map(|own| &spots[own.pair][own.places.clone()]).collect();
-        let noise_at = group.pairs.iter().map(|pair| Some(options.noised.as_ref()?.positions(pair)));
-        let in_words = |at: Vec<usize>| at.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
-        let noise_at = noise_at.map(|at| at.transpose().map(|at| at.map(in_words))).collect::<Result<_>>()?;
+        let noise_at = group.pairs.iter().map(|pair| Some(options.noised.as_ref()?.in_words(pair)));
+        let noise_at = noise_at.map(Option::transpose).collect::<Result<_>>()?;
         let (runs, of, waves) = (vec![], vec![], vec![]);
         let mut patches = Self { model, group, spots, sources, options, noise_at, runs, of, waves };
         for pair in 0..patches.spots.len() {
@@ -134,12 +133,17 @@ impl Runs for Patches<'_> {
     fn row(&self, (pair, spot): (usize, usize), metric: Metric, seen: Seen) -> Patch {
         let row = row(self.model, &self.group.pairs[pair], &self.spots[pair][spot], metric, seen);
         let Self { options, .. } = self;
+        let sample = options.noised.as_ref().map(|noised| noised.sample(row.pair));
+        let (noise_at, noise_tokens) = self.noise_at[pair].clone().map(|[at, tokens]| (at, tokens)).unzip();
         Patch {
+            pair: sample.map_or(row.pair, |(pair, _)| pair),
+            sample: sample.map(|(_, sample)| sample),
             kind: options.kind.name(),
             direction: row.corrupt.is_some().then(|| options.direction.name().to_owned()),
             window: options.grid.window.max(1) as u32,
             noise: options.noised.as_ref().map(|noised| noised.sigma as f32),
-            noise_at: self.noise_at[pair].clone(),
+            noise_at,
+            noise_tokens,
             ..row
         }
     }
@@ -175,6 +179,8 @@ pub(in crate::analysis) fn row(model: &Model, pair: &Pair, spot: &Spot, metric: 
         window: 1,
         noise: None,
         noise_at: None,
+        noise_tokens: None,
+        sample: None,
         changed: seen.changed,
         reached: seen.reached,
         not_finite: seen.not_finite,
