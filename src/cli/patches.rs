@@ -15,7 +15,7 @@ use crate::chart::patch_scale::Scales;
 use crate::chart::{Figure, Options};
 use crate::error::{Error, ErrorKind, Result};
 use crate::run::{Loaded, Parts, RunFolder};
-use crate::table::{Format, Patch, PathPatch, Provenance, Row, TableWriter, read_some_rows};
+use crate::table::{Format, Patch, PathPatch, Provenance, Row, TableWriter, read_provenance, read_some_rows};
 use crate::text::Pair;
 
 /// A sweep that was asked for.
@@ -190,14 +190,18 @@ impl Drawn {
     /// Draws the figures of the table at `path`, and gives the marks of the last pair that is drawn.
     fn draw<R: Marked>(&self, path: &Path, folder: &mut RunFolder) -> Result<Vec<Mark>> {
         let named = Named::of(self.units.iter().map(|(unit, _)| *unit));
-        let (mut from, mut last) = (0, vec![]);
+        let (mut from, mut last, provenance) = (0, vec![], read_provenance(path)?);
         for (_, n) in &self.units {
             drop(last);
-            let (rows, provenance) = read_some_rows::<R>(path, from, *n)?;
-            let marks = marks(&rows);
-            drop(rows);
-            write(folder, of_unit(R::TABLE.name, &marks, &provenance, &self.scales, named)?)?;
-            (from, last) = (from + n, marks);
+            // Few rows at a time, so that a pair is not held as rows and as marks; and few times, since a reader begins at the first row.
+            let (to, step) = (from + n, n.div_ceil(8).max(4096));
+            let mut seen = Vec::with_capacity(*n);
+            for start in (from..to).step_by(step) {
+                let (rows, _) = read_some_rows::<R>(path, start, step.min(to - start))?;
+                seen.append(&mut marks(&rows));
+            }
+            write(folder, of_unit(R::TABLE.name, &seen, &provenance, &self.scales, named)?)?;
+            (from, last) = (to, seen);
         }
         Ok(last)
     }
