@@ -28,8 +28,8 @@ pub fn keep(file: NamedTempFile, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// How temporary files are called.
-const TEMPORARY: (&str, &str) = (".pellucid-", ".tmp");
+/// How temporary files and folders are called: what their names begin and end with.
+pub const TEMPORARY: (&str, &str) = (".pellucid-", ".tmp");
 
 /// Whether a file of this name was to become another, and its writer was killed or is at work.
 pub fn is_temporary(name: &str) -> bool {

@@ -4,7 +4,7 @@ use super::axis::{Axis, BELOW, LEFT, Plot};
 use super::colour::Rgb;
 use super::frame::{self, HEAD, MARGIN};
 use super::label::{fit_sans, sans_width};
-use super::mark::Mark;
+use super::mark::{Mark, in_order_of_names};
 use super::patch_method::Method;
 use super::patch_sweep::Sweep;
 use super::patch_words::{Coord, number, place, short_place};
@@ -39,7 +39,8 @@ pub(crate) fn draw(rows: &[Attribution], provenance: &Provenance, options: &Opti
     if rows.is_empty() {
         return Err(no_rows::<Attribution>());
     }
-    let estimates: Vec<Mark> = rows.iter().map(as_estimate).collect();
+    let mut estimates: Vec<Mark> = rows.iter().map(as_estimate).collect();
+    in_order_of_names(&mut estimates);
     let sweeps = Sweep::all(&estimates, options.max_prompts, options.scale);
     let named = patch::Named::of(sweeps.iter().map(|s| (s.any().pair, None)));
     let mut figures = patch::figures("attribution", &sweeps, named, provenance)?;
@@ -204,6 +205,8 @@ fn as_estimate(r: &Attribution) -> Mark {
         pos: r.pos,
         query_pos: r.query_pos,
         key_pos: r.key_pos,
+        position_name: r.position_name.clone(),
+        key_position_name: r.key_position_name.clone(),
         token: r.token.clone(),
         key_token: r.key_token.clone(),
         metric: r.metric.clone(),

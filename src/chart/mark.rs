@@ -22,6 +22,9 @@ pub(crate) struct Mark {
     pub pos: Option<u32>,
     pub query_pos: Option<u32>,
     pub key_pos: Option<u32>,
+    /// What the position and the key are called, where they go by names: their numbers here say in which order.
+    pub position_name: Option<String>,
+    pub key_position_name: Option<String>,
     pub token: Option<String>,
     pub key_token: Option<String>,
     pub metric: String,
@@ -91,6 +94,7 @@ pub(crate) fn marks<R: Marked>(rows: &[R]) -> Vec<Mark> {
         }
         marks.push(mark);
     }
+    in_order_of_names(&mut marks);
     if marks.iter().all(|m| m.mean.is_none()) {
         return marks;
     }
@@ -103,6 +107,32 @@ pub(crate) fn marks<R: Marked>(rows: &[R]) -> Vec<Mark> {
         }
     }
     marks
+}
+
+/// Gives positions that go by names the place of their name as a number: numbers such as -2 and -1 in their order, others as they
+/// come.
+pub(crate) fn in_order_of_names(marks: &mut [Mark]) {
+    let mut order: Vec<String> = vec![];
+    for name in marks.iter().flat_map(|m| [&m.position_name, &m.key_position_name]).flatten() {
+        if !order.contains(name) {
+            order.push(name.clone());
+        }
+    }
+    if let Ok(mut numbers) = order.iter().map(|name| name.parse::<i64>()).collect::<Result<Vec<_>, _>>() {
+        numbers.sort_unstable();
+        order = numbers.iter().map(i64::to_string).collect();
+    }
+    let at = |name: &String| order.iter().position(|known| known == name).map(|i| i as u32);
+    for m in marks {
+        // A mean over pairs that have it at different positions says neither; what has keys has queries.
+        let of_query = m.query_pos.is_some() || m.site.contains("pattern") || m.site.contains("attn_scores");
+        if let Some(name) = &m.position_name {
+            *(if of_query { &mut m.query_pos } else { &mut m.pos }) = at(name);
+        }
+        if let Some(name) = &m.key_position_name {
+            m.key_pos = at(name);
+        }
+    }
 }
 
 fn difference(patched: Option<f32>, clean: f32) -> Option<f64> {
@@ -172,8 +202,8 @@ impl Marked for Patch {
     fn mark(&self) -> Mark {
         mark!(
             self,
-            [pair, pair_id, sample, site, layer, head, kv_head, neuron, pos, query_pos, key_pos, token, key_token, metric,
-             clean, corrupt, patched, recovered, not_finite],
+            [pair, pair_id, sample, site, layer, head, kv_head, neuron, pos, query_pos, key_pos, position_name,
+             key_position_name, token, key_token, metric, clean, corrupt, patched, recovered, not_finite],
             to: None, mean: None, change: difference(self.patched, self.clean),
             changed: self.changed, reached: self.reached,
             method: method!(self, window: self.window, noise: noise!(self), path: false)
@@ -190,7 +220,8 @@ impl Marked for PatchMean {
     fn mark(&self) -> Mark {
         mark!(
             self,
-            [site, layer, head, kv_head, neuron, pos, query_pos, key_pos, token, key_token, metric, clean, corrupt,
+            [site, layer, head, kv_head, neuron, pos, query_pos, key_pos, position_name,
+             key_position_name, token, key_token, metric, clean, corrupt,
              patched, recovered],
             pair: 0, pair_id: String::new(), sample: None, to: None,
             mean: over!(self, self.samples.unwrap_or(1)), not_finite: None, change: self.change.map(f64::from), changed: self.changed > 0, reached: self.reached > 0,
@@ -208,9 +239,9 @@ impl Marked for PathPatch {
     fn mark(&self) -> Mark {
         mark!(
             self,
-            [pair, pair_id, pos, token, metric, clean, corrupt, patched, recovered, not_finite],
+            [pair, pair_id, pos, position_name, token, metric, clean, corrupt, patched, recovered, not_finite],
             site: self.sender.clone(), layer: self.sender_layer, head: self.sender_head, kv_head: None,
-            neuron: self.sender_neuron, query_pos: None, key_pos: None, key_token: None, mean: None, sample: None,
+            neuron: self.sender_neuron, query_pos: None, key_pos: None, key_position_name: None, key_token: None, mean: None, sample: None,
             to: Some(to!(self)), change: difference(self.patched, self.clean),
             changed: self.changed, reached: self.reached,
             method: method!(self, window: 1, noise: None, path: true)
@@ -227,10 +258,10 @@ impl Marked for PathMean {
     fn mark(&self) -> Mark {
         mark!(
             self,
-            [pos, token, metric, clean, corrupt, patched, recovered],
+            [pos, position_name, token, metric, clean, corrupt, patched, recovered],
             pair: 0, pair_id: String::new(), sample: None, site: self.sender.clone(), layer: self.sender_layer,
             head: self.sender_head, kv_head: None, neuron: self.sender_neuron, query_pos: None, key_pos: None,
-            key_token: None, mean: over!(self, 1), not_finite: None, to: Some(to!(self)), change: self.change.map(f64::from),
+            key_position_name: None, key_token: None, mean: over!(self, 1), not_finite: None, to: Some(to!(self)), change: self.change.map(f64::from),
             changed: self.changed > 0, reached: self.reached > 0,
             method: method!(self, window: 1, noise: None, path: true)
         )

@@ -8,10 +8,10 @@ use super::mark::Mark;
 use super::patch::{MOST_ROWS, sheet};
 use super::patch_map::in_cell;
 use super::patch_sweep::Sweep;
-use super::patch_words::{Coord, axis_name, places, short_place};
+use super::patch_words::{Coord, axis_name, on_axis, places, short_place};
 use super::svg::{Anchor, Rect, Stroke, Svg, Type, num};
 use crate::error::Result;
-use crate::table::{Provenance, visible};
+use crate::table::Provenance;
 
 /// Height of the plot, without what stands below it.
 const PLOT: f64 = 230.0;
@@ -60,9 +60,9 @@ pub(super) fn bars(sweep: &Sweep<'_>, coords: &[Coord], provenance: &Provenance)
 /// A line over layers or positions.
 pub(super) fn line(sweep: &Sweep<'_>, coord: Coord, provenance: &Provenance) -> Result<String> {
     let rows: Vec<&Mark> = places(&sweep.rows, &[coord]).into_iter().map(|(_, r)| r).collect();
-    let label = |r: &&Mark| coord.token(r).map_or_else(|| short_place(&[coord], r), visible);
+    let label = |r: &&Mark| on_axis(coord, r);
     let labels = rows.iter().map(label).collect();
-    let tokens = rows.iter().any(|r| coord.token(r).is_some());
+    let tokens = rows.iter().any(|r| coord.token(r).is_some() && coord.position_name(r).is_none());
     let name = format!(
         "{}{}",
         axis_name(&[coord], &sweep.over, sweep.any().method.window),

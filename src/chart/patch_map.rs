@@ -8,10 +8,10 @@ use super::label::{fit_mono, mono_width, sans_width};
 use super::mark::Mark;
 use super::patch::{MOST_ROWS, sheet};
 use super::patch_sweep::Sweep;
-use super::patch_words::{Coord, Place, axis_name, places, short_place};
+use super::patch_words::{Coord, Place, axis_name, on_axis, places, short_place};
 use super::svg::{Anchor, Rect, Svg, Type, num};
 use crate::error::Result;
-use crate::table::{Provenance, visible};
+use crate::table::Provenance;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A figure draws at most this many cells one by one; the weakest of more are one mark, without titles.
@@ -113,7 +113,7 @@ impl<'a, 's> Map<'a, 's> {
             }
         }
         let label = |coords: &[Coord], row: &Mark| match coords {
-            [c] if c.is_position() => c.token(row).map_or_else(|| short_place(coords, row), visible),
+            [c] if c.is_position() => on_axis(*c, row),
             _ => short_place(coords, row),
         };
         let columns: Vec<_> = columns.into_iter().map(|(_, r)| (r, label(along, r))).collect();
@@ -166,7 +166,9 @@ impl<'a, 's> Map<'a, 's> {
 
     /// Whether rows are tokens: then their positions stand beside them.
     fn numbered(&self) -> bool {
-        self.rows.first().is_some_and(|(r, _)| self.row_axis == Coord::QueryPos.name() && r.token.is_some())
+        self.rows.first().is_some_and(|(r, _)| {
+            self.row_axis == Coord::QueryPos.name() && r.token.is_some() && r.position_name.is_none()
+        })
     }
 
     fn number_room(&self) -> f64 {
@@ -182,7 +184,8 @@ impl<'a, 's> Map<'a, 's> {
     /// Where columns are positions with tokens: then their numbers stand over these.
     fn numbers(&self) -> Option<Coord> {
         let [one] = self.along[..] else { return None };
-        self.columns.iter().any(|(r, _)| one.token(r).is_some()).then_some(one)
+        let numbered = |r: &Mark| one.token(r).is_some() && one.position_name(r).is_none();
+        self.columns.iter().any(|(r, _)| numbered(r)).then_some(one)
     }
 
     /// Whether cells have room for the standard errors of their means.

@@ -3,7 +3,7 @@
 use super::mark::{Mark, OTHERS};
 use super::patch_method::Method;
 use super::patch_scale::{Scale, Scales};
-use super::patch_words::{Coord, implied, number, patched, percent, place, place_along};
+use super::patch_words::{Coord, implied, is_no_better, number, patched, percent, place, place_along};
 use crate::table::visible_prose;
 use std::collections::BTreeMap;
 
@@ -160,6 +160,12 @@ impl<'a> Sweep<'a> {
         self.range("Colours", (-self.scale.most, self.scale.most), marked)
     }
 
+    /// Whether the clean run is no better than the corrupt run: then what brings a run nearer to it is no success.
+    pub fn is_reversed(&self) -> bool {
+        let row = self.any();
+        row.corrupt.is_some_and(|corrupt| is_no_better(&row.metric, row.clean, corrupt))
+    }
+
     /// What [`Sweep::value`] is called.
     pub fn quantity(&self) -> String {
         let metric = &self.any().metric;
@@ -208,8 +214,14 @@ impl<'a> Sweep<'a> {
             Some(Some(_)) => " Between sender and receiver MLPs are computed anew, and attention is frozen.",
             None => "",
         };
+        let reversed = match self.is_reversed() {
+            true => {
+                " The clean run is no better than the corrupt run: what is called recovered brings no better answer."
+            }
+            false => "",
+        };
         let more: String = method.more().iter().map(|sentence| format!(" {sentence}")).collect();
-        format!("{estimated}{mean}{meaning}{between}{more}")
+        format!("{estimated}{mean}{meaning}{reversed}{between}{more}")
     }
 
     /// What was found, in a sentence: the strongest effect, and the strongest of the other sign if it is a tenth as strong.
@@ -334,6 +346,10 @@ impl<'a> Sweep<'a> {
             return format!("not finite{at}");
         }
         match (self.effect, self.value(row)) {
+            (Effect::Recovered, recovered) if self.is_reversed() => {
+                format!("{} of the way to the clean run", share(recovered))
+            }
+            (Effect::Lost, lost) if self.is_reversed() => format!("{} of the way to the corrupt run", share(-lost)),
             (Effect::Recovered, recovered) => format!("{} recovered", share(recovered)),
             (Effect::Lost, gained) if gained > 0.0 => format!("{} gained", share(gained)),
             (Effect::Lost, lost) => format!("{} lost", share(-lost)),

@@ -1,7 +1,8 @@
 //! Where a patch is, and how its numbers are written: the words of figures and terminal.
 
 use super::label::quoted;
-use super::mark::Mark;
+use super::mark::{Mark, OTHERS};
+use crate::table::{visible, visible_prose};
 use std::collections::BTreeSet;
 
 /// What a sweep can go over.
@@ -47,6 +48,22 @@ impl Coord {
             Self::ToLayer => row.to.as_ref()?.layer,
             Self::ToHead => row.to.as_ref()?.head,
             Self::ToKvHead => row.to.as_ref()?.kv_head,
+        }
+    }
+
+    /// What stands for where a patch is along it: its name, where positions go by names, else its number.
+    pub fn label(self, row: &Mark) -> Option<String> {
+        self.position_name(row).map(str::to_owned).or_else(|| self.of(row).map(|i| i.to_string()))
+    }
+
+    /// The name of its position, where positions go by names.
+    pub fn position_name(self, row: &Mark) -> Option<&str> {
+        // Positions and queries share a column for it.
+        self.of(row)?;
+        match self {
+            Self::Pos | Self::QueryPos => row.position_name.as_deref(),
+            Self::KeyPos => row.key_position_name.as_deref(),
+            _ => None,
         }
     }
 
@@ -110,7 +127,7 @@ pub(super) fn implied(coord: Coord, row: &Mark) -> bool {
 /// Its place along one of them, where it has one.
 pub(super) fn place_along(coord: Coord, row: &Mark) -> Option<String> {
     let token = coord.token(row).map_or(String::new(), |t| format!(" {}", quoted(t)));
-    coord.of(row).map(|i| match (coord, row.method.window) {
+    coord.label(row).map(|i| match (coord, row.method.window) {
         (Coord::Layer, 2..) => format!("{} layers around {i}", row.method.window),
         _ => format!("{} {i}{token}", coord.name()),
     })
@@ -133,7 +150,7 @@ pub(crate) fn place(row: &Mark) -> String {
 /// A patch's place along some coordinates, short: `L3H2`, or the number alone if there is one; with an arrow between sender and
 /// receiver.
 pub(crate) fn short_place(coords: &[Coord], row: &Mark) -> String {
-    let number = |c: &Coord| c.of(row).map_or("all".to_owned(), |i| i.to_string());
+    let number = |c: &Coord| c.label(row).unwrap_or_else(|| "all".to_owned());
     if let [one] = coords {
         return number(one);
     }
@@ -165,6 +182,16 @@ pub(crate) fn axis_name(coords: &[Coord], all: &[Coord], window: u32) -> String 
     parts.join(" → ")
 }
 
+/// What stands at a position on an axis: its token, after its name if it has one; without a token its name or number.
+pub(super) fn on_axis(coord: Coord, row: &Mark) -> String {
+    let own = |token: &&str| *token != OTHERS;
+    match (coord.position_name(row).map(visible_prose), coord.token(row)) {
+        (Some(name), token) => token.filter(own).map_or(name.clone(), |t| format!("{name} {}", visible(t))),
+        (None, Some(token)) => visible(token),
+        (None, None) => short_place(&[coord], row),
+    }
+}
+
 /// A place along some coordinates, with a row that is there.
 pub(crate) type Place<'a> = (Vec<Option<u32>>, &'a Mark);
 
@@ -190,6 +217,16 @@ pub(crate) fn number(x: f32) -> String {
         0.01..1.0 => format!("{x:.3}"),
         1.0..1e5 => format!("{x:.2}"),
         _ => format!("{x:.2e}"),
+    }
+}
+
+/// Whether a clean run with this metric is no better than its corrupt run. Nothing is said of the divergence from the clean run and
+/// of the loss.
+pub(crate) fn is_no_better(metric: &str, clean: f32, corrupt: f32) -> bool {
+    match metric {
+        "kl_to_clean_nats" | "loss_nats" => false,
+        "rank" => clean >= corrupt,
+        _ => clean <= corrupt,
     }
 }
 

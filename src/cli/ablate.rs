@@ -9,9 +9,9 @@ use super::args::{DrawArgs, LoadArgs, PromptArgs, RunArgs};
 use super::out::Out;
 use super::patches::Sweep;
 use crate::analysis::patch::{Direction, Grid, Kind, Metric, Over, PatchOptions, patch};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::run::prompts;
-use crate::text::Pair;
+use crate::text::Prompt;
 
 /// Ablation: what is lost without each head, MLP, layer or neuron?
 #[derive(Args, Debug)]
@@ -103,10 +103,13 @@ impl Ablate {
             None if kind.needs_a_dataset() => prompts.clone(),
             None => vec![],
         };
+        let values = self.own_values(&kind, &prompts)?;
         let tokens = |texts: &[String]| texts.iter().map(|t| loaded.target(t)).collect::<Result<Vec<_>>>();
         let (answers, foils) = (tokens(&self.answer)?, tokens(&self.foil)?);
         let pairs = (prompts.into_iter())
-            .map(|p| Pair::new(p.index, p.id.clone(), p, None, answers.clone(), foils.clone()))
+            .map(|p| {
+                loaded.new_pair((p.index, p.id.clone()), (p, None), [answers.clone(), foils.clone()], &[], |_| None)
+            })
             .collect::<Result<Vec<_>>>()?;
         let options = PatchOptions {
             grid: Grid {
@@ -142,7 +145,26 @@ impl Ablate {
             run: &self.run,
             scale: self.draw.scale(),
             resume: self.resume,
+            values,
         };
         sweep.run(out, |keep, watch, emit| patch(&loaded.model, &pairs, &options, keep, watch, emit))
+    }
+
+    /// Says where values are from that one prompt gets from itself.
+    fn own_values(&self, kind: &Kind, prompts: &[Prompt]) -> Result<Option<String>> {
+        let ([only], None, true) = (prompts, &self.dataset, kind.needs_a_dataset()) else { return Ok(None) };
+        match kind {
+            Kind::Mean { by_position: false } => {
+                let n = only.tokens.len();
+                Ok(Some(format!(
+                    "by the mean over the {n} positions of this prompt itself; --dataset takes other prompts"
+                )))
+            }
+            _ => Err(Error::bad_input(format!(
+                "`{}` of one prompt puts back what was there: the only prompt to take values of is itself",
+                self.kind
+            ))
+            .hint("give other prompts with --dataset FILE, or use --kind mean or zero")),
+        }
     }
 }

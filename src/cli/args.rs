@@ -7,14 +7,14 @@ use clap::{Args, ColorChoice, ValueEnum};
 use serde_json::{Value, json};
 
 use super::out::Out;
-use crate::analysis::patch::Direction;
+use crate::analysis::patch::{Align, Direction};
 use crate::error::{Error, Result};
 use crate::model::{Place, Placement, Processing};
 use crate::ops::matrix::Kept;
 use crate::run::plan::available;
-use crate::run::{Loaded, pairs, prompts};
+use crate::run::{Loaded, RunFolder, pairs, prompts};
 use crate::table::{Format, HOOK_NAMES};
-use crate::text::{Bos, DEMO, ModelSource, Pair, Prompt, PromptEntry, Tokenizer, Want, build_prompts};
+use crate::text::{Bos, DEMO, ModelSource, NamedPosition, Pair, Prompt, PromptEntry, Tokenizer, Want, build_prompts};
 
 /// How much is said, and how.
 #[derive(Args, Debug)]
@@ -190,6 +190,14 @@ pub(super) struct PairArgs {
     /// How the file calls these columns, such as corrupt=corrupted,answer_id=correct_idx
     #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "pairs", value_parser = parse_column)]
     columns: Vec<(String, String)>,
+    /// Sweep these positions alone, and take means over pairs by their names: NAME=COLUMN (of the file), NAME=NUMBER, `end` for the
+    /// last; such as io=io_pos,s2=s2_pos,end. Columns hold positions from 0, negative from the end, or words of the clean prompt,
+    /// which mean their last token
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = parse_position, conflicts_with = "align")]
+    positions: Vec<NamedPosition>,
+    /// Where positions of prompts of different lengths are the same: counted from the start, or from the end
+    #[arg(long, value_name = "WHERE", default_value = "start", value_parser = ["start", "end"])]
+    align: String,
     /// Only the first N pairs of the file
     #[arg(long, value_name = "N", requires = "pairs", value_parser = at_least_one())]
     limit: Option<usize>,
@@ -206,14 +214,18 @@ fn parse_column(text: &str) -> Result<(String, String), String> {
     Ok((ours.to_owned(), theirs.to_owned()))
 }
 
+fn parse_position(text: &str) -> Result<NamedPosition, String> {
+    NamedPosition::parse(text).map_err(|e| e.to_string())
+}
+
 impl PairArgs {
     /// The pairs as tokens of this model.
     pub fn build(&self, loaded: &Loaded) -> Result<Vec<Pair>> {
         let bos = self.bos();
         if let Some(path) = &self.pairs {
-            let mut entries = pairs::from_file(path, &self.columns)?;
+            let mut entries = pairs::from_file(path, &self.columns, &self.positions)?;
             entries.truncate(self.limit.unwrap_or(usize::MAX));
-            return loaded.pairs(&entries, bos);
+            return loaded.pairs(&entries, bos, &self.positions);
         }
         let entry = |text: &String| match text.strip_prefix('#').map(parse_ids) {
             Some(Ok(ids)) => PromptEntry::ids(ids),
@@ -224,8 +236,17 @@ impl PairArgs {
         let mut prompts = loaded.prompts(&entries, bos)?.into_iter();
         let clean = prompts.next().ok_or_else(|| Error::bad_input("there is no clean prompt"))?;
         let tokens = |texts: &[String]| texts.iter().map(|t| loaded.target(t)).collect::<Result<Vec<_>>>();
-        let pair = Pair::new(0, "0".to_owned(), clean, prompts.next(), tokens(&self.answer)?, tokens(&self.foil)?)?;
+        let words = [tokens(&self.answer)?, tokens(&self.foil)?];
+        let pair = loaded.new_pair((0, "0".into()), (clean, prompts.next()), words, &self.positions, |_| None)?;
         Ok(vec![pair])
+    }
+
+    /// How positions of different pairs are matched.
+    pub fn align(&self) -> Result<Align> {
+        match self.positions.is_empty() {
+            true => Align::parse(&self.align),
+            false => Ok(Align::Named),
+        }
     }
 
     /// How text becomes tokens.
@@ -271,12 +292,20 @@ pub(super) struct RunArgs {
     /// Folder for the results [default: runs/<analysis>-<hash of the request>]
     #[arg(long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,
+    /// Replace the results of another request in that folder. Files that pellucid did not write are never touched
+    #[arg(long)]
+    pub force: bool,
     /// Memory for activations and logits, beside the weights
     #[arg(long, value_name = "SIZE", default_value = "512MB", value_parser = parse_bytes)]
     pub memory: usize,
 }
 
 impl RunArgs {
+    /// The folder for the results of `request`, which are `tables` and their figures.
+    pub fn folder(&self, analysis: &str, tables: &[&str], request: &Value) -> Result<RunFolder> {
+        RunFolder::create(self.out.as_deref(), analysis, tables, request, self.force)
+    }
+
     /// Says what the request needs, and refuses what cannot fit, before anything runs. `kept_bytes` is what the analysis
     /// keeps of each row.
     pub fn plan(&self, out: &Out, loaded: &Loaded, prompts: &[Prompt], kept_bytes: usize) -> Result<()> {
@@ -392,7 +421,7 @@ pub(super) fn command() -> Vec<String> {
 /// The arguments that decide the results.
 fn deciding(mut args: impl Iterator<Item = String>) -> Vec<String> {
     const WITH_VALUE: [&str; 4] = ["--out", "--format", "--color", "--scale"];
-    const ALONE: [&str; 6] = ["-q", "--quiet", "-v", "--verbose", "--offline", "--resume"];
+    const ALONE: [&str; 7] = ["-q", "--quiet", "-v", "--verbose", "--offline", "--resume", "--force"];
     let mut kept = vec![];
     while let Some(arg) = args.next() {
         match arg.as_str() {
@@ -414,7 +443,7 @@ mod tests {
     fn what_does_not_decide_the_results_is_left_out_of_the_command() {
         let of = |line: &str| deciding(line.split(' ').map(str::to_owned)).join(" ");
         assert_eq!(of("lens -q -m x --out a --format=json --top 3 text"), "lens -m x --top 3 text");
-        assert_eq!(of("lens --color never -v a -- --out b"), "lens a -- --out b");
+        assert_eq!(of("lens --color never -v --force a -- --out b"), "lens a -- --out b");
     }
 
     #[test]

@@ -10,8 +10,7 @@ use super::out::Out;
 use crate::analysis::attention;
 use crate::chart;
 use crate::error::{Error, Result};
-use crate::run::RunFolder;
-use crate::table::{Attention, Format};
+use crate::table::{Attention, Format, Row};
 
 /// Attention patterns: where does each head look?
 #[derive(Args, Debug)]
@@ -58,7 +57,7 @@ impl AttentionCommand {
         let request = request("attention", &loaded, &prompts, asked);
         // Listens to Ctrl-C from here on, so that nothing is left by it.
         let watch = out.watch("attention");
-        let mut folder = RunFolder::create(self.run.out.as_deref(), "attention", &request)?;
+        let mut folder = self.run.folder("attention", &[Attention::TABLE.name], &request)?;
         let path = folder.file("attention.parquet");
         let rows = collect(
             out,

@@ -8,12 +8,12 @@ use serde_json::json;
 use super::args::{DrawArgs, LoadArgs, PairArgs, RunArgs, Way, command, request};
 use super::collect::collect_also;
 use super::out::Out;
+use super::pairs::{asked_of, say_spaces};
 use crate::analysis::attribute::{AttributeOptions, attribute, components};
-use crate::analysis::patch::Metric;
-use crate::chart;
+use crate::analysis::patch::{Align, Metric};
+use crate::chart::{self, patch_words::is_no_better};
 use crate::error::Result;
-use crate::run::RunFolder;
-use crate::table::{Attribution, Format, visible};
+use crate::table::{Attribution, Format, Row, visible};
 
 /// Attribution patching: what would every patch do, to first order, at the cost of a few forward passes?
 #[derive(Args, Debug)]
@@ -74,17 +74,22 @@ impl AttributeCommand {
             grad_drop: self.grad_drop,
             confirm: self.confirm,
             memory_bytes: self.run.memory,
+            align: self.pairs.align()?,
         };
-        let asked = json!({
+        let mut asked = json!({
             "at": options.at, "direction": format!("{:?}", options.direction), "metric": self.metric,
             "measure_at": self.measure_at, "top": self.top, "qk_fix": self.qk_fix, "grad_drop": self.grad_drop,
             "confirm": self.confirm, "memory": self.run.memory,
-            "pairs": pairs.iter().map(|p| json!([p.id, p.corrupt.as_ref().map(|c| c.ids()), p.answers, p.foils])).collect::<Vec<_>>(),
+            "pairs": pairs.iter().map(asked_of).collect::<Vec<_>>(),
         });
+        if options.align == Align::End {
+            asked["align"] = "end".into();
+        }
         let prompts: Vec<_> = pairs.iter().map(|p| p.clean.clone()).collect();
         let watch = out.watch("attribute");
         let request = request("attribute", &loaded, &prompts, asked);
-        let mut folder = RunFolder::create(self.run.out.as_deref(), "attribute", &request)?;
+        let mut folder = self.run.folder("attribute", &[Attribution::TABLE.name], &request)?;
+        say_spaces(out, &loaded, &pairs, &[options.metric], options.measure_at)?;
         let path = folder.file("attribution.parquet");
         let (mut summary, mut strongest) = (None, Strongest::default());
         let rows = collect_also(
@@ -111,6 +116,7 @@ impl AttributeCommand {
         }
         out.wrote(&folder.finish(&command())?);
         if let Some(summary) = summary {
+            summary.doubts.in_words("pairs").into_iter().for_each(|said| out.note(said));
             out.say(format_args!("{} values estimated", summary.nodes));
             if let Some(confirmed) = summary.confirmed {
                 let correlation = confirmed.rank_correlation.map_or("none".into(), |r| format!("{r:.3}"));
@@ -170,6 +176,13 @@ impl Strongest {
             )?,
             n => writeln!(w, "{}: the {shown} strongest of {} estimates of all {n} pairs:", first.metric, self.of)?,
         }
+        let reversed = n_pairs == 1 && is_no_better(&first.metric, first.clean, first.corrupt);
+        if reversed {
+            writeln!(
+                w,
+                "the clean run is no better than the corrupt run: shares are of the way to it, and no success"
+            )?;
+        }
         let named = |r: &Attribution| match n_pairs {
             1 => place(r),
             _ => format!("pair {} {}", visible(&r.pair_id), place(r)),
@@ -181,7 +194,8 @@ impl Strongest {
                 write!(w, "  strength {:.4}", r.strength)?;
             }
             if let Some(recovered) = r.estimated_recovered {
-                write!(w, "  recovered {recovered:.3}")?;
+                let word = if reversed { "way to clean" } else { "recovered" };
+                write!(w, "  {word} {recovered:.3}")?;
             }
             if let Some(exact) = r.exact {
                 write!(w, "  exactly {exact:+.4}")?;
@@ -202,7 +216,10 @@ fn place(r: &Attribution) -> String {
     };
     let neuron = r.neuron.map_or(String::new(), |i| format!(" neuron {i}"));
     let token = |t: &Option<String>| t.as_deref().map_or(String::new(), |t| format!(" ({})", visible(t)));
-    let at = r.pos.or(r.query_pos).map_or(String::new(), |p| format!(" at {p}{}", token(&r.token)));
-    let key = r.key_pos.map_or(String::new(), |p| format!(" to {p}{}", token(&r.key_token)));
+    let name = |name: &Option<String>| name.as_deref().map_or(String::new(), |n| format!("{}, position ", visible(n)));
+    let own = name(&r.position_name);
+    let at = r.pos.or(r.query_pos).map_or(String::new(), |p| format!(" at {own}{p}{}", token(&r.token)));
+    let own = name(&r.key_position_name);
+    let key = r.key_pos.map_or(String::new(), |p| format!(" to {own}{p}{}", token(&r.key_token)));
     format!("{layer}{}{head}{neuron}{at}{key}", r.site)
 }

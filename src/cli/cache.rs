@@ -10,8 +10,10 @@ use super::out::Out;
 use crate::analysis::save_activations;
 use crate::error::Result;
 use crate::hook::select;
-use crate::run::RunFolder;
 use crate::table::METADATA_KEY;
+
+/// What the file is called.
+const FILE: &str = "activations.safetensors";
 
 /// Raw activations of any hooks, as one safetensors file with TransformerLens names.
 #[derive(Args, Debug)]
@@ -40,11 +42,12 @@ impl Cache {
         let asked = request("cache", &loaded, &prompts, json!({"hooks": self.hooks}));
         // Listens to Ctrl-C from here on, so that nothing is left by it.
         let watch = out.watch("cache");
-        let mut folder = RunFolder::create(self.run.out.as_deref(), "cache", &asked)?;
-        let path = folder.file("activations.safetensors");
+        let mut folder = self.run.folder("cache", &[FILE], &asked)?;
+        let path = folder.file(FILE);
         let metadata = HashMap::from([(METADATA_KEY.to_owned(), loaded.provenance(command()).to_json())]);
         save_activations(&loaded.model, &prompts, &self.hooks, self.run.memory, metadata, &watch, &path)?;
-        out.wrote(&folder.finish(&command())?);
-        out.data(|w| writeln!(w, "{}", path.display()))
+        let finished = folder.finish(&command())?;
+        out.wrote(&finished);
+        out.data(|w| writeln!(w, "{}", finished.path.join(FILE).display()))
     }
 }

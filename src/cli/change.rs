@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::args::Way;
-use crate::analysis::patch::{Grid, Kind, Metric, Over, PatchOptions};
+use crate::analysis::patch::{Direction, Grid, Kind, Metric, Over, PatchOptions};
 use crate::error::Result;
 use crate::run::{Loaded, prompts, read_vector};
 use crate::text::Bos;
@@ -14,9 +14,10 @@ use crate::text::Bos;
 /// What becomes of a value, in which run, and what is measured.
 #[derive(Args, Debug)]
 pub(super) struct ChangeArgs {
-    /// Put clean values into the corrupt run (denoise), or corrupt ones into the clean run (noise)
-    #[arg(long, value_enum, default_value_t = Way::Denoise)]
-    direction: Way,
+    /// Change the corrupt run (denoise), for `replace` by clean values; or the clean run (noise), for `replace` by corrupt values
+    /// [default: denoise for `replace`; noise for all other kinds, which need no other prompt and ablate the clean run]
+    #[arg(long, value_enum)]
+    direction: Option<Way>,
     /// What becomes of a value: replace (by the other prompt's), zero, mean (over --dataset), mean-by-position, resample
     /// (from --dataset), noise=DEVIATIONS, scale=FACTOR, add=FACTOR (of --vector), knock-out (of attention scores)
     #[arg(long, default_value = "replace", value_name = "KIND")]
@@ -52,10 +53,11 @@ impl ChangeArgs {
             Some(path) => loaded.prompts(&prompts::from_file(path)?, bos)?,
             None => vec![],
         };
+        let kind = Kind::parse(&self.kind, vector.as_ref())?;
         Ok(PatchOptions {
             grid,
-            direction: self.direction.into(),
-            kind: Kind::parse(&self.kind, vector.as_ref())?,
+            direction: self.direction.map_or_else(|| kind.usual_direction(), Direction::from),
+            kind,
             metrics: self.metric.iter().map(|name| Metric::parse(name)).collect::<Result<_>>()?,
             measure_at: self.measure_at,
             memory_bytes,
@@ -67,9 +69,9 @@ impl ChangeArgs {
     }
 
     /// What of this decides the results, beside the dataset's prompts and the seed.
-    pub fn asked(&self) -> Value {
+    pub fn asked(&self, options: &PatchOptions) -> Value {
         json!({
-            "direction": format!("{:?}", self.direction), "kind": self.kind, "vector": self.vector,
+            "direction": format!("{:?}", options.direction), "kind": self.kind, "vector": self.vector,
             "metric": self.metric, "measure_at": self.measure_at, "verify": self.verify,
         })
     }

@@ -1,13 +1,14 @@
 //! `pellucid chart`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::args::{DrawArgs, parse_head};
 use super::out::Out;
-use crate::chart::{Options, render_with};
+use crate::chart::{Figure, Options, render_with};
 use crate::error::{Error, Result};
+use crate::run::owned::figure_provenance;
 use crate::whole::write_whole;
 
 /// Redraws the figures of a table from its file alone.
@@ -18,6 +19,9 @@ pub(super) struct Chart {
     /// Where to put the figures [default: beside the table]
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
+    /// Replace figures of other tables there. Files that pellucid did not draw are never touched
+    #[arg(long)]
+    force: bool,
     /// For attention: the head to draw large, such as 3.2 or L3H2
     #[arg(long, value_name = "LAYER.HEAD", value_parser = parse_head)]
     head: Option<(u32, u32)>,
@@ -40,11 +44,29 @@ impl Chart {
         if self.out.is_some() {
             fs_err::create_dir_all(&folder)?;
         }
+        let path = |figure: &Figure| folder.join(format!("{}.svg", figure.name));
+        figures.iter().try_for_each(|figure| self.check(&path(figure), figure))?;
         for figure in figures {
-            let path = folder.join(format!("{}.svg", figure.name));
+            let path = path(&figure);
             write_whole(&path, figure.svg.as_bytes())?;
             out.data(|w| writeln!(w, "{}", path.display()))?;
         }
         Ok(())
+    }
+
+    /// Refuses to replace a figure of another table, and what is no figure of pellucid's.
+    fn check(&self, path: &Path, new: &Figure) -> Result<()> {
+        if path.symlink_metadata().is_err() {
+            return Ok(());
+        }
+        let Some(old) = figure_provenance(path) else {
+            return Err(Error::bad_input(format!("{} is there already, and not drawn by pellucid", path.display()))
+                .hint("give another folder with --out, or move that file away"));
+        };
+        match self.force || new.svg.contains(&format!("<desc>{old}</desc>")) {
+            true => Ok(()),
+            false => Err(Error::bad_input(format!("{} is a figure of another table", path.display()))
+                .hint("give another folder with --out, or replace it with --force")),
+        }
     }
 }

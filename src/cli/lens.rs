@@ -11,8 +11,9 @@ use crate::analysis::{LensOptions, lens};
 use crate::chart;
 use crate::error::Result;
 use crate::hook::select;
-use crate::run::RunFolder;
-use crate::table::{Format, LogitLens};
+use crate::run::spaces::Words;
+use crate::table::{Format, LogitLens, Row};
+use crate::text::positions::position_at;
 
 /// The logit lens: what would the model say if it stopped at each layer?
 #[derive(Args, Debug)]
@@ -60,8 +61,17 @@ impl Lens {
         let asked = json!({"at": self.at, "pos": self.pos, "top": options.top, "target": options.target});
         // Listens to Ctrl-C from here on, so that nothing is left by it.
         let watch = out.watch("lens");
-        let mut folder =
-            RunFolder::create(self.run.out.as_deref(), "lens", &request("lens", &loaded, &prompts, asked))?;
+        let request = request("lens", &loaded, &prompts, asked);
+        let mut folder = self.run.folder("lens", &[LogitLens::TABLE.name], &request)?;
+        if let Some(target) = options.target {
+            // After the last position that is looked at.
+            let last = self.pos.as_ref().and_then(|positions| positions.last()).copied().unwrap_or(-1);
+            let after = |p| Some(Words { prompt: p, at: position_at(last, p).ok()?, tokens: vec![target] });
+            let words: Vec<Words<'_>> = prompts.iter().filter_map(after).collect();
+            if let Some(said) = loaded.doubtful_spaces(["target", "prompts"], &words)? {
+                out.note(said);
+            }
+        }
         let path = folder.file("logit_lens.parquet");
         let rows = collect(
             out,

@@ -12,6 +12,7 @@ mod describe;
 mod grid;
 mod lens;
 mod out;
+mod pairs;
 mod patch;
 mod patch_grid;
 mod patches;

@@ -93,6 +93,11 @@ impl Out {
         }
     }
 
+    /// Says on stderr what a reader of the results should know.
+    pub fn note(&self, words: impl std::fmt::Display) {
+        self.say(format_args!("note: {words}"));
+    }
+
     /// Says under `--verbose` what was loaded from where.
     pub fn loaded(&self, loaded: &Loaded) {
         if self.verbose {

@@ -6,8 +6,9 @@ use serde_json::json;
 use super::args::{DrawArgs, LoadArgs, PairArgs, RunArgs, at_least_one};
 use super::change::{ChangeArgs, axes};
 use super::out::Out;
+use super::pairs::chosen_twice;
 use super::patches::Sweep;
-use crate::analysis::patch::{Grid, Noised, NoisedAt, PatchOptions, patch};
+use crate::analysis::patch::{Align, Grid, Noised, NoisedAt, PatchOptions, patch};
 use crate::error::{Error, Result};
 
 /// Activation patching: which values make the difference between two prompts?
@@ -78,7 +79,10 @@ impl PatchCommand {
     pub fn run(&self, out: &Out) -> Result<()> {
         let loaded = self.model.load(out)?;
         let pairs = self.pairs.build(&loaded)?;
-        let grid = self.grid()?;
+        let grid = Grid { align: self.pairs.align()?, ..self.grid()? };
+        if grid.align == Align::Named && (self.pos.is_some() || self.keys.is_some()) {
+            return Err(chosen_twice());
+        }
         let options = PatchOptions {
             noised: self.noised()?,
             ..self.change.options(&loaded, self.pairs.bos(), grid, self.run.memory)?
@@ -87,7 +91,7 @@ impl PatchCommand {
             "at": self.at, "over": self.over, "layers": self.layers, "heads": self.heads, "neurons": self.neurons,
             "pos": self.pos, "keys": self.keys, "together": self.together, "window": self.window,
             "per_query_head": self.per_query_head, "noised": format!("{:?}", options.noised),
-            "change": self.change.asked(),
+            "change": self.change.asked(&options),
         });
         let sweep = Sweep {
             name: "patch",
@@ -98,6 +102,7 @@ impl PatchCommand {
             run: &self.run,
             scale: self.draw.scale(),
             resume: self.change.resume,
+            values: None,
         };
         sweep.run(out, |keep, watch, emit| patch(&loaded.model, &pairs, &options, keep, watch, emit))
     }
@@ -114,6 +119,7 @@ impl PatchCommand {
             together: self.together,
             window: self.window,
             per_query_head: self.per_query_head,
+            align: Align::default(),
         })
     }
 

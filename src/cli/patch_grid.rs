@@ -20,12 +20,14 @@ const LABEL: usize = 9;
 /// The sweeps of a pair, or of means over pairs, in words.
 pub(super) struct Summary<'a> {
     sweeps: Vec<Sweep<'a>>,
+    /// Where values are from, if not from where everybody would expect it.
+    values: Option<&'a str>,
 }
 
 impl<'a> Summary<'a> {
     /// Those of the first pair in `marks`; `scale` is where the scale of its figures ends, if that was said.
-    pub fn of(marks: &'a [Mark], scale: Option<f64>) -> Self {
-        Self { sweeps: Sweep::all(marks, 1, scale) }
+    pub fn of(marks: &'a [Mark], scale: Option<f64>, values: Option<&'a str>) -> Self {
+        Self { sweeps: Sweep::all(marks, 1, scale), values }
     }
 
     pub fn write(&self, w: &mut dyn Write) -> io::Result<()> {
@@ -33,20 +35,24 @@ impl<'a> Summary<'a> {
             if i > 0 {
                 writeln!(w)?;
             }
-            write_sweep(sweep, w)?;
+            write_sweep(sweep, self.values, w)?;
         }
         Ok(())
     }
 }
 
-fn write_sweep(sweep: &Sweep<'_>, w: &mut dyn Write) -> io::Result<()> {
+fn write_sweep(sweep: &Sweep<'_>, values: Option<&str>, w: &mut dyn Write) -> io::Result<()> {
     let (row, method) = (sweep.any(), &sweep.any().method);
     let bold = Style::new().bold();
     let corrupt = row.corrupt.map_or(String::new(), |c| format!(", {} {}", method.corrupt(), number(c)));
     let metric = visible_prose(&row.metric);
-    writeln!(w, "{bold}{}{bold:#}: {}", sweep.title(), sweep.subtitle())?;
+    let values = values.map_or(String::new(), |values| format!(", {values}"));
+    writeln!(w, "{bold}{}{bold:#}: {}{values}", sweep.title(), sweep.subtitle())?;
     writeln!(w, "{}", sweep.finding())?;
     writeln!(w, "{metric}: clean {}{corrupt}", number(row.clean))?;
+    if sweep.is_reversed() {
+        writeln!(w, "the clean run is no better than the corrupt run: shares are of the way to it, and no success")?;
+    }
     match sweep.over[..] {
         [layer @ Coord::Layer, column @ (Coord::Pos | Coord::Head | Coord::KvHead)]
         | [layer @ Coord::ToLayer, column @ (Coord::ToHead | Coord::ToKvHead)] => {
@@ -84,7 +90,9 @@ fn write_grid(sweep: &Sweep<'_>, (layer_of, column): (Coord, Coord), w: &mut dyn
     // Of positions the last matter most, and there can be many; heads are all shown, some below others.
     let hidden = if column == Coord::Pos { columns.len().saturating_sub(room) } else { 0 };
     let most = sweep.most();
-    writeln!(w, "{}:", meaning(sweep))?;
+    let meaning = meaning(sweep);
+    let meaning = if sweep.is_reversed() { meaning.replace("recovered", "way to clean") } else { meaning };
+    writeln!(w, "{meaning}:")?;
     for columns in columns[hidden..].chunks(room) {
         for (layer, first) in layers.iter().rev() {
             write!(w, "{}", fit(&format!("layer {}", layer_of.of(first).unwrap_or(0)), LABEL))?;
@@ -111,9 +119,7 @@ fn write_grid(sweep: &Sweep<'_>, (layer_of, column): (Coord, Coord), w: &mut dyn
         if column == Coord::Pos && sweep.any().token.is_some() {
             line("reads", &|r| column.token(r).map_or(String::new(), visible))?;
         }
-        line(if column == Coord::Pos { "position" } else { "head" }, &|r| {
-            column.of(r).map_or(String::new(), |i| i.to_string())
-        })?;
+        line(if column == Coord::Pos { "position" } else { "head" }, &|r| column.label(r).unwrap_or_default())?;
     }
     if hidden > 0 {
         writeln!(w, "({hidden} earlier positions are in the files, or in a wider terminal)")?;
@@ -156,4 +162,21 @@ fn in_cell(sweep: &Sweep<'_>, row: &Mark, most: f64) -> String {
     let text =
         if text.trim_matches(['-', '0', '.']).is_empty() { text.trim_start_matches('-').to_owned() } else { text };
     format!("{style}{text:>CELL$}{style:#}")
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::patch::Metric;
+    use crate::chart::patch_words::is_no_better;
+
+    #[test]
+    fn figures_and_analysis_agree_on_what_is_no_better() {
+        for name in ["logit_diff", "logit", "prob", "log_prob", "rank", "kl", "loss"] {
+            let metric = Metric::parse(name).unwrap();
+            for (clean, corrupt) in [(1.0f32, 2.0f32), (2.0, 1.0), (1.0, 1.0)] {
+                let ours = metric.is_no_better(f64::from(clean), f64::from(corrupt));
+                assert_eq!(ours, is_no_better(metric.name(), clean, corrupt), "{name}");
+            }
+        }
+    }
 }

@@ -6,9 +6,10 @@ use serde_json::Value;
 
 use super::args::{RunArgs, command, request};
 use super::out::Out;
+use super::pairs::{asked_of, say_spaces};
 use super::patch_grid;
 use crate::analysis::Watch;
-use crate::analysis::patch::{Averaged, Keep, Means, PatchOptions, Summary};
+use crate::analysis::patch::{Align, Averaged, Keep, Means, PatchOptions, Summary, incomparable};
 use crate::chart::mark::{Mark, Marked, marks};
 use crate::chart::patch::{Named, draw, of_unit};
 use crate::chart::patch_scale::Scales;
@@ -32,6 +33,8 @@ pub(super) struct Sweep<'a> {
     pub scale: Option<f64>,
     /// Whether it goes on where an earlier run was stopped.
     pub resume: bool,
+    /// Where values that are put into the run are from, if not from where everybody would expect it, in words.
+    pub values: Option<String>,
 }
 
 /// A row of such a sweep.
@@ -56,18 +59,23 @@ impl Sweep<'_> {
         analyse: impl FnOnce(&mut dyn Keep, &dyn Watch, &mut dyn FnMut(R) -> Result<()>) -> Result<Summary>,
     ) -> Result<()> {
         let prompts: Vec<_> = self.pairs.iter().map(|p| p.clean.clone()).collect();
-        let others: Vec<Value> = (self.pairs.iter())
-            .map(|p| serde_json::json!([p.id, p.corrupt.as_ref().map(|c| c.ids()), p.answers, p.foils]))
-            .collect();
+        let others: Vec<Value> = self.pairs.iter().map(asked_of).collect();
         let dataset: Vec<_> = self.options.dataset.iter().map(|p| p.ids()).collect();
-        let asked = serde_json::json!({
+        let mut asked = serde_json::json!({
             "options": self.asked, "pairs": others, "dataset": dataset, "memory": self.run.memory,
             "seed": self.options.seed,
         });
+        if self.options.grid.align == Align::End {
+            asked["align"] = "end".into();
+        }
         let request = request(self.name, self.loaded, &prompts, asked);
         let watch = out.watch(self.name);
-        let mut folder = RunFolder::create(self.run.out.as_deref(), self.name, &request)?;
-        let mut parts = Parts::open(folder.path(), &request, self.resume)?;
+        let mut folder = self.run.folder(self.name, &[R::TABLE.name, R::Mean::TABLE.name], &request)?;
+        let mut parts = Parts::open(folder.path(), &request, self.resume, self.run.force)?;
+        say_spaces(out, self.loaded, self.pairs, &self.options.metrics, self.options.measure_at)?;
+        if let Some(said) = incomparable(self.pairs, &self.options.grid) {
+            out.note(said);
+        }
         let path = folder.file(&format!("{}.parquet", R::TABLE.name));
         let seed = self.options.is_random().then_some(self.options.seed);
         let mut table = TableWriter::create(&path, Provenance { seed, ..self.loaded.provenance(command()) })?;
@@ -110,9 +118,6 @@ impl Sweep<'_> {
             let options = Options { scale: self.scale, ..Options::default() };
             write(&mut folder, draw(&means, &provenance, &options)?)?;
         }
-        if self.resume {
-            folder.take_away_what_is_replaced();
-        }
         let finished = folder.finish(&command())?;
         out.wrote(&finished);
         if let Some(e) = stopped {
@@ -120,6 +125,7 @@ impl Sweep<'_> {
             return Err(Error::new(ErrorKind::Interrupted, "interrupted; what was done is kept").hint(hint).because(e));
         }
         parts.clear();
+        summary.doubts.in_words(self.options.unit(self.pairs)).into_iter().for_each(|said| out.note(said));
         drawn.say(out, self.options.unit(self.pairs));
         if summary.without_effect > 0 {
             out.say(format_args!(
@@ -149,7 +155,7 @@ impl Sweep<'_> {
         match out.format {
             Format::Table => {
                 let seen = if means.is_empty() { only } else { marks(&means) };
-                let words = patch_grid::Summary::of(&seen, self.scale);
+                let words = patch_grid::Summary::of(&seen, self.scale, self.values.as_deref());
                 out.print(|w| words.write(w))
             }
             _ => out.rows(&printed),

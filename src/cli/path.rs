@@ -6,8 +6,9 @@ use serde_json::json;
 use super::args::{DrawArgs, LoadArgs, PairArgs, RunArgs};
 use super::change::{ChangeArgs, axes};
 use super::out::Out;
+use super::pairs::chosen_twice;
 use super::patches::Sweep;
-use crate::analysis::patch::Grid;
+use crate::analysis::patch::{Align, Grid};
 use crate::analysis::path::{PathOptions, Through, path};
 use crate::error::Result;
 
@@ -82,8 +83,12 @@ impl PathCommand {
             heads: self.heads.clone(),
             neurons: self.neurons.clone(),
             positions: self.pos.clone(),
+            align: self.pairs.align()?,
             ..Grid::default()
         };
+        if grid.align == Align::Named && self.pos.is_some() {
+            return Err(chosen_twice());
+        }
         let through = match self.through {
             Between::Nothing => Through::Nothing,
             Between::Mlps => Through::Mlps,
@@ -93,7 +98,7 @@ impl PathCommand {
         let asked = json!({
             "from": self.from, "over": self.over, "to": self.to, "together": self.together,
             "through": format!("{:?}", self.through), "layers": self.layers, "heads": self.heads,
-            "neurons": self.neurons, "pos": self.pos, "change": self.change.asked(),
+            "neurons": self.neurons, "pos": self.pos, "change": self.change.asked(&options.patch),
         });
         let sweep = Sweep {
             name: "path",
@@ -104,6 +109,7 @@ impl PathCommand {
             run: &self.run,
             scale: self.draw.scale(),
             resume: self.change.resume,
+            values: None,
         };
         sweep.run(out, |keep, watch, emit| path(&loaded.model, &pairs, &options, keep, watch, emit))
     }

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use clap::Args;
+use serde_json::json;
 
 use super::args::{PromptArgs, command};
 use super::out::Out;
@@ -10,7 +11,7 @@ use crate::analysis::tokens::tokens;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::run::RunFolder;
-use crate::table::{Format, Provenance, TableWriter, Tokens, visible};
+use crate::table::{Format, Provenance, Row, TableWriter, Tokens, visible};
 use crate::text::{Prompt, Tokenizer, Want};
 
 /// What the model sees of a text: pieces and their numbers, not letters.
@@ -23,6 +24,9 @@ pub(super) struct TokensCommand {
     /// Also write tokens.parquet to this folder
     #[arg(long, value_name = "FOLDER")]
     out: Option<std::path::PathBuf>,
+    /// Replace the results of another request in that folder. Files that pellucid did not write are never touched
+    #[arg(long)]
+    force: bool,
 }
 
 impl TokensCommand {
@@ -35,7 +39,10 @@ impl TokensCommand {
         let prompts = self.prompts.tokens(&tokenizer)?;
         let rows: Vec<Tokens> = prompts.iter().flat_map(tokens).collect();
         if let Some(path) = &self.out {
-            let mut folder = RunFolder::create(Some(path), "tokens", &())?;
+            let asked: Vec<_> = prompts.iter().map(|p| json!([p.id, p.ids()])).collect();
+            let version = env!("CARGO_PKG_VERSION");
+            let request = json!({"analysis": "tokens", "version": version, "model": source.id, "prompts": asked});
+            let mut folder = RunFolder::create(Some(path), "tokens", &[Tokens::TABLE.name], &request, self.force)?;
             let spec = Model::read_spec(&source).ok().and_then(|(_, s)| serde_json::to_value(s).ok());
             let provenance = Provenance {
                 model: source.id.clone(),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::{LoadArgs, PromptArgs, command, request};
 use super::out::Out;
@@ -11,7 +11,7 @@ use crate::analysis::verify::{Dump, first_wrong, own_prompts, verify, verify_ref
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::run::{Loaded, RunFolder};
-use crate::table::{Format, Row, TableWriter, Verify};
+use crate::table::{Format, Row, TableWriter, Verify, VerifyReference};
 use crate::text::{Bos, Prompt, PromptEntry};
 
 /// Checks that a model obeys the laws on its own weights, or says where it differs from a reference.
@@ -35,6 +35,9 @@ pub(super) struct VerifyCommand {
     /// Folder for the results [default: runs/verify-<hash of the request>]
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
+    /// Replace the results of another request in that folder. Files that pellucid did not write are never touched
+    #[arg(long)]
+    force: bool,
 }
 
 impl VerifyCommand {
@@ -47,6 +50,10 @@ impl VerifyCommand {
         }
     }
 
+    fn folder<R: Row>(&self, request: &Value) -> Result<RunFolder> {
+        RunFolder::create(self.out.as_deref(), "verify", &[R::TABLE.name], request, self.force)
+    }
+
     fn laws(&self, loaded: &Loaded, out: &Out) -> Result<()> {
         let prompts = match self.prompts.is_empty() {
             true => by_ids(loaded, &own_prompts(loaded.model.spec()))?,
@@ -54,8 +61,7 @@ impl VerifyCommand {
         };
         let ids: Vec<Vec<u32>> = prompts.iter().map(Prompt::ids).collect();
         let watch = out.watch("verify");
-        let mut folder =
-            RunFolder::create(self.out.as_deref(), "verify", &request("verify", loaded, &prompts, json!({})))?;
+        let mut folder = self.folder::<Verify>(&request("verify", loaded, &prompts, json!({})))?;
         let rows = verify(&loaded.model, &ids, &watch)?;
         write(&mut folder, loaded, &rows)?;
         out.wrote(&folder.finish(&command())?);
@@ -94,7 +100,7 @@ impl VerifyCommand {
         let prompts = by_ids(loaded, dump.prompts())?;
         let watch = out.watch("verify");
         let asked = request("verify", loaded, &prompts, json!({"reference": dump.hash()}));
-        let mut folder = RunFolder::create(self.out.as_deref(), "verify", &asked)?;
+        let mut folder = self.folder::<VerifyReference>(&asked)?;
         let rows = verify_reference(&loaded.model, family, dump, &watch)?;
         write(&mut folder, loaded, &rows)?;
         out.wrote(&folder.finish(&command())?);

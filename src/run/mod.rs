@@ -2,10 +2,13 @@
 
 pub mod folder;
 pub mod loaded;
+pub mod owned;
 pub mod pairs;
 pub mod parts;
 pub mod plan;
 pub mod prompts;
+pub mod spaces;
+mod stage;
 mod vector;
 
 pub use folder::RunFolder;

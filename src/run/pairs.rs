@@ -1,6 +1,6 @@
 //! Pairs of prompts from files of every kind that is read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde_json::Value;
@@ -8,8 +8,11 @@ use serde_json::Value;
 use super::Loaded;
 use crate::error::{Error, Result, nearest};
 use crate::table::read::{Values, column_names, read_columns};
+use crate::table::visible;
+use crate::text::pair::same_answer_and_foil;
+use crate::text::positions::{At, position_at, position_in};
 use crate::text::prompt_file::{at, csv_line, csv_problem, lines, read_text};
-use crate::text::{Bos, Pair, PromptEntry, PromptInput};
+use crate::text::{Bos, Named, NamedPosition, Pair, Prompt, PromptEntry, PromptInput};
 
 /// The columns of a file of pairs. Prompts are text in `clean` and `corrupt`, or token ids in `clean_ids` and `corrupt_ids`;
 /// answers and foils are text in `answer` and `foil`, or token ids in `answer_id` and `foil_id`. Several ids stand in a list, or
@@ -32,7 +35,18 @@ enum Cell {
 #[derive(Clone, Debug)]
 pub struct PairEntry {
     place: String,
-    cells: BTreeMap<&'static str, Cell>,
+    cells: BTreeMap<String, Cell>,
+}
+
+/// A column of ours, and what the file calls it.
+type Wanted = (String, String);
+
+/// What stands before the name of a named position where it is a column of ours.
+const NAMED: &str = "position ";
+
+/// Whether whole numbers in a column are no token ids.
+fn is_no_ids(ours: &str) -> bool {
+    ours == "id" || ours.starts_with(NAMED)
 }
 
 /// A file as it was read.
@@ -43,12 +57,12 @@ struct Read {
 }
 
 /// The pairs of a `.csv`, `.jsonl` or `.parquet` file. `names` says how the file calls a column, where it calls it otherwise:
-/// `corrupt=corrupted`.
+/// `corrupt=corrupted`. Columns that named `positions` are in are read as well.
 ///
 /// # Errors
 /// Each names the file and the line or row: what cannot be read, has no clean prompt, lacks what other pairs have, or holds
 /// what is neither text nor token ids.
-pub fn from_file(path: &Path, names: &[(String, String)]) -> Result<Vec<PairEntry>> {
+pub fn from_file(path: &Path, names: &[(String, String)], positions: &[NamedPosition]) -> Result<Vec<PairEntry>> {
     for (i, (ours, _)) in names.iter().enumerate() {
         if !COLUMNS.contains(&ours.as_str()) {
             let e = Error::no_such(format!("pairs have no column `{ours}`"));
@@ -62,7 +76,11 @@ pub fn from_file(path: &Path, names: &[(String, String)]) -> Result<Vec<PairEntr
         }
     }
     let theirs = |ours: &str| names.iter().find(|(o, _)| o == ours).map_or(ours, |(_, theirs)| theirs).to_owned();
-    let wanted: Vec<(&'static str, String)> = COLUMNS.iter().map(|ours| (*ours, theirs(ours))).collect();
+    let mut wanted: Vec<Wanted> = COLUMNS.iter().map(|ours| ((*ours).to_owned(), theirs(ours))).collect();
+    wanted.extend(positions.iter().filter_map(|named| match &named.at {
+        At::Column(column) => Some((format!("{NAMED}{}", named.name), column.clone())),
+        At::Number(_) => None,
+    }));
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
     let Read { entries, names: has } = match extension.as_str() {
         "csv" => from_csv(path, &wanted)?,
@@ -82,7 +100,8 @@ pub fn from_file(path: &Path, names: &[(String, String)]) -> Result<Vec<PairEntr
     }
     // A name that was said must be there: what is overlooked would change what is measured.
     let clean = EITHER[0].iter().all(|ours| !has.contains(&theirs(ours))).then(|| theirs("clean"));
-    let said = names.iter().map(|(_, theirs)| theirs).find(|theirs| !has.contains(theirs));
+    let of_positions = wanted.iter().skip(COLUMNS.len());
+    let said = names.iter().chain(of_positions).map(|(_, theirs)| theirs).find(|theirs| !has.contains(theirs));
     if let Some(missing) = said.or(clean.as_ref()) {
         let shown: Vec<String> = has.iter().filter(|name| !name.is_empty()).map(|name| format!("`{name}`")).collect();
         let e = Error::bad_input(format!("{} has no column `{missing}`; it has {}", path.display(), shown.join(", ")));
@@ -91,8 +110,14 @@ pub fn from_file(path: &Path, names: &[(String, String)]) -> Result<Vec<PairEntr
             None => e.hint("say how the file calls its columns: --columns clean=prompt,corrupt=corrupted"),
         });
     }
+    for (ours, theirs) in wanted.iter().skip(COLUMNS.len()) {
+        if let Some(e) = entries.iter().find(|e| !e.cells.contains_key(ours)) {
+            return Err(Error::bad_input(format!("{}: there is nothing in `{theirs}`", e.place))
+                .hint("fill it in, or take the pair out"));
+        }
+    }
     for either in EITHER {
-        let has_it = |e: &PairEntry| either.iter().filter(|ours| e.cells.contains_key(*ours)).count();
+        let has_it = |e: &PairEntry| either.iter().filter(|ours| e.cells.contains_key(**ours)).count();
         let needed = either[0] == "clean" || entries.iter().any(|e| has_it(e) > 0);
         let (ours, ids) = (theirs(either[0]), theirs(either[1]));
         for e in &entries {
@@ -114,16 +139,57 @@ impl Loaded {
     ///
     /// # Errors
     /// As [`Pair::new`], and for what is no token of this model; each names its place.
-    pub fn pairs(&self, entries: &[PairEntry], bos: Bos) -> Result<Vec<Pair>> {
+    pub fn pairs(&self, entries: &[PairEntry], bos: Bos, positions: &[NamedPosition]) -> Result<Vec<Pair>> {
         let at = |e: &PairEntry, error: Error| {
             let hint = error.hint_text().map(str::to_owned);
             let placed = Error::new(error.kind(), format!("{}: {}", e.place, error.message()));
             hint.into_iter().fold(placed, Error::hint)
         };
-        (entries.iter().enumerate()).map(|(i, e)| self.pair(i, e, bos).map_err(|error| at(e, error))).collect()
+        (entries.iter().enumerate())
+            .map(|(i, e)| self.pair(i, e, bos, positions).map_err(|error| at(e, error)))
+            .collect()
     }
 
-    fn pair(&self, index: usize, entry: &PairEntry, bos: Bos) -> Result<Pair> {
+    /// A pair with answers, foils and named positions, as they were given. `cell` is what the file has in the column of a named
+    /// position.
+    ///
+    /// # Errors
+    /// As [`Pair::new`], in words of this model's vocabulary; and when a position is not in the prompt.
+    pub fn new_pair(
+        &self,
+        (index, id): (u32, String),
+        (clean, corrupt): (Prompt, Option<Prompt>),
+        [answers, foils]: [Vec<u32>; 2],
+        positions: &[NamedPosition],
+        cell: impl Fn(&NamedPosition) -> Option<String>,
+    ) -> Result<Pair> {
+        if let (Some(both), Some(_)) = (answers.iter().find(|answer| foils.contains(answer)), &self.tokenizer) {
+            return Err(same_answer_and_foil(&format!("\"{}\" (#{both})", visible(&self.spell(*both)))));
+        }
+        let mut pair = Pair::new(index, id, clean, corrupt, answers, foils)?;
+        for named in positions {
+            let at = match (&named.at, cell(named)) {
+                (At::Number(number), _) => position_at(*number, &pair.clean),
+                (At::Column(_), Some(cell)) => position_in(&cell, &pair.clean),
+                (At::Column(column), None) => {
+                    return Err(Error::bad_input(format!(
+                        "`{}={column}` is a column, and there is no file",
+                        named.name
+                    ))
+                    .hint(format!("give its number, {}=3, or a file with --pairs", named.name)));
+                }
+            };
+            let placed = |e: Error| {
+                let hint = e.hint_text().map(str::to_owned);
+                let said = Error::new(e.kind(), format!("position `{}`: {}", named.name, e.message()));
+                hint.into_iter().fold(said, Error::hint)
+            };
+            pair.positions.push(Named { name: named.name.clone(), at: at.map_err(placed)? });
+        }
+        Ok(pair)
+    }
+
+    fn pair(&self, index: usize, entry: &PairEntry, bos: Bos, positions: &[NamedPosition]) -> Result<Pair> {
         let cell = |name: &str| entry.cells.get(name);
         let prompt = |name: &str, ids: &str| -> Result<Option<_>> {
             let input = match (cell(name), cell(ids)) {
@@ -162,7 +228,13 @@ impl Loaded {
         };
         let clean = prompt("clean", "clean_ids")?.ok_or_else(|| Error::bad_input("there is no clean prompt"))?;
         let (answers, foils) = (tokens("answer", "answer_id")?, tokens("foil", "foil_id")?);
-        Pair::new(index as u32, id, clean, prompt("corrupt", "corrupt_ids")?, answers, foils)
+        let prompts = (clean, prompt("corrupt", "corrupt_ids")?);
+        self.new_pair((index as u32, id), prompts, [answers, foils], positions, |named| {
+            match cell(&format!("{NAMED}{}", named.name))? {
+                Cell::Text(text) => Some(text.clone()),
+                Cell::Ids(ids) => Some(ids.iter().map(u32::to_string).collect::<Vec<_>>().join(",")),
+            }
+        })
     }
 }
 
@@ -173,12 +245,12 @@ fn id_list(text: &str) -> Result<Vec<u32>> {
     numbers.map(|part| part.parse().map_err(|_| bad(part))).collect()
 }
 
-fn from_csv(path: &Path, wanted: &[(&'static str, String)]) -> Result<Read> {
+fn from_csv(path: &Path, wanted: &[Wanted]) -> Result<Read> {
     let text = read_text(path)?;
     let mut reader = csv::Reader::from_reader(text.as_bytes());
     let header = reader.headers().map_err(|e| at(path, 1, e))?.clone();
-    let columns: Vec<(&'static str, usize)> =
-        wanted.iter().filter_map(|(ours, theirs)| Some((*ours, header.iter().position(|h| h == theirs)?))).collect();
+    let column = |(ours, theirs): &Wanted| Some((ours.clone(), header.iter().position(|h| h == theirs)?));
+    let columns: Vec<(String, usize)> = wanted.iter().filter_map(column).collect();
     let entries = (reader.records())
         .map(|record| {
             let record = record.map_err(|e| {
@@ -186,9 +258,9 @@ fn from_csv(path: &Path, wanted: &[(&'static str, String)]) -> Result<Read> {
                     .hint("put text with a comma or a newline in it between double quotes")
             })?;
             let place = format!("{}:{}", path.display(), csv_line(&text, record.position()));
-            let of = |(ours, i): &(&'static str, usize)| {
+            let of = |(ours, i): &(String, usize)| {
                 let text = record.get(*i).filter(|text| !text.is_empty())?;
-                Some((*ours, Cell::Text(text.to_owned())))
+                Some((ours.clone(), Cell::Text(text.to_owned())))
             };
             Ok(PairEntry { place, cells: columns.iter().filter_map(of).collect() })
         })
@@ -196,7 +268,7 @@ fn from_csv(path: &Path, wanted: &[(&'static str, String)]) -> Result<Read> {
     Ok(Read { entries, names: header.iter().map(str::to_owned).collect() })
 }
 
-fn from_jsonl(path: &Path, wanted: &[(&'static str, String)]) -> Result<Read> {
+fn from_jsonl(path: &Path, wanted: &[Wanted]) -> Result<Read> {
     let text = read_text(path)?;
     let (mut entries, mut names) = (vec![], vec![]);
     for (i, line) in lines(&text) {
@@ -210,7 +282,7 @@ fn from_jsonl(path: &Path, wanted: &[(&'static str, String)]) -> Result<Read> {
                 None | Some(Value::Null) => continue,
                 Some(Value::String(text)) if text.is_empty() => continue,
                 Some(Value::String(text)) => Cell::Text(text.clone()),
-                Some(Value::Number(n)) if *ours == "id" => Cell::Text(n.to_string()),
+                Some(Value::Number(n)) if is_no_ids(ours) => Cell::Text(n.to_string()),
                 Some(other) => {
                     let one = |v: &Value| v.as_u64().and_then(|id| u32::try_from(id).ok());
                     let ids = match other {
@@ -223,45 +295,32 @@ fn from_jsonl(path: &Path, wanted: &[(&'static str, String)]) -> Result<Read> {
                     })?)
                 }
             };
-            cells.insert(*ours, cell);
+            cells.insert(ours.clone(), cell);
         }
         entries.push(PairEntry { place: format!("{}:{i}", path.display()), cells });
     }
     Ok(Read { entries, names })
 }
 
-fn from_parquet(path: &Path, wanted: &[(&'static str, String)]) -> Result<Read> {
+fn from_parquet(path: &Path, wanted: &[Wanted]) -> Result<Read> {
     let has = column_names(path)?;
-    let names: Vec<&str> =
+    let names: BTreeSet<&str> =
         wanted.iter().map(|(_, theirs)| theirs.as_str()).filter(|n| has.iter().any(|h| h == n)).collect();
+    let names: Vec<&str> = names.into_iter().collect();
     let mut entries: Vec<PairEntry> = vec![];
     // Without any of them, what is missing is said by whoever asked.
     let columns = if names.is_empty() { vec![] } else { read_columns(path, &names)? };
     for (name, values) in columns {
-        let Some((ours, _)) = wanted.iter().find(|(_, theirs)| *theirs == name) else { continue };
-        let id = *ours == "id";
-        let cells: Vec<Option<Cell>> = match values {
-            Values::Text(texts) => {
-                texts.into_iter().map(|text| text.filter(|t| !t.is_empty()).map(Cell::Text)).collect()
+        // One column can be the place of several named positions.
+        for (ours, _) in wanted.iter().filter(|(_, theirs)| *theirs == name) {
+            let cells = cells_of(path, ours, &name, &values)?;
+            let empty = |row| PairEntry { place: format!("{}: row {row}", path.display()), cells: BTreeMap::new() };
+            if entries.is_empty() {
+                entries = (0..cells.len()).map(empty).collect();
             }
-            Values::Ids(ids) => ids.into_iter().map(|ids| ids.map(Cell::Ids)).collect(),
-            Values::Integers(numbers) => (numbers.into_iter().enumerate())
-                .map(|(row, n)| match n {
-                    None => Ok(None),
-                    Some(n) if id => Ok(Some(Cell::Text(n.to_string()))),
-                    Some(n) => u32::try_from(n).map(|n| Some(Cell::Ids(vec![n]))).map_err(|_| {
-                        Error::bad_input(format!("{}: row {row}: {n} in `{name}` is not a token id", path.display()))
-                            .hint("token ids are whole numbers from 0 on")
-                    }),
-                })
-                .collect::<Result<_>>()?,
-        };
-        let empty = |row| PairEntry { place: format!("{}: row {row}", path.display()), cells: BTreeMap::new() };
-        if entries.is_empty() {
-            entries = (0..cells.len()).map(empty).collect();
-        }
-        for (entry, cell) in entries.iter_mut().zip(cells) {
-            entry.cells.extend(cell.map(|cell| (*ours, cell)));
+            for (entry, cell) in entries.iter_mut().zip(cells) {
+                entry.cells.extend(cell.map(|cell| (ours.clone(), cell)));
+            }
         }
     }
     if names.is_empty() {
@@ -269,4 +328,24 @@ fn from_parquet(path: &Path, wanted: &[(&'static str, String)]) -> Result<Read> 
         entries.push(PairEntry { place: path.display().to_string(), cells: BTreeMap::new() });
     }
     Ok(Read { entries, names: has })
+}
+
+/// The cells of a column of a parquet file, which we call `ours`.
+fn cells_of(path: &Path, ours: &str, name: &str, values: &Values) -> Result<Vec<Option<Cell>>> {
+    match values {
+        Values::Text(texts) => {
+            Ok(texts.iter().map(|text| text.clone().filter(|t| !t.is_empty()).map(Cell::Text)).collect())
+        }
+        Values::Ids(ids) => Ok(ids.iter().map(|ids| ids.clone().map(Cell::Ids)).collect()),
+        Values::Integers(numbers) => (numbers.iter().enumerate())
+            .map(|(row, n)| match n {
+                None => Ok(None),
+                Some(n) if is_no_ids(ours) => Ok(Some(Cell::Text(n.to_string()))),
+                Some(n) => u32::try_from(*n).map(|n| Some(Cell::Ids(vec![n]))).map_err(|_| {
+                    Error::bad_input(format!("{}: row {row}: {n} in `{name}` is not a token id", path.display()))
+                        .hint("token ids are whole numbers from 0 on")
+                }),
+            })
+            .collect(),
+    }
 }

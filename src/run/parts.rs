@@ -26,11 +26,12 @@ struct Part {
 }
 
 impl Parts {
-    /// The parts of `request` in its `folder`. Those of an earlier run are used if `resume`, and else thrown away.
+    /// The parts of `request` in its `folder`. Those of an earlier run are used if `resume`, and else thrown away; those of
+    /// another request only with `force`.
     ///
     /// # Errors
     /// When there is something to go on with but not to resume from, or parts of another request.
-    pub fn open(folder: &Path, request: &Value, resume: bool) -> Result<Self> {
+    pub fn open(folder: &Path, request: &Value, resume: bool, force: bool) -> Result<Self> {
         let folder = folder.join("parts");
         // Waves of other instructions would be right within rounding, and the whole not what one machine gives.
         let request = format!("{} {request}", crate::model::instructions());
@@ -44,11 +45,21 @@ impl Parts {
             }
             // All of them now: what is wrong is said before anything runs.
             (Some(_), true) => known.iter().try_for_each(|file| parts.read(file).map(drop)).map(|()| parts),
+            (Some(part), false) if !force && parts.is_of_another(part) => {
+                Err(Error::bad_input(format!("{} is a part of another request, which was stopped", part.display()))
+                    .hint("give another folder with --out, or throw it away with --force"))
+            }
             (_, false) => {
                 parts.clear();
                 Ok(parts)
             }
         }
+    }
+
+    /// Whether a part says that it is of another request. A damaged one says nothing.
+    fn is_of_another(&self, path: &Path) -> bool {
+        let part = std::fs::read(path).ok().and_then(|text| serde_json::from_slice::<Part>(&text).ok());
+        part.is_some_and(|part| part.request != self.request)
     }
 
     /// Throws all parts away, and what was being written when a run was killed: the results are whole.

@@ -34,6 +34,13 @@ macro_rules! said {
         "(patched - corrupt) / (clean - corrupt): 0 as corrupt, 1 as clean; null where these do not differ, or \
          `patched` is null"
     };
+    (position_name) => {
+        "what the position is called: by the name it was given, or `-1`, `-2`, ... where positions are counted from the end; null \
+         where they are counted from the beginning"
+    };
+    (key_position_name) => {
+        "the same for `key_pos`"
+    };
     (pairs) => {
         "over how many pairs `patched`, `change` and `recovered` are means: those whose patched run is finite"
     };
@@ -134,6 +141,8 @@ table! {
     pos: Option<u32>, "index", "at which position";
     query_pos: Option<u32>, "index", "of scores and patterns: for which query";
     key_pos: Option<u32>, "index", "of scores and patterns: for which key";
+    position_name: Option<String>, "", said!(position_name), since 2;
+    key_position_name: Option<String>, "", said!(key_position_name), since 2;
     token: Option<String>, TOKEN, "the clean prompt's token at `pos` or `query_pos`";
     key_token: Option<String>, TOKEN, "the clean prompt's token at `key_pos`";
     metric: String, "", "what was measured; its unit is the last part of its name, logits where there is none";
@@ -157,17 +166,19 @@ table! {
 table! {
     /// One place, on the mean over pairs.
     PatchMean = "patch_mean" version 2 upgraded by older::patch_mean:
-    "What a patch does on the whole: means of `patch` over the pairs. One row is one (place, metric). Positions are counted \
-     from the beginning of each prompt. Files of version 1 do not say what was done: their `kind`, `direction`, `window` and `noise` \
+    "What a patch does on the whole: means of `patch` over the pairs. One row is one (place, metric). Positions are those of one name, or of \
+     one number from the beginning of each prompt. Files of version 1 do not say what was done: their `kind`, `direction`, `window` and `noise` \
      are those of the command, and `changed` and `reached` are `pairs` where the metric differs, else 0.";
     site: String, "site", "which value was patched";
     layer: Option<u32>, "index", "in which block, counted from 0";
     head: Option<u32>, "index", "in which query head";
     kv_head: Option<u32>, "index", "in which key/value head; for a query head, the one that it reads";
     neuron: Option<u32>, "index", "which neuron";
-    pos: Option<u32>, "index", "at which position";
-    query_pos: Option<u32>, "index", "of scores and patterns: for which query";
-    key_pos: Option<u32>, "index", "of scores and patterns: for which key";
+    pos: Option<u32>, "index", "at which position; null where pairs have it at different ones";
+    query_pos: Option<u32>, "index", "of scores and patterns: for which query; null where pairs have it at different positions";
+    key_pos: Option<u32>, "index", "of scores and patterns: for which key; null where pairs have it at different positions";
+    position_name: Option<String>, "", said!(position_name), since 2;
+    key_position_name: Option<String>, "", said!(key_position_name), since 2;
     token: Option<String>, TOKEN, "the clean prompts' token at `pos` or `query_pos`, where all of them have the same";
     key_token: Option<String>, TOKEN, "the clean prompts' token at `key_pos`, where all of them have the same";
     metric: String, "", "what was measured; its unit is the last part of its name, logits where there is none";
@@ -210,6 +221,7 @@ table! {
     sender_head: Option<u32>, "index", "in which query head";
     sender_neuron: Option<u32>, "index", "which neuron";
     pos: Option<u32>, "index", "at which position";
+    position_name: Option<String>, "", said!(position_name), since 2;
     token: Option<String>, TOKEN, "the clean prompt's token there";
     receiver: String, "", "what reads it: `q`, `k` or `v` of a head, `mlp`, or `logits`; where several read it at once, all of them as \
         they were asked for, e.g. `2.1.q+3.0.v`";
@@ -233,14 +245,15 @@ table! {
 table! {
     /// One path, on the mean over pairs.
     PathMean = "path_mean" version 2 upgraded by older::path_mean:
-    "What patching a path does on the whole: means of `path` over the pairs. One row is one (sender, receiver, metric). Positions \
-     are counted from the beginning of each prompt. Files of version 1 do not say what was done: their `kind` and `direction` are those \
+    "What patching a path does on the whole: means of `path` over the pairs. One row is one (sender, receiver, metric). Positions are those of one name, or of \
+     one number from the beginning of each prompt. Files of version 1 do not say what was done: their `kind` and `direction` are those \
      of the command, and `changed` and `reached` are `pairs` where the metric differs, else 0.";
     sender: String, "site", "what is changed";
     sender_layer: Option<u32>, "index", "in which block, counted from 0; null for the embedding";
     sender_head: Option<u32>, "index", "in which query head";
     sender_neuron: Option<u32>, "index", "which neuron";
-    pos: Option<u32>, "index", "at which position";
+    pos: Option<u32>, "index", "at which position; null where pairs have it at different ones";
+    position_name: Option<String>, "", said!(position_name), since 2;
     token: Option<String>, TOKEN, "the clean prompts' token there, where all of them have the same";
     receiver: String, "", "what reads it";
     receiver_layer: Option<u32>, "index", "in which block, counted from 0; null for the logits, and for several at once";
@@ -282,6 +295,8 @@ table! {
     pos: Option<u32>, "index", "at which position";
     query_pos: Option<u32>, "index", "of scores and patterns: for which query";
     key_pos: Option<u32>, "index", "of scores and patterns: for which key";
+    position_name: Option<String>, "", said!(position_name), since 2;
+    key_position_name: Option<String>, "", said!(key_position_name), since 2;
     token: Option<String>, TOKEN, "the clean prompt's token at `pos` or `query_pos`";
     key_token: Option<String>, TOKEN, "the clean prompt's token at `key_pos`";
     metric: String, "", "what is estimated; its unit is the last part of its name, logits where there is none";

@@ -3,7 +3,8 @@
 //! - [`source`]: a model's name becomes [`Files`], with `config.json` and weights among them; [`hub`] fetches them;
 //! - [`files`]: they are read in one way, from a folder or from the program itself, which holds those of [`DEMO`];
 //! - [`tokenizer`]: text becomes [`Token`]s, each with the bytes of the prompt it stands for;
-//! - [`prompt_file`] and [`prompt`]: files and arguments become checked [`Prompt`]s.
+//! - [`prompt_file`] and [`prompt`]: files and arguments become checked [`Prompt`]s;
+//! - [`positions`]: positions in them that have names.
 
 mod align;
 mod bos;
@@ -12,6 +13,7 @@ pub mod files;
 pub mod hub;
 pub mod pair;
 mod pick;
+pub mod positions;
 pub mod prompt;
 pub mod prompt_file;
 pub mod source;
@@ -21,7 +23,8 @@ pub mod tokenizer;
 pub use demo::DEMO;
 pub use files::{File, Files};
 pub use hub::{Fetching, Hub, Want};
-pub use pair::Pair;
+pub use pair::{Named, Pair};
+pub use positions::NamedPosition;
 pub use prompt::{Prompt, PromptEntry, PromptInput, build_prompts};
 pub use prompt_file::{ReadParquet, read_prompts};
 pub use source::ModelSource;

@@ -1,7 +1,7 @@
 //! Two prompts that differ in what is asked about, position by position, and what they are measured by.
 
 use super::prompt::Prompt;
-use super::tokenizer::quoted;
+use super::tokenizer::{id_label, quoted};
 use crate::error::{Error, Result};
 
 /// A clean and a corrupt prompt of one length, and the tokens that tell them apart.
@@ -19,13 +19,25 @@ pub struct Pair {
     pub answers: Vec<u32>,
     /// Tokens that are right after the corrupt one, or merely wrong.
     pub foils: Vec<u32>,
+    /// Positions of both prompts that have names, in the order in which they are swept.
+    pub positions: Vec<Named>,
+}
+
+/// A position with a name, such as that of the indirect object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// What it is called in every pair.
+    pub name: String,
+    /// Where it is in this one.
+    pub at: usize,
 }
 
 impl Pair {
     /// A pair, checked.
     ///
     /// # Errors
-    /// When the prompts have different lengths, with both shown and the place where they part; or are the same.
+    /// When the prompts have different lengths, with both shown and the place where they part; or are the same; or when a token
+    /// is an answer and a foil.
     pub fn new(
         index: u32,
         id: String,
@@ -37,8 +49,17 @@ impl Pair {
         if let Some(corrupt) = &corrupt {
             align(&id, &clean, corrupt)?;
         }
-        Ok(Self { index, id, clean, corrupt, answers, foils })
+        if let Some(both) = answers.iter().find(|answer| foils.contains(answer)) {
+            return Err(same_answer_and_foil(&id_label(*both)));
+        }
+        Ok(Self { index, id, clean, corrupt, answers, foils, positions: vec![] })
     }
+}
+
+/// The error for a token, as it is shown, that is an answer and a foil.
+pub fn same_answer_and_foil(token: &str) -> Error {
+    Error::bad_input(format!("the answer and the foil are the same token, {token}: nothing tells them apart"))
+        .hint("the foil is what is right after the corrupt prompt, or wrong after both")
 }
 
 fn align(id: &str, clean: &Prompt, corrupt: &Prompt) -> Result<()> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use candle_core::{DType, Tensor};
 use pellucid::Result;
 use pellucid::analysis::attribute::{AttributeOptions, Summary, attribute, components};
-use pellucid::analysis::patch::{Direction, Grid, Kind, Metric, Over, PatchOptions, patch};
+use pellucid::analysis::patch::{Align, Direction, Grid, Kind, Metric, Over, PatchOptions, patch};
 use pellucid::hook::site::Scope;
 use pellucid::hook::{Cache, Edit, Gradients, HookPoint, Site};
 use pellucid::model::{Batch, Model, Run};
@@ -62,6 +62,7 @@ fn options(at: impl Into<String>) -> AttributeOptions {
         grad_drop: false,
         confirm: 0,
         memory_bytes: 1 << 30,
+        align: Align::default(),
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) fn rows(token: &str) -> Vec<Attribution> {
             pos: Some(i % 4),
             query_pos: None,
             key_pos: None,
+            position_name: None,
+            key_position_name: None,
             token: Some(token.into()),
             key_token: None,
             metric: "logit_diff".into(),

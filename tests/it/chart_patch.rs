@@ -59,6 +59,8 @@ pub(crate) fn bare() -> Patch {
         pos: None,
         query_pos: None,
         key_pos: None,
+        position_name: None,
+        key_position_name: None,
         token: None,
         key_token: None,
         metric: "logit_diff".into(),
@@ -408,7 +410,20 @@ const CORRUPT: &str = "When Mary and John went to the store, Mary gave a drink t
 
 /// What the program says and the table that it wrote.
 fn run(place: &Place, more: &[&str]) -> (String, Vec<Patch>) {
-    let pair = ["patch", "--clean", CLEAN, "--corrupt", CORRUPT, "--answer", " Mary", "--foil", " John", "--out", "a"];
+    let pair = [
+        "patch",
+        "--clean",
+        CLEAN,
+        "--corrupt",
+        CORRUPT,
+        "--answer",
+        " Mary",
+        "--foil",
+        " John",
+        "--out",
+        "a",
+        "--force",
+    ];
     let done = place.ok(pair.iter().chain(more));
     (done.stdout, read_rows(place.path("a/patch.parquet")).unwrap().0)
 }

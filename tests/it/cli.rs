@@ -178,7 +178,7 @@ fn tables_in_a_format_for_programs_are_one_document() {
 
 /// The rows of `lens` on some prompts.
 fn lens(place: &Place, m: &str, prompts: &[&str]) -> Result<Vec<LogitLens>> {
-    place.ok(["lens", "-q", "-m", m, "--top", "3", "--out", "out"].iter().chain(prompts));
+    place.ok(["lens", "-q", "-m", m, "--top", "3", "--out", "out", "--force"].iter().chain(prompts));
     Ok(read_rows::<LogitLens>(place.path("out/logit_lens.parquet"))?.0)
 }
 

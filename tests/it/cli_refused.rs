@@ -224,7 +224,7 @@ fn what_is_no_table_is_not_drawn() {
         let mut bytes = table.clone();
         bytes[at] ^= 1;
         place.write("damaged.parquet", bytes);
-        let done = place.pellucid(["chart", "damaged.parquet", "--out", "drawn"]);
+        let done = place.pellucid(["chart", "damaged.parquet", "--out", "drawn", "--force"]);
         match done.code {
             // Damage inside the values of a page cannot be told from other values.
             Some(0) => {}

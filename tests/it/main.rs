@@ -8,6 +8,7 @@ mod shared;
 #[allow(dead_code)] // Its own program uses all of it.
 mod train;
 
+mod answers;
 mod attribute;
 mod bin;
 mod bound;
@@ -34,6 +35,7 @@ mod demo_names;
 mod demo_training;
 mod docs;
 mod dtypes;
+mod folders;
 mod forge;
 mod hooked;
 mod hostile;
@@ -59,6 +61,7 @@ mod patch_pairs;
 mod patch_query_head;
 mod path;
 mod path_cli;
+mod positions;
 mod process;
 mod random_specs;
 mod reference;

@@ -127,7 +127,8 @@ fn bars_and_lines_of_means_have_whiskers_as_long_as_their_errors() {
 fn as_many_as_asked_are_computed_again_of_all_pairs_and_of_what_changes_nothing() {
     let place = place();
     let verified = |more: &[&str]| {
-        let mut command = vec!["patch", "--pairs", "pairs.csv", "--at", "resid_pre", "--out", "run", "--verify"];
+        let mut command =
+            vec!["patch", "--pairs", "pairs.csv", "--at", "resid_pre", "--out", "run", "--force", "--verify"];
         command.extend(more);
         let stderr = place.ok(command).stderr;
         stderr.lines().find(|l| l.contains("computed again")).unwrap_or_default().to_owned()
@@ -178,12 +179,12 @@ fn ablations_of_a_corpus_are_those_of_each_prompt() {
                 "corpus.txt",
                 if kind == "resample" { longest } else { prompts.map(|p| format!("{p}\n")).concat() },
             );
-            let all = [&command[..], &prompts[..], &["--out", "all"]].concat();
+            let all = [&command[..], &prompts[..], &["--out", "all", "--force"]].concat();
             place.ok(all);
             let (rows, _) = read_rows::<Patch>(place.path("all/patch.parquet")).unwrap();
             let mut alone = vec![];
             for (i, prompt) in prompts.iter().enumerate() {
-                place.ok([&command[..], &[prompt, "--out", "one"]].concat());
+                place.ok([&command[..], &[prompt, "--out", "one", "--force"]].concat());
                 let (own, _) = read_rows::<Patch>(place.path("one/patch.parquet")).unwrap();
                 alone.extend(own.into_iter().map(|r| Patch { pair: i as u32, pair_id: i.to_string(), ..r }));
             }

@@ -122,11 +122,15 @@ fn killed_and_interrupted_a_sweep_goes_on_to_the_same_bytes() {
     let manifest = String::from_utf8(place.read("stopped/manifest.json")).unwrap();
     place.write(
         "stopped/manifest.json",
-        manifest.replacen("\"files\": [", "\"files\": [\"so-far.svg\", \"../pairs.csv\", ", 1),
+        manifest.replacen("\"files\": [", "\"files\": [\"so-far.svg\", \"mine.svg\", \"../pairs.csv\", ", 1),
     );
-    place.write("stopped/so-far.svg", "<svg/>");
+    place.write("stopped/so-far.svg", place.read("whole/patch-mlp.post-logit_diff-p0.svg"));
+    // What pellucid did not draw stays, whatever the manifest says.
+    place.write("stopped/mine.svg", "<svg/>");
     place.ok(SWEEP.iter().chain(&["--out", "stopped", "--resume"]));
     assert!(place.path("pairs.csv").exists());
+    assert_eq!(place.read("stopped/mine.svg"), b"<svg/>");
+    fs_err::remove_file(place.path("stopped/mine.svg")).unwrap();
     let resumed = results(&place, "stopped");
     assert_eq!(resumed.keys().collect::<Vec<_>>(), whole.keys().collect::<Vec<_>>());
     for (name, bytes) in &whole {

@@ -51,7 +51,7 @@ fn a_sweep_stays_within_its_budget_and_the_weights() {
     pairs(&place, "many.jsonl", 300, 24);
     let run = |args: &[&str]| {
         let mut command = place.command(env!("CARGO_BIN_EXE_pellucid"));
-        command.args(["patch", "-q", "--out", "run"]).args(args);
+        command.args(["patch", "-q", "--out", "run", "--force"]).args(args);
         peak(&mut command)
     };
     // The model, how many places a pair has at most, and the sweep.

@@ -47,7 +47,7 @@ fn the_pairs_of_eap_ig_load_with_a_mapping() -> Result<()> {
         let path = files.join(file).display().to_string();
         let columns = format!("corrupt=corrupted,{columns}");
         let mut command = vec!["patch", "-q", "-m", name, "--pairs", &path, "--columns", &columns, "--metric", metric];
-        command.extend(["--at", "resid_pre", "--over", "layer", "--layers", "1", "--out", "run"]);
+        command.extend(["--at", "resid_pre", "--over", "layer", "--layers", "1", "--out", "run", "--force"]);
         let limit = pairs.to_string();
         if metric == "kl" {
             command.extend(["--limit", &limit]);
@@ -92,7 +92,7 @@ fn the_pairs_of_eap_ig_load_with_a_mapping() -> Result<()> {
 fn text_and_ids_from_every_kind_of_file_are_the_same_pairs() -> Result<()> {
     let place = Place::new();
     let run = |file: &str, more: &[&str]| {
-        let mut command = vec!["patch", "-q", "--pairs", file, "--at", "resid_pre", "--out", "run"];
+        let mut command = vec!["patch", "-q", "--pairs", file, "--at", "resid_pre", "--out", "run", "--force"];
         command.extend(more);
         place.ok(command);
         read_rows::<Patch>(place.path("run/patch.parquet")).map(|(rows, _)| rows)

@@ -13,7 +13,20 @@ const CLEAN: &str = "When Mary and John went to the store, John gave a drink to"
 const CORRUPT: &str = "When Mary and John went to the store, Mary gave a drink to";
 
 fn run(place: &Place, more: &[&str]) -> Done {
-    let pair = ["path", "--clean", CLEAN, "--corrupt", CORRUPT, "--answer", " Mary", "--foil", " John", "--out", "run"];
+    let pair = [
+        "path",
+        "--clean",
+        CLEAN,
+        "--corrupt",
+        CORRUPT,
+        "--answer",
+        " Mary",
+        "--foil",
+        " John",
+        "--out",
+        "run",
+        "--force",
+    ];
     place.ok(pair.iter().chain(more))
 }
 
@@ -195,6 +208,7 @@ fn bare() -> PathPatch {
         sender_head: None,
         sender_neuron: None,
         pos: None,
+        position_name: None,
         token: None,
         receiver: "q".into(),
         receiver_layer: None,

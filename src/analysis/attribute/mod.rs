@@ -26,7 +26,7 @@ use std::ops::Range;
 pub use confirm::Confirmed;
 
 use super::Watch;
-use super::patch::{Direction, Kind, Metric, Seen, row};
+use super::patch::{Align, Direction, Doubts, Kind, Metric, Seen, Unpatched, row};
 use crate::arch::Spec;
 use crate::error::{Error, Result};
 use crate::hook::site::Scope;
@@ -35,7 +35,7 @@ use crate::model::Model;
 use crate::sweep::{Change, How, row_bytes};
 use crate::table::{Attribution, Patch};
 use crate::text::Pair;
-use pass::{Estimates, Pass};
+use pass::{Ends, Estimates, Pass};
 use strongest::Strongest;
 
 /// What to estimate.
@@ -59,6 +59,8 @@ pub struct AttributeOptions {
     pub confirm: usize,
     /// Bytes for activations.
     pub memory_bytes: usize,
+    /// How positions of different pairs are matched; by names, only these have rows.
+    pub align: Align,
 }
 
 /// What was found beside the rows.
@@ -66,6 +68,8 @@ pub struct AttributeOptions {
 pub struct Summary {
     /// Nodes in all, of which only some have a row.
     pub nodes: usize,
+    /// Pairs in which the clean run does not do what it is there for.
+    pub doubts: Doubts,
     /// What measuring the strongest has shown.
     pub confirmed: Option<Confirmed>,
 }
@@ -118,6 +122,9 @@ pub fn attribute(
         let mut rows = vec![];
         for (i, estimates) in estimates.into_iter().enumerate() {
             summary.nodes += estimates.iter().map(|e| e.values.len()).sum::<usize>();
+            let Ends { clean, corrupt, foil_preferred, .. } = pass.ends(i);
+            let unpatched = Unpatched { clean: &[clean], corrupt: Some(&[corrupt]), foil_preferred };
+            summary.doubts.add(&[options.metric], &unpatched);
             rows.push(pair_rows(model, &pass, i, &estimates, options));
         }
         if options.confirm > 0 {
@@ -239,9 +246,11 @@ fn pair_rows(
                 reached: true,
                 not_finite: None,
             };
-            let patch = row(model, pass.pair(pair), &spot, options.metric, seen);
-            let row = attribution(patch, [ends.corrupt, estimate, strength].map(|x| x as f32), options.direction);
-            found.push(Found { spot, row });
+            for spot in spot.called(pass.pair(pair), options.align) {
+                let patch = row(model, pass.pair(pair), &spot, options.metric, seen.clone());
+                let row = attribution(patch, [ends.corrupt, estimate, strength].map(|x| x as f32), options.direction);
+                found.push(Found { spot, row });
+            }
         }
     }
     found
@@ -259,6 +268,8 @@ fn attribution(p: Patch, [corrupt, estimate, strength]: [f32; 3], direction: Dir
         pos: p.pos,
         query_pos: p.query_pos,
         key_pos: p.key_pos,
+        position_name: p.position_name,
+        key_position_name: p.key_position_name,
         token: p.token,
         key_token: p.key_token,
         metric: p.metric,

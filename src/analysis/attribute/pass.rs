@@ -58,6 +58,8 @@ pub(super) struct Ends {
     pub corrupt: f64,
     /// Whichever is changed.
     pub base: f64,
+    /// Whether the clean run prefers the foil.
+    pub foil_preferred: bool,
 }
 
 /// One side of the pairs: its values.
@@ -134,7 +136,8 @@ impl<'a> Pass<'a> {
                 let gauge = pass.gauge(i);
                 let [base, donor] = [&pass.base, &pass.donor].map(|side| gauge.value(options.metric, &side.logits[i]));
                 let (clean, corrupt) = if denoise { (donor, base) } else { (base, donor) };
-                Ends { clean, corrupt, base }
+                let clean_logits = if denoise { &pass.donor.logits[i] } else { &pass.base.logits[i] };
+                Ends { clean, corrupt, base, foil_preferred: gauge.prefers_foil(clean_logits) }
             })
             .collect();
         Ok(pass)

@@ -1,11 +1,13 @@
 //! What a sweep goes over: which patches there are, one for each choice of layer, head, neuron and position.
 
+use super::align::{Align, Label};
 use super::seen::has_kv_heads;
 use crate::arch::Spec;
 use crate::error::{Error, Result, nearest};
 use crate::hook::site::{Axis, Site};
 use crate::hook::{HookPoint, select};
 use crate::sweep::{Change, How};
+use crate::text::Pair;
 
 /// An axis of the grid. What is not gone over is patched all at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,6 +75,8 @@ pub struct Grid {
     pub positions: Option<Vec<isize>>,
     /// Only these keys; negative ones count from the end.
     pub keys: Option<Vec<isize>>,
+    /// How positions of different pairs are matched.
+    pub align: Align,
     /// Whether the sites of a layer are patched together, in one run.
     pub together: bool,
     /// So many neighbouring layers at once, around each: 1 for the layer alone (Meng et al. 2022 restore ten).
@@ -101,6 +105,8 @@ pub struct Spot {
     pub pos: Option<usize>,
     /// For which key.
     pub key_pos: Option<usize>,
+    /// What `pos` and `key_pos` are called.
+    pub(super) labels: [Label; 2],
     /// The positions that are patched where they are not gone over and only some are.
     together: Option<Vec<usize>>,
 }
@@ -125,8 +131,22 @@ impl Spot {
             neuron: None,
             pos: Some(pos),
             key_pos: None,
+            labels: Default::default(),
             together: None,
         }
+    }
+
+    /// The same patch under each name that its positions have in `pair`: none where `align` goes by names and they have none.
+    pub(in crate::analysis) fn called(&self, pair: &Pair, align: Align) -> Vec<Self> {
+        let named: Vec<usize> = pair.positions.iter().map(|named| named.at).collect();
+        let keys = align.labels(self.key_pos, &named);
+        let both = align.labels(self.pos, &named).into_iter().flat_map(|pos| keys.iter().map(move |key| [pos, *key]));
+        both.map(|labels| Self { labels, ..self.clone() }).collect()
+    }
+
+    /// What its position and its key are called in `pair`, apart from their numbers.
+    pub(in crate::analysis) fn position_names(&self, pair: &Pair) -> [Option<String>; 2] {
+        [self.labels[0].name(pair, self.pos), self.labels[1].name(pair, self.key_pos)]
     }
 
     /// The positions that are patched of a prompt of `n`.
@@ -179,14 +199,45 @@ impl Grid {
         Ok(points)
     }
 
-    /// Every patch of a prompt of `n` positions.
+    /// Every patch of a pair's prompts.
+    ///
+    /// # Errors
+    /// As [`Grid::spots`]; and when positions go by names, and other positions are chosen or the pair names none.
+    pub fn spots_of(&self, spec: &Spec, pair: &Pair) -> Result<Vec<Spot>> {
+        if self.align == Align::Named {
+            if self.positions.is_some() || self.keys.is_some() {
+                return Err(Error::bad_input("positions are chosen both by number and by name").hint("choose by one"));
+            }
+            if pair.positions.is_empty() {
+                return Err(Error::bad_input(format!("pair \"{}\" names no position", pair.id))
+                    .hint("name positions with --positions"));
+            }
+        }
+        let named: Vec<usize> = pair.positions.iter().map(|named| named.at).collect();
+        self.spots_at(spec, pair.clean.tokens.len(), &named)
+    }
+
+    /// Every patch of a prompt of `n` positions, which have no names.
     ///
     /// # Errors
     /// As [`Grid::points`]; and when what is gone over is no axis of a site, or a chosen head, neuron or position is not
     /// there.
     pub fn spots(&self, spec: &Spec, n: usize) -> Result<Vec<Spot>> {
+        self.spots_at(spec, n, &[])
+    }
+
+    /// Every patch of a prompt of `n` positions, of which those of `named` have names.
+    fn spots_at(&self, spec: &Spec, n: usize, named: &[usize]) -> Result<Vec<Spot>> {
         let points = self.points(spec)?;
-        let positions = self.positions.as_ref().map(|p| chosen_positions(p, n)).transpose()?;
+        let positions = match self.align {
+            Align::Named => {
+                let mut positions = named.to_vec();
+                positions.sort_unstable();
+                positions.dedup();
+                Some(positions)
+            }
+            _ => self.positions.as_ref().map(|p| chosen_positions(p, n)).transpose()?,
+        };
         let mut sites: Vec<Site> = points.iter().map(|p| p.site).collect();
         sites.dedup();
         sites.sort_unstable();
@@ -209,13 +260,13 @@ impl Grid {
                 _ => vec![(None, of_site)],
             };
             for (layer, points) in groups {
-                let axes = Axes::of(self, spec, points[0], n, positions.as_deref())?;
+                let axes = Axes::of(self, spec, points[0], n, (positions.as_deref(), named))?;
                 let of_kv = points.iter().find(|p| self.per_query_head && has_kv_heads(p.site));
                 let shared_by = of_kv.and_then(|p| spec.blocks.get(p.layer?)).map(|b| b.attention.inner.shared_by());
                 for head in &axes.heads {
                     for neuron in &axes.neurons {
-                        for pos in &axes.positions {
-                            for key_pos in &axes.keys {
+                        for (pos, label) in &axes.positions {
+                            for (key_pos, key_label) in &axes.keys {
                                 spots.push(Spot {
                                     site,
                                     layer,
@@ -225,6 +276,7 @@ impl Grid {
                                     neuron: *neuron,
                                     pos: *pos,
                                     key_pos: *key_pos,
+                                    labels: [*label, *key_label],
                                     together: if pos.is_none() { positions.clone() } else { None },
                                 });
                             }
@@ -241,12 +293,19 @@ impl Grid {
 struct Axes {
     heads: Vec<Option<usize>>,
     neurons: Vec<Option<usize>>,
-    positions: Vec<Option<usize>>,
-    keys: Vec<Option<usize>>,
+    positions: Vec<(Option<usize>, Label)>,
+    keys: Vec<(Option<usize>, Label)>,
 }
 
 impl Axes {
-    fn of(grid: &Grid, spec: &Spec, point: HookPoint, n: usize, positions: Option<&[usize]>) -> Result<Self> {
+    /// `positions` are those that are chosen, and those that have names.
+    fn of(
+        grid: &Grid,
+        spec: &Spec,
+        point: HookPoint,
+        n: usize,
+        (positions, named): (Option<&[usize]>, &[usize]),
+    ) -> Result<Self> {
         let axes = point.site.info().axes;
         let len = |wanted: &[Axis]| {
             let axis = axes.iter().find(|a| wanted.contains(a))?;
@@ -273,11 +332,14 @@ impl Axes {
         Ok(Self {
             heads: each(Over::Head, len(&[Axis::H, Axis::G]), grid.heads.as_ref(), "head")?,
             neurons: each(Over::Neuron, len(&[Axis::M]), grid.neurons.as_ref(), "neuron")?,
-            keys: each(Over::KeyPos, keys, chosen_keys.as_ref(), "key_pos")?,
+            keys: match each(Over::KeyPos, keys, chosen_keys.as_ref(), "key_pos")? {
+                all if all == [None] => vec![(None, Label::None)],
+                some => grid.align.labelled(some.into_iter().flatten().collect(), named),
+            },
             positions: match (grid.over.contains(&Over::Pos), positions) {
-                (false, _) => vec![None],
-                (true, Some(positions)) => positions.iter().copied().map(Some).collect(),
-                (true, None) => (0..n).map(Some).collect(),
+                (false, _) => vec![(None, Label::None)],
+                (true, Some(positions)) => grid.align.labelled(positions.to_vec(), named),
+                (true, None) => grid.align.labelled((0..n).collect(), named),
             },
         })
     }

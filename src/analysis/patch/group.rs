@@ -218,8 +218,9 @@ impl<'a> Group<'a> {
             })
         };
         let corrupt = corrupt.map(|corrupt| of("corrupt", &corrupt)).transpose()?;
+        let foil_preferred = gauge.prefers_foil(&clean);
         let clean = of("clean", &clean)?;
-        Ok(End { clean, corrupt, row })
+        Ok(End { clean, corrupt, row, foil_preferred })
     }
 
     /// What a pair's runs are measured with; `clean` are the logits of its clean run where it is measured.
@@ -240,6 +241,8 @@ pub(super) struct End {
     pub corrupt: Option<Vec<f64>>,
     /// The clean run's logits where it is measured.
     pub row: Vec<f32>,
+    /// Whether the clean run prefers the foil.
+    pub foil_preferred: bool,
 }
 
 impl End {

@@ -131,6 +131,12 @@ impl Kind {
         matches!(self, Kind::Replace)
     }
 
+    /// Which run is changed where nobody says: the corrupt one by values of the clean one; the clean one by anything else, as
+    /// ablations do it (Michel et al. 2019, Wang et al. 2022).
+    pub fn usual_direction(&self) -> Direction {
+        if self.needs_another_prompt() { Direction::Denoise } else { Direction::Noise }
+    }
+
     /// Whether it takes values of a dataset.
     pub fn needs_a_dataset(&self) -> bool {
         matches!(self, Kind::Mean { .. } | Kind::Resample)

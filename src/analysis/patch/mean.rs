@@ -4,7 +4,7 @@
 //! and standard errors are over pairs. Of a single pair they are over its samples.
 
 use std::collections::HashMap;
-use std::hash::Hash;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
 
 use crate::table::{Patch, PatchMean, PathMean, PathPatch};
 
@@ -48,6 +48,9 @@ pub trait Averaged: Clone {
     /// positions of noise and the tokens there.
     fn words(&self) -> [Option<&str>; 4];
 
+    /// The numbers of its position and of its key, which need not be those of other pairs where they go by names.
+    fn positions(&self) -> [Option<u32>; 2];
+
     /// What was measured there.
     fn measured(&self) -> OfPair;
 
@@ -79,6 +82,8 @@ pub struct OfPair {
 pub struct MeanOf {
     /// What [`Averaged::words`] says, where it says the same of all pairs.
     pub words: [Option<String>; 4],
+    /// The position and the key, where all pairs have the same.
+    pub positions: [Option<u32>; 2],
     /// How many samples each pair has.
     pub samples: u32,
     /// Over how many pairs: those whose patched run is finite.
@@ -112,7 +117,9 @@ pub struct MeanOf {
 pub struct Means<R: Averaged> {
     /// In the order in which they were first seen.
     places: Vec<Known<R>>,
-    at: HashMap<R::Place, usize>,
+    /// Where a place is, by its hash; where several have one hash, the later ones are at the next free numbers. The places
+    /// themselves would be most of what is held of a large sweep.
+    at: HashMap<u64, usize>,
 }
 
 /// What is known of a place.
@@ -122,6 +129,8 @@ struct Known<R> {
     first: R,
     /// Which of its words all pairs have.
     same: [bool; 4],
+    /// Positions there, as long as all pairs have the same.
+    positions: [Option<u32>; 2],
     /// Over pairs.
     pairs: Counts,
     /// Over the samples of the last pair, which are not in `pairs` yet.
@@ -166,14 +175,18 @@ impl<R: Averaged> Means<R> {
     /// One more row.
     pub fn add(&mut self, row: &R) {
         let OfPair { pair, clean, corrupt, patched, recovered, changed, reached } = row.measured();
-        let at = *self.at.entry(row.place()).or_insert(self.places.len());
+        let at = self.find(&row.place());
         if at == self.places.len() {
             let (pairs, last) = (Counts::default(), Counts::default());
-            self.places.push(Known { first: row.clone(), same: [true; 4], pairs, last, last_pair: pair, samples: 0 });
+            let (first, positions) = (row.clone(), row.positions());
+            self.places.push(Known { first, same: [true; 4], positions, pairs, last, last_pair: pair, samples: 0 });
         }
         let place = &mut self.places[at];
         for (same, (first, word)) in place.same.iter_mut().zip(place.first.words().into_iter().zip(row.words())) {
             *same &= first == word;
+        }
+        for (known, position) in place.positions.iter_mut().zip(row.positions()) {
+            *known = known.filter(|known| Some(*known) == position);
         }
         if pair != place.last_pair {
             place.pairs = place.pairs.with(&place.last);
@@ -185,9 +198,24 @@ impl<R: Averaged> Means<R> {
         place.samples = place.samples.max(place.last.sums[0].n);
     }
 
+    /// The number of `place`; the next one, where it was not seen.
+    fn find(&mut self, place: &R::Place) -> usize {
+        let mut hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(place);
+        loop {
+            match self.at.get(&hash) {
+                Some(at) if self.places[*at].first.place() == *place => return *at,
+                Some(_) => hash = hash.wrapping_add(1),
+                None => {
+                    self.at.insert(hash, self.places.len());
+                    return self.places.len();
+                }
+            }
+        }
+    }
+
     /// A row for each place and metric.
     pub fn rows(&self) -> impl Iterator<Item = R::Mean> + '_ {
-        self.places.iter().map(|Known { first, same, pairs, last, samples, .. }| {
+        self.places.iter().map(|Known { first, same, positions, pairs, last, samples, .. }| {
             let all = pairs.with(last);
             let words = first.words().map(|word| word.map(str::to_owned));
             let [token, key, at, tokens] = words;
@@ -204,6 +232,7 @@ impl<R: Averaged> Means<R> {
             let f32 = |x: Option<f64>| x.map(|x| x as f32);
             first.mean(MeanOf {
                 words,
+                positions: *positions,
                 samples: *samples,
                 pairs: patched.n,
                 not_finite: clean.n - patched.n,
@@ -240,11 +269,18 @@ macro_rules! of_pair {
 
 impl Averaged for Patch {
     type Mean = PatchMean;
-    type Place = (String, [Option<u32>; 7], String);
+    type Place = (String, [Option<u32>; 7], [Option<String>; 2], String);
 
     fn place(&self) -> Self::Place {
-        let at = [self.layer, self.head, self.kv_head, self.neuron, self.pos, self.query_pos, self.key_pos];
-        (self.site.clone(), at, self.metric.clone())
+        let [pos, query_pos] = [self.pos, self.query_pos].map(|pos| pos.filter(|_| self.position_name.is_none()));
+        let key_pos = self.key_pos.filter(|_| self.key_position_name.is_none());
+        let at = [self.layer, self.head, self.kv_head, self.neuron, pos, query_pos, key_pos];
+        let names = [self.position_name.clone(), self.key_position_name.clone()];
+        (self.site.clone(), at, names, self.metric.clone())
+    }
+
+    fn positions(&self) -> [Option<u32>; 2] {
+        [self.pos.or(self.query_pos), self.key_pos]
     }
 
     fn words(&self) -> [Option<&str>; 4] {
@@ -263,9 +299,11 @@ impl Averaged for Patch {
             head: self.head,
             kv_head: self.kv_head,
             neuron: self.neuron,
-            pos: self.pos,
-            query_pos: self.query_pos,
-            key_pos: self.key_pos,
+            pos: self.pos.and(of.positions[0]),
+            query_pos: self.query_pos.and(of.positions[0]),
+            key_pos: of.positions[1],
+            position_name: self.position_name.clone(),
+            key_position_name: self.key_position_name.clone(),
             token,
             key_token,
             metric: self.metric.clone(),
@@ -294,12 +332,17 @@ impl Averaged for Patch {
 
 impl Averaged for PathPatch {
     type Mean = PathMean;
-    type Place = (String, [Option<u32>; 4], String, [Option<u32>; 3], String);
+    type Place = (String, [Option<u32>; 4], Option<String>, String, [Option<u32>; 3], String);
 
     fn place(&self) -> Self::Place {
-        let from = [self.sender_layer, self.sender_head, self.sender_neuron, self.pos];
+        let pos = self.pos.filter(|_| self.position_name.is_none());
+        let from = [self.sender_layer, self.sender_head, self.sender_neuron, pos];
         let to = [self.receiver_layer, self.receiver_head, self.receiver_kv_head];
-        (self.sender.clone(), from, self.receiver.clone(), to, self.metric.clone())
+        (self.sender.clone(), from, self.position_name.clone(), self.receiver.clone(), to, self.metric.clone())
+    }
+
+    fn positions(&self) -> [Option<u32>; 2] {
+        [self.pos, None]
     }
 
     fn words(&self) -> [Option<&str>; 4] {
@@ -317,7 +360,8 @@ impl Averaged for PathPatch {
             sender_layer: self.sender_layer,
             sender_head: self.sender_head,
             sender_neuron: self.sender_neuron,
-            pos: self.pos,
+            pos: of.positions[0],
+            position_name: self.position_name.clone(),
             token,
             receiver: self.receiver.clone(),
             receiver_layer: self.receiver_layer,

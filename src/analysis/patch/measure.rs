@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use super::doubt::Unpatched;
 use super::group::{End, Group};
 use super::metric::Metric;
 use super::{Keep, Measured, PatchOptions, Summary};
@@ -86,6 +87,11 @@ impl Group<'_> {
         emit: &mut dyn FnMut(R::Row) -> Result<()>,
     ) -> Result<()> {
         let ends = (0..self.pairs.len()).map(|p| self.ends(model, p, options)).collect::<Result<Vec<_>>>()?;
+        // Of a pair that is parted, once.
+        for (end, _) in ends.iter().zip(&self.own).filter(|(_, own)| own.places.start == 0) {
+            let (clean, corrupt, foil_preferred) = (&end.clean[..], end.corrupt.as_deref(), end.foil_preferred);
+            summary.doubts.add(&options.metrics, &Unpatched { clean, corrupt, foil_preferred });
+        }
         // By pair, place and metric; what has no run has the base run's value.
         let mut found: Vec<Found> = self.own.iter().map(|own| vec![None; own.places.len()]).collect();
         let measure = |pair: usize, logits: &[f32]| -> Option<Vec<f64>> {

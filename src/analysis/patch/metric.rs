@@ -60,6 +60,11 @@ impl Metric {
         ALL.iter().find(|(metric, _)| *metric == self).map_or("", |(_, name)| name)
     }
 
+    /// Whether it is about answers.
+    pub fn reads_answers(self) -> bool {
+        !matches!(self, Self::KlToClean | Self::Loss)
+    }
+
     fn whole_vocabulary(self) -> bool {
         !matches!(self, Metric::LogitDiff | Metric::Logit)
     }
@@ -85,7 +90,7 @@ pub fn readout(pair: &Pair, metrics: &[Metric], pos: isize) -> Result<Readout> {
         )
     };
     for metric in metrics {
-        if pair.answers.is_empty() && !matches!(metric, Metric::KlToClean | Metric::Loss) {
+        if pair.answers.is_empty() && metric.reads_answers() {
             return Err(missing("an answer", metric));
         }
         if pair.foils.is_empty() && *metric == Metric::LogitDiff {

@@ -3,6 +3,8 @@
 //! One run is changed in one place and measured; the places are those of a [`Grid`]. Where a value is the same in both
 //! runs, bit for bit, or cannot reach what is measured, nothing is run: the patch changes nothing, and the row says so.
 
+mod align;
+mod doubt;
 mod grid;
 mod group;
 mod kind;
@@ -19,6 +21,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use align::{Align, incomparable};
+pub use doubt::Doubts;
+pub(super) use doubt::Unpatched;
 pub use grid::{Grid, Over, Spot};
 pub use kind::{Direction, Kind};
 pub use mean::{Averaged, MeanOf, Means, OfPair};
@@ -69,6 +74,8 @@ pub struct PatchOptions {
 pub struct Summary {
     /// Patches in all.
     pub patches: usize,
+    /// Pairs in which the clean run does not do what it is there for.
+    pub doubts: Doubts,
     /// Patches whose value is the same in both runs, bit for bit, or cannot reach what is measured.
     pub without_effect: usize,
     /// Patches whose run is not finite: they have a row that says where, and no metric.
@@ -194,21 +201,21 @@ pub fn patch(
     let longest = pairs.iter().map(|p| p.clean.tokens.len()).max().unwrap_or(0);
     let sources =
         Sources::of(model, &options.kind, options.seed, &options.dataset, &points, longest, options.memory_bytes)?;
-    let spots = of_each_length(pairs, |n| options.grid.spots(spec, n))?;
+    let spots = of_each_shape(pairs, |pair| options.grid.spots_of(spec, pair))?;
     let mut found = Sweep { options, sources: &sources, keep, watch };
     patch_at(model, pairs, &options.grid.recorded(spec)?, &spots, &mut found, emit)
 }
 
-/// What `of` gives for the length of each pair's prompts: pairs of one length share it.
-pub(super) fn of_each_length<T>(pairs: &[Pair], of: impl Fn(usize) -> Result<T>) -> Result<Vec<Arc<T>>> {
-    let mut known: HashMap<usize, Arc<T>> = HashMap::new();
+/// What `of` gives for each pair: pairs whose prompts have one length, and their named positions at the same places, share it.
+pub(super) fn of_each_shape<T>(pairs: &[Pair], of: impl Fn(&Pair) -> Result<T>) -> Result<Vec<Arc<T>>> {
+    let mut known: HashMap<(usize, Vec<usize>), Arc<T>> = HashMap::new();
     let one = |pair: &Pair| {
-        let n = pair.clean.tokens.len();
-        if let Some(known) = known.get(&n) {
+        let shape = (pair.clean.tokens.len(), pair.positions.iter().map(|named| named.at).collect());
+        if let Some(known) = known.get(&shape) {
             return Ok(known.clone());
         }
-        let new = Arc::new(of(n)?);
-        known.insert(n, new.clone());
+        let new = Arc::new(of(pair)?);
+        known.insert(shape, new.clone());
         Ok(new)
     };
     pairs.iter().map(one).collect()

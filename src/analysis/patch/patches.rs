@@ -156,6 +156,7 @@ pub(in crate::analysis) fn row(model: &Model, pair: &Pair, spot: &Spot, metric: 
     let of_pattern = spot.site.per_sequence();
     let group = spot.points[0].layer.map_or(1, |l| model.spec().blocks[l].attention.inner.shared_by());
     let token = |pos: Option<usize>| pos.map(|p| pair.clean.label(p).to_owned());
+    let [position_name, key_position_name] = spot.position_names(pair);
     Patch {
         pair: pair.index,
         pair_id: pair.id.clone(),
@@ -167,6 +168,8 @@ pub(in crate::analysis) fn row(model: &Model, pair: &Pair, spot: &Spot, metric: 
         pos: if of_pattern { None } else { number(spot.pos) },
         query_pos: if of_pattern { number(spot.pos) } else { None },
         key_pos: number(spot.key_pos),
+        position_name,
+        key_position_name,
         token: token(spot.pos),
         key_token: token(spot.key_pos),
         metric: metric.name().to_owned(),

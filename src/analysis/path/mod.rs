@@ -25,7 +25,7 @@ mod sender;
 pub use receiver::{Reads, Receiver, Receivers};
 
 use super::Watch;
-use super::patch::{Keep, PatchOptions, Sources, Summary, Sweep, in_groups, of_each_length};
+use super::patch::{Keep, PatchOptions, Sources, Summary, Sweep, in_groups, of_each_shape};
 use crate::error::Result;
 use crate::model::Model;
 use crate::table::PathPatch;
@@ -76,7 +76,7 @@ pub fn path(
     let points = sender::points(spec, &patch.grid)?;
     let longest = pairs.iter().map(|p| p.clean.tokens.len()).max().unwrap_or(0);
     let sources = Sources::of(model, &patch.kind, patch.seed, &patch.dataset, &points, longest, patch.memory_bytes)?;
-    let routes = of_each_length(pairs, |n| Routes::of(spec, &patch.grid, n, &receivers, options.together))?;
+    let routes = of_each_shape(pairs, |pair| Routes::of(spec, &patch.grid, pair, &receivers, options.together))?;
     let recorded = carry::points(spec, &points, &receivers, options.through);
     let places: Vec<usize> = routes.iter().map(|routes| routes.len()).collect();
     let mut sweep = Sweep { options: patch, sources: &sources, keep, watch };

@@ -4,6 +4,7 @@ use super::receiver::{Reads, Receiver, Receivers, written};
 use crate::analysis::patch::{Grid, Spot};
 use crate::arch::Spec;
 use crate::error::{Error, Result};
+use crate::text::Pair;
 
 /// The paths of prompts of one length.
 pub(super) struct Routes {
@@ -23,19 +24,19 @@ pub(super) struct Route {
 }
 
 impl Routes {
-    /// Those of prompts of `n` positions. A receiver that reads before a sender has written is left out.
+    /// Those of a pair's prompts. A receiver that reads before a sender has written is left out.
     ///
     /// # Errors
     /// When the grid does not fit the model or the prompt; when no path leads to a part of `receivers`, or from a layer that the
     /// grid names; when the logits are asked for together with others.
-    pub fn of(spec: &Spec, grid: &Grid, n: usize, receivers: &Receivers, together: bool) -> Result<Self> {
+    pub fn of(spec: &Spec, grid: &Grid, pair: &Pair, receivers: &Receivers, together: bool) -> Result<Self> {
         if together && receivers.all().count() > 1 && receivers.all().any(|r| r.reads == Reads::Logits) {
             return Err(Error::bad_input(
                 "what the logits read is the end: nothing else that is changed would be seen",
             )
             .hint("leave logits out of --to, or give --to logits alone"));
         }
-        let senders = grid.spots(spec, n)?;
+        let senders = grid.spots_of(spec, pair)?;
         let reach = |s: &Spot, r: &Receiver| {
             s.points.iter().any(|p| written(*p).is_some_and(|written| written <= r.reads_at(spec)))
         };

@@ -263,6 +263,7 @@ impl Runs for Paths<'_> {
             sender_head: number(spot.head),
             sender_neuron: number(spot.neuron),
             pos: number(spot.pos),
+            position_name: spot.position_names(of)[0].clone(),
             token: spot.pos.map(|p| of.clean.label(p).to_owned()),
             receiver: match (&own.together, one) {
                 (Some(name), _) => name.clone(),

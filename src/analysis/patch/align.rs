@@ -1,0 +1,115 @@
+//! Which positions of different pairs are the same one: counted from the beginning, from the end, or by names.
+
+use super::grid::{Grid, Over};
+use crate::error::{Error, Result, nearest};
+use crate::text::Pair;
+
+/// How positions of different pairs are matched where a sweep goes over them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Align {
+    /// By their number, from 0.
+    #[default]
+    Start,
+    /// By their number from the end: the last is -1.
+    End,
+    /// By the names that each pair gives to some of its positions ([`Pair::positions`]); only these are swept.
+    Named,
+}
+
+/// What a position is called, apart from its number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Label {
+    /// Nothing.
+    #[default]
+    None,
+    /// By its distance from the end.
+    FromEnd,
+    /// By a name: which of the pair's. Small, since every patch of a sweep has one.
+    Named(u16),
+}
+
+impl Align {
+    /// `start` or `end`.
+    ///
+    /// # Errors
+    /// When it is neither.
+    pub fn parse(name: &str) -> Result<Self> {
+        match name {
+            "start" => Ok(Self::Start),
+            "end" => Ok(Self::End),
+            _ => {
+                let e = Error::no_such(format!("positions are not aligned at the `{name}`"));
+                Err(match nearest(name, ["start", "end"]) {
+                    Some(near) => e.hint(format!("did you mean `{near}`?")),
+                    None => e.hint("align them at the start or the end, or name them with --positions"),
+                })
+            }
+        }
+    }
+
+    /// The positions of a sweep over `all` positions, each with what it is called.
+    pub(super) fn labelled(self, all: Vec<usize>, named: &[usize]) -> Vec<(Option<usize>, Label)> {
+        match self {
+            Self::Start => all.into_iter().map(|p| (Some(p), Label::None)).collect(),
+            Self::End => all.into_iter().map(|p| (Some(p), Label::FromEnd)).collect(),
+            Self::Named => named.iter().zip(0..).map(|(p, i)| (Some(*p), Label::Named(i))).collect(),
+        }
+    }
+
+    /// What position `at` is called, in every way: once, but for positions with several names or with none.
+    pub(super) fn labels(self, at: Option<usize>, named: &[usize]) -> Vec<Label> {
+        match (self, at) {
+            (_, None) | (Self::Start, _) => vec![Label::None],
+            (Self::End, _) => vec![Label::FromEnd],
+            (Self::Named, Some(at)) => {
+                named.iter().zip(0..).filter(|(p, _)| **p == at).map(|(_, i)| Label::Named(i)).collect()
+            }
+        }
+    }
+}
+
+impl Label {
+    /// The name of position `at` of `pair`.
+    pub(super) fn name(self, pair: &Pair, at: Option<usize>) -> Option<String> {
+        match self {
+            Self::None => None,
+            Self::FromEnd => at.map(|at| format!("-{}", pair.clean.tokens.len() - at)),
+            Self::Named(i) => pair.positions.get(usize::from(i)).map(|named| named.name.clone()),
+        }
+    }
+}
+
+/// Positions of the prompts that are swept together although they may mean different things, in words; nothing where they are
+/// comparable, or are not swept.
+///
+/// Prompts of different lengths have different tokens at the same number. Prompts of one length may be made alike, and differ in
+/// names and places only; where they differ at more than half of their positions they are not.
+pub fn incomparable(pairs: &[Pair], grid: &Grid) -> Option<String> {
+    let align = grid.align;
+    let swept = grid.over.iter().any(|over| matches!(over, Over::Pos | Over::KeyPos));
+    if !swept || pairs.len() < 2 || align == Align::Named {
+        return None;
+    }
+    let lengths = pairs.iter().map(|p| p.clean.tokens.len());
+    let (least, most) = (lengths.clone().min()?, lengths.max()?);
+    let from = if align == Align::End { "end" } else { "beginning" };
+    if least < most && align == Align::Start {
+        return Some(format!(
+            "the prompts have {least} to {most} tokens, so that one position means different things in different pairs, and means \
+             over pairs mix them: count from the end with --align end, or name positions with --positions"
+        ));
+    }
+    let token = |pair: &Pair, i: usize| {
+        let n = pair.clean.tokens.len();
+        pair.clean.tokens[if align == Align::End { n - 1 - i } else { i }].id
+    };
+    let differ = |i: &usize| pairs.iter().any(|pair| token(pair, *i) != token(&pairs[0], *i));
+    let different = (0..least).filter(differ).count();
+    (2 * different > least).then(|| {
+        format!(
+            "the prompts have different tokens at {different} of {least} positions, counted from the {from}: where they are not \
+             made alike, one position means different things in different pairs, and means over pairs mix them; name positions \
+             with --positions"
+        )
+    })
+}

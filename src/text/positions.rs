@@ -1,0 +1,135 @@
+//! Positions that have names, such as the indirect object's: what is asked for, and where they are in a prompt.
+
+use std::ops::Range;
+
+use super::prompt::Prompt;
+use super::tokenizer::quoted;
+use crate::error::{Error, Result};
+
+/// A named position, as it is asked for: `io=io_pos`, `s2=10`, `end`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedPosition {
+    /// What it is called.
+    pub name: String,
+    /// Where it is.
+    pub at: At,
+}
+
+/// Where a named position is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum At {
+    /// At the same number in every prompt; negative ones count from the end.
+    Number(isize),
+    /// Where this column of the file of pairs says.
+    Column(String),
+}
+
+impl NamedPosition {
+    /// `NAME=COLUMN`, `NAME=NUMBER`, `end` for the last position, or `NAME` alone for the column of that name.
+    ///
+    /// # Errors
+    /// When there is no name, or nothing behind it.
+    pub fn parse(text: &str) -> Result<Self> {
+        let (name, at) = text.split_once('=').unwrap_or((text, text));
+        let (name, at) = (name.trim(), at.trim());
+        if name.is_empty() || at.is_empty() || name.parse::<isize>().is_ok() {
+            return Err(Error::bad_input(format!("{} is no named position", quoted(text)))
+                .hint("write NAME=COLUMN or NAME=NUMBER, such as io=io_pos,s2=10,end"));
+        }
+        let at = match at.parse() {
+            Ok(number) => At::Number(number),
+            Err(_) if text.trim() == "end" => At::Number(-1),
+            Err(_) => At::Column(at.to_owned()),
+        };
+        Ok(Self { name: name.to_owned(), at })
+    }
+}
+
+/// The position in `prompt` that a file's cell means: a whole number, negative from the end; or words of the prompt, which mean
+/// the last of their tokens.
+///
+/// # Errors
+/// When the number is no position of the prompt; when the words are not in it, or more than once.
+pub fn position_in(cell: &str, prompt: &Prompt) -> Result<usize> {
+    match cell.trim().parse() {
+        Ok(number) => position_at(number, prompt),
+        Err(_) => last_token_of(cell, prompt),
+    }
+}
+
+/// Position `number` of `prompt`; a negative number counts from the end.
+///
+/// # Errors
+/// When there is none.
+pub fn position_at(number: isize, prompt: &Prompt) -> Result<usize> {
+    let n = prompt.tokens.len();
+    let at = if number < 0 { n as isize + number } else { number };
+    if !(0..n as isize).contains(&at) {
+        return Err(Error::no_such(format!("the prompt has {n} positions, and {number} is not one of them"))
+            .hint("`pellucid tokens` shows the position of each token; -1 is the last"));
+    }
+    Ok(at as usize)
+}
+
+fn last_token_of(words: &str, prompt: &Prompt) -> Result<usize> {
+    // The bytes that each token stands for; where ids were given, those that they spell.
+    let (mut spelled, mut ranges): (String, Vec<Range<usize>>) = (String::new(), vec![]);
+    match &prompt.text {
+        Some(text) => {
+            spelled.push_str(text);
+            ranges.extend(prompt.tokens.iter().map(|t| t.bytes.clone().unwrap_or(0..0)));
+        }
+        None => {
+            for token in &prompt.tokens {
+                let from = spelled.len();
+                spelled.push_str(&token.text);
+                ranges.push(from..spelled.len());
+            }
+        }
+    }
+    let mut found = spelled.match_indices(words);
+    let Some((from, _)) = found.next().filter(|_| !words.is_empty()) else {
+        return Err(Error::no_such(format!("{} is not in the clean prompt", quoted(words)))
+            .hint("give words as they stand there, or a position from 0"));
+    };
+    if found.next().is_some() {
+        return Err(Error::bad_input(format!("{} is in the clean prompt more than once", quoted(words)))
+            .hint("give the position, from 0 or, negative, from the end"));
+    }
+    let end = from + words.len();
+    let covers = |range: &Range<usize>| range.start < end && range.end > from;
+    ranges.iter().rposition(covers).ok_or_else(|| Error::compute(format!("{} has no token", quoted(words))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::{Bos, PromptEntry, build_prompts};
+
+    #[test]
+    fn named_positions_are_columns_numbers_or_the_end() -> Result<()> {
+        let of = |text: &str| NamedPosition::parse(text).map(|p| (p.name, p.at));
+        assert_eq!(of("io=io_pos")?, ("io".into(), At::Column("io_pos".into())));
+        assert_eq!(of("s2=10")?, ("s2".into(), At::Number(10)));
+        assert_eq!(of("last=-1")?, ("last".into(), At::Number(-1)));
+        assert_eq!(of("end")?, ("end".into(), At::Number(-1)));
+        assert_eq!(of("end=end")?, ("end".into(), At::Column("end".into())));
+        assert_eq!(of("io_pos")?, ("io_pos".into(), At::Column("io_pos".into())));
+        assert!(of("=3").is_err() && of("io=").is_err() && of("3").is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn cells_are_numbers_or_words() -> Result<()> {
+        let prompt = build_prompts(&[PromptEntry::ids([4, 9, 4, 12])], None, 100, None, Bos::default())?.remove(0);
+        let at = |cell: &str| position_in(cell, &prompt);
+        assert_eq!((at("0")?, at(" 3 ")?, at("-1")?, at("-4")?), (0, 3, 3, 0));
+        assert_eq!((at("#9")?, at("#9#4")?, at("#4#12")?), (1, 2, 3));
+        for (cell, says) in
+            [("4", "has 4 positions"), ("-5", "has 4 positions"), ("#4", "more than once"), ("#7", "is not in")]
+        {
+            assert!(at(cell).unwrap_err().message().contains(says), "{cell}");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,280 @@
+//! Positions that are the same in different prompts: counted from the end, or by names from the file of pairs.
+
+use std::collections::BTreeMap;
+
+use pellucid::table::{Attribution, Patch, PatchMean, PathMean, PathPatch, read_rows};
+
+use crate::bin::Place;
+
+/// Pairs of different lengths and templates. The indirect object is first in some and second in others.
+const PAIRS: &str = "clean,corrupt,answer,foil,io_pos,s2_pos,said
+\"When Mary and John went to the store, John gave a drink to\",\"When Mary and John went to the store, Mary gave a drink to\", Mary, John,2,10,Mary
+\"When Paul and Anna went to the office, Paul gave a book to\",\"When Paul and Anna went to the office, Anna gave a book to\", Anna, Paul,4,-5, Anna
+\"Then, Mark and Mary went to the store, and Mary gave a letter to\",\"Then, Mark and Mary went to the store, and Mark gave a letter to\", Mark, Mary,3,12,Mark
+";
+/// Where the indirect object, the second subject and the end are in each: the first token is the one that begins every text.
+const PLACES: [[u32; 3]; 3] = [[2, 10, 14], [4, 10, 14], [3, 12, 16]];
+const NAMES: [&str; 3] = ["io", "s2", "end"];
+
+fn place() -> Place {
+    let place = Place::new();
+    place.write("pairs.csv", PAIRS);
+    place
+}
+
+fn mean(x: &[f64]) -> (f64, Option<f64>) {
+    let n = x.len() as f64;
+    let mean = x.iter().sum::<f64>() / n;
+    let squares = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>();
+    (mean, (x.len() > 1).then(|| (squares / (n - 1.0) / n).sqrt()))
+}
+
+fn close(a: Option<f32>, b: Option<f64>) -> bool {
+    // Written as f32, of numbers of the size of one.
+    match (a, b) {
+        (Some(a), Some(b)) => (f64::from(a) - b).abs() < 1e-5,
+        (a, b) => a.is_none() && b.is_none(),
+    }
+}
+
+/// Whether two runs of one patch, packed with others of different sweeps, measured the same: within the rounding of f32 in sums of up
+/// to 512 terms.
+fn alike(a: Option<f32>, b: Option<f32>) -> bool {
+    a.zip(b).map_or(a == b, |(a, b)| (a - b).abs() <= 1e-5 * a.abs().max(1.0))
+}
+
+/// The words of a figure; of a pair the first one's.
+fn texts(place: &Place, name: &str) -> Vec<String> {
+    let pair = if name.contains("patch_mean") { "" } else { "-p0" };
+    let svg = String::from_utf8(place.read(&format!("{name}{pair}.svg"))).unwrap();
+    let xml = roxmltree::Document::parse(&svg).unwrap();
+    xml.descendants().filter(|n| n.has_tag_name("text")).filter_map(|n| n.text().map(str::to_owned)).collect()
+}
+
+/// The rows of a sweep over all positions, by numbers.
+fn by_number(place: &Place) -> Vec<Patch> {
+    place.ok(["patch", "-q", "--pairs", "pairs.csv", "--at", "resid_pre", "--out", "number"]);
+    read_rows::<Patch>(place.path("number/patch.parquet")).unwrap().0
+}
+
+#[test]
+fn named_positions_are_those_of_each_pair_and_means_go_by_their_names() {
+    let place = place();
+    let all = by_number(&place);
+    assert!(all.iter().all(|row| row.position_name.is_none()));
+    for (out, positions) in [("named", "io=io_pos,s2=s2_pos,end"), ("said", "io=said,s2=s2_pos,end")] {
+        let command =
+            ["patch", "-q", "--pairs", "pairs.csv", "--at", "resid_pre", "--positions", positions, "--out", out];
+        let said = place.ok(command).stdout;
+        // The terminal and the figures call positions by their names, in the order in which they were asked for.
+        let positions = said.lines().find(|l| l.starts_with("position")).unwrap();
+        assert_eq!(positions.split_whitespace().collect::<Vec<_>>(), ["position", "io", "s2", "end"]);
+        let text = |figure: &str| texts(&place, &format!("{out}/{figure}-resid_pre-logit_diff"));
+        let of_means = text("patch_mean");
+        assert!(["io", "s2", "end ·to"].iter().all(|label| of_means.contains(&(*label).to_owned())), "{of_means:?}");
+        let of_pair = text("patch");
+        assert!(
+            ["io ·Mary", "s2 ·John", "end ·to"].iter().all(|label| of_pair.contains(&(*label).to_owned())),
+            "{of_pair:?}"
+        );
+        assert!(said.contains(", position end \"·to\": ") && !said.contains("query"), "{said}");
+        let (rows, _) = read_rows::<Patch>(place.path(&format!("{out}/patch.parquet"))).unwrap();
+        assert_eq!(rows.len(), 3 * 4 * 3);
+        for row in &rows {
+            let name = row.position_name.clone().unwrap();
+            let at = PLACES[row.pair as usize][NAMES.iter().position(|n| *n == name).unwrap()];
+            assert_eq!(row.pos, Some(at), "{name}");
+            let same = |r: &&Patch| (r.pair, r.layer, r.pos) == (row.pair, row.layer, row.pos);
+            let plain = all.iter().find(same).unwrap();
+            let (patched, recovered) = (plain.patched, plain.recovered);
+            assert!(alike(row.patched, patched) && alike(row.recovered, recovered), "{row:?} {plain:?}");
+            assert_eq!(Patch { position_name: None, patched, recovered, ..row.clone() }, *plain);
+        }
+        let (means, _) = read_rows::<PatchMean>(place.path(&format!("{out}/patch_mean.parquet"))).unwrap();
+        assert_eq!(means.len(), 4 * 3);
+        for of in &means {
+            let name = of.position_name.clone().unwrap();
+            let i = NAMES.iter().position(|n| *n == name).unwrap();
+            let at = |r: &&Patch| r.layer == of.layer && r.pos == Some(PLACES[r.pair as usize][i]);
+            let own: Vec<&Patch> = all.iter().filter(at).collect();
+            assert_eq!((own.len(), of.pairs), (3, 3));
+            let (recovered, error) = mean(&own.iter().map(|r| f64::from(r.recovered.unwrap())).collect::<Vec<_>>());
+            assert!(close(of.recovered, Some(recovered)) && close(of.recovered_se, error), "{of:?} {recovered}");
+            // A number stands there where it is that of all pairs.
+            let same = PLACES.iter().all(|p| p[i] == PLACES[0][i]);
+            assert_eq!(of.pos, same.then_some(PLACES[0][i]));
+        }
+        // In the order in which they were asked for.
+        let names: Vec<_> = means[..3].iter().map(|m| m.position_name.clone().unwrap()).collect();
+        assert_eq!(names, NAMES);
+    }
+}
+
+#[test]
+fn counted_from_the_end_means_are_over_the_same_distance() {
+    let place = place();
+    let all = by_number(&place);
+    let args = ["patch", "-q", "--pairs", "pairs.csv", "--at", "resid_pre", "--align", "end", "--out", "end"];
+    place.ok(args);
+    let (rows, _) = read_rows::<Patch>(place.path("end/patch.parquet")).unwrap();
+    let lengths = [15u32, 15, 17];
+    assert_eq!(rows.len(), all.len());
+    for (row, plain) in rows.iter().zip(&all) {
+        assert_eq!(Patch { position_name: None, ..row.clone() }, *plain);
+        let from_end = i64::from(row.pos.unwrap()) - i64::from(lengths[row.pair as usize]);
+        assert_eq!(row.position_name, Some(from_end.to_string()));
+    }
+    let (means, _) = read_rows::<PatchMean>(place.path("end/patch_mean.parquet")).unwrap();
+    assert_eq!(means.len(), 4 * 17);
+    for of in &means {
+        let from_end: i64 = of.position_name.as_deref().unwrap().parse().unwrap();
+        let at = |r: &&Patch| {
+            let pos = from_end + i64::from(lengths[r.pair as usize]);
+            r.layer == of.layer && Some(pos) == r.pos.map(i64::from)
+        };
+        let own: Vec<f64> = all.iter().filter(at).map(|r| f64::from(r.recovered.unwrap())).collect();
+        assert_eq!(own.len(), of.pairs as usize);
+        assert!(close(of.recovered, Some(mean(&own).0)), "{of:?}");
+    }
+    assert!(means.iter().any(|m| m.pairs == 1) && means.iter().any(|m| m.pairs == 3));
+    // Drawn in the order of the prompt.
+    let labels: Vec<String> = texts(&place, "end/patch_mean-resid_pre-logit_diff");
+    let at = |label: &str| labels.iter().position(|l| l == label || l.starts_with(&format!("{label} "))).unwrap();
+    assert!(at("-17") < at("-15") && at("-15") < at("-2") && at("-2") < at("-1"), "{labels:?}");
+}
+
+#[test]
+fn edges_between_named_positions_are_named_at_both_ends() {
+    let place = place();
+    let mut command = vec!["patch", "-q", "--pairs", "pairs.csv", "--at", "pattern", "--over", "query_pos,key_pos"];
+    command.extend(["--layers", "1", "--heads", "3"]);
+    place.ok(command.iter().chain(&["--out", "all"]));
+    place.ok(command.iter().chain(&["--positions", "io=io_pos,s2=s2_pos,end", "--out", "named"]));
+    let (all, _) = read_rows::<Patch>(place.path("all/patch.parquet")).unwrap();
+    let (rows, _) = read_rows::<Patch>(place.path("named/patch.parquet")).unwrap();
+    assert_eq!(rows.len(), 3 * 9);
+    let at = |name: &Option<String>, pair: u32| {
+        PLACES[pair as usize][NAMES.iter().position(|n| Some(*n) == name.as_deref()).unwrap()]
+    };
+    for row in &rows {
+        assert_eq!(row.query_pos, Some(at(&row.position_name, row.pair)));
+        assert_eq!(row.key_pos, Some(at(&row.key_position_name, row.pair)));
+        let same = |r: &&Patch| (r.pair, r.query_pos, r.key_pos) == (row.pair, row.query_pos, row.key_pos);
+        assert!(alike(all.iter().find(same).unwrap().patched, row.patched), "{row:?}");
+    }
+    let (means, _) = read_rows::<PatchMean>(place.path("named/patch_mean.parquet")).unwrap();
+    let names: BTreeMap<_, _> =
+        means.iter().map(|m| ((m.position_name.clone(), m.key_position_name.clone()), m.pairs)).collect();
+    assert_eq!((names.len(), names.values().all(|pairs| *pairs == 3)), (9, true));
+}
+
+#[test]
+fn paths_and_attributions_go_by_names_too() {
+    let place = place();
+    let path = ["path", "-q", "--pairs", "pairs.csv", "--from", "z", "--over", "layer,pos", "--to", "logits"];
+    place.ok(path.iter().chain(&["--out", "path"]));
+    place.ok(path.iter().chain(&["--positions", "io=io_pos,s2=s2_pos,end", "--out", "named-path"]));
+    let (all, _) = read_rows::<PathPatch>(place.path("path/path.parquet")).unwrap();
+    let (rows, _) = read_rows::<PathPatch>(place.path("named-path/path.parquet")).unwrap();
+    assert_eq!(rows.len(), 3 * 4 * 3);
+    for row in &rows {
+        let same = |r: &&PathPatch| (r.pair, r.sender_layer, r.pos) == (row.pair, row.sender_layer, row.pos);
+        let plain = all.iter().find(same).unwrap();
+        let (patched, recovered) = (plain.patched, plain.recovered);
+        assert!(alike(row.patched, patched) && alike(row.recovered, recovered), "{row:?} {plain:?}");
+        assert_eq!(PathPatch { position_name: None, patched, recovered, ..row.clone() }, *plain);
+        let i = NAMES.iter().position(|n| Some(*n) == row.position_name.as_deref()).unwrap();
+        assert_eq!(row.pos, Some(PLACES[row.pair as usize][i]));
+    }
+    let (means, _) = read_rows::<PathMean>(place.path("named-path/path_mean.parquet")).unwrap();
+    assert!(means.len() == 12 && means.iter().all(|m| m.pairs == 3 && m.position_name.is_some()));
+
+    let attribute = ["attribute", "-q", "--pairs", "pairs.csv", "--at", "resid_pre,pattern"];
+    place.ok(attribute.iter().chain(&["--out", "attribution"]));
+    place.ok(attribute.iter().chain(&["--positions", "io=io_pos,s2=s2_pos,end", "--out", "named-attribution"]));
+    place.ok(attribute.iter().chain(&["--align", "end", "--out", "end-attribution"]));
+    let read = |out: &str| read_rows::<Attribution>(place.path(&format!("{out}/attribution.parquet"))).unwrap().0;
+    let (all, rows, end) = (read("attribution"), read("named-attribution"), read("end-attribution"));
+    assert_eq!(rows.len(), 3 * 4 * 3 + 3 * 4 * 4 * 9);
+    for row in &rows {
+        let plain = Attribution { position_name: None, key_position_name: None, ..row.clone() };
+        assert!(all.contains(&plain));
+        let i = NAMES.iter().position(|n| Some(*n) == row.position_name.as_deref()).unwrap();
+        assert_eq!(row.pos.or(row.query_pos), Some(PLACES[row.pair as usize][i]));
+    }
+    assert_eq!(end.len(), all.len());
+    for (row, plain) in end.iter().zip(&all) {
+        let n = if row.pair == 2 { 17 } else { 15 };
+        let name = |pos: Option<u32>| pos.map(|p| (i64::from(p) - n).to_string());
+        assert_eq!(
+            (&row.position_name, &row.key_position_name),
+            (&name(row.pos.or(row.query_pos)), &name(row.key_pos))
+        );
+        assert_eq!(Attribution { position_name: None, key_position_name: None, ..row.clone() }, *plain);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_position_is_said_with_its_line() {
+    let place = place();
+    let run = |positions: &str, says: &str| {
+        place.refused(["patch", "--pairs", "pairs.csv", "--positions", positions], 2, says);
+    };
+    run("io=nope", "has no column `nope`");
+    run("io=foil", "pairs.csv:2: position `io`: \" John\" is in the clean prompt more than once");
+    run("io=99", "pairs.csv:2: position `io`: the prompt has 15 positions, and 99 is not one of them");
+    run("16", "is no named position");
+    let text = PAIRS.replace(", Mary, John,2,10,", ", Mary, John,15,10,").replace(",12,Mark", ",,Mark");
+    place.write("wrong.csv", text);
+    place.refused(["patch", "--pairs", "wrong.csv", "--positions", "io=io_pos"], 2, "wrong.csv:2: position `io`");
+    place.refused(
+        ["patch", "--pairs", "wrong.csv", "--positions", "s2=s2_pos"],
+        2,
+        "wrong.csv:4: there is nothing in `s2_pos`",
+    );
+    place.write("twice.csv", PAIRS.replace(",10,Mary", ",10,John"));
+    place.refused(
+        ["patch", "--pairs", "twice.csv", "--positions", "io=said"],
+        2,
+        "twice.csv:2: position `io`: \"John\" is in the clean prompt more than once",
+    );
+    for both in [&["--pos", "3"][..], &["--keys", "3", "--at", "pattern", "--over", "key_pos"]] {
+        let command = ["patch", "--pairs", "pairs.csv", "--positions", "end"];
+        place.refused(command.iter().chain(both), 2, "both by number and by name");
+    }
+    let pair = [
+        "patch",
+        "--clean",
+        "When Mary and John",
+        "--corrupt",
+        "When John and John",
+        "--answer",
+        " Mary",
+        "--foil",
+        " John",
+    ];
+    place.refused(pair.iter().chain(&["--positions", "io=io_pos"]), 2, "is a column, and there is no file");
+    place.ok(pair.iter().chain(&["--positions", "io=1,end", "-q"]));
+}
+
+#[test]
+fn positions_that_mean_different_things_are_noted() {
+    let place = place();
+    let said = |args: &[&str]| place.ok(args.iter().chain(&["--out", "run", "--force"])).stderr;
+    let patch = ["patch", "--pairs", "pairs.csv", "--at", "resid_pre"];
+    let with = |more: &[&'static str]| [&patch[..], more].concat();
+    let note = "note: the prompts have 15 to 17 tokens";
+    assert!(said(&patch).contains(note) && said(&patch).contains("--align end"), "{}", said(&patch));
+    for more in [&["--over", "layer"][..], &["--positions", "io=io_pos,end"], &["--limit", "1"], &["--limit", "2"]] {
+        assert!(!said(&with(more)).contains("note: the prompts have"), "{more:?}: {}", said(&with(more)));
+    }
+    // Counted from the end the templates still differ in most places of the shortest.
+    let head = PAIRS.lines().next().unwrap();
+    let other = "\"Anna asked Paul where the little cat was. Paul said it\",\"Anna asked Paul where the little cat was. Anna said it\", Anna, Paul,0,-3,Anna";
+    let first = PAIRS.lines().nth(1).unwrap();
+    place.write("other.csv", format!("{head}\n{first}\n{other}\n"));
+    let end = said(&["patch", "--pairs", "other.csv", "--at", "resid_pre", "--align", "end"]);
+    assert!(end.contains("note: the prompts have different tokens at") && end.contains("from the end"), "{end}");
+    let path = said(&["path", "--pairs", "pairs.csv", "--over", "layer,pos"]);
+    assert!(path.contains(note), "{path}");
+}
