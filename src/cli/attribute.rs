@@ -8,7 +8,7 @@ use serde_json::json;
 use super::args::{DrawArgs, LoadArgs, PairArgs, RunArgs, Way, command, request};
 use super::collect::collect_also;
 use super::out::Out;
-use crate::analysis::attribute::{AttributeOptions, attribute, components};
+use crate::analysis::attribute::{AttributeOptions, attribute, components, need};
 use crate::analysis::patch::Metric;
 use crate::chart;
 use crate::error::Result;
@@ -75,6 +75,9 @@ impl AttributeCommand {
             confirm: self.confirm,
             memory_bytes: self.run.memory,
         };
+        // On the way to stdout all rows are held.
+        let held = if out.format == Format::Table { chart::Options::default().max_prompts } else { pairs.len() };
+        self.run.plan(out, &loaded, need(loaded.model.spec(), &pairs, &options, held)?)?;
         let asked = json!({
             "at": options.at, "direction": format!("{:?}", options.direction), "metric": self.metric,
             "measure_at": self.measure_at, "top": self.top, "qk_fix": self.qk_fix, "grad_drop": self.grad_drop,
