@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use pellucid::analysis::attribute::{AttributeOptions, attribute, components};
-use pellucid::analysis::patch::{Direction, Metric};
+use pellucid::analysis::patch::{Align, Direction, Metric};
 use pellucid::model::{Batch, Model};
 use pellucid::text::{Bos, Pair, PromptEntry, build_prompts};
 use serde_json::json;
@@ -61,6 +61,7 @@ fn run(model: &Model, pair: &Pair, qk_fix: bool) -> Result<()> {
         grad_drop: false,
         confirm: 0,
         memory_bytes: 512_000_000,
+        align: Align::Start,
     };
     let mut rows = 0;
     attribute(model, std::slice::from_ref(pair), &options, &(), &mut |_| {

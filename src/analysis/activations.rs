@@ -1,6 +1,6 @@
 //! Raw activations of chosen hooks, streamed into one safetensors file.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 
@@ -8,15 +8,25 @@ use candle_core::Tensor;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
-use super::Watch;
+use super::finite::{check_finite, refuse};
 use super::waves::waves;
+use super::{Need, Watch};
+use crate::arch::Spec;
 use crate::error::{Error, Result};
-use crate::hook::{Hook, HookPoint, Site, select};
+use crate::hook::finite::finite;
+use crate::hook::{Hook, HookPoint, NotFinite, Site, select};
 use crate::model::{Batch, Model, Run, Unembed};
 use crate::ops::rows::Rows;
 use crate::ops::values;
 use crate::text::Prompt;
 use crate::whole::{io_failed, keep, temporary_beside};
+
+/// What a file of activations is called in its provenance.
+pub const FORMAT: &str = "activations";
+/// Raised whenever its tensors or metadata change their names or meanings.
+pub const FORMAT_VERSION: u32 = 1;
+/// The key of the prompts' names in a file's metadata: a JSON list of strings, in the order that `rows` counts prompts in.
+pub const PROMPTS_KEY: &str = "prompts";
 
 /// Writes the values of the hooks that `pattern` means to a safetensors file at `path`, under their names, f32; numbers of
 /// experts u32.
@@ -24,19 +34,21 @@ use crate::whole::{io_failed, keep, temporary_beside};
 /// Rows come first, all prompts' after one another; `rows [t, 2]` (u32) gives each row's prompt and position, and
 /// `input_ids [t]` its token. Scores and patterns are made per prompt: with several, `.prompt{i}` follows the name.
 /// Values go to the file as they are made, so memory does not grow with what is recorded. `metadata` is put into the
-/// header. The file appears under its name only when it is whole.
+/// header, and beside it the prompts' names ([`PROMPTS_KEY`]). The file appears under its name only when it is whole.
 ///
 /// # Errors
-/// Hooks that the model does not have; a file that cannot be written.
+/// Hooks that the model does not have; a run that is not finite; a file that cannot be written.
 pub fn save_activations(
     model: &Model,
     prompts: &[Prompt],
     pattern: &str,
     memory_bytes: usize,
-    metadata: HashMap<String, String>,
+    mut metadata: HashMap<String, String>,
     watch: &dyn Watch,
     path: &Path,
 ) -> Result<()> {
+    let names: Vec<&str> = prompts.iter().map(|p| p.id.as_str()).collect();
+    metadata.insert(PROMPTS_KEY.to_owned(), serde_json::json!(names).to_string());
     let spec = model.spec();
     let points = select(spec, pattern)?;
     let lengths: Vec<usize> = prompts.iter().map(|p| p.tokens.len()).collect();
@@ -45,18 +57,51 @@ pub fn save_activations(
     file.write_u32("rows", 0, pairs)?;
     file.write_u32("input_ids", 0, prompts.iter().flat_map(|p| p.ids()))?;
     let mut row = 0;
-    for wave in waves(spec, prompts, 0, memory_bytes) {
+    for wave in waves(spec, prompts, kept(spec, &points), memory_bytes) {
         watch.at(wave.start, prompts.len())?;
         let batch = Batch::of(prompts[wave.clone()].iter().map(Prompt::ids));
         let n_rows = batch.rows().len();
         let unembed = if points.iter().any(|p| p.site == Site::Logits) { Unembed::All } else { Unembed::Nothing };
         let run = Run { unembed, ..Run::default() };
-        let mut hook = Save { points: &points, file: &mut file, row, first: wave.start, alone: prompts.len() == 1 };
-        model.run(&batch, &run, &mut [&mut hook])?;
+        let (first, alone) = (wave.start, prompts.len() == 1);
+        let mut hook = Save { model, points: &points, file: &mut file, row, first, alone, not_finite: None };
+        let out = model.run(&batch, &run, &mut [&mut hook])?;
+        let bad = hook.not_finite;
+        check_finite(model, &prompts[wave.clone()], &out, "")?;
+        if let Some(prompt) = bad {
+            return refuse(model, &prompts[wave.start + prompt], "");
+        }
         row += n_rows;
     }
     watch.at(prompts.len(), prompts.len())?;
     file.finish(path)
+}
+
+/// What [`save_activations`] needs of memory.
+///
+/// # Errors
+/// Hooks that the model does not have.
+pub fn need(spec: &Spec, prompts: &[Prompt], pattern: &str, budget_bytes: usize) -> Result<Need> {
+    let points = select(spec, pattern)?;
+    let longest = prompts.iter().map(|p| p.tokens.len()).max().unwrap_or(0);
+    Ok(super::waves::need(spec, prompts, kept(spec, &points), patterns(spec, &points, longest), budget_bytes))
+}
+
+/// Bytes of a row that are held beside the run: a value that is large, such as the logits or what each head writes, and its bytes
+/// on their way to the file.
+fn kept(spec: &Spec, points: &[HookPoint]) -> usize {
+    let width = |p: &HookPoint| {
+        let axes = p.site.info().axes[1..].iter();
+        axes.map(|a| Site::axis_len(spec, p.layer, *a).unwrap_or(0)).product::<usize>()
+    };
+    2 * size_of::<f32>() * points.iter().filter(|p| !p.site.per_sequence()).map(width).max().unwrap_or(0)
+}
+
+/// Bytes of one prompt's scores, its pattern and their bytes on their way to the file, where they are wanted.
+fn patterns(spec: &Spec, points: &[HookPoint], longest: usize) -> usize {
+    let heads = |p: &HookPoint| p.layer.map_or(0, |l| spec.blocks[l].attention.inner.n_heads);
+    let heads = points.iter().filter(|p| p.site.per_sequence()).map(heads).max().unwrap_or(0);
+    3 * size_of::<f32>() * heads * longest * longest
 }
 
 /// Names, dtypes and shapes of everything the file will hold.
@@ -87,6 +132,7 @@ fn sequence_name(point: HookPoint, prompt: usize, alone: bool) -> String {
 
 /// Writes what it sees and keeps nothing.
 struct Save<'a> {
+    model: &'a Model,
     points: &'a [HookPoint],
     file: &'a mut File,
     /// Row of the file that the wave's first row goes to.
@@ -94,6 +140,24 @@ struct Save<'a> {
     /// First prompt of the wave.
     first: usize,
     alone: bool,
+    /// The first prompt of the wave of which a value is not finite.
+    not_finite: Option<usize>,
+}
+
+impl Save<'_> {
+    /// Which sequence has a value that is not finite. Scores of keys that the mask hides are minus infinity, and no others are.
+    fn bad(&self, at: HookPoint, rows: &Rows, x: &Tensor) -> Result<Option<usize>> {
+        if let Some(found) = NotFinite::first_in(at, rows, x)? {
+            return Ok(Some(found.sequence));
+        }
+        let scoring = at.layer.filter(|_| at.site == Site::AttnScores).map(|l| &self.model.weights().blocks[l].scoring);
+        let Some(scoring) = scoring else { return Ok(None) };
+        let (s, n_keys) = (&rows.sequences[0], x.dim(2)?);
+        let held = values(x)?;
+        let overflows =
+            |(row, scores): (usize, &[f32])| !finite(&scores[scoring.visible(s.start + row % s.len(), n_keys)]);
+        Ok(held.chunks_exact(n_keys).enumerate().any(overflows).then_some(s.index))
+    }
 }
 
 impl Hook for Save<'_> {
@@ -110,6 +174,9 @@ impl Hook for Save<'_> {
         if at.site.is_index() {
             self.file.write_u32(&name, row * width, x.flatten_all()?.to_vec1::<u32>()?.into_iter())?;
             return Ok(x);
+        }
+        if self.not_finite.is_none() {
+            self.not_finite = self.bad(at, rows, &x)?;
         }
         let held = values(&x)?;
         self.file.write_f32(&name, row * width, &held)?;
@@ -140,8 +207,13 @@ impl File {
             })
             .collect();
         let offsets: Vec<(String, u64)> = infos.iter().map(|(n, i)| (n.clone(), i.data_offsets.0 as u64)).collect();
-        let metadata = Metadata::new(Some(metadata), infos).map_err(|e| Error::compute(e.to_string()))?;
-        let mut header = serde_json::to_vec(&metadata).map_err(|e| Error::compute(e.to_string()))?;
+        let failed = |e: &dyn std::fmt::Display| Error::compute(e.to_string());
+        let tensors = Metadata::new(None, infos).map_err(|e| failed(&e))?;
+        let tensors = serde_json::to_string(&tensors).map_err(|e| failed(&e))?;
+        // In the order of the keys, or the same request would not give the same bytes.
+        let metadata: BTreeMap<String, String> = metadata.into_iter().collect();
+        let metadata = serde_json::to_string(&metadata).map_err(|e| failed(&e))?;
+        let mut header = format!("{{\"__metadata__\":{metadata},{}", &tensors[1..]).into_bytes();
         // Data starts at a multiple of eight, as the format asks for.
         header.resize(header.len().next_multiple_of(8), b' ');
         let mut temporary = temporary_beside(path)?;

@@ -4,7 +4,9 @@ pub mod activations;
 pub mod attention;
 pub mod attribute;
 pub mod describe;
+mod finite;
 pub mod lens;
+pub mod need;
 pub mod patch;
 pub mod path;
 pub mod tokens;
@@ -16,7 +18,7 @@ use crate::error::Result;
 pub use activations::save_activations;
 pub use attention::attention;
 pub use lens::{LensOptions, lens};
-pub use waves::wave_bytes;
+pub use need::Need;
 
 /// Told how far an analysis is, and asked whether to go on.
 pub trait Watch {

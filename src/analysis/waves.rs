@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::need::Need;
 use crate::arch::Spec;
 use crate::text::Prompt;
 
@@ -25,22 +26,19 @@ pub(super) fn waves(spec: &Spec, prompts: &[Prompt], kept_bytes: usize, budget_b
     waves
 }
 
-/// Bytes that the largest wave of these prompts holds, and that the longest prompt alone holds, which no budget can cut.
-pub fn wave_bytes(spec: &Spec, prompts: &[Prompt], kept_bytes: usize, budget_bytes: usize) -> [usize; 2] {
+/// What these prompts need, cut into waves: of each row what the run and the analysis hold, and `beside` that, which is there once.
+pub(super) fn need(spec: &Spec, prompts: &[Prompt], kept_bytes: usize, beside: usize, budget_bytes: usize) -> Need {
     let row = kept_bytes + run_bytes(spec);
     let bytes = |wave: Range<usize>| row * prompts[wave].iter().map(|p| p.tokens.len()).sum::<usize>();
     let waves = waves(spec, prompts, kept_bytes, budget_bytes);
-    let most = |sizes: &mut dyn Iterator<Item = usize>| sizes.max().unwrap_or(0);
-    [most(&mut waves.into_iter().map(bytes)), most(&mut prompts.iter().map(|p| row * p.tokens.len()))]
+    let most = waves.into_iter().map(bytes).max().unwrap_or(0);
+    let longest = prompts.iter().map(|p| row * p.tokens.len()).max().unwrap_or(0);
+    Need { activations: most + beside, least: longest + beside, rows: 0 }
 }
 
-/// Bytes of a row's activations that one block holds at once, in f32.
+/// Bytes of a row's activations that one block holds at once, in f32: of the block that holds most.
 fn run_bytes(spec: &Spec) -> usize {
-    let block = &spec.blocks[0];
-    let a = &block.attention.inner;
-    // Of experts, the neurons of those that a row goes through.
-    let d_mlp = block.mlp.as_ref().map_or(0, |m| m.inner.neurons().d_mlp * m.inner.experts().map_or(1, |e| e.per_row));
-    4 * (6 * spec.d_model + 3 * d_mlp + 3 * a.n_heads * a.d_head)
+    crate::sweep::row_bytes(spec)
 }
 
 #[cfg(test)]
@@ -59,8 +57,12 @@ mod tests {
         assert_eq!(waves(&spec, &prompts, 0, 10 * row), [0..2, 2..3, 3..5]);
         assert_eq!(waves(&spec, &prompts, 0, 1), [0..1, 1..2, 2..3, 3..4, 4..5]);
         assert_eq!(waves(&spec, &prompts, 0, usize::MAX / row).len(), 1);
-        assert_eq!(wave_bytes(&spec, &prompts, 0, 10 * row), [50 * row, 50 * row]);
-        assert_eq!(wave_bytes(&spec, &prompts, 0, 60 * row), [60 * row, 50 * row]);
-        assert_eq!(wave_bytes(&spec, &prompts, row, 1 << 40), [62 * 2 * row, 100 * row]);
+        let need = |kept, budget| {
+            let need = super::need(&spec, &prompts, kept, 7, budget);
+            [need.activations, need.least]
+        };
+        assert_eq!(need(0, 10 * row), [50 * row + 7, 50 * row + 7]);
+        assert_eq!(need(0, 60 * row), [60 * row + 7, 50 * row + 7]);
+        assert_eq!(need(row, 1 << 40), [62 * 2 * row + 7, 100 * row + 7]);
     }
 }

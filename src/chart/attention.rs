@@ -67,6 +67,9 @@ fn no_such_head(layer: u32, head: u32, patterns: &Patterns<'_>) -> Error {
 /// One head's probabilities: (query, key) are places in [`Patterns::queries`] and [`Patterns::keys`].
 pub(super) type Pattern = Vec<(usize, usize, f32)>;
 
+/// Places (query, key), in order.
+pub(super) type Cells = Vec<(usize, usize)>;
+
 /// The patterns of one prompt.
 pub(super) struct Patterns<'a> {
     pub prompt_id: &'a str,
@@ -76,6 +79,8 @@ pub(super) struct Patterns<'a> {
     pub keys: Vec<(u32, &'a str)>,
     /// By (layer, head); entries in order of query, then key.
     pub heads: BTreeMap<(u32, u32), Pattern>,
+    /// What the queries of each head can see, whether or not it has an entry.
+    pub seen: BTreeMap<(u32, u32), Cells>,
 }
 
 impl<'a> Patterns<'a> {
@@ -90,18 +95,38 @@ impl<'a> Patterns<'a> {
         };
         let (query_at, key_at) = (place(&queries), place(&keys));
         let mut heads = BTreeMap::<_, Pattern>::new();
+        let mut visible = BTreeMap::<(u32, u32), BTreeMap<usize, std::ops::RangeInclusive<u32>>>::new();
         for row in rows {
             if let (Some(q), Some(k)) = (query_at.get(&row.query_pos), key_at.get(&row.key_pos)) {
                 heads.entry((row.layer, row.head)).or_default().push((*q, *k, row.prob));
+                let of_head = visible.entry((row.layer, row.head)).or_default();
+                // A file may say anything, and a range that ends before it begins is none.
+                let (first, last) = (row.first_key.min(row.last_key), row.first_key.max(row.last_key));
+                of_head.entry(*q).or_insert(first..=last);
             }
         }
         heads.values_mut().for_each(|p| p.sort_by_key(|(q, k, _)| (*q, *k)));
+        let mut seen = BTreeMap::new();
+        for (head, pattern) in &heads {
+            let of_head = &visible[head];
+            let all = of_head.iter().flat_map(|(q, keys)| key_at.range(keys.clone()).map(move |(_, k)| (*q, *k)));
+            let mut cells: Cells = all.chain(pattern.iter().map(|(q, k, _)| (*q, *k))).collect();
+            cells.sort_unstable();
+            cells.dedup();
+            seen.insert(*head, cells);
+        }
         Self {
             prompt_id: rows.first().map_or("", |r| &r.prompt_id),
             queries: queries.into_iter().collect(),
             keys: keys.into_iter().collect(),
             heads,
+            seen,
         }
+    }
+
+    /// How many keys the queries of a head can see that have no entry.
+    pub fn left_out(&self, head: (u32, u32)) -> usize {
+        self.seen[&head].len().saturating_sub(self.heads[&head].len())
     }
 
     /// The head whose queries look most, on average, at keys that are neither the first token nor the query itself:
@@ -149,6 +174,12 @@ fn large(patterns: &Patterns<'_>, head: (u32, u32), provenance: &Provenance) -> 
     if least > 0.0 {
         sentences.push(format!("Cells below {} are drawn as 0.", probability(least)));
     }
+    let left_out = patterns.left_out(head);
+    if left_out > 0 {
+        let keys = if left_out == 1 { "key that can be seen is" } else { "keys that can be seen are" };
+        let why = "not in the table, which leaves small probabilities out; drawn as 0.";
+        sentences.push(format!("{left_out} {keys} {why}"));
+    }
     let caption = frame::caption_lines(&sentences, width);
     let height = HEAD + h + NUMBERS + band.depth + NAME + frame::caption_height(caption.len());
     let mut svg = Svg::new(width, height);
@@ -158,7 +189,7 @@ fn large(patterns: &Patterns<'_>, head: (u32, u32), provenance: &Provenance) -> 
 
     // What can be seen is drawn as zero first; what cannot stays paper.
     svg.group(left, HEAD, cell, &format!("L{}H{}: what the queries can see", head.0, head.1), |svg| {
-        svg.path(&runs(pattern.iter().map(|(q, k, _)| (*q, *k))), viridis(0.0));
+        svg.path(&runs(patterns.seen[&head].iter().copied()), viridis(0.0));
     });
     for &(q, k, p) in pattern.iter().filter(|(_, _, p)| *p >= least || p.is_nan()) {
         let fill = viridis(f64::from(p));

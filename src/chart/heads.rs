@@ -1,6 +1,6 @@
 //! All heads of a prompt as small multiples: a row of tiles for each layer, a tile for each head.
 
-use super::attention::{Pattern, Patterns, UNSEEN, runs};
+use super::attention::{Cells, Pattern, Patterns, UNSEEN, runs};
 use super::axis::Axis;
 use super::colour::viridis;
 use super::frame::{self, BAR, HEAD, MARGIN, NARROWEST, SHORTEST_BAR, colour_bar};
@@ -41,6 +41,9 @@ pub(super) fn figure(patterns: &Patterns<'_>, provenance: &Provenance) -> String
             .to_owned(),
         format!("Colour in {STEPS} steps; probabilities below {} are drawn as 0.", probability(0.5 / STEPS as f32)),
     ];
+    if patterns.heads.keys().any(|head| patterns.left_out(*head) > 0) {
+        sentences.push("Small probabilities that the table leaves out are drawn as 0.".to_owned());
+    }
     if merged > 1 {
         sentences.push(format!("Each cell is the largest of {merged} x {merged} entries."));
     }
@@ -56,7 +59,9 @@ pub(super) fn figure(patterns: &Patterns<'_>, provenance: &Provenance) -> String
             let name = format!("L{layer}H{head}");
             svg.text(x + w / 2.0, y + NAME / 2.0 - 1.0, &name, Type::new(9.5).at(Anchor::Middle));
             svg.rect(Rect { x, y: y + NAME, w, h }, UNSEEN, None);
-            svg.group(x, y + NAME, scale, &summary(&name, patterns, pattern), |svg| tile(svg, pattern, merged));
+            svg.group(x, y + NAME, scale, &summary(&name, patterns, pattern), |svg| {
+                tile(svg, &patterns.seen[&(*layer, *head)], pattern, merged);
+            });
         }
     }
     colour_bar(
@@ -71,9 +76,9 @@ pub(super) fn figure(patterns: &Patterns<'_>, provenance: &Provenance) -> String
     svg.finish(&format!("Attention of all heads, {subtitle}"), &frame::desc(provenance))
 }
 
-/// Draws one pattern in units of its cells.
-fn tile(svg: &mut Svg, pattern: &Pattern, merged: usize) {
-    let mut cells = BTreeMap::<(usize, usize), f32>::new();
+/// Draws one pattern in units of its cells; of what is `seen`, what has no entry is drawn as 0.
+fn tile(svg: &mut Svg, seen: &Cells, pattern: &Pattern, merged: usize) {
+    let mut cells: BTreeMap<(usize, usize), f32> = seen.iter().map(|(q, k)| ((q / merged, k / merged), 0.0)).collect();
     for (q, k, p) in pattern {
         let cell = cells.entry((q / merged, k / merged)).or_insert(0.0);
         // `max` passes over NaN.

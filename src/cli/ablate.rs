@@ -8,7 +8,7 @@ use serde_json::json;
 use super::args::{DrawArgs, LoadArgs, PromptArgs, RunArgs};
 use super::out::Out;
 use super::patches::Sweep;
-use crate::analysis::patch::{Direction, Grid, Kind, Metric, Over, PatchOptions, patch};
+use crate::analysis::patch::{Direction, Grid, Kind, Metric, Over, PatchOptions, need, patch};
 use crate::error::{Error, Result};
 use crate::run::prompts;
 use crate::text::Prompt;
@@ -132,6 +132,7 @@ impl Ablate {
             noised: None,
             verify: self.verify,
         };
+        self.run.plan(out, &loaded, need(&loaded.model, &pairs, &options)?)?;
         let asked = json!({
             "unit": format!("{:?}", self.unit), "kind": self.kind, "metric": self.metric, "measure_at": self.measure_at,
             "layers": self.layers, "heads": self.heads, "neurons": self.neurons, "pos": self.pos, "verify": self.verify,

@@ -7,6 +7,7 @@ use clap::{Args, ColorChoice, ValueEnum};
 use serde_json::{Value, json};
 
 use super::out::Out;
+use crate::analysis::Need;
 use crate::analysis::patch::{Align, Direction};
 use crate::error::{Error, Result};
 use crate::model::{Place, Placement, Processing};
@@ -306,15 +307,10 @@ impl RunArgs {
         RunFolder::create(self.out.as_deref(), analysis, tables, request, self.force)
     }
 
-    /// Says what the request needs, and refuses what cannot fit, before anything runs. `kept_bytes` is what the analysis
-    /// keeps of each row.
-    pub fn plan(&self, out: &Out, loaded: &Loaded, prompts: &[Prompt], kept_bytes: usize) -> Result<()> {
-        let plan = loaded.plan(prompts, kept_bytes, self.memory);
-        out.planned(&plan);
-        if let Some(warning) = plan.check_loaded(&loaded.placement, available())? {
-            out.say(warning);
-        }
-        Ok(())
+    /// Says what the request needs, and refuses what cannot fit, into the budget or into memory, before anything runs.
+    pub fn plan(&self, out: &Out, loaded: &Loaded, need: Need) -> Result<()> {
+        loaded.plan(need).check_budget(self.memory)?;
+        planned(out, loaded, need)
     }
 }
 
@@ -345,6 +341,16 @@ fn parse_scale(text: &str) -> Result<ScaleEnd, String> {
         Ok(end) if (1e-30..1e30).contains(&end) => Ok(ScaleEnd(Some(end))),
         _ => Err("not the end of a scale; write a number over 0, such as 0.5, or auto".into()),
     }
+}
+
+/// Says what the request needs beside the weights, and refuses what cannot fit into memory, before anything runs.
+pub(super) fn planned(out: &Out, loaded: &Loaded, need: Need) -> Result<()> {
+    let plan = loaded.plan(need);
+    out.planned(&plan);
+    if let Some(warning) = plan.check_loaded(&loaded.placement, available())? {
+        out.say(warning);
+    }
+    Ok(())
 }
 
 /// A number that cannot be 0.

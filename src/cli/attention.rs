@@ -7,7 +7,7 @@ use super::args::{LoadArgs, PromptArgs, RunArgs, command, parse_head, request};
 use super::collect::collect;
 use super::grid;
 use super::out::Out;
-use crate::analysis::attention;
+use crate::analysis::attention::{attention, need};
 use crate::chart;
 use crate::error::{Error, Result};
 use crate::table::{Attention, Format, Row};
@@ -25,7 +25,7 @@ pub(super) struct AttentionCommand {
     /// The head to draw large, such as 3.2 or L3H2 [default: the one that looks furthest from the obvious]
     #[arg(long, value_name = "LAYER.HEAD", value_parser = parse_head)]
     head: Option<(u32, u32)>,
-    /// Leave out smaller probabilities
+    /// Leave out rows of smaller probabilities; with 0, every key that a query can see has a row
     #[arg(long, default_value_t = 0.0, value_name = "PROB")]
     min_prob: f32,
     #[command(flatten)]
@@ -39,8 +39,9 @@ impl AttentionCommand {
         }
         let loaded = self.model.load(out)?;
         let prompts = self.prompts.build(&loaded)?;
-        let longest = prompts.iter().map(|p| p.tokens.len()).max().unwrap_or(0);
-        self.run.plan(out, &loaded, &prompts, 4 * loaded.model.spec().blocks[0].attention.inner.n_heads * longest)?;
+        // On the way to stdout all rows are held.
+        let held = if out.format == Format::Table { chart::Options::default().max_prompts } else { prompts.len() };
+        self.run.plan(out, &loaded, need(loaded.model.spec(), &prompts, held, self.run.memory))?;
         if let Some((layer, head)) = self.head {
             let blocks = &loaded.model.spec().blocks;
             let n = blocks.get(layer as usize).map(|b| b.attention.inner.n_heads);

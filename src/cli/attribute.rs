@@ -9,7 +9,7 @@ use super::args::{DrawArgs, LoadArgs, PairArgs, RunArgs, Way, command, request};
 use super::collect::collect_also;
 use super::out::Out;
 use super::pairs::{asked_of, say_spaces};
-use crate::analysis::attribute::{AttributeOptions, attribute, components};
+use crate::analysis::attribute::{AttributeOptions, attribute, components, need};
 use crate::analysis::patch::{Align, Metric};
 use crate::chart::{self, patch_words::is_no_better};
 use crate::error::Result;
@@ -76,6 +76,9 @@ impl AttributeCommand {
             memory_bytes: self.run.memory,
             align: self.pairs.align()?,
         };
+        // On the way to stdout all rows are held.
+        let held = if out.format == Format::Table { chart::Options::default().max_prompts } else { pairs.len() };
+        self.run.plan(out, &loaded, need(loaded.model.spec(), &pairs, &options, held)?)?;
         let mut asked = json!({
             "at": options.at, "direction": format!("{:?}", options.direction), "metric": self.metric,
             "measure_at": self.measure_at, "top": self.top, "qk_fix": self.qk_fix, "grad_drop": self.grad_drop,

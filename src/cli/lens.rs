@@ -7,10 +7,10 @@ use super::args::{LoadArgs, PromptArgs, RunArgs, command, request};
 use super::collect::collect;
 use super::grid;
 use super::out::Out;
+use crate::analysis::lens::need;
 use crate::analysis::{LensOptions, lens};
 use crate::chart;
 use crate::error::Result;
-use crate::hook::select;
 use crate::run::spaces::Words;
 use crate::table::{Format, LogitLens, Row};
 use crate::text::positions::position_at;
@@ -43,12 +43,6 @@ impl Lens {
     pub fn run(&self, out: &Out) -> Result<()> {
         let loaded = self.model.load(out)?;
         let prompts = self.prompts.build(&loaded)?;
-        self.run.plan(
-            out,
-            &loaded,
-            &prompts,
-            4 * loaded.model.spec().d_model * select(loaded.model.spec(), &self.at)?.len(),
-        )?;
         let options = LensOptions {
             at: self.at.clone(),
             positions: self.pos.clone(),
@@ -58,6 +52,9 @@ impl Lens {
             target: self.target.as_deref().map(|t| loaded.target(t)).transpose()?,
             memory_bytes: self.run.memory,
         };
+        // On the way to stdout all rows are held.
+        let held = if out.format == Format::Table { chart::Options::default().max_prompts } else { prompts.len() };
+        self.run.plan(out, &loaded, need(loaded.model.spec(), &prompts, &options, held)?)?;
         let asked = json!({"at": self.at, "pos": self.pos, "top": options.top, "target": options.target});
         // Listens to Ctrl-C from here on, so that nothing is left by it.
         let watch = out.watch("lens");

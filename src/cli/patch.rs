@@ -8,7 +8,7 @@ use super::change::{ChangeArgs, axes};
 use super::out::Out;
 use super::pairs::chosen_twice;
 use super::patches::Sweep;
-use crate::analysis::patch::{Align, Grid, Noised, NoisedAt, PatchOptions, patch};
+use crate::analysis::patch::{Align, Grid, Noised, NoisedAt, PatchOptions, need, patch};
 use crate::error::{Error, Result};
 
 /// Activation patching: which values make the difference between two prompts?
@@ -87,6 +87,7 @@ impl PatchCommand {
             noised: self.noised()?,
             ..self.change.options(&loaded, self.pairs.bos(), grid, self.run.memory)?
         };
+        self.run.plan(out, &loaded, need(&loaded.model, &pairs, &options)?)?;
         let asked = json!({
             "at": self.at, "over": self.over, "layers": self.layers, "heads": self.heads, "neurons": self.neurons,
             "pos": self.pos, "keys": self.keys, "together": self.together, "window": self.window,

@@ -9,7 +9,7 @@ use super::out::Out;
 use super::pairs::chosen_twice;
 use super::patches::Sweep;
 use crate::analysis::patch::{Align, Grid};
-use crate::analysis::path::{PathOptions, Through, path};
+use crate::analysis::path::{PathOptions, Through, need, path};
 use crate::error::Result;
 
 /// Path patching: what does one part of the model do by way of another?
@@ -95,6 +95,7 @@ impl PathCommand {
         };
         let patch = self.change.options(&loaded, self.pairs.bos(), grid, self.run.memory)?;
         let options = PathOptions { patch, to: self.to.clone(), through, together: self.together };
+        self.run.plan(out, &loaded, need(&loaded.model, &pairs, &options)?)?;
         let asked = json!({
             "from": self.from, "over": self.over, "to": self.to, "together": self.together,
             "through": format!("{:?}", self.through), "layers": self.layers, "heads": self.heads,

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::args::{LoadArgs, PromptArgs, command, request};
+use super::args::{LoadArgs, PromptArgs, command, planned, request};
 use super::out::Out;
-use crate::analysis::verify::{Dump, first_wrong, own_prompts, verify, verify_reference};
+use crate::analysis::verify::{Dump, first_wrong, need, need_of_reference, own_prompts, verify, verify_reference};
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::run::{Loaded, RunFolder};
@@ -60,6 +60,7 @@ impl VerifyCommand {
             false => self.prompts.build(loaded)?,
         };
         let ids: Vec<Vec<u32>> = prompts.iter().map(Prompt::ids).collect();
+        planned(out, loaded, need(&loaded.model, &ids))?;
         let watch = out.watch("verify");
         let mut folder = self.folder::<Verify>(&request("verify", loaded, &prompts, json!({})))?;
         let rows = verify(&loaded.model, &ids, &watch)?;
@@ -98,6 +99,7 @@ impl VerifyCommand {
             dump.check_prompts(&given)?;
         }
         let prompts = by_ids(loaded, dump.prompts())?;
+        planned(out, loaded, need_of_reference(&loaded.model, dump.prompts(), loaded.footprint.numbers))?;
         let watch = out.watch("verify");
         let asked = request("verify", loaded, &prompts, json!({"reference": dump.hash()}));
         let mut folder = self.folder::<VerifyReference>(&asked)?;

@@ -2,8 +2,9 @@
 
 use candle_core::{DType, Device, Tensor};
 
+use super::finite::{NotFinite, all_finite};
 use super::point::{HookPoint, select};
-use super::site::Axis;
+use super::site::{Axis, Site};
 use super::tap::Hook;
 use crate::arch::Spec;
 use crate::error::{Error, Result};
@@ -12,6 +13,9 @@ use crate::ops::rows::Rows;
 type Change = Box<dyn FnMut(HookPoint, &Tensor) -> Result<Tensor>>;
 
 /// Changes the values of chosen hook points. Selects everything until it is narrowed.
+///
+/// An edit that makes NaN or an infinity of a finite value is an error that names the hook and the position; a score may become
+/// minus infinity, which hides its key.
 ///
 /// Axes are those of the site table: positions select along `t` (or the queries `q` of a pattern), heads along `h`
 /// or `g`. Of an expert's values it changes the rows that go through that expert; the others stay zero.
@@ -58,24 +62,34 @@ impl Edit {
     /// Multiplies values by `factor`.
     ///
     /// # Errors
-    /// As [`Edit::with`].
+    /// As [`Edit::with`], and when the factor is not a finite number.
     pub fn scale(spec: &Spec, pattern: &str, factor: f64) -> Result<Self> {
+        if !factor.is_finite() {
+            return Err(
+                Error::bad_input(format!("values cannot be multiplied by {factor}")).hint("give a finite factor")
+            );
+        }
         Self::with(spec, pattern, move |_, x| Ok((x * factor)?))
     }
 
     /// Adds `vector`, broadcast over the leading axes (steering).
     ///
     /// # Errors
-    /// As [`Edit::with`].
+    /// As [`Edit::with`], and when the vector has a value that is not finite.
     pub fn add(spec: &Spec, pattern: &str, vector: Tensor) -> Result<Self> {
+        check_finite("what is added", &vector)?;
         Self::with(spec, pattern, move |_, x| Ok(x.broadcast_add(&vector)?))
     }
 
     /// Puts `value`, broadcast to the point's shape, in its place.
     ///
     /// # Errors
-    /// As [`Edit::with`].
+    /// As [`Edit::with`], and when it has a value that is not finite; minus infinity may be put in scores alone.
     pub fn set(spec: &Spec, pattern: &str, value: Tensor) -> Result<Self> {
+        let scores = select(spec, pattern)?.iter().all(|point| point.site == Site::AttnScores);
+        if !scores {
+            check_finite("what is put there", &value)?;
+        }
         Self::with(spec, pattern, move |_, x| Ok(value.broadcast_as(x.shape())?))
     }
 
@@ -151,6 +165,14 @@ impl Edit {
     }
 }
 
+fn check_finite(what: &str, x: &Tensor) -> Result<()> {
+    match all_finite(x)? {
+        true => Ok(()),
+        false => Err(Error::bad_input(format!("{what} has values that are NaN or infinite"))
+            .hint("look at where the tensor comes from")),
+    }
+}
+
 fn spread(chosen: &[bool], axis: usize, rank: usize, device: &Device) -> Result<Tensor> {
     let mut shape = vec![1; rank];
     shape[axis] = chosen.len();
@@ -174,11 +196,20 @@ impl Hook for Edit {
         }
         self.selected = true;
         let changed = (self.change)(at, &x)?;
-        Ok(match mask {
+        let changed = match mask {
             // A choice rather than a scatter: it keeps gradients, and untouched values stay bit for bit.
             Some(mask) => mask.where_cond(&changed.contiguous()?, &x)?,
             None => changed,
-        })
+        };
+        // What was not finite before is not this edit's fault.
+        if changed.shape() == x.shape()
+            && let Some(found) = NotFinite::first_in(at, rows, &changed)?
+            && NotFinite::first_in(at, rows, &x)?.is_none()
+        {
+            return Err(Error::compute(format!("after the edit, {found} (sequence {} of the batch)", found.sequence))
+                .hint("edit with smaller numbers: f32 holds up to 3.4e38"));
+        }
+        Ok(changed)
     }
 
     fn finish(&mut self) -> Result<()> {

@@ -2,6 +2,7 @@
 
 pub mod cache;
 pub mod edit;
+pub mod finite;
 pub mod gradients;
 pub mod point;
 pub mod site;
@@ -9,6 +10,7 @@ pub mod tap;
 
 pub use cache::Cache;
 pub use edit::Edit;
+pub use finite::{FirstNotFinite, NotFinite};
 pub use gradients::Gradients;
 pub use point::{HookPoint, select};
 pub use site::Site;

@@ -6,6 +6,7 @@ use std::fmt;
 
 use super::site::{SITES, Scope, Site};
 use crate::arch::Spec;
+use crate::arch::spec::Block;
 use crate::error::{Error, Result, nearest};
 
 /// A site in a place: `blocks.3.attn.hook_z`.
@@ -123,7 +124,7 @@ impl fmt::Display for HookPoint {
 /// ```
 ///
 /// # Errors
-/// When a part selects nothing in this model, with the nearest name.
+/// When a part selects nothing in this model, with the nearest name; when a range ends past the last layer or expert.
 pub fn select(spec: &Spec, pattern: &str) -> Result<Vec<HookPoint>> {
     let all = HookPoint::all(spec);
     let mut chosen = vec![false; all.len()];
@@ -131,6 +132,7 @@ pub fn select(spec: &Spec, pattern: &str) -> Result<Vec<HookPoint>> {
     let mut any = false;
     for part in parts {
         any = true;
+        check_ranges(spec, part)?;
         let mut hit = false;
         for (point, chosen) in all.iter().zip(&mut chosen) {
             if matches(part, point) {
@@ -145,6 +147,39 @@ pub fn select(spec: &Spec, pattern: &str) -> Result<Vec<HookPoint>> {
         return Err(Error::bad_input("no hook was named").hint("try `resid_post`, or `pellucid hooks` for all names"));
     }
     Ok(all.into_iter().zip(chosen).filter_map(|(p, chosen)| chosen.then_some(p)).collect())
+}
+
+/// Refuses ranges of layers and experts that go past the end, as a single number there is refused: whoever writes `2-9` of four
+/// layers thinks of another model.
+fn check_ranges(spec: &Spec, part: &str) -> Result<()> {
+    let experts = |block: &Block| block.mlp.as_ref().and_then(|m| m.inner.experts()).map_or(0, |e| e.n_experts);
+    let most = spec.blocks.iter().map(experts).max().unwrap_or(0);
+    let layers = part.strip_prefix("blocks.").map(|rest| ("layer", rest, spec.n_layers()));
+    let experts = part.split_once("experts.").map(|(_, rest)| ("expert", rest, most));
+    for (what, rest, n) in layers.into_iter().chain(experts).filter(|(.., n)| *n > 0) {
+        let numbers = rest.split('.').next().unwrap_or_default();
+        let Some((Ok(from), Ok(to))) =
+            numbers.split_once('-').map(|(from, to)| (from.parse::<usize>(), to.parse::<usize>()))
+        else {
+            continue;
+        };
+        if from > to {
+            return Err(Error::bad_input(format!("{numbers} in `{part}` ends before it begins"))
+                .hint(format!("write it as {to}-{from}")));
+        }
+        if to >= n {
+            return Err(Error::no_such(format!(
+                "there are {n} {what}s (0-{}), and {numbers} in `{part}` ends at {to}",
+                n - 1
+            ))
+            .hint(if from < n {
+                format!("the last range is {from}-{}", n - 1)
+            } else {
+                format!("{what}s are counted from 0")
+            }));
+        }
+    }
+    Ok(())
 }
 
 fn matches(pattern: &str, point: &HookPoint) -> bool {

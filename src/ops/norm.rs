@@ -10,6 +10,9 @@ use crate::arch::spec::{Gain, NormKind};
 use crate::error::Result;
 
 /// A norm with its weights.
+///
+/// Where squares are more than a number can hold, the scale is infinite, and a row divided by it would be 0: finite, and wrong.
+/// Such a row is made NaN, which nothing after it can hide.
 #[derive(Clone, Debug)]
 pub struct NormWeights {
     /// Which statistic.
@@ -95,6 +98,8 @@ impl NormWeights {
             Some(scale) => scale.clone(),
             None => self.scale(Path::Plain, x)?,
         };
+        // As it is, but NaN where it is infinite.
+        let scale = ((&scale * 0.0)? + &scale)?;
         self.apply_gain(&self.centred(x)?.broadcast_div(&scale)?)
     }
 
@@ -113,6 +118,7 @@ impl NormWeights {
                     for (i, row) in rows.chunks_exact_mut(d).enumerate() {
                         let mean = self.mean(row);
                         let scale = scale.as_ref().map_or_else(|| self.row_scale(row, mean), |s| s[first + i]);
+                        let scale = if scale.is_finite() { scale } else { f32::NAN };
                         for v in row.iter_mut() {
                             *v = (*v - mean) / scale;
                         }
@@ -231,6 +237,24 @@ mod tests {
                     // Means of squares are one, but for epsilon in 4, and the rounding of a row's sum, root and quotient.
                     let allowed = norm.eps / 3.0 + gamma(150 + 4, DType::F32);
                     assert!((size - 1.0).abs() < allowed, "{kind:?} {meaning:?}: {size}");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The squares of 1e20 are more than an f32 can hold: what comes of such a row is no number, and never 0.
+    #[test]
+    fn a_row_whose_squares_overflow_is_not_a_number() -> Result<()> {
+        let x = Tensor::new(&[[1e20f32, -1e20, 3e20, 1.0], [1.0, 2.0, 3.0, 4.0]], &Device::Cpu)?;
+        for kind in [NormKind::Layer, NormKind::Rms] {
+            let norm = NormWeights { kind, eps: 1e-5, gain: None, meaning: Gain::None, bias: None };
+            for path in [Path::Fused, Path::Plain] {
+                let given = norm.scale(path, &x)?;
+                for scale in [None, Some(&given)] {
+                    let y = norm.apply(path, &x, scale)?.to_vec2::<f32>()?;
+                    assert!(y[0].iter().all(|v| v.is_nan()), "{kind:?} {path:?}: {y:?}");
+                    assert!(y[1].iter().all(|v| v.is_finite()), "{kind:?} {path:?}: {y:?}");
                 }
             }
         }

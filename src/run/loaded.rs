@@ -1,7 +1,7 @@
 //! A model with everything that belongs to it: files, tokenizer, and what provenance says of it.
 
 use super::plan::{Plan, available};
-use crate::analysis::wave_bytes;
+use crate::analysis::Need;
 use crate::error::{Error, Result};
 use crate::model::{Footprint, Model, Placement, Processing, WeightBytes};
 use crate::table::Provenance;
@@ -73,10 +73,9 @@ impl Loaded {
         Ok(Self { source, model, tokenizer, weights_hash, placement, footprint })
     }
 
-    /// What these prompts need beside the weights, within `budget_bytes`, when `kept_bytes` are kept of each row.
-    pub fn plan(&self, prompts: &[Prompt], kept_bytes: usize, budget_bytes: usize) -> Plan {
-        let [activations, least_activations] = wave_bytes(self.model.spec(), prompts, kept_bytes, budget_bytes);
-        Plan { weights: self.footprint, activations, least_activations }
+    /// What a request needs that needs this beside the weights.
+    pub fn plan(&self, need: Need) -> Plan {
+        Plan { weights: self.footprint, need }
     }
 
     /// Turns prompts into tokens and checks them against the model.

@@ -2,6 +2,7 @@
 
 use sysinfo::System;
 
+use crate::analysis::Need;
 use crate::error::{Error, Result};
 use crate::model::{Footprint, Placement};
 
@@ -10,10 +11,8 @@ use crate::model::{Footprint, Placement};
 pub struct Plan {
     /// Of weights, and of those that are copied.
     pub weights: Footprint,
-    /// Of activations and logits at one time.
-    pub activations: usize,
-    /// Of the longest prompt's own, which no budget can make less.
-    pub least_activations: usize,
+    /// Of activations, logits and rows at one time.
+    pub need: Need,
 }
 
 /// Bytes of memory that may still be taken: of the machine, or of the process's group where that has less.
@@ -28,7 +27,26 @@ pub fn available() -> u64 {
 impl Plan {
     /// What weights alone need.
     pub fn of_weights(weights: Footprint) -> Self {
-        Self { weights, activations: 0, least_activations: 0 }
+        Self { weights, need: Need::default() }
+    }
+
+    /// Refuses a budget that even the smallest part of the work exceeds: what is asked for would not be kept to.
+    ///
+    /// # Errors
+    /// When it is less than that.
+    pub fn check_budget(&self, budget: usize) -> Result<()> {
+        let least = self.need.least;
+        if least <= budget {
+            return Ok(());
+        }
+        // In the unit that the option is given in, and never less than what is needed.
+        let (size, unit) = if least < 1_000_000 { (1000, "KB") } else { (1_000_000, "MB") };
+        Err(Error::bad_input(format!(
+            "{} of memory are not enough: the least that this needs is {}",
+            bytes(budget),
+            bytes(least)
+        ))
+        .hint(format!("--memory {}{unit} would do; nothing less can, but with shorter prompts", least.div_ceil(size))))
     }
 
     /// As [`Plan::check`], when the weights are loaded already: what of them is copied is not needed again.
@@ -45,7 +63,7 @@ impl Plan {
     /// When what is copied and computed does not fit.
     pub fn check(&self, placement: &Placement, available: u64) -> Result<Option<String>> {
         let (copied, mapped) = (self.weights.copied, self.weights.mapped);
-        let needed = (copied + self.activations) as u64;
+        let needed = (copied + self.need.activations + self.need.rows) as u64;
         if needed > available {
             let has = format!("this needs {self}, and {} are available", bytes(available as usize));
             return Err(Error::bad_input(has).hint(self.what_would(placement, available as usize)));
@@ -63,17 +81,18 @@ impl Plan {
     /// What would fit.
     fn what_would(&self, placement: &Placement, available: usize) -> String {
         let Footprint { copied, numbers, .. } = self.weights;
-        if copied + self.least_activations.max(1) <= available {
-            return match available - copied {
+        let least = self.need.least + self.need.rows;
+        if copied + least.max(1) <= available && self.need.activations > self.need.least {
+            return match available - copied - self.need.rows {
                 left if left >= 2_000_000 => format!("--memory {}MB would fit", left / 1_000_000),
                 _ => "fewer tokens in a prompt would fit".into(),
             };
         }
-        if copied > 0 && placement.kept.is_some() && self.least_activations <= available {
+        if copied > 0 && placement.kept.is_some() && least <= available {
             return "--dtype auto leaves the weights in the file, where they are read as they are needed".into();
         }
         let halves = numbers * size_of::<u16>();
-        match copied > halves && halves + self.least_activations <= available {
+        match copied > halves && halves + least <= available {
             true => "--dtype f16 would fit".into(),
             false => "it needs a larger machine, or shorter prompts".into(),
         }
@@ -91,9 +110,12 @@ impl std::fmt::Display for Plan {
                 write!(f, "{} of weights (mapped) and {} of copies of them", bytes(mapped), bytes(copied))?
             }
         }
-        match self.activations {
+        if self.need.activations > 0 {
+            write!(f, ", and {} of activations and logits", bytes(self.need.activations))?;
+        }
+        match self.need.rows {
             0 => Ok(()),
-            activations => write!(f, ", and {} of activations and logits", bytes(activations)),
+            rows => write!(f, ", and {} of rows that are held for figures", bytes(rows)),
         }
     }
 }
@@ -116,7 +138,7 @@ mod tests {
 
     fn plan(mapped: usize, copied: usize, activations: usize, least: usize) -> Plan {
         let weights = Footprint { mapped, copied, numbers: (mapped + copied) / 4 };
-        Plan { weights, activations, least_activations: least }
+        Plan { weights, need: Need { activations, least, rows: 0 } }
     }
 
     #[test]
@@ -146,6 +168,16 @@ mod tests {
         assert!(refused(plan(0, 5 * GB, GB, 1000), &auto, 4 * GB).ends_with("--dtype f16 would fit"));
         assert!(refused(plan(0, 5 * GB, GB, 1000), &auto, GB).ends_with("a larger machine, or shorter prompts"));
         assert!(refused(plan(5 * GB, 0, 2 * GB, 2 * GB), &auto, GB).ends_with("a larger machine, or shorter prompts"));
+    }
+
+    #[test]
+    fn a_budget_that_cannot_be_kept_is_refused_with_one_that_can() {
+        let plan = plan(5 * GB, 0, 3_400_000, 1_200_345);
+        assert!(plan.check_budget(1_200_345).is_ok());
+        let error = plan.check_budget(1000).unwrap_err();
+        assert_eq!(error.message(), "1.0 kB of memory are not enough: the least that this needs is 1.2 MB");
+        assert!(error.hint_text().unwrap_or_default().starts_with("--memory 2MB would do"), "{error:?}");
+        assert!(plan.check_budget(2_000_000).is_ok());
     }
 
     #[test]

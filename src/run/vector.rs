@@ -9,7 +9,8 @@ use crate::error::{Error, Result, nearest};
 /// The vector in `name`: a safetensors file with one tensor, or `FILE:TENSOR`. In f32, flat.
 ///
 /// # Errors
-/// When there is no such file or tensor, it is no safetensors file, or several tensors are there and none was named.
+/// When there is no such file or tensor, it is no safetensors file, several tensors are there and none was named, or a number is
+/// not finite.
 pub fn read_vector(name: &str) -> Result<Tensor> {
     let (path, tensor) = match name.rsplit_once(':') {
         Some((path, tensor)) if !Path::new(name).exists() => (path, Some(tensor)),
@@ -36,5 +37,11 @@ pub fn read_vector(name: &str) -> Result<Tensor> {
                 .hint(format!("name one: {path}:{}", names.first().unwrap_or(&"NAME"))));
         }
     };
-    Ok(chosen.to_dtype(DType::F32)?.flatten_all()?)
+    let vector = chosen.to_dtype(DType::F32)?.flatten_all()?;
+    let numbers = vector.to_vec1::<f32>()?;
+    if let Some(at) = numbers.iter().position(|v| !v.is_finite()) {
+        return Err(Error::bad_input(format!("number {at} of the vector in {name} is {} in f32", numbers[at]))
+            .hint("a direction has finite numbers; look at how it was made"));
+    }
+    Ok(vector)
 }

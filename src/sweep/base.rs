@@ -6,7 +6,9 @@ use std::sync::Arc;
 use candle_core::Tensor;
 
 use super::change::{Change, Patcher};
+use super::finite::{first_not_finite, not_finite};
 use crate::error::{Error, Result};
+use crate::hook::finite::all_finite;
 use crate::hook::{Cache, Hook, HookPoint, Site};
 use crate::model::{Batch, Model, Prefix, Run, Unembed};
 
@@ -29,12 +31,23 @@ impl Recorded {
     /// Runs `sequences` packed, each with its changes, and keeps the values of `points`.
     ///
     /// # Errors
-    /// As [`Model::run`], and when a change does not fit.
+    /// As [`Model::run`], when a change does not fit, and when a run is not finite.
     pub fn of(
         model: &Model,
         sequences: &[Vec<u32>],
         changes: &[Vec<Change>],
         points: &[HookPoint],
+    ) -> Result<Vec<Recorded>> {
+        Self::named(model, sequences, changes, points, &|i| format!("sequence {i}"))
+    }
+
+    /// The same, where `name` says what each sequence is called in errors.
+    pub(crate) fn named(
+        model: &Model,
+        sequences: &[Vec<u32>],
+        changes: &[Vec<Change>],
+        points: &[HookPoint],
+        name: &dyn Fn(usize) -> String,
     ) -> Result<Vec<Recorded>> {
         let batch = Batch::of(sequences.iter().cloned());
         let n_layers = model.spec().n_layers();
@@ -49,6 +62,13 @@ impl Recorded {
         let run = Run { unembed: Unembed::Nothing, keep_prefixes: model.spec().is_causal(), ..Run::default() };
         let mut hooks: Vec<&mut dyn Hook> = vec![&mut patcher, &mut cache];
         let out = model.run(&batch, &run, &mut hooks)?;
+        for s in &out.rows.sequences {
+            if !all_finite(&out.resid.narrow(0, s.rows.start, s.len())?)? {
+                let own: Vec<&Change> = changes.get(s.index).into_iter().flatten().collect();
+                let first = first_not_finite(model, &sequences[s.index], &own)?;
+                return Err(not_finite(&name(s.index), first.as_ref()));
+            }
+        }
         let kept: HashMap<HookPoint, Vec<Tensor>> = cache.iter().map(|(p, x)| (p, x.to_vec())).collect();
         let mut prefixes = out.prefixes.into_iter();
         (out.rows.sequences.iter())

@@ -8,7 +8,7 @@ use candle_core::{DType, Device, Tensor};
 use crate::arch::Spec;
 use crate::error::{Error, Result};
 use crate::hook::site::{Axis, Site};
-use crate::hook::{Hook, HookPoint};
+use crate::hook::{Hook, HookPoint, NotFinite};
 use crate::ops::rows::{Rows, SequenceRows};
 use crate::ops::{copied_rows, values};
 
@@ -212,6 +212,34 @@ impl Change {
             same
         })?;
         Ok(same)
+    }
+}
+
+impl Change {
+    /// The first position at which the change makes NaN or an infinity of `value`, that of a whole sequence. A score may become minus
+    /// infinity.
+    ///
+    /// # Errors
+    /// When the values cannot be read.
+    pub(crate) fn makes_not_finite(&self, value: &Tensor) -> Result<Option<NotFinite>> {
+        let n = value.dim(if self.point.site.per_sequence() { 1 } else { 0 })?;
+        let s = SequenceRows { index: 0, rows: 0..n, start: 0 };
+        let value = host(value)?;
+        let (old, mut found) = (values(&value)?, None);
+        let per_position: usize = value.dims()[1..].iter().product();
+        self.chosen(value.dims(), &s, None, |at, there| {
+            let new = self.becomes(old[at], there);
+            let legal = new.is_finite() || (self.point.site == Site::AttnScores && new == f32::NEG_INFINITY);
+            if !legal {
+                let position = match self.point.site.per_sequence() {
+                    true => at / value.dims()[2] % n,
+                    false => at / per_position.max(1),
+                };
+                found = Some(NotFinite { point: self.point, sequence: 0, position, value: new });
+            }
+            legal
+        })?;
+        Ok(found)
     }
 }
 

@@ -11,6 +11,7 @@
 
 mod base;
 mod change;
+mod finite;
 mod plan;
 mod wave;
 
@@ -21,6 +22,8 @@ pub use base::Recorded;
 use candle_core::DType;
 pub(crate) use change::Patcher;
 pub use change::{Change, How};
+pub use finite::first_not_finite;
+pub(crate) use finite::not_finite;
 pub use plan::{Wave, plan, row_bytes};
 pub use wave::{sweep, unchanged};
 

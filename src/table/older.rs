@@ -4,9 +4,14 @@
 //! command; the second was inferred from equal metrics, and for those files still is.
 
 use super::provenance::Provenance;
-use super::rows::{Attribution, Patch, PatchMean, PathMean, PathPatch};
+use super::rows::{Attention, Attribution, Patch, PatchMean, PathMean, PathPatch};
 
 const NOT_RECORDED: &str = "not recorded";
+
+pub(super) fn attention(row: &mut Attention, _: &Provenance) {
+    // Nothing is known of the keys without a row: they may be hidden, or have a probability of 0.
+    (row.first_key, row.last_key) = (row.key_pos, row.key_pos);
+}
 
 pub(super) fn patch(row: &mut Patch, how: &Provenance) {
     let did = Did::of(&how.command, row.corrupt.is_some());

@@ -86,8 +86,13 @@ impl Default for Provenance {
 impl Provenance {
     /// Names the table of `R` and this version of pellucid; everything else stays as it is.
     pub(crate) fn stamp<R: Row>(&mut self) {
-        self.table = R::TABLE.name.to_owned();
-        self.table_version = R::TABLE.version;
+        self.stamp_as(R::TABLE.name, R::TABLE.version);
+    }
+
+    /// Names what is in the file, which need not be a table, and this version of pellucid.
+    pub(crate) fn stamp_as(&mut self, name: &str, version: u32) {
+        self.table = name.to_owned();
+        self.table_version = version;
         self.hook_names = HOOK_NAMES;
         self.pellucid_version = env!("CARGO_PKG_VERSION").to_owned();
     }

@@ -109,6 +109,8 @@ fn attends(words: &[&str], positions: u32, layers: u32, heads: u32) -> Vec<Atten
                     query_token: word(query),
                     key_token: word(key),
                     prob: weight(key) / sum,
+                    first_key: 0,
+                    last_key: query,
                 });
             }
         }

@@ -219,7 +219,7 @@ fn memory_bounds_change_nothing_but_rounding() -> Result<()> {
     let place = Place::new();
     place.write("p.jsonl", lines.concat());
     let mut tables = vec![];
-    for memory in ["512MB", "1MB", "10kB"] {
+    for memory in ["512MB", "1MB", "250kB"] {
         place.ok(["lens", "-q", "-m", &m, "--prompts", "p.jsonl", "--top", "3", "--memory", memory, "--out", memory]);
         tables.push(read_rows::<LogitLens>(place.path(memory).join("logit_lens.parquet"))?.0);
     }

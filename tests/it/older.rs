@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use pellucid::chart::render;
-use pellucid::table::{Attribution, Patch, PatchMean, PathMean, PathPatch, Row, read_rows};
+use pellucid::table::{Attention, Attribution, Patch, PatchMean, PathMean, PathPatch, Row, read_rows};
 
 use crate::bin::{Place, fixture};
 
@@ -63,12 +63,16 @@ fn rows_of_version_1_say_what_their_command_did() {
         assert_eq!(row.changed, row.estimate != 0.0);
     }
     assert_eq!(estimates.iter().filter(|r| r.exact.is_some()).count(), 6);
+    // attention "Mary had"
+    for row in rows::<Attention>("attention.parquet") {
+        assert_eq!((row.first_key, row.last_key), (row.key_pos, row.key_pos));
+    }
 }
 
 #[test]
 fn tables_of_version_1_are_drawn() {
     let place = Place::new();
-    let all = ["patch", "patch_mean", "traced", "ablated", "path", "path_mean", "attribution"];
+    let all = ["patch", "patch_mean", "traced", "ablated", "path", "path_mean", "attribution", "attention"];
     for name in all {
         let file = file(&format!("{name}.parquet"));
         let drawn = render(&file).unwrap();

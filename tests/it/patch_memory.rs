@@ -18,6 +18,11 @@ const OF_A_PLACE: f64 = 1700.0;
 
 /// The most memory that the command had, in bytes. It is asked again and again while it runs, so that it can be a little more.
 fn peak(command: &mut Command) -> f64 {
+    measured(command).0
+}
+
+/// The same, and what the command said.
+pub(crate) fn measured(command: &mut Command) -> (f64, String) {
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let (status, mut most) = (format!("/proc/{}/status", child.id()), 0f64);
     while child.try_wait().unwrap().is_none() {
@@ -28,8 +33,9 @@ fn peak(command: &mut Command) -> f64 {
         std::thread::sleep(Duration::from_millis(1));
     }
     let done = child.wait_with_output().unwrap();
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    most
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(done.status.success(), "{said}");
+    (most, said)
 }
 
 /// Pairs of `n` tokens that differ in their second, so that most patches move something.

@@ -25,8 +25,8 @@ use std::ops::Range;
 
 pub use confirm::Confirmed;
 
-use super::Watch;
 use super::patch::{Align, Direction, Doubts, Kind, Metric, Seen, Unpatched, row};
+use super::{Need, Watch};
 use crate::arch::Spec;
 use crate::error::{Error, Result};
 use crate::hook::site::Scope;
@@ -35,6 +35,7 @@ use crate::model::Model;
 use crate::sweep::{Change, How, row_bytes};
 use crate::table::{Attribution, Patch};
 use crate::text::Pair;
+use nodes::Nodes;
 use pass::{Ends, Estimates, Pass};
 use strongest::Strongest;
 
@@ -125,8 +126,10 @@ pub fn attribute(
             let Ends { clean, corrupt, foil_preferred, .. } = pass.ends(i);
             let unpatched = Unpatched { clean: &[clean], corrupt: Some(&[corrupt]), foil_preferred };
             summary.doubts.add(&[options.metric], &unpatched);
-            rows.push(pair_rows(model, &pass, i, &estimates, options));
+            rows.push(pair_rows(model, &pass, i, &estimates, options)?);
         }
+        // What is measured has the same budget.
+        drop(pass);
         if options.confirm > 0 {
             let chosen: Vec<Vec<usize>> = group.clone().map(|pair| strongest.of(pair)).collect();
             measured.extend(confirmed(model, pairs_of_group, &mut rows, &chosen, options, watch)?);
@@ -200,10 +203,41 @@ fn normed_together(spec: &Spec, point: &HookPoint) -> bool {
     matches!(point.site, Site::Q | Site::K) && norm.is_some_and(|qk| !qk.per_head)
 }
 
+/// What [`attribute`] needs of memory. Of `drawn` pairs, the first, all rows are held until they are drawn.
+///
+/// # Errors
+/// When options and model do not fit.
+pub fn need(spec: &Spec, pairs: &[Pair], options: &AttributeOptions, drawn: usize) -> Result<Need> {
+    let points = points(spec, options)?;
+    let of_point = |point: &HookPoint, n: usize| {
+        let nodes = Nodes::of(spec, *point, n);
+        let told = if nodes.are_neurons() && options.top > 0 { n * options.top } else { nodes.len() };
+        told * ROW_BYTES
+    };
+    let of_pair = |pair: &Pair| points.iter().map(|point| of_point(point, pair.clean.tokens.len())).sum::<usize>();
+    let rows = pairs.iter().take(drawn).map(of_pair).sum();
+    let row = row_of_pass(spec);
+    let bytes = |pairs: &[Pair]| row * pairs.iter().map(|p| p.clean.tokens.len()).sum::<usize>();
+    let groups = groups(spec, pairs, options.memory_bytes).into_iter();
+    Ok(Need {
+        activations: groups.map(|group| bytes(&pairs[group])).max().unwrap_or(0),
+        least: pairs.iter().map(|pair| bytes(std::slice::from_ref(pair))).max().unwrap_or(0),
+        rows,
+    })
+}
+
+/// Bytes of a row that is held: itself and the place that it stands for, their texts, and what is drawn of it.
+const ROW_BYTES: usize = 2 * size_of::<Attribution>() + size_of::<super::patch::Spot>() + 10 * 32;
+
+/// Bytes of a row of a forward and a backward pass. Every block's values are kept, beside them the other run's and, for a while,
+/// gradients.
+fn row_of_pass(spec: &Spec) -> usize {
+    3 * spec.n_layers() * row_bytes(spec) + 4 * spec.unembedding.d_vocab_out
+}
+
 /// Consecutive pairs whose values, gradients and what lies between them take at most `memory_bytes`, at least one pair.
 fn groups(spec: &Spec, pairs: &[Pair], memory_bytes: usize) -> Vec<Range<usize>> {
-    // Every block's values are kept, beside them the other run's and, for a while, gradients.
-    let row = 3 * spec.n_layers() * row_bytes(spec) + 4 * spec.unembedding.d_vocab_out;
+    let row = row_of_pass(spec);
     let (mut groups, mut start, mut rows) = (vec![], 0, 0);
     for (i, pair) in pairs.iter().enumerate() {
         let n = pair.clean.tokens.len();
@@ -230,13 +264,21 @@ fn pair_rows(
     pair: usize,
     estimates: &[Estimates],
     options: &AttributeOptions,
-) -> Vec<Found> {
+) -> Result<Vec<Found>> {
     let ends = pass.ends(pair);
     let mut found = vec![];
     for of_point in estimates {
         for i in of_point.told(options.top) {
             let (estimate, strength) = (of_point.values[i], of_point.strengths[i]);
             let spot = of_point.nodes.spot(i);
+            // In f32, which the table holds.
+            if ![estimate, strength].iter().all(|x| (*x as f32).is_finite()) {
+                let (id, point) = (&pass.pair(pair).id, of_point.nodes.point);
+                return Err(Error::compute(format!(
+                    "an estimate at {point} of pair \"{id}\" is {estimate}, more than f32 can hold"
+                ))
+                .hint("measure another metric, such as logit_diff"));
+            }
             let patched = ends.base + estimate;
             let seen = Seen {
                 clean: ends.clean,
@@ -253,7 +295,7 @@ fn pair_rows(
             }
         }
     }
-    found
+    Ok(found)
 }
 
 fn attribution(p: Patch, [corrupt, estimate, strength]: [f32; 3], direction: Direction) -> Attribution {

@@ -10,10 +10,11 @@ use super::{AttributeOptions, has_fix, is_stream};
 use crate::analysis::Watch;
 use crate::analysis::patch::{Direction, Gauge, readout, row_at};
 use crate::error::{Error, Result};
-use crate::hook::{Cache, Gradients, Hook, HookPoint, Site};
+use crate::hook::finite::all_finite;
+use crate::hook::{Cache, Gradients, Hook, HookPoint, NotFinite, Site};
 use crate::model::{Batch, Model, Run, Unembed, clamp};
 use crate::ops::rows::{Rows, SequenceRows};
-use crate::sweep::Readout;
+use crate::sweep::{Readout, first_not_finite, not_finite};
 use crate::text::Pair;
 
 /// What was estimated of one value of one pair.
@@ -122,6 +123,14 @@ impl<'a> Pass<'a> {
         let run = |ids: &[Vec<u32>], hooks: &mut [&mut dyn Hook]| {
             let run = Run { unembed: reading.unembed.clone(), ..Run::default() };
             let out = model.run(&Batch::of(ids.iter().cloned()), &run, hooks)?;
+            for s in &out.rows.sequences {
+                if !all_finite(&out.resid.narrow(0, s.rows.start, s.len())?)? {
+                    let what = if std::ptr::eq(ids, &clean[..]) { "clean" } else { "corrupt" };
+                    let first = first_not_finite(model, &ids[s.index], &[])?;
+                    let what = format!("the {what} run of pair \"{}\"", pairs[s.index].id);
+                    return Err(not_finite(&what, first.as_ref()));
+                }
+            }
             Ok::<_, Error>((out.logits()?.clone(), out.rows))
         };
         let (donor_logits, _) = run(donor_ids, &mut [&mut donor_cache])?;
@@ -134,12 +143,17 @@ impl<'a> Pass<'a> {
         pass.ends = (0..pairs.len())
             .map(|i| {
                 let gauge = pass.gauge(i);
-                let [base, donor] = [&pass.base, &pass.donor].map(|side| gauge.value(options.metric, &side.logits[i]));
-                let (clean, corrupt) = if denoise { (donor, base) } else { (base, donor) };
+                let of = |side: &Side, what: &str| {
+                    let value = gauge.finite(options.metric, &side.logits[i]);
+                    value.ok_or_else(|| not_finite(&format!("the {what} run of pair \"{}\"", pairs[i].id), None))
+                };
+                let (clean, corrupt) = if denoise { (&pass.donor, &pass.base) } else { (&pass.base, &pass.donor) };
+                let (clean, corrupt) = (of(clean, "clean")?, of(corrupt, "corrupt")?);
                 let clean_logits = if denoise { &pass.donor.logits[i] } else { &pass.base.logits[i] };
-                Ends { clean, corrupt, base, foil_preferred: gauge.prefers_foil(clean_logits) }
+                let (base, foil_preferred) = (if denoise { corrupt } else { clean }, gauge.prefers_foil(clean_logits));
+                Ok(Ends { clean, corrupt, base, foil_preferred })
             })
-            .collect();
+            .collect::<Result<_>>()?;
         Ok(pass)
     }
 
@@ -186,6 +200,7 @@ impl<'a> Pass<'a> {
     fn back(&self, summit: &Tensor, dropped: Option<usize>) -> Result<Vec<Vec<Estimates>>> {
         self.gradients.drop_layer(dropped);
         drop(summit.backward()?);
+        self.check_gradients(dropped)?;
         let of_point = |point: HookPoint, s: &SequenceRows| {
             let values = self.of_point(point, s)?;
             let strengths = values.iter().map(|x| x.abs()).collect();
@@ -198,6 +213,24 @@ impl<'a> Pass<'a> {
 
     fn nodes(&self, point: HookPoint, s: &SequenceRows) -> Nodes {
         Nodes::of(self.model.spec(), point, s.len())
+    }
+
+    /// Refuses gradients that are not finite. A backward pass comes to the last points first.
+    fn check_gradients(&self, dropped: Option<usize>) -> Result<()> {
+        for point in self.points.iter().rev() {
+            for s in &self.rows.sequences {
+                let gradient = part(&self.gradients.all(*point)?, *point, s)?;
+                let rows = Rows { sequences: vec![SequenceRows { rows: 0..s.len(), ..s.clone() }], made: None };
+                if let Some(found) = NotFinite::first_in(*point, &rows, &gradient)? {
+                    let without = dropped.map_or(String::new(), |layer| format!(" without layer {layer}"));
+                    let pair = &self.pairs[s.index].id;
+                    let what =
+                        format!("the backward pass{without} of pair \"{pair}\", from {},", self.options.metric.name());
+                    return Err(not_finite(&what, Some(&found)));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// For each node of one value of one pair whether a bit of it is another in the other run.

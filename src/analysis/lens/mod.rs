@@ -9,13 +9,16 @@ mod stream;
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::Watch;
+use super::finite::check_finite;
 use super::waves::waves;
+use super::{Need, Watch};
+use crate::arch::Spec;
 use crate::error::{Error, Result};
 use crate::hook::site::Axis;
 use crate::hook::{Cache, HookPoint, Site, select};
 use crate::model::{Batch, Model, Output, Run, Unembed};
 use crate::ops::values;
+use crate::sweep::not_finite;
 use crate::table::LogitLens;
 use crate::text::Prompt;
 use stream::Reading;
@@ -45,6 +48,13 @@ impl Default for LensOptions {
 const ROWS: usize = 2048;
 /// Bytes of the tile of logits that is held at once. It should stay in a cache.
 const TILE_BYTES: usize = 8 << 20;
+/// Tokens of a tile, at least.
+const LEAST_TILE: usize = 256;
+
+/// Bytes of a tile where the budget is small: it is made twice where logits have a factor or a cap.
+fn tile_bytes(memory_bytes: usize) -> usize {
+    TILE_BYTES.min(memory_bytes / 8)
+}
 
 /// Decodes every prompt at every chosen point and position. `spell` gives a token's text.
 ///
@@ -80,13 +90,14 @@ pub fn lens(
         let mut cache = Cache::of(points.iter().copied());
         let run = Run { unembed: Unembed::Nothing, ..Run::default() };
         let out = model.run(&Batch::of(prompts.iter().map(Prompt::ids)), &run, &mut [&mut cache])?;
+        check_finite(model, prompts, &out, "")?;
         let rows = chosen_rows(&out, options.positions.as_deref())?;
         let streams = Streams::new(model, &points, &cache, &out)?;
         // All points of a position are decoded together, because each is compared with the model's own.
         let mut found: Vec<Found> = vec![];
         for rows in rows.chunks((ROWS / streams.decoded.len()).max(1)) {
             watch.at(done, total)?;
-            found.extend(streams.read(model, rows, options)?);
+            found.extend(streams.read(model, (prompts, &points[..]), rows, options)?);
             done += rows.len();
         }
         found.sort_by_key(|f| (f.row.prompt, f.order, f.row.pos));
@@ -96,6 +107,29 @@ pub fn lens(
     }
     watch.at(total, total)
 }
+
+/// What [`lens`] needs of memory. Of `drawn` prompts, the first, all rows are held until they are drawn.
+///
+/// # Errors
+/// Hooks that the model does not have.
+pub fn need(spec: &Spec, prompts: &[Prompt], options: &LensOptions, drawn: usize) -> Result<Need> {
+    let n = select(spec, &options.at)?.len();
+    // The rows that are decoded together, before and after the norm, and a tile of logits, which is made twice where it has a
+    // factor or a cap.
+    let longest = prompts.iter().map(|p| p.tokens.len()).max().unwrap_or(0);
+    let decoded = ((n + 1) * longest).min(ROWS.max(n + 1));
+    let d_vocab = spec.unembedding.d_vocab_out;
+    let least_tile = 2 * 4 * decoded * d_vocab.min(LEAST_TILE);
+    let tile = (2 * tile_bytes(options.memory_bytes).min(4 * decoded * d_vocab)).max(least_tile);
+    let beside = 2 * size_of::<f32>() * decoded * spec.d_model + tile;
+    let positions = |p: &Prompt| options.positions.as_ref().map_or(p.tokens.len(), Vec::len);
+    let rows = prompts.iter().take(drawn).map(positions).sum::<usize>() * n * options.top;
+    let need = super::waves::need(spec, prompts, 4 * spec.d_model * n, beside, options.memory_bytes);
+    Ok(Need { least: need.least - tile + least_tile, rows: rows * ROW_BYTES, ..need })
+}
+
+/// Bytes of a row that is held: itself, and its texts.
+const ROW_BYTES: usize = size_of::<LogitLens>() + 6 * 32;
 
 /// Refuses a position that some prompt does not have, before any of them is run.
 fn check_positions(prompts: &[Prompt], positions: &[isize]) -> Result<()> {
@@ -182,7 +216,13 @@ impl<'a> Streams<'a> {
     }
 
     /// Reads the distributions of `rows` at every point, tile by tile of the vocabulary.
-    fn read(&self, model: &Model, rows: &[ChosenRow], options: &LensOptions) -> Result<Vec<Found>> {
+    fn read(
+        &self,
+        model: &Model,
+        (prompts, points): (&[Prompt], &[HookPoint]),
+        rows: &[ChosenRow],
+        options: &LensOptions,
+    ) -> Result<Vec<Found>> {
         let ids = Tensor::new(rows.iter().map(|r| r.row).collect::<Vec<_>>(), model.device())?;
         let picked = self.decoded.iter().map(|x| x.index_select(&ids, 0)).collect::<Result<Vec<_>, _>>()?;
         let x = model.normalize(&Tensor::cat(&picked, 0)?)?;
@@ -198,7 +238,8 @@ impl<'a> Streams<'a> {
                 (0..n).map(|p| Reading::new(options.top, target(p))).collect()
             })
             .collect();
-        let width = (TILE_BYTES.min(options.memory_bytes) / (4 * n * n_rows)).clamp(256, d_vocab.max(256)) / 64 * 64;
+        let width =
+            (tile_bytes(options.memory_bytes) / (4 * n * n_rows)).clamp(LEAST_TILE, d_vocab.max(LEAST_TILE)) / 64 * 64;
         for first in (0..d_vocab).step_by(width) {
             let tile = model.decode_tokens(&x, first..(first + width).min(d_vocab))?;
             let tile = tile.to_device(&candle_core::Device::Cpu)?.to_dtype(candle_core::DType::F32)?;
@@ -218,8 +259,9 @@ impl<'a> Streams<'a> {
             for (order, place) in self.place.iter().enumerate() {
                 let reading = readings[*place].clone();
                 if !reading.log_total().is_finite() {
-                    return Err(Error::compute(format!("the logits after position {} are not finite", row.pos))
-                        .hint("the weights may hold NaN or infinity"));
+                    let (id, point) = (&prompts[row.prompt].id, points[order]);
+                    let what = format!("the lens at {point}, position {} of prompt \"{id}\",", row.pos);
+                    return Err(not_finite(&what, None));
                 }
                 let kl_to_final_bits = if *place == 0 { 0.0 } else { reading.kl_bits(&readings[0]) };
                 found.push(Found { order, row: *row, reading, kl_to_final_bits });

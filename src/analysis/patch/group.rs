@@ -6,11 +6,11 @@ use super::kind::{Direction, Kind, Sources, several};
 use super::measure::Long;
 use super::metric::{Gauge, Metric, readout, row_at};
 use super::{Keep, PatchOptions, Summary};
-use crate::analysis::Watch;
+use crate::analysis::{Need, Watch};
 use crate::error::{Error, Result};
 use crate::hook::{HookPoint, Site};
 use crate::model::Model;
-use crate::sweep::{Change, Readout, Recorded, row_bytes, unchanged};
+use crate::sweep::{Change, Readout, Recorded, first_not_finite, not_finite, row_bytes, unchanged};
 use crate::text::{Pair, Prompt};
 
 /// Bytes that are kept of a patch while its part of the sweep runs, in several lists.
@@ -24,10 +24,9 @@ struct Part {
     places: Range<usize>,
 }
 
-/// Parts of the sweep, in which each pair has so many `places` to be patched, whose recorded runs and lists of patches take at most half of the memory: the other half is for
-/// patched runs. A pair with more patches than that is parted.
-fn parts(model: &Model, pairs: &[Pair], points: &[HookPoint], places: &[usize], options: &PatchOptions) -> Vec<Part> {
-    let (spec, half) = (model.spec(), options.memory_bytes / 2);
+/// Bytes of a pair's recorded runs, with the values of `points`, and of what one of them holds while it runs.
+fn recorded_bytes(model: &Model, pair: &Pair, points: &[HookPoint], options: &PatchOptions) -> usize {
+    let spec = model.spec();
     let numbers = |p: &HookPoint, n: usize| -> usize {
         let width = p.site.info().axes.iter().map(|a| Site::axis_len(spec, p.layer, *a).unwrap_or(n)).product();
         // Outside the blocks, what has no length of its own is as wide as the stream.
@@ -35,17 +34,66 @@ fn parts(model: &Model, pairs: &[Pair], points: &[HookPoint], places: &[usize], 
     };
     let streams: usize =
         spec.blocks.iter().map(|b| spec.d_model + 2 * b.attention.inner.n_kv_heads * b.attention.inner.d_head).sum();
-    let recorded = |pair: &Pair| {
-        let n = pair.clean.tokens.len();
-        let runs = 1
-            + usize::from(pair.corrupt.is_some() || options.noised.is_some())
-            + usize::from(matches!(options.kind, Kind::Resample));
-        let values: usize = points.iter().map(|p| numbers(p, n)).sum();
-        // What is added may be as large as what it is added to. The clean logits stay for the KL divergence.
-        let added = if matches!(options.kind, Kind::Noise(_) | Kind::Add { .. }) { values } else { 0 };
-        let logits = if options.metrics.contains(&Metric::KlToClean) { spec.unembedding.d_vocab_out } else { 0 };
-        runs * (4 * (n * streams + values) + n * row_bytes(spec)) + 4 * (added + logits)
+    let n = pair.clean.tokens.len();
+    let runs = 1
+        + usize::from(pair.corrupt.is_some() || options.noised.is_some())
+        + usize::from(matches!(options.kind, Kind::Resample));
+    let values: usize = points.iter().map(|p| numbers(p, n)).sum();
+    // What is added may be as large as what it is added to. The clean logits stay for the KL divergence.
+    let added = if matches!(options.kind, Kind::Noise(_) | Kind::Add { .. }) { values } else { 0 };
+    let logits = if options.metrics.contains(&Metric::KlToClean) { spec.unembedding.d_vocab_out } else { 0 };
+    runs * (4 * (n * streams + values) + n * row_bytes(spec)) + 4 * (added + logits)
+}
+
+/// Bytes of the rows of one place, of its means over pairs and of their figures, whatever the pairs.
+const PLACE_BYTES: usize = 1700;
+
+/// What a sweep of `pairs` needs of memory, of which each has so many `places` to be patched.
+pub(in crate::analysis) fn need(
+    model: &Model,
+    pairs: &[Pair],
+    points: &[HookPoint],
+    places: &[usize],
+    options: &PatchOptions,
+) -> Result<Need> {
+    let (spec, budget) = (model.spec(), options.memory_bytes);
+    let row = row_bytes(spec);
+    // Logits are there three times: as they are made, row by row, and run by run.
+    let logits = |pair: &Pair| {
+        let readout = readout(pair, &options.metrics, options.measure_at)?;
+        let width = readout.tokens.map_or(spec.unembedding.d_vocab_out, |tokens| tokens.len());
+        Ok::<_, Error>(3 * 4 * readout.positions.len() * width)
     };
+    let (mut need, mut logits_of) = (Need::default(), vec![]);
+    for (pair, places) in pairs.iter().zip(places) {
+        logits_of.push(logits(pair)?);
+        let n = pair.clean.tokens.len();
+        let patches = (*places).min(LEAST_PATCHES) * PATCH_BYTES;
+        let least = recorded_bytes(model, pair, points, options) + patches + n * row + logits_of[logits_of.len() - 1];
+        need.least = need.least.max(least);
+        need.rows = need.rows.max(places * options.metrics.len() * PLACE_BYTES);
+    }
+    for Part { pairs: of, places: some } in parts(model, pairs, points, places, options) {
+        let (mut held, mut rows, mut logits, mut longest) = (0, 0, 0, 0);
+        for i in of {
+            let (n, patches) = (pairs[i].clean.tokens.len(), places[i].min(some.end) - some.start.min(places[i]));
+            held += recorded_bytes(model, &pairs[i], points, options) + patches * PATCH_BYTES;
+            rows += patches * n;
+            logits += patches * logits_of[i];
+            longest = longest.max(n);
+        }
+        let most_logits = logits_of.iter().copied().max().unwrap_or(0);
+        let wave = (rows * row).min((budget / 2).max(longest * row));
+        need.activations = need.activations.max(held + wave + logits.min((3 * budget / 8).max(most_logits)));
+    }
+    Ok(need)
+}
+
+/// Parts of the sweep, in which each pair has so many `places` to be patched, whose recorded runs and lists of patches take at most half of the memory: the other half is for
+/// patched runs. A pair with more patches than that is parted.
+fn parts(model: &Model, pairs: &[Pair], points: &[HookPoint], places: &[usize], options: &PatchOptions) -> Vec<Part> {
+    let half = options.memory_bytes / 2;
+    let recorded = |pair: &Pair| recorded_bytes(model, pair, points, options);
     let (mut parts, mut start, mut used) = (vec![], 0, 0);
     let whole = 0..usize::MAX;
     for (i, pair) in pairs.iter().enumerate() {
@@ -153,7 +201,7 @@ impl<'a> Group<'a> {
         points: &[HookPoint],
         options: &PatchOptions,
     ) -> Result<Self> {
-        let (mut sequences, mut changes) = (vec![], vec![]);
+        let (mut sequences, mut changes, mut names) = (vec![], vec![], vec![]);
         let sigma = options.noised.as_ref().map_or(Ok(0.0), |noised| noised.deviation(model))?;
         for pair in pairs {
             if pair.corrupt.is_none() && options.kind.needs_another_prompt() && options.noised.is_none() {
@@ -168,14 +216,18 @@ impl<'a> Group<'a> {
                 corrupt => corrupt.as_ref().map(Prompt::ids),
             };
             let resampled = matches!(options.kind, Kind::Resample).then(|| options.resampled(pair, n)).transpose()?;
-            sequences.extend([Some(clean), corrupt, resampled].into_iter().flatten());
+            let all = [(Some(clean), "clean run"), (corrupt, "corrupt run"), (resampled, "resampled prompt")];
+            for (ids, what) in all.into_iter().filter_map(|(ids, what)| Some((ids?, what))) {
+                sequences.push(ids);
+                names.push(format!("the {what} of pair \"{}\"", pair.id));
+            }
             changes.resize(sequences.len(), vec![]);
             if let Some(noise) = noise {
                 let at = sequences.len() - 1 - usize::from(matches!(options.kind, Kind::Resample));
                 changes[at] = vec![noise];
             }
         }
-        let mut recorded = Recorded::of(model, &sequences, &changes, points)?.into_iter();
+        let mut recorded = Recorded::named(model, &sequences, &changes, points, &|i| names[i].clone())?.into_iter();
         let (mut bases, mut donors, mut others, mut begun_with) = (vec![], vec![], vec![], vec![]);
         let mut changes = changes.into_iter().filter(|changes| !changes.is_empty());
         for pair in pairs {
@@ -210,16 +262,25 @@ impl<'a> Group<'a> {
         };
         let row = row_at(readout, &clean, self.at[pair]).to_vec();
         let gauge = self.gauge(pair, &row);
-        let of = |which: &str, logits: &[f32]| {
+        let of = |which: &str, run: &Recorded, changes: &[Change], logits: &[f32]| {
             let values = options.metrics.iter().map(|m| gauge.finite(*m, logits)).collect::<Option<Vec<_>>>();
-            values.ok_or_else(|| {
-                let id = &self.pairs[pair].id;
-                Error::compute(format!("the {which} run of pair \"{id}\" is not finite"))
-            })
+            let Some(values) = values else {
+                let (id, at) = (&self.pairs[pair].id, self.at[pair]);
+                let first = first_not_finite(model, &run.ids, &changes.iter().collect::<Vec<_>>())?;
+                let what = format!("the {which} run of pair \"{id}\", measured at position {at},");
+                return Err(not_finite(&what, first.as_ref()));
+            };
+            Ok(values)
         };
-        let corrupt = corrupt.map(|corrupt| of("corrupt", &corrupt)).transpose()?;
+        // The base is the corrupt run, where there is one and it is changed.
+        let (base, other) = (&self.bases[pair], self.others[pair].as_ref());
+        let (clean_run, corrupt_run) = match (other, options.direction) {
+            (Some(other), Direction::Denoise) => (other, base),
+            _ => (base, other.unwrap_or(base)),
+        };
+        let corrupt = corrupt.map(|c| of("corrupt", corrupt_run, &self.begun_with[pair], &c)).transpose()?;
         let foil_preferred = gauge.prefers_foil(&clean);
-        let clean = of("clean", &clean)?;
+        let clean = of("clean", clean_run, &[], &clean)?;
         Ok(End { clean, corrupt, row, foil_preferred })
     }
 
@@ -227,6 +288,11 @@ impl<'a> Group<'a> {
     pub fn gauge<'g>(&'g self, pair: usize, clean: &'g [f32]) -> Gauge<'g> {
         let (readout, at) = (&self.readouts[pair], self.at[pair]);
         Gauge { pair: &self.pairs[pair], ids: &self.bases[pair].ids, readout, at, clean }
+    }
+
+    /// Where a pair is measured.
+    pub fn measured_at(&self, pair: usize) -> usize {
+        self.at[pair]
     }
 
     /// Lengths of the pairs' prompts.

@@ -7,8 +7,12 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-use crate::analysis::waves::waves;
+use super::PatchOptions;
+use crate::analysis::Need;
+use crate::analysis::finite::check_finite;
+use crate::analysis::waves::{self, waves};
 use crate::error::{Error, Result, nearest};
+use crate::hook::finite::all_finite;
 use crate::hook::{Cache, HookPoint, Site};
 use crate::model::{Batch, Model, Run, Unembed};
 use crate::ops::attention::Scoring;
@@ -89,11 +93,11 @@ impl Kind {
             "resample" => Kind::Resample,
             "knock-out" => Kind::KnockOut,
             "noise" => Kind::Noise(strength(number()?)?),
-            "scale" => Kind::Scale(number()? as f32),
+            "scale" => Kind::Scale(number()? as f32).finite()?,
             "add" => {
                 let missing = || Error::bad_input("`add` needs a vector").hint("give it with --vector FILE");
                 let factor = number()?;
-                Kind::Add { vector: (vector.ok_or_else(missing)? * factor)?, factor }
+                Kind::Add { vector: (vector.ok_or_else(missing)? * factor)?, factor }.finite()?
             }
             _ => {
                 const NAMES: [&str; 9] =
@@ -105,6 +109,22 @@ impl Kind {
                 });
             }
         })
+    }
+
+    /// Refuses numbers that are not finite.
+    fn finite(self) -> Result<Self> {
+        let bad = |what: &str| {
+            Err(Error::bad_input(format!("`{}`: {what}", self.name()))
+                .hint("f32 holds up to 3.4e38; use smaller numbers"))
+        };
+        match &self {
+            Kind::Scale(factor) if !factor.is_finite() => bad("the factor is not a finite f32"),
+            Kind::Noise(sigma) => strength(*sigma).map(|_| self),
+            Kind::Add { vector, .. } if !all_finite(vector)? => {
+                bad("what is added has numbers that are NaN or infinite")
+            }
+            _ => Ok(self),
+        }
     }
 
     /// The text that names it: what [`Kind::parse`] reads.
@@ -173,6 +193,7 @@ impl<'a> Sources<'a> {
             return Err(Error::bad_input("this kind of patch takes values of a dataset, and none was given")
                 .hint("give prompts with --dataset FILE"));
         }
+        kind.clone().finite()?;
         let means = match kind {
             Kind::Mean { by_position } => means(model, dataset, points, by_position.then_some(longest), memory_bytes)?,
             _ => HashMap::new(),
@@ -350,7 +371,9 @@ fn means(
     for wave in waves(model.spec(), dataset, kept, memory_bytes) {
         let mut cache = Cache::of(points.iter().copied());
         let run = Run { unembed: Unembed::Nothing, ..Run::default() };
-        let out = model.run(&Batch::of(dataset[wave].iter().map(Prompt::ids)), &run, &mut [&mut cache])?;
+        let prompts = &dataset[wave];
+        let out = model.run(&Batch::of(prompts.iter().map(Prompt::ids)), &run, &mut [&mut cache])?;
+        check_finite(model, prompts, &out, "of the dataset")?;
         let at: Vec<Option<usize>> =
             out.rows.positions().map(|p| positions.map_or(Some(0), |n| (p < n).then_some(p))).collect();
         at.iter().flatten().for_each(|row| counts[*row] += 1);
@@ -372,6 +395,24 @@ fn means(
             Ok((point, Tensor::from_vec(mean, dims, &Device::Cpu)?))
         })
         .collect()
+}
+
+/// `need` of a sweep of prompts of up to `longest` positions, and what the means over its dataset need: while they are made, and
+/// from then on.
+pub(in crate::analysis) fn with_means(
+    model: &Model,
+    points: &[HookPoint],
+    longest: usize,
+    options: &PatchOptions,
+    need: Need,
+) -> Need {
+    let Kind::Mean { by_position } = options.kind else { return need };
+    let numbers: usize = points.iter().map(|p| width(model, *p)).sum();
+    let rows = if by_position { longest } else { 1 };
+    // Sums in f64, and what is made of them.
+    let (sums, means) = (numbers * rows * size_of::<f64>(), numbers * rows * size_of::<f32>());
+    let making = waves::need(model.spec(), &options.dataset, 4 * numbers, sums + means, options.memory_bytes);
+    Need { activations: need.activations + means, least: need.least + means, ..need }.or(making)
 }
 
 fn width(model: &Model, point: HookPoint) -> usize {

@@ -8,11 +8,15 @@ use super::group::{End, Group};
 use super::metric::Metric;
 use super::{Keep, Measured, PatchOptions, Summary};
 use crate::error::{Error, Result};
+use crate::hook::NotFinite;
 use crate::model::Model;
 use crate::sweep::Wave;
 
 /// The runs of a group of pairs. A place is said by its pair and its number, both counted within the group.
 pub(in crate::analysis) trait Runs {
+    /// The first value that is not finite in the run of a place, before its logits.
+    fn first_not_finite(&self, place: (usize, usize)) -> Result<Option<NotFinite>>;
+
     /// What is told of a place.
     type Row;
 
@@ -69,6 +73,9 @@ pub(in crate::analysis) struct Long<'a> {
     pub again: &'a BTreeSet<usize>,
 }
 
+/// So many runs that are not finite are run again to find where that began: each is a whole forward pass.
+const LOOKED_FOR: usize = 100;
+
 /// The metrics of each of a pair's places, or where it stopped being numbers; nothing where it was not run.
 type Found = Vec<Option<Finite>>;
 
@@ -113,12 +120,20 @@ impl Group<'_> {
             let measured = match long.keep.kept(long.group, w)? {
                 Some(measured) => measured,
                 None => {
-                    let mut measured = vec![];
+                    let (mut measured, mut lost) = (vec![], 0);
                     runs.sweep(wave, &mut |run, logits| {
                         let (pair, spot) = of[run];
-                        let values = measure(pair, logits);
-                        let not_finite = values.is_none().then(|| "logits".to_owned());
-                        measured.push(Measured { pair, spot, values: values.unwrap_or_default(), not_finite });
+                        let (values, not_finite) = match measure(pair, logits) {
+                            Some(values) => (values, None),
+                            None => {
+                                let looks = summary.not_finite + lost < LOOKED_FOR;
+                                lost += 1;
+                                let first = if looks { runs.first_not_finite((pair, spot))? } else { None };
+                                let logits = || format!("logits at position {}", self.measured_at(pair));
+                                (vec![], Some(first.map_or_else(logits, |first| first.place())))
+                            }
+                        };
+                        measured.push(Measured { pair, spot, values, not_finite });
                         Ok(())
                     })?;
                     long.keep.keep(long.group, w, &measured)?;
@@ -182,9 +197,12 @@ impl Group<'_> {
                 let again = measure(pair, &runs.naive((pair, spot))?);
                 summary.verified += 1;
                 let finite = || found[pair].iter().flatten().flatten();
-                let (Some(again), got) = (again, &found[pair][spot]) else {
-                    // Not finite, and so it should have been the first time.
-                    if !matches!(found[pair][spot], Some(Err(_))) {
+                let got = &found[pair][spot];
+                let Some(again) = again else {
+                    // Not finite, and so it should have been the first time. What is changed after the measured position is an
+                    // exception: a whole forward pass multiplies it by a pattern of 0, which leaves NaN.
+                    let unreachable = got.is_none() && runs.of().contains(&(pair, spot));
+                    if !unreachable && !matches!(got, Some(Err(_))) {
                         summary.worst_difference = f64::INFINITY;
                     }
                     continue;

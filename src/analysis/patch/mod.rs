@@ -30,15 +30,15 @@ pub use mean::{Averaged, MeanOf, Means, OfPair};
 pub use metric::{Metric, readout};
 pub use noised::{Noised, NoisedAt};
 
-use super::Watch;
+use super::{Need, Watch};
 use crate::error::{Error, Result};
 use crate::hook::HookPoint;
 use crate::model::Model;
 use crate::table::Patch;
 use crate::text::{Pair, Prompt};
-pub(super) use group::{Group, Sweep, in_groups};
-pub(super) use kind::Sources;
+pub(super) use group::{Group, Sweep, in_groups, need as need_of};
 use kind::drawn;
+pub(super) use kind::{Sources, with_means};
 pub(super) use measure::{Runs, Seen};
 pub(super) use metric::{Gauge, row_at};
 use patches::Patches;
@@ -204,6 +204,19 @@ pub fn patch(
     let spots = of_each_shape(pairs, |pair| options.grid.spots_of(spec, pair))?;
     let mut found = Sweep { options, sources: &sources, keep, watch };
     patch_at(model, pairs, &options.grid.recorded(spec)?, &spots, &mut found, emit)
+}
+
+/// What [`patch`] needs of memory, the dataset's means among it.
+///
+/// # Errors
+/// When options, pairs and model do not fit.
+pub fn need(model: &Model, pairs: &[Pair], options: &PatchOptions) -> Result<Need> {
+    let spec = model.spec();
+    let spots = of_each_shape(pairs, |pair| options.grid.spots_of(spec, pair))?;
+    let places: Vec<usize> = spots.iter().map(|spots| spots.len()).collect();
+    let need = group::need(model, pairs, &options.grid.recorded(spec)?, &places, options)?;
+    let longest = pairs.iter().map(|p| p.clean.tokens.len()).max().unwrap_or(0);
+    Ok(kind::with_means(model, &options.grid.points(spec)?, longest, options, need))
 }
 
 /// What `of` gives for each pair: pairs whose prompts have one length, and their named positions at the same places, share it.

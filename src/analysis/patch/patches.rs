@@ -12,9 +12,9 @@ use super::measure::{Runs, Seen};
 use super::metric::Metric;
 use super::seen::has_kv_heads;
 use crate::error::Result;
-use crate::hook::HookPoint;
+use crate::hook::{HookPoint, NotFinite};
 use crate::model::Model;
-use crate::sweep::{Change, How, Patched, Wave, naive, plan, sweep};
+use crate::sweep::{Change, How, Patched, Wave, first_not_finite, naive, plan, sweep};
 use crate::table::Patch;
 use crate::text::Pair;
 
@@ -128,6 +128,21 @@ impl Runs for Patches<'_> {
         }
         let changes: Vec<&Change> = changes.iter().collect();
         naive(self.model, &self.group.bases[pair].ids, &changes, &self.group.readouts[pair])
+    }
+
+    fn first_not_finite(&self, (pair, spot): (usize, usize)) -> Result<Option<NotFinite>> {
+        let own = self.changes(pair)(&self.spots[pair][spot])?;
+        // Where what is put there is not finite, that is the first.
+        let point = own.iter().map(|change| change.point).min();
+        for change in own.iter().filter(|change| Some(change.point) == point) {
+            let found = change.makes_not_finite(self.group.bases[pair].value(change.point)?)?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        let begun_with = &self.group.begun_with[pair];
+        let changes: Vec<&Change> = begun_with.iter().chain(&own).collect();
+        first_not_finite(self.model, &self.group.bases[pair].ids, &changes)
     }
 
     fn row(&self, (pair, spot): (usize, usize), metric: Metric, seen: Seen) -> Patch {

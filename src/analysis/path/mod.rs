@@ -24,8 +24,8 @@ mod sender;
 
 pub use receiver::{Reads, Receiver, Receivers};
 
-use super::Watch;
-use super::patch::{Keep, PatchOptions, Sources, Summary, Sweep, in_groups, of_each_shape};
+use super::patch::{Keep, PatchOptions, Sources, Summary, Sweep, in_groups, need_of, of_each_shape, with_means};
+use super::{Need, Watch};
 use crate::error::Result;
 use crate::model::Model;
 use crate::table::PathPatch;
@@ -54,6 +54,22 @@ pub struct PathOptions {
     pub through: Through,
     /// Whether all receivers read the change in one run.
     pub together: bool,
+}
+
+/// What [`path`] needs of memory.
+///
+/// # Errors
+/// When options, pairs and model do not fit.
+pub fn need(model: &Model, pairs: &[Pair], options: &PathOptions) -> Result<Need> {
+    let (spec, patch) = (model.spec(), &options.patch);
+    let receivers = Receivers::parse(spec, &options.to)?;
+    let points = sender::points(spec, &patch.grid)?;
+    let routes = of_each_shape(pairs, |pair| Routes::of(spec, &patch.grid, pair, &receivers, options.together))?;
+    let places: Vec<usize> = routes.iter().map(|routes| routes.len()).collect();
+    let recorded = carry::points(spec, &points, &receivers, options.through);
+    let need = need_of(model, pairs, &recorded, &places, patch)?;
+    let longest = pairs.iter().map(|p| p.clean.tokens.len()).max().unwrap_or(0);
+    Ok(with_means(model, &points, longest, patch, need))
 }
 
 /// Patches every path from a sender to a receiver, on every pair, and emits a row for each and each metric, pair after pair.

@@ -9,57 +9,104 @@ use super::Through;
 use super::receiver::{Reads, written};
 use super::routes::Route;
 use crate::error::Result;
-use crate::hook::{Cache, Hook, HookPoint, Site};
+use crate::hook::{Cache, FirstNotFinite, Hook, HookPoint, NotFinite, Site};
 use crate::model::{Batch, Model, Run, Unembed};
-use crate::ops::Path;
 use crate::ops::rows::Rows;
 use crate::sweep::{self, Change, How, Patcher, Readout};
 
-/// The logits `[positions, tokens]`, flat, of the run of `ids` in which `route`'s receivers read the change of `sender`.
-/// `begun_with` is what the base run itself was given.
-///
-/// # Errors
-/// As [`Model::run`], and when a change does not fit.
-pub(super) fn naive(
-    model: &Model,
-    ids: &[u32],
-    begun_with: &[Change],
-    sender: &[Change],
-    route: &Route,
-    through: Through,
-    readout: &Readout,
-) -> Result<Vec<f32>> {
-    let all = written_by_blocks(model);
-    let mut base = Cache::of(all.iter().copied().chain(sender.iter().map(|change| change.point)));
-    let mut begin = Patcher::new(begun_with.iter().map(|change| (0, change)));
-    plain(model, ids, &mut [&mut begin, &mut base])?;
+/// A path of one pair.
+pub(super) struct Path<'a> {
+    pub model: &'a Model,
+    pub ids: &'a [u32],
+    /// What the base run itself was given.
+    pub begun_with: &'a [Change],
+    /// What is changed in it.
+    pub sender: &'a [Change],
+    pub route: &'a Route,
+    pub through: Through,
+    pub readout: &'a Readout,
+}
 
-    let mut given = vec![];
-    for receiver in &route.receivers {
-        let point = receiver.point(model.spec());
-        // What is written later, the receiver cannot read.
-        let before = |p: HookPoint| written(p).is_some_and(|written| written <= receiver.reads_at(model.spec()));
-        let sender: Vec<&Change> = sender.iter().filter(|change| before(change.point)).collect();
-        let own: Vec<HookPoint> = sender.iter().map(|change| change.point).collect();
-        let frozen = all.iter().filter(|p| !is_made(**p, &own, through)).chain(&own);
-        let mut frozen = Frozen(frozen.map(|p| Ok((*p, base.get(&p.to_string())?.clone()))).collect::<Result<_>>()?);
-        let mut changed = Patcher::new(sender.into_iter().map(|change| (0, change)));
-        // A receiver is looked at before it is frozen like everything else.
-        let mut cache = Cache::of([point]);
-        let logits = plain(model, ids, &mut [&mut cache, &mut frozen, &mut changed])?;
-        if receiver.reads == Reads::Logits {
-            let rows: Vec<u32> = readout.positions.iter().map(|p| *p as u32).collect();
-            let mut logits = logits.index_select(&Tensor::new(rows, logits.device())?, 0)?;
-            if let Some(tokens) = &readout.tokens {
-                logits = logits.index_select(&Tensor::new(tokens.as_slice(), logits.device())?, 1)?;
+impl Path<'_> {
+    /// The logits `[positions, tokens]`, flat, of the run in which the receivers read the change of the sender.
+    ///
+    /// # Errors
+    /// As [`Model::run`], and when a change does not fit.
+    pub fn naive(&self) -> Result<Vec<f32>> {
+        match self.given(None)? {
+            Given::Logits(logits) => Ok(logits),
+            // The base run again, with what the receivers made of that.
+            Given::Values(given) => {
+                let changes: Vec<&Change> = self.begun_with.iter().chain(&given).collect();
+                sweep::naive(self.model, self.ids, &changes, self.readout)
             }
-            return Ok(logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?);
         }
-        let value = cache.get(&point.to_string())?.clone();
-        given.push(Change { head: receiver.head, ..Change::new(point, How::Put(value)) });
     }
-    // The base run again, with what the receivers made of that.
-    sweep::naive(model, ids, &begun_with.iter().chain(&given).collect::<Vec<_>>(), readout)
+
+    /// The first value that is not finite: in the run in which the sender is changed, or in the one in which the receivers read
+    /// that; nothing where there is none before the logits.
+    ///
+    /// # Errors
+    /// As [`Path::naive`].
+    pub fn first_not_finite(&self) -> Result<Option<NotFinite>> {
+        let mut first = FirstNotFinite::new(true);
+        let given = self.given(Some(&mut first))?;
+        match (first.found(), given) {
+            (None, Given::Values(given)) => {
+                let changes: Vec<&Change> = self.begun_with.iter().chain(&given).collect();
+                sweep::first_not_finite(self.model, self.ids, &changes)
+            }
+            (found, _) => Ok(found),
+        }
+    }
+
+    /// What the receivers make of the sender's change. `look`, where there is one, sees those runs.
+    fn given(&self, mut look: Option<&mut FirstNotFinite>) -> Result<Given> {
+        let Self { model, ids, begun_with, route, through, readout, .. } = *self;
+        let all = written_by_blocks(model);
+        let mut base = Cache::of(all.iter().copied().chain(self.sender.iter().map(|change| change.point)));
+        let mut begin = Patcher::new(begun_with.iter().map(|change| (0, change)));
+        plain(model, ids, &mut [&mut begin, &mut base])?;
+
+        let mut given = vec![];
+        for receiver in &route.receivers {
+            let point = receiver.point(model.spec());
+            // What is written later, the receiver cannot read.
+            let before = |p: HookPoint| written(p).is_some_and(|written| written <= receiver.reads_at(model.spec()));
+            let sender: Vec<&Change> = self.sender.iter().filter(|change| before(change.point)).collect();
+            let own: Vec<HookPoint> = sender.iter().map(|change| change.point).collect();
+            let frozen = all.iter().filter(|p| !is_made(**p, &own, through)).chain(&own);
+            let mut frozen =
+                Frozen(frozen.map(|p| Ok((*p, base.get(&p.to_string())?.clone()))).collect::<Result<_>>()?);
+            let mut changed = Patcher::new(sender.into_iter().map(|change| (0, change)));
+            // A receiver is looked at before it is frozen like everything else.
+            let mut cache = Cache::of([point]);
+            let mut hooks: Vec<&mut dyn Hook> = vec![&mut cache, &mut frozen, &mut changed];
+            if let Some(look) = look.as_deref_mut() {
+                hooks.push(look);
+            }
+            let logits = plain(model, ids, &mut hooks)?;
+            if receiver.reads == Reads::Logits {
+                let rows: Vec<u32> = readout.positions.iter().map(|p| *p as u32).collect();
+                let mut logits = logits.index_select(&Tensor::new(rows, logits.device())?, 0)?;
+                if let Some(tokens) = &readout.tokens {
+                    logits = logits.index_select(&Tensor::new(tokens.as_slice(), logits.device())?, 1)?;
+                }
+                return Ok(Given::Logits(logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?));
+            }
+            let value = cache.get(&point.to_string())?.clone();
+            given.push(Change { head: receiver.head, ..Change::new(point, How::Put(value)) });
+        }
+        Ok(Given::Values(given))
+    }
+}
+
+/// What the receivers of a path are given.
+enum Given {
+    /// Values, for the run that goes on from them.
+    Values(Vec<Change>),
+    /// They are the logits, which are all that is left.
+    Logits(Vec<f32>),
 }
 
 /// Everything that is written to the stream.
@@ -80,7 +127,7 @@ fn is_made(p: HookPoint, sender: &[HookPoint], through: Through) -> bool {
 
 /// Logits `[n, v]` of a whole forward pass.
 fn plain(model: &Model, ids: &[u32], hooks: &mut [&mut dyn Hook]) -> Result<Tensor> {
-    let run = Run { path: Some(Path::Plain), unembed: Unembed::All, ..Run::default() };
+    let run = Run { path: Some(crate::ops::Path::Plain), unembed: Unembed::All, ..Run::default() };
     Ok(model.run(&Batch::one(ids), &run, hooks)?.logits()?.clone())
 }
 

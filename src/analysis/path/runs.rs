@@ -6,14 +6,14 @@ use std::sync::Arc;
 use candle_core::{DType, Tensor};
 
 use super::carry::{Received, receive};
-use super::naive::naive;
+use super::naive::Path;
 use super::receiver::{Reads, Receiver};
 use super::routes::{Route, Routes};
 use super::sender::Sender;
 use super::{PathOptions, Through};
 use crate::analysis::patch::{Group, Metric, Runs, Seen, Sources};
 use crate::error::{Error, Result};
-use crate::hook::HookPoint;
+use crate::hook::{HookPoint, NotFinite};
 use crate::model::Model;
 use crate::sweep::{Change, How, Patched, Wave, plan, row_bytes, sweep};
 use crate::table::PathPatch;
@@ -116,6 +116,26 @@ impl<'a> Paths<'a> {
         }
         let received = receive(self.model, &senders, &wanted, self.options.through)?;
         Ok((senders, of_run, received))
+    }
+
+    /// What is changed of the sender of a route.
+    fn changes(&self, pair: usize, route: usize) -> Result<Vec<Change>> {
+        let (all, routes) = self.own[pair];
+        let (base, donor) = (&self.group.bases[pair], self.group.donors[pair].as_ref());
+        let index = self.group.pairs[pair].index as usize;
+        all.senders[routes[route].sender].changes(|point| self.sources.how(point, index, base, donor))
+    }
+
+    fn path<'s>(&'s self, pair: usize, route: usize, sender: &'s [Change]) -> Path<'s> {
+        Path {
+            model: self.model,
+            ids: &self.group.bases[pair].ids,
+            begun_with: &self.group.begun_with[pair],
+            sender,
+            route: &self.own[pair].1[route],
+            through: self.options.through,
+            readout: &self.group.readouts[pair],
+        }
     }
 
     /// Runs into the middle of the model: from there on as every patched run.
@@ -237,12 +257,13 @@ impl Runs for Paths<'_> {
     }
 
     fn naive(&self, (pair, route): (usize, usize)) -> Result<Vec<f32>> {
-        let (all, routes) = self.own[pair];
-        let (route, base, donor) = (&routes[route], &self.group.bases[pair], self.group.donors[pair].as_ref());
-        let index = self.group.pairs[pair].index as usize;
-        let sender = all.senders[route.sender].changes(|point| self.sources.how(point, index, base, donor))?;
-        let begun_with = &self.group.begun_with[pair];
-        naive(self.model, &base.ids, begun_with, &sender, route, self.options.through, &self.group.readouts[pair])
+        let sender = self.changes(pair, route)?;
+        self.path(pair, route, &sender).naive()
+    }
+
+    fn first_not_finite(&self, (pair, route): (usize, usize)) -> Result<Option<NotFinite>> {
+        let sender = self.changes(pair, route)?;
+        self.path(pair, route, &sender).first_not_finite()
     }
 
     fn row(&self, (pair, r): (usize, usize), metric: Metric, seen: Seen) -> PathPatch {

@@ -13,11 +13,13 @@ use candle_core::DType;
 
 use self::measure::Finding;
 use self::subject::Subject;
-use super::Watch;
+use super::{Need, Watch};
 use crate::arch::Spec;
 use crate::error::{Error, Result};
+use crate::hook::{HookPoint, Site};
 use crate::model::Model;
 use crate::ops::rounding::unit;
+use crate::sweep::row_bytes;
 use crate::table::Verify;
 
 pub use dump::Dump;
@@ -64,6 +66,34 @@ pub fn verify(model: &Model, prompts: &[Vec<u32>], watch: &dyn Watch) -> Result<
     }
     watch.at(LAWS.len() + 1, LAWS.len() + 1)?;
     Ok(rows)
+}
+
+/// What [`verify`] needs of memory: every value of a run of all prompts at once, whatever the budget, and the largest linear layer
+/// in f64 with the sizes of its numbers.
+pub fn need(model: &Model, prompts: &[Vec<u32>]) -> Need {
+    let spec = model.spec();
+    let rows: usize = prompts.iter().map(Vec::len).sum();
+    let numbers = |p: &HookPoint| {
+        let axes = p.site.info().axes;
+        let of = |n: usize| axes.iter().map(|a| Site::axis_len(spec, p.layer, *a).unwrap_or(n)).product::<usize>();
+        if p.site.per_sequence() { prompts.iter().map(|p| of(p.len())).sum() } else { of(rows) }
+    };
+    let recorded: usize = HookPoint::all(spec).iter().map(numbers).sum();
+    let widest = spec.blocks.iter().map(|b| {
+        let attention = b.attention.inner.n_heads * b.attention.inner.d_head;
+        b.mlp.as_ref().map_or(0, |m| m.inner.neurons().d_mlp).max(attention)
+    });
+    let layer = 2 * size_of::<f64>() * spec.d_model * widest.max().unwrap_or(0);
+    // Values of another run of the same prompts beside the recorded ones, and in f64 what is compared.
+    let activations = 4 * recorded + rows * row_bytes(spec) + 2 * 4 * rows * spec.unembedding.d_vocab_out + layer;
+    Need { activations, least: activations, rows: 0 }
+}
+
+/// What [`verify_reference`] needs of memory: the weights in f64, and every value of the dump's prompts in both.
+pub fn need_of_reference(model: &Model, prompts: &[Vec<u32>], numbers: usize) -> Need {
+    let need = need(model, prompts);
+    let activations = 3 * need.activations + numbers * size_of::<f64>();
+    Need { activations, least: activations, ..need }
 }
 
 /// Prompts to verify a model on, chosen from its vocabulary: the same every time, of different lengths, each with a token

@@ -76,6 +76,16 @@ fn row(known: &Known, ours: &[f64], exact: &[f64], epsilons: [f64; 2]) -> Result
         ))
         .hint("give the model that the dump was made of, or make a dump of this one"));
     }
+    // Two that are both not numbers agree in nothing.
+    let legal = |x: &f64| x.is_finite() || (known.point.site == Site::AttnScores && *x == f64::NEG_INFINITY);
+    if let Some(at) = theirs.iter().position(|x| !legal(x)) {
+        return Err(Error::bad_input(format!("the reference's `{}` is {} at number {at}", known.name, theirs[at]))
+            .hint("make the dump again, in a precision that does not overflow"));
+    }
+    if let Some(at) = ours.iter().position(|x| !legal(x)) {
+        return Err(Error::compute(format!("{} of this run is {} at number {at}", known.point, ours[at]))
+            .hint("`pellucid verify` without a reference says where the model stops being numbers"));
+    }
     let magnitude = largest(exact.iter().map(|x| x.abs()));
     let apart =
         Apart { each_other: distance(ours, &theirs), reference: distance(&theirs, exact), ours: distance(ours, exact) };

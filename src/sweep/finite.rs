@@ -1,0 +1,31 @@
+//! Where a run stops being numbers.
+
+use super::change::{Change, Patcher};
+use crate::error::{Error, Result};
+use crate::hook::{FirstNotFinite, NotFinite};
+use crate::model::{Batch, Model, Run, Unembed};
+
+/// Scores and patterns of longer prompts are not looked at: they grow with the square of the length, and what is not finite in
+/// them is not finite in `z`, which comes next.
+const LONGEST: usize = 512;
+
+/// The first value that is not finite in the run of `ids` in which `changes` are made, before the logits; nothing where there is
+/// none.
+///
+/// # Errors
+/// As [`Model::run`], and when a change does not fit.
+pub fn first_not_finite(model: &Model, ids: &[u32], changes: &[&Change]) -> Result<Option<NotFinite>> {
+    let mut patcher = Patcher::new(changes.iter().map(|change| (0, *change)));
+    let mut first = FirstNotFinite::new(ids.len() <= LONGEST);
+    let run = Run { unembed: Unembed::Nothing, ..Run::default() };
+    model.run(&Batch::one(ids), &run, &mut [&mut patcher, &mut first])?;
+    Ok(first.found())
+}
+
+/// The error of a run, called `what`, that is not finite.
+pub(crate) fn not_finite(what: &str, first: Option<&NotFinite>) -> Error {
+    let at = first.map_or("its logits are NaN or infinite".to_owned(), NotFinite::to_string);
+    Error::compute(format!("{what} is not finite: {at}")).hint(
+        "numbers grow beyond what f32 holds (3.4e38): look for weights that are too large, with `pellucid verify`",
+    )
+}
