@@ -6,11 +6,11 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::args::{DrawArgs, LoadArgs, PromptArgs, RunArgs};
+use super::input::dataset;
 use super::out::Out;
 use super::patches::Sweep;
 use crate::analysis::patch::{Direction, Grid, Kind, Metric, Over, PatchOptions, need, patch};
 use crate::error::{Error, Result};
-use crate::run::prompts;
 use crate::text::Prompt;
 
 /// Ablation: what is lost without each head, MLP, layer or neuron?
@@ -99,7 +99,7 @@ impl Ablate {
         };
         let kind = Kind::parse(&self.kind, None)?;
         let dataset = match &self.dataset {
-            Some(path) => loaded.prompts(&prompts::from_file(path)?, self.prompts.bos())?,
+            Some(path) => loaded.prompts(&dataset(path)?, self.prompts.bos())?,
             None if kind.needs_a_dataset() => prompts.clone(),
             None => vec![],
         };

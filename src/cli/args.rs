@@ -6,15 +6,19 @@ use clap::builder::RangedU64ValueParser;
 use clap::{Args, ColorChoice, ValueEnum};
 use serde_json::{Value, json};
 
-use super::out::Out;
+use super::input::{OfColumns, aligned, flat, parse_columns, written};
+use super::out::{Out, read_input};
 use crate::analysis::Need;
 use crate::analysis::patch::{Align, Direction};
 use crate::error::{Error, Result};
 use crate::model::{Place, Placement, Processing};
 use crate::ops::matrix::Kept;
 use crate::run::plan::available;
+use crate::run::records::Input;
 use crate::run::{Loaded, RunFolder, pairs, prompts};
 use crate::table::{Format, HOOK_NAMES};
+use crate::text::ids::{ids_of, literal, parse_ids};
+use crate::text::records::Written;
 use crate::text::{Bos, DEMO, ModelSource, NamedPosition, Pair, Prompt, PromptEntry, Tokenizer, Want, build_prompts};
 
 /// How much is said, and how.
@@ -105,6 +109,7 @@ impl LoadArgs {
         out.accepted(&source);
         let loaded = Loaded::placed(source, &process, placement)?;
         out.loaded(&loaded);
+        loaded.notes().iter().for_each(|note| out.say(format_args!("note: {note}")));
         Ok(loaded)
     }
 }
@@ -115,9 +120,17 @@ pub(super) struct PromptArgs {
     /// Texts, one prompt each
     #[arg(value_name = "PROMPT")]
     texts: Vec<String>,
-    /// A file of prompts: .txt (one a line), .jsonl or .csv or .parquet (`text` or `ids`, optional `id`)
+    /// A file of prompts: .txt (one a line); .jsonl, .json, .csv, .tsv or .parquet (`text` or `ids`, optional `id`); or `-`,
+    /// standard input
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
+    /// How that file is written, if its name does not say so. From a pipe, without this: a text on each line
+    #[arg(long, value_name = "FORMAT", requires = "prompts", value_parser = Written::NAMES)]
+    prompts_format: Option<String>,
+    /// What the file calls these columns, such as text=prompt,id=known_id; also fields inside others, text=rewrite.prompt, and
+    /// texts made of fields, 'text=The capital of {country} is'. subject=NAME takes the place of {} in the text
+    #[arg(long, value_name = "NAMES", requires = "prompts", value_parser = parse_columns)]
+    columns: Vec<OfColumns>,
     /// Token ids instead of text, such as 1,2,3; may be repeated
     #[arg(long, value_name = "IDS")]
     ids: Vec<String>,
@@ -151,7 +164,8 @@ impl PromptArgs {
             entries.push(PromptEntry::ids(parse_ids(ids)?));
         }
         if let Some(path) = &self.prompts {
-            entries.extend(prompts::from_file(path)?);
+            let input = Input { path, written: written(self.prompts_format.as_deref()), read: read_input };
+            entries.extend(prompts::from_input(&input, &flat(&self.columns))?);
         }
         if entries.is_empty() {
             return Err(Error::bad_input("there is no prompt").hint("give a text, --ids 1,2,3, or --prompts FILE"));
@@ -172,25 +186,30 @@ impl PromptArgs {
 /// Which pairs of prompts, and what they are measured by.
 #[derive(Args, Debug)]
 pub(super) struct PairArgs {
-    /// The prompt whose answer is right; or token ids, such as '#1,2,3'
+    /// The prompt whose answer is right; or token ids, such as '#1,2,3' (##1 is the text #1)
     #[arg(long, value_name = "TEXT", required_unless_present = "pairs")]
     clean: Option<String>,
     /// The prompt that lacks what makes it so, of as many tokens
     #[arg(long, value_name = "TEXT", requires = "clean")]
     corrupt: Option<String>,
-    /// The token that is right after the clean prompt, such as " Mary", or a token id, such as #17; may be repeated
+    /// The token that is right after the clean prompt, such as " Mary", or a token id, such as #17 (##17 is the text #17); may be
+    /// repeated
     #[arg(long, value_name = "TOKEN")]
     answer: Vec<String>,
     /// The token that is right after the corrupt prompt, or wrong after both; may be repeated
     #[arg(long, value_name = "TOKEN")]
     foil: Vec<String>,
-    /// A file of pairs, .csv or .jsonl or .parquet: columns clean, corrupt (text) or clean_ids, corrupt_ids (token ids), answer,
-    /// foil (text) or answer_id, foil_id (token ids, several in a list), id
+    /// A file of pairs, .csv, .tsv, .jsonl, .json or .parquet, or `-`, standard input: columns clean, corrupt (text) or clean_ids,
+    /// corrupt_ids (token ids), answer, foil (text) or answer_id, foil_id (token ids, several in a list), id
     #[arg(long, value_name = "FILE", conflicts_with_all = ["clean", "corrupt", "answer", "foil"])]
     pairs: Option<PathBuf>,
-    /// How the file calls these columns, such as corrupt=corrupted,answer_id=correct_idx
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "pairs", value_parser = parse_column)]
-    columns: Vec<(String, String)>,
+    /// How that file is written, if its name does not say so
+    #[arg(long, value_name = "FORMAT", requires = "pairs", value_parser = ["jsonl", "json", "csv", "tsv", "parquet"])]
+    pairs_format: Option<String>,
+    /// How the file calls these columns, such as corrupt=corrupted,answer_id=correct_idx; also fields inside others,
+    /// clean=rewrite.prompt, and texts made of fields, 'answer= {attribute}'
+    #[arg(long, value_name = "NAMES", requires = "pairs", value_parser = parse_columns)]
+    columns: Vec<OfColumns>,
     /// Sweep these positions alone, and take means over pairs by their names: NAME=COLUMN (of the file), NAME=NUMBER, `end` for the
     /// last; such as io=io_pos,s2=s2_pos,end. Columns hold positions from 0, negative from the end, or words of the clean prompt,
     /// which mean their last token
@@ -199,6 +218,9 @@ pub(super) struct PairArgs {
     /// Where positions of prompts of different lengths are the same: counted from the start, or from the end
     #[arg(long, value_name = "WHERE", default_value = "start", value_parser = ["start", "end"])]
     align: String,
+    /// Leave out pairs whose prompts are not as many tokens, and say which
+    #[arg(long, requires = "pairs")]
+    skip_misaligned: bool,
     /// Only the first N pairs of the file
     #[arg(long, value_name = "N", requires = "pairs", value_parser = at_least_one())]
     limit: Option<usize>,
@@ -210,30 +232,29 @@ pub(super) struct PairArgs {
     no_bos: bool,
 }
 
-fn parse_column(text: &str) -> Result<(String, String), String> {
-    let (ours, theirs) = text.split_once('=').ok_or("write NAME=COLUMN, such as corrupt=corrupted")?;
-    Ok((ours.to_owned(), theirs.to_owned()))
-}
-
 fn parse_position(text: &str) -> Result<NamedPosition, String> {
     NamedPosition::parse(text).map_err(|e| e.to_string())
 }
 
 impl PairArgs {
     /// The pairs as tokens of this model.
-    pub fn build(&self, loaded: &Loaded) -> Result<Vec<Pair>> {
+    pub fn build(&self, loaded: &Loaded, out: &Out) -> Result<Vec<Pair>> {
         let bos = self.bos();
         if let Some(path) = &self.pairs {
-            let mut entries = pairs::from_file(path, &self.columns, &self.positions)?;
+            let input = Input { path, written: written(self.pairs_format.as_deref()), read: read_input };
+            let mut entries = pairs::from_input(&input, &flat(&self.columns), &self.positions)?;
+            if self.skip_misaligned {
+                entries = aligned(loaded, entries, bos, out)?;
+            }
             entries.truncate(self.limit.unwrap_or(usize::MAX));
             return loaded.pairs(&entries, bos, &self.positions);
         }
-        let entry = |text: &String| match text.strip_prefix('#').map(parse_ids) {
-            Some(Ok(ids)) => PromptEntry::ids(ids),
-            _ => PromptEntry::text(text),
+        let entry = |text: &String| match ids_of(text) {
+            Some(ids) => ids.map(PromptEntry::ids),
+            None => Ok(PromptEntry::text(literal(text))),
         };
         let entries: Vec<PromptEntry> =
-            [self.clean.as_ref(), self.corrupt.as_ref()].into_iter().flatten().map(entry).collect();
+            [self.clean.as_ref(), self.corrupt.as_ref()].into_iter().flatten().map(entry).collect::<Result<_>>()?;
         let mut prompts = loaded.prompts(&entries, bos)?.into_iter();
         let clean = prompts.next().ok_or_else(|| Error::bad_input("there is no clean prompt"))?;
         let tokens = |texts: &[String]| texts.iter().map(|t| loaded.target(t)).collect::<Result<Vec<_>>>();
@@ -258,17 +279,6 @@ impl PairArgs {
             _ => Bos::AsTokenizer,
         }
     }
-}
-
-fn parse_ids(ids: &str) -> Result<Vec<u32>> {
-    ids.split([',', ' '])
-        .filter(|id| !id.is_empty())
-        .map(|id| {
-            id.parse().map_err(|_| {
-                Error::bad_input(format!("`{id}` is not a token id")).hint("ids are whole numbers: --ids 1,2,3")
-            })
-        })
-        .collect()
 }
 
 /// Which run is changed.

@@ -63,7 +63,7 @@ pub(super) struct AttributeCommand {
 impl AttributeCommand {
     pub fn run(&self, out: &Out) -> Result<()> {
         let loaded = self.model.load(out)?;
-        let pairs = self.pairs.build(&loaded)?;
+        let pairs = self.pairs.build(&loaded, out)?;
         let options = AttributeOptions {
             at: self.at.clone().unwrap_or_else(|| components(loaded.model.spec(), self.qk_fix)),
             direction: self.direction.into(),

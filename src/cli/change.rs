@@ -6,9 +6,10 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::args::Way;
+use super::input::dataset;
 use crate::analysis::patch::{Direction, Grid, Kind, Metric, Over, PatchOptions};
 use crate::error::Result;
-use crate::run::{Loaded, prompts, read_vector};
+use crate::run::{Loaded, read_vector};
 use crate::text::Bos;
 
 /// What becomes of a value, in which run, and what is measured.
@@ -50,7 +51,7 @@ impl ChangeArgs {
     pub fn options(&self, loaded: &Loaded, bos: Bos, grid: Grid, memory_bytes: usize) -> Result<PatchOptions> {
         let vector = self.vector.as_deref().map(read_vector).transpose()?;
         let dataset = match &self.dataset {
-            Some(path) => loaded.prompts(&prompts::from_file(path)?, bos)?,
+            Some(path) => loaded.prompts(&dataset(path)?, bos)?,
             None => vec![],
         };
         let kind = Kind::parse(&self.kind, vector.as_ref())?;

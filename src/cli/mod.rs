@@ -10,6 +10,7 @@ mod chart;
 mod collect;
 mod describe;
 mod grid;
+mod input;
 mod lens;
 mod out;
 mod pairs;

@@ -1,9 +1,11 @@
 //! The one place that decides what is printed, where, and in which colour.
 
 use std::cell::RefCell;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal, Read, Write};
+use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use anstream::{AutoStream, ColorChoice as Choice};
@@ -17,6 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::run::folder::Finished;
 use crate::run::{Loaded, Plan};
 use crate::table::{Format, Row, write_rows};
+use crate::text::prompt_file::read_bytes;
 use crate::text::{Fetching, Hub, ModelSource};
 
 /// Output of one command.
@@ -164,6 +167,36 @@ impl Out {
     /// Says what is fetched, shows how far it is on a terminal, and stops it at Ctrl-C.
     pub fn fetching(&self) -> FetchBar<'_> {
         FetchBar { out: self, bar: RefCell::default() }
+    }
+}
+
+/// The bytes of a file that was named, or of standard input for `-`. A pipe may never say anything: whoever waits for it can
+/// stop.
+pub(super) fn read_input(path: &Path) -> Result<Vec<u8>> {
+    const GLANCE: Duration = Duration::from_millis(50);
+    let stdin = path == Path::new("-");
+    if !stdin && std::fs::metadata(path).map_or(true, |found| found.is_file() || found.is_dir()) {
+        return read_bytes(path);
+    }
+    listen();
+    let (tell, told) = mpsc::channel();
+    let from = path.to_owned();
+    // Opening a pipe waits too, so all of it is done by a thread, which is left to itself when somebody stops the program.
+    std::thread::Builder::new().spawn(move || {
+        let read = || -> Result<Vec<u8>> {
+            let mut bytes = vec![];
+            io::stdin().lock().read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        let _ = tell.send(if stdin { read() } else { read_bytes(&from) });
+    })?;
+    loop {
+        match told.recv_timeout(GLANCE) {
+            Ok(read) => return read,
+            Err(RecvTimeoutError::Timeout) if STOP.load(Ordering::SeqCst) => return Err(super::interrupted()),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Err(Error::io(format!("cannot read {}", path.display()))),
+        }
     }
 }
 

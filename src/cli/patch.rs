@@ -78,7 +78,7 @@ pub(super) struct PatchCommand {
 impl PatchCommand {
     pub fn run(&self, out: &Out) -> Result<()> {
         let loaded = self.model.load(out)?;
-        let pairs = self.pairs.build(&loaded)?;
+        let pairs = self.pairs.build(&loaded, out)?;
         let grid = Grid { align: self.pairs.align()?, ..self.grid()? };
         if grid.align == Align::Named && (self.pos.is_some() || self.keys.is_some()) {
             return Err(chosen_twice());

@@ -75,7 +75,7 @@ enum Between {
 impl PathCommand {
     pub fn run(&self, out: &Out) -> Result<()> {
         let loaded = self.model.load(out)?;
-        let pairs = self.pairs.build(&loaded)?;
+        let pairs = self.pairs.build(&loaded, out)?;
         let grid = Grid {
             at: self.from.clone(),
             over: axes(&self.over)?,

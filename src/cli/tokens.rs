@@ -8,7 +8,7 @@ use serde_json::json;
 use super::args::{PromptArgs, command};
 use super::out::Out;
 use crate::analysis::tokens::tokens;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::Model;
 use crate::run::RunFolder;
 use crate::table::{Format, Provenance, Row, TableWriter, Tokens, visible};
@@ -33,9 +33,9 @@ impl TokensCommand {
     pub fn run(&self, out: &Out) -> Result<()> {
         let source = self.model.find(Want::Tokens, out)?;
         let Some(tokenizer) = Tokenizer::from_files(&source.files)? else {
-            return Err(Error::no_such(format!("the model {} has no tokenizer", source.id))
-                .hint("put its tokenizer.json, or vocab.json and merges.txt, into the folder"));
+            return Err(source.no_tokenizer());
         };
+        tokenizer.note().into_iter().for_each(|note| out.say(format_args!("note: {note}")));
         let prompts = self.prompts.tokens(&tokenizer)?;
         let rows: Vec<Tokens> = prompts.iter().flat_map(tokens).collect();
         if let Some(path) = &self.out {

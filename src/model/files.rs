@@ -13,7 +13,7 @@ use super::load::Store;
 use crate::error::{Error, Result};
 use crate::ops::matrix::{Kept, Matrix, Owner, Stored};
 use crate::text::files::At;
-use crate::text::{File, ModelSource};
+use crate::text::{File, ModelSource, check_weights};
 
 /// Where a tensor lies.
 #[derive(Clone, Debug)]
@@ -72,9 +72,12 @@ impl WeightBytes {
     /// Opens the files of `source`.
     ///
     /// # Errors
-    /// When there are none, or one cannot be mapped.
+    /// When there are none, one is something else under a name of weights, or one cannot be mapped.
     pub fn open(source: &ModelSource) -> Result<Self> {
-        let open = |file: File| Ok((file.clone(), Arc::new(Bytes::open(&file)?)));
+        let open = |file: File| {
+            check_weights(&file)?;
+            Ok((file.clone(), Arc::new(Bytes::open(&file)?)))
+        };
         Ok(Self { files: source.weights()?.into_iter().map(open).collect::<Result<_>>()? })
     }
 

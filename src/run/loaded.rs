@@ -5,7 +5,8 @@ use crate::analysis::Need;
 use crate::error::{Error, Result};
 use crate::model::{Footprint, Model, Placement, Processing, WeightBytes};
 use crate::table::Provenance;
-use crate::text::{Bos, Fetching, Hub, ModelSource, Prompt, PromptEntry, Tokenizer, Want, build_prompts};
+use crate::text::tokenizer::token_of_id;
+use crate::text::{Bos, Fetching, Hub, ModelSource, Prompt, PromptEntry, PromptInput, Tokenizer, Want, build_prompts};
 
 /// A loaded model and where it came from.
 pub struct Loaded {
@@ -83,6 +84,13 @@ impl Loaded {
     /// # Errors
     /// As [`build_prompts`].
     pub fn prompts(&self, entries: &[PromptEntry], bos: Bos) -> Result<Vec<Prompt>> {
+        let text = |entry: &&PromptEntry| matches!(&entry.input, PromptInput::Text(text) if !text.is_empty());
+        if let (None, Some(index)) = (&self.tokenizer, entries.iter().position(|entry| text(&entry))) {
+            let (why, id) =
+                (self.source.no_tokenizer(), entries[index].id.clone().unwrap_or_else(|| index.to_string()));
+            let said = Error::bad_input(format!("prompt \"{id}\" is text, but {}", why.message()));
+            return Err(why.hint_text().map(str::to_owned).into_iter().fold(said, Error::hint));
+        }
         let spec = self.model.spec();
         build_prompts(entries, self.tokenizer.as_ref(), spec.d_vocab, spec.n_ctx, bos)
     }
@@ -97,19 +105,26 @@ impl Loaded {
     /// # Errors
     /// When it is several (showing them), or outside what the model can say.
     pub fn target(&self, text: &str) -> Result<u32> {
-        let id = match (&self.tokenizer, text.strip_prefix('#').map(str::parse)) {
-            (Some(tokenizer), _) => tokenizer.single_token(text)?,
-            (None, Some(Ok(id))) => id,
-            (None, _) => {
-                return Err(Error::bad_input(format!("the model has no tokenizer, so `{text}` is not a token"))
-                    .hint("give a token id, such as `#17`"));
-            }
-        };
         let n = self.model.spec().unembedding.d_vocab_out;
+        if let Some(id) = token_of_id(text, n) {
+            return id;
+        }
+        let Some(tokenizer) = &self.tokenizer else {
+            return Err(Error::bad_input(format!("the model has no tokenizer, so `{text}` is not a token"))
+                .hint("give a token id, such as `#17`"));
+        };
+        let id = tokenizer.single_token(text)?;
         if id as usize >= n {
             return Err(Error::no_such(format!("token {id} is outside the {n} that the model can say")));
         }
         Ok(id)
+    }
+
+    /// What whoever reads the results should know of the model's files: what is not used, and what was done where versions of
+    /// transformers disagree. Whole sentences.
+    pub fn notes(&self) -> Vec<String> {
+        let tokenizer = self.tokenizer.as_ref().and_then(|t| t.note()).map(str::to_owned);
+        self.source.unused().into_iter().chain(tokenizer).collect()
     }
 
     /// What every file says of the model. Table and version are the writer's.

@@ -7,6 +7,7 @@ pub mod pairs;
 pub mod parts;
 pub mod plan;
 pub mod prompts;
+pub mod records;
 pub mod spaces;
 mod stage;
 mod vector;

@@ -1,17 +1,19 @@
 //! Pairs of prompts from files of every kind that is read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::Value;
 
 use super::Loaded;
+use super::records::Input;
 use crate::error::{Error, Result, nearest};
-use crate::table::read::{Values, column_names, read_columns};
 use crate::table::visible;
+use crate::text::ids::parse_ids;
 use crate::text::pair::same_answer_and_foil;
 use crate::text::positions::{At, position_at, position_in};
-use crate::text::prompt_file::{at, csv_line, csv_problem, lines, read_text};
+use crate::text::prompt_file::{Columns, check_columns};
+use crate::text::records::{Records, field};
 use crate::text::{Bos, Named, NamedPosition, Pair, Prompt, PromptEntry, PromptInput};
 
 /// The columns of a file of pairs. Prompts are text in `clean` and `corrupt`, or token ids in `clean_ids` and `corrupt_ids`;
@@ -49,6 +51,26 @@ fn is_no_ids(ours: &str) -> bool {
     ours == "id" || ours.starts_with(NAMED)
 }
 
+impl PairEntry {
+    /// The error with the place of the pair before it.
+    fn placed(&self, error: Error) -> Error {
+        let hint = error.hint_text().map(str::to_owned);
+        let placed = Error::new(error.kind(), format!("{}: {}", self.place, error.message()));
+        hint.into_iter().fold(placed, Error::hint)
+    }
+}
+
+/// A pair whose prompts have different lengths.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misaligned {
+    /// Its index among all pairs.
+    pub index: usize,
+    /// The file and line that it is in.
+    pub place: String,
+    /// How many tokens its clean and its corrupt prompt have.
+    pub lengths: [usize; 2],
+}
+
 /// A file as it was read.
 struct Read {
     entries: Vec<PairEntry>,
@@ -56,46 +78,24 @@ struct Read {
     names: Vec<String>,
 }
 
-/// The pairs of a `.csv`, `.jsonl` or `.parquet` file. `names` says how the file calls a column, where it calls it otherwise:
-/// `corrupt=corrupted`. Columns that named `positions` are in are read as well.
+/// The pairs of a `.csv`, `.tsv`, `.jsonl`, `.json` or `.parquet` file. `names` says how the file calls a column, where it calls
+/// it otherwise: `corrupt=corrupted`. Columns that named `positions` are in are read as well.
 ///
 /// # Errors
 /// Each names the file and the line or row: what cannot be read, has no clean prompt, lacks what other pairs have, or holds
 /// what is neither text nor token ids.
-pub fn from_file(path: &Path, names: &[(String, String)], positions: &[NamedPosition]) -> Result<Vec<PairEntry>> {
-    for (i, (ours, _)) in names.iter().enumerate() {
-        if !COLUMNS.contains(&ours.as_str()) {
-            let e = Error::no_such(format!("pairs have no column `{ours}`"));
-            return Err(match nearest(ours, COLUMNS) {
-                Some(near) => e.hint(format!("did you mean `{near}`?")),
-                None => e.hint(format!("they have {}", COLUMNS.join(", "))),
-            });
-        }
-        if names[..i].iter().any(|(earlier, _)| earlier == ours) {
-            return Err(Error::bad_input(format!("--columns says twice what `{ours}` is called")).hint("say it once"));
-        }
-    }
+pub fn from_input(input: &Input, names: &Columns, positions: &[NamedPosition]) -> Result<Vec<PairEntry>> {
+    check_columns(names, &COLUMNS, "pairs")?;
     let theirs = |ours: &str| names.iter().find(|(o, _)| o == ours).map_or(ours, |(_, theirs)| theirs).to_owned();
     let mut wanted: Vec<Wanted> = COLUMNS.iter().map(|ours| ((*ours).to_owned(), theirs(ours))).collect();
     wanted.extend(positions.iter().filter_map(|named| match &named.at {
         At::Column(column) => Some((format!("{NAMED}{}", named.name), column.clone())),
         At::Number(_) => None,
     }));
-    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
-    let Read { entries, names: has } = match extension.as_str() {
-        "csv" => from_csv(path, &wanted)?,
-        "jsonl" | "ndjson" => from_jsonl(path, &wanted)?,
-        "parquet" => from_parquet(path, &wanted)?,
-        _ => {
-            return Err(Error::bad_input(format!(
-                "{}: this is not a kind of file that pairs are read from",
-                path.display()
-            ))
-            .hint("use .csv, .jsonl or .parquet"));
-        }
-    };
+    let Read { entries, names: has } = from_records(input, &wanted)?;
+    let shown = shown(input.path);
     if entries.is_empty() {
-        return Err(Error::bad_input(format!("{} has no pairs", path.display()))
+        return Err(Error::bad_input(format!("{shown} has no pairs"))
             .hint("put one on each line, under a line with the columns' names"));
     }
     // A name that was said must be there: what is overlooked would change what is measured.
@@ -103,8 +103,8 @@ pub fn from_file(path: &Path, names: &[(String, String)], positions: &[NamedPosi
     let of_positions = wanted.iter().skip(COLUMNS.len());
     let said = names.iter().chain(of_positions).map(|(_, theirs)| theirs).find(|theirs| !has.contains(theirs));
     if let Some(missing) = said.or(clean.as_ref()) {
-        let shown: Vec<String> = has.iter().filter(|name| !name.is_empty()).map(|name| format!("`{name}`")).collect();
-        let e = Error::bad_input(format!("{} has no column `{missing}`; it has {}", path.display(), shown.join(", ")));
+        let names: Vec<String> = has.iter().filter(|name| !name.is_empty()).map(|name| format!("`{name}`")).collect();
+        let e = Error::bad_input(format!("{shown} has no column `{missing}`; it has {}", names.join(", ")));
         return Err(match nearest(missing, has.iter().map(String::as_str)) {
             Some(near) => e.hint(format!("did you mean `{near}`?")),
             None => e.hint("say how the file calls its columns: --columns clean=prompt,corrupt=corrupted"),
@@ -140,14 +140,38 @@ impl Loaded {
     /// # Errors
     /// As [`Pair::new`], and for what is no token of this model; each names its place.
     pub fn pairs(&self, entries: &[PairEntry], bos: Bos, positions: &[NamedPosition]) -> Result<Vec<Pair>> {
-        let at = |e: &PairEntry, error: Error| {
-            let hint = error.hint_text().map(str::to_owned);
-            let placed = Error::new(error.kind(), format!("{}: {}", e.place, error.message()));
-            hint.into_iter().fold(placed, Error::hint)
+        let pair = |(i, e): (usize, &PairEntry)| self.pair(i, e, bos, positions).map_err(|error| e.placed(error));
+        entries.iter().enumerate().map(pair).collect()
+    }
+
+    /// Which pairs have prompts of unlike lengths, by their places: for each, its index, its place, and both lengths.
+    ///
+    /// # Errors
+    /// For what is no prompt of this model.
+    pub fn misaligned(&self, entries: &[PairEntry], bos: Bos) -> Result<Vec<Misaligned>> {
+        let mut found = vec![];
+        for (index, entry) in entries.iter().enumerate() {
+            let length = |names: [&str; 2]| -> Result<Option<usize>> {
+                Ok(self.prompt_of(entry, names, bos).map_err(|e| entry.placed(e))?.map(|prompt| prompt.tokens.len()))
+            };
+            if let (Some(clean), Some(corrupt)) = (length(["clean", "clean_ids"])?, length(["corrupt", "corrupt_ids"])?)
+                && clean != corrupt
+            {
+                found.push(Misaligned { index, place: entry.place.clone(), lengths: [clean, corrupt] });
+            }
+        }
+        Ok(found)
+    }
+
+    /// The prompt that stands in one of two columns, as text or as token ids.
+    fn prompt_of(&self, entry: &PairEntry, [text, ids]: [&str; 2], bos: Bos) -> Result<Option<Prompt>> {
+        let input = match (entry.cells.get(text), entry.cells.get(ids)) {
+            (None, None) => return Ok(None),
+            (Some(Cell::Text(text)), _) => PromptInput::Text(text.clone()),
+            (None, Some(Cell::Text(text))) => PromptInput::Ids(parse_ids(text)?),
+            (Some(Cell::Ids(ids)), _) | (None, Some(Cell::Ids(ids))) => PromptInput::Ids(ids.clone()),
         };
-        (entries.iter().enumerate())
-            .map(|(i, e)| self.pair(i, e, bos, positions).map_err(|error| at(e, error)))
-            .collect()
+        Ok(self.prompts(&[PromptEntry { id: None, input }], bos)?.pop())
     }
 
     /// A pair with answers, foils and named positions, as they were given. `cell` is what the file has in the column of a named
@@ -191,15 +215,7 @@ impl Loaded {
 
     fn pair(&self, index: usize, entry: &PairEntry, bos: Bos, positions: &[NamedPosition]) -> Result<Pair> {
         let cell = |name: &str| entry.cells.get(name);
-        let prompt = |name: &str, ids: &str| -> Result<Option<_>> {
-            let input = match (cell(name), cell(ids)) {
-                (None, None) => return Ok(None),
-                (Some(Cell::Text(text)), _) => PromptInput::Text(text.clone()),
-                (None, Some(Cell::Text(text))) => PromptInput::Ids(id_list(text)?),
-                (Some(Cell::Ids(ids)), _) | (None, Some(Cell::Ids(ids))) => PromptInput::Ids(ids.clone()),
-            };
-            Ok(self.prompts(&[PromptEntry { id: None, input }], bos)?.pop())
-        };
+        let prompt = |text, ids| self.prompt_of(entry, [text, ids], bos);
         let tokens = |text: &str, ids: &str| -> Result<Vec<u32>> {
             let mut tokens: Vec<u32> = match cell(text) {
                 Some(Cell::Text(text)) => vec![self.target(text)?],
@@ -212,7 +228,7 @@ impl Loaded {
             match cell(ids) {
                 None => {}
                 Some(Cell::Ids(ids)) => tokens.extend(ids),
-                Some(Cell::Text(text)) => tokens.extend(id_list(text)?),
+                Some(Cell::Text(text)) => tokens.extend(parse_ids(text)?),
             }
             let n = self.model.spec().unembedding.d_vocab_out;
             match tokens.iter().find(|t| **t as usize >= n) {
@@ -238,114 +254,44 @@ impl Loaded {
     }
 }
 
-/// `17`, `17 18`, or `[17, 18]`.
-fn id_list(text: &str) -> Result<Vec<u32>> {
-    let numbers = text.split([' ', ',', '[', ']']).filter(|part| !part.is_empty());
-    let bad = |part: &str| Error::bad_input(format!("`{part}` is not a token id")).hint("write token ids as 12 34 56");
-    numbers.map(|part| part.parse().map_err(|_| bad(part))).collect()
-}
-
-fn from_csv(path: &Path, wanted: &[Wanted]) -> Result<Read> {
-    let text = read_text(path)?;
-    let mut reader = csv::Reader::from_reader(text.as_bytes());
-    let header = reader.headers().map_err(|e| at(path, 1, e))?.clone();
-    let column = |(ours, theirs): &Wanted| Some((ours.clone(), header.iter().position(|h| h == theirs)?));
-    let columns: Vec<(String, usize)> = wanted.iter().filter_map(column).collect();
-    let entries = (reader.records())
-        .map(|record| {
-            let record = record.map_err(|e| {
-                at(path, csv_line(&text, e.position()), csv_problem(&e))
-                    .hint("put text with a comma or a newline in it between double quotes")
-            })?;
-            let place = format!("{}:{}", path.display(), csv_line(&text, record.position()));
-            let of = |(ours, i): &(String, usize)| {
-                let text = record.get(*i).filter(|text| !text.is_empty())?;
-                Some((ours.clone(), Cell::Text(text.to_owned())))
-            };
-            Ok(PairEntry { place, cells: columns.iter().filter_map(of).collect() })
-        })
-        .collect::<Result<_>>()?;
-    Ok(Read { entries, names: header.iter().map(str::to_owned).collect() })
-}
-
-fn from_jsonl(path: &Path, wanted: &[Wanted]) -> Result<Read> {
-    let text = read_text(path)?;
-    let (mut entries, mut names) = (vec![], vec![]);
-    for (i, line) in lines(&text) {
-        let bad = |what: String| at(path, i, what).hint("put one object on each line: {\"clean\": \"...\", ...}");
-        let value: Value = serde_json::from_str(line).map_err(|e| bad(format!("this is not JSON: {e}")))?;
-        let object = value.as_object().ok_or_else(|| bad("this is not an object".into()))?;
-        names.extend(object.keys().filter(|key| !names.contains(*key)).cloned().collect::<Vec<String>>());
+/// The pairs of a file, each cell as text or token ids.
+fn from_records(input: &Input, wanted: &[Wanted]) -> Result<Read> {
+    let names: Vec<&str> = wanted.iter().map(|(_, theirs)| theirs.as_str()).collect();
+    let Records { file, all, names, .. } = input.records(&names, "--pairs-format", false)?;
+    let mut read = Read { entries: vec![], names };
+    for record in all {
+        let place = record.at.of(&file);
         let mut cells = BTreeMap::new();
         for (ours, theirs) in wanted {
-            let cell = match object.get(theirs) {
-                None | Some(Value::Null) => continue,
-                Some(Value::String(text)) if text.is_empty() => continue,
-                Some(Value::String(text)) => Cell::Text(text.clone()),
-                Some(Value::Number(n)) if is_no_ids(ours) => Cell::Text(n.to_string()),
-                Some(other) => {
-                    let one = |v: &Value| v.as_u64().and_then(|id| u32::try_from(id).ok());
-                    let ids = match other {
-                        Value::Array(list) => list.iter().map(one).collect::<Option<Vec<_>>>(),
-                        other => one(other).map(|id| vec![id]),
-                    };
-                    Cell::Ids(ids.ok_or_else(|| {
-                        at(path, i, format!("`{theirs}` is neither text nor token ids"))
-                            .hint("token ids are whole numbers, or a list of them")
-                    })?)
-                }
-            };
-            cells.insert(ours.clone(), cell);
+            let Some(found) = field(&record.value, theirs) else { continue };
+            // What lies inside other fields, or is made of some, is a column for whoever asks for it.
+            if !read.names.contains(theirs) {
+                read.names.push(theirs.clone());
+            }
+            cells.extend(cell(found.as_ref(), ours, theirs, &place)?.map(|cell| (ours.clone(), cell)));
         }
-        entries.push(PairEntry { place: format!("{}:{i}", path.display()), cells });
+        read.entries.push(PairEntry { place, cells });
     }
-    Ok(Read { entries, names })
+    Ok(read)
 }
 
-fn from_parquet(path: &Path, wanted: &[Wanted]) -> Result<Read> {
-    let has = column_names(path)?;
-    let names: BTreeSet<&str> =
-        wanted.iter().map(|(_, theirs)| theirs.as_str()).filter(|n| has.iter().any(|h| h == n)).collect();
-    let names: Vec<&str> = names.into_iter().collect();
-    let mut entries: Vec<PairEntry> = vec![];
-    // Without any of them, what is missing is said by whoever asked.
-    let columns = if names.is_empty() { vec![] } else { read_columns(path, &names)? };
-    for (name, values) in columns {
-        // One column can be the place of several named positions.
-        for (ours, _) in wanted.iter().filter(|(_, theirs)| *theirs == name) {
-            let cells = cells_of(path, ours, &name, &values)?;
-            let empty = |row| PairEntry { place: format!("{}: row {row}", path.display()), cells: BTreeMap::new() };
-            if entries.is_empty() {
-                entries = (0..cells.len()).map(empty).collect();
-            }
-            for (entry, cell) in entries.iter_mut().zip(cells) {
-                entry.cells.extend(cell.map(|cell| (ours.clone(), cell)));
-            }
-        }
-    }
-    if names.is_empty() {
-        // A place to say it of.
-        entries.push(PairEntry { place: path.display().to_string(), cells: BTreeMap::new() });
-    }
-    Ok(Read { entries, names: has })
+/// What stands in one field of a pair; none where it is empty.
+fn cell(value: &Value, ours: &str, theirs: &str, place: &str) -> Result<Option<Cell>> {
+    let one = |v: &Value| v.as_u64().and_then(|id| u32::try_from(id).ok());
+    let ids = match value {
+        Value::String(text) => return Ok(Some(Cell::Text(text.clone())).filter(|_| !text.is_empty())),
+        Value::Number(n) if is_no_ids(ours) => return Ok(Some(Cell::Text(n.to_string()))),
+        Value::Array(list) => list.iter().map(one).collect::<Option<Vec<_>>>(),
+        other => one(other).map(|id| vec![id]),
+    };
+    let bad = || {
+        Error::bad_input(format!("{place}: `{theirs}` is neither text nor token ids"))
+            .hint("token ids are whole numbers, or a list of them")
+    };
+    Ok(Some(Cell::Ids(ids.ok_or_else(bad)?)))
 }
 
-/// The cells of a column of a parquet file, which we call `ours`.
-fn cells_of(path: &Path, ours: &str, name: &str, values: &Values) -> Result<Vec<Option<Cell>>> {
-    match values {
-        Values::Text(texts) => {
-            Ok(texts.iter().map(|text| text.clone().filter(|t| !t.is_empty()).map(Cell::Text)).collect())
-        }
-        Values::Ids(ids) => Ok(ids.iter().map(|ids| ids.clone().map(Cell::Ids)).collect()),
-        Values::Integers(numbers) => (numbers.iter().enumerate())
-            .map(|(row, n)| match n {
-                None => Ok(None),
-                Some(n) if is_no_ids(ours) => Ok(Some(Cell::Text(n.to_string()))),
-                Some(n) => u32::try_from(*n).map(|n| Some(Cell::Ids(vec![n]))).map_err(|_| {
-                    Error::bad_input(format!("{}: row {row}: {n} in `{name}` is not a token id", path.display()))
-                        .hint("token ids are whole numbers from 0 on")
-                }),
-            })
-            .collect(),
-    }
+/// What messages call the file `path`.
+fn shown(path: &Path) -> String {
+    if path == Path::new("-") { "stdin".to_owned() } else { path.display().to_string() }
 }

@@ -1,46 +1,96 @@
-//! Which token begins a text, as far as a model's files say.
+//! Which token begins a text and which ends it, as far as a model's files say, and who puts them there.
 
 use serde_json::Value;
 use tokenizers::Tokenizer;
 
+use super::added::Facts;
+use super::class::in_transformers_4;
 use super::files::Files;
+use super::kind::what_it_is;
+use super::tokenizer::quoted;
 use crate::error::{Error, Result};
 
 /// The JSON file `name`; null when it is not there.
 pub(super) fn json_file(files: &Files, name: &str) -> Result<Value> {
-    let Some(text) = files.read(name)? else { return Ok(Value::Null) };
-    serde_json::from_slice(&text)
-        .map_err(|e| Error::bad_model(format!("{} is not valid JSON: {e}", files.shown(name))).because(e))
+    let Some(file) = files.file(name) else { return Ok(Value::Null) };
+    let text = file.read()?;
+    what_it_is(&file, &text)?;
+    serde_json::from_slice(&text).map_err(|e| Error::bad_model(format!("{file} is not valid JSON: {e}")).because(e))
 }
 
 /// The id of the token that begins a text (BOS).
 ///
 /// Asked in this order: `bos_token` in tokenizer_config.json, then in special_tokens_map.json; what the post-processor
 /// puts first; and, unless one of the two files says `null`, `bos_token_id` in config.json and GPT-2's `<|endoftext|>`.
-pub(super) fn find_bos(files: &Files, tokenizer: &Tokenizer) -> Result<Option<u32>> {
+pub(super) fn find_bos(facts: &Facts, tokenizer: &Tokenizer) -> Option<u32> {
     let mut says_none = false;
-    for file in ["tokenizer_config.json", "special_tokens_map.json"] {
-        let facts = json_file(files, file)?;
-        let Some(token) = facts.get("bos_token") else { continue };
+    for file in [&facts.tokenizer, &facts.special] {
+        let Some(token) = file.get("bos_token") else { continue };
         says_none |= token.is_null();
-        // Either the token itself, or an object with its content.
-        let content = token.as_str().or_else(|| token["content"].as_str());
-        if let Some(id) = content.and_then(|t| tokenizer.token_to_id(t)) {
-            return Ok(Some(id));
+        if let Some(id) = text_of(token).and_then(|t| tokenizer.token_to_id(t)) {
+            return Some(id);
         }
     }
-    if let Ok(encoding) = tokenizer.encode("a", true)
-        && encoding.get_special_tokens_mask().first() == Some(&1)
-    {
-        return Ok(encoding.get_ids().first().copied());
+    if let Some(first) = ends(tokenizer).0 {
+        return Some(first);
     }
     if says_none {
-        return Ok(None);
+        return None;
     }
-    let id = json_file(files, "config.json")?["bos_token_id"].as_u64().and_then(|id| u32::try_from(id).ok());
+    let id = facts.model["bos_token_id"].as_u64().and_then(|id| u32::try_from(id).ok());
     if let Some(id) = id.filter(|&id| tokenizer.id_to_token(id).is_some()) {
-        return Ok(Some(id));
+        return Some(id);
     }
-    let end_of_text = tokenizer.token_to_id("<|endoftext|>");
-    Ok(end_of_text.filter(|_| tokenizer.get_added_vocabulary().is_special_token("<|endoftext|>")))
+    // GPT-2's class adds its token to vocabularies that lack it, and then no model knows it.
+    let known = |id: &u32| facts.model["vocab_size"].as_u64().is_none_or(|size| u64::from(*id) < size);
+    let end_of_text = tokenizer.token_to_id("<|endoftext|>").filter(known);
+    end_of_text.filter(|_| tokenizer.get_added_vocabulary().is_special_token("<|endoftext|>"))
+}
+
+/// Either the token itself, or an object with its content.
+fn text_of(token: &Value) -> Option<&str> {
+    token.as_str().or_else(|| token["content"].as_str())
+}
+
+/// What tokenizer.json lets be put before a text and after it.
+fn ends(tokenizer: &Tokenizer) -> (Option<u32>, Option<u32>) {
+    let Ok(encoding) = tokenizer.encode("a", true) else { return (None, None) };
+    let (ids, added) = (encoding.get_ids(), encoding.get_special_tokens_mask());
+    let end = |at: Option<usize>| at.filter(|&i| added.get(i) == Some(&1)).and_then(|i| ids.get(i)).copied();
+    (end(Some(0)), end(ids.len().checked_sub(1)))
+}
+
+/// Where transformers 4 puts another BOS or EOS around a text than tokenizer.json says, which version 5 and pellucid follow:
+/// that, and what to do for the other. DeepSeek's distilled models are such.
+pub(super) fn difference(facts: &Facts, tokenizer: &Tokenizer) -> Option<String> {
+    let stated = facts.tokenizer["tokenizer_class"].as_str()?;
+    let by_itself = in_transformers_4(stated)?;
+    let (bos, eos) = ends(tokenizer);
+    let name = |key: &str| [&facts.tokenizer, &facts.special].into_iter().find_map(|file| text_of(&file[key]));
+    let says = |put: Option<bool>, key: &str| match put {
+        Some(put) => format!("tokenizer_config.json says `{key}: {put}`"),
+        None => format!("a {stated} puts one where tokenizer_config.json says nothing of it"),
+    };
+    let wants = facts.flag("add_bos_token");
+    if let Some(token) = name("bos_token")
+        && wants.unwrap_or(by_itself) != bos.is_some()
+    {
+        let token = quoted(token);
+        return Some(match bos {
+            None => format!(
+                "no BOS is put before a text, as tokenizer.json has it and as transformers 5 does, though {}; transformers 4 puts {token}, and so does --bos",
+                says(wants, "add_bos_token")
+            ),
+            Some(_) => format!(
+                "{token} is put before a text, as tokenizer.json has it and as transformers 5 does, though {}; transformers 4 puts none, and so does --no-bos",
+                says(wants, "add_bos_token")
+            ),
+        });
+    }
+    let wants = facts.flag("add_eos_token");
+    let token = quoted(name("eos_token").filter(|_| wants.unwrap_or(false) != eos.is_some())?);
+    let (done, other) = if eos.is_some() { ("", "none") } else { ("no ", "it") };
+    Some(format!(
+        "{done}{token} is put after a text, as tokenizer.json has it and as transformers 5 does; transformers 4 puts {other}"
+    ))
 }

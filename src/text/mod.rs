@@ -3,19 +3,26 @@
 //! - [`source`]: a model's name becomes [`Files`], with `config.json` and weights among them; [`hub`] fetches them;
 //! - [`files`]: they are read in one way, from a folder or from the program itself, which holds those of [`DEMO`];
 //! - [`tokenizer`]: text becomes [`Token`]s, each with the bytes of the prompt it stands for;
-//! - [`prompt_file`] and [`prompt`]: files and arguments become checked [`Prompt`]s;
-//! - [`positions`]: positions in them that have names.
+//! - [`records`], [`prompt_file`] and [`prompt`]: files and arguments become checked [`Prompt`]s;
+//! - what is no model or no file of one is said to be what it is (`kind.rs`);
+//! - [`positions`]: positions in prompts that have names.
 
+mod added;
 mod align;
 mod bos;
+mod class;
 mod demo;
 pub mod files;
 pub mod hub;
+pub mod ids;
+mod kind;
+mod older;
 pub mod pair;
 mod pick;
 pub mod positions;
 pub mod prompt;
 pub mod prompt_file;
+pub mod records;
 pub mod source;
 mod spelling;
 pub mod tokenizer;
@@ -23,9 +30,9 @@ pub mod tokenizer;
 pub use demo::DEMO;
 pub use files::{File, Files};
 pub use hub::{Fetching, Hub, Want};
+pub use kind::check_weights;
 pub use pair::{Named, Pair};
 pub use positions::NamedPosition;
 pub use prompt::{Prompt, PromptEntry, PromptInput, build_prompts};
-pub use prompt_file::{ReadParquet, read_prompts};
 pub use source::ModelSource;
 pub use tokenizer::{Bos, Token, Tokenizer};

@@ -5,6 +5,8 @@ use std::path::{Component, Path};
 
 use serde_json::Value;
 
+use crate::error::Error;
+
 /// What every model has.
 pub(super) const CONFIG: &str = "config.json";
 
@@ -12,8 +14,8 @@ pub(super) const CONFIG: &str = "config.json";
 const TOKENIZER: &str = "tokenizer.json";
 const VOCABULARIES: [&str; 2] = ["vocab.json", "encoder.json"];
 const MERGES: [&str; 2] = ["merges.txt", "vocab.bpe"];
-/// What tokenizers say beside that: which token begins a text, and whether it is put there.
-const TOKENIZER_FACTS: [&str; 2] = ["tokenizer_config.json", "special_tokens_map.json"];
+/// What tokenizers say beside that: added tokens, which token begins a text, and whether it is put there.
+const TOKENIZER_FACTS: [&str; 3] = ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
 
 /// The files that hold a model's weights.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,25 +24,85 @@ pub(super) enum Weights {
     One(String),
     /// The files that this index names.
     Sharded(String),
+    /// All shards, by their names, which say how many there are: without an index.
+    Parts(Vec<String>),
+}
+
+/// Why it cannot be said which files hold the weights.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Unclear {
+    /// Either could be meant.
+    Two([String; 2]),
+    /// The first shard that is not there, and how many there should be.
+    Missing(String, usize),
+}
+
+impl Unclear {
+    /// As an error about the files of `subject`; `two` says what to do about two that could be meant.
+    pub fn error(self, subject: impl std::fmt::Display, two: &str) -> Error {
+        match self {
+            Self::Two([one, other]) => {
+                Error::bad_model(format!("{subject} has {one} and {other}, and only one file of weights is read"))
+                    .hint(two)
+            }
+            Self::Missing(name, of) => {
+                Error::bad_model(format!("{subject} has not all of its {of} shards: {name} is missing"))
+                    .hint(format!("fetch {name} from where the model came from"))
+            }
+        }
+    }
 }
 
 /// The weights among `names`: model.safetensors or its shards, else pytorch_model.bin or its shards, else the one .pt or .pth
-/// file. None when there are none; the names of two when several could be meant.
-pub(super) fn weights(names: &[String]) -> Result<Option<Weights>, [String; 2]> {
-    for name in ["model.safetensors", "pytorch_model.bin"] {
-        if has(names, name) {
-            return Ok(Some(Weights::One(name.to_owned())));
+/// file. Shards are those that an index names, or, without one, as many as their names say (`model-00001-of-00002.safetensors`).
+/// None when there are none.
+///
+/// # Errors
+/// When several files could be meant, or shards without an index are not complete and there is nothing else.
+pub(super) fn weights(names: &[String]) -> Result<Option<Weights>, Unclear> {
+    let mut incomplete = None;
+    for (stem, end) in [("model", "safetensors"), ("pytorch_model", "bin")] {
+        let name = format!("{stem}.{end}");
+        if has(names, &name) {
+            return Ok(Some(Weights::One(name)));
         }
         let index = format!("{name}.index.json");
         if has(names, &index) {
             return Ok(Some(Weights::Sharded(index)));
         }
+        match parts(names, stem, end) {
+            Ok(Some(parts)) => return Ok(Some(Weights::Parts(parts))),
+            Ok(None) => {}
+            Err(unclear) => incomplete = incomplete.or(Some(unclear)),
+        }
     }
     let state_dicts: Vec<&String> = names.iter().filter(|name| is_state_dict(name)).collect();
-    match state_dicts[..] {
-        [] => Ok(None),
-        [one] => Ok(Some(Weights::One(one.clone()))),
-        [one, other, ..] => Err([one.clone(), other.clone()]),
+    match (incomplete, &state_dicts[..]) {
+        (Some(unclear), _) => Err(unclear),
+        (None, []) => Ok(None),
+        (None, [one]) => Ok(Some(Weights::One((*one).clone()))),
+        (None, [one, other, ..]) => Err(Unclear::Two([(*one).clone(), (*other).clone()])),
+    }
+}
+
+/// The shards `stem-00001-of-00002.end` and so on among `names`, if there are any.
+fn parts(names: &[String], stem: &str, end: &str) -> Result<Option<Vec<String>>, Unclear> {
+    let total = |name: &String| -> Option<usize> {
+        let middle = name.strip_prefix(stem)?.strip_prefix('-')?.strip_suffix(end)?.strip_suffix('.')?;
+        let (number, of) = middle.split_once("-of-")?;
+        let plain = [number, of].iter().all(|n| n.len() == 5 && n.bytes().all(|b| b.is_ascii_digit()));
+        of.parse().ok().filter(|of| plain && *of > 0)
+    };
+    let mut totals: Vec<(usize, &String)> = names.iter().filter_map(|name| Some((total(name)?, name))).collect();
+    totals.sort();
+    let (Some((of, first)), Some((other, last))) = (totals.first(), totals.last()) else { return Ok(None) };
+    if of != other {
+        return Err(Unclear::Two([(*first).clone(), (*last).clone()]));
+    }
+    let all: Vec<String> = (1..=*of).map(|n| format!("{stem}-{n:05}-of-{of:05}.{end}")).collect();
+    match all.iter().find(|name| !has(names, name)) {
+        Some(missing) => Err(Unclear::Missing(missing.clone(), *of)),
+        None => Ok(Some(all)),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Prompt files: .txt, .jsonl, .csv and .parquet.
+//! Prompts from records: which field is the text, which are token ids, and what a prompt is called.
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
@@ -6,79 +6,237 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::ids::parse_ids;
 use super::prompt::{PromptEntry, PromptInput};
+use super::records::{At, Record, Records, field, fields_in, is_template, shortened};
 use super::tokenizer::quoted;
 use crate::error::{Error, Result, nearest};
 
-/// Reads the columns `text` or `ids`, and `id` if there is one, of a parquet file. Given to [`read_prompts`], so that only
-/// the table module needs to know the format.
-pub type ReadParquet = fn(&Path) -> Result<Vec<PromptEntry>>;
+/// The fields of a prompt: `text`, or `ids`; `id`, its name; `subject`, which takes the place of `{}` in the text.
+pub const FIELDS: [&str; 4] = ["text", "ids", "id", "subject"];
 
-/// The prompts in a file, at least one. Its extension says how it is written:
-///
-/// - `.txt`: one text for each line. A line ends at `\n` or `\r\n`; lines with nothing but white space are skipped, all
-///   other white space is part of the prompt.
-/// - `.jsonl` (or `.ndjson`): one object for each line, with `text` (a string) or `ids` (whole numbers), and `id` (a string
-///   or a whole number) if wanted. Other keys are ignored; blank lines are skipped.
-/// - `.csv`: a header with `text` or `ids` (whole numbers with spaces or commas between them), and `id` if wanted. Other
-///   columns are ignored.
-/// - `.parquet`: the same columns, read by `parquet`.
-///
-/// A prompt without an `id` is called by its index, from 0. A byte order mark at the beginning of the file is dropped.
+/// What a file calls our fields, where it calls them otherwise: ours, and the file's, which may lie inside others
+/// (`rewrite.prompt`) or be a text with fields in braces (`The capital of {country} is`).
+pub type Columns = [(String, String)];
+
+/// Checks that `columns` speaks of `known` fields of `whose`, and of each once.
 ///
 /// # Errors
-/// Each names the file and, where there is one, the line: a file that cannot be read, is not UTF-8, has an unknown extension
-/// or no prompts; a line that is malformed, or holds an empty prompt or an id that was used before.
-pub fn read_prompts(path: &Path, parquet: ReadParquet) -> Result<Vec<PromptEntry>> {
-    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
-    let entries: Vec<(usize, PromptEntry)> = match extension.as_str() {
-        "txt" => txt(&read_text(path)?),
-        "jsonl" | "ndjson" => jsonl(path, &read_text(path)?)?,
-        "csv" => csv(path, &read_text(path)?)?,
-        "parquet" => parquet(path)?.into_iter().enumerate().collect(),
-        _ => {
-            return Err(Error::bad_input(format!(
-                "{}: this is not a kind of prompt file that is known",
-                path.display()
-            ))
-            .hint("use .txt, .jsonl, .csv or .parquet"));
+/// Names the field.
+pub fn check_columns(columns: &Columns, known: &[&str], whose: &str) -> Result<()> {
+    for (i, (ours, _)) in columns.iter().enumerate() {
+        if !known.contains(&ours.as_str()) {
+            let e = Error::no_such(format!("{whose} have no column `{ours}`"));
+            return Err(match nearest(ours, known.iter().copied()) {
+                Some(near) => e.hint(format!("did you mean `{near}`?")),
+                None => e.hint(format!("they have {}", known.join(", "))),
+            });
         }
-    };
-    let place = |line: usize| match extension.as_str() {
-        "parquet" => format!("{}: row {line}", path.display()),
-        _ => format!("{}:{line}", path.display()),
-    };
-    if entries.is_empty() {
-        return Err(Error::bad_input(format!("{}: there are no prompts in this file", path.display()))
+        if columns[..i].iter().any(|(earlier, _)| earlier == ours) {
+            return Err(Error::bad_input(format!("--columns says twice what `{ours}` is called")).hint("say it once"));
+        }
+    }
+    Ok(())
+}
+
+/// The error for a field that was asked for and that no record has; none where there is one that has it.
+pub fn missing_column(records: &Records, theirs: &str) -> Option<Error> {
+    if records.names.iter().any(|name| name == theirs) || records.all.iter().any(|r| field(&r.value, theirs).is_some())
+    {
+        return None;
+    }
+    let parts: Vec<&str> = if is_template(theirs) { fields_in(theirs).collect() } else { vec![theirs] };
+    let has_it = |part: &&str| !records.all.iter().any(|record| field(&record.value, part).is_some());
+    let part = parts.into_iter().find(has_it).unwrap_or(theirs);
+    let names: Vec<String> = records.names.iter().filter(|n| !n.is_empty()).map(|name| format!("`{name}`")).collect();
+    let has = if names.is_empty() { "no names for anything".to_owned() } else { names.join(", ") };
+    let e = Error::bad_input(format!("{} has no column `{part}`; it has {has}", records.file));
+    Some(match nearest(part, records.names.iter().map(String::as_str)) {
+        Some(near) => e.hint(format!("did you mean `{near}`?")),
+        None => e.hint("say how the file calls its columns: --columns text=prompt for prompts, clean=prompt for pairs"),
+    })
+}
+
+/// The prompts in `records`, at least one. A string is a text, a list of numbers is token ids, and an object has `text` or
+/// `ids`, and `id` if wanted; `columns` says what the file calls them. Other fields are ignored.
+///
+/// A prompt without an `id` is called by its index, from 0.
+///
+/// # Errors
+/// Each names the file and, where there is one, the line: no prompts at all; a record that has none, an empty one, or an id
+/// that was used before; a column that was asked for and is not there.
+pub fn prompts(records: &Records, columns: &Columns) -> Result<Vec<PromptEntry>> {
+    check_columns(columns, &FIELDS, "prompts")?;
+    if records.all.is_empty() {
+        return Err(Error::bad_input(format!("{}: there are no prompts in this file", records.file))
             .hint("put one prompt on each line"));
     }
-    let mut lines = HashMap::new();
-    for (index, (line, entry)) in entries.iter().enumerate() {
+    let asked = columns.iter().filter(|(_, theirs)| !theirs.is_empty());
+    if let Some(error) = asked.into_iter().find_map(|(_, theirs)| missing_column(records, theirs)) {
+        return Err(error);
+    }
+    let fields = Fields::new(records, columns)?;
+    let mut places: HashMap<String, At> = HashMap::new();
+    let mut entries = Vec::with_capacity(records.all.len());
+    for (index, record) in records.all.iter().enumerate() {
+        let entry = fields.entry(record).map_err(|(what, hint)| records.wrong(record.at, what).hint(hint))?;
         let empty = match &entry.input {
             PromptInput::Text(text) => text.is_empty(),
             PromptInput::Ids(ids) => ids.is_empty(),
         };
         if empty {
-            return Err(Error::bad_input(format!("{}: this prompt is empty", place(*line)))
+            return Err(records
+                .wrong(record.at, "this prompt is empty")
                 .hint("remove it: a prompt needs at least one token"));
         }
         let id = entry.id.clone().unwrap_or_else(|| index.to_string());
-        if let Some(earlier) = lines.insert(id.clone(), *line) {
-            let what = if extension == "parquet" { "row" } else { "line" };
-            return Err(Error::bad_input(format!(
-                "{}: the id {} is already that of {what} {earlier}",
-                place(*line),
-                quoted(&id)
-            ))
-            .hint("give each prompt an id of its own, or give none"));
+        if let Some(earlier) = places.insert(id.clone(), record.at) {
+            return Err(records
+                .wrong(record.at, format!("the id {} is already that of {earlier}", quoted(&id)))
+                .hint("give each prompt an id of its own, or give none"));
         }
+        entries.push(entry);
     }
-    Ok(entries.into_iter().map(|(_, entry)| entry).collect())
+    Ok(entries)
 }
 
-/// A file of text, without the byte order mark that it may begin with.
-pub(crate) fn read_text(path: &Path) -> Result<String> {
-    let bytes = fs_err::read(path).map_err(|e| match e.kind() {
+/// What is wrong with a record, and what to do.
+type Wrong = (String, &'static str);
+
+/// What the file calls our fields; none where a field is not asked for.
+struct Fields<'a> {
+    text: Option<&'a str>,
+    ids: Option<&'a str>,
+    id: Option<&'a str>,
+    subject: Option<&'a str>,
+}
+
+impl<'a> Fields<'a> {
+    fn new(records: &Records, columns: &'a Columns) -> Result<Self> {
+        let said = |ours: &str| columns.iter().find(|(o, _)| o == ours).map(|(_, theirs)| theirs.as_str());
+        let (text, ids) = match (said("text"), said("ids")) {
+            (None, None) => (Some("text"), Some("ids")),
+            said => said,
+        };
+        let id = Some(said("id").unwrap_or("id")).filter(|name| !name.is_empty());
+        let fields = Self { text, ids, id, subject: said("subject") };
+        if let (Some(line), Some(text), Some(ids)) = (records.header, text, ids) {
+            fields.check_header(records, line, text, ids)?;
+        }
+        Ok(fields)
+    }
+
+    /// What a header lacks is said of it, once.
+    fn check_header(&self, records: &Records, line: usize, text: &str, ids: &str) -> Result<()> {
+        let has = |name: &str| records.names.iter().any(|n| n == name);
+        let wrong = |what: String| records.wrong(At::Line(line), what);
+        match (has(text), has(ids)) {
+            (true, true) => Err(wrong(format!("the header has both `{text}` and `{ids}`"))
+                .hint("say which is meant, --columns text=NAME or --columns ids=NAME")),
+            (false, false) => {
+                let found: Vec<String> = records.names.iter().map(|h| format!("`{h}`")).collect();
+                let names = || records.names.iter().map(String::as_str);
+                let near = nearest(text, names()).or_else(|| nearest(ids, names()));
+                let e = wrong(format!("the header has neither `{text}` nor `{ids}`, but {}", found.join(", ")));
+                Err(e.hint(match near {
+                    Some(near) => format!("if `{near}` has the prompts, say so: --columns text={near}"),
+                    None => "say which column has the prompts: --columns text=NAME".to_owned(),
+                }))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn entry(&self, record: &Record) -> Result<PromptEntry, Wrong> {
+        const NEEDS: &str =
+            "each object needs \"text\" (a string) or \"ids\" (a list of ids); --columns says how they are called";
+        let id_list = "write token ids as 12 34 56";
+        let value = &record.value;
+        let object = match value {
+            Value::String(text) if self.text.is_none_or(|name| !is_template(name)) => {
+                return Ok(PromptEntry::text(text));
+            }
+            Value::Array(_) => {
+                return list(value).map(PromptEntry::ids).ok_or_else(|| {
+                    (
+                        format!("this is not a list of token ids: {}", shortened(value)),
+                        "ids are whole numbers: [1, 2, 3]",
+                    )
+                });
+            }
+            Value::Object(object) => object,
+            other => {
+                return Err((
+                    format!("this is neither a string, a list of token ids nor an object: {}", shortened(other)),
+                    NEEDS,
+                ));
+            }
+        };
+        let get = |name: Option<&str>| name.and_then(|name| field(value, name));
+        let (text, ids) = (self.text.unwrap_or("text"), self.ids.unwrap_or("ids"));
+        let input = match (get(self.text), get(self.ids)) {
+            (Some(_), Some(_)) => {
+                return Err((format!("this object has both `{text}` and `{ids}`"), "leave one of them out"));
+            }
+            (Some(found), None) => match found.as_ref() {
+                Value::String(text) => PromptInput::Text(self.with_subject(text, value)?),
+                other => return Err((format!("`{text}` is not a string: {}", shortened(other)), NEEDS)),
+            },
+            (None, Some(found)) => PromptInput::Ids(match found.as_ref() {
+                Value::String(text) => parse_ids(text).map_err(|e| (e.to_string(), id_list))?,
+                other => list(other)
+                    .ok_or_else(|| (format!("`{ids}` is not a list of token ids: {}", shortened(other)), NEEDS))?,
+            }),
+            (None, None) if [text, ids].iter().any(|name| object.contains_key(*name)) => {
+                return Err(("there is no prompt".into(), "fill it in, or take the line out"));
+            }
+            (None, None) => {
+                let found: Vec<String> = object.keys().map(|key| format!("`{key}`")).collect();
+                let found = if found.is_empty() { "nothing".into() } else { found.join(", ") };
+                let wanted = match (self.text, self.ids) {
+                    (Some(_), None) => format!("no `{text}`"),
+                    (None, Some(_)) => format!("no `{ids}`"),
+                    _ => format!("neither `{text}` nor `{ids}`"),
+                };
+                return Err((format!("this object has {wanted}, but {found}"), NEEDS));
+            }
+        };
+        let id = match get(self.id).as_deref() {
+            None => None,
+            Some(Value::String(id)) => Some(id.clone()).filter(|id| !id.is_empty()),
+            Some(Value::Number(id)) if id.is_u64() || id.is_i64() => Some(id.to_string()),
+            Some(other) => {
+                let name = self.id.unwrap_or("id");
+                return Err((format!("`{name}` is neither a string nor a whole number: {}", shortened(other)), NEEDS));
+            }
+        };
+        Ok(PromptEntry { id, input })
+    }
+
+    /// The text with its subject in the place that `{}` holds for it.
+    fn with_subject(&self, text: &str, record: &Value) -> Result<String, Wrong> {
+        let Some(name) = self.subject else { return Ok(text.to_owned()) };
+        let hint = "the subject takes the place of {} in the text";
+        match field(record, name).as_deref() {
+            Some(Value::String(subject)) if text.contains("{}") => Ok(text.replace("{}", subject)),
+            Some(Value::String(_)) => Err((format!("there is no {{}} for the subject in {}", quoted(text)), hint)),
+            _ => Err((format!("there is no text in `{name}`, the subject"), hint)),
+        }
+    }
+}
+
+/// A list of token ids.
+fn list(value: &Value) -> Option<Vec<u32>> {
+    let id = |v: &Value| v.as_u64().and_then(|id| u32::try_from(id).ok());
+    value.as_array()?.iter().map(id).collect()
+}
+
+/// The bytes of a file.
+///
+/// # Errors
+/// When there is none, or it cannot be read.
+pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
+    fs_err::read(path).map_err(|e| match e.kind() {
         ErrorKind::NotFound => {
             Error::no_such(format!("there is no file {}", path.display())).hint("check the path").because(e)
         }
@@ -86,140 +244,5 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
             Error::bad_input(format!("{} is a folder, not a file", path.display())).hint("name one of the files in it")
         }
         _ => Error::io(e.to_string()).hint("check the file's permissions").because(e),
-    })?;
-    let text = String::from_utf8(bytes).map_err(|e| {
-        let valid = e.utf8_error().valid_up_to();
-        let line = 1 + e.as_bytes()[..valid].iter().filter(|&&b| b == b'\n').count();
-        at(path, line, "this line is not UTF-8").hint("save the file as UTF-8")
-    })?;
-    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
-}
-
-/// What is wrong with a line of a file.
-pub(crate) fn at(path: &Path, line: usize, what: impl std::fmt::Display) -> Error {
-    Error::bad_input(format!("{}:{line}: {what}", path.display()))
-}
-
-/// The lines that are not blank, numbered from 1, without their ends.
-pub(crate) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
-    (1..).zip(lines).filter(|(_, line)| !line.trim().is_empty())
-}
-
-fn txt(text: &str) -> Vec<(usize, PromptEntry)> {
-    lines(text).map(|(line, text)| (line, PromptEntry::text(text))).collect()
-}
-
-fn jsonl(path: &Path, text: &str) -> Result<Vec<(usize, PromptEntry)>> {
-    lines(text)
-        .map(|(line, text)| {
-            let value: Value = serde_json::from_str(text).map_err(|e| {
-                at(path, line, format!("this is not JSON: {e}"))
-                    .hint("put one object on each line: {\"text\": \"...\"}")
-            })?;
-            let entry = from_object(&value).map_err(|e| {
-                at(path, line, e).hint("each object needs \"text\" (a string) or \"ids\" (a list of ids)")
-            })?;
-            Ok((line, entry))
-        })
-        .collect()
-}
-
-/// The prompt in one JSON object; the error is the end of a sentence.
-fn from_object(value: &Value) -> Result<PromptEntry, String> {
-    let object = value.as_object().ok_or_else(|| format!("this is not an object: {}", shortened(value)))?;
-    let input = match (object.get("text"), object.get("ids")) {
-        (Some(_), Some(_)) => return Err("this object has both `text` and `ids`".into()),
-        (Some(Value::String(text)), None) => PromptInput::Text(text.clone()),
-        (Some(other), None) => return Err(format!("`text` is not a string: {}", shortened(other))),
-        (None, Some(ids)) => {
-            let id = |v: &Value| v.as_u64().and_then(|id| u32::try_from(id).ok());
-            let ids = ids.as_array().and_then(|list| list.iter().map(id).collect::<Option<Vec<u32>>>());
-            PromptInput::Ids(
-                ids.ok_or_else(|| format!("`ids` is not a list of token ids: {}", shortened(&object["ids"])))?,
-            )
-        }
-        (None, None) => {
-            let found: Vec<String> = object.keys().map(|key| format!("`{key}`")).collect();
-            let found = if found.is_empty() { "nothing".into() } else { found.join(", ") };
-            return Err(format!("this object has neither `text` nor `ids`, but {found}"));
-        }
-    };
-    let id = match object.get("id") {
-        None | Some(Value::Null) => None,
-        Some(Value::String(id)) => Some(id.clone()),
-        Some(Value::Number(id)) if id.is_u64() || id.is_i64() => Some(id.to_string()),
-        Some(other) => return Err(format!("`id` is neither a string nor a whole number: {}", shortened(other))),
-    };
-    Ok(PromptEntry { id, input })
-}
-
-/// A value for an error message: its beginning.
-fn shortened(value: &Value) -> String {
-    let text = value.to_string();
-    match text.char_indices().nth(60) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text,
-    }
-}
-
-fn csv(path: &Path, text: &str) -> Result<Vec<(usize, PromptEntry)>> {
-    let mut reader = csv::Reader::from_reader(text.as_bytes());
-    let header = reader.headers().map_err(|e| at(path, 1, e))?.clone();
-    let column = |name: &str| header.iter().position(|h| h == name);
-    let id_column = column("id");
-    let (input_column, as_text) = match (column("text"), column("ids")) {
-        (Some(text), None) => (text, true),
-        (None, Some(ids)) => (ids, false),
-        (Some(_), Some(_)) => {
-            return Err(at(path, 1, "the header has both `text` and `ids`").hint("leave one of the two columns out"));
-        }
-        (None, None) => {
-            let found: Vec<String> = header.iter().map(|h| format!("`{h}`")).collect();
-            let near = nearest("text", header.iter()).or_else(|| nearest("ids", header.iter()));
-            return Err(at(path, 1, format!("the header has neither `text` nor `ids`, but {}", found.join(", ")))
-                .hint(match near {
-                    Some(near) => format!("rename the column `{near}`"),
-                    None => "the first line names the columns: id,text".to_owned(),
-                }));
-        }
-    };
-    let mut entries = Vec::new();
-    for record in reader.records() {
-        let record = record.map_err(|e| {
-            at(path, csv_line(text, e.position()), csv_problem(&e))
-                .hint("put text with a comma or a newline in it between double quotes")
-        })?;
-        let line = csv_line(text, record.position());
-        let cell = record.get(input_column).unwrap_or_default();
-        let input = if as_text {
-            PromptInput::Text(cell.to_owned())
-        } else {
-            let ids = cell.split([' ', ',']).filter(|part| !part.is_empty());
-            let ids: Result<Vec<u32>, String> =
-                ids.map(|part| part.parse().map_err(|_| format!("{} is not a token id", quoted(part)))).collect();
-            PromptInput::Ids(ids.map_err(|e| at(path, line, e).hint("write token ids as 12 34 56"))?)
-        };
-        let id = id_column.and_then(|c| record.get(c)).filter(|id| !id.is_empty()).map(str::to_owned);
-        entries.push((line, PromptEntry { id, input }));
-    }
-    Ok(entries)
-}
-
-/// The line that a record begins in, from 1. The reader's own position is before the blank lines that it skips.
-pub(crate) fn csv_line(text: &str, position: Option<&csv::Position>) -> usize {
-    let Some(position) = position else { return 1 };
-    let rest = text.as_bytes().get(position.byte() as usize..).unwrap_or_default();
-    let blank = rest.iter().take_while(|b| matches!(b, b'\r' | b'\n')).filter(|&&b| b == b'\n').count();
-    position.line() as usize + blank
-}
-
-/// What the csv reader has to say, without the place, which our own message gives.
-pub(crate) fn csv_problem(error: &csv::Error) -> String {
-    match error.kind() {
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            format!("this row has {len} columns, but the header has {expected_len}")
-        }
-        _ => error.to_string(),
-    }
+    })
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::demo::{self, DEMO};
 use super::files::{File, Files, names_in};
 use super::hub::{self, Fetching, Hub, Want};
+use super::kind::{self, what_it_is};
 use super::pick::{self, CONFIG, Weights, is_plain_name};
 use crate::error::{Error, Result, nearest};
 
@@ -59,7 +60,7 @@ impl ModelSource {
         }
         let path = expand_home(name);
         if path.exists() || looks_like_a_path(name) {
-            return Self::folder(&path);
+            return if want == Want::Tokens { Self::of_folder(&path, true) } else { Self::folder(&path) };
         }
         let (id, revision) = name.split_once('@').unwrap_or((name, "main"));
         if !is_hub_id(id) || !is_revision(revision) {
@@ -90,11 +91,14 @@ impl ModelSource {
     /// # Errors
     /// When there is no such folder, or it has no config.json.
     pub fn folder(path: &Path) -> Result<Self> {
+        Self::of_folder(path, false)
+    }
+
+    /// The folder `path`; `tokens` says that its tokenizer alone is wanted, which needs no config.json.
+    fn of_folder(path: &Path, tokens: bool) -> Result<Self> {
         let shown = path.display();
         if path.is_file() {
-            let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            return Err(Error::bad_input(format!("{shown} is a file, but a model is a folder"))
-                .hint(format!("give the folder that it lies in: {}", parent.display())));
+            return Err(no_folder(path));
         }
         if !path.is_dir() {
             return Err(Error::no_such(format!("there is no model folder {shown}")).hint(match sibling(path) {
@@ -102,14 +106,9 @@ impl ModelSource {
                 None => "give the folder that holds the model's config.json".to_owned(),
             }));
         }
-        if !path.join("config.json").is_file() {
-            let inside = names_in(path, |p| p.join("config.json").is_file());
-            return Err(Error::bad_model(format!("{shown} has no config.json, so it is not a model folder")).hint(
-                match inside.first() {
-                    Some(name) => format!("did you mean {}?", path.join(name).display()),
-                    None => "a model folder holds config.json and model.safetensors".to_owned(),
-                },
-            ));
+        let names = names_in(path, Path::is_file);
+        if !path.join(CONFIG).is_file() && !(tokens && !pick::tokenizer(&names).is_empty()) {
+            return Err(no_config(path, &names));
         }
         // `.` and `..` have no name of their own.
         let full = fs_err::canonicalize(path)?;
@@ -125,32 +124,45 @@ impl ModelSource {
         let (name, files) = (CONFIG, &self.files);
         let bytes = files.read(name).map_err(|e| Error::bad_model(e.to_string()).because(e))?;
         let bytes = bytes.ok_or_else(|| Error::bad_model(format!("there is no {}", files.shown(name))))?;
+        if let Some(file) = files.file(name) {
+            what_it_is(&file, &bytes)?;
+        }
         String::from_utf8(bytes).map_err(|e| Error::bad_model(format!("{} is not UTF-8: {e}", files.shown(name))))
     }
 
     /// The files that hold the weights: model.safetensors, or every shard that model.safetensors.index.json names, in the
-    /// order of their names; where there are none of these, pytorch_model.bin or its shards; else the one .pt or .pth file.
+    /// order of their names, or without an index all that their names promise; where there are none of these,
+    /// pytorch_model.bin or its shards; else the one .pt or .pth file.
     ///
     /// # Errors
-    /// When there are none, or several that could be meant, the index cannot be read, or it names a shard that is missing
-    /// or lies outside the folder.
+    /// When there are none, with what there is; when several could be meant, the index cannot be read, a shard is missing or
+    /// lies outside the folder.
     pub fn weights(&self) -> Result<Vec<File>> {
-        let files = &self.files;
-        let found = pick::weights(&files.names()).map_err(|[one, other]| {
-            Error::bad_model(format!("{files} has {one} and {other}, and only one file of weights is read"))
-                .hint("leave the one that is meant")
-        })?;
-        let (Some(Weights::One(name)) | Some(Weights::Sharded(name))) = &found else {
-            return Err(Error::bad_model(format!(
-                "{files} has no model.safetensors, pytorch_model.bin, .pt or .pth file"
-            ))
-            .hint("a model folder holds model.safetensors, or model.safetensors.index.json and the files it names"));
-        };
-        let file = files.file(name).ok_or_else(|| Error::bad_model(format!("there is no {}", files.shown(name))))?;
-        match found {
-            Some(Weights::Sharded(_)) => self.shards(&file),
-            _ => Ok(vec![file]),
+        let (files, names) = (&self.files, self.files.names());
+        if let Some(verdict) = kind::quantized(&names) {
+            return Err(verdict.of(files));
         }
+        let found = pick::weights(&names).map_err(|unclear| unclear.error(files, "leave the one that is meant"))?;
+        let file = |name: &String| {
+            files.file(name).ok_or_else(|| Error::bad_model(format!("there is no {}", files.shown(name))))
+        };
+        let all = match &found {
+            Some(Weights::One(name)) => vec![file(name)?],
+            Some(Weights::Parts(names)) => names.iter().map(file).collect::<Result<_>>()?,
+            Some(Weights::Sharded(index)) => self.shards(&file(index)?)?,
+            None => return Err(no_weights(files, &names)),
+        };
+        Ok(all)
+    }
+
+    /// What lies beside the model and is not used, though somebody may believe so: an adapter. One sentence.
+    pub fn unused(&self) -> Option<String> {
+        kind::beside(&self.files)
+    }
+
+    /// Why there is no tokenizer, for whoever gave a text.
+    pub fn no_tokenizer(&self) -> Error {
+        kind::no_tokenizer(&self.files)
     }
 
     fn shards(&self, index: &File) -> Result<Vec<File>> {
@@ -158,14 +170,84 @@ impl ModelSource {
         if index.size()? > LARGEST_INDEX {
             return Err(bad(format!("is larger than {} MiB", LARGEST_INDEX >> 20)).hint("it is not an index of shards"));
         }
-        let names =
-            pick::shards(&index.read()?).map_err(|what| bad(what).hint("get the model from its source again"))?;
+        let bytes = index.read()?;
+        what_it_is(index, &bytes)?;
+        let names = pick::shards(&bytes).map_err(|what| bad(what).hint("get the model from its source again"))?;
         let found = names.into_iter().map(|name| {
             let missing = || bad(format!("names {name}, which is missing")).hint("download the missing file");
             self.files.file(&name).ok_or_else(missing)
         });
         found.collect()
     }
+}
+
+/// The error for a file in place of a folder.
+fn no_folder(path: &Path) -> Error {
+    let (shown, name) = (path.display(), path.to_string_lossy().to_ascii_lowercase());
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let ends = |all: &[&str]| all.iter().any(|end| name.ends_with(end));
+    if ends(&[".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".7z"]) {
+        return Error::bad_input(format!("{shown} is an archive, but a model is a folder"))
+            .hint("unpack it, and give the folder in it that has config.json");
+    }
+    if ends(&[".gguf"]) {
+        return Error::bad_input(format!("{shown} is a GGUF file, which is not read"))
+            .hint("give the folder in Hugging Face's format that it was made of, with config.json and safetensors");
+    }
+    if parent.join(CONFIG).is_file() {
+        return Error::bad_input(format!("{shown} is a file, but a model is a folder"))
+            .hint(format!("give the folder that it lies in: {}", parent.display()));
+    }
+    Error::bad_input(format!("{shown} is a file, but a model is a folder, with {CONFIG} and weights"))
+        .hint(format!("put the model's {CONFIG} and tokenizer beside it, and give the folder: {}", parent.display()))
+}
+
+/// The error for a folder without config.json.
+fn no_config(path: &Path, names: &[String]) -> Error {
+    let shown = path.display();
+    let folders = names_in(path, Path::is_dir);
+    let inside: Vec<&String> = folders.iter().filter(|name| path.join(name).join(CONFIG).is_file()).collect();
+    let files = Files::Folder(path.to_owned());
+    let json = |name: &str| {
+        let bytes = files.read(name).ok().flatten().unwrap_or_default();
+        serde_json::from_slice(&bytes).unwrap_or_default()
+    };
+    let pipeline = names.iter().any(|name| name == "model_index.json");
+    if (inside.is_empty() || pipeline)
+        && let Some(verdict) = kind::no_model(names, &folders, json)
+    {
+        return verdict.of(shown);
+    }
+    let e = Error::bad_model(format!("{shown} has no {CONFIG}, so it is not a model folder"));
+    let hint = match (inside.first(), pick::weights(names)) {
+        (Some(name), _) => format!("did you mean {}?", path.join(name).display()),
+        (None, Ok(None)) => "a model folder holds config.json and model.safetensors".to_owned(),
+        (None, _) => format!("fetch the {CONFIG} that belongs to these weights from where they came from"),
+    };
+    e.hint(hint)
+}
+
+/// The error for a folder with a config.json and without weights that are read.
+fn no_weights(files: &Files, names: &[String]) -> Error {
+    let json = |name: &str| {
+        let bytes = files.read(name).ok().flatten().unwrap_or_default();
+        serde_json::from_slice(&bytes).unwrap_or_default()
+    };
+    if let Some(verdict) = kind::no_model(names, &[], json) {
+        return verdict.of(files);
+    }
+    // What training leaves beside a model.
+    let beside =
+        |name: &str| ["training_args", "optimizer", "scheduler", "random_states"].iter().any(|b| name.starts_with(b));
+    let weights = |name: &&String| (name.ends_with(".safetensors") || name.ends_with(".bin")) && !beside(name);
+    let other: Vec<&String> = names.iter().filter(weights).collect();
+    if let [name, ..] = other[..] {
+        let usual = if name.ends_with(".bin") { "pytorch_model.bin" } else { "model.safetensors" };
+        return Error::bad_model(format!("{files} has no {usual}, only {name}"))
+            .hint(format!("if these are all of the model's weights, call the file {usual}"));
+    }
+    Error::bad_model(format!("{files} has no model.safetensors, pytorch_model.bin, .pt or .pth file"))
+        .hint("a model folder holds model.safetensors, or model.safetensors.index.json and the files it names")
 }
 
 pub(super) fn expand_home(path: &str) -> PathBuf {

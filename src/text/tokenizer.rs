@@ -6,14 +6,16 @@ use std::path::Path;
 
 use serde_json::Value;
 use tokenizers::models::ModelWrapper;
-use tokenizers::models::bpe::{BPE, Merges, Vocab};
-use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, Encoding};
 
+use super::added::{Added, Facts};
 use super::align::{Spelled, align};
-use super::bos::{find_bos, json_file};
-use super::files::{File, Files};
+use super::bos::{difference, find_bos};
+use super::class::{class, class_of_pair, heeds_prefix_space};
+use super::files::Files;
+use super::ids::literal;
+use super::kind::what_it_is;
+use super::older::{from_pair, pre_tokenizer, put_ends};
 use super::spelling::{Spelling, legible};
 use crate::error::{Error, Result};
 use crate::guard::guarded;
@@ -59,6 +61,7 @@ pub struct Tokenizer {
     vocab_size: usize,
     /// The tokenizer puts a space before the text, so that `Mary` and ` Mary` begin with the same piece.
     prepends_space: bool,
+    note: Option<String>,
 }
 
 impl Tokenizer {
@@ -73,6 +76,10 @@ impl Tokenizer {
     /// The tokenizer among a model's files: tokenizer.json, or GPT-2's older pair of files (vocab.json or encoder.json,
     /// with merges.txt or vocab.bpe). None when there is neither.
     ///
+    /// What tokenizer_config.json, special_tokens_map.json and added_tokens.json say beside it is heeded as transformers 5
+    /// heeds it: added tokens, `add_prefix_space`, `split_special_tokens`; `add_bos_token` and `add_eos_token` only with the
+    /// older pair, for tokenizer.json says itself what is put around a text.
+    ///
     /// Truncation, padding and BPE dropout that tokenizer.json may ask for are switched off: they would lose tokens, add
     /// some, or make two runs differ.
     ///
@@ -80,21 +87,32 @@ impl Tokenizer {
     /// When a file is there but cannot be read or is not understood.
     pub fn from_files(files: &Files) -> Result<Option<Self>> {
         let first = |names: [&str; 2]| names.into_iter().find_map(|name| files.file(name));
-        let inner = if let Some(json) = files.file("tokenizer.json") {
+        if let Some(json) = files.file("tokenizer.json") {
             let bytes = json.read()?;
-            guarded(|| tokenizers::Tokenizer::from_bytes(bytes))
+            what_it_is(&json, &bytes)?;
+            let facts = Facts::read(files)?;
+            let class = class(&facts.tokenizer, &facts.model, Some(&bytes));
+            let mut inner = guarded(|| tokenizers::Tokenizer::from_bytes(bytes))
                 .ok_or_else(|| unusable(&json, "its contents are damaged"))?
-                .map_err(|e| unusable(&json, e))?
-        } else {
-            match (first(["vocab.json", "encoder.json"]), first(["merges.txt", "vocab.bpe"])) {
-                (Some(vocab), Some(merges)) => older_pair(files, &vocab, &merges)?,
-                _ => return Ok(None),
-            }
+                .map_err(|e| unusable(&json, e))?;
+            complete(files, &facts, &class, &mut inner)?;
+            let note = difference(&facts, &inner);
+            return Self::new(files, &facts, inner, note).map(Some);
+        }
+        let (Some(vocab), Some(merges)) = (first(["vocab.json", "encoder.json"]), first(["merges.txt", "vocab.bpe"]))
+        else {
+            return Ok(None);
         };
-        Self::new(files, inner).map(Some)
+        let facts = Facts::read(files)?;
+        let class = class_of_pair(&facts.tokenizer, &facts.model);
+        let mut inner = from_pair(files, &vocab, &merges, &class)?;
+        let added = complete(files, &facts, &class, &mut inner)?;
+        let says = |key: &str| facts.flag(key) == Some(true);
+        put_ends(files, &mut inner, &added, says("add_bos_token"), says("add_eos_token"))?;
+        Self::new(files, &facts, inner, None).map(Some)
     }
 
-    fn new(files: &Files, mut inner: tokenizers::Tokenizer) -> Result<Self> {
+    fn new(files: &Files, facts: &Facts, mut inner: tokenizers::Tokenizer, note: Option<String>) -> Result<Self> {
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|e| unusable(files, e))?;
         if let ModelWrapper::BPE(bpe) = inner.get_model()
@@ -114,7 +132,8 @@ impl Tokenizer {
             ModelWrapper::Unigram(_) => Some("<unk>".to_owned()),
         };
         let mut tokenizer = Self {
-            bos: find_bos(files, &inner)?,
+            bos: find_bos(facts, &inner),
+            note,
             unknown: unknown.and_then(|token| inner.token_to_id(&token)),
             vocab_size: inner.get_vocab_size(true).max(past_added),
             spelling,
@@ -194,6 +213,11 @@ impl Tokenizer {
         self.bos
     }
 
+    /// What versions of transformers disagree about in these files, and what was done, in one sentence.
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
+    }
+
     /// The text that `ids` spell together, special tokens included, just as Hugging Face decodes it. Bytes that are not
     /// UTF-8 become U+FFFD.
     ///
@@ -207,19 +231,15 @@ impl Tokenizer {
     ///
     /// - The text counts as it is, with its leading space: in GPT-2 ` Mary` and `Mary` are two different tokens. Where the
     ///   tokenizer itself puts a space before every text (Llama 2), both are the word-initial piece.
-    /// - `#123` is the token with that id, which is the way to name one that cannot be written.
+    /// - `#123` is the token with that id, which is the way to name one that cannot be written. `##123` is the text `#123`.
     ///
     /// # Errors
     /// When the text is not exactly one token, is unknown to the tokenizer, or the id is not in the vocabulary.
     pub fn single_token(&self, text: &str) -> Result<u32> {
-        if let Some(digits) = text.strip_prefix('#').filter(|d| !d.is_empty() && d.bytes().all(|b| b.is_ascii_digit()))
-        {
-            let id = digits.parse::<u32>().ok().filter(|&id| (id as usize) < self.vocab_size);
-            return id.ok_or_else(|| {
-                Error::no_such(format!("there is no token {text}: this tokenizer has {}", self.vocab_size))
-                    .hint(format!("the last one is #{}", self.vocab_size.saturating_sub(1)))
-            });
+        if let Some(id) = token_of_id(text, self.vocab_size) {
+            return id;
         }
+        let text = literal(text);
         let ids = self.without_special(text)?;
         if let Some(id) = self.only(&ids, text) {
             if Some(id) == self.unknown && self.bytes_of(id) != text.as_bytes() {
@@ -319,12 +339,26 @@ pub(super) fn id_label(id: u32) -> String {
     format!("#{id}")
 }
 
+/// The token that `#123` names, of `size`: a model often has a few more than its tokenizer. None where `text` is not of that
+/// form.
+///
+/// # Errors
+/// When there is no such token.
+pub fn token_of_id(text: &str, size: usize) -> Option<Result<u32>> {
+    let digits = text.strip_prefix('#').filter(|d| !d.is_empty() && d.bytes().all(|b| b.is_ascii_digit()))?;
+    let id = digits.parse::<u32>().ok().filter(|&id| (id as usize) < size);
+    Some(id.ok_or_else(|| {
+        Error::no_such(format!("there is no token {text}: there are {size}"))
+            .hint(format!("the last one is #{}; for the text {text}, write #{text}", size.saturating_sub(1)))
+    }))
+}
+
 /// `text` in quotes, on one line.
 pub(super) fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\n', "\\n").replace('\r', "\\r").replace('\t', "\\t"))
 }
 
-fn unusable(place: impl std::fmt::Display, cause: impl std::fmt::Display) -> Error {
+pub(super) fn unusable(place: impl std::fmt::Display, cause: impl std::fmt::Display) -> Error {
     Error::bad_model(format!("the tokenizer in {place} cannot be used: {cause}"))
 }
 
@@ -333,46 +367,31 @@ fn as_json<T: serde::Serialize>(part: Option<T>) -> Value {
     serde_json::to_value(part).unwrap_or(Value::Null)
 }
 
-/// GPT-2's tokenizer from its vocabulary and its merges.
-fn older_pair(files: &Files, vocab: &File, merges: &File) -> Result<tokenizers::Tokenizer> {
-    let config = json_file(files, "tokenizer_config.json")?;
-    if let Some(class) = config["tokenizer_class"].as_str().filter(|c| !c.starts_with("GPT2Tokenizer")) {
-        return Err(Error::bad_model(format!("{files} has the older files of a {class}, which are not read")).hint(
-            "save it with transformers as a tokenizer.json: AutoTokenizer.from_pretrained(..).save_pretrained(..)",
-        ));
+/// Adds to `inner` what the files beside it say, and returns the special tokens that have names.
+fn complete(files: &Files, facts: &Facts, class: &str, inner: &mut tokenizers::Tokenizer) -> Result<Added> {
+    let own = inner.get_added_tokens_decoder().into_iter().collect();
+    let mut added = Added::gather(files, facts, class, &own)?;
+    if !added.tokens.is_empty() {
+        inner.add_tokens(std::mem::take(&mut added.tokens)).map_err(|e| unusable(files, e))?;
     }
-    let entries: Vocab = serde_json::from_slice(&vocab.read()?).map_err(|e| unusable(vocab, e))?;
-    let bpe = BPE::builder().vocab_and_merges(entries, read_merges(merges)?).build().map_err(|e| unusable(vocab, e))?;
-    let mut inner = tokenizers::Tokenizer::new(bpe);
-    let prefix_space = config["add_prefix_space"].as_bool().unwrap_or(false);
-    inner.with_pre_tokenizer(Some(ByteLevel::default().add_prefix_space(prefix_space)));
-    inner.with_decoder(Some(ByteLevel::default()));
-    if inner.token_to_id("<|endoftext|>").is_some() {
-        let end = AddedToken::from("<|endoftext|>", true).normalized(false);
-        inner.add_special_tokens([end]).map_err(|e| unusable(vocab, e))?;
+    inner.set_encode_special_tokens(facts.flag("split_special_tokens") == Some(true));
+    let mut steps = as_json(inner.get_pre_tokenizer());
+    if heeds_prefix_space(class) && set_prefix_space(&mut steps, facts.flag("add_prefix_space")) {
+        inner.with_pre_tokenizer(Some(pre_tokenizer(files, steps)?));
     }
-    if config["add_bos_token"].as_bool() == Some(true)
-        && let Some(id) = find_bos(files, &inner)?
-        && let Some(token) = inner.id_to_token(id)
-    {
-        let template = TemplateProcessing::builder()
-            .try_single(vec![token.clone(), "$A".to_owned()])
-            .map_err(|e| unusable(files, e))?
-            .special_tokens(vec![(token, id)])
-            .build()
-            .map_err(|e| unusable(files, e))?;
-        inner.with_post_processor(Some(template));
-    }
-    Ok(inner)
+    Ok(added)
 }
 
-/// The pairs of merges.txt, one a line.
-fn read_merges(merges: &File) -> Result<Merges> {
-    let text = String::from_utf8(merges.read()?).map_err(|e| unusable(merges, e))?;
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.starts_with("#version"));
-    let pair = |(i, line): (usize, &str)| match line.split_once(' ') {
-        Some((left, right)) if !right.contains(' ') => Ok((left.to_owned(), right.to_owned())),
-        _ => Err(unusable(merges, format!("its line {} is not a pair", i + 1))),
+/// Lets the step that turns text into bytes put a space first, or none, and says whether that changes it. Where it is one
+/// of several steps, only if the files say so themselves.
+fn set_prefix_space(steps: &mut Value, says: Option<bool>) -> bool {
+    let alone = steps["type"] == "ByteLevel";
+    let Some(put) = says.or(alone.then_some(false)) else { return false };
+    let step = match steps["pretokenizers"].as_array_mut() {
+        Some(all) => all.iter_mut().find(|step| step["type"] == "ByteLevel"),
+        None => Some(steps).filter(|_| alone),
     };
-    lines.map(pair).collect()
+    let Some(step) = step.filter(|step| step["add_prefix_space"] != put) else { return false };
+    step["add_prefix_space"] = put.into();
+    true
 }

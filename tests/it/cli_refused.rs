@@ -35,7 +35,7 @@ fn what_does_not_exist_is_named_with_the_nearest() {
         ),
         (&["lens", "-m", m, "--ids", "1", "--top", "0"], &["1 to 97 tokens, not 0"]),
         (&["lens", "-m", m, "--ids", "1", "--top", "98"], &["1 to 97 tokens, not 98"]),
-        (&["lens", "-m", m, "--ids", "1", "--target", "#97"], &["token 97 is outside the 97"]),
+        (&["lens", "-m", m, "--ids", "1", "--target", "#97"], &["there is no token #97: there are 97"]),
         (&["lens", "-m", m, "--ids", "1", "--target", "word"], &["no tokenizer, so `word` is not a token", "`#17`"]),
         (&["cache", "-m", m, "--ids", "1", "--hooks", "blocks.0.hook_resid_pst"], &["`blocks.0.hook_resid_post`?"]),
         (&["cache", "-m", m, "--ids", "1", "--hooks", "logits,nope"], &["no hook `nope`", "hint: "]),
@@ -48,7 +48,7 @@ fn what_does_not_exist_is_named_with_the_nearest() {
         (&["tables", "logit_lense"], &["there is no table `logit_lense`", "did you mean `logit_lens`?"]),
         (&["tables", "xyzzy"], &["there is no table `xyzzy`", "there are logit_lens, "]),
         (&["man", "lense"], &["there is no command `lense`", "did you mean `lens`?"]),
-        (&["tokens", "-m", m, "text"], &["the model gpt2 has no tokenizer", "tokenizer.json"]),
+        (&["tokens", "-m", m, "text"], &["gpt2 has no tokenizer.json, nor vocab.json with merges.txt", "hint: "]),
         (&["lens", "-m", m], &["there is no prompt", "--prompts FILE"]),
         (&["chart", "no.parquet"], &["there is no file no.parquet", "hint: "]),
         (&["chart", "."], &["is a folder, not a parquet file", "hint: "]),
@@ -112,10 +112,13 @@ fn prompts_that_cannot_be_run_are_refused() {
     let place = Place::new();
     let long = vec!["1"; 65].join(",");
     let cases: &[(&[&str], &str)] = &[
-        (&["some text"], "prompt \"0\" is text, but this model's folder has no tokenizer.json"),
+        (&["some text"], "gpt2 has no tokenizer.json, nor vocab.json with merges.txt"),
         (&[""], "prompt \"0\" is empty"),
         (&["--ids", ""], "prompt \"0\" is empty"),
         (&["--ids", "1,x"], "`x` is not a token id"),
+        (&["--ids", "1,,2"], "\"1,,2\" has no token id in its place 2"),
+        (&["--ids", ","], "\",\" has no token id in its place 1"),
+        (&["--ids", "1,2,"], "has no token id in its place 3"),
         (&["--ids=-1"], "`-1` is not a token id"),
         (&["--ids", "4294967296"], "`4294967296` is not a token id"),
         (&["--ids", "1,97"], "token id 97 at position 1, but this model's vocabulary has 97 tokens"),
@@ -147,10 +150,12 @@ fn prompt_files_that_cannot_be_used_are_refused() {
         ("p.jsonl", b"{\"ids\": [1, 97]}\n", "token id 97 at position 1"),
         ("p.jsonl", b"{\"text\": \"\\u001b[31m\", \"id\": \"\\u202e\\n\"}\n", "prompt \"\\u{202e}"),
         ("p.csv", b"id,txt\n1,a\n", "p.csv:1: the header has neither `text` nor `ids`"),
-        ("p.csv", b"ids\n1 b\n", "p.csv:2: \"b\" is not a token id"),
+        ("p.csv", b"ids\n1 b\n", "p.csv:2: `b` is not a token id"),
         ("p.yaml", b"- a\n", "this is not a kind of prompt file that is known"),
         ("p.parquet", b"PAR1", "p.parquet is cut short"),
         ("p.parquet", b"text\nhello\n", "p.parquet is not a parquet file"),
+        ("p.json", b"[\n{\"ids\": [1]},\n{\"ids\": 1}]", "p.json:3: `ids` is not a list of token ids: 1"),
+        ("p.tsv", b"ids\n1 b\n", "p.tsv:2: `b` is not a token id"),
     ];
     for (name, bytes, says) in cases {
         let place = Place::new();

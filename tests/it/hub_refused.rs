@@ -159,14 +159,33 @@ fn models_without_weights_that_are_read_are_refused_before_anything_is_fetched()
     );
     server.put("flax", COMMIT, [config(), vec![one("flax_model.msgpack")]].concat());
     server.put("none", COMMIT, config());
+    server.put("adapter", COMMIT, [one("adapter_config.json"), one("adapter_model.safetensors")]);
+    server.put("parts", COMMIT, [config(), vec![one("model-00001-of-00002.safetensors")]].concat());
+    let packed = vec![one("model.safetensors"), one("quantize_config.json")];
+    server.put("packed", COMMIT, [config(), packed].concat());
     server.put("bare", COMMIT, [one("model.safetensors")]);
     server.put("two", COMMIT, [config(), vec![one("a.pth"), one("b.pth")]].concat());
     let odd = br#"{"model_type": "no-such-type"}"#.to_vec();
     server.put("odd", COMMIT, [("config.json", odd), one("model.safetensors")]);
     let reads = "it reads model.safetensors, pytorch_model.bin";
     for (name, says, hint) in [
-        ("gguf", "has no weights that pellucid reads: only a.Q4.gguf, a.Q5.gguf, a.Q6.gguf and 2 more", reads),
-        ("flax", "has no weights that pellucid reads: only flax_model.msgpack", reads),
+        (
+            "gguf",
+            "`gguf` has its weights in GGUF (a.Q4.gguf), which is not read",
+            "take the model in Hugging Face's format",
+        ),
+        (
+            "flax",
+            "`flax` has its weights for Flax only (flax_model.msgpack)",
+            "let transformers 4 make safetensors of it",
+        ),
+        ("adapter", "`adapter` is an adapter (LoRA), and no model by itself", "merge_and_unload()"),
+        (
+            "parts",
+            "`parts` has not all of its 2 shards: model-00002-of-00002.safetensors is missing",
+            "fetch model-00002",
+        ),
+        ("packed", "`packed` has quantized weights (quantize_config.json says how)", "weights in f32, f16 or bf16"),
         ("none", "has no weights that pellucid reads: no weights at all", reads),
         ("bare", "`bare` has no config.json, only model.safetensors", "a model that can be read says in config.json"),
         ("two", "`two` has a.pth and b.pth, and only one file of weights is read", "download the one that is meant"),

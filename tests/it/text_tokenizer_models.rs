@@ -65,7 +65,7 @@ fn one_token_answers_of_gpt2() -> Result<()> {
     assert_eq!(error.to_string(), "\"strawberry\" is 3 tokens: \"st\" + \"raw\" + \"berry\"");
     assert_eq!(error.hint_text(), Some("with a leading space, \" strawberry\" is one token"));
     let error = gpt2.single_token("#50257").unwrap_err();
-    assert_eq!(error.to_string(), "there is no token #50257: this tokenizer has 50257");
+    assert_eq!(error.to_string(), "there is no token #50257: there are 50257");
     assert!(gpt2.single_token("").unwrap_err().to_string().contains("no token at all"));
     Ok(())
 }

@@ -104,7 +104,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("hook", &["error", "arch", "ops"]),
     ("table", &["error", "whole", "guard"]),
     ("chart", &["error", "table"]),
-    ("text", &["error", "whole", "guard"]),
+    ("text", &["error", "whole", "guard", "arch"]),
     ("model", &["error", "guard", "arch", "ops", "hook", "text"]),
     ("sweep", &["error", "arch", "ops", "hook", "model"]),
     ("analysis", &["error", "whole", "arch", "ops", "hook", "text", "model", "sweep", "table"]),

@@ -33,7 +33,9 @@ mod rope;
 mod smollm3;
 mod stablelm;
 mod starcoder2;
+mod tokenizer;
 mod unknown;
+mod wrapper;
 
 use std::collections::BTreeSet;
 
@@ -42,6 +44,8 @@ use crate::arch::keys::FamilyKeys;
 use crate::arch::spec::{Activation, Block, Experts, Position, Rotary, Spec};
 use crate::arch::weights::{Slot, Source};
 use crate::error::{Error, Result};
+
+pub use tokenizer::{names_a_wrong_tokenizer, tokenizer_class};
 
 /// What a family's file provides.
 #[derive(Clone, Copy)]
@@ -128,6 +132,7 @@ pub fn read_config_with(text: &str, options: &ConfigOptions) -> Result<Reading> 
             }
         },
     };
+    wrapper::refuse(&config, &model_type)?;
     let Some(family) = FAMILIES.iter().find(|f| f.model_type == model_type) else {
         return Err(unknown::refused(&model_type));
     };

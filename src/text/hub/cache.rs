@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::text::files::names_in;
 use crate::text::hub::Want;
-use crate::text::pick::{self, CONFIG, Weights, is_plain_name};
+use crate::text::pick::{self, CONFIG, Unclear, Weights, is_plain_name};
 use crate::whole::write_whole;
 
 /// How often somebody who waits looks again.
@@ -66,8 +66,9 @@ impl Repo {
             Ok(None) => false,
             Ok(Some(Weights::Sharded(index))) => fs_err::read(folder.join(index))
                 .is_ok_and(|index| pick::shards(&index).is_ok_and(|shards| shards.iter().all(|s| here(s)))),
+            Err(Unclear::Missing(..)) => false,
             // Which one is meant is for the reader to say.
-            Ok(Some(Weights::One(_))) | Err(_) => true,
+            Ok(Some(Weights::One(_) | Weights::Parts(_))) | Err(Unclear::Two(_)) => true,
         };
         if !here(CONFIG) {
             Lack::Needed("config.json")

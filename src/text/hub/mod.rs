@@ -19,6 +19,8 @@ mod wait;
 
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use self::cache::{Lack, Repo};
 use self::client::{Client, Facts, is_commit, origin};
 use self::fetch::Job;
@@ -26,6 +28,7 @@ use self::refused::Subject;
 use self::wait::insist;
 use super::demo::DEMO;
 use super::files::names_in;
+use super::kind;
 use super::pick::{self, CONFIG, Weights, is_plain_name};
 use super::source::sibling;
 use crate::error::{Error, ErrorKind, Result, nearest};
@@ -165,10 +168,11 @@ impl Hub {
         let commit = &listing.commit;
         // A tree may hold another model in a folder of its own; only what lies at the top is this one.
         let names: Vec<String> = listing.names.iter().filter(|name| is_plain_name(name)).cloned().collect();
-        let weights = pick::weights(&names).map_err(|[one, other]| {
-            Error::bad_model(format!("`{id}` has {one} and {other}, and only one file of weights is read"))
-                .hint("download the one that is meant, with config.json, into a folder, and give that")
-        })?;
+        let two = "download the one that is meant, with config.json, into a folder, and give that";
+        let weights = pick::weights(&names).map_err(|unclear| unclear.error(format_args!("`{id}`"), two))?;
+        if let Some(verdict) = kind::quantized(&names) {
+            return Err(verdict.of(format_args!("`{id}`")));
+        }
         let weights = weights.ok_or_else(|| no_weights(id, &listing.names))?;
         if !names.iter().any(|name| name == CONFIG) {
             return Err(Error::bad_model(format!("`{id}` has no config.json, only {}", shown(&listing.names)))
@@ -193,6 +197,7 @@ impl Hub {
         match weights {
             _ if want != Want::All => {}
             Weights::One(name) => wanted.push(name),
+            Weights::Parts(names) => wanted.extend(names),
             Weights::Sharded(index) => {
                 job(&index, &get(&index)?, &mut |_| told.at(0, 0))?;
                 let path = repo.snapshot(commit).join(&index);
@@ -282,6 +287,10 @@ impl Hub {
 
 /// The error for a repository whose weights are in files that are not read.
 fn no_weights(id: &str, names: &[String]) -> Error {
+    // Folders are part of the names here.
+    if let Some(verdict) = kind::no_model(names, &[], |_| Value::Null) {
+        return verdict.of(format_args!("`{id}`"));
+    }
     let dressing = |name: &&String| {
         let ends = [".md", ".json", ".txt", ".gitattributes", ".png", ".jpg", ".pdf", ".py", ".gitignore"];
         !ends.iter().any(|end| name.ends_with(end))

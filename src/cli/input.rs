@@ -1,0 +1,86 @@
+//! Prompts and pairs as they come from files: what their columns are called, and which are left out.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::out::{Out, read_input};
+use crate::error::{Error, Result};
+use crate::run::pairs::PairEntry;
+use crate::run::records::Input;
+use crate::run::{Loaded, prompts};
+use crate::text::records::Written;
+use crate::text::{Bos, PromptEntry};
+
+/// What one `--columns` says: our names, and the file's.
+pub(super) type OfColumns = Arc<[(String, String)]>;
+
+/// `NAME=COLUMN,NAME=COLUMN`. A comma after which no `NAME=` comes is part of a column, which may be a text.
+pub(super) fn parse_columns(text: &str) -> Result<OfColumns, String> {
+    let named = |part: &str| {
+        let (ours, theirs) = part.split_once('=')?;
+        let plain = !ours.is_empty() && ours.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        plain.then(|| (ours.to_owned(), theirs.to_owned()))
+    };
+    let mut columns: Vec<(String, String)> = vec![];
+    for part in text.split(',') {
+        match (named(part), columns.last_mut()) {
+            (Some(column), _) => columns.push(column),
+            (None, Some((_, theirs))) => {
+                theirs.push(',');
+                theirs.push_str(part);
+            }
+            (None, None) => return Err("write NAME=COLUMN, such as corrupt=corrupted".into()),
+        }
+    }
+    Ok(columns.into())
+}
+
+pub(super) fn flat(columns: &[OfColumns]) -> Vec<(String, String)> {
+    columns.iter().flat_map(|some| some.iter().cloned()).collect()
+}
+
+/// The prompts of a file beside those that are run.
+pub(super) fn dataset(path: &Path) -> Result<Vec<PromptEntry>> {
+    prompts::from_input(&Input { path, written: None, read: read_input }, &[])
+}
+
+pub(super) fn written(name: Option<&str>) -> Option<Written> {
+    name.and_then(Written::named)
+}
+
+/// The pairs whose prompts are as many tokens; says which others there are.
+pub(super) fn aligned(loaded: &Loaded, entries: Vec<PairEntry>, bos: Bos, out: &Out) -> Result<Vec<PairEntry>> {
+    const SHOWN: usize = 5;
+    let skipped = loaded.misaligned(&entries, bos)?;
+    if skipped.is_empty() {
+        return Ok(entries);
+    }
+    let each =
+        skipped.iter().take(SHOWN).map(|s| format!("{} ({} tokens against {})", s.place, s.lengths[0], s.lengths[1]));
+    let mut shown: Vec<String> = each.collect();
+    if skipped.len() > SHOWN {
+        shown.push(format!("and {} more", skipped.len() - SHOWN));
+    }
+    let what = format!("{} of {} pairs have prompts of unlike lengths", skipped.len(), entries.len());
+    if skipped.len() == entries.len() {
+        return Err(Error::bad_input(format!("{what}, so there is nothing to run: {}", shown.join(", ")))
+            .hint("choose words that are as many tokens in both; `pellucid tokens` shows how each is split"));
+    }
+    out.say(format_args!("note: {what} and are left out: {}", shown.join(", ")));
+    let left_out = |i: usize| skipped.iter().any(|s| s.index == i);
+    Ok(entries.into_iter().enumerate().filter(|(i, _)| !left_out(*i)).map(|(_, entry)| entry).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_may_be_texts_with_commas() {
+        let of =
+            |text: &str| parse_columns(text).map(|c| c.iter().map(|(a, b)| format!("{a}|{b}")).collect::<Vec<_>>());
+        assert_eq!(of("corrupt=corrupted,answer_id=idx"), Ok(vec!["corrupt|corrupted".into(), "answer_id|idx".into()]));
+        assert_eq!(of("text=In {a}, 1+1=2, yes,id="), Ok(vec!["text|In {a}, 1+1=2, yes".into(), "id|".into()]));
+        assert!(of("corrupted").is_err() && of("=x").is_err() && of("").is_err());
+    }
+}
