@@ -272,8 +272,10 @@ fn a_patch_that_overflows_has_a_row_that_says_where() -> Result<()> {
             }
         }
         assert_eq!((summary.not_finite, summary.patches), (2 * 2 * 3, 2 * 2 * 5));
-        // What was computed again is not finite either, so that nothing differs.
-        assert_eq!((summary.verified, summary.worst_difference), (5, 0.0));
+        // What was computed again is not finite either. What does not reach the measured position may be, and then it is the
+        // run as it was by another path: the rounding of f32 in a divergence of 1e-3.
+        assert_eq!(summary.verified, 5);
+        assert!(summary.worst_difference < 1e-3, "{at}: {}", summary.worst_difference);
         // What is kept of a sweep that was stopped says the same.
         assert_eq!(run(&model, &options, &mut kept)?.0, rows);
     }

@@ -74,8 +74,8 @@ fn rows_say_what_was_done() {
         (kind.to_owned(), direction.map(str::to_owned), window, noise, at.map(str::to_owned))
     };
     assert_eq!(said(&[], &pair), expected("replace", Some("denoise"), 1, None, None));
-    assert_eq!(said(&["--kind", "noise=1.50"], &pair), expected("noise=1.5", Some("denoise"), 1, None, None));
-    assert_eq!(said(&["--kind", "scale=1e3"], &pair), expected("scale=1e3", Some("denoise"), 1, None, None));
+    assert_eq!(said(&["--kind", "noise=1.50"], &pair), expected("noise=1.5", Some("noise"), 1, None, None));
+    assert_eq!(said(&["--kind", "scale=1e3"], &pair), expected("scale=1e3", Some("noise"), 1, None, None));
     let more = ["--direction", "noise", "--window", "3", "--at", "mlp_out"];
     assert_eq!(said(&more, &pair), expected("replace", Some("noise"), 3, None, None));
     let alone = ["--clean", JOHN, "--answer", " Mary", "--foil", " John"];
