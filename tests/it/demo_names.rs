@@ -47,7 +47,7 @@ fn to_the_receiver(found: &Found) -> [f64; 2] {
 #[test]
 fn heads_of_a_fixed_place_are_not_called_name_movers() -> Result<()> {
     let loaded = demo();
-    let names = Names::of(&loaded, &asked(&loaded, 4), None)?;
+    let names = Names::of(&loaded, &asked(&loaded, 10), None)?;
     let found = roles(&names)?;
     for (head, place) in [((1, 0), 1), ((1, 1), 0), ((1, 2), 0), ((1, 3), 1)] {
         let (head, role) = of(&found, head);

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::mechanisms::{Mechanisms, of_role};
 use super::names::Found;
 use super::repetition::all_of;
-use super::roles::Role;
+use super::roles::{COUNTS, Role};
 use super::skills::{Bound, Measured};
 use super::statistics::Mean;
 
@@ -202,9 +202,11 @@ fn who_receives(card: &mut String, mechanisms: &Mechanisms) {
         let words: Vec<String> = roles.iter().map(|role| format!("*{}* ({})", role.word(), of(*role))).collect();
         let _ = writeln!(card, "- {}: {meaning}", words.join(", "));
     }
-    card.push_str(
-        "\nA head has a name only if its effects are a tenth of the logit difference or more, in both orders, by three standard \
-         errors, directly and when it is silenced.",
+    let _ = write!(
+        card,
+        "\nA part has a name only if its effects are more than {:.1} % of the model's logit difference, in both orders, by three \
+         standard errors, directly and when it is silenced.",
+        100.0 * COUNTS
     );
     if of_role(names, Role::NameMover).is_empty() && !of_role(names, Role::AgainstTheGiver).is_empty() {
         card.push_str(" No head is a name mover: the model does the task as \"both names, minus the one who gives\".");

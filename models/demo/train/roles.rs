@@ -6,7 +6,7 @@ use super::statistics::Mean;
 /// A head looks somewhere when its mean attention there is clearly above this, in both orders.
 const LOOKS: f64 = 0.4;
 /// An effect counts when it is clearly above this share of the model's logit difference, in both orders.
-const COUNTS: f64 = 0.1;
+pub const COUNTS: f64 = 0.075;
 
 /// What a head does about the two names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,9 +35,10 @@ impl Role {
 
 /// The role of a head or MLP in a model of this logit difference; none, where no word fits.
 pub fn role(found: &Found, whole: &ByOrder<Mean>) -> Option<Role> {
-    let least = |order: usize| COUNTS * whole[order].mean;
-    let helps = |effect: &ByOrder<Mean>, order: usize| effect[order].is_clearly_above(least(order));
-    let hurts = |effect: &ByOrder<Mean>, order: usize| effect[order].is_clearly_below(-least(order));
+    // Of both orders together: a strong head of a fixed place makes one of them large and the other less than nothing.
+    let least = COUNTS * (whole[0].mean + whole[1].mean).abs() / 2.0;
+    let helps = |effect: &ByOrder<Mean>, order: usize| effect[order].is_clearly_above(least);
+    let hurts = |effect: &ByOrder<Mean>, order: usize| effect[order].is_clearly_below(-least);
     let in_both = |is: &dyn Fn(usize) -> bool| is(0) && is(1);
     let looks_at = |order: usize, place: usize| {
         found.looks.as_ref().is_some_and(|looks| looks[order][place].is_clearly_above(LOOKS))
