@@ -98,7 +98,7 @@ fn planted(loaded: &Loaded, (layer, head): (usize, usize), looks: Looks) -> Resu
         let keys = questions.iter().map(looks).collect();
         Box::new(Planted { point: HookPoint::block(layer, Site::Pattern), head, keys })
     };
-    let names = Names::of(loaded, &asked(loaded, 3), Some(&plant))?;
+    let names = Names::of(loaded, &asked(loaded, 8), Some(&plant))?;
     let (found, role) = of(&roles(&names)?, (layer, head)).clone();
     Ok((role, to_the_receiver(&found)))
 }
