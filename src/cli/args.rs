@@ -109,7 +109,7 @@ impl LoadArgs {
         out.accepted(&source);
         let loaded = Loaded::placed(source, &process, placement)?;
         out.loaded(&loaded);
-        loaded.notes().iter().for_each(|note| out.say(format_args!("note: {note}")));
+        loaded.notes().iter().for_each(|note| out.note(note));
         Ok(loaded)
     }
 }

@@ -66,7 +66,7 @@ pub(super) fn aligned(loaded: &Loaded, entries: Vec<PairEntry>, bos: Bos, out: &
         return Err(Error::bad_input(format!("{what}, so there is nothing to run: {}", shown.join(", ")))
             .hint("choose words that are as many tokens in both; `pellucid tokens` shows how each is split"));
     }
-    out.say(format_args!("note: {what} and are left out: {}", shown.join(", ")));
+    out.note(format_args!("{what} and are left out: {}", shown.join(", ")));
     let left_out = |i: usize| skipped.iter().any(|s| s.index == i);
     Ok(entries.into_iter().enumerate().filter(|(i, _)| !left_out(*i)).map(|(_, entry)| entry).collect())
 }

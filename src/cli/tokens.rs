@@ -35,7 +35,7 @@ impl TokensCommand {
         let Some(tokenizer) = Tokenizer::from_files(&source.files)? else {
             return Err(source.no_tokenizer());
         };
-        tokenizer.note().into_iter().for_each(|note| out.say(format_args!("note: {note}")));
+        tokenizer.note().into_iter().for_each(|note| out.note(note));
         let prompts = self.prompts.tokens(&tokenizer)?;
         let rows: Vec<Tokens> = prompts.iter().flat_map(tokens).collect();
         if let Some(path) = &self.out {

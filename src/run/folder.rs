@@ -172,8 +172,8 @@ impl RunFolder {
             Some(rest) => no_manifest && rest.starts_with('-') && rest.ends_with(".svg"),
             None => false,
         };
-        let ours = entries.iter().filter(|name| tables.iter().any(|table| may_be(name, table)));
-        ours.map(|name| self.check(name, &old)).collect()
+        let mut ours = entries.iter().filter(|name| tables.iter().any(|table| may_be(name, table)));
+        ours.try_for_each(|name| self.check(name, &old))
     }
 
     /// Refuses to replace a file that this run may not replace; `old` are those of the manifest.

@@ -107,7 +107,8 @@ impl ModelSource {
             }));
         }
         let names = names_in(path, Path::is_file);
-        if !path.join(CONFIG).is_file() && !(tokens && !pick::tokenizer(&names).is_empty()) {
+        let enough = path.join(CONFIG).is_file() || tokens && !pick::tokenizer(&names).is_empty();
+        if !enough {
             return Err(no_config(path, &names));
         }
         // `.` and `..` have no name of their own.

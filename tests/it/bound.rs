@@ -149,7 +149,8 @@ pub fn drift(name: &str, model: &Model, batch: &Batch) -> Arc<Drifts> {
 #[test]
 fn what_is_measured_is_rounding_and_a_fault_is_not() -> Result<()> {
     let batch = || Batch::of([A.to_vec(), B.to_vec()]);
-    let faults: [(&str, fn(&mut Weights)); 5] = [
+    type Fault = (&'static str, fn(&mut Weights));
+    let faults: [Fault; 5] = [
         // 1e-5 for 1e-6, or the other way round.
         ("epsilon", |w| norms(w).for_each(|norm| norm.eps = if norm.eps < 5e-6 { 1e-5 } else { 1e-6 })),
         ("scale of scores", |w| w.blocks[0].scoring.scale *= 1.0001),

@@ -242,7 +242,7 @@ fn a_figure_is_the_same_from_rows_and_from_the_file() {
     assert!(file == logit_lens(&rows, &how).unwrap());
 
     let rows = attends(&HOSTILE, 10, 2, 2);
-    how.table = "attention".into();
+    (how.table, how.table_version) = ("attention".into(), 2);
     let file = save(&folder, &rows);
     assert!(render(&file).unwrap() == attention(&rows, &how, None).unwrap());
     let one = render_with(&file, &Options { head: Some((1, 0)), ..Options::default() }).unwrap();

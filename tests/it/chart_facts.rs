@@ -122,7 +122,7 @@ fn ablations_are_called_so_and_are_of_prompts() {
     for (kind, title) in
         [("mean", "Mean ablation of attn.z: "), ("mean-by-position", "Mean ablation (by position) of attn.z: ")]
     {
-        place.ok(["ablate", "-q", CLEAN, "--kind", kind, "--out", kind]);
+        place.ok(["ablate", "-q", CLEAN, "The nurse said that", "--kind", kind, "--out", kind]);
         assert!(facts(&figures(&place, kind)[0])[0].starts_with(title));
     }
     // Of pairs, in the run that is said.

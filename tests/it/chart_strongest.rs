@@ -23,8 +23,8 @@ fn pairs(place: &Place, n: usize) {
 }
 
 fn run(place: &Place, more: &[&str]) -> (Done, Vec<Attribution>) {
-    let done =
-        place.ok(["attribute", "--pairs", "pairs.csv", "--at", "z,resid_pre", "--out", "run"].iter().chain(more));
+    let done = place
+        .ok(["attribute", "--pairs", "pairs.csv", "--at", "z,resid_pre", "--out", "run", "--force"].iter().chain(more));
     (done, read_rows(place.path("run/attribution.parquet")).unwrap().0)
 }
 

@@ -35,7 +35,7 @@ fn one_unknown_key_is_let_through_loudly_and_on_record() -> Result<()> {
     let quiet = place.ok(lens.iter().chain(&["-q"]));
     assert_eq!(quiet.stderr, "", "-q leaves errors alone");
     let run = place.only_run();
-    let table = pellucid::table::read_provenance(&run.join("logit_lens.parquet"))?;
+    let table = pellucid::table::read_provenance(run.join("logit_lens.parquet"))?;
     assert_eq!(table.accepted_config, ["sliding_mystery"]);
     assert!(table.command.join(" ").ends_with("--accept-config sliding_mystery"), "{:?}", table.command);
     // The same numbers from a file without the key are another request's.

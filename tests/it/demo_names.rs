@@ -32,7 +32,7 @@ fn roles(names: &Names) -> Result<Vec<(Found, Option<Role>)>> {
     Ok(names.parts()?.into_iter().map(|found| (found.clone(), role(&found, &whole))).collect())
 }
 
-fn of<'f>(found: &'f [(Found, Option<Role>)], head: (usize, usize)) -> &'f (Found, Option<Role>) {
+fn of(found: &[(Found, Option<Role>)], head: (usize, usize)) -> &(Found, Option<Role>) {
     found.iter().find(|(found, _)| found.part == Part::head(head.0, head.1)).unwrap()
 }
 

@@ -179,7 +179,7 @@ fn models_without_weights_that_are_read_are_refused_before_anything_is_fetched()
             "`flax` has its weights for Flax only (flax_model.msgpack)",
             "let transformers 4 make safetensors of it",
         ),
-        ("adapter", "`adapter` is an adapter (LoRA), and no model by itself", "merge_and_unload()"),
+        ("adapter", "`adapter` is an adapter (LoRA), and no model by itself", "add it to its model with peft"),
         (
             "parts",
             "`parts` has not all of its 2 shards: model-00002-of-00002.safetensors is missing",

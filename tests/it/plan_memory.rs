@@ -111,7 +111,8 @@ fn what_a_command_says_that_it_needs_is_what_it_takes() {
         let run = |file: &str| {
             let mut command = place.command(env!("CARGO_BIN_EXE_pellucid"));
             let input = if of_pairs { "--pairs" } else { "--prompts" };
-            let (most, said) = measured(command.args([name, "-v", "-m", "m", input, file, "--out", "run"]).args(more));
+            let (most, said) =
+                measured(command.args([name, "-v", "-m", "m", input, file, "--out", "run", "--force"]).args(more));
             (planned(&said), most)
         };
         let ((nothing, least), (plan, most)) = (run(if of_pairs { "pair.jsonl" } else { "one.jsonl" }), run(file));

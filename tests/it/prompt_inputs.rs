@@ -115,7 +115,7 @@ fn pipes_are_read_and_one_that_never_speaks_can_be_left() {
 
 /// What `docs/prompts.md` says for a file, which must be what is tried here.
 #[track_caller]
-fn documented<'a>(options: &'a str) -> &'a str {
+fn documented(options: &str) -> &str {
     let page =
         fs_err::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/prompts.md")).unwrap();
     assert!(page.contains(options), "docs/prompts.md does not say {options}");
@@ -134,7 +134,9 @@ fn prompts_of_public_data_sets_load_as_the_page_says() -> Result<()> {
     let antonym = json!([{"input": "big", "output": "small"}, {"input": "up", "output": "down"}]);
     let evals = json!({"items": [{"name": "a-b", "prompt": "The cat is ", "target": "big", "intermediates": ["x"]}]});
     let cities = "statement,label,city,country,correct_country\nThe city of Rome is in Italy.,1,Rome,Italy,Italy\n";
-    let cases: [(&str, String, &[&str], &[(&str, &str)]); 7] = [
+    /// A file, what is in it, the options, and the ids and texts of the prompts.
+    type Case<'a> = (&'a str, String, &'a [&'a str], &'a [(&'a str, &'a str)]);
+    let cases: [Case; 7] = [
         (
             "known_1000.json",
             format!("{known:#}"),
@@ -249,7 +251,7 @@ fn pairs_of_public_data_sets_load_as_the_page_says() -> Result<()> {
         let pairs: std::collections::BTreeSet<u32> = rows.iter().map(|row| row.pair).collect();
         assert_eq!(pairs.len(), 2);
         // The first of those that are left.
-        command.extend(["--limit", "1"]);
+        command.extend(["--limit", "1", "--force"]);
         place.ok(&command);
         assert!(read_rows::<Patch>(place.path("run/patch.parquet"))?.0.iter().all(|row| row.pair == 0));
         fs_err::remove_dir_all(place.path("run")).unwrap();
@@ -338,7 +340,7 @@ fn a_token_that_only_the_model_knows_is_named_by_its_id() -> Result<()> {
         "hint: the last one is #399; for the text #400, write ##400",
     );
     // Likewise for what patches are measured by, in arguments and in files.
-    let patch = ["patch", "-q", "-m", "m", "--at", "resid_pre", "--over", "layer", "--out", "run"];
+    let patch = ["patch", "-q", "-m", "m", "--at", "resid_pre", "--over", "layer", "--out", "run", "--force"];
     let clean = ["--clean", "the cat", "--corrupt", "the mat", "--answer", "#395", "--foil", "#399"];
     place.ok(patch.iter().chain(&clean));
     place.write("p.csv", "clean,corrupt,answer,foil\nthe cat,the mat,#395,#399\n");

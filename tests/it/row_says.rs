@@ -8,8 +8,8 @@ use pellucid::table::{Attention, Patch, PatchMean, read_rows};
 use safetensors::SafeTensors;
 
 use crate::bin::{Place, model};
-use crate::chart::check;
 use crate::forge;
+use crate::patch_cli::facts;
 
 const JOHN: &str = "When Mary and John went to the store, John gave a drink to";
 const MARY: &str = "When Mary and John went to the store, Mary gave a drink to";
@@ -47,7 +47,7 @@ fn changed_is_whether_the_value_is_another_bit_for_bit() {
         // The very case: ranks that stay as they are where the value does not.
         assert!(same > 5 && still > 20, "{same} {still}");
         for figure in render(place.path(&format!("{direction}/patch.parquet"))).unwrap() {
-            let facts = check(&figure);
+            let facts = facts(&figure);
             let nothing = facts.iter().filter(|fact| fact.ends_with("changes nothing")).count();
             assert_eq!(nothing, still / 2, "{direction} {}", figure.name);
         }
@@ -66,7 +66,7 @@ fn rows_say_what_was_done() {
     let place = Place::new();
     let pair = ["--clean", JOHN, "--corrupt", MARY, "--answer", " Mary", "--foil", " John"];
     let said = |more: &[&str], input: &[&str]| {
-        place.ok(["patch", "--out", "run", "--over", "layer"].iter().chain(input).chain(more));
+        place.ok(["patch", "--out", "run", "--force", "--over", "layer"].iter().chain(input).chain(more));
         let row = read_rows::<Patch>(place.path("run/patch.parquet")).unwrap().0.remove(0);
         (row.kind, row.direction, row.window, row.noise, row.noise_at)
     };
@@ -109,9 +109,9 @@ fn every_key_that_is_seen_has_a_row_though_its_probability_be_0() {
         });
         let ids = (0..9).map(|i| (i * 11 % 97).to_string()).collect::<Vec<_>>().join(",");
         let args = ["attention", "-m", name, "--ids", &ids];
-        place.ok(args.iter().chain(&["--out", "all"]));
+        place.ok(args.iter().chain(&["--out", "all", "--force"]));
         let (rows, provenance) = read_rows::<Attention>(place.path("all/attention.parquet")).unwrap();
-        place.ok(["cache", "-m", name, "--ids", &ids, "--hooks", "attn_scores", "--out", "acts"]);
+        place.ok(["cache", "-m", name, "--ids", &ids, "--hooks", "attn_scores", "--out", "acts", "--force"]);
         let acts = tensors(&place.read("acts/activations.safetensors"));
         let first = |q: usize| (q + 1).saturating_sub(window);
         let seen: usize = (0..9).map(|q| q + 1 - first(q)).sum();
@@ -138,7 +138,7 @@ fn every_key_that_is_seen_has_a_row_though_its_probability_be_0() {
         assert!(figures[0].svg.contains(&triangle), "{name}: {triangle}");
         assert!(!figures[0].svg.contains("not in the table"));
         // Where small ones are left out on request, they are still told from what is hidden.
-        place.ok(args.iter().chain(&["--min-prob", "0.01", "--out", "some"]));
+        place.ok(args.iter().chain(&["--min-prob", "0.01", "--out", "some", "--force"]));
         let (some, provenance) = read_rows::<Attention>(place.path("some/attention.parquet")).unwrap();
         assert!(some.len() < rows.len() && some.iter().all(|r| r.prob >= 0.01));
         let figures = attention(&some, &provenance, Some((0, 0))).unwrap();

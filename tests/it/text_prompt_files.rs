@@ -94,7 +94,7 @@ fn tsv_is_csv_with_tabs() -> Result<()> {
 fn columns_are_called_as_the_file_calls_them() -> Result<()> {
     let json = r#"{"prompt": "{} is in", "known_id": 7, "of": {"subject": "Rome", "ids": [4, 5]}, "text": "no"}"#;
     let a = PromptEntry::text("{} is in");
-    assert_eq!(mapped("p.jsonl", json, &[("text", "prompt")])?, [a.clone()]);
+    assert_eq!(mapped("p.jsonl", json, &[("text", "prompt")])?, std::slice::from_ref(&a));
     assert_eq!(mapped("p.jsonl", json, &[("text", "prompt"), ("id", "known_id")])?, [a.named("7")]);
     assert_eq!(mapped("p.jsonl", json, &[("ids", "of.ids")])?, [PromptEntry::ids([4, 5])]);
     let filled = [("text", "prompt"), ("subject", "of.subject")];

@@ -92,7 +92,8 @@ mod tests {
     fn pairs_are_counted_by_what_is_in_doubt() {
         let metrics = [Metric::LogitDiff, Metric::Rank];
         let mut doubts = Doubts::default();
-        let pairs: [(&[f64], Option<&[f64]>, bool); 4] = [
+        type Runs<'a> = (&'a [f64], Option<&'a [f64]>, bool);
+        let pairs: [Runs; 4] = [
             (&[-9.0, 4.0], Some(&[2.0, 1.0]), true),
             (&[3.0, 1.0], Some(&[-3.0, 2.0]), false),
             (&[-1.0, 3.0], Some(&[-3.0, 7.0]), true),

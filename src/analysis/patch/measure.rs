@@ -12,6 +12,9 @@ use crate::hook::NotFinite;
 use crate::model::Model;
 use crate::sweep::Wave;
 
+/// The metrics of a pair's run, by its logits at the measured position; none where one is not finite.
+type Measure<'a> = dyn Fn(usize, &[f32]) -> Option<Vec<f64>> + 'a;
+
 /// The runs of a group of pairs. A place is said by its pair and its number, both counted within the group.
 pub(in crate::analysis) trait Runs {
     /// The first value that is not finite in the run of a place, before its logits.
@@ -188,7 +191,7 @@ impl Group<'_> {
         runs: &R,
         again: &BTreeSet<usize>,
         (found, bases, ends): (&[Found], &[&[f64]], &[End]),
-        measure: &dyn Fn(usize, &[f32]) -> Option<Vec<f64>>,
+        measure: &Measure,
         summary: &mut Summary,
     ) -> Result<()> {
         for (pair, own) in self.own.iter().enumerate() {

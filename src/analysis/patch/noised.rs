@@ -64,8 +64,9 @@ impl Noised {
 
     /// Each pair as often as it is measured, so that each has noise of its own: the samples of a pair follow one another.
     pub(super) fn repeated(&self, pairs: &[Pair]) -> Vec<Pair> {
-        let each = pairs.iter().flat_map(|pair| std::iter::repeat_n(pair, self.samples.max(1)));
-        each.enumerate().map(|(i, pair)| Pair { index: i as u32, ..pair.clone() }).collect()
+        let samples = self.samples.max(1) as u32;
+        let of = |pair: &Pair, sample: u32| Pair { index: pair.index * samples + sample, ..pair.clone() };
+        pairs.iter().flat_map(|pair| (0..samples).map(move |sample| of(pair, sample))).collect()
     }
 
     /// Which pair and which sample of it run `index` of the repeated pairs is.
