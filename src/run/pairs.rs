@@ -13,7 +13,7 @@ use crate::text::ids::parse_ids;
 use crate::text::pair::same_answer_and_foil;
 use crate::text::positions::{At, position_at, position_in};
 use crate::text::prompt_file::{Columns, check_columns};
-use crate::text::records::{Records, field};
+use crate::text::records::{Records, field, fields_in};
 use crate::text::{Bos, Named, NamedPosition, Pair, Prompt, PromptEntry, PromptInput};
 
 /// The columns of a file of pairs. Prompts are text in `clean` and `corrupt`, or token ids in `clean_ids` and `corrupt_ids`;
@@ -103,6 +103,8 @@ pub fn from_input(input: &Input, names: &Columns, positions: &[NamedPosition]) -
     let of_positions = wanted.iter().skip(COLUMNS.len());
     let said = names.iter().chain(of_positions).map(|(_, theirs)| theirs).find(|theirs| !has.contains(theirs));
     if let Some(missing) = said.or(clean.as_ref()) {
+        // Of a text that is made of fields, the one that is not there.
+        let missing = fields_in(missing).find(|part| !has.iter().any(|name| name == part)).unwrap_or(missing);
         let names: Vec<String> = has.iter().filter(|name| !name.is_empty()).map(|name| format!("`{name}`")).collect();
         let e = Error::bad_input(format!("{shown} has no column `{missing}`; it has {}", names.join(", ")));
         return Err(match nearest(missing, has.iter().map(String::as_str)) {
