@@ -246,7 +246,7 @@ impl Keep for Kept {
 #[test]
 fn a_patch_that_overflows_has_a_row_that_says_where() -> Result<()> {
     let model = Model::load(&fixture("gpt2"))?;
-    for (at, first) in [("resid_pre", "hook_"), ("z", "hook_scale"), ("mlp.post", "hook_")] {
+    for at in ["resid_pre", "z", "mlp.post"] {
         let options = PatchOptions { kind: Kind::Scale(3e38), ..options(at) };
         let mut kept = Kept::default();
         let (rows, summary) = run(&model, &options, &mut kept)?;
@@ -265,9 +265,8 @@ fn a_patch_that_overflows_has_a_row_that_says_where() -> Result<()> {
                     let layer = format!("blocks.{}.", row.layer.unwrap());
                     let known = place.starts_with(&layer) || place.starts_with("ln_final");
                     let known = known || place.starts_with(&format!("blocks.{}.", row.layer.unwrap() + 1));
-                    // Or the value itself, where it is above one.
-                    let own = place.contains(&format!("hook_{}", at.replace("mlp.", "")));
-                    assert!(known && (own || place.contains(first)), "{place} {row:?}");
+                    // How large the value was says how far it gets: into the stream, or only into the squares of a norm.
+                    assert!(known, "{place} {row:?}");
                     assert!(place.ends_with(&format!(" at position {}", row.pos.unwrap())), "{place} {row:?}");
                 }
                 None => assert!(!reaches && row.patched == row.corrupt, "{row:?}"),

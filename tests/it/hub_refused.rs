@@ -185,7 +185,11 @@ fn models_without_weights_that_are_read_are_refused_before_anything_is_fetched()
             "`parts` has not all of its 2 shards: model-00002-of-00002.safetensors is missing",
             "fetch model-00002",
         ),
-        ("packed", "`packed` has quantized weights (quantize_config.json says how)", "weights in f32, f16 or bf16"),
+        (
+            "packed",
+            "`packed` has quantized weights (quantize_config.json says how)",
+            "take the model that it was made of",
+        ),
         ("none", "has no weights that pellucid reads: no weights at all", reads),
         ("bare", "`bare` has no config.json, only model.safetensors", "a model that can be read says in config.json"),
         ("two", "`two` has a.pth and b.pth, and only one file of weights is read", "download the one that is meant"),

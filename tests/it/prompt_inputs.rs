@@ -341,9 +341,9 @@ fn a_token_that_only_the_model_knows_is_named_by_its_id() -> Result<()> {
     );
     // Likewise for what patches are measured by, in arguments and in files.
     let patch = ["patch", "-q", "-m", "m", "--at", "resid_pre", "--over", "layer", "--out", "run", "--force"];
-    let clean = ["--clean", "the cat", "--corrupt", "the mat", "--answer", "#395", "--foil", "#399"];
+    let clean = ["--clean", "the cat", "--corrupt", "tt cat", "--answer", "#395", "--foil", "#399"];
     place.ok(patch.iter().chain(&clean));
-    place.write("p.csv", "clean,corrupt,answer,foil\nthe cat,the mat,#395,#399\n");
+    place.write("p.csv", "clean,corrupt,answer,foil\nthe cat,tt cat,#395,#399\n");
     place.ok(patch.iter().chain(&["--pairs", "p.csv"]));
     // A text that looks like an id has its first sign doubled.
     let ids = |text: &str| -> Vec<u64> {
