@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 /// the same. The least is a tenth: a sweep in which no patch brings back a tenth of the answer looks pale, as it should; fitted to its
 /// values, noise would look like a result. The largest is twice the difference of the runs: a share beyond says less about the patch
 /// than about two runs that hardly differ, and one such pair would make the figures of all others white.
-const ENDS: [f64; 5] = [0.1, 0.2, 0.5, 1.0, 2.0];
+/// Between one and two there are steps, so that a share a little above one leaves one nearly in full colour.
+const ENDS: [f64; 7] = [0.1, 0.2, 0.5, 1.0, 1.2, 1.5, 2.0];
 
 /// The scales of the figures of a table: one for shares, whatever metric they are of, and one for changes of each metric.
 #[derive(Clone, Debug, Default)]
@@ -143,6 +144,7 @@ mod tests {
         let end = |values: &[f64]| scale(values, None, true).most;
         assert_eq!((end(&[0.009]), end(&[-0.009, 0.001]), end(&[])), (0.1, 0.1, 0.1));
         assert_eq!((end(&[0.15]), end(&[-0.55]), end(&[0.77, -0.5])), (0.2, 1.0, 1.0));
+        assert_eq!(end(&[1.01]), 1.2);
         assert_eq!((end(&[1.00001]), end(&[1.66]), end(&[300.0])), (1.0, 2.0, 2.0));
         // An axis fits, but is never so short that a hair looks like a mountain.
         assert_eq!(scale(&[0.009], None, true).axis, (0.0, 0.1));
