@@ -98,8 +98,9 @@ impl Scale {
             return Self { most: two_digits(most), axis };
         }
         // What is a hair over an end, by rounding, is that end.
-        let end = ENDS.into_iter().find(|end| most <= end * (1.0 + 1e-4)).unwrap_or(ENDS[4]);
-        let (low, high) = (low.max(-ENDS[4]), high.min(ENDS[4]));
+        let [.., last] = ENDS;
+        let end = ENDS.into_iter().find(|end| most <= end * (1.0 + 1e-4)).unwrap_or(last);
+        let (low, high) = (low.max(-last), high.min(last));
         let axis = match ENDS[0] {
             least if low == high => (-least, least),
             least if high >= -low => (low, high.max(least)),
