@@ -4,6 +4,7 @@
 use pellucid::analysis::LensOptions;
 use pellucid::analysis::lens::need;
 use pellucid::arch::family::read_config;
+use pellucid::sweep::row_bytes;
 use pellucid::text::{Bos, PromptEntry, build_prompts};
 
 use crate::bin::{Place, fixture};
@@ -181,4 +182,7 @@ fn plans_look_at_every_block() {
     let of = |dense: usize| need(&spec(dense), &prompts, &options, 0).unwrap();
     assert_eq!(of(0), of(3));
     assert!(of(3).least > 5 * 3 * 3200 * 4, "{:?}", of(3));
+    // Likewise what a sweep counts of a row.
+    assert_eq!(row_bytes(&spec(0)), row_bytes(&spec(3)));
+    assert!(row_bytes(&spec(3)) > 3 * 3200 * 4);
 }
