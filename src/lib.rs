@@ -16,6 +16,7 @@ pub mod run;
 pub mod sweep;
 pub mod table;
 pub mod text;
+mod visible;
 pub mod whole;
 
 pub use error::{Error, Result};

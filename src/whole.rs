@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 /// When that is not possible. Nothing is left then.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = temporary_beside(path)?;
-    file.write_all(bytes).map_err(|e| io_failed(path, e))?;
+    file.write_all(bytes).map_err(|e| Error::cannot_write(path, e))?;
     keep(file, path)
 }
 
@@ -23,8 +23,8 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
 /// When it cannot be synced or renamed.
 pub fn keep(file: NamedTempFile, path: &Path) -> Result<()> {
     // The name must not appear before the bytes are safe, whatever happens to the machine.
-    file.as_file().sync_all().map_err(|e| io_failed(path, e))?;
-    file.persist(path).map_err(|e| io_failed(path, e.error))?;
+    file.as_file().sync_all().map_err(|e| Error::cannot_write(path, e))?;
+    file.persist(path).map_err(|e| Error::cannot_write(path, e.error))?;
     Ok(())
 }
 
@@ -53,19 +53,5 @@ pub fn temporary_beside(path: &Path) -> Result<NamedTempFile> {
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    builder.tempfile_in(folder).map_err(|e| {
-        let error = Error::io(format!("cannot write {}: {}", path.display(), e)).because(e);
-        if folder.is_dir() {
-            error.hint(format!("check that you may create files in {}", folder.display()))
-        } else {
-            error.hint(format!("create the folder {} first", folder.display()))
-        }
-    })
-}
-
-/// The error for a file that could not be written, with what to do about it.
-pub fn io_failed(path: &Path, error: std::io::Error) -> Error {
-    let full = error.kind() == std::io::ErrorKind::StorageFull;
-    let failed = Error::io(format!("cannot write {}: {error}", path.display())).because(error);
-    failed.hint(if full { "free some disk space, or write elsewhere" } else { "check the folder's permissions" })
+    builder.tempfile_in(folder).map_err(|e| Error::cannot_write(path, e))
 }

@@ -19,7 +19,7 @@ use crate::model::{Batch, Model, Run, Unembed};
 use crate::ops::rows::Rows;
 use crate::ops::values;
 use crate::text::Prompt;
-use crate::whole::{io_failed, keep, temporary_beside};
+use crate::whole::{keep, temporary_beside};
 
 /// What a file of activations is called in its provenance.
 pub const FORMAT: &str = "activations";
@@ -207,7 +207,7 @@ impl File {
             })
             .collect();
         let offsets: Vec<(String, u64)> = infos.iter().map(|(n, i)| (n.clone(), i.data_offsets.0 as u64)).collect();
-        let failed = |e: &dyn std::fmt::Display| Error::compute(e.to_string());
+        let failed = |e: &dyn std::fmt::Display| Error::compute(e.to_string()).fault();
         let tensors = Metadata::new(None, infos).map_err(|e| failed(&e))?;
         let tensors = serde_json::to_string(&tensors).map_err(|e| failed(&e))?;
         // In the order of the keys, or the same request would not give the same bytes.
@@ -217,7 +217,7 @@ impl File {
         // Data starts at a multiple of eight, as the format asks for.
         header.resize(header.len().next_multiple_of(8), b' ');
         let mut temporary = temporary_beside(path)?;
-        let failed = |e| io_failed(path, e);
+        let failed = |e| Error::cannot_write(path, e);
         let data = 8 + header.len() as u64;
         temporary.write_all(&(header.len() as u64).to_le_bytes()).map_err(failed)?;
         temporary.write_all(&header).map_err(failed)?;
@@ -226,12 +226,12 @@ impl File {
     }
 
     fn write_at(&mut self, name: &str, skip: usize, bytes: &[u8]) -> Result<()> {
-        let start = self.starts.get(name).ok_or_else(|| Error::compute(format!("`{name}` was not planned")))?;
+        let start = self.starts.get(name).ok_or_else(|| Error::compute(format!("`{name}` was not planned")).fault())?;
         let path = self.temporary.path().to_owned();
         let file = self.temporary.as_file_mut();
         file.seek(SeekFrom::Start(start + skip as u64))
             .and_then(|_| file.write_all(bytes))
-            .map_err(|e| io_failed(&path, e))
+            .map_err(|e| Error::cannot_write(&path, e))
     }
 
     fn write_f32(&mut self, name: &str, skip: usize, values: &[f32]) -> Result<()> {

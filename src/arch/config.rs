@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::keys::{FamilyKeys, Verdict, judge, same};
-use crate::error::{Error, Result, nearest};
+use crate::error::{Error, Result, Sentence, nearest};
 
 /// No model has a size above this. Below it, what sizes are multiplied to cannot overflow, and a wrong one is an error
 /// instead of an allocation that ends the program.
@@ -61,7 +61,10 @@ impl Config {
     pub fn parse(text: &str) -> Result<Self> {
         let values = match serde_json::from_str(text) {
             Ok(Value::Object(map)) => map,
-            Ok(_) => return Err(Error::bad_model("config.json is not a JSON object")),
+            Ok(_) => {
+                return Err(Error::bad_model("config.json is not a JSON object")
+                    .hint("it begins with { and ends with }; fetch the file that belongs to these weights"));
+            }
             Err(e) => {
                 return Err(Error::bad_model(format!("config.json cannot be parsed: {e}"))
                     .hint("was the download complete? fetch the file again"));
@@ -96,7 +99,7 @@ impl Config {
         self.inside.as_ref().map_or_else(|| "config.json".to_owned(), |key| format!("config.json: `{key}`"))
     }
 
-    fn bad(&self, key: &str, what: impl std::fmt::Display) -> Error {
+    fn bad(&self, key: &str, what: impl std::fmt::Display) -> Sentence {
         Error::bad_model(format!("{}: `{key}` {what}", self.place()))
     }
 
@@ -137,7 +140,9 @@ impl Config {
             match found {
                 Some((first, a)) if !a.is_null() && !value.is_null() && !same(a, value) => {
                     let (a, b) = (shortened(&a.to_string(), 40), shortened(&value.to_string(), 40));
-                    return Err(self.bad(first, format!("is {a} and `{name}` is {b}, which should be the same")));
+                    return Err(self
+                        .bad(first, format!("is {a} and `{name}` is {b}, which should be the same"))
+                        .hint("they are two names of one thing: leave the wrong one out"));
                 }
                 Some((_, a)) if !a.is_null() => {}
                 _ => found = Some((name, value)),
@@ -156,7 +161,7 @@ impl Config {
         let Some((name, value)) = self.look(key)? else { return Ok(None) };
         serde_json::from_value(value.clone()).map(Some).map_err(|e| {
             let (value, e) = (shortened(&value.to_string(), 60), shortened(&e.to_string(), 120));
-            self.bad(&name, format!("is {value}, which cannot be used: {e}"))
+            self.bad(&name, format!("is {value}, which cannot be used: {e}")).hint(as_published(&name))
         })
     }
 
@@ -216,7 +221,7 @@ impl Config {
     fn within(&self, key: &str, most: usize) -> Result<Option<usize>> {
         let name = self.look(key)?.map_or_else(|| key.to_owned(), |(name, _)| name);
         match self.get(key)? {
-            Some(0) => Err(self.bad(&name, "is 0")),
+            Some(0) => Err(self.bad(&name, "is 0").hint(as_published(&name))),
             Some(n) if n > most => Err(self
                 .bad(&name, format!("is {n}, and no model has more than {most}"))
                 .hint("was the file damaged? fetch it again")),
@@ -230,7 +235,9 @@ impl Config {
     /// As [`Config::get`], and when it is 0 or less.
     pub fn positive(&self, key: &str) -> Result<Option<f64>> {
         match self.get(key)? {
-            Some(x) if x <= 0.0 => Err(self.bad(key, format!("is {x}, and it must be above 0"))),
+            Some(x) if x <= 0.0 => {
+                Err(self.bad(key, format!("is {x}, and it must be above 0")).hint(as_published(key)))
+            }
             x => Ok(x),
         }
     }
@@ -247,8 +254,8 @@ impl Config {
         let canonical = self.keys.map_or(key, |keys| keys.canonical(key));
         let mut names = [canonical].into_iter().chain(self.keys.into_iter().flat_map(|keys| keys.names(canonical)));
         match names.find(|name| self.has(name)) {
-            Some(name) => self.bad(name, "is null, and it must have a value"),
-            None => Error::bad_model(format!("{} has no `{canonical}`", self.place())),
+            Some(name) => self.bad(name, "is null, and it must have a value").hint(as_published(name)),
+            None => Error::bad_model(format!("{} has no `{canonical}`", self.place())).hint(as_published(canonical)),
         }
     }
 
@@ -259,7 +266,8 @@ impl Config {
     pub fn only<T: DeserializeOwned + PartialEq + std::fmt::Debug>(&self, key: &str, supported: T) -> Result<()> {
         match self.get::<T>(key)? {
             Some(value) if value != supported => {
-                Err(self.bad(key, format!("is {value:?}, and pellucid computes this model only with {supported:?}")))
+                let what = format!("is {value:?}, and pellucid computes this model only with {supported:?}");
+                Err(self.bad(key, what).hint("unless the file is wrong, pellucid cannot run this model"))
             }
             _ => Ok(()),
         }
@@ -329,7 +337,7 @@ impl Config {
             Verdict::Read => self
                 .bad(key, format!("is {value}, which changes the model in a way that pellucid does not compute"))
                 .hint("pellucid cannot run this model"),
-            Verdict::Harmless | Verdict::Unknown => self.bad(key, format!("is {value}")),
+            Verdict::Harmless | Verdict::Unknown => self.bad(key, format!("is {value}")).hint(accept),
         }
     }
 
@@ -382,6 +390,11 @@ impl Config {
             _ => Ok(()),
         }
     }
+}
+
+/// What to do about a value that no model has.
+pub(super) fn as_published(key: &str) -> String {
+    format!("give `{key}` the value that it has in the config.json that was published with the model")
 }
 
 /// The beginning of a text that may be of any length.

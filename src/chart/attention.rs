@@ -133,18 +133,19 @@ impl<'a> Patterns<'a> {
     /// what is left when resting and self-attention are set aside. The first of equals.
     fn most_telling(&self) -> (u32, u32) {
         let first = self.keys.first().map_or(0, |k| k.0);
-        let mut best = ((0, 0), f64::NEG_INFINITY);
+        let mut best: Option<((u32, u32), f64)> = None;
         for (head, pattern) in &self.heads {
             let told = |(q, k, p): &(usize, usize, f32)| {
                 let (q, k) = (self.queries[*q].0, self.keys[*k].0);
-                if k == first || k == q || p.is_nan() { 0.0 } else { f64::from(*p) }
+                // A file may say anything, and infinities add up to NaN, which is larger than nothing.
+                if k == first || k == q || !p.is_finite() { 0.0 } else { f64::from(*p) }
             };
             let score: f64 = pattern.iter().map(told).sum();
-            if score > best.1 {
-                best = (*head, score);
+            if best.is_none_or(|(_, most)| score > most) {
+                best = Some((*head, score));
             }
         }
-        best.0
+        best.map_or((0, 0), |(head, _)| head)
     }
 
     /// The facts of one entry in one line.

@@ -175,7 +175,12 @@ fn scaled(mantissa: f64, power: i32) -> f64 {
 
 /// Multiples of 1, 2 or 5 times a power of ten from `from` to `to`: at most `most + 1`, at least `least` apart.
 fn round_ticks(from: f64, to: f64, most: usize, least: f64) -> Vec<f64> {
-    let wanted = ((to - from) / most.max(1) as f64).max(least);
+    // Halves, for the whole may be more than a number can be.
+    let wanted = ((to / 2.0 - from / 2.0) / most.max(1) as f64 * 2.0).max(least);
+    // Below this, multiples of a step can no longer be told apart.
+    if !(wanted.is_finite() && wanted >= f64::MIN_POSITIVE) {
+        return Vec::new();
+    }
     let power = wanted.log10().floor() as i32;
     let steps = [(1.0, power), (2.0, power), (5.0, power), (1.0, power + 1), (2.0, power + 1)];
     // A step that is meant exactly may come out of the division a little too large.
@@ -184,7 +189,8 @@ fn round_ticks(from: f64, to: f64, most: usize, least: f64) -> Vec<f64> {
     let size = scaled(mantissa, power);
     let slack = 1e-9;
     let (first, last) = ((from / size - slack).ceil(), (to / size + slack).floor());
-    (0..=(last - first).max(-1.0) as i64).map(|i| scaled((first + i as f64) * mantissa, power)).collect()
+    let n = (last - first).clamp(-1.0, 2.0 * most as f64) as i64;
+    (0..=n).map(|i| scaled((first + i as f64) * mantissa, power)).collect()
 }
 
 /// The labels of a logarithmic axis: powers of ten alone where they are enough, else numbers between them.
@@ -256,6 +262,11 @@ mod tests {
         assert_eq!(round_ticks(-0.3, 0.3, 6, 0.0), [-0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3]);
         let most = f64::from(f32::MAX);
         assert!((2..=7).contains(&round_ticks(-most, most, 6, 0.0).len()));
+        for (from, to) in
+            [(-5e-324, 5e-324), (f64::MIN, f64::MAX), (0.0, f64::INFINITY), (f64::NAN, 1.0), (1e300, 1e300)]
+        {
+            assert!(round_ticks(from, to, 6, 0.0).len() <= 13, "{from} to {to}");
+        }
     }
 
     #[test]

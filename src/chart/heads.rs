@@ -116,7 +116,7 @@ fn summary(name: &str, patterns: &Patterns<'_>, pattern: &Pattern) -> String {
         if key == query {
             to_itself += p64;
         }
-        if key + 1 == query {
+        if key.checked_add(1) == Some(query) {
             to_previous += p64;
         }
         if key != first && key != query && strongest.is_none_or(|(_, _, most)| p > most) {

@@ -186,5 +186,5 @@ fn suffix(prompt: u32, only: bool) -> String {
 
 /// Plotters cannot fail on our canvas; should it, say so.
 fn undrawn(e: impl std::fmt::Display) -> Error {
-    Error::compute(format!("the chart could not be drawn: {e}"))
+    Error::compute(format!("the chart could not be drawn: {e}")).fault()
 }

@@ -40,6 +40,14 @@ pub(super) struct Talk {
     /// Never use the network: a model that is not in the Hugging Face cache is an error, not a download. As HF_HUB_OFFLINE=1
     #[arg(long, global = true)]
     pub offline: bool,
+    /// Send the Hub's token although HF_ENDPOINT begins with http://, where whoever is on the way can read it. To this machine
+    /// itself it is sent without asking
+    #[arg(long, global = true)]
+    pub insecure: bool,
+    /// At most so much is fetched of a file whose size the Hub does not say [default: of weights what the model's index says
+    /// that all of them are, else 4GB]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = parse_bytes)]
+    pub fetch_limit: Option<usize>,
 }
 
 /// Which model.
@@ -106,8 +114,8 @@ impl LoadArgs {
         // Before the files are looked for, which may take longer.
         placement.place.device()?;
         let source = Loaded::find(name, &self.accept.accept_config, &out.hub(), &out.fetching())?;
-        out.accepted(&source);
         let loaded = Loaded::placed(source, &process, placement)?;
+        out.accepted(&loaded.source);
         out.loaded(&loaded);
         loaded.notes().iter().for_each(|note| out.note(note));
         Ok(loaded)
@@ -256,7 +264,9 @@ impl PairArgs {
         let entries: Vec<PromptEntry> =
             [self.clean.as_ref(), self.corrupt.as_ref()].into_iter().flatten().map(entry).collect::<Result<_>>()?;
         let mut prompts = loaded.prompts(&entries, bos)?.into_iter();
-        let clean = prompts.next().ok_or_else(|| Error::bad_input("there is no clean prompt"))?;
+        let clean = prompts.next().ok_or_else(|| {
+            Error::bad_input("there is no clean prompt").hint("give one with --clean, or pairs with --pairs")
+        })?;
         let tokens = |texts: &[String]| texts.iter().map(|t| loaded.target(t)).collect::<Result<Vec<_>>>();
         let words = [tokens(&self.answer)?, tokens(&self.foil)?];
         let pair = loaded.new_pair((0, "0".into()), (clean, prompts.next()), words, &self.positions, |_| None)?;

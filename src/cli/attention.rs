@@ -35,7 +35,8 @@ pub(super) struct AttentionCommand {
 impl AttentionCommand {
     pub fn run(&self, out: &Out) -> Result<()> {
         if !(0.0..=1.0).contains(&self.min_prob) {
-            return Err(Error::bad_input(format!("--min-prob is {}, and a probability is 0 to 1", self.min_prob)));
+            return Err(Error::bad_input(format!("--min-prob is {}, and a probability is 0 to 1", self.min_prob))
+                .hint("give a number from 0, which leaves nothing out, to 1"));
         }
         let loaded = self.model.load(out)?;
         let prompts = self.prompts.build(&loaded)?;

@@ -9,6 +9,7 @@ mod change;
 mod chart;
 mod collect;
 mod describe;
+mod environment;
 mod grid;
 mod input;
 mod lens;
@@ -61,15 +62,19 @@ enum Command {
 
 /// Runs the program on the process's own arguments.
 pub fn main() -> ExitCode {
+    // SAFETY: the first thing that the program does; nothing has started a thread.
+    unsafe { environment::forget_what_is_for_libraries() };
     crate::ops::memory::keep_freed_pages();
     crate::guard::silence_guarded_panics();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(e) if !e.use_stderr() || e.kind() == ClapKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            // Help and version go to stdout with code 0, help that nobody asked for to stderr: clap knows which.
+        // Help that nobody asked for goes to stderr.
+        Err(e) if e.kind() == ClapKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             let _ = e.print();
             return ExitCode::from(e.exit_code() as u8);
         }
+        // Help and version are data.
+        Err(e) if !e.use_stderr() => return ended(&Out::bare(), out::help(&e)),
         Err(e) => {
             let e = misunderstood(&e);
             Out::bare().error(&e);
@@ -77,7 +82,12 @@ pub fn main() -> ExitCode {
         }
     };
     let out = Out::new(&cli.talk);
-    match run(&cli, &out) {
+    ended(&out, run(&cli, &out))
+}
+
+/// Says what went wrong, if anything did, and gives the exit code.
+fn ended(out: &Out, outcome: Result<()>) -> ExitCode {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read our output has seen enough.
         Err(e) if out::is_closed_pipe(&e) => ExitCode::SUCCESS,
@@ -126,5 +136,5 @@ pub fn docs() -> String {
 
 /// Turns the user's Ctrl-C into an error of its own kind.
 fn interrupted() -> Error {
-    Error::new(ErrorKind::Interrupted, "interrupted; nothing was written")
+    Error::new(ErrorKind::Interrupted, "interrupted; nothing was written").hint("run the same command to begin again")
 }

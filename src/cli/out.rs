@@ -15,7 +15,7 @@ use indicatif::{DecimalBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::args::Talk;
 use crate::analysis::Watch;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, readable, with_short_names};
 use crate::run::folder::Finished;
 use crate::run::{Loaded, Plan};
 use crate::table::{Format, Row, write_rows};
@@ -30,6 +30,9 @@ pub(super) struct Out {
     verbose: bool,
     colour: Choice,
     offline: bool,
+    insecure: bool,
+    /// `--fetch-limit`, in bytes.
+    fetch_limit: Option<usize>,
 }
 
 impl Out {
@@ -39,12 +42,21 @@ impl Out {
             ColorChoice::Always => Choice::Always,
             ColorChoice::Never => Choice::Never,
         };
-        Self { format: talk.format, quiet: talk.quiet, verbose: talk.verbose, colour, offline: talk.offline }
+        let Talk { format, quiet, verbose, offline, insecure, fetch_limit, .. } = *talk;
+        Self { format, quiet, verbose, colour, offline, insecure, fetch_limit }
     }
 
     /// Output of a command line that could not be understood.
     pub fn bare() -> Self {
-        Self { format: Format::default(), quiet: false, verbose: false, colour: Choice::Auto, offline: false }
+        Self {
+            format: Format::default(),
+            quiet: false,
+            verbose: false,
+            colour: Choice::Auto,
+            offline: false,
+            insecure: false,
+            fetch_limit: None,
+        }
     }
 
     /// stdout for what has colours, which are dropped where they are not wanted.
@@ -146,7 +158,7 @@ impl Out {
         if self.verbose {
             let mut cause = std::error::Error::source(e);
             while let Some(c) = cause {
-                let _ = writeln!(talk, "cause: {}", one_line(&c.to_string()));
+                let _ = writeln!(talk, "cause: {}", readable(&c.to_string()));
                 cause = c.source();
             }
         }
@@ -161,7 +173,8 @@ impl Out {
 
     /// The Hub that models are fetched from, if the network may be used.
     pub fn hub(&self) -> Hub {
-        Hub::from_env().offline(self.offline)
+        let hub = Hub::from_env().offline(self.offline).insecure(self.insecure);
+        self.fetch_limit.into_iter().fold(hub, |hub, bytes| hub.limit(bytes as u64))
     }
 
     /// Says what is fetched, shows how far it is on a terminal, and stops it at Ctrl-C.
@@ -195,18 +208,25 @@ pub(super) fn read_input(path: &Path) -> Result<Vec<u8>> {
             Ok(read) => return read,
             Err(RecvTimeoutError::Timeout) if STOP.load(Ordering::SeqCst) => return Err(super::interrupted()),
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return Err(Error::io(format!("cannot read {}", path.display()))),
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Error::io(format!("cannot read {}: its reader ended early", path.display())).fault());
+            }
         }
     }
 }
 
-fn unwritten(e: io::Error) -> Error {
-    Error::io(format!("cannot write to stdout: {e}")).because(e)
+/// Writes what clap has to say, which is help or the version, to stdout.
+pub(super) fn help(words: &clap::Error) -> Result<()> {
+    words.print().and_then(|()| io::stdout().flush()).map_err(unwritten)
 }
 
-/// An error is one sentence on one line, whatever a file name or a token in it holds.
+fn unwritten(e: io::Error) -> Error {
+    Error::cannot_write_to("stdout", e)
+}
+
+/// What is said is one line, whatever a file name or a token in it holds.
 fn one_line(text: &str) -> String {
-    crate::table::visible_prose(text)
+    with_short_names(text)
 }
 
 /// Whether the reader of stdout went away.

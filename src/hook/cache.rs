@@ -50,6 +50,7 @@ impl Cache {
         let all = self.all(name)?;
         all.get(index).ok_or_else(|| {
             Error::no_such(format!("`{name}` was kept for {} sequences, and {index} is not one", all.len()))
+                .hint("sequences are counted from 0, in the order of the batch")
         })
     }
 
@@ -61,7 +62,8 @@ impl Cache {
         let error = Error::no_such(format!("this cache does not keep `{name}`"));
         Err(match nearest(name, names.iter().map(String::as_str)) {
             Some(near) => error.hint(format!("did you mean `{near}`?")),
-            None => error,
+            None if names.is_empty() => error.hint("it keeps nothing yet: run the model with it first"),
+            None => error.hint(format!("it keeps {}", names.join(", "))),
         })
     }
 

@@ -146,7 +146,8 @@ impl Edit {
             (Some(heads), Some(axis)) => {
                 let n = x.dim(axis)?;
                 if let Some(head) = heads.iter().find(|h| **h >= n) {
-                    return Err(Error::no_such(format!("{at} has {n} heads (0-{}), and {head} is not one", n - 1)));
+                    return Err(Error::no_such(format!("{at} has {n} heads (0-{}), and {head} is not one", n - 1))
+                        .hint(format!("choose heads from 0 to {}", n - 1)));
                 }
                 Some((axis, (0..n).map(|h| heads.contains(&h)).collect::<Vec<_>>()))
             }

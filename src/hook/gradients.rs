@@ -53,7 +53,8 @@ impl Gradients {
     pub fn new(spec: &Spec, pattern: &str) -> Result<Self> {
         let points = select(spec, pattern)?;
         match points.iter().find(|p| p.site.is_index()) {
-            Some(point) => Err(Error::bad_input(format!("{point} holds numbers of experts, which have no gradient"))),
+            Some(point) => Err(Error::bad_input(format!("{point} holds numbers of experts, which have no gradient"))
+                .hint("leave it out; the weights of the chosen experts, `chosen_weights`, have one")),
             None => Ok(Self::of(points)),
         }
     }
@@ -75,10 +76,13 @@ impl Gradients {
     /// When it was not asked for, no way back has reached it, or it is made once per sequence and there were several.
     pub fn get(&self, name: &str) -> Result<Tensor> {
         let point = self.points.keys().find(|p| p.to_string() == name);
-        let point = point.ok_or_else(|| Error::no_such(format!("no gradient of `{name}` was asked for")))?;
+        let point = point.ok_or_else(|| {
+            Error::no_such(format!("no gradient of `{name}` was asked for")).hint("name it when the hook is made")
+        })?;
         match &self.all(*point)?[..] {
             [gradient] => Ok(gradient.clone()),
-            all => Err(Error::bad_input(format!("`{name}` is made once per sequence, and there are {}", all.len()))),
+            all => Err(Error::bad_input(format!("`{name}` is made once per sequence, and there are {}", all.len()))
+                .hint("`Gradients::all` gives those of every sequence")),
         }
     }
 

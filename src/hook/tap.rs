@@ -138,7 +138,8 @@ fn offer(hooks: &mut [&mut dyn Hook], at: HookPoint, rows: &Rows, mut x: Tensor)
                 "a hook at {at} was given {dtype:?} {shape:?} and gave back {:?} {:?}",
                 y.dtype(),
                 y.shape()
-            )));
+            ))
+            .hint("a hook gives back a value of the shape and dtype that it was given"));
         }
         if let Some(made) = &rows.made
             && y.id() != id

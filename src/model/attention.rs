@@ -50,7 +50,7 @@ impl Model {
         (q, k) = (clamp(spec, q)?, clamp(spec, k)?);
         if let Position::Rotary(rotary) = &spec.position {
             let Some((_, table)) = pack.rotary.iter().find(|(known, _)| known == rotary) else {
-                return Err(Error::compute("a block's rotation has no table"));
+                return Err(Error::compute("a block's rotation has no table").fault());
             };
             let asking = Table { cos: pack.asking(&table.cos)?, sin: pack.asking(&table.sin)? };
             q = tap.at(Site::RotQ, rotate(path, rotary.pairing, &q, &asking)?)?;

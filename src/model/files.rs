@@ -37,13 +37,19 @@ impl Bytes {
             At::Path(path) => path,
             At::Program(bytes) => return Ok(Self::Program(bytes)),
         };
-        let open = fs_err::File::open(path).map_err(|e| Error::bad_model(e.to_string()))?;
+        let open = fs_err::File::open(path).map_err(|e| Error::cannot_read(path, e))?;
         // SAFETY: the map is only read, and lives as long as a weight that lies in it. That nobody changes the file
         // meanwhile is asked of the user, as by every program that maps weights: whoever cuts it short ends this process,
         // and whoever writes into it changes the model. Numbers of any bits are numbers, so no more than that.
         let map = unsafe { Mmap::map(open.file()) };
-        map.map(Self::Mapped).map_err(|e| Error::bad_model(format!("{file} cannot be mapped: {e}")))
+        map.map(Self::Mapped).map_err(|e| unmapped(file, e))
     }
+}
+
+fn unmapped(file: &File, e: std::io::Error) -> Error {
+    Error::bad_model(format!("{file} cannot be mapped into memory: {e}"))
+        .because(e)
+        .hint("put it on a disk of this machine, and let the process have enough address space (`ulimit -v`)")
 }
 
 impl Deref for Bytes {
@@ -120,7 +126,8 @@ impl WeightFiles {
                 bytes: data + from..data + to,
             };
             if self.tensors.insert(name.clone(), stored).is_some() {
-                return Err(Error::bad_model(format!("{file}: the tensor `{name}` is in two files")));
+                return Err(Error::bad_model(format!("{file}: the tensor `{name}` is in two files"))
+                    .hint("get the model from its source again, into an empty folder"));
             }
         }
         Ok(())

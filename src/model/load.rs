@@ -214,8 +214,9 @@ impl Plan {
             names.find(|n| store.shape(n).is_some())
         };
         let source = |slot| {
-            (family.source)(spec, slot)
-                .ok_or_else(|| Error::compute(format!("the family {} has no name for {slot:?}", family.model_type)))
+            (family.source)(spec, slot).ok_or_else(|| {
+                Error::compute(format!("the family {} has no name for {slot:?}", family.model_type)).fault()
+            })
         };
         let unembed = (family.source)(spec, Slot::Unembed(Part::Weight));
         let twin = unembed.as_ref().filter(|_| spec.unembedding.tied).and_then(|s| locate(&s.name));

@@ -37,7 +37,7 @@ impl Model {
             (Site::V, ..) => made(&w.v, &x),
             (Site::QNormed, Some(norm), _) => normed(path, spec, norm, &made(&w.q, &placed()?)?),
             (Site::KNormed, _, Some(norm)) => normed(path, spec, norm, &made(&w.k, &placed()?)?),
-            (other, ..) => Err(Error::compute(format!("{} is not projected from the stream", other.short()))),
+            (other, ..) => Err(Error::compute(format!("{} is not projected from the stream", other.short())).fault()),
         }
     }
 
@@ -47,7 +47,7 @@ impl Model {
     /// When the block has none, or the rows have another width.
     pub(crate) fn feed_forward(&self, layer: usize, resid: &Tensor) -> Result<Tensor> {
         let (spec, w, path) = (&self.spec.blocks[layer], &self.weights.blocks[layer], self.path());
-        let mlp = w.mlp.as_ref().ok_or_else(|| Error::compute(format!("block {layer} has no MLP")))?;
+        let mlp = w.mlp.as_ref().ok_or_else(|| Error::compute(format!("block {layer} has no MLP")).fault())?;
         let mut tap = unseen(resid)?;
         let norm = match spec.arrangement {
             Arrangement::ParallelSharedNorm => w.ln1.as_ref(),

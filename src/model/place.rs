@@ -56,7 +56,9 @@ impl Place {
             Err(Error::bad_input(format!("this build of pellucid has no code for {what}"))
                 .hint(format!("build it with `cargo install --path . --features {feature}`, or leave --device out")))
         };
-        let failed = |e: candle_core::Error| Error::bad_input(format!("{self:?} cannot be used: {e}"));
+        let failed = |e: candle_core::Error| {
+            Error::bad_input(format!("{self:?} cannot be used: {e}")).hint("choose another device, such as cpu")
+        };
         match self {
             Self::Cpu => Ok(Device::Cpu),
             Self::Cuda(_) if !cfg!(feature = "cuda") => absent("CUDA", "cuda"),

@@ -64,7 +64,9 @@ impl Output {
     /// # Errors
     /// When the run was not asked for any.
     pub fn logits(&self) -> Result<&Tensor> {
-        self.logits.as_ref().ok_or_else(|| Error::bad_input("this run was not asked for logits"))
+        self.logits.as_ref().ok_or_else(|| {
+            Error::bad_input("this run was not asked for logits").hint("choose in `Run::logits` what is unembedded")
+        })
     }
 }
 
@@ -111,7 +113,7 @@ impl Model {
     /// # Errors
     /// Ids outside the vocabulary, sequences that are empty or too long, and whatever a hook says.
     pub fn forward(&self, batch: &Batch, hooks: &mut [&mut dyn Hook]) -> Result<Tensor> {
-        self.run(batch, &Run::default(), hooks)?.logits.ok_or_else(|| Error::compute("the run made no logits"))
+        self.run(batch, &Run::default(), hooks)?.logits.ok_or_else(|| Error::compute("the run made no logits").fault())
     }
 
     /// Runs `batch` as `run` says.
@@ -281,18 +283,20 @@ impl Model {
 
     fn check(&self, batch: &Batch, run: &Run) -> Result<Rows> {
         if batch.sequences.is_empty() {
-            return Err(Error::bad_input("the batch has no sequence"));
+            return Err(Error::bad_input("the batch has no sequence").hint("give at least one"));
         }
         let n_layers = self.spec.n_layers();
         for (i, s) in batch.sequences.iter().enumerate() {
             if s.ids.is_empty() {
-                return Err(Error::bad_input(format!("sequence {i} has no token")));
+                return Err(Error::bad_input(format!("sequence {i} has no token"))
+                    .hint("a model reads at least one token; a text may become BOS alone"));
             }
             if let Some(id) = s.ids.iter().find(|id| **id as usize >= self.spec.d_vocab) {
                 return Err(Error::bad_input(format!(
                     "token id {id} in sequence {i} is outside the vocabulary of {}",
                     self.spec.d_vocab
-                )));
+                ))
+                .hint(format!("ids are 0 to {}; these may be of another tokenizer", self.spec.d_vocab - 1)));
             }
             if let Some(n_ctx) = self.spec.n_ctx
                 && s.start() + s.ids.len() > n_ctx
@@ -300,10 +304,12 @@ impl Model {
                 return Err(Error::bad_input(format!(
                     "sequence {i} has {} positions, and the model's context is {n_ctx}",
                     s.start() + s.ids.len()
-                )));
+                ))
+                .hint(format!("give at most {n_ctx} tokens, those of the prefix included")));
             }
             if s.prefix.is_some() && !self.spec.is_causal() {
-                return Err(Error::bad_input("a bidirectional model has no prefixes: every position sees all others"));
+                return Err(Error::bad_input("a bidirectional model has no prefixes: every position sees all others")
+                    .hint("run the whole sequence at once"));
             }
         }
         let rows = batch.rows();
@@ -315,14 +321,17 @@ impl Model {
                     resid.dims(),
                     rows.len(),
                     self.spec.d_model
-                )));
+                ))
+                .hint("give the stream of the same batch, a row for each of its tokens"));
             }
             if *layer > last {
-                return Err(Error::bad_input(format!("the run starts at block {layer} and stops before block {last}")));
+                return Err(Error::bad_input(format!("the run starts at block {layer} and stops before block {last}"))
+                    .hint("stop at a later block, or start at an earlier one"));
             }
         }
         if last > n_layers {
-            return Err(Error::bad_input(format!("the run stops before block {last}, and there are {n_layers}")));
+            return Err(Error::bad_input(format!("the run stops before block {last}, and there are {n_layers}"))
+                .hint(format!("stop before a block from 0 to {n_layers}, which is the end")));
         }
         Ok(rows)
     }

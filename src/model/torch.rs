@@ -334,7 +334,8 @@ impl TorchFiles {
             let found = guarded(|| tensors(i, bytes)).unwrap_or_else(|| Err(Broken::because("the reader gave up")));
             for (name, stored) in found.map_err(|e| e.in_file(file))? {
                 if all.tensors.insert(name.clone(), stored).is_some() {
-                    return Err(Error::bad_model(format!("{file}: the tensor `{name}` is there twice")));
+                    return Err(Error::bad_model(format!("{file}: the tensor `{name}` is there twice"))
+                        .hint("save the model again, each tensor under one name"));
                 }
             }
             all.files.push((file.clone(), bytes.clone()));
@@ -372,7 +373,8 @@ impl Store for TorchFiles {
             return Err(Error::bad_model(format!(
                 "{file}: the tensor `{name}` is in a {}, and pellucid reads those of floating-point numbers",
                 stored.element.class
-            )));
+            ))
+            .hint("if the model is quantized, take the one that it was made of"));
         };
         let size = stored.element.bytes;
         let n = stored.shape.iter().product::<usize>() * size;

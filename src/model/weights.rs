@@ -106,8 +106,12 @@ impl Weights {
     /// # Errors
     /// When `find` does not give a tensor that `spec` needs.
     pub fn assemble(spec: &Spec, mut find: impl FnMut(Slot) -> Option<Matrix>) -> Result<Self> {
-        let mut get =
-            |slot| find(slot).ok_or_else(|| Error::bad_model(format!("the weights have no tensor for {slot:?}")));
+        let mut get = |slot| {
+            find(slot).ok_or_else(|| {
+                Error::bad_model(format!("the weights have no tensor for {slot:?}"))
+                    .hint("give every tensor that `arch::weights` lists for this spec")
+            })
+        };
         let embed = get(Slot::Embed)?;
         let unembed = Linear {
             weight: if spec.unembedding.tied { embed.t()? } else { get(Slot::Unembed(Part::Weight))? },

@@ -78,7 +78,9 @@ fn fused(act: Activation, pre: &Tensor, linear: Option<&Tensor>) -> Result<Tenso
                 s + x * s * (1.0 - s)
             },
         ),
-        Activation::Solu => Err(Error::compute("this nonlinearity looks at whole rows and has no kernel of its own")),
+        Activation::Solu => {
+            Err(Error::compute("this nonlinearity looks at whole rows and has no kernel of its own").fault())
+        }
     }
 }
 

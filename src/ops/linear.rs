@@ -82,7 +82,7 @@ impl Linear {
         let (t, ins) = x.dims2()?;
         let (w_ins, outs) = self.weight.dims2()?;
         if ins != w_ins {
-            return Err(Error::compute(format!("a map of {w_ins} inputs was given rows of width {ins}")));
+            return Err(Error::compute(format!("a map of {w_ins} inputs was given rows of width {ins}")).fault());
         }
         let bias = self.bias.as_ref().map(values).transpose()?;
         let mut y: Vec<f32> = match &bias {
@@ -95,7 +95,7 @@ impl Linear {
             Matrix::Tensor(weight) => {
                 let (storage, layout) = weight.storage_and_layout();
                 let Storage::Cpu(CpuStorage::F32(w)) = &*storage else {
-                    return Err(Error::compute("the CPU kernels need f32 weights on the CPU"));
+                    return Err(Error::compute("the CPU kernels need f32 weights on the CPU").fault());
                 };
                 let w = &w[layout.start_offset()..];
                 product(&mut y, bias.is_some(), dims, &x_values, (w, [layout.stride()[0], layout.stride()[1]]));
@@ -137,7 +137,7 @@ pub fn add(path: Path, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     }
     let (x, y) = (values(a)?, values(b)?);
     if a.shape() != b.shape() {
-        return Err(Error::compute(format!("cannot add {:?} and {:?}", a.shape(), b.shape())));
+        return Err(Error::compute(format!("cannot add {:?} and {:?}", a.shape(), b.shape())).fault());
     }
     let width = a.dims().last().copied().unwrap_or(1).max(1);
     let row = |i: usize| &x[i * width..(i + 1) * width];

@@ -17,7 +17,8 @@ pub fn cross_entropy(path: Path, logits: &Tensor, targets: &[u32]) -> Result<Ten
         return Err(Error::bad_input(format!(
             "{} targets do not fit logits of {t} rows and {v} tokens",
             targets.len()
-        )));
+        ))
+        .hint("give one target for each row, each a token of the vocabulary"));
     }
     match path {
         Path::Fused => fused(logits, targets),

@@ -52,6 +52,7 @@ impl Drift {
         let flat = |x: &Tensor| x.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
         narrow.shape().eq(exact.shape()).then_some(()).ok_or_else(|| {
             crate::error::Error::compute(format!("{:?} and {:?} are compared", narrow.shape(), exact.shape()))
+                .hint("compare runs of the same batch")
         })?;
         let mut found = Self::default();
         for (a, b) in flat(narrow)?.into_iter().zip(flat(exact)?) {

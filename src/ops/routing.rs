@@ -64,7 +64,8 @@ impl Routing {
                     let last = n_experts - 1;
                     return Err(Error::no_such(format!(
                         "row {row} was sent to expert {expert}, and there are 0-{last}"
-                    )));
+                    ))
+                    .hint(format!("send rows to experts from 0 to {last}")));
                 };
                 rows.push(row as u32);
             }

@@ -94,7 +94,8 @@ impl Rows {
     /// When the sequence or the position is not in the pack.
     pub fn row(&self, index: usize, pos: isize) -> Result<usize> {
         let Some(s) = self.sequences.iter().find(|s| s.index == index) else {
-            return Err(Error::no_such(format!("there is no sequence {index} in this batch")));
+            return Err(Error::no_such(format!("there is no sequence {index} in this batch"))
+                .hint("sequences are counted from 0, in the order of the batch"));
         };
         let at = if pos < 0 { s.len() as isize + pos } else { pos - s.start as isize };
         if at < 0 || at >= s.len() as isize {
@@ -102,7 +103,8 @@ impl Rows {
                 "sequence {index} has positions {}..{}, and {pos} is not one of them",
                 s.start,
                 s.n_keys()
-            )));
+            ))
+            .hint("positions are counted from 0, or negative from the end"));
         }
         Ok(s.rows.start + at as usize)
     }

@@ -38,7 +38,7 @@ pub struct RunFolder {
 /// # Errors
 /// When it cannot be written as JSON.
 pub fn request_hash(request: &Value) -> Result<String> {
-    let text = serde_json::to_vec(request).map_err(|e| Error::compute(e.to_string()))?;
+    let text = serde_json::to_vec(request).map_err(|e| Error::compute(e.to_string()).fault())?;
     Ok(blake3::hash(&text).to_hex().to_string())
 }
 
@@ -65,8 +65,8 @@ impl RunFolder {
         let mut folder = Self { path, request, force, made, files: vec![], stage: None, finished: false, started };
         // Before an hour of work rather than after it.
         folder.check_before(tables)?;
-        fs_err::create_dir_all(&folder.path).map_err(|e| unwritable(&folder.path, &e))?;
-        folder.stage = Some(Stage::make(&folder.path).map_err(|e| unwritable(&folder.path, &e))?);
+        fs_err::create_dir_all(&folder.path).map_err(|e| Error::cannot_write(&folder.path, e))?;
+        folder.stage = Some(Stage::make(&folder.path).map_err(|e| Error::cannot_write(&folder.path, e))?);
         Ok(folder)
     }
 
@@ -110,12 +110,12 @@ impl RunFolder {
         for name in &replaced {
             let path = self.path.join(name);
             if is_ours(&path) {
-                fs_err::remove_file(&path).map_err(|e| Error::io(e.to_string()))?;
+                fs_err::remove_file(&path).map_err(|e| Error::cannot_write(&path, e))?;
             }
         }
         for name in &self.files {
             let (from, to) = (self.stage.as_ref().map_or(&*self.path, Stage::path).join(name), self.path.join(name));
-            fs_err::rename(from, to).map_err(|e| Error::io(e.to_string()))?;
+            fs_err::rename(from, &to).map_err(|e| Error::cannot_write(&to, e))?;
         }
         if !replaced.is_empty() {
             self.write_manifest(&self.files, command)?;
@@ -218,9 +218,4 @@ impl Drop for RunFolder {
             }
         }
     }
-}
-
-fn unwritable(path: &Path, e: &std::io::Error) -> Error {
-    Error::io(format!("{} cannot be written: {e}", path.display()))
-        .hint("is the folder writable, and the disk not full? --out names another")
 }

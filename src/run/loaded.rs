@@ -89,7 +89,7 @@ impl Loaded {
             let (why, id) =
                 (self.source.no_tokenizer(), entries[index].id.clone().unwrap_or_else(|| index.to_string()));
             let said = Error::bad_input(format!("prompt \"{id}\" is text, but {}", why.message()));
-            return Err(why.hint_text().map(str::to_owned).into_iter().fold(said, Error::hint));
+            return Err(said.hint(why.hint_text().unwrap_or_default()));
         }
         let spec = self.model.spec();
         build_prompts(entries, self.tokenizer.as_ref(), spec.d_vocab, spec.n_ctx, bos)
@@ -115,7 +115,8 @@ impl Loaded {
         };
         let id = tokenizer.single_token(text)?;
         if id as usize >= n {
-            return Err(Error::no_such(format!("token {id} is outside the {n} that the model can say")));
+            return Err(Error::no_such(format!("token {id} is outside the {n} that the model can say"))
+                .hint(format!("choose a token below #{n}")));
         }
         Ok(id)
     }

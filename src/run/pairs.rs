@@ -54,9 +54,7 @@ fn is_no_ids(ours: &str) -> bool {
 impl PairEntry {
     /// The error with the place of the pair before it.
     fn placed(&self, error: Error) -> Error {
-        let hint = error.hint_text().map(str::to_owned);
-        let placed = Error::new(error.kind(), format!("{}: {}", self.place, error.message()));
-        hint.into_iter().fold(placed, Error::hint)
+        error.at(&self.place)
     }
 }
 
@@ -205,11 +203,7 @@ impl Loaded {
                     .hint(format!("give its number, {}=3, or a file with --pairs", named.name)));
                 }
             };
-            let placed = |e: Error| {
-                let hint = e.hint_text().map(str::to_owned);
-                let said = Error::new(e.kind(), format!("position `{}`: {}", named.name, e.message()));
-                hint.into_iter().fold(said, Error::hint)
-            };
+            let placed = |e: Error| e.at(format_args!("position `{}`", named.name));
             pair.positions.push(Named { name: named.name.clone(), at: at.map_err(placed)? });
         }
         Ok(pair)
@@ -244,7 +238,9 @@ impl Loaded {
             Some(Cell::Ids(ids)) => ids.iter().map(u32::to_string).collect::<Vec<_>>().join(","),
             None => index.to_string(),
         };
-        let clean = prompt("clean", "clean_ids")?.ok_or_else(|| Error::bad_input("there is no clean prompt"))?;
+        let clean = prompt("clean", "clean_ids")?.ok_or_else(|| {
+            Error::bad_input("there is no clean prompt").hint("fill in `clean` or `clean_ids`, or take the pair out")
+        })?;
         let (answers, foils) = (tokens("answer", "answer_id")?, tokens("foil", "foil_id")?);
         let prompts = (clean, prompt("corrupt", "corrupt_ids")?);
         self.new_pair((index as u32, id), prompts, [answers, foils], positions, |named| {

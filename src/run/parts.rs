@@ -119,9 +119,9 @@ impl Keep for Parts {
     }
 
     fn keep(&mut self, group: usize, wave: usize, measured: &[Measured]) -> Result<()> {
-        fs_err::create_dir_all(&self.folder).map_err(|e| Error::io(e.to_string()))?;
+        fs_err::create_dir_all(&self.folder).map_err(|e| Error::cannot_write(&self.folder, e))?;
         let part = Part { request: self.request.clone(), measured: measured.to_vec() };
-        let bytes = serde_json::to_vec(&part).map_err(|e| Error::compute(e.to_string()))?;
+        let bytes = serde_json::to_vec(&part).map_err(|e| Error::compute(e.to_string()).fault())?;
         write_whole(&self.file(group, wave), &bytes)
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 
-use crate::error::{Error, Result, nearest};
+use crate::error::{Error, Result, nearest, without_backtrace};
 
 /// The vector in `name`: a safetensors file with one tensor, or `FILE:TENSOR`. In f32, flat.
 ///
@@ -19,8 +19,7 @@ pub fn read_vector(name: &str) -> Result<Tensor> {
     if !Path::new(path).is_file() {
         return Err(Error::no_such(format!("there is no file {path}")).hint("give a safetensors file, or FILE:TENSOR"));
     }
-    let tensors = candle_core::safetensors::load(path, &Device::Cpu)
-        .map_err(|e| Error::bad_input(format!("{path} is not a whole safetensors file: {e}")))?;
+    let tensors = candle_core::safetensors::load(path, &Device::Cpu).map_err(|e| not_read(path, &e))?;
     let mut names: Vec<&str> = tensors.keys().map(String::as_str).collect();
     names.sort_unstable();
     let chosen = match (tensor, &names[..]) {
@@ -44,4 +43,9 @@ pub fn read_vector(name: &str) -> Result<Tensor> {
             .hint("a direction has finite numbers; look at how it was made"));
     }
     Ok(vector)
+}
+
+fn not_read(path: &str, e: &candle_core::Error) -> Error {
+    Error::bad_input(format!("{path} is not a whole safetensors file: {}", without_backtrace(e)))
+        .hint("write the vector with safetensors' save_file, in float32, under one name")
 }

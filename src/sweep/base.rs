@@ -77,7 +77,7 @@ impl Recorded {
                 let of = |point: &HookPoint| match kept[point].as_slice() {
                     of_each if point.site.per_sequence() => Ok(of_each[s.index].clone()),
                     [packed] => cut(packed),
-                    _ => Err(Error::compute(format!("{point} was made more than once"))),
+                    _ => Err(Error::compute(format!("{point} was made more than once")).fault()),
                 };
                 let whole = prefixes.next();
                 Ok(Recorded {
@@ -109,7 +109,7 @@ impl Recorded {
     /// # Errors
     /// When it was not.
     pub fn value(&self, point: HookPoint) -> Result<&Tensor> {
-        self.values.get(&point).ok_or_else(|| Error::no_such(format!("{point} was not recorded")))
+        self.values.get(&point).ok_or_else(|| Error::no_such(format!("{point} was not recorded")).fault())
     }
 
     /// The stream `[n, d]` before block `layer`; after the last where `layer` is the number of blocks.

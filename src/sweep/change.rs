@@ -95,7 +95,8 @@ impl Change {
     pub fn check(&self, spec: &Spec, n: usize) -> Result<()> {
         let (point, info) = (self.point, self.point.site.info());
         if !point.site.exists(spec, point.layer) || point.layer.is_some_and(|l| l >= spec.n_layers()) {
-            return Err(Error::no_such(format!("this model has no hook {point}")));
+            return Err(Error::no_such(format!("this model has no hook {point}"))
+                .hint("`pellucid hooks -m MODEL` lists what it has"));
         }
         if point.site.is_index() || point.site > Site::ResidPost {
             return Err(Error::bad_input(format!("{point} cannot be patched")).hint(
@@ -106,10 +107,12 @@ impl Change {
         let axis_of = |wanted: &[Axis]| info.axes.iter().copied().find(|a| wanted.contains(a));
         let within = |what: &str, chosen: Option<usize>, axis: Option<Axis>| match (chosen, axis) {
             (None, _) => Ok(()),
-            (Some(_), None) => Err(Error::bad_input(format!("{point} has no axis for a {what}"))),
+            (Some(_), None) => Err(Error::bad_input(format!("{point} has no axis for a {what}"))
+                .hint(format!("leave the {what} out, or choose a hook that has such an axis"))),
             (Some(i), Some(axis)) => match len(axis) {
                 Some(n) if i >= n => {
-                    Err(Error::no_such(format!("{point} has {n} of its kind (0-{}): there is no {what} {i}", n - 1)))
+                    Err(Error::no_such(format!("{point} has {n} of its kind (0-{}): there is no {what} {i}", n - 1))
+                        .hint(format!("choose from 0 to {}", n - 1)))
                 }
                 _ => Ok(()),
             },
@@ -122,7 +125,8 @@ impl Change {
         }
         let positions = self.positions.iter().flatten().chain(&self.key_pos);
         if let Some(p) = positions.into_iter().find(|p| **p >= n) {
-            return Err(Error::no_such(format!("the prompt has {n} positions (0-{}), and {p} is not one", n - 1)));
+            return Err(Error::no_such(format!("the prompt has {n} positions (0-{}), and {p} is not one", n - 1))
+                .hint(format!("choose positions from 0 to {}", n - 1)));
         }
         Ok(())
     }

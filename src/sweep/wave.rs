@@ -231,7 +231,7 @@ impl Columns {
 
     fn logits(&self, model: &Model, resid: &Tensor) -> Result<Vec<Vec<f32>>> {
         let logits = model.end(resid, self.tokens.as_deref())?;
-        let logits = logits.ok_or_else(|| Error::compute("nothing was measured"))?;
+        let logits = logits.ok_or_else(|| Error::compute("nothing was measured").fault())?;
         Ok(logits.to_dtype(DType::F32)?.to_vec2()?)
     }
 

@@ -1,8 +1,8 @@
 //! Rows as text: for a terminal, for another program, for a page.
 
 use super::row::{Cell, ColumnInfo, Row, TOKEN};
-use super::visible::{visible, visible_prose};
 use crate::error::{Error, Result};
+use crate::visible::{visible, visible_prose};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use std::io::{self, Write};
 
@@ -42,7 +42,7 @@ pub fn write_rows<R: Row>(rows: &[R], format: Format, out: &mut dyn Write) -> Re
         Format::Markdown => write_markdown(rows, out),
     };
     // The kind is kept as the cause: a closed pipe is not a failure to its reader.
-    written.map_err(|e| Error::io(format!("cannot write the rows: {e}")).because(e))
+    written.map_err(|e| Error::cannot_write_to("the rows", e))
 }
 
 fn write_json<R: Row>(rows: &[R], out: &mut dyn Write) -> io::Result<()> {

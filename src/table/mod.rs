@@ -13,9 +13,10 @@ mod provenance;
 pub mod read;
 pub mod row;
 pub mod rows;
-mod visible;
 mod write;
 
+pub(crate) use crate::visible::is_invisible;
+pub use crate::visible::{visible, visible_prose};
 pub use docs::docs;
 pub use format::{Format, write_rows};
 pub use provenance::{HOOK_NAMES, METADATA_KEY, Provenance};
@@ -25,6 +26,4 @@ pub use rows::{
     Attention, Attribution, Columns, Hooks, LogitLens, ModelFacts, Patch, PatchMean, PathMean, PathPatch, Tokens,
     Training, Verify, VerifyReference, tables,
 };
-pub(crate) use visible::is_invisible;
-pub use visible::{visible, visible_prose};
 pub use write::TableWriter;

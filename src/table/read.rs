@@ -146,12 +146,7 @@ fn open(path: &Path) -> Result<ParquetReader<File>> {
         return Err(Error::bad_input(format!("{shown} is a folder, not a parquet file"))
             .hint("name one of the .parquet files in it"));
     }
-    let mut file = File::open(path).map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound => {
-            Error::no_such(format!("there is no file {shown}")).hint("check the path").because(e)
-        }
-        _ => Error::io(format!("cannot read {shown}: {e}")).hint("check the file's permissions").because(e),
-    })?;
+    let mut file = File::open(path).map_err(|e| Error::cannot_read(path, e))?;
     let mut ends = [[0; 4]; 2];
     let mut read = || -> std::io::Result<()> {
         file.read_exact(&mut ends[0])?;
@@ -167,9 +162,7 @@ fn open(path: &Path) -> Result<ParquetReader<File>> {
         ([a, b], Ok(())) if &a == b"PAR1" && &b == b"PAR1" => Ok(ParquetReader::new(file)),
         ([a, _], _) if &a == b"PAR1" => Err(Error::bad_input(format!("the parquet file {shown} is cut short"))
             .hint("copy or write it again; pellucid itself never leaves half a file")),
-        (_, Err(e)) if e.kind() != std::io::ErrorKind::UnexpectedEof => {
-            Err(Error::io(format!("cannot read {shown}: {e}")).because(e))
-        }
+        (_, Err(e)) if e.kind() != std::io::ErrorKind::UnexpectedEof => Err(Error::cannot_read(path, e)),
         _ => Err(Error::bad_input(format!("{shown} is not a parquet file"))
             .hint("give a table that pellucid wrote, or a prompt file in parquet")),
     }
@@ -178,10 +171,14 @@ fn open(path: &Path) -> Result<ParquetReader<File>> {
 /// Runs polars on somebody else's file. Most broken files are errors; on some (a type that this build leaves out, a
 /// page that lies about its length) polars panics, and that is the file's fault, not a reason to die.
 fn guarded<T>(path: &Path, read: impl FnOnce() -> PolarsResult<T>) -> Result<T> {
-    match crate::guard::guarded(read) {
+    // Whatever it does at once on its threads starts them.
+    let start = || drop(DataFrame::empty().apply_columns_par(Clone::clone));
+    match crate::guard::guarded_with_threads(start, read)? {
         Some(Ok(value)) => Ok(value),
         Some(Err(PolarsError::IO { error, .. })) => {
-            Err(Error::io(format!("cannot read {}: {error}", path.display())).hint("copy or write the file again"))
+            let kind = error.kind();
+            let own = std::sync::Arc::into_inner(error).unwrap_or_else(|| kind.into());
+            Err(Error::cannot_read(path, own))
         }
         Some(Err(e)) => Err(Error::bad_input(format!("cannot read {} as parquet: {e}", path.display()))
             .hint("the file may be damaged; copy or write it again")),
@@ -278,6 +275,7 @@ fn rows_of<R: Row>(path: &Path, frame: &DataFrame, version: u32) -> Result<Vec<R
         let mut next = || column.next().and_then(|cells| cells.next()).unwrap_or(Cell::Null);
         rows.push(R::build(&mut next).ok_or_else(|| {
             Error::bad_input(format!("{}: a row does not fit the table `{}`", path.display(), R::TABLE.name))
+                .hint("the file was changed since pellucid wrote it; write the table again")
         })?);
     }
     Ok(rows)

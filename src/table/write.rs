@@ -3,7 +3,7 @@
 use super::provenance::{METADATA_KEY, Provenance};
 use super::row::{Cell, ColumnInfo, Kind, Row};
 use crate::error::{Error, Result};
-use crate::whole::{io_failed, temporary_beside};
+use crate::whole::temporary_beside;
 use arrow_array::builder::{
     ArrayBuilder, BooleanBuilder, Float32Builder, Float64Builder, Int64Builder, StringBuilder, UInt32Builder,
     UInt64Builder,
@@ -124,9 +124,9 @@ impl<R: Row> TableWriter<R> {
         let path = self.path;
         let file = self.parquet.into_inner().map_err(|e| write_failed(&path, e))?;
         // The name must not appear before the bytes are safe, whatever happens to the machine.
-        file.sync_all().map_err(|e| io_failed(&path, e))?;
+        file.sync_all().map_err(|e| Error::cannot_write(&path, e))?;
         drop(file);
-        self.temporary.persist(&path).map_err(|e| io_failed(&path, e.error))?;
+        self.temporary.persist(&path).map_err(|e| Error::cannot_write(&path, e.error))?;
         Ok(path)
     }
 
@@ -242,7 +242,12 @@ impl Column {
 }
 
 fn write_failed(path: &Path, error: ParquetError) -> Error {
-    let full = format!("{error}").contains("No space left");
-    let failed = Error::io(format!("cannot write {}: {error}", path.display())).because(error);
-    if full { failed.hint("free some disk space, or write elsewhere") } else { failed }
+    // parquet keeps an answer of the system as the cause, inside.
+    match error {
+        ParquetError::External(cause) => match cause.downcast::<std::io::Error>() {
+            Ok(e) => Error::cannot_write(path, *e),
+            Err(other) => Error::io(format!("cannot write {}: {other}", path.display())).because(other).fault(),
+        },
+        other => Error::io(format!("cannot write {}: {other}", path.display())).because(other).fault(),
+    }
 }

@@ -108,7 +108,10 @@ impl Added {
         if let Some(decoder) = facts.tokenizer["added_tokens_decoder"].as_object() {
             for (id, value) in decoder {
                 let place = || files.shown("tokenizer_config.json");
-                let bad = || Error::bad_model(format!("{}: the added token {id} has no text", place()));
+                let bad = || {
+                    Error::bad_model(format!("{}: the added token {id} has no text", place()))
+                        .hint("get the tokenizer's files from the model's source again")
+                };
                 let id = id.parse().map_err(|_| bad())?;
                 by_id.insert(id, value.as_object().and_then(|o| token(o, false)).ok_or_else(bad)?);
             }
@@ -116,7 +119,10 @@ impl Added {
             override_by_map(&facts.special, &mut named, &mut extra);
             let special = |text: &str| named.iter().map(|(_, n)| n).chain(&extra).any(|n| n.text() == text);
             for (text, id) in facts.added.as_object().into_iter().flatten() {
-                let bad = || Error::bad_model(format!("{}: {id} is not a token id", files.shown("added_tokens.json")));
+                let bad = || {
+                    Error::bad_model(format!("{}: {id} is not a token id", files.shown("added_tokens.json")))
+                        .hint("get the tokenizer's files from the model's source again")
+                };
                 let is_special = special(text);
                 by_id.insert(id.as_u64().ok_or_else(bad)?, AddedToken::from(text.clone(), is_special));
             }

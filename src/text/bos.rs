@@ -15,7 +15,10 @@ pub(super) fn json_file(files: &Files, name: &str) -> Result<Value> {
     let Some(file) = files.file(name) else { return Ok(Value::Null) };
     let text = file.read()?;
     what_it_is(&file, &text)?;
-    serde_json::from_slice(&text).map_err(|e| Error::bad_model(format!("{file} is not valid JSON: {e}")).because(e))
+    serde_json::from_slice(&text).map_err(|e| {
+        let sentence = Error::bad_model(format!("{file} is not valid JSON: {e}"));
+        sentence.because(e).hint("get the file from the model's source again")
+    })
 }
 
 /// The id of the token that begins a text (BOS).

@@ -140,6 +140,19 @@ pub(super) fn shards(index: &[u8]) -> Result<BTreeSet<String>, String> {
     if names.is_empty() { Err("names no shards".to_owned()) } else { Ok(names) }
 }
 
+/// How many bytes all numbers of all shards have, as an index says it.
+pub(super) fn total_bytes(index: &[u8]) -> Option<u64> {
+    let json: Value = serde_json::from_slice(index).ok()?;
+    let total = &json["metadata"]["total_size"];
+    // Some writers have it as a float.
+    total.as_u64().or_else(|| total.as_f64().map(|bytes| bytes as u64))
+}
+
+/// Whether a file of this name holds weights.
+pub(super) fn is_weights(name: &str) -> bool {
+    [".safetensors", ".bin", ".pt", ".pth"].iter().any(|end| name.ends_with(end))
+}
+
 /// Whether `name` is one step of a path, and no other way to write it.
 pub(super) fn is_plain_name(name: &str) -> bool {
     let mut parts = Path::new(name).components();

@@ -98,7 +98,7 @@ fn last_token_of(words: &str, prompt: &Prompt) -> Result<usize> {
     }
     let end = from + words.len();
     let covers = |range: &Range<usize>| range.start < end && range.end > from;
-    ranges.iter().rposition(covers).ok_or_else(|| Error::compute(format!("{} has no token", quoted(words))))
+    ranges.iter().rposition(covers).ok_or_else(|| Error::compute(format!("{} has no token", quoted(words))).fault())
 }
 
 #[cfg(test)]

@@ -91,7 +91,8 @@ pub fn build_prompts(
         }
         let (text, tokens) = tokens(&entry.input, &id, tokenizer, bos)?;
         check(&tokens, &id, vocab_size, n_ctx)?;
-        let index = u32::try_from(index).map_err(|_| Error::bad_input("there are more than 2^32 prompts"))?;
+        let index = u32::try_from(index)
+            .map_err(|_| Error::bad_input("there are more than 2^32 prompts").hint("run them in several parts"))?;
         prompts.push(Prompt { index, id, text, tokens });
     }
     Ok(prompts)

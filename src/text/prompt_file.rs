@@ -1,7 +1,6 @@
 //! Prompts from records: which field is the text, which are token ids, and what a prompt is called.
 
 use std::collections::HashMap;
-use std::io::ErrorKind;
 use std::path::Path;
 
 use serde_json::Value;
@@ -236,13 +235,5 @@ fn list(value: &Value) -> Option<Vec<u32>> {
 /// # Errors
 /// When there is none, or it cannot be read.
 pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
-    fs_err::read(path).map_err(|e| match e.kind() {
-        ErrorKind::NotFound => {
-            Error::no_such(format!("there is no file {}", path.display())).hint("check the path").because(e)
-        }
-        ErrorKind::IsADirectory => {
-            Error::bad_input(format!("{} is a folder, not a file", path.display())).hint("name one of the files in it")
-        }
-        _ => Error::io(e.to_string()).hint("check the file's permissions").because(e),
-    })
+    fs_err::read(path).map_err(|e| Error::cannot_read(path, e))
 }

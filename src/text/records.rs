@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Sentence};
 
 /// How a file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,12 +135,12 @@ impl Records {
     }
 
     /// What is wrong with a record.
-    pub fn wrong(&self, at: At, what: impl fmt::Display) -> Error {
+    pub fn wrong(&self, at: At, what: impl fmt::Display) -> Sentence {
         Error::bad_input(format!("{}: {what}", at.of(&self.file)))
     }
 
     /// What is wrong with a line.
-    fn line(&self, line: usize, what: impl fmt::Display) -> Error {
+    fn line(&self, line: usize, what: impl fmt::Display) -> Sentence {
         self.wrong(At::Line(line), what)
     }
 
@@ -209,7 +209,8 @@ impl Records {
 
     fn separated(&mut self, text: &str, delimiter: u8) -> Result<()> {
         let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(text.as_bytes());
-        let header = reader.headers().map_err(|e| self.line(1, e))?.clone();
+        let header =
+            reader.headers().map_err(|e| self.line(1, e).hint("begin with a line of the columns' names"))?.clone();
         self.header = Some(1);
         self.names = header.iter().map(str::to_owned).collect();
         for record in reader.records() {

@@ -123,12 +123,15 @@ impl ModelSource {
     /// When there is none, or it cannot be read.
     pub fn config(&self) -> Result<String> {
         let (name, files) = (CONFIG, &self.files);
-        let bytes = files.read(name).map_err(|e| Error::bad_model(e.to_string()).because(e))?;
-        let bytes = bytes.ok_or_else(|| Error::bad_model(format!("there is no {}", files.shown(name))))?;
+        let bytes = files.read(name)?;
+        let bytes = bytes.ok_or_else(|| gone(files, name))?;
         if let Some(file) = files.file(name) {
             what_it_is(&file, &bytes)?;
         }
-        String::from_utf8(bytes).map_err(|e| Error::bad_model(format!("{} is not UTF-8: {e}", files.shown(name))))
+        String::from_utf8(bytes).map_err(|e| {
+            Error::bad_model(format!("{} is not UTF-8: {e}", files.shown(name)))
+                .hint("was the download complete? fetch the file again")
+        })
     }
 
     /// The files that hold the weights: model.safetensors, or every shard that model.safetensors.index.json names, in the
@@ -144,9 +147,7 @@ impl ModelSource {
             return Err(verdict.of(files));
         }
         let found = pick::weights(&names).map_err(|unclear| unclear.error(files, "leave the one that is meant"))?;
-        let file = |name: &String| {
-            files.file(name).ok_or_else(|| Error::bad_model(format!("there is no {}", files.shown(name))))
-        };
+        let file = |name: &String| files.file(name).ok_or_else(|| gone(files, name));
         let all = match &found {
             Some(Weights::One(name)) => vec![file(name)?],
             Some(Weights::Parts(names)) => names.iter().map(file).collect::<Result<_>>()?,
@@ -180,6 +181,11 @@ impl ModelSource {
         });
         found.collect()
     }
+}
+
+/// The error for a file that was there a moment ago.
+fn gone(files: &Files, name: &str) -> Error {
+    Error::bad_model(format!("there is no {}", files.shown(name))).hint("check that nobody moves the model's files")
 }
 
 /// The error for a file in place of a folder.

@@ -224,7 +224,10 @@ impl Tokenizer {
     /// # Errors
     /// When the tokenizer's decoder fails. Ids outside the vocabulary are left out.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
-        self.inner.decode(ids, false).map_err(|e| Error::bad_input(format!("cannot decode these tokens: {e}")))
+        self.inner.decode(ids, false).map_err(|e| {
+            Error::bad_input(format!("cannot decode these tokens: {e}"))
+                .hint("check the decoder in tokenizer.json, and that the ids are of this tokenizer")
+        })
     }
 
     /// The id of the one token that `text` is, for answers and targets such as ` Mary`.
@@ -305,7 +308,10 @@ impl Tokenizer {
     fn encoding(&self, text: &str, with_special: bool) -> Result<Encoding> {
         guarded(|| self.inner.encode(text, with_special))
             .unwrap_or_else(|| Err("its tokenizer.json contradicts itself".into()))
-            .map_err(|e| Error::bad_input(format!("the tokenizer cannot read this text: {e}")))
+            .map_err(|e| {
+                Error::bad_input(format!("the tokenizer cannot read this text: {e}"))
+                    .hint("get tokenizer.json from the model's source again, or give token ids")
+            })
     }
 
     /// Token `id` as it is written in the vocabulary, if there is one.
@@ -360,6 +366,7 @@ pub(super) fn quoted(text: &str) -> String {
 
 pub(super) fn unusable(place: impl std::fmt::Display, cause: impl std::fmt::Display) -> Error {
     Error::bad_model(format!("the tokenizer in {place} cannot be used: {cause}"))
+        .hint("get the tokenizer's files from the model's source again, or give token ids")
 }
 
 /// A part of the tokenizer as tokenizer.json would have it; null when there is none.

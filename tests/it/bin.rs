@@ -100,7 +100,7 @@ impl Place {
         found
     }
 
-    /// Runs what must be refused: exit code `code`, one `error:` that has `says` in it, at most one `hint:`, nothing on
+    /// Runs what must be refused: exit code `code`, one `error:` and one `hint:`, `says` in them, nothing on
     /// stdout, and nothing written or changed.
     #[track_caller]
     pub fn refused<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>, code: i32, says: &str) -> Done {
@@ -121,8 +121,7 @@ impl Done {
         let Done { stdout, stderr, .. } = self;
         assert_eq!(self.code, Some(code), "{what}\n{stderr}");
         let lines: Vec<&str> = stderr.lines().collect();
-        let form = matches!(lines[..], [e] if e.starts_with("error: "))
-            || matches!(lines[..], [e, h] if e.starts_with("error: ") && h.starts_with("hint: "));
+        let form = matches!(lines[..], [e, h] if e.starts_with("error: ") && h.len() > "hint: ".len() && h.starts_with("hint: "));
         assert!(form, "{what}\n{stderr}");
         assert!(stderr.contains(says), "{what}\n{stderr}instead of {says}");
         assert!(!stderr.contains("panicked"), "{what}\n{stderr}");

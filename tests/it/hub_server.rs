@@ -58,6 +58,10 @@ pub enum Fault {
     Echo,
     /// A page for people, as from a network that wants a log-in.
     Portal,
+    /// Nobody says how large it is.
+    Unsized,
+    /// Nobody says how large it is, and it has no end.
+    Endless,
 }
 
 /// What the Hub has, and does.
@@ -78,8 +82,13 @@ pub struct Server {
 
 impl Server {
     pub fn new() -> Self {
+        Self::on("127.0.0.1")
+    }
+
+    /// A Hub at this address of this machine.
+    pub fn on(address: &str) -> Self {
         let world = Arc::<Mutex<World>>::default();
-        let listen = || TcpListener::bind("127.0.0.1:0").unwrap();
+        let listen = || TcpListener::bind((address, 0)).unwrap();
         let (hub, store) = (listen(), listen());
         let address = |l: &TcpListener| format!("http://{}", l.local_addr().unwrap());
         let (endpoint, elsewhere) = (address(&hub), address(&store));
@@ -268,10 +277,15 @@ fn answer(world: &World, asked: &Asked, elsewhere: &str, fault: Option<&Fault>) 
     let (etag, commit) = (etag(name, bytes), ("X-Repo-Commit", commit.to_owned()));
     if is_large(name) {
         let to = format!("{elsewhere}/{etag}?X-Signature={SIGNATURE}");
-        let linked = [("X-Linked-Etag", format!("\"{etag}\"")), ("X-Linked-Size", bytes.len().to_string())];
+        let size = (!says_no_size(fault)).then(|| ("X-Linked-Size", bytes.len().to_string()));
+        let linked = ("X-Linked-Etag", format!("\"{etag}\""));
         return Reply::new(
             302,
-            linked.into_iter().chain([("Location", to), ("ETag", "\"of-the-answer\"".to_owned()), commit]),
+            [linked].into_iter().chain(size).chain([
+                ("Location", to),
+                ("ETag", "\"of-the-answer\"".to_owned()),
+                commit,
+            ]),
         );
     }
     if !cached {
@@ -279,6 +293,10 @@ fn answer(world: &World, asked: &Asked, elsewhere: &str, fault: Option<&Fault>) 
         return Reply::new(307, [("Location", format!("/cached/{path}")), own, commit]);
     }
     Reply { body: bytes.clone(), ..Reply::new(200, [("ETag", format!("W/\"{etag}\"")), commit]) }
+}
+
+fn says_no_size(fault: Option<&Fault>) -> bool {
+    matches!(fault, Some(Fault::Unsized | Fault::Endless))
 }
 
 fn listing(world: &World, id: &str, revision: &str, known: bool) -> Reply {
@@ -316,8 +334,10 @@ fn write(mut stream: TcpStream, asked: &Asked, mut reply: Reply, fault: Option<&
             reply.body.drain(..from);
         }
     }
-    let mut head =
-        format!("HTTP/1.1 {} -\r\nConnection: close\r\nContent-Length: {}\r\n", reply.status, reply.body.len());
+    let mut head = format!("HTTP/1.1 {} -\r\nConnection: close\r\n", reply.status);
+    if !says_no_size(fault) {
+        head.push_str(&format!("Content-Length: {}\r\n", reply.body.len()));
+    }
     for (name, value) in &reply.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -329,6 +349,10 @@ fn write(mut stream: TcpStream, asked: &Asked, mut reply: Reply, fault: Option<&
                 stream.write_all(&reply.body[..*n])?;
                 thread::sleep(Duration::from_secs(20));
             }
+            // Until whoever asked has enough.
+            Some(Fault::Endless) if reply.status == 200 => loop {
+                stream.write_all(&[b' '; 1 << 16])?;
+            },
             _ => stream.write_all(&reply.body)?,
         }
     }

@@ -188,7 +188,8 @@ fn points(spec: &Spec, options: &AttributeOptions) -> Result<Vec<HookPoint>> {
         .hint("write q_norm.out and k_norm.out in place of q and k: after the norm each head has its own"));
     }
     if options.grad_drop && spec.n_layers() < 2 {
-        return Err(Error::bad_input("GradDrop drops one layer of several, and this model has one"));
+        return Err(Error::bad_input("GradDrop drops one layer of several, and this model has one")
+            .hint("leave GradDrop out for this model"));
     }
     Ok(points)
 }
@@ -350,7 +351,7 @@ fn confirmed(
     let mut measured = vec![];
     for pair in with_some {
         for i in &chosen[pair] {
-            let patch = patches.next().ok_or_else(|| Error::compute("a patch was not measured"))?;
+            let patch = patches.next().ok_or_else(|| Error::compute("a patch was not measured").fault())?;
             let row = &mut rows[pair][*i].row;
             let base = if options.direction == Direction::Denoise { row.corrupt } else { row.clean };
             row.exact = patch.patched.map(|patched| patched - base);

@@ -280,7 +280,7 @@ fn part(kept: &[Tensor], point: HookPoint, s: &SequenceRows) -> Result<Tensor> {
     match kept {
         of_each if point.site.per_sequence() => Ok(of_each[s.index].clone()),
         [packed] => Ok(packed.narrow(0, s.rows.start, s.len())?.contiguous()?),
-        _ => Err(Error::compute(format!("{point} was made more than once"))),
+        _ => Err(Error::compute(format!("{point} was made more than once")).fault()),
     }
 }
 

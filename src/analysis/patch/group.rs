@@ -231,7 +231,7 @@ impl<'a> Group<'a> {
         let (mut bases, mut donors, mut others, mut begun_with) = (vec![], vec![], vec![], vec![]);
         let mut changes = changes.into_iter().filter(|changes| !changes.is_empty());
         for pair in pairs {
-            let clean = recorded.next().ok_or_else(|| Error::compute("a prompt was not recorded"))?;
+            let clean = recorded.next().ok_or_else(|| Error::compute("a prompt was not recorded").fault())?;
             let corrupt = (pair.corrupt.is_some() || options.noised.is_some()).then(|| recorded.next()).flatten();
             let (base, other) = match (corrupt, options.direction) {
                 (Some(corrupt), Direction::Denoise) => (corrupt, Some(clean)),

@@ -250,7 +250,7 @@ impl<'a> Sources<'a> {
             Kind::Zero => How::Fill(0.0),
             Kind::Mean { .. } => {
                 let mean = self.means.get(&point);
-                How::Put(mean.ok_or_else(|| Error::compute(format!("{point} has no mean")))?.clone())
+                How::Put(mean.ok_or_else(|| Error::compute(format!("{point} has no mean")).fault())?.clone())
             }
             Kind::Noise(sigma) => {
                 let value = base.value(point)?;

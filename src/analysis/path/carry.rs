@@ -144,7 +144,7 @@ impl Wave<'_> {
         for i in passed {
             let kept = wanted.contains(&(i, point, reads_at));
             let out = if kept { self.received.get(&(i, point)).cloned() } else { self.received.remove(&(i, point)) };
-            let out = out.ok_or_else(|| Error::compute(format!("{point} was not made")))?;
+            let out = out.ok_or_else(|| Error::compute(format!("{point} was not made")).fault())?;
             let sender = self.carried[i].sender;
             let more = (out - sender.at(sender.base.value(point)?)?)?;
             self.carried[i].advance(writes_at - 1)?;
@@ -182,7 +182,8 @@ impl Wave<'_> {
         let mut rows = vec![];
         for i in who {
             let Carried { sender, change, .. } = &self.carried[*i];
-            let change = change.as_ref().ok_or_else(|| Error::compute("a receiver reads before its sender writes"))?;
+            let change =
+                change.as_ref().ok_or_else(|| Error::compute("a receiver reads before its sender writes").fault())?;
             rows.push((sender.at(&stream(sender.base)?)? + change)?);
         }
         let senders: Vec<&Sender> = who.iter().map(|i| self.carried[*i].sender).collect();

@@ -181,6 +181,7 @@ fn of_part(spec: &Spec, part: &str) -> Result<Vec<Receiver>> {
     let n_layers = spec.n_layers();
     let chosen = chosen(part, layers, n_layers)?.ok_or_else(|| {
         Error::no_such(format!("there are {n_layers} layers (0-{}), and {layers} is not one", n_layers - 1))
+            .hint(format!("name layers from 0 to {}", n_layers - 1))
     })?;
     let mut receivers = vec![];
     for layer in chosen {
@@ -200,6 +201,7 @@ fn of_part(spec: &Spec, part: &str) -> Result<Vec<Receiver>> {
                 "layer {layer} has {n_heads} heads for `{name}` (0-{}), and {heads} is not one",
                 n_heads - 1
             ))
+            .hint(format!("name heads from 0 to {}", n_heads - 1))
         })?;
         receivers.extend(heads.map(|head| Receiver { reads: *reads, layer: Some(layer), head: Some(head) }));
     }
@@ -222,7 +224,8 @@ fn chosen(part: &str, text: &str, n: usize) -> Result<Option<std::ops::Range<usi
         None => (number(text)?, number(text)?),
     };
     if from > to {
-        return Err(Error::bad_input(format!("`{text}` in `{part}` ends before it begins")));
+        return Err(Error::bad_input(format!("`{text}` in `{part}` ends before it begins"))
+            .hint(format!("write the smaller number first: {to}-{from}")));
     }
     Ok((to < n).then_some(from..to + 1))
 }

@@ -152,7 +152,7 @@ impl<'a> Paths<'a> {
                     Some(value) => value.clone(),
                     None => {
                         let value = received.get(&(*s, point));
-                        let value = value.ok_or_else(|| Error::compute(format!("{point} was not made")))?;
+                        let value = value.ok_or_else(|| Error::compute(format!("{point} was not made")).fault())?;
                         let value = spread(value, &sender.rows, sender.base.len())?;
                         whole.insert((*s, point), value.clone());
                         value
@@ -178,7 +178,8 @@ impl<'a> Paths<'a> {
             let (pair, route) = self.route(*run);
             let (sender, readout) = (&senders[*s], &self.group.readouts[pair]);
             let point = route.receivers[0].point(self.model.spec());
-            let changed = received.get(&(*s, point)).ok_or_else(|| Error::compute("the last stream was not made"))?;
+            let changed =
+                received.get(&(*s, point)).ok_or_else(|| Error::compute("the last stream was not made").fault())?;
             let stream = sender.base.stream(n_layers);
             let rows = readout.positions.iter().map(|p| match sender.rows.binary_search(p) {
                 Ok(row) => Ok(changed.narrow(0, row, 1)?),
@@ -195,7 +196,7 @@ impl<'a> Paths<'a> {
             for some in of_pair.chunks(at_once) {
                 let streams: Vec<&Tensor> = some.iter().map(|(.., stream)| stream).collect();
                 let logits = self.model.end(&Tensor::cat(&streams, 0)?, tokens)?;
-                let logits = logits.ok_or_else(|| Error::compute("nothing was measured"))?;
+                let logits = logits.ok_or_else(|| Error::compute("nothing was measured").fault())?;
                 let logits = logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
                 for ((run, ..), logits) in some.iter().zip(logits.chunks(width * rows)) {
                     emit(*run, logits)?;

@@ -114,7 +114,8 @@ impl<'a> Sender<'a> {
     pub fn writes(&self, model: &Model) -> Result<Vec<(usize, Tensor)>> {
         let mut writes = vec![];
         for part in &self.parts {
-            let when = written(part.point).ok_or_else(|| Error::compute(format!("{} writes nothing", part.point)))?;
+            let when =
+                written(part.point).ok_or_else(|| Error::compute(format!("{} writes nothing", part.point)).fault())?;
             writes.push((when, self.write(model, part)?));
         }
         writes.sort_by_key(|(when, _)| *when);

@@ -49,7 +49,7 @@ pub(super) fn own_values_change_nothing(s: &Subject) -> Result<Finding> {
         let which = seen.entry(point).or_default();
         *which += 1;
         let value = recorded.get(&point).and_then(|values| values.get(*which - 1));
-        value.cloned().ok_or_else(|| Error::compute(format!("{point} was not recorded")))
+        value.cloned().ok_or_else(|| Error::compute(format!("{point} was not recorded")).fault())
     })?
     .positions([-1]);
     compared_with_the_recorded(s, &mut patch)

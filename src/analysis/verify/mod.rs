@@ -55,7 +55,7 @@ const LAWS: &[(&str, Check)] = &[
 /// Whatever a run says, which includes prompts that do not fit the model. A law that fails is not an error but a row.
 pub fn verify(model: &Model, prompts: &[Vec<u32>], watch: &dyn Watch) -> Result<Vec<Verify>> {
     if prompts.is_empty() {
-        return Err(Error::bad_input("there is no prompt to verify the model on"));
+        return Err(Error::bad_input("there is no prompt to verify the model on").hint("give at least one prompt"));
     }
     watch.at(0, LAWS.len() + 1)?;
     let subject = Subject::new(model, prompts)?;

@@ -51,7 +51,7 @@ impl<'a> Subject<'a> {
     /// When the model has no such point.
     pub fn all(&self, point: HookPoint) -> Result<&[Tensor]> {
         let found = self.cache.iter().find(|(p, _)| *p == point).map(|(_, values)| values);
-        found.ok_or_else(|| Error::compute(format!("{point} was not recorded")))
+        found.ok_or_else(|| Error::compute(format!("{point} was not recorded")).fault())
     }
 
     /// What was recorded at a point that is made once for all prompts.
@@ -59,7 +59,7 @@ impl<'a> Subject<'a> {
     /// # Errors
     /// As [`Subject::all`].
     pub fn one(&self, point: HookPoint) -> Result<&Tensor> {
-        self.all(point)?.first().ok_or_else(|| Error::compute(format!("{point} was not recorded")))
+        self.all(point)?.first().ok_or_else(|| Error::compute(format!("{point} was not recorded")).fault())
     }
 
     /// The landmarks' values in another run, in which `hook` comes first.

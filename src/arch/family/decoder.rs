@@ -2,7 +2,7 @@
 //! changes what it does differently.
 
 use super::{activation, even_heads, rope};
-use crate::arch::config::Config;
+use crate::arch::config::{Config, as_published};
 use crate::arch::spec::*;
 use crate::error::{Error, Result};
 
@@ -102,14 +102,17 @@ fn nonlinearity(c: &Config, usual: &Usual) -> Result<Activation> {
         (Some("gelu"), _) => Ok(usual.gelu),
         (Some(name), _) => activation(name),
         (None, Some(fixed)) => Ok(fixed),
-        (None, None) => Err(Error::bad_model("config.json: the activation is null, and it must have a value")),
+        (None, None) => Err(Error::bad_model("config.json: the activation is null, and it must have a value")
+            .hint(as_published("hidden_act"))),
     }
 }
 
 /// The context length, which this family cannot do without.
 pub(super) fn n_ctx(spec: &Spec) -> Result<usize> {
-    spec.n_ctx
-        .ok_or_else(|| Error::bad_model("config.json: `max_position_embeddings` is null, and it must have a value"))
+    spec.n_ctx.ok_or_else(|| {
+        Error::bad_model("config.json: `max_position_embeddings` is null, and it must have a value")
+            .hint(as_published("max_position_embeddings"))
+    })
 }
 
 /// Attention of every block.
@@ -159,7 +162,8 @@ pub(super) fn slide_some(c: &Config, spec: &mut Spec, on: bool, older: impl Fn(u
     if types.as_ref().is_some_and(|t| t.len() != n) {
         return Err(Error::bad_model(format!(
             "config.json: `layer_types` does not have {n} entries, one for each block"
-        )));
+        ))
+        .hint(as_published("layer_types")));
     }
     for (l, a) in attentions(spec).enumerate() {
         match (types.as_ref().map(|t| t[l].as_str()), width) {
@@ -168,7 +172,8 @@ pub(super) fn slide_some(c: &Config, spec: &mut Spec, on: bool, older: impl Fn(u
             (Some("sliding_attention"), None) => {
                 return Err(Error::bad_model(
                     "config.json has sliding layers, and `sliding_window` is null or turned off",
-                ));
+                )
+                .hint(as_published("sliding_window")));
             }
             (None | Some("full_attention"), _) => {}
             (Some(other), _) => {

@@ -3,7 +3,7 @@
 use super::decoder::{GPT2, attentions, decoder, layer_norm, learn_positions};
 use super::names::{self, Names, Qkv};
 use super::{Family, gpt2};
-use crate::arch::config::{Config, MOST_LAYERS};
+use crate::arch::config::{Config, MOST_LAYERS, as_published};
 use crate::arch::spec::{Mask, Spec};
 use crate::error::{Error, Result};
 
@@ -35,7 +35,8 @@ fn spec(c: &Config) -> Result<Spec> {
             other => {
                 return Err(Error::bad_model(format!(
                     "config.json: pellucid does not know the attention type `{other}`"
-                )));
+                ))
+                .hint("known are global, local"));
             }
         };
     }
@@ -51,17 +52,20 @@ fn layers(c: &Config, n: usize) -> Result<Vec<String>> {
     if times > MOST_LAYERS {
         return Err(Error::bad_model(format!(
             "config.json: `attention_types` is for {times} blocks, which no model has"
-        )));
+        ))
+        .hint(as_published("attention_types")));
     }
     let layers = patterns.iter().flat_map(|(types, times)| vec![types.clone(); *times].concat()).collect::<Vec<_>>();
     if written.is_some_and(|written| written != layers) {
-        return Err(Error::bad_model("config.json: `attention_layers` is not what `attention_types` means"));
+        return Err(Error::bad_model("config.json: `attention_layers` is not what `attention_types` means")
+            .hint("leave out `attention_layers`, which says the same"));
     }
     if layers.len() != n {
         return Err(Error::bad_model(format!(
             "config.json: the attention types are for {} blocks, not {n}",
             layers.len()
-        )));
+        ))
+        .hint(as_published("attention_types")));
     }
     Ok(layers)
 }

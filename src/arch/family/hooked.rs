@@ -2,7 +2,7 @@
 //! `HookedTransformerConfig` and has no `model_type`. Most are toy models, and any part of a Transformer may be absent.
 
 use super::{Family, activation};
-use crate::arch::config::Config;
+use crate::arch::config::{Config, as_published};
 use crate::arch::spec::*;
 use crate::arch::weights::{BlockSlot, Layout, Part, Slot, Source};
 use crate::error::{Error, Result};
@@ -72,7 +72,8 @@ fn spec(c: &Config) -> Result<Spec> {
         c.only(key, 0)?;
     }
     let (d_model, n_ctx, d_head) = (c.size("d_model")?, c.size("n_ctx")?, c.size("d_head")?);
-    let d_vocab = sized(c, "d_vocab")?.ok_or_else(|| Error::bad_model("config.json has no `d_vocab`"))?;
+    let d_vocab = sized(c, "d_vocab")?
+        .ok_or_else(|| Error::bad_model("config.json has no `d_vocab`").hint(as_published("d_vocab")))?;
     let n_layers = c.layers("n_layers")?;
     let flag = |key: &str| -> Result<bool> { Ok(c.get(key)?.unwrap_or(false)) };
     let [norm, final_norm] = norms(c)?;
@@ -140,6 +141,7 @@ fn spec(c: &Config) -> Result<Spec> {
 /// The one sentence for a field that means something else beside another.
 fn refused(key: &str, value: impl std::fmt::Display, beside: &str) -> Error {
     Error::bad_model(format!("config.json: `{key}` is {value}, which pellucid does not compute {beside}"))
+        .hint("unless the file is wrong, pellucid cannot run this model")
 }
 
 fn unknown(key: &str, value: &str, known: &str) -> Error {
@@ -264,7 +266,8 @@ fn mlp(c: &Config, d_model: usize) -> Result<Option<Mlp>> {
         return Ok(None);
     }
     let Some(act_fn) = act_fn else {
-        return Err(Error::bad_model("config.json has no `act_fn`, and `attn_only` is not true"));
+        return Err(Error::bad_model("config.json has no `act_fn`, and `attn_only` is not true")
+            .hint("a model without MLPs says `attn_only`: true; any other says its `act_fn`"));
     };
     let d_mlp = d_mlp.unwrap_or(4 * d_model);
     let activation = match act_fn.as_str() {
@@ -291,7 +294,8 @@ fn windows(c: &Config, blocks: &mut [Block]) -> Result<()> {
         return Err(Error::bad_model(format!(
             "config.json: `attn_types` does not have {} entries, one for each block",
             blocks.len()
-        )));
+        ))
+        .hint(as_published("attn_types")));
     }
     for (block, kind) in blocks.iter_mut().zip(&types) {
         let mask = &mut block.attention.inner.mask;

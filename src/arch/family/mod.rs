@@ -39,7 +39,7 @@ mod wrapper;
 
 use std::collections::BTreeSet;
 
-use crate::arch::config::{Config, ConfigOptions, LARGEST_SIZE, MOST_EXPERTS, shortened};
+use crate::arch::config::{Config, ConfigOptions, LARGEST_SIZE, MOST_EXPERTS, as_published, shortened};
 use crate::arch::keys::FamilyKeys;
 use crate::arch::spec::{Activation, Block, Experts, Position, Rotary, Spec};
 use crate::arch::weights::{Slot, Source};
@@ -128,7 +128,8 @@ pub fn read_config_with(text: &str, options: &ConfigOptions) -> Result<Reading> 
         None => match config.get::<Vec<String>>("architectures")?.and_then(|a| FamilyKeys::named_by(a.first()?)) {
             Some(family) => family.to_owned(),
             None => {
-                return Err(Error::bad_model("config.json has no `model_type`, so the model's family is unknown"));
+                return Err(Error::bad_model("config.json has no `model_type`, so the model's family is unknown")
+                    .hint("add `model_type`, such as \"gpt2\" or \"llama\"; docs/config.md lists the families"));
             }
         },
     };
@@ -167,13 +168,17 @@ fn check(spec: &Spec) -> Result<()> {
             return Err(Error::bad_model(format!(
                 "config.json: {} query heads cannot share {} key/value heads evenly",
                 a.n_heads, a.n_kv_heads
-            )));
+            ))
+            .hint(
+                "the number of query heads is a multiple of that of key/value heads: compare with the published file",
+            ));
         }
         if a.n_heads * a.d_head > LARGEST_SIZE {
             return Err(Error::bad_model(format!(
                 "config.json: {} heads of {} dimensions are wider than any model's",
                 a.n_heads, a.d_head
-            )));
+            ))
+            .hint(as_published("head_dim")));
         }
         if let Position::Rotary(Rotary { dims, .. }) = a.position
             && (dims == 0 || dims % 2 != 0 || dims > a.d_head)
@@ -181,7 +186,10 @@ fn check(spec: &Spec) -> Result<()> {
             return Err(Error::bad_model(format!(
                 "config.json: {dims} of {} head dimensions cannot be rotated in pairs",
                 a.d_head
-            )));
+            ))
+            .hint(
+                "rotated are an even number of dimensions, at most all: compare head sizes with the published file",
+            ));
         }
         let experts = block.mlp.as_ref().and_then(|mlp| mlp.inner.experts());
         if let Some(Experts { n_experts, per_row, .. }) = experts
@@ -189,7 +197,8 @@ fn check(spec: &Spec) -> Result<()> {
         {
             return Err(Error::bad_model(format!(
                 "config.json: a token cannot go through {per_row} of {n_experts} experts"
-            )));
+            ))
+            .hint("a token goes through some of the experts: compare their numbers with the published file"));
         }
     }
     let experts = |block: &Block| block.mlp.as_ref().and_then(|mlp| mlp.inner.experts()).map_or(0, |e| e.n_experts);
@@ -219,7 +228,8 @@ fn activation(name: &str) -> Result<Activation> {
 /// `d_model / n_heads`, when it is whole.
 fn even_heads(d_model: usize, n_heads: usize) -> Result<usize> {
     if !d_model.is_multiple_of(n_heads) {
-        return Err(Error::bad_model(format!("config.json: {n_heads} heads do not divide a width of {d_model}")));
+        return Err(Error::bad_model(format!("config.json: {n_heads} heads do not divide a width of {d_model}"))
+            .hint("compare the number of heads and the width with the published file"));
     }
     Ok(d_model / n_heads)
 }

@@ -22,7 +22,8 @@ fn spec(c: &Config) -> Result<Spec> {
     // transformers has one other scaling for these files, longrope, and takes "yarn" for another name of it.
     let scaled = |a: &mut Attention| matches!(&a.position, Position::Rotary(r) if r.scaling != RopeScaling::None);
     if attentions(&mut spec).any(scaled) {
-        return Err(Error::bad_model("config.json: pellucid computes this family without rotary scaling only"));
+        return Err(Error::bad_model("config.json: pellucid computes this family without rotary scaling only")
+            .hint("take a version of the model with the shorter context, such as the 4k ones of Phi-3"));
     }
     slide_everywhere(c, &mut spec)?;
     Ok(spec)

@@ -2,7 +2,7 @@
 
 use super::decoder::{attentions, slide_some};
 use super::{Family, llama};
-use crate::arch::config::Config;
+use crate::arch::config::{Config, as_published};
 use crate::arch::spec::{Position, Spec};
 use crate::error::{Error, Result};
 
@@ -18,7 +18,8 @@ fn spec(c: &Config) -> Result<Spec> {
     if rotated.len() != n {
         return Err(Error::bad_model(format!(
             "config.json: `no_rope_layers` does not have {n} entries, one for each block"
-        )));
+        ))
+        .hint(as_published("no_rope_layers")));
     }
     for (a, rotated) in attentions(&mut spec).zip(&rotated) {
         if *rotated == 0 {

@@ -50,7 +50,7 @@ impl Matrix {
     pub fn dims2(&self) -> Result<(usize, usize)> {
         match *self.dims() {
             [rows, columns] => Ok((rows, columns)),
-            ref other => Err(Error::compute(format!("a matrix was needed, and this has shape {other:?}"))),
+            ref other => Err(Error::compute(format!("a matrix was needed, and this has shape {other:?}")).fault()),
         }
     }
 
@@ -60,7 +60,7 @@ impl Matrix {
     /// When it has no such axis.
     pub fn dim(&self, axis: usize) -> Result<usize> {
         let dims = self.dims();
-        dims.get(axis).copied().ok_or_else(|| Error::compute(format!("shape {dims:?} has no axis {axis}")))
+        dims.get(axis).copied().ok_or_else(|| Error::compute(format!("shape {dims:?} has no axis {axis}")).fault())
     }
 
     /// What each number is kept in.
@@ -106,7 +106,7 @@ impl Matrix {
     pub fn t(&self) -> Result<Self> {
         let last = self.dims().len();
         if last < 2 {
-            return Err(Error::compute(format!("shape {:?} cannot be transposed", self.dims())));
+            return Err(Error::compute(format!("shape {:?} cannot be transposed", self.dims())).fault());
         }
         self.transpose(last - 2, last - 1)
     }
@@ -131,7 +131,7 @@ impl Matrix {
     pub fn narrow(&self, axis: usize, start: usize, len: usize) -> Result<Self> {
         let n = self.dim(axis)?;
         if start.checked_add(len).is_none_or(|end| end > n) {
-            return Err(Error::compute(format!("{start}..{start}+{len} is outside an axis of {n}")));
+            return Err(Error::compute(format!("{start}..{start}+{len} is outside an axis of {n}")).fault());
         }
         Ok(match self {
             Self::Tensor(x) => x.narrow(axis, start, len)?.into(),
@@ -145,7 +145,7 @@ impl Matrix {
     /// When the shapes have different numbers of places.
     pub fn reshape(&self, dims: &[usize]) -> Result<Self> {
         if dims.iter().product::<usize>() != self.dims().iter().product::<usize>() {
-            return Err(Error::compute(format!("{:?} cannot become {dims:?}", self.dims())));
+            return Err(Error::compute(format!("{:?} cannot become {dims:?}", self.dims())).fault());
         }
         Ok(match self {
             Self::Tensor(x) => x.reshape(dims)?.into(),

@@ -98,7 +98,7 @@ impl Stored {
         let own = (*owner).as_ref();
         let needed = dims.iter().try_fold(kept.size(), |n, d| n.checked_mul(*d));
         let (Some(slice), true) = (own.get(bytes.clone()), needed == Some(bytes.len())) else {
-            return Err(Error::compute(format!("{bytes:?} of {} bytes are not {kept:?} {dims:?}", own.len())));
+            return Err(Error::compute(format!("{bytes:?} of {} bytes are not {kept:?} {dims:?}", own.len())).fault());
         };
         let in_place = cfg!(target_endian = "little") && slice.as_ptr().align_offset(kept.size()) == 0;
         if !in_place {
@@ -127,7 +127,9 @@ impl Stored {
     pub fn from_f32(numbers: Vec<f32>, dims: &[usize]) -> Result<Self> {
         match dims.iter().try_fold(1usize, |n, d| n.checked_mul(*d)) == Some(numbers.len()) {
             true => Ok(Self::held(numbers, Kept::F32, dims)),
-            false => Err(Error::compute(format!("{} numbers are not an array of shape {dims:?}", numbers.len()))),
+            false => {
+                Err(Error::compute(format!("{} numbers are not an array of shape {dims:?}", numbers.len())).fault())
+            }
         }
     }
 
@@ -226,10 +228,12 @@ impl Stored {
     /// Rows of a matrix, in f32.
     pub(super) fn rows(&self, ids: &[u32]) -> Result<Tensor> {
         let [n, d] = self.dims[..] else {
-            return Err(Error::compute(format!("a table of rows was needed, and this has shape {:?}", self.dims)));
+            return Err(
+                Error::compute(format!("a table of rows was needed, and this has shape {:?}", self.dims)).fault()
+            );
         };
         if let Some(id) = ids.iter().find(|id| **id as usize >= n) {
-            return Err(Error::compute(format!("there is no row {id} of {n}")));
+            return Err(Error::compute(format!("there is no row {id} of {n}")).fault());
         }
         let mut values = vec![0f32; ids.len() * d];
         match self.numbers() {

@@ -303,7 +303,17 @@ fn is_loopback(url: &str) -> bool {
     let authority = origin(url).split("://").last().unwrap_or_default();
     ["127.0.0.1", "localhost", "[::1]"]
         .iter()
-        .any(|own| authority.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with(':')))
+        .any(|own| authority.strip_prefix(own).is_some_and(|rest| rest.is_empty() || is_port(rest)))
+}
+
+/// Whether this is a port and no more: before an `@`, a host's name would be a user's.
+fn is_port(text: &str) -> bool {
+    text.strip_prefix(':').is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// Whether nobody on the way to `endpoint` can read what is sent there: it is encrypted, or stays on this machine.
+pub(super) fn is_private(endpoint: &str) -> bool {
+    endpoint.starts_with("https://") || is_loopback(endpoint)
 }
 
 /// Where `to` leads from `url`. None when nowhere, or out of what is encrypted.
@@ -347,9 +357,11 @@ mod tests {
         for own in ["http://127.0.0.1:80/x", "http://localhost", "http://[::1]:1"] {
             assert!(is_loopback(own), "{own}");
         }
-        for other in ["http://127.0.0.1.example", "http://localhost.example:1", "https://huggingface.co/127.0.0.1"] {
+        let others = ["http://127.0.0.1.example", "http://localhost.example:1", "https://huggingface.co/127.0.0.1"];
+        for other in others.into_iter().chain(["http://127.0.0.1:80@evil.example", "http://localhost:@evil.example/"]) {
             assert!(!is_loopback(other), "{other}");
         }
+        assert!(is_private("https://a.example") && is_private("http://[::1]:8/x") && !is_private("http://a.example"));
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub(super) struct Job<'a> {
     pub commit: &'a str,
     pub name: &'a str,
     pub facts: &'a Facts,
+    /// The most that is fetched where the Hub does not say how much there is. In bytes.
+    pub limit: u64,
 }
 
 impl Job<'_> {
@@ -114,9 +116,9 @@ impl Job<'_> {
             match pieces.recv_timeout(GLANCE) {
                 Ok(Ok(piece)) => {
                     at += piece.len() as u64;
-                    if self.facts.size.is_some_and(|size| at > size) {
+                    if at > self.facts.size.unwrap_or(self.limit) {
                         self.remove(part)?;
-                        return Err(self.damaged());
+                        return Err(if self.facts.size.is_some() { self.damaged() } else { self.too_large() });
                     }
                     file.write_all(&piece).map_err(unwritable)?;
                 }
@@ -152,6 +154,12 @@ impl Job<'_> {
             Err(e) if part.exists() => Err(self.repo.unwritable(part, e)),
             _ => Ok(()),
         }
+    }
+
+    fn too_large(&self) -> Error {
+        let (name, limit) = (self.name, self.limit as f64 / 1e9);
+        Error::io(format!("{name} has no end: the Hub does not say how large it is, and {limit:.3} GB have come"))
+            .hint("if it is that large, let more be fetched with --fetch-limit; else check HF_ENDPOINT")
     }
 
     fn damaged(&self) -> Error {

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use self::cache::{Lack, Repo};
-use self::client::{Client, Facts, is_commit, origin};
+use self::client::{Client, Facts, is_commit, is_private, origin};
 use self::fetch::Job;
 use self::refused::Subject;
 use self::wait::insist;
@@ -48,6 +48,11 @@ pub enum Want {
     /// And the weights.
     All,
 }
+
+/// The most that is fetched of a file whose size nobody says, unless [`Hub::limit`] does. In bytes.
+const LARGEST_UNSIZED: u64 = 4_000_000_000;
+/// By how much a file of weights may be larger than the numbers of all of them: for its header. In bytes.
+const HEADER: u64 = 16_000_000;
 
 /// Told how far a download is, and asked whether to go on.
 pub trait Fetching {
@@ -76,6 +81,10 @@ pub struct Hub {
     endpoint: String,
     login: Login,
     offline: bool,
+    /// Whether the token may go to another machine unencrypted.
+    insecure: bool,
+    /// The most that is fetched of a file whose size the Hub does not say, if its user said so. In bytes.
+    limit: Option<u64>,
 }
 
 /// Who asks.
@@ -98,12 +107,13 @@ impl Hub {
     pub fn from_env() -> Self {
         let endpoint = environment::endpoint().unwrap_or_else(|| ENDPOINT.to_owned());
         let offline = environment::offline();
-        Self { cache: environment::cache(), endpoint, login: Login::Found, offline }
+        Self { offline, login: Login::Found, ..Self::at(environment::cache(), endpoint) }
     }
 
     /// The Hub at the address `endpoint`, with the cache in the folder `cache`, and nobody's token.
     pub fn at(cache: impl Into<PathBuf>, endpoint: impl Into<String>) -> Self {
-        Self { cache: cache.into(), endpoint: endpoint.into(), login: Login::Given(None), offline: false }
+        let (cache, endpoint, login) = (cache.into(), endpoint.into(), Login::Given(None));
+        Self { cache, endpoint, login, offline: false, insecure: false, limit: None }
     }
 
     /// The same, and asked with this token.
@@ -114,6 +124,18 @@ impl Hub {
     /// The same, and never asked if `offline`. What forbids the network already is not undone.
     pub fn offline(self, offline: bool) -> Self {
         Self { offline: self.offline || offline, ..self }
+    }
+
+    /// The same, and its token is sent unencrypted if `insecure` and the address begins with `http://`. Without this, it is so to
+    /// this machine alone.
+    pub fn insecure(self, insecure: bool) -> Self {
+        Self { insecure: self.insecure || insecure, ..self }
+    }
+
+    /// The same, but at most so many bytes are fetched of a file whose size the Hub does not say: without this, of weights as
+    /// many as the model's index says that all of them have, and of everything else 4 GB.
+    pub fn limit(self, bytes: u64) -> Self {
+        Self { limit: Some(bytes), ..self }
     }
 
     /// The model `id` at `revision`, of which it fetches what is wanted and not in the cache.
@@ -156,6 +178,13 @@ impl Hub {
             Login::Found => Token::of_user(&environment::home())?,
             Login::Given(token) => token.clone(),
         };
+        if let Some(token) = token.as_ref().filter(|_| !self.insecure && !is_private(endpoint)) {
+            return Err(Error::bad_input(format!(
+                "HF_ENDPOINT begins with http://, and whoever is on the way could read the token from {}",
+                token.from()
+            ))
+            .hint("let HF_ENDPOINT begin with https://; to send it all the same, add --insecure"));
+        }
         let asked = here.filter(|commit| is_commit(commit)).unwrap_or(revision).to_owned();
         let subject =
             Subject { id: id.to_owned(), revision: asked.clone(), endpoint: endpoint.to_owned(), near: self.near(id) };
@@ -183,9 +212,11 @@ impl Hub {
             let (client, commit, name) = (client.clone(), commit.clone(), name.to_owned());
             insist(&mut || told.at(0, 0), move || client.facts(&commit, &name))
         };
-        let job = |name: &str, facts: &Facts, tick: &mut dyn FnMut(u64) -> Result<()>| {
-            Job { client: &client, repo, commit, name, facts }.run(tick)
+        let job = |name: &str, facts: &Facts, limit: u64, tick: &mut dyn FnMut(u64) -> Result<()>| {
+            Job { client: &client, repo, commit, name, facts, limit }.run(tick)
         };
+        let limit = self.limit.unwrap_or(LARGEST_UNSIZED);
+        let mut of_weights = limit;
         let mut wanted = vec![CONFIG.to_owned()];
         if want != Want::Config {
             let tokenizer = pick::tokenizer(&names);
@@ -199,10 +230,16 @@ impl Hub {
             Weights::One(name) => wanted.push(name),
             Weights::Parts(names) => wanted.extend(names),
             Weights::Sharded(index) => {
-                job(&index, &get(&index)?, &mut |_| told.at(0, 0))?;
+                job(&index, &get(&index)?, limit, &mut |_| told.at(0, 0))?;
                 let path = repo.snapshot(commit).join(&index);
-                let bad = |what| Error::bad_model(format!("{} {what}", path.display()));
-                wanted.extend(pick::shards(&fs_err::read(&path)?).map_err(bad)?);
+                let bad = |what| {
+                    Error::bad_model(format!("{} {what}", path.display()))
+                        .hint("the model's author must mend that file; give another model or revision")
+                };
+                let json = fs_err::read(&path)?;
+                wanted.extend(pick::shards(&json).map_err(bad)?);
+                let said = pick::total_bytes(&json).map(|all| all.saturating_add(HEADER));
+                of_weights = self.limit.or(said).unwrap_or(limit);
             }
         }
         wanted.retain(|name| !repo.snapshot(commit).join(name).is_file());
@@ -216,7 +253,8 @@ impl Hub {
         let mut done = 0;
         for (name, facts) in wanted.iter().zip(&facts) {
             let new = !repo.blob(&facts.etag).is_file();
-            job(name, facts, &mut |had| told.at(done + had, total))?;
+            let limit = if pick::is_weights(name) { of_weights } else { limit };
+            job(name, facts, limit, &mut |had| told.at(done + had, total))?;
             done += facts.size.filter(|_| new).unwrap_or(0);
         }
         told.at(total, total)?;

@@ -46,7 +46,9 @@ pub(super) fn patiently<T: Send + 'static>(
         match answer.recv_timeout(GLANCE) {
             Ok(done) => return Ok(done),
             Err(RecvTimeoutError::Timeout) => tick()?,
-            Err(RecvTimeoutError::Disconnected) => return Err(Error::io("a thread of the download ended early")),
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Error::io("a thread of the download ended early").fault());
+            }
         }
     }
 }

@@ -1,6 +1,14 @@
 //! One error type for the whole crate: a sentence with the facts, a hint, and what kind of failure it is.
+//!
+//! A [`Sentence`] is no error before it has its hint, so the compiler refuses an error that says nothing to do. [`files`]
+//! has the hints for what the system answers, and [`readable`] keeps names that others chose short and printable.
+
+mod files;
+mod readable;
 
 use std::fmt;
+
+pub use readable::{readable, with_short_names};
 
 /// Shorthand for results of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -35,43 +43,75 @@ pub struct Error(Box<Inner>);
 struct Inner {
     kind: ErrorKind,
     message: String,
-    hint: Option<String>,
+    hint: String,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
+/// What went wrong, without what to do about it: no error yet.
+///
+/// ```compile_fail
+/// let e: pellucid::Error = pellucid::Error::bad_input("the prompt is empty");
+/// ```
+#[must_use = "an error needs a hint"]
+pub struct Sentence(Box<Inner>);
+
+/// What to do about an error that no request should lead to.
+const REPORT: &str = "this looks like a fault in pellucid; report it, with the command and the model's config.json";
+
+impl Sentence {
+    /// The error, with one thing to do about it.
+    pub fn hint(mut self, hint: impl AsRef<str>) -> Error {
+        self.0.hint = readable(hint.as_ref());
+        Error(self.0)
+    }
+    /// The error of something that cannot happen while pellucid, or whoever calls it, is right.
+    pub fn fault(self) -> Error {
+        self.hint(REPORT)
+    }
+    /// The same sentence with its cause.
+    pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+}
+
 impl Error {
-    /// An error of `kind` that says `message`.
-    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), hint: None, source: None }))
+    /// What an error of `kind` says. Long names in it are shortened and what does not print is escaped, as by [`readable`].
+    pub fn new(kind: ErrorKind, message: impl AsRef<str>) -> Sentence {
+        let message = readable(message.as_ref());
+        Sentence(Box::new(Inner { kind, message, hint: String::new(), source: None }))
     }
     /// Something named in the request does not exist.
-    pub fn no_such(message: impl Into<String>) -> Self {
+    pub fn no_such(message: impl AsRef<str>) -> Sentence {
         Self::new(ErrorKind::NoSuch, message)
     }
     /// The request is malformed.
-    pub fn bad_input(message: impl Into<String>) -> Self {
+    pub fn bad_input(message: impl AsRef<str>) -> Sentence {
         Self::new(ErrorKind::BadInput, message)
     }
     /// The model's files cannot be used.
-    pub fn bad_model(message: impl Into<String>) -> Self {
+    pub fn bad_model(message: impl AsRef<str>) -> Sentence {
         Self::new(ErrorKind::BadModel, message)
     }
     /// Reading or writing failed.
-    pub fn io(message: impl Into<String>) -> Self {
+    pub fn io(message: impl AsRef<str>) -> Sentence {
         Self::new(ErrorKind::Io, message)
     }
     /// The computation failed.
-    pub fn compute(message: impl Into<String>) -> Self {
+    pub fn compute(message: impl AsRef<str>) -> Sentence {
         Self::new(ErrorKind::Compute, message)
     }
-    /// The same error with one thing to do about it.
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.0.hint = Some(hint.into());
-        self
+    /// The same error with another thing to do about it.
+    pub fn hint(self, hint: impl AsRef<str>) -> Self {
+        Sentence(self.0).hint(hint)
     }
     /// The same error with its cause.
-    pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        self.0.source = Some(source.into());
+    pub fn because(self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self(Sentence(self.0).because(source).0)
+    }
+    /// The same error, whose sentence begins with where it happened: `place: sentence`.
+    pub fn at(mut self, place: impl fmt::Display) -> Self {
+        self.0.message = readable(&format!("{place}: {}", self.0.message));
         self
     }
     /// What kind of failure this is.
@@ -82,9 +122,9 @@ impl Error {
     pub fn message(&self) -> &str {
         &self.0.message
     }
-    /// The one thing to do, where there is one.
+    /// The one thing to do. Every error has one.
     pub fn hint_text(&self) -> Option<&str> {
-        self.0.hint.as_deref()
+        Some(&self.0.hint)
     }
     /// The exit code of a program that ends with this error: 2 bad request, 130 interrupted, 1 anything else.
     pub fn exit_code(&self) -> u8 {
@@ -104,11 +144,7 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {}", self.0.kind, self.0.message)?;
-        if let Some(hint) = &self.0.hint {
-            write!(f, " (hint: {hint})")?;
-        }
-        Ok(())
+        write!(f, "{:?}: {} (hint: {})", self.0.kind, self.0.message, self.0.hint)
     }
 }
 
@@ -120,13 +156,15 @@ impl std::error::Error for Error {
 
 impl From<candle_core::Error> for Error {
     fn from(e: candle_core::Error) -> Self {
-        Error::compute(format!("the tensor computation failed: {e}"))
+        Error::compute(format!("the tensor computation failed: {}", without_backtrace(&e))).fault()
     }
 }
 
-impl From<std::io::Error> for Error {
-    fn from(e: std::io::Error) -> Self {
-        Error::io(e.to_string()).because(e)
+/// What candle says. With `RUST_BACKTRACE` set it puts a page of addresses behind it.
+pub(crate) fn without_backtrace(e: &candle_core::Error) -> String {
+    match e {
+        candle_core::Error::WithBacktrace { inner, .. } => without_backtrace(inner),
+        other => other.to_string(),
     }
 }
 
