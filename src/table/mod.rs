@@ -7,6 +7,7 @@
 //! comes back through [`read`], the only module that knows polars.
 
 mod docs;
+mod footer;
 mod format;
 mod older;
 mod provenance;

@@ -1,5 +1,6 @@
 //! Parquet in: tables that pellucid wrote, and prompt files that anybody wrote. The only module that knows polars.
 
+use super::footer;
 use super::provenance::{HOOK_NAMES, METADATA_KEY, Provenance};
 use super::row::{Cell, ColumnInfo, Kind, Row};
 use crate::error::{Error, Result, nearest};
@@ -148,18 +149,33 @@ fn open(path: &Path) -> Result<ParquetReader<File>> {
     }
     let mut file = File::open(path).map_err(|e| Error::cannot_read(path, e))?;
     let mut ends = [[0; 4]; 2];
+    let mut whole = false;
     let mut read = || -> std::io::Result<()> {
         file.read_exact(&mut ends[0])?;
         // The shortest file: the mark, a footer of no length, its length, the mark.
-        file.seek(SeekFrom::End(0))
-            .and_then(|n| if n < 12 { Err(std::io::ErrorKind::UnexpectedEof.into()) } else { Ok(n) })?;
-        file.seek(SeekFrom::End(-4))?;
+        let size = file.seek(SeekFrom::End(0))?;
+        if size < 12 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        file.seek(SeekFrom::End(-8))?;
+        let mut length = [0; 4];
+        file.read_exact(&mut length)?;
         file.read_exact(&mut ends[1])?;
+        let length = u32::from_le_bytes(length);
+        let start = size.checked_sub(u64::from(length) + 12).ok_or(std::io::ErrorKind::UnexpectedEof)?;
+        file.seek(SeekFrom::Start(start + 4))?;
+        let mut footer = vec![0; length as usize];
+        file.read_exact(&mut footer)?;
+        whole = footer::is_whole(&footer);
         file.rewind()
     };
     let outcome = read();
     match (ends, outcome) {
-        ([a, b], Ok(())) if &a == b"PAR1" && &b == b"PAR1" => Ok(ParquetReader::new(file)),
+        ([a, b], Ok(())) if &a == b"PAR1" && &b == b"PAR1" && whole => Ok(ParquetReader::new(file)),
+        ([a, b], Ok(())) if &a == b"PAR1" && &b == b"PAR1" => {
+            Err(Error::bad_input(format!("the footer of the parquet file {shown} is damaged"))
+                .hint("copy or write the file again"))
+        }
         ([a, _], _) if &a == b"PAR1" => Err(Error::bad_input(format!("the parquet file {shown} is cut short"))
             .hint("copy or write it again; pellucid itself never leaves half a file")),
         (_, Err(e)) if e.kind() != std::io::ErrorKind::UnexpectedEof => Err(Error::cannot_read(path, e)),

@@ -41,6 +41,7 @@ mod folders;
 mod forge;
 mod hooked;
 mod hostile;
+mod hostile_tables;
 mod hub;
 mod hub_cache;
 mod hub_refused;
