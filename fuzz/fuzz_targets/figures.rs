@@ -10,8 +10,30 @@ use pellucid::table::{
 use pellucid_fuzz::{Folder, check, ensure};
 
 const WORDS: [&str; 24] = [
-    "", "demo", "resid_pre", "attn_out", "z", "pattern", "mlp_post", "k", "patch", "zero", "noise", "logit_diff", "kl", "probability",
-    " Anna", "\u{0}\u{1b}[31m", "\u{202e}abc", "\u{1F600}", "head", "neuron", "stream", "clean", "mean", "2.1.q,logits",
+    "",
+    "demo",
+    "resid_pre",
+    "attn_out",
+    "z",
+    "pattern",
+    "mlp_post",
+    "k",
+    "patch",
+    "zero",
+    "noise",
+    "logit_diff",
+    "kl",
+    "probability",
+    " Anna",
+    "\u{0}\u{1b}[31m",
+    "\u{202e}abc",
+    "\u{1F600}",
+    "head",
+    "neuron",
+    "stream",
+    "clean",
+    "mean",
+    "2.1.q,logits",
 ];
 const NUMBERS: [f64; 12] =
     [0.0, -0.0, 1.0, -1.0, 1e-300, 1e300, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 5e-324, f64::MAX, f64::MIN];

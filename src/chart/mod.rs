@@ -49,6 +49,13 @@ pub struct Figure {
     pub svg: String,
 }
 
+impl Figure {
+    /// What its file is called.
+    pub fn file_name(&self) -> String {
+        format!("{}.svg", self.name)
+    }
+}
+
 /// What to draw of a table.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Options {

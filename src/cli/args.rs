@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::input::{OfColumns, aligned, flat, parse_columns, written};
 use super::out::{Out, read_input};
+use super::wait::WaitArgs;
 use crate::analysis::Need;
 use crate::analysis::patch::{Align, Direction};
 use crate::error::{Error, Result};
@@ -316,6 +317,8 @@ pub(super) struct RunArgs {
     /// Replace the results of another request in that folder. Files that pellucid did not write are never touched
     #[arg(long)]
     pub force: bool,
+    #[command(flatten)]
+    pub wait: WaitArgs,
     /// Memory for activations and logits, beside the weights
     #[arg(long, value_name = "SIZE", default_value = "512MB", value_parser = parse_bytes)]
     pub memory: usize,
@@ -323,8 +326,8 @@ pub(super) struct RunArgs {
 
 impl RunArgs {
     /// The folder for the results of `request`, which are `tables` and their figures.
-    pub fn folder(&self, analysis: &str, tables: &[&str], request: &Value) -> Result<RunFolder> {
-        RunFolder::create(self.out.as_deref(), analysis, tables, request, self.force)
+    pub fn folder(&self, out: &Out, analysis: &str, tables: &[&str], request: &Value) -> Result<RunFolder> {
+        self.wait.folder(out, self.out.as_deref(), (analysis, tables), request, self.force)
     }
 
     /// Says what the request needs, and refuses what cannot fit, into the budget or into memory, before anything runs.
@@ -446,7 +449,7 @@ pub(super) fn command() -> Vec<String> {
 
 /// The arguments that decide the results.
 fn deciding(mut args: impl Iterator<Item = String>) -> Vec<String> {
-    const WITH_VALUE: [&str; 4] = ["--out", "--format", "--color", "--scale"];
+    const WITH_VALUE: [&str; 5] = ["--out", "--format", "--color", "--scale", "--wait"];
     const ALONE: [&str; 7] = ["-q", "--quiet", "-v", "--verbose", "--offline", "--resume", "--force"];
     let mut kept = vec![];
     while let Some(arg) = args.next() {
@@ -468,7 +471,7 @@ mod tests {
     #[test]
     fn what_does_not_decide_the_results_is_left_out_of_the_command() {
         let of = |line: &str| deciding(line.split(' ').map(str::to_owned)).join(" ");
-        assert_eq!(of("lens -q -m x --out a --format=json --top 3 text"), "lens -m x --top 3 text");
+        assert_eq!(of("lens -q -m x --out a --format=json --wait 5 --top 3 text"), "lens -m x --top 3 text");
         assert_eq!(of("lens --color never -v --force a -- --out b"), "lens a -- --out b");
     }
 

@@ -59,7 +59,7 @@ impl AttentionCommand {
         let request = request("attention", &loaded, &prompts, asked);
         // Listens to Ctrl-C from here on, so that nothing is left by it.
         let watch = out.watch("attention");
-        let mut folder = self.run.folder("attention", &[Attention::TABLE.name], &request)?;
+        let mut folder = self.run.folder(out, "attention", &[Attention::TABLE.name], &request)?;
         let path = folder.file("attention.parquet");
         let rows = collect(
             out,
@@ -70,7 +70,7 @@ impl AttentionCommand {
         )?;
         let drawn = rows.drawn();
         for figure in chart::attention(drawn, rows.provenance(), self.head)? {
-            folder.write(&format!("{}.svg", figure.name), figure.svg.as_bytes())?;
+            folder.write(&figure.file_name(), figure.svg.as_bytes())?;
         }
         out.wrote(&folder.finish(&command())?);
         match out.format {

@@ -91,7 +91,7 @@ impl AttributeCommand {
         let prompts: Vec<_> = pairs.iter().map(|p| p.clean.clone()).collect();
         let watch = out.watch("attribute");
         let request = request("attribute", &loaded, &prompts, asked);
-        let mut folder = self.run.folder("attribute", &[Attribution::TABLE.name], &request)?;
+        let mut folder = self.run.folder(out, "attribute", &[Attribution::TABLE.name], &request)?;
         say_spaces(out, &loaded, &pairs, &[options.metric], options.measure_at)?;
         let path = folder.file("attribution.parquet");
         let (mut summary, mut strongest) = (None, Strongest::default());
@@ -114,7 +114,7 @@ impl AttributeCommand {
         if !rows.all().is_empty() {
             let options = chart::Options { scale: self.draw.scale(), ..Default::default() };
             for figure in chart::attribution::draw(rows.all(), rows.provenance(), &options)? {
-                folder.write(&format!("{}.svg", figure.name), figure.svg.as_bytes())?;
+                folder.write(&figure.file_name(), figure.svg.as_bytes())?;
             }
         }
         out.wrote(&folder.finish(&command())?);

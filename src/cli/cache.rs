@@ -42,7 +42,7 @@ impl Cache {
         let asked = request("cache", &loaded, &prompts, json!({"hooks": self.hooks}));
         // Listens to Ctrl-C from here on, so that nothing is left by it.
         let watch = out.watch("cache");
-        let mut folder = self.run.folder("cache", &[FILE], &asked)?;
+        let mut folder = self.run.folder(out, "cache", &[FILE], &asked)?;
         let path = folder.file(FILE);
         let mut provenance = loaded.provenance(command());
         provenance.stamp_as(FORMAT, FORMAT_VERSION);

@@ -6,8 +6,11 @@ use clap::Args;
 
 use super::args::{DrawArgs, parse_head};
 use super::out::Out;
+use super::signals;
+use super::wait::WaitArgs;
 use crate::chart::{Figure, Options, render_with};
 use crate::error::{Error, Result};
+use crate::run::Claim;
 use crate::run::owned::figure_provenance;
 use crate::whole::write_whole;
 
@@ -22,6 +25,8 @@ pub(super) struct Chart {
     /// Replace figures of other tables there. Files that pellucid did not draw are never touched
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    wait: WaitArgs,
     /// For attention: the head to draw large, such as 3.2 or L3H2
     #[arg(long, value_name = "LAYER.HEAD", value_parser = parse_head)]
     head: Option<(u32, u32)>,
@@ -39,19 +44,27 @@ impl Chart {
         }
         let options = Options { max_prompts: self.max_prompts, head: self.head, scale: self.draw.scale() };
         let figures = render_with(&self.file, &options)?;
-        let beside = self.file.parent().map(PathBuf::from).unwrap_or_default();
-        let folder = self.out.clone().unwrap_or(beside);
-        if self.out.is_some() {
-            fs_err::create_dir_all(&folder)?;
+        let beside = match self.file.parent() {
+            Some(beside) if !beside.as_os_str().is_empty() => beside,
+            _ => Path::new("."),
+        };
+        let folder = self.out.as_deref().unwrap_or(beside);
+        let check = || figures.iter().try_for_each(|figure| self.check(&folder.join(figure.file_name()), figure));
+        // Before anybody waits, and when nobody else writes there.
+        check()?;
+        let claim = self.wait.claiming(out, |how| Claim::of(folder, how))?;
+        check()?;
+        for figure in &figures {
+            signals::check()?;
+            write_whole(&claim.stage().join(figure.file_name()), figure.svg.as_bytes())?;
         }
-        let path = |figure: &Figure| folder.join(format!("{}.svg", figure.name));
-        figures.iter().try_for_each(|figure| self.check(&path(figure), figure))?;
-        for figure in figures {
-            let path = path(&figure);
-            write_whole(&path, figure.svg.as_bytes())?;
-            out.data(|w| writeln!(w, "{}", path.display()))?;
+        for name in figures.iter().map(Figure::file_name) {
+            fs_err::rename(claim.stage().join(&name), folder.join(&name))?;
         }
-        Ok(())
+        drop(claim);
+        // A table of this folder is beside its figures, without `./`.
+        let shown = if self.out.is_none() && folder == Path::new(".") { Path::new("") } else { folder };
+        figures.iter().try_for_each(|figure| out.data(|w| writeln!(w, "{}", shown.join(figure.file_name()).display())))
     }
 
     /// Refuses to replace a figure of another table, and what is no figure of pellucid's.

@@ -59,7 +59,7 @@ impl Lens {
         // Listens to Ctrl-C from here on, so that nothing is left by it.
         let watch = out.watch("lens");
         let request = request("lens", &loaded, &prompts, asked);
-        let mut folder = self.run.folder("lens", &[LogitLens::TABLE.name], &request)?;
+        let mut folder = self.run.folder(out, "lens", &[LogitLens::TABLE.name], &request)?;
         if let Some(target) = options.target {
             // After the last position that is looked at.
             let last = self.pos.as_ref().and_then(|positions| positions.last()).copied().unwrap_or(-1);
@@ -79,7 +79,7 @@ impl Lens {
         )?;
         let drawn = rows.drawn();
         for figure in chart::logit_lens(drawn, rows.provenance())? {
-            folder.write(&format!("{}.svg", figure.name), figure.svg.as_bytes())?;
+            folder.write(&figure.file_name(), figure.svg.as_bytes())?;
         }
         out.wrote(&folder.finish(&command())?);
         match out.format {

@@ -20,15 +20,17 @@ mod patch_grid;
 mod patches;
 mod path;
 mod shell;
+mod signals;
 mod tokens;
 mod verify;
+mod wait;
 
 use std::process::ExitCode;
 
 use clap::error::ErrorKind as ClapKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use out::Out;
 
 /// See inside a Transformer: hooks on every activation, logit lens and attention, as tables and figures.
@@ -66,6 +68,7 @@ pub fn main() -> ExitCode {
     unsafe { environment::forget_what_is_for_libraries() };
     crate::ops::memory::keep_freed_pages();
     crate::guard::silence_guarded_panics();
+    signals::size_limit_is_an_error();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         // Help that nobody asked for goes to stderr.
@@ -93,7 +96,7 @@ fn ended(out: &Out, outcome: Result<()>) -> ExitCode {
         Err(e) if out::is_closed_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
             out.error(&e);
-            ExitCode::from(e.exit_code())
+            ExitCode::from(signals::exit_code(&e))
         }
     }
 }
@@ -132,9 +135,4 @@ fn misunderstood(e: &clap::Error) -> Error {
 /// The reference page of every command, for `docs/cli.md`.
 pub fn docs() -> String {
     shell::reference(&mut Cli::command())
-}
-
-/// Turns the user's Ctrl-C into an error of its own kind.
-fn interrupted() -> Error {
-    Error::new(ErrorKind::Interrupted, "interrupted; nothing was written").hint("run the same command to begin again")
 }

@@ -3,8 +3,6 @@
 use std::cell::RefCell;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::Path;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -14,8 +12,9 @@ use clap::ColorChoice;
 use indicatif::{DecimalBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::args::Talk;
+use super::signals::{self, stopped};
 use crate::analysis::Watch;
-use crate::error::{Error, ErrorKind, Result, readable, with_short_names};
+use crate::error::{Error, Result, readable, with_short_names};
 use crate::run::folder::Finished;
 use crate::run::{Loaded, Plan};
 use crate::table::{Format, Row, write_rows};
@@ -166,7 +165,7 @@ impl Out {
 
     /// A watch that shows progress on a terminal and stops at Ctrl-C.
     pub fn watch(&self, what: &'static str) -> Progress {
-        listen();
+        signals::listen();
         let shown = !self.quiet && io::stderr().is_terminal();
         Progress { what, shown, started: Instant::now(), bar: RefCell::default() }
     }
@@ -191,7 +190,7 @@ pub(super) fn read_input(path: &Path) -> Result<Vec<u8>> {
     if !stdin && std::fs::metadata(path).map_or(true, |found| found.is_file() || found.is_dir()) {
         return read_bytes(path);
     }
-    listen();
+    signals::listen();
     let (tell, told) = mpsc::channel();
     let from = path.to_owned();
     // Opening a pipe waits too, so all of it is done by a thread, which is left to itself when somebody stops the program.
@@ -206,7 +205,7 @@ pub(super) fn read_input(path: &Path) -> Result<Vec<u8>> {
     loop {
         match told.recv_timeout(GLANCE) {
             Ok(read) => return read,
-            Err(RecvTimeoutError::Timeout) if STOP.load(Ordering::SeqCst) => return Err(super::interrupted()),
+            Err(RecvTimeoutError::Timeout) if stopped() => return Err(signals::nothing_was_written()),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
                 return Err(Error::io(format!("cannot read {}: its reader ended early", path.display())).fault());
@@ -241,20 +240,6 @@ pub(super) fn is_closed_pipe(e: &Error) -> bool {
     false
 }
 
-static STOP: AtomicBool = AtomicBool::new(false);
-
-fn listen() {
-    static ONCE: OnceLock<()> = OnceLock::new();
-    ONCE.get_or_init(|| {
-        // A second Ctrl-C ends the program at once. Without a handler the first one does, which is no worse.
-        let _ = ctrlc::set_handler(|| {
-            if STOP.swap(true, Ordering::SeqCst) {
-                std::process::exit(130);
-            }
-        });
-    });
-}
-
 /// Shows a bar once something takes over a second.
 pub(super) struct Progress {
     what: &'static str,
@@ -265,9 +250,7 @@ pub(super) struct Progress {
 
 impl Watch for Progress {
     fn at(&self, done: usize, total: usize) -> Result<()> {
-        if STOP.load(Ordering::SeqCst) {
-            return Err(super::interrupted());
-        }
+        signals::check()?;
         if self.shown && self.started.elapsed() > Duration::from_secs(1) {
             let mut bar = self.bar.borrow_mut();
             let bar = bar.get_or_insert_with(|| {
@@ -308,11 +291,11 @@ impl Fetching for FetchBar<'_> {
 
     fn at(&self, done: u64, total: u64) -> Result<()> {
         // Not before there is a network to wait for: what is in the cache is found at once.
-        listen();
+        signals::listen();
         let mut bar = self.bar.borrow_mut();
-        if STOP.load(Ordering::SeqCst) {
+        if stopped() {
             bar.take().inspect(ProgressBar::finish_and_clear);
-            let error = Error::new(ErrorKind::Interrupted, "interrupted; what was fetched is kept");
+            let error = signals::interrupted("what was fetched is kept");
             return Err(error.hint("the same command goes on from there"));
         }
         if let Some(shown) = bar.as_ref().filter(|_| total > 0) {

@@ -7,14 +7,14 @@ use serde_json::Value;
 use super::args::{RunArgs, command, request};
 use super::out::Out;
 use super::pairs::{asked_of, say_spaces};
-use super::patch_grid;
+use super::{patch_grid, signals};
 use crate::analysis::Watch;
 use crate::analysis::patch::{Align, Averaged, Keep, Means, PatchOptions, Summary, incomparable};
 use crate::chart::mark::{Mark, Marked, marks};
 use crate::chart::patch::{Named, draw, of_unit};
 use crate::chart::patch_scale::Scales;
 use crate::chart::{Figure, Options};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::run::{Loaded, Parts, RunFolder};
 use crate::table::{Format, Patch, PathPatch, Provenance, Row, TableWriter, read_provenance, read_some_rows};
 use crate::text::Pair;
@@ -70,8 +70,10 @@ impl Sweep<'_> {
         }
         let request = request(self.name, self.loaded, &prompts, asked);
         let watch = out.watch(self.name);
-        let mut folder = self.run.folder(self.name, &[R::TABLE.name, R::Mean::TABLE.name], &request)?;
-        let mut parts = Parts::open(folder.path(), &request, self.resume, self.run.force)?;
+        let mut folder = self.run.folder(out, self.name, &[R::TABLE.name, R::Mean::TABLE.name], &request)?;
+        // Whoever this one waited for may have completed what was to be resumed.
+        let resume = self.resume && (Parts::are_in(folder.path()) || !folder.waited());
+        let mut parts = Parts::open(folder.path(), &request, resume, self.run.force)?;
         say_spaces(out, self.loaded, self.pairs, &self.options.metrics, self.options.measure_at)?;
         if let Some(said) = incomparable(self.pairs, &self.options.grid) {
             out.note(said);
@@ -118,13 +120,22 @@ impl Sweep<'_> {
             let options = Options { scale: self.scale, ..Options::default() };
             write(&mut folder, draw(&means, &provenance, &options)?)?;
         }
+        if let Some(e) = stopped {
+            let hint = format!("the same command with --resume --out {} goes on from here", folder.path().display());
+            let what = match folder.finish_stopped(&command())? {
+                Some(finished) => {
+                    out.wrote(&finished);
+                    "what was done is kept"
+                }
+                None => "what was done is kept, and so are the complete results that were there",
+            };
+            return Err(signals::interrupted(what).hint(hint).because(e));
+        }
         let finished = folder.finish(&command())?;
         out.wrote(&finished);
-        if let Some(e) = stopped {
-            let hint = format!("the same command with --resume --out {} goes on from here", finished.path.display());
-            return Err(Error::new(ErrorKind::Interrupted, "interrupted; what was done is kept").hint(hint).because(e));
-        }
+        // Before anybody else is let in, who may keep parts there.
         parts.clear();
+        drop(finished);
         summary.doubts.in_words(self.options.unit(self.pairs)).into_iter().for_each(|said| out.note(said));
         drawn.say(out, self.options.unit(self.pairs));
         if summary.without_effect > 0 {
@@ -223,7 +234,7 @@ impl Drawn {
 
 fn write(folder: &mut RunFolder, figures: Vec<Figure>) -> Result<()> {
     for figure in figures {
-        folder.write(&format!("{}.svg", figure.name), figure.svg.as_bytes())?;
+        folder.write(&figure.file_name(), figure.svg.as_bytes())?;
     }
     Ok(())
 }

@@ -7,10 +7,10 @@ use serde_json::json;
 
 use super::args::{PromptArgs, command};
 use super::out::Out;
+use super::wait::WaitArgs;
 use crate::analysis::tokens::tokens;
 use crate::error::Result;
 use crate::model::Model;
-use crate::run::RunFolder;
 use crate::table::{Format, Provenance, Row, TableWriter, Tokens, visible};
 use crate::text::{Prompt, Tokenizer, Want};
 
@@ -27,6 +27,8 @@ pub(super) struct TokensCommand {
     /// Replace the results of another request in that folder. Files that pellucid did not write are never touched
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    wait: WaitArgs,
 }
 
 impl TokensCommand {
@@ -42,7 +44,8 @@ impl TokensCommand {
             let asked: Vec<_> = prompts.iter().map(|p| json!([p.id, p.ids()])).collect();
             let version = env!("CARGO_PKG_VERSION");
             let request = json!({"analysis": "tokens", "version": version, "model": source.id, "prompts": asked});
-            let mut folder = RunFolder::create(Some(path), "tokens", &[Tokens::TABLE.name], &request, self.force)?;
+            let mut folder =
+                self.wait.folder(out, Some(path), ("tokens", &[Tokens::TABLE.name]), &request, self.force)?;
             let spec = Model::read_spec(&source).ok().and_then(|(_, s)| serde_json::to_value(s).ok());
             let provenance = Provenance {
                 model: source.id.clone(),

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::args::{LoadArgs, PromptArgs, command, planned, request};
 use super::out::Out;
+use super::wait::WaitArgs;
 use crate::analysis::verify::{Dump, first_wrong, need, need_of_reference, own_prompts, verify, verify_reference};
 use crate::error::{Error, Result};
 use crate::model::Model;
@@ -38,6 +39,8 @@ pub(super) struct VerifyCommand {
     /// Replace the results of another request in that folder. Files that pellucid did not write are never touched
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    wait: WaitArgs,
 }
 
 impl VerifyCommand {
@@ -50,8 +53,8 @@ impl VerifyCommand {
         }
     }
 
-    fn folder<R: Row>(&self, request: &Value) -> Result<RunFolder> {
-        RunFolder::create(self.out.as_deref(), "verify", &[R::TABLE.name], request, self.force)
+    fn folder<R: Row>(&self, out: &Out, request: &Value) -> Result<RunFolder> {
+        self.wait.folder(out, self.out.as_deref(), ("verify", &[R::TABLE.name]), request, self.force)
     }
 
     fn laws(&self, loaded: &Loaded, out: &Out) -> Result<()> {
@@ -62,7 +65,7 @@ impl VerifyCommand {
         let ids: Vec<Vec<u32>> = prompts.iter().map(Prompt::ids).collect();
         planned(out, loaded, need(&loaded.model, &ids))?;
         let watch = out.watch("verify");
-        let mut folder = self.folder::<Verify>(&request("verify", loaded, &prompts, json!({})))?;
+        let mut folder = self.folder::<Verify>(out, &request("verify", loaded, &prompts, json!({})))?;
         let rows = verify(&loaded.model, &ids, &watch)?;
         write(&mut folder, loaded, &rows)?;
         out.wrote(&folder.finish(&command())?);
@@ -102,7 +105,7 @@ impl VerifyCommand {
         planned(out, loaded, need_of_reference(&loaded.model, dump.prompts(), loaded.footprint.numbers))?;
         let watch = out.watch("verify");
         let asked = request("verify", loaded, &prompts, json!({"reference": dump.hash()}));
-        let mut folder = self.folder::<VerifyReference>(&asked)?;
+        let mut folder = self.folder::<VerifyReference>(out, &asked)?;
         let rows = verify_reference(&loaded.model, family, dump, &watch)?;
         write(&mut folder, loaded, &rows)?;
         out.wrote(&folder.finish(&command())?);

@@ -5,8 +5,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use super::owned::{MANIFEST, Manifest, is_ours, is_regular};
-use super::stage::{Stage, take_away_abandoned};
+use super::claim::{Claim, Claiming};
+use super::owned::{Listed, MANIFEST, Manifest, is_complete, is_ours, is_regular};
 use crate::error::{Error, Result};
 use crate::whole::write_whole;
 
@@ -18,18 +18,17 @@ use crate::whole::write_whole;
 /// A folder with the results of another request is refused. With `force` they are taken away once the new ones are complete:
 /// files that the manifest lists, or that have the name of a new one, and whose content says that pellucid wrote them. A file
 /// that anybody else wrote is never touched.
+///
+/// One process at a time works in a folder ([`Claim`]).
 pub struct RunFolder {
     path: PathBuf,
     /// Hash of the request.
     request: String,
     force: bool,
-    /// Folders that this run made, innermost first.
-    made: Vec<PathBuf>,
     /// Results, in the order in which they are made.
     files: Vec<String>,
     /// Where they are until all are there.
-    stage: Option<Stage>,
-    finished: bool,
+    claim: Claim,
     started: Instant,
 }
 
@@ -47,8 +46,15 @@ impl RunFolder {
     /// will write `patch.parquet` and figures such as `patch-z.svg`; any other file has its whole name.
     ///
     /// # Errors
-    /// When it cannot be made or written to, or holds what is not this run's to replace.
-    pub fn create(out: Option<&Path>, analysis: &str, tables: &[&str], request: &Value, force: bool) -> Result<Self> {
+    /// When it cannot be made or written to, holds what is not this run's to replace, or another process is at work in it.
+    pub fn create(
+        out: Option<&Path>,
+        analysis: &str,
+        tables: &[&str],
+        request: &Value,
+        force: bool,
+        claiming: &Claiming,
+    ) -> Result<Self> {
         let request = request_hash(request)?;
         let path = match out {
             Some(out) => out.to_owned(),
@@ -58,16 +64,18 @@ impl RunFolder {
             return Err(Error::bad_input(format!("{} is a file, and results go to a folder", path.display()))
                 .hint("give another name with --out"));
         }
-        let missing = |p: &&Path| !p.as_os_str().is_empty() && !p.exists();
-        let made = path.ancestors().take_while(missing).map(Path::to_owned).collect();
-        // From here on, whatever fails, what was made is taken away again.
+        // Before anybody waits; files may still change while another run is at work.
+        listed(&path, &request, force)?;
+        let claim = Claim::of(&path, claiming)?;
         let started = Instant::now();
-        let mut folder = Self { path, request, force, made, files: vec![], stage: None, finished: false, started };
         // Before an hour of work rather than after it.
-        folder.check_before(tables)?;
-        fs_err::create_dir_all(&folder.path).map_err(|e| Error::cannot_write(&folder.path, e))?;
-        folder.stage = Some(Stage::make(&folder.path).map_err(|e| Error::cannot_write(&folder.path, e))?);
-        Ok(folder)
+        check_before(&path, &request, force, tables)?;
+        Ok(Self { path, request, force, files: vec![], claim, started })
+    }
+
+    /// Whether another process was at work in the folder first, and this one waited for it.
+    pub fn waited(&self) -> bool {
+        self.claim.waited()
     }
 
     /// The folder.
@@ -81,7 +89,7 @@ impl RunFolder {
         if !self.files.iter().any(|known| known == name) {
             self.files.push(name.to_owned());
         }
-        self.stage.as_ref().map_or(&*self.path, Stage::path).join(name)
+        self.claim.stage().join(name)
     }
 
     /// Writes a whole file under a temporary name and renames it.
@@ -97,41 +105,51 @@ impl RunFolder {
     ///
     /// # Errors
     /// When a file cannot be written, or is not this run's to replace. Then no file has another content than before.
-    pub fn finish(mut self, command: &[String]) -> Result<Finished> {
-        let old = self.listed()?;
-        // Another run may have been here meanwhile.
+    pub fn finish(self, command: &[String]) -> Result<Finished> {
+        let old = listed(&self.path, &self.request, self.force)?;
         for name in &self.files {
-            self.check(name, &old)?;
+            check(&self.path, name, &old, self.force)?;
         }
-        let replaced: Vec<&String> = old.iter().filter(|name| !self.files.contains(name)).collect();
+        let mut replaced: Vec<&Listed> = old.iter().filter(|old| !self.files.contains(&old.name)).collect();
+        replaced.retain(|old| old.is_at(&self.path));
         // First, so that whatever happens while files get their names, all of them are listed, and the next run can replace them.
-        let both: Vec<&String> = self.files.iter().chain(replaced.iter().copied()).collect();
-        self.write_manifest(&both, command)?;
-        for name in &replaced {
-            let path = self.path.join(name);
-            if is_ours(&path) {
-                fs_err::remove_file(&path).map_err(|e| Error::cannot_write(&path, e))?;
-            }
+        self.write_manifest(command, &old)?;
+        for old in &replaced {
+            let path = self.path.join(&old.name);
+            fs_err::remove_file(&path).map_err(|e| Error::cannot_write(&path, e))?;
         }
         for name in &self.files {
-            let (from, to) = (self.stage.as_ref().map_or(&*self.path, Stage::path).join(name), self.path.join(name));
+            let (from, to) = (self.claim.stage().join(name), self.path.join(name));
             fs_err::rename(from, &to).map_err(|e| Error::cannot_write(&to, e))?;
         }
-        if !replaced.is_empty() {
-            self.write_manifest(&self.files, command)?;
+        if !old.is_empty() {
+            self.write_manifest(command, &[])?;
         }
-        take_away_abandoned(&self.path);
-        self.finished = true;
-        Ok(Finished { path: self.path.clone(), files: std::mem::take(&mut self.files) })
+        Ok(Finished { path: self.path, files: self.files, _claim: self.claim })
     }
 
-    fn write_manifest(&self, files: &[impl AsRef<str>], command: &[String]) -> Result<()> {
+    /// As [`finish`](Self::finish), with results that are not complete, since the run was stopped. Complete ones that are there stay
+    /// as they are; then the answer is none.
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish).
+    pub fn finish_stopped(self, command: &[String]) -> Result<Option<Finished>> {
+        let old = listed(&self.path, &self.request, self.force)?;
+        let there = old.iter().map(|old| &old.name).chain(&self.files);
+        match there.into_iter().any(|name| is_complete(&self.path.join(name))) {
+            true => Ok(None),
+            false => self.finish(command).map(Some),
+        }
+    }
+
+    /// Lists the files of this run, and those of others that may still be there.
+    fn write_manifest(&self, command: &[String], others: &[Listed]) -> Result<()> {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let manifest = json!({
+        let mut manifest = json!({
             "pellucid_version": env!("CARGO_PKG_VERSION"),
             "request": self.request,
             "command": command,
-            "files": files.iter().map(AsRef::as_ref).collect::<Vec<_>>(),
+            "files": self.files,
             "finished_unix_s": since_1970.as_secs(),
             "elapsed_s": self.started.elapsed().as_secs_f64(),
             "machine": {
@@ -140,82 +158,78 @@ impl RunFolder {
                 "threads": rayon::current_num_threads(),
             },
         });
-        write_whole(&self.path.join(MANIFEST), format!("{manifest:#}\n").as_bytes())
-    }
-
-    /// The files that the manifest lists, of this request or, with `force`, of any.
-    fn listed(&self) -> Result<Vec<String>> {
-        let (shown, manifest) = (self.path.display(), self.path.join(MANIFEST));
-        match Manifest::read(&manifest)? {
-            None => Ok(vec![]),
-            Some(old) if self.force || old.request.as_ref() == Some(&self.request) => Ok(old.files),
-            Some(old) => {
-                Err(Error::bad_input(format!("{shown} holds the results of another request, {}", old.command))
-                    .hint("give another folder with --out, or replace them with --force"))
-            }
+        if !others.is_empty() {
+            let one = |old: &Listed| json!({"name": old.name, "command": old.command});
+            manifest["replaces"] = others.iter().map(one).collect();
         }
+        // Made where nothing of it can be left behind.
+        let made = self.claim.stage().join(MANIFEST);
+        write_whole(&made, format!("{manifest:#}\n").as_bytes())?;
+        let path = self.path.join(MANIFEST);
+        fs_err::rename(made, &path).map_err(|e| Error::cannot_write(&path, e))
     }
+}
 
-    /// Refuses a folder in which this run would have to replace what is not its own.
-    fn check_before(&self, tables: &[&str]) -> Result<()> {
-        let old = self.listed()?;
-        let no_manifest = !self.path.join(MANIFEST).exists();
-        let mut entries: Vec<String> = (std::fs::read_dir(&self.path).into_iter().flatten().flatten())
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .collect();
-        entries.sort_unstable();
-        // Which figures there will be is not known yet: without a manifest every name that one could have counts.
-        let may_be = |name: &str, table: &str| match name.strip_prefix(table) {
-            Some("") => true,
-            _ if table.contains('.') => false,
-            Some(".parquet" | ".svg") => true,
-            Some(rest) => no_manifest && rest.starts_with('-') && rest.ends_with(".svg"),
-            None => false,
-        };
-        let mut ours = entries.iter().filter(|name| tables.iter().any(|table| may_be(name, table)));
-        ours.try_for_each(|name| self.check(name, &old))
-    }
-
-    /// Refuses to replace a file that this run may not replace; `old` are those of the manifest.
-    fn check(&self, name: &str, old: &[String]) -> Result<()> {
-        let path = self.path.join(name);
-        // Nothing is there, not even a link to nothing.
-        if path.symlink_metadata().is_err() {
-            return Ok(());
-        }
-        let shown = self.path.display();
-        if !is_regular(&path) || !is_ours(&path) {
-            return Err(Error::bad_input(format!(
-                "{shown} holds {name}, which is damaged or no file of pellucid's, and the results would have that name"
-            ))
-            .hint("give another folder with --out, or move that file away"));
-        }
-        match self.force || old.iter().any(|listed| listed == name) {
-            true => Ok(()),
-            false => Err(Error::bad_input(format!(
-                "{shown} holds {name}, and no manifest there says that this request wrote it"
-            ))
-            .hint("give another folder with --out, or replace it with --force")),
+/// The files that the manifest of `path` lists, of this request or, with `force`, of any.
+fn listed(path: &Path, request: &str, force: bool) -> Result<Vec<Listed>> {
+    match Manifest::read(&path.join(MANIFEST))? {
+        None => Ok(vec![]),
+        Some(old) if force || old.request.as_deref() == Some(request) => Ok(old.files),
+        Some(old) => {
+            Err(Error::bad_input(format!("{} holds the results of another request, {}", path.display(), old.command))
+                .hint("give another folder with --out, or replace them with --force"))
         }
     }
 }
 
-/// A folder that holds all results of its request.
+/// Refuses a folder in which a run would have to replace what is not its own.
+fn check_before(path: &Path, request: &str, force: bool, tables: &[&str]) -> Result<()> {
+    let old = listed(path, request, force)?;
+    let no_manifest = !path.join(MANIFEST).exists();
+    let mut entries: Vec<String> = (std::fs::read_dir(path).into_iter().flatten().flatten())
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    entries.sort_unstable();
+    // Which figures there will be is not known yet: without a manifest every name that one could have counts.
+    let may_be = |name: &str, table: &str| match name.strip_prefix(table) {
+        Some("") => true,
+        _ if table.contains('.') => false,
+        Some(".parquet" | ".svg") => true,
+        Some(rest) => no_manifest && rest.starts_with('-') && rest.ends_with(".svg"),
+        None => false,
+    };
+    let mut ours = entries.iter().filter(|name| tables.iter().any(|table| may_be(name, table)));
+    ours.try_for_each(|name| check(path, name, &old, force))
+}
+
+/// Refuses to replace a file that a run may not replace; `old` are those of the manifest.
+fn check(folder: &Path, name: &str, old: &[Listed], force: bool) -> Result<()> {
+    let path = folder.join(name);
+    // Nothing is there, not even a link to nothing.
+    if path.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let shown = folder.display();
+    if !is_regular(&path) || !is_ours(&path) {
+        return Err(Error::bad_input(format!(
+            "{shown} holds {name}, which is damaged or no file of pellucid's, and the results would have that name"
+        ))
+        .hint("give another folder with --out, or move that file away"));
+    }
+    match force || old.iter().any(|listed| listed.name == name && listed.is_at(folder)) {
+        true => Ok(()),
+        false => Err(Error::bad_input(format!(
+            "{shown} holds {name}, and no manifest there says that this request wrote it"
+        ))
+        .hint("give another folder with --out, or replace it with --force")),
+    }
+}
+
+/// A folder that holds all results of its request. No other process works in it as long as this value lives.
 pub struct Finished {
     /// The folder.
     pub path: PathBuf,
     /// The results in it, in the order in which they were made.
     pub files: Vec<String>,
-}
-
-impl Drop for RunFolder {
-    fn drop(&mut self) {
-        self.stage.take();
-        if !self.finished {
-            // Only empty folders go: what others put there meanwhile stays.
-            for folder in &self.made {
-                let _ = std::fs::remove_dir(folder);
-            }
-        }
-    }
+    _claim: Claim,
 }

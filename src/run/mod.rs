@@ -1,7 +1,9 @@
 //! A request from beginning to end: the model it names, the prompts it gives, the folder its results go to.
 
+pub mod claim;
 pub mod folder;
 pub mod loaded;
+mod lock;
 pub mod owned;
 pub mod pairs;
 pub mod parts;
@@ -9,9 +11,9 @@ pub mod plan;
 pub mod prompts;
 pub mod records;
 pub mod spaces;
-mod stage;
 mod vector;
 
+pub use claim::{Claim, Claiming, Waiting};
 pub use folder::RunFolder;
 pub use loaded::Loaded;
 pub use parts::Parts;

@@ -1,7 +1,7 @@
 //! Which files in a results' folder are pellucid's, and of which request.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use serde_json::Value;
@@ -21,8 +21,27 @@ pub(super) struct Manifest {
     pub request: Option<String>,
     /// The command, for people.
     pub command: String,
-    /// The results, by name.
-    pub files: Vec<String>,
+    /// The results, and what they were about to replace.
+    pub files: Vec<Listed>,
+}
+
+/// A file that a manifest lists.
+pub(super) struct Listed {
+    /// Its name in the folder.
+    pub name: String,
+    /// The command that wrote it, as it stands in the file as well.
+    pub command: Vec<String>,
+}
+
+impl Listed {
+    /// Whether it is in `folder`: a file that says of itself what the manifest says of it. A manifest alone makes no file ours.
+    pub fn is_at(&self, folder: &Path) -> bool {
+        // Characters that no XML may hold are written as this one.
+        let plain =
+            |word: &String| word.replace(|c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}'), "\u{fffd}");
+        let said = provenance_of(&folder.join(&self.name)).and_then(|said| strings(&said["command"]));
+        said.is_some_and(|said| said.iter().map(plain).eq(self.command.iter().map(plain)))
+    }
 }
 
 impl Manifest {
@@ -36,18 +55,20 @@ impl Manifest {
         }
         let bytes = if is_regular(path) { std::fs::read(path).ok() } else { None };
         let value: Value = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
-        let strings = |key: &str| -> Option<Vec<String>> {
-            value[key].as_array()?.iter().map(|v| v.as_str().map(str::to_owned)).collect()
-        };
-        match (value["pellucid_version"].as_str(), strings("command"), strings("files")) {
-            (Some(_), Some(command), Some(mut files)) => {
-                // Names in the folder, and no paths to elsewhere.
-                files.retain(|name| Path::new(name).file_name() == Some(name.as_ref()));
-                let command = match &command[..] {
+        match (value["pellucid_version"].as_str(), strings(&value["command"]), strings(&value["files"])) {
+            (Some(_), Some(command), Some(names)) => {
+                let shown = match &command[..] {
                     [] => "of an unknown command".to_owned(),
                     words => shortened(&words.join(" ")),
                 };
-                Ok(Some(Self { request: value["request"].as_str().map(str::to_owned), command, files }))
+                let of_this = names.into_iter().map(|name| Listed { name, command: command.clone() });
+                let replaced = value["replaces"].as_array().into_iter().flatten().filter_map(|old| {
+                    Some(Listed { name: old["name"].as_str()?.to_owned(), command: strings(&old["command"])? })
+                });
+                // Names in the folder, and no paths to elsewhere.
+                let plain = |name: &str| Path::new(name).file_name() == Some(name.as_ref());
+                let files = of_this.chain(replaced).filter(|file| plain(&file.name)).collect();
+                Ok(Some(Self { request: value["request"].as_str().map(str::to_owned), command: shown, files }))
             }
             _ => Err(Error::bad_input(format!("{} is not a manifest of pellucid's", path.display()))
                 .hint("give another folder with --out, or move that file away")),
@@ -55,7 +76,12 @@ impl Manifest {
     }
 }
 
-fn shortened(command: &str) -> String {
+fn strings(value: &Value) -> Option<Vec<String>> {
+    value.as_array()?.iter().map(|v| v.as_str().map(str::to_owned)).collect()
+}
+
+/// A command in quotes, cut where it is long.
+pub(super) fn shortened(command: &str) -> String {
     match command.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("`{} ...`", &command[..end]),
         None => format!("`{command}`"),
@@ -67,16 +93,56 @@ pub(super) fn is_regular(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|m| m.is_file())
 }
 
+/// The file at `path`, open to be read and written: none if nothing is there, `Some(None)` if it is no regular file. Neither is a
+/// link followed nor a pipe waited for.
+pub(super) fn open_regular(path: &Path) -> io::Result<Option<Option<File>>> {
+    match path.symlink_metadata() {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e),
+        Ok(found) if !found.is_file() => return Ok(Some(None)),
+        Ok(_) => {}
+    }
+    let mut options = File::options();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    }
+    // Only to be read, where somebody else's cannot be written.
+    match options.clone().write(true).open(path).or_else(|_| options.open(path)) {
+        Ok(file) => Ok(Some(Some(file))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
 /// Whether pellucid wrote the file: it says so in its metadata.
 pub fn is_ours(path: &Path) -> bool {
+    provenance_of(path).is_some()
+}
+
+/// Whether the file is a result of pellucid's that says that it is complete, and not what a stopped run left.
+pub(super) fn is_complete(path: &Path) -> bool {
+    provenance_of(path).is_some_and(|said| said["complete"] == true)
+}
+
+/// What a file says of how it was made; none where pellucid did not write it.
+fn provenance_of(path: &Path) -> Option<Value> {
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
-    is_regular(path)
-        && match extension {
-            "parquet" => read_provenance(path).is_ok(),
-            "svg" => figure_provenance(path).is_some(),
-            "safetensors" => safetensors_header(path).is_some_and(|h| h["__metadata__"][METADATA_KEY].is_string()),
-            _ => false,
+    if !is_regular(path) {
+        return None;
+    }
+    match extension {
+        "parquet" => serde_json::to_value(read_provenance(path).ok()?).ok(),
+        "svg" => said_by(&figure_provenance(path)?),
+        "safetensors" => {
+            let header = safetensors_header(path)?;
+            let said = header["__metadata__"][METADATA_KEY].as_str()?;
+            Some(serde_json::from_str(said).unwrap_or(Value::Object(Default::default())))
         }
+        _ => None,
+    }
 }
 
 /// What a figure says of how it was made, as it stands in the file; none where pellucid did not draw it.
@@ -84,11 +150,16 @@ pub fn figure_provenance(path: &Path) -> Option<String> {
     let text = std::fs::read_to_string(path).ok()?;
     let (_, after) = text.split_once("<desc>")?;
     let (desc, _) = after.split_once("</desc>")?;
+    said_by(desc).map(|_| desc.to_owned())
+}
+
+/// The provenance in a figure's description.
+fn said_by(desc: &str) -> Option<Value> {
     // Escaped as text in XML is.
     let plain = desc.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&#39;", "'");
     let plain = plain.replace("&amp;", "&");
     let value: Value = serde_json::from_str(&plain).ok()?;
-    value["pellucid_version"].is_string().then(|| desc.to_owned())
+    value["pellucid_version"].is_string().then_some(value)
 }
 
 fn safetensors_header(path: &Path) -> Option<Value> {

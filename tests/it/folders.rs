@@ -9,7 +9,7 @@ const CLEAN: &str = "When Mary and John went to the store, John gave a drink to"
 const CORRUPT: &str = "When Mary and John went to the store, Mary gave a drink to";
 
 /// Every command that writes a folder, and another request of it; the results' first name.
-fn commands(m: &str) -> Vec<(&'static str, Vec<String>, Vec<String>)> {
+pub fn commands(m: &str) -> Vec<(&'static str, Vec<String>, Vec<String>)> {
     let words = |line: &str| line.split(' ').map(|w| w.replace("MODEL", m)).collect::<Vec<String>>();
     let pair = "--clean #3,14,15,92,65 --corrupt #3,27,15,92,65 --answer #7 --foil #42";
     let two = |name, first: String, more: &str| (name, words(&first), words(&format!("{first} {more}")));
@@ -154,23 +154,6 @@ fn links_are_not_followed() {
         .unwrap();
     place.refused(command.iter().chain(&["run", "--force"]), 2, "logit_lens.parquet");
     assert!(place.read("elsewhere/logit_lens.parquet") == table);
-}
-
-#[test]
-fn what_a_killed_run_left_goes_and_what_another_is_writing_stays() {
-    let m = model("gpt2");
-    let place = Place::new();
-    for dead in [".pellucid-dead.tmp", ".pellucid-alive.tmp"] {
-        place.write(&format!("run/{dead}/lock"), "");
-        place.write(&format!("run/{dead}/logit_lens.parquet"), "half");
-    }
-    let alive = std::fs::File::options().write(true).open(place.path("run/.pellucid-alive.tmp/lock")).unwrap();
-    alive.lock().unwrap();
-    place.ok(["lens", "-q", "-m", &m, "--ids", "1,2,3", "--out", "run"]);
-    assert!(!place.path("run/.pellucid-dead.tmp").exists() && place.path("run/.pellucid-alive.tmp").exists());
-    drop(alive);
-    place.ok(["lens", "-q", "-m", &m, "--ids", "1,2,3", "--out", "run"]);
-    assert!(!place.path("run/.pellucid-alive.tmp").exists());
 }
 
 #[test]

@@ -2,16 +2,15 @@
 #![cfg(unix)]
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use pellucid::table::{Patch, PatchMean, read_provenance, read_rows};
 
 use crate::bin::{Done, Place};
 
 /// Two pairs and many small waves: about a thousand of them, in several parts.
-const SWEEP: [&str; 14] = [
+pub const SWEEP: [&str; 14] = [
     "patch",
     "-q",
     "--pairs",
@@ -28,7 +27,7 @@ const SWEEP: [&str; 14] = [
     "3",
 ];
 
-fn place() -> Place {
+pub fn place() -> Place {
     let place = Place::new();
     let mary = "\"When Mary and John went to the store, John gave a drink to\"";
     let pair = |first: &str, second: &str| mary.replace("Mary", first).replace("John", second);
@@ -40,47 +39,54 @@ fn place() -> Place {
     place
 }
 
-fn start(place: &Place, more: &[&str]) -> Child {
+pub fn start(place: &Place, more: &[&str]) -> Child {
     let mut command = place.command(env!("CARGO_BIN_EXE_pellucid"));
     command.args(SWEEP).args(more).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// The waves that are kept so far, and when each was written.
-fn written(place: &Place, folder: &str) -> BTreeMap<PathBuf, SystemTime> {
-    let when = |path: &PathBuf| Some(fs_err::metadata(path).ok()?.modified().unwrap());
-    parts(place, folder).into_keys().filter_map(|path| Some((path.clone(), when(&path)?))).collect()
+/// The journal of the waves that are kept so far, as far as its last whole line.
+fn journal(place: &Place, folder: &str) -> String {
+    let bytes = fs_err::read(place.path(folder).join("parts.journal")).unwrap_or_default();
+    let end = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |last| last + 1);
+    String::from_utf8(bytes[..end].to_vec()).unwrap()
 }
 
-/// The waves that are kept so far, and what is in them.
-fn parts(place: &Place, folder: &str) -> BTreeMap<PathBuf, Vec<u8>> {
-    let entries = fs_err::read_dir(place.path(folder).join("parts")).into_iter().flatten().flatten();
-    let json = entries.map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "json"));
-    json.filter_map(|path| Some((path.clone(), fs_err::read(path).ok()?))).collect()
+/// How many waves a journal has.
+fn waves(journal: &str) -> usize {
+    journal.lines().count().saturating_sub(1)
 }
 
 /// Waits until at least `n` waves are kept.
-fn wait_for(place: &Place, folder: &str, n: usize, child: &mut Child) {
+pub fn wait_for(place: &Place, folder: &str, n: usize, child: &mut Child) {
     let begun = Instant::now();
-    while parts(place, folder).len() < n {
+    while waves(&journal(place, folder)) < n {
         assert!(child.try_wait().unwrap().is_none(), "it ended before it could be stopped");
         assert!(begun.elapsed() < Duration::from_secs(60), "nothing is kept");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
-fn signal(child: &Child, signal: &str) {
+pub fn signal(child: &Child, signal: &str) {
     let id = child.id().to_string();
     assert!(std::process::Command::new("kill").args([signal, &id]).status().unwrap().success());
 }
 
 /// The results, without the manifest, which has times in it.
-fn results(place: &Place, folder: &str) -> BTreeMap<String, Vec<u8>> {
+pub fn results(place: &Place, folder: &str) -> BTreeMap<String, Vec<u8>> {
     let entries = fs_err::read_dir(place.path(folder)).unwrap().map(|e| e.unwrap());
     let files = entries.filter(|e| e.file_type().unwrap().is_file() && e.file_name() != "manifest.json");
     files.map(|e| (e.file_name().to_string_lossy().into_owned(), fs_err::read(e.path()).unwrap())).collect()
 }
 
-fn ended(child: Child) -> Done {
+/// What lies in the folder, hidden or not.
+pub fn names(place: &Place, folder: &str) -> Vec<String> {
+    let entries = fs_err::read_dir(place.path(folder)).unwrap();
+    let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+pub fn ended(child: Child) -> Done {
     child.wait_with_output().unwrap().into()
 }
 
@@ -89,18 +95,18 @@ fn killed_and_interrupted_a_sweep_goes_on_to_the_same_bytes() {
     let place = place();
     place.ok(SWEEP.iter().chain(&["--out", "whole"]));
     let whole = results(&place, "whole");
-    assert!(whole.len() == 5 && !place.path("whole/parts").exists(), "{:?}", whole.keys());
+    assert_eq!(whole.len(), 5, "{:?}", whole.keys());
 
     let mut child = start(&place, &["--out", "stopped"]);
     wait_for(&place, "stopped", 20, &mut child);
     signal(&child, "-KILL");
     ended(child);
-    let kept = written(&place, "stopped");
-    assert!(kept.len() >= 20 && !place.path("stopped/patch.parquet").exists());
+    let kept = journal(&place, "stopped");
+    assert!(waves(&kept) >= 20 && !place.path("stopped/patch.parquet").exists());
 
     // It goes on, and is interrupted: what was kept is not computed again, what is done is in the table.
     let mut child = start(&place, &["--out", "stopped", "--resume"]);
-    wait_for(&place, "stopped", kept.len() + 20, &mut child);
+    wait_for(&place, "stopped", waves(&kept) + 20, &mut child);
     signal(&child, "-INT");
     let done = ended(child);
     assert_eq!(done.code, Some(130), "{}", done.stderr);
@@ -109,8 +115,10 @@ fn killed_and_interrupted_a_sweep_goes_on_to_the_same_bytes() {
         "{}",
         done.stderr
     );
-    let more = written(&place, "stopped");
-    assert!(more.len() >= kept.len() + 20 && kept.iter().all(|(path, when)| more.get(path) == Some(when)));
+    let more = journal(&place, "stopped");
+    assert!(waves(&more) >= waves(&kept) + 20 && more.starts_with(&kept));
+    // What the killed run left is gone.
+    assert_eq!(names(&place, "stopped").into_iter().filter(|name| name.starts_with('.')).count(), 0);
     let (rows, provenance) = read_rows::<Patch>(place.path("stopped/patch.parquet")).unwrap();
     let (all, _) = read_rows::<Patch>(place.path("whole/patch.parquet")).unwrap();
     assert!(!provenance.complete && rows.len() < all.len() && !rows.is_empty(), "{} of {}", rows.len(), all.len());
@@ -122,62 +130,117 @@ fn killed_and_interrupted_a_sweep_goes_on_to_the_same_bytes() {
     let manifest = String::from_utf8(place.read("stopped/manifest.json")).unwrap();
     place.write(
         "stopped/manifest.json",
-        manifest.replacen("\"files\": [", "\"files\": [\"so-far.svg\", \"mine.svg\", \"../pairs.csv\", ", 1),
+        manifest.replacen(
+            "\"files\": [",
+            "\"files\": [\"so-far.svg\", \"mine.svg\", \"other.svg\", \"../pairs.csv\", ",
+            1,
+        ),
     );
-    place.write("stopped/so-far.svg", place.read("whole/patch-mlp.post-logit_diff-p0.svg"));
-    // What pellucid did not draw stays, whatever the manifest says.
+    let figure = place.read("whole/patch-mlp.post-logit_diff-p0.svg");
+    place.write("stopped/so-far.svg", &figure);
+    // What pellucid did not draw stays, whatever the manifest says, and so does what another command drew.
     place.write("stopped/mine.svg", "<svg/>");
+    let other = String::from_utf8(figure).unwrap().replacen("pairs.csv", "other.csv", 1);
+    place.write("stopped/other.svg", &other);
     place.ok(SWEEP.iter().chain(&["--out", "stopped", "--resume"]));
     assert!(place.path("pairs.csv").exists());
     assert_eq!(place.read("stopped/mine.svg"), b"<svg/>");
-    fs_err::remove_file(place.path("stopped/mine.svg")).unwrap();
+    assert!(place.read("stopped/other.svg") == other.as_bytes());
+    for name in ["mine", "other"] {
+        fs_err::remove_file(place.path(&format!("stopped/{name}.svg"))).unwrap();
+    }
     let resumed = results(&place, "stopped");
     assert_eq!(resumed.keys().collect::<Vec<_>>(), whole.keys().collect::<Vec<_>>());
     for (name, bytes) in &whole {
         assert!(resumed[name] == *bytes, "{name} differs");
     }
-    assert!(!place.path("stopped/parts").exists());
     let (means, _) = read_rows::<PatchMean>(place.path("whole/patch_mean.parquet")).unwrap();
     assert_eq!((means.len() * 2, means[0].pairs), (all.len(), 2));
     place.refused(SWEEP.iter().chain(&["--out", "stopped", "--resume"]), 2, "holds no stopped run");
 }
 
+/// A line of a journal as its writer would have written it: the format is documented in `src/run/parts.rs`.
+fn line(request: &str, number: u64, json: &str) -> String {
+    let hashed = [request.as_bytes(), &number.to_le_bytes(), json.as_bytes()].concat();
+    format!("{} {json}\n", blake3::hash(&hashed).to_hex())
+}
+
+/// A sweep that was killed after some waves, whose temporaries are cleared: its journal.
+fn stopped(place: &Place) -> String {
+    let mut child = start(place, &["--out", "run"]);
+    wait_for(place, "run", 8, &mut child);
+    signal(&child, "-KILL");
+    ended(child);
+    let done = place.pellucid(SWEEP.iter().chain(&["--out", "run"]).chain(&["--measure-at", "12"]));
+    done.is_refusal("another", 2, "has the parts of another request");
+    assert_eq!(names(place, "run"), ["parts.journal"]);
+    journal(place, "run")
+}
+
+fn again<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    SWEEP.into_iter().chain(["--out", "run", "--resume"]).chain(more.iter().copied()).collect()
+}
+
 #[test]
 fn what_is_left_of_another_sweep_or_damaged_is_refused() {
     let place = place();
-    let mut child = start(&place, &["--out", "run"]);
-    wait_for(&place, "run", 8, &mut child);
-    signal(&child, "-KILL");
-    ended(child);
-    let again =
-        |more: &[&'static str]| SWEEP.into_iter().chain(["--out", "run", "--resume"]).chain(more.to_vec()).collect();
-    let other: Vec<&str> = again(&["--measure-at", "12"]);
-    place.refused(other, 2, "is a part of another request");
-    let other: Vec<&str> = again(&["--limit", "1"]);
-    place.refused(other, 2, "is a part of another request");
-    let (path, bytes) = parts(&place, "run").into_iter().nth(5).unwrap();
-    // Cut short; of another kind; a measurement too few; one twice; one of a patch that is not there.
-    let text = String::from_utf8(bytes.clone()).unwrap();
-    let first = text.find("{\"pair\"").unwrap();
-    let second = first + text[first..].find("},").unwrap() + 2;
-    let damaged = [
-        text[..text.len() / 2].to_owned(),
-        "[]".to_owned(),
-        text[..first].to_owned() + &text[second..],
-        text[..first].to_owned() + &text[first..second] + &text[first..],
-        text.replacen("{\"pair\":", "{\"pair\":9", 1),
+    let kept = stopped(&place);
+    place.refused(again(&["--measure-at", "12"]), 2, "has the parts of another request");
+    place.refused(again(&["--limit", "1"]), 2, "has the parts of another request");
+    let lines: Vec<&str> = kept.split_inclusive('\n').collect();
+    let request = lines[0].trim_end().rsplit(' ').next().unwrap();
+    let json = lines[5].trim_end().split_once(' ').unwrap().1;
+    // It is what this test takes it for.
+    assert_eq!(line(request, 5, json), lines[5]);
+    let with = |five: &str| lines.iter().enumerate().map(|(i, l)| if i == 5 { five } else { l }).collect::<String>();
+    let first = json.find("{\"pair\"").unwrap();
+    let second = first + json[first..].find("},").unwrap() + 2;
+    let number = json.find("\"values\":[").unwrap() + "\"values\":[".len();
+    let digit = number + json[number..].find(|c: char| c.is_ascii_digit()).unwrap();
+    let other_digit = if json.as_bytes()[digit] == b'7' { "8" } else { "7" };
+    let changed = json[..digit].to_owned() + other_digit + &json[digit + 1..];
+    let journals = [
+        // A number that is another; a line cut short, taken out, twice, of another journal, and in another's place.
+        with(&lines[5].replace(json, &changed)),
+        with(&lines[5][..lines[5].len() / 2]),
+        with(""),
+        with(&lines[5].repeat(2)),
+        with(&line(&"0".repeat(64), 5, json)),
+        with(lines[6]),
+        // The last line as well, as long as it is whole.
+        kept.clone() + &line(request, 1, json),
     ];
-    for wrong in damaged {
-        fs_err::write(&path, &wrong).unwrap();
-        let command: Vec<&str> = again(&[]);
-        let done = place.pellucid(&command);
-        done.is_refusal(&wrong[..60.min(wrong.len())], 2, "");
+    for wrong in journals {
+        place.write("run/parts.journal", &wrong);
+        place.refused(again(&[]), 2, "of the stopped run is not what was written there");
+    }
+    // Well made, and not what this sweep measures: a measurement too few; one twice; one of a patch that is not there; no wave.
+    let forged = [
+        json[..first].to_owned() + &json[second..],
+        json[..first].to_owned() + &json[first..second] + &json[first..],
+        json.replacen("{\"pair\":", "{\"pair\":9", 1),
+        "[]".to_owned(),
+    ];
+    for json in forged {
+        place.write("run/parts.journal", with(&line(request, 5, &json)));
+        place.pellucid(again(&[])).is_refusal(&json[..60.min(json.len())], 2, "stopped run");
         assert!(!place.path("run/patch.parquet").exists());
     }
-    // Taken away, it is computed again.
-    fs_err::remove_file(&path).unwrap();
-    let command: Vec<&str> = again(&[]);
-    place.ok(command);
+    // Neither what is no journal, nor one whose first line is not whole.
+    for wrong in ["", "mine", "pellucid parts 1", &lines[0][..40], &lines[0][..lines[0].len() - 1]] {
+        place.write("run/parts.journal", wrong);
+        for more in [&[][..], &["--force"]] {
+            place.refused(again(more), 2, "holds parts.journal, which is damaged or no file of pellucid's");
+            let anew: Vec<&str> = again(more).into_iter().filter(|word| *word != "--resume").collect();
+            place.refused(anew, 2, "holds parts.journal, which is damaged or no file of pellucid's");
+        }
+    }
+    // A last line that a killed run did not finish is computed again, and so is what was taken off the end.
+    let torn = [kept.clone() + &lines[5][..lines[5].len() - 1], kept.clone() + "7", lines[..4].concat()];
     place.ok(SWEEP.iter().chain(&["--out", "whole"]));
-    assert!(results(&place, "run") == results(&place, "whole"));
+    for torn in torn {
+        place.write("run/parts.journal", torn);
+        place.ok(again(&[]));
+        assert!(results(&place, "run") == results(&place, "whole"));
+    }
 }

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::text::files::names_in;
 use crate::text::hub::Want;
 use crate::text::pick::{self, CONFIG, Unclear, Weights, is_plain_name};
-use crate::whole::write_whole;
+use crate::whole::{is_temporary, write_whole};
 
 /// How often somebody who waits looks again.
 pub(super) const GLANCE: Duration = Duration::from_millis(50);
@@ -52,6 +52,8 @@ impl Repo {
     /// The revisions that are here: branches and tags first.
     pub fn revisions(&self) -> Vec<String> {
         let mut known = names_in(&self.folder().join("refs"), Path::is_file);
+        // What a killed process did not finish is none.
+        known.retain(|name| !is_temporary(name));
         known.extend(names_in(&self.folder().join("snapshots"), Path::is_dir));
         known
     }

@@ -1,0 +1,48 @@
+//! `--wait`: what to do where another run is at work in the folder.
+
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::Value;
+
+use super::args::command;
+use super::out::Out;
+use super::signals;
+use crate::error::Result;
+use crate::run::{Claiming, RunFolder, Waiting};
+
+/// What to do where another run is at work in the folder. No part of the request.
+#[derive(Args, Debug)]
+pub(super) struct WaitArgs {
+    /// If another run is at work in that folder, wait so long for it to end; 0 does not wait
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    wait: u64,
+}
+
+impl WaitArgs {
+    /// The folder for the results of `request`, which are `tables` and their figures. Says for whom it waits.
+    pub fn folder(
+        &self,
+        out: &Out,
+        path: Option<&Path>,
+        (analysis, tables): (&str, &[&str]),
+        request: &Value,
+        force: bool,
+    ) -> Result<RunFolder> {
+        self.claiming(out, |how| RunFolder::create(path, analysis, tables, request, force, how))
+    }
+
+    /// Claims a folder by `claim`, which is told how. Says for whom it waits.
+    pub fn claiming<T>(&self, out: &Out, claim: impl FnOnce(&Claiming) -> Result<T>) -> Result<T> {
+        signals::listen();
+        let waiting = |who: &Waiting| {
+            if who.news {
+                let (folder, wait) = (who.folder.display(), self.wait);
+                out.say(format_args!("waiting up to {wait} s for another run in {folder}: {}", who.holder));
+            }
+            signals::check()
+        };
+        claim(&Claiming { command: &command(), wait: Duration::from_secs(self.wait), waiting: &waiting })
+    }
+}

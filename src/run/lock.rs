@@ -1,0 +1,180 @@
+//! Who is at work in a folder: a file there that says so, locked for as long as its process lives.
+//!
+//! The file appears under its name complete and locked, and its owner removes it before it unlocks it. A file whose lock can be
+//! taken was left by a process that was killed; it names the folder of temporaries that this process left with it.
+
+use std::fs::{File, TryLockError};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::owned::open_regular;
+use crate::error::{Error, Result};
+use crate::whole::{is_temporary, temporary_beside};
+
+/// What the file is called.
+pub(super) const NAME: &str = ".pellucid-lock";
+/// How its text begins: by that it is known.
+const FIRST: &str = "pellucid is at work in this folder\n";
+/// The line that names the folder of temporaries.
+const TEMPORARY: &str = "temporary: ";
+/// Such a text is short; one that is longer is not ours.
+const MOST: u64 = 1 << 20;
+
+/// The lock of a folder, given back when it is dropped.
+pub(super) struct Lock {
+    file: File,
+    path: PathBuf,
+    /// Its owner makes temporaries in the folder of this name, which nobody else has.
+    pub temporary: String,
+}
+
+/// What somebody finds who wants a folder for himself.
+pub(super) enum Found {
+    /// Nobody was there.
+    Free(Lock),
+    /// Somebody is at work, in words.
+    Taken(String),
+    /// Its file system has no locks.
+    NoLocks,
+}
+
+impl Lock {
+    /// Takes the lock of `folder`, which exists. What processes that were killed left is cleared. `command` is for people.
+    ///
+    /// # Errors
+    /// When something else has the lock's name, or the folder cannot be written.
+    pub fn take(folder: &Path, command: &[String]) -> io::Result<Result<Found>> {
+        let path = folder.join(NAME);
+        loop {
+            let Some(found) = open_regular(&path)? else {
+                match Self::place(&path, command)? {
+                    Placed::Here(lock) => {
+                        clear_strays(folder);
+                        return Ok(Ok(Found::Free(lock)));
+                    }
+                    Placed::NoLocks => return Ok(Ok(Found::NoLocks)),
+                    Placed::SomebodyWasFaster => continue,
+                }
+            };
+            let Some(file) = found else { return Ok(Err(not_ours(folder, NAME))) };
+            let mut text = String::new();
+            // Where locks keep others from reading, it can be read once it is not locked.
+            let read = (&file).take(MOST).read_to_string(&mut text);
+            if !text.starts_with(FIRST) && !matches!(&read, Err(e) if e.kind() != io::ErrorKind::InvalidData) {
+                return Ok(Err(not_ours(folder, NAME)));
+            }
+            match file.try_lock() {
+                Err(TryLockError::WouldBlock) => return Ok(Ok(Found::Taken(in_words(&text)))),
+                Err(TryLockError::Error(_)) => return Ok(Ok(Found::NoLocks)),
+                // Its owner gave it back meanwhile, or another found it first.
+                Ok(()) if !is_at(&file, &path) => {}
+                Ok(()) => {
+                    if let Some(left) = temporary_of(&text) {
+                        let left = folder.join(left);
+                        // The entry itself: a link to a folder is none.
+                        if left.symlink_metadata().is_ok_and(|m| m.is_dir()) {
+                            std::fs::remove_dir_all(left)?;
+                        }
+                    }
+                    // Last, so that whoever is killed here leaves it to the next.
+                    std::fs::remove_file(&path)?;
+                }
+            }
+        }
+    }
+
+    /// Puts a lock where none is.
+    fn place(path: &Path, command: &[String]) -> io::Result<Placed> {
+        let file = temporary_beside(path).map_err(into_io)?;
+        match file.as_file().try_lock() {
+            Ok(()) => {}
+            Err(_) => return Ok(Placed::NoLocks),
+        }
+        let name = file.path().file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+        let host = sysinfo::System::host_name().unwrap_or_else(|| "an unknown host".into());
+        let command: Vec<&str> = command.iter().map(String::as_str).collect();
+        let command = command.join(" ").replace(char::is_control, " ");
+        let id = std::process::id();
+        let text = format!("{FIRST}process: {id} on {host}\ncommand: {command}\n{TEMPORARY}{name}\n");
+        file.as_file().write_all(text.as_bytes())?;
+        match file.persist_noclobber(path) {
+            Ok(file) => Ok(Placed::Here(Self { file, path: path.to_owned(), temporary: name })),
+            Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Ok(Placed::SomebodyWasFaster),
+            Err(e) => Err(e.error),
+        }
+    }
+}
+
+enum Placed {
+    Here(Lock),
+    SomebodyWasFaster,
+    NoLocks,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Still locked: nobody can take it for one whose owner was killed.
+        if is_at(&self.file, &self.path) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// The error for a file of somebody else where one of ours would be.
+pub(super) fn not_ours(folder: &Path, name: &str) -> Error {
+    Error::bad_input(format!("{} holds {name}, which is damaged or no file of pellucid's", folder.display()))
+        .hint("give another folder with --out, or move that file away")
+}
+
+fn into_io(e: Error) -> io::Error {
+    let kind = std::error::Error::source(&e).and_then(|e| e.downcast_ref::<io::Error>()).map(io::Error::kind);
+    io::Error::new(kind.unwrap_or(io::ErrorKind::Other), e)
+}
+
+/// Whether `path` is still this file and not another of that name.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let same = |a: &std::fs::Metadata, b: &std::fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
+    file.metadata().is_ok_and(|open| path.symlink_metadata().is_ok_and(|there| same(&open, &there)))
+}
+
+/// A file that is open cannot be replaced there.
+#[cfg(not(unix))]
+fn is_at(_: &File, path: &Path) -> bool {
+    path.exists()
+}
+
+fn temporary_of(text: &str) -> Option<&str> {
+    let name = text.lines().find_map(|line| line.strip_prefix(TEMPORARY))?;
+    let plain = Path::new(name).file_name() == Some(name.as_ref());
+    (plain && is_temporary(name)).then_some(name)
+}
+
+/// Who that is: `process 12 on host, with "pellucid lens"`.
+fn in_words(text: &str) -> String {
+    let line = |key: &str| text.lines().find_map(|line| line.strip_prefix(key));
+    let process =
+        line("process: ").map_or_else(|| "another process".to_owned(), |process| format!("process {process}"));
+    match line("command: ") {
+        Some(command) => format!("{process}, with {}", super::owned::shortened(command)),
+        None => process,
+    }
+}
+
+/// Removes files that were to become a lock or a journal when their process was killed. Only the owner of the folder does.
+fn clear_strays(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if !entry.file_name().to_str().is_some_and(is_temporary) {
+            continue;
+        }
+        let Ok(Some(Some(file))) = open_regular(&entry.path()) else { continue };
+        let mut start = vec![];
+        let read = (&file).take(FIRST.len() as u64).read_to_end(&mut start);
+        let ours = start.starts_with(FIRST.as_bytes()) || start.starts_with(super::parts::FIRST.as_bytes());
+        // A lock that another is about to put here is held already.
+        if read.is_ok() && ours && file.try_lock().is_ok() {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
