@@ -66,7 +66,9 @@ impl Axis {
 
     /// How far along the axis a value is: 0 at its beginning, 1 at its end.
     pub fn along(&self, value: f64) -> f64 {
-        let place = |value: f64| if self.log { value.log10() } else { value };
+        // The two ends may be further apart than a number can be.
+        let unit = if (self.to - self.from).is_finite() { 1.0 } else { 0.5 };
+        let place = |value: f64| if self.log { value.log10() } else { value * unit };
         (place(value) - place(self.from)) / (place(self.to) - place(self.from))
     }
 }
@@ -251,6 +253,12 @@ mod tests {
             (thousands(999), thousands(1000), thousands(1_234_567)),
             ("999".into(), "1,000".into(), "1,234,567".into())
         );
+    }
+
+    #[test]
+    fn every_value_of_the_longest_axis_has_a_place() {
+        let axis = Axis::linear("", f64::MIN, f64::MAX, 6);
+        assert_eq!([f64::MIN, 0.0, f64::MAX].map(|value| axis.along(value)), [0.0, 0.5, 1.0]);
     }
 
     #[test]

@@ -143,9 +143,12 @@ pub fn render_with(path: impl AsRef<Path>, options: &Options) -> Result<Vec<Figu
     }
 }
 
-/// Refuses options that would do nothing.
+/// Refuses options that would do nothing, or cannot be done.
 fn has_use_for(table: &str, options: &Options) -> Result<()> {
     let drawable = DRAWABLE.contains(&table);
+    if let Some(end) = options.scale.filter(|end| !(end.is_finite() && *end > 0.0)) {
+        return Err(Error::bad_input(format!("a scale cannot end at {end:?}")).hint("let it end at a number above 0"));
+    }
     if drawable && options.scale.is_some() && !SCALED.contains(&table) {
         return Err(Error::bad_input(format!("the figures of the table `{table}` have no scale to choose"))
             .hint("leave out --scale; it is for figures of patches, paths, ablations and attributions"));

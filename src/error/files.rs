@@ -68,21 +68,14 @@ fn of(kind: Os) -> ErrorKind {
     }
 }
 
-/// What the system said. `fs_err` puts the path before it, which is said already.
+/// What the system said, without the path that `fs_err` puts before it: that is said already.
 fn reason(e: &io::Error) -> String {
-    innermost(e).map_or_else(|| e.to_string(), |own| own.to_string())
+    system_code(e).map_or_else(|| e.to_string(), |code| io::Error::from_raw_os_error(code).to_string())
 }
 
-/// The system's own error, where another is around it.
-fn innermost(e: &io::Error) -> Option<&io::Error> {
-    let mut at = e.get_ref()?.source();
-    while let Some(cause) = at {
-        if let Some(own) = cause.downcast_ref::<io::Error>() {
-            return Some(innermost(own).unwrap_or(own));
-        }
-        at = cause.source();
-    }
-    None
+/// The number of the system's answer. `fs_err` hides it in its text, where it stands last.
+fn system_code(e: &io::Error) -> Option<i32> {
+    e.raw_os_error().or_else(|| e.to_string().rsplit_once("(os error ")?.1.strip_suffix(')')?.parse().ok())
 }
 
 /// One thing to do about `e`, which came up when this was tried.
@@ -128,10 +121,6 @@ fn hint(e: &io::Error, to: To) -> &'static str {
     }
 }
 
-fn system_code(e: &io::Error) -> Option<i32> {
-    e.raw_os_error().or_else(|| innermost(e)?.raw_os_error())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,5 +163,16 @@ mod tests {
         let folder = Error::cannot_read(".", fs_err::read(".").unwrap_err());
         assert_eq!(folder.kind(), ErrorKind::BadInput);
         assert!(hint_of(&folder).contains("folder"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_is_said_once_and_too_many_files_are_called_that() {
+        let below = "Cargo.toml/below";
+        let e = Error::cannot_write(below, fs_err::create_dir_all(below).unwrap_err());
+        assert_eq!(e.message(), "cannot write Cargo.toml/below: Not a directory (os error 20)");
+        // As fs_err has it: a kind that says nothing, and a text.
+        let many = io::Error::other("failed to open file `(os error 5)`: Too many open files (os error 24)");
+        assert!(hint_of(&Error::cannot_read("x", many)).contains("ulimit -n"));
     }
 }

@@ -255,9 +255,13 @@ fn any_scale_that_is_asked_for_is_drawn_or_refused() {
             let options = Options { scale: Some(scale), ..Options::default() };
             let outcome = catch_unwind(AssertUnwindSafe(|| render_with(file, &options)));
             let outcome = outcome.unwrap_or_else(|_| panic!("{}, {scale}", file.display()));
-            if let Ok(figures) = outcome {
-                let way = Spoilt::OneRow(Some(scale));
-                figures.iter().for_each(|figure| places_are_numbers(&file.display().to_string(), way, figure));
+            match outcome {
+                Ok(figures) => {
+                    assert!(scale.is_finite() && scale > 0.0, "{scale} was taken");
+                    let way = Spoilt::OneRow(Some(scale));
+                    figures.iter().for_each(|figure| places_are_numbers(&file.display().to_string(), way, figure));
+                }
+                Err(e) => assert!(!e.hint_text().unwrap_or_default().is_empty(), "{e:?}"),
             }
         }
     }

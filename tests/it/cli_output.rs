@@ -25,11 +25,11 @@ fn a_folder_that_cannot_be_made_is_refused() {
     for args in writers(&m) {
         let out = |path: &'static str| args.iter().copied().chain(["--out", path]).collect::<Vec<_>>();
         place.refused(out("file"), 2, "file is a file, and results go to a folder");
-        place.refused(out("file/below"), 1, "file/below cannot be written");
+        place.refused(out("file/below"), 1, "cannot write file/below: Not a directory");
         place.refused(out(""), 2, "a value is required for '--out <FOLDER>'");
         #[cfg(target_os = "linux")]
         {
-            place.refused(out("/proc/nope"), 1, "/proc/nope cannot be written");
+            place.refused(out("/proc/nope"), 1, "cannot write /proc/nope: No such file");
             place.refused(out("/dev/full"), 2, "/dev/full is a file");
         }
     }

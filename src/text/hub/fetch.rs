@@ -118,7 +118,7 @@ impl Job<'_> {
                     at += piece.len() as u64;
                     if at > self.facts.size.unwrap_or(self.limit) {
                         self.remove(part)?;
-                        return Err(if self.facts.size.is_some() { self.damaged() } else { self.too_large() });
+                        return Err(if self.facts.size.is_some() { self.damaged() } else { self.too_large(at) });
                     }
                     file.write_all(&piece).map_err(unwritable)?;
                 }
@@ -156,9 +156,9 @@ impl Job<'_> {
         }
     }
 
-    fn too_large(&self) -> Error {
-        let (name, limit) = (self.name, self.limit as f64 / 1e9);
-        Error::io(format!("{name} has no end: the Hub does not say how large it is, and {limit:.3} GB have come"))
+    fn too_large(&self, at: u64) -> Error {
+        let (name, had) = (self.name, at as f64 / 1e9);
+        Error::io(format!("{name} has no end: the Hub does not say how large it is, and {had:.3} GB have come"))
             .hint("if it is that large, let more be fetched with --fetch-limit; else check HF_ENDPOINT")
     }
 
