@@ -71,7 +71,7 @@ def torch_files():
         with zipfile.ZipFile(small, "w") as out:  # without torch's alignment to 64 bytes
             for member in archive.namelist():
                 if member.endswith(("data.pkl", "/version", "/byteorder")) or "/data/" in member:
-                    out.writestr(member, archive.read(member))
+                    out.writestr(zipfile.ZipInfo(member), archive.read(member))  # of no date
         write("zip", name, small.getvalue())
         write("pickle", name, archive.read(next(m for m in archive.namelist() if m.endswith("data.pkl"))))
     older = io.BytesIO()
@@ -156,6 +156,18 @@ def arguments():
         write("arguments", str(i), text.encode())
 
 
+def folders():
+    measured = [{"pair": 0, "spot": 1, "values": [0.5]}]
+    wave = json.dumps({"group": 0, "wave": 0, "measured": measured})
+    write("parts", "two", f"{wave}\n{wave}".encode())
+    write("parts", "raw", b"R" + b"0" * 64 + b" " + wave.encode() + b"\n")
+    manifest = json.dumps({"pellucid_version": "0.1.0", "request": "0" * 64, "command": ["pellucid", "patch"],
+                           "files": ["patch.parquet", "patch.svg", "../x"]}).encode()
+    write("folder", "manifest", APART.join([manifest, b"<svg><desc>{}</desc></svg>", b"12 host pellucid patch"]))
+    ours = b'<svg><desc>{&quot;pellucid_version&quot;: &quot;0.1.0&quot;}</desc></svg>'
+    write("folder", "ours", APART.join([manifest, ours]))
+
+
 def figures():
     """Bytes of which the target makes its cells; how is its own affair."""
     for which in range(8):
@@ -186,7 +198,7 @@ def tables(pellucid):
 
 if __name__ == "__main__":
     shutil.rmtree(CORPUS, ignore_errors=True)
-    for make in (configs, weights, torch_files, tokenizers, prompts, arguments, figures):
+    for make in (configs, weights, torch_files, tokenizers, prompts, arguments, folders, figures):
         make()
     if len(sys.argv) > 1:
         tables(sys.argv[1])
