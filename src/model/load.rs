@@ -18,6 +18,9 @@ use crate::error::{Error, Result, nearest};
 use crate::ops::matrix::{Kept, Matrix, Wrong};
 use crate::text::ModelSource;
 
+/// What views of a few numbers may take beyond the size of their files, as a bias that is the same everywhere does. In bytes.
+const MOST_REPEATED: usize = 64 << 20;
+
 impl Model {
     /// Loads the model in `dir` (`config.json`; safetensors, or what torch.save wrote) on the CPU. Weights stay in the mapped
     /// files, and what is computed is f32.
@@ -136,13 +139,16 @@ impl Footprint {
         let names: BTreeSet<&str> = plan.entries.iter().map(|(_, name, _)| name.as_str()).collect();
         for name in names {
             let (n, stored) = (count(name), store.dtype(name));
-            let in_place = matches!(stored, Some(DType::F32 | DType::F16 | DType::BF16));
+            let in_place = matches!(stored, Some(DType::F32 | DType::F16 | DType::BF16)) && store.copied(name) == 0;
             all.numbers += n;
             match placement.kept.map_or(DType::F32, Kept::dtype) {
                 dtype if in_place && placement.kept.is_none_or(|_| stored == Some(dtype)) => {
                     all.mapped += n * stored.map_or(0, |dtype| dtype.size_in_bytes());
                 }
-                dtype => all.copied += n * dtype.size_in_bytes(),
+                dtype => {
+                    let size = placement.kept.and(Some(dtype)).or(stored.filter(|d| *d != DType::F64)).unwrap_or(dtype);
+                    all.copied += n * size.size_in_bytes();
+                }
             }
         }
         // Rows that lie apart are gathered.
@@ -171,6 +177,14 @@ pub(super) trait Store: Sync {
     fn dtype(&self, name: &str) -> Option<DType>;
     /// All names.
     fn names(&self) -> impl Iterator<Item = &str>;
+    /// What of a tensor's bytes does not lie in its file as it is read, and is gathered in memory.
+    fn copied(&self, _name: &str) -> usize {
+        0
+    }
+    /// How many bytes all files have together.
+    fn size(&self) -> usize {
+        0
+    }
     /// Whether two tensors are there and hold the same values.
     fn same(&self, a: &str, b: &str) -> Result<bool>;
     /// A tensor that is there, checked.
@@ -251,8 +265,25 @@ impl Plan {
             }));
         }
         let plan = Self { entries };
+        plan.refuse_repeated(store)?;
         plan.refuse_others(family, store, twin.as_deref())?;
         Ok(plan)
+    }
+
+    /// Refuses views that would take more memory than their files have: the same numbers again and again, which a file of a
+    /// few bytes can ask for by the gigabyte.
+    fn refuse_repeated(&self, store: &impl Store) -> Result<()> {
+        let names: BTreeSet<&str> = self.entries.iter().map(|(_, name, _)| name.as_str()).collect();
+        let copied = names.iter().map(|name| store.copied(name)).fold(0, usize::saturating_add);
+        let Some(largest) = names.iter().max_by_key(|name| store.copied(name)) else { return Ok(()) };
+        if copied <= store.size().saturating_add(MOST_REPEATED) {
+            return Ok(());
+        }
+        Err(Error::bad_model(format!(
+            "the weights take {copied} bytes in memory and are {} in their files: views such as `{largest}` repeat their numbers",
+            store.size()
+        ))
+        .hint("save each tensor by itself: torch.save({k: v.contiguous().clone() for k, v in weights.items()}, file)"))
     }
 
     fn refuse_others(&self, family: &Family, store: &impl Store, twin: Option<&str>) -> Result<()> {

@@ -8,6 +8,7 @@ mod experts;
 mod files;
 mod load;
 mod parts;
+mod pickle;
 mod place;
 mod process;
 pub mod run;

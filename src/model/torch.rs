@@ -1,5 +1,5 @@
 //! Tensors in files that `torch.save` writes: a zip archive of raw storages, and of a pickle that says which tensors are
-//! which parts of them. candle's reader of pickles runs no code; here its result must be tensors and nothing else.
+//! which parts of them. `pickle.rs` reads that as data; here it must be tensors and nothing else.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Cursor;
@@ -7,24 +7,21 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::DType;
-use candle_core::pickle::{Object, Stack};
 use zip::{CompressionMethod, ZipArchive};
 
 use super::files::{Bytes, WeightBytes, numbers};
 use super::load::Store;
+use super::pickle::{Id, Pickle, Value, Wrong};
 use crate::error::{Error, Result};
 use crate::guard::guarded;
 use crate::ops::matrix::Matrix;
 use crate::text::File;
 
-/// A state dict nests tensors, their arguments and the tuples in those. Deeper is not one, and could exhaust the stack.
-const DEEPEST: usize = 64;
+/// Axes of a tensor. No weight has more than four, and torch itself knows at most 64.
+const MOST_AXES: usize = 64;
 
-/// Stacked values at one time: a dictionary's items come by the thousand.
-const MOST_STACKED: usize = 10_000;
-
-/// Values of a pickle, copies that its reader makes included: about a hundred for each tensor.
-const MOST_VALUES: usize = 1 << 22;
+/// How long a tensor's name may be, and that of a storage's file. In bytes.
+const LONGEST_NAME: usize = 4096;
 
 /// A tensor as a strided view of a storage.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,7 +41,7 @@ struct Stored {
 #[derive(Clone, Debug, PartialEq)]
 struct Element {
     /// Torch's name of the storage's class.
-    class: String,
+    class: &'static str,
     bytes: usize,
     /// For the kinds that weights are stored in.
     dtype: Option<DType>,
@@ -77,6 +74,15 @@ impl Broken {
     }
 }
 
+impl From<Wrong> for Broken {
+    fn from(wrong: Wrong) -> Self {
+        match wrong {
+            Wrong::Damaged(what) => Self::because(what),
+            Wrong::Long => Self::other(wrong),
+        }
+    }
+}
+
 type Found<T> = std::result::Result<T, Broken>;
 
 /// The tensors that the archive `bytes` holds.
@@ -98,23 +104,25 @@ fn tensors(file: usize, bytes: &[u8]) -> Found<Vec<(String, Stored)>> {
             SAVE_AGAIN,
         ));
     }
+    let pickle = Pickle::read(&bytes[entries[pickle].clone()])?;
     let mut found = vec![];
-    for (name, value) in items(state_dict(&bytes[entries[pickle].clone()])?)? {
-        let not_a_tensor = || Broken::other(format!("`{}` is {}", shortened(&name), described(&value)));
-        let view = view(&value).ok_or_else(not_a_tensor)?;
-        let storage = entries.get(&format!("{folder}data/{}", view.key));
-        let storage =
-            storage.ok_or_else(|| Broken::because(format!("the values of `{}` are missing", shortened(&name))))?;
+    for (name, value) in items(&pickle)? {
+        let not_a_tensor = || Broken::other(format!("`{}` is {}", shortened(name), described(&pickle, value)));
+        let view = view(&pickle, value).ok_or_else(not_a_tensor)?;
         let element = Element::of(view.class).ok_or_else(not_a_tensor)?;
-        let (shape, strides) = (sizes(view.shape), sizes(view.strides));
-        let (Some(shape), Some(strides), Some(offset)) = (shape, strides, size(view.offset)) else {
+        let key = Some(view.key).filter(|key| key.len() <= LONGEST_NAME);
+        let storage = key.and_then(|key| entries.get(&format!("{folder}data/{key}")));
+        let storage =
+            storage.ok_or_else(|| Broken::because(format!("the values of `{}` are missing", shortened(name))))?;
+        let (shape, strides) = (sizes(&pickle, view.shape), sizes(&pickle, view.strides));
+        let (Some(shape), Some(strides), Some(offset)) = (shape, strides, size(&pickle, view.offset)) else {
             return Err(not_a_tensor());
         };
         let stored = Stored { file, storage: storage.clone(), element, offset, shape, strides };
         if !stored.fits() {
-            return Err(Broken::because(format!("`{}` lies outside its values", shortened(&name))));
+            return Err(Broken::because(format!("`{}` lies outside its values", shortened(name))));
         }
-        found.push((name, stored));
+        found.push((name.to_owned(), stored));
     }
     Ok(found)
 }
@@ -139,122 +147,106 @@ fn entries(bytes: &[u8]) -> Found<HashMap<String, Range<usize>>> {
     Ok(found)
 }
 
-/// What the pickle makes, with limits on what its reader may be led to do.
-fn state_dict(mut pickle: &[u8]) -> Found<Object> {
-    let mut stack = Stack::empty();
-    let mut left = MOST_VALUES;
-    let first_line = |e: candle_core::Error| shortened(e.to_string().lines().next().unwrap_or_default()).to_owned();
-    loop {
-        let instruction = pickle.first().copied();
-        if stack.read(&mut pickle).map_err(|e| Broken::because(first_line(e)))? {
-            break;
-        }
-        // Those that copy the topmost value, or put it into another.
-        let nests =
-            matches!(instruction, Some(b'q' | b'r' | b'h' | b'j' | b'Q' | b't' | 0x85..=0x87 | b'R' | b'b' | 0x81));
-        let too_large = stack.stack().len() > MOST_STACKED
-            || nests && stack.stack().last().is_some_and(|value| !measure(value, DEEPEST, &mut left));
-        if too_large {
-            return Err(Broken::other("a pickle that nests or repeats its values more than a state dict does"));
-        }
-    }
-    stack.finalize().map_err(|e| Broken::because(first_line(e)))
-}
-
-/// Takes the number of values in `value` from `left`; whether it was enough, and no value nested too deep.
-fn measure(value: &Object, depth: usize, left: &mut usize) -> bool {
-    if depth == 0 || *left == 0 {
-        return false;
-    }
-    *left -= 1;
-    let mut all = |values: &[Object]| values.iter().all(|v| measure(v, depth - 1, left));
-    match value {
-        Object::Tuple(values) | Object::List(values) => all(values),
-        Object::Dict(items) => items.iter().all(|(k, v)| measure(k, depth - 1, left) && measure(v, depth - 1, left)),
-        Object::Reduce { callable, args } | Object::Build { callable, args } => {
-            measure(callable, depth - 1, left) && measure(args, depth - 1, left)
-        }
-        Object::PersistentLoad(id) => measure(id, depth - 1, left),
-        _ => true,
-    }
-}
-
-/// The names and values of a state dict.
-fn items(object: Object) -> Found<Vec<(String, Object)>> {
-    let items = match object {
-        Object::Dict(items) => items,
-        other => return Err(Broken::other(format!("it is {}", described(&other)))),
+/// The names and values of a state dict, by their names.
+fn items<'a>(pickle: &Pickle<'a>) -> Found<Vec<(&'a str, Id)>> {
+    // An attribute of state dicts: the versions of their modules.
+    const VERSIONS: &str = "_metadata";
+    let Value::Dict(items) = pickle.at(pickle.root) else {
+        return Err(Broken::other(format!("it is {}", described(pickle, pickle.root))));
     };
+    let of_root = pickle.attributes.iter().filter(|(object, _)| *object == pickle.root);
+    for (_, attributes) in of_root {
+        let Value::Dict(attributes) = pickle.at(*attributes) else {
+            return Err(Broken::other(format!("its state is {}", described(pickle, *attributes))));
+        };
+        let other = attributes.iter().find(|(name, _)| *pickle.at(*name) != Value::Text(VERSIONS));
+        if let Some((_, value)) = other {
+            return Err(Broken::other(format!("an attribute is {}", described(pickle, *value))));
+        }
+    }
     let mut found = vec![];
     for (key, value) in items {
-        match (key, value) {
-            // An attribute of state dicts: the versions of their modules.
-            (Object::Unicode(name), Object::Dict(_)) if name == "_metadata" => {}
-            (Object::Unicode(name), value) => found.push((name, value)),
-            (other, _) => return Err(Broken::other(format!("a name is {}", described(&other)))),
+        match pickle.at(*key) {
+            Value::Text(VERSIONS) if matches!(pickle.at(*value), Value::Dict(_)) => {}
+            Value::Text(name) if name.len() > LONGEST_NAME => {
+                return Err(Broken::other(format!("a name of {} bytes, `{}...`", name.len(), shortened(name))));
+            }
+            Value::Text(name) => found.push((*name, *value)),
+            _ => return Err(Broken::other(format!("a name is {}", described(pickle, *key)))),
         }
     }
-    // candle's reader leaves them in an order of its own.
-    found.sort_by(|a: &(String, Object), b| a.0.cmp(&b.0));
-    Ok(found)
+    found.sort_unstable_by_key(|(name, _)| *name);
+    match found.windows(2).find(|two| two[0].0 == two[1].0) {
+        Some(two) => Err(Broken::other(format!("the tensor `{}` is there twice", shortened(two[0].0)))),
+        None => Ok(found),
+    }
 }
 
 /// A tensor's parts as the pickle has them.
 struct View<'a> {
     class: &'a str,
     key: &'a str,
-    offset: &'a Object,
-    shape: &'a Object,
-    strides: &'a Object,
+    offset: Id,
+    shape: Id,
+    strides: Id,
 }
 
-/// `value` as a tensor, if it is one: a parameter, or a view of a storage.
-fn view(value: &Object) -> Option<View<'_>> {
-    let Object::Reduce { callable, args } = value else { return None };
-    let (Object::Class { module_name, class_name }, Object::Tuple(args)) = (&**callable, &**args) else { return None };
-    match (module_name.as_str(), class_name.as_str(), args.as_slice()) {
-        ("torch._utils", "_rebuild_parameter", [tensor, ..]) => view(tensor),
-        ("torch._utils", "_rebuild_tensor_v2", [Object::PersistentLoad(storage), offset, shape, strides, ..]) => {
-            let Object::Tuple(storage) = &**storage else { return None };
-            match storage.as_slice() {
-                [Object::Unicode(kind), Object::Class { module_name, class_name }, Object::Unicode(key), ..]
-                    if kind == "storage" && module_name == "torch" =>
-                {
-                    Some(View { class: class_name, key, offset, shape, strides })
-                }
-                _ => None,
-            }
+/// `value` as a tensor, if it is one: a view of a storage, or a parameter that is one.
+fn view<'a>(pickle: &Pickle<'a>, value: Id) -> Option<View<'a>> {
+    let made = |value: Id| {
+        let Value::Made { callable, args } = pickle.at(value) else { return None };
+        let (Value::Class(module, name), Value::Tuple(args)) = (pickle.at(*callable), pickle.at(*args)) else {
+            return None;
+        };
+        Some((*module, *name, args.as_slice()))
+    };
+    let tensor = match made(value)? {
+        ("torch._utils", "_rebuild_parameter", [tensor, ..]) => made(*tensor)?,
+        tensor => tensor,
+    };
+    let ("torch._utils", "_rebuild_tensor_v2", [storage, offset, shape, strides, ..]) = tensor else { return None };
+    let Value::Outside(storage) = pickle.at(*storage) else { return None };
+    let Value::Tuple(storage) = pickle.at(*storage) else { return None };
+    let [kind, class, key, ..] = storage.as_slice() else { return None };
+    match (pickle.at(*kind), pickle.at(*class), pickle.at(*key)) {
+        (Value::Text("storage"), Value::Class("torch", class), Value::Text(key)) => {
+            Some(View { class, key, offset: *offset, shape: *shape, strides: *strides })
         }
         _ => None,
     }
 }
 
-fn size(value: &Object) -> Option<usize> {
-    match value {
-        Object::Int(n) => usize::try_from(*n).ok(),
-        Object::Long(n) => usize::try_from(*n).ok(),
+fn size(pickle: &Pickle, value: Id) -> Option<usize> {
+    match pickle.at(value) {
+        Value::Int(n) => usize::try_from(*n).ok(),
         _ => None,
     }
 }
 
-fn sizes(value: &Object) -> Option<Vec<usize>> {
-    let Object::Tuple(values) = value else { return None };
-    values.iter().map(size).collect()
+fn sizes(pickle: &Pickle, value: Id) -> Option<Vec<usize>> {
+    let Value::Tuple(values) = pickle.at(value) else { return None };
+    // A tuple that many tensors share is written once.
+    Some(values).filter(|values| values.len() <= MOST_AXES)?.iter().map(|value| size(pickle, *value)).collect()
 }
 
 /// What a value that is not a tensor is, for people.
-fn described(value: &Object) -> String {
-    match value {
-        Object::Class { module_name, class_name } => {
-            format!("of the class {}.{}", shortened(module_name), shortened(class_name))
+fn described(pickle: &Pickle, value: Id) -> String {
+    // What is made by something that is made: a few steps say enough.
+    let mut value = pickle.at(value);
+    for _ in 0..8 {
+        match value {
+            Value::Made { callable, .. } => value = pickle.at(*callable),
+            _ => break,
         }
-        Object::Reduce { callable, .. } | Object::Build { callable, .. } => described(callable),
-        Object::Dict(_) => "a dictionary".into(),
-        Object::List(_) | Object::Tuple(_) => "a list".into(),
-        Object::Int(_) | Object::Long(_) | Object::Float(_) | Object::Bool(_) => "a number".into(),
-        Object::Unicode(_) => "a text".into(),
-        Object::None => "None".into(),
-        Object::Mark | Object::PersistentLoad(_) => "something else".into(),
+    }
+    match value {
+        Value::Class(module, name) => format!("of the class {}.{}", shortened(module), shortened(name)),
+        Value::Dict(_) => "a dictionary".into(),
+        Value::List(_) | Value::Tuple(_) => "a list".into(),
+        Value::Int(_) | Value::Float | Value::Bool => "a number".into(),
+        Value::Text(_) => "a text".into(),
+        Value::None => "None".into(),
+        Value::Made { .. } | Value::Outside(_) => "something else".into(),
     }
 }
 
@@ -265,19 +257,21 @@ fn shortened(text: &str) -> &str {
 
 impl Element {
     fn of(class: &str) -> Option<Self> {
-        let (bytes, dtype) = match class {
-            "FloatStorage" => (4, Some(DType::F32)),
-            "DoubleStorage" => (8, Some(DType::F64)),
-            "HalfStorage" => (2, Some(DType::F16)),
-            "BFloat16Storage" => (2, Some(DType::BF16)),
+        const KNOWN: [(&str, usize, Option<DType>); 10] = [
+            ("FloatStorage", 4, Some(DType::F32)),
+            ("DoubleStorage", 8, Some(DType::F64)),
+            ("HalfStorage", 2, Some(DType::F16)),
+            ("BFloat16Storage", 2, Some(DType::BF16)),
             // Buffers may be of these; no weight is.
-            "BoolStorage" | "ByteStorage" | "CharStorage" => (1, None),
-            "ShortStorage" => (2, None),
-            "IntStorage" => (4, None),
-            "LongStorage" => (8, None),
-            _ => return None,
-        };
-        Some(Self { class: class.to_owned(), bytes, dtype })
+            ("BoolStorage", 1, None),
+            ("ByteStorage", 1, None),
+            ("CharStorage", 1, None),
+            ("ShortStorage", 2, None),
+            ("IntStorage", 4, None),
+            ("LongStorage", 8, None),
+        ];
+        let known = KNOWN.into_iter().find(|(name, ..)| *name == class);
+        known.map(|(class, bytes, dtype)| Self { class, bytes, dtype })
     }
 }
 
@@ -298,30 +292,42 @@ impl Stored {
         let mut next = 1;
         self.shape.iter().zip(&self.strides).rev().all(|(dim, stride)| {
             let fits = *dim < 2 || *stride == next;
-            next *= dim;
+            // Where one axis is empty, the others may be of any size.
+            next = next.saturating_mul(*dim);
             fits
+        })
+    }
+
+    /// How many bytes its elements are, each as often as it occurs.
+    fn len(&self) -> usize {
+        self.shape.iter().product::<usize>() * self.element.bytes
+    }
+
+    /// The bytes of each element, in the order of rows.
+    fn each<'a>(&'a self, storage: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        let n: usize = self.shape.iter().product();
+        let (size, mut next) = (self.element.bytes, self.offset);
+        let mut index = vec![0; self.shape.len()];
+        (0..n).map(move |_| {
+            let at = next;
+            // The next index: the last axis that is not at its end moves on, those after it begin anew.
+            for axis in (0..index.len()).rev() {
+                index[axis] += 1;
+                next += self.strides[axis];
+                if index[axis] < self.shape[axis] {
+                    break;
+                }
+                next -= self.strides[axis] * self.shape[axis];
+                index[axis] = 0;
+            }
+            &storage[at * size..][..size]
         })
     }
 
     /// The elements' bytes in the order of rows.
     fn gather(&self, storage: &[u8]) -> Vec<u8> {
-        let n: usize = self.shape.iter().product();
-        let (size, mut at) = (self.element.bytes, self.offset);
-        let mut bytes = Vec::with_capacity(n * size);
-        let mut index = vec![0; self.shape.len()];
-        for _ in 0..n {
-            bytes.extend_from_slice(&storage[at * size..][..size]);
-            // The next index: the last axis that is not at its end moves on, those after it begin anew.
-            for axis in (0..index.len()).rev() {
-                index[axis] += 1;
-                at += self.strides[axis];
-                if index[axis] < self.shape[axis] {
-                    break;
-                }
-                at -= self.strides[axis] * self.shape[axis];
-                index[axis] = 0;
-            }
-        }
+        let mut bytes = Vec::with_capacity(self.len());
+        self.each(storage).for_each(|element| bytes.extend_from_slice(element));
         bytes
     }
 }
@@ -331,11 +337,11 @@ impl TorchFiles {
     pub(super) fn open(files: &WeightBytes) -> Result<Self> {
         let mut all = Self { files: vec![], tensors: BTreeMap::new() };
         for (i, (file, bytes)) in files.files.iter().enumerate() {
-            let found = guarded(|| tensors(i, bytes)).unwrap_or_else(|| Err(Broken::because("the reader gave up")));
+            let found = guarded(|| tensors(i, bytes)).unwrap_or_else(|| Err(Broken::because("its archive is damaged")));
             for (name, stored) in found.map_err(|e| e.in_file(file))? {
                 if all.tensors.insert(name.clone(), stored).is_some() {
-                    return Err(Error::bad_model(format!("{file}: the tensor `{name}` is there twice"))
-                        .hint("save the model again, each tensor under one name"));
+                    return Err(Error::bad_model(format!("{file}: the tensor `{}` is in two files", shortened(&name)))
+                        .hint("get the model from its source again, into an empty folder"));
                 }
             }
             all.files.push((file.clone(), bytes.clone()));
@@ -345,6 +351,11 @@ impl TorchFiles {
 
     fn bytes(&self, stored: &Stored) -> Vec<u8> {
         stored.gather(&self.files[stored.file].1[stored.storage.clone()])
+    }
+
+    /// The bytes of the tensor's elements, one after the other.
+    fn each<'a>(&'a self, stored: &'a Stored) -> impl Iterator<Item = &'a [u8]> {
+        stored.each(&self.files[stored.file].1[stored.storage.clone()])
     }
 }
 
@@ -363,7 +374,17 @@ impl Store for TorchFiles {
 
     fn same(&self, a: &str, b: &str) -> Result<bool> {
         let (Some(a), Some(b)) = (self.tensors.get(a), self.tensors.get(b)) else { return Ok(false) };
-        Ok(a == b || a.element == b.element && a.shape == b.shape && self.bytes(a) == self.bytes(b))
+        // Neither is gathered for it: a view may be larger than its file.
+        Ok(a == b || a.element == b.element && a.shape == b.shape && self.each(a).eq(self.each(b)))
+    }
+
+    fn copied(&self, name: &str) -> usize {
+        let rounded = |stored: &Stored| stored.element.dtype == Some(DType::F64);
+        self.tensors.get(name).filter(|stored| !stored.in_order() || rounded(stored)).map_or(0, Stored::len)
+    }
+
+    fn size(&self) -> usize {
+        self.files.iter().map(|(_, bytes)| bytes.len()).sum()
     }
 
     fn read(&self, name: &str) -> Result<Matrix> {
@@ -377,7 +398,7 @@ impl Store for TorchFiles {
             .hint("if the model is quantized, take the one that it was made of"));
         };
         let size = stored.element.bytes;
-        let n = stored.shape.iter().product::<usize>() * size;
+        let n = stored.len();
         let start = stored.storage.start + stored.offset * size;
         // A view that is not in order is gathered first.
         match stored.in_order() {

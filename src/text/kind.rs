@@ -10,6 +10,9 @@ use crate::error::{Error, Result};
 /// How much of a file is looked at to tell what it is. In bytes.
 const HEAD: u64 = 512;
 
+/// How long a server's refusal may be. In bytes.
+const LONGEST_REFUSAL: usize = 1 << 14;
+
 /// What something is, to follow its name; and what to do.
 pub(super) struct Verdict {
     pub what: String,
@@ -99,7 +102,9 @@ fn refusal(bytes: &[u8]) -> Option<Verdict> {
     const WORDS: [&str; 5] =
         ["Entry not found", "Not Found", "Repository not found", "Invalid username or password", "Access to model "];
     let text = std::str::from_utf8(bytes.get(..bytes.len().min(HEAD as usize))?).ok()?;
-    let said = match serde_json::from_slice::<Value>(bytes) {
+    // A refusal is short. A model's own JSON may be long, and is not read for this.
+    let short = if bytes.len() <= LONGEST_REFUSAL { bytes } else { b"" };
+    let said = match serde_json::from_slice::<Value>(short) {
         Ok(Value::Object(all)) if all.len() == 1 => all.get("error")?.as_str()?.to_owned(),
         _ => WORDS.iter().any(|word| text.trim_start().starts_with(word)).then(|| text.trim().to_owned())?,
     };

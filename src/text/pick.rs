@@ -1,11 +1,19 @@
 //! Which of a model's files are read, of all that lie beside each other in a folder or a repository.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::{Component, Path};
 
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use serde_json::error::Category;
 
 use crate::error::Error;
+
+/// Shards of one model. Their names have five digits, and the largest models have hundreds.
+const MOST_SHARDS: usize = 9999;
 
 /// What every model has.
 pub(super) const CONFIG: &str = "config.json";
@@ -129,21 +137,28 @@ pub(super) fn tokenizer(names: &[String]) -> Vec<&'static str> {
 /// # Errors
 /// With what is wrong with the index.
 pub(super) fn shards(index: &[u8]) -> Result<BTreeSet<String>, String> {
-    let json: Value = serde_json::from_slice(index).map_err(|e| format!("is not valid JSON: {e}"))?;
-    let map = json["weight_map"].as_object().ok_or("has no \"weight_map\"")?;
-    let mut names = BTreeSet::new();
-    for (tensor, shard) in map {
-        // The index is part of what was downloaded: it must not reach files outside of its folder.
-        let name = shard.as_str().filter(|n| is_plain_name(n));
-        names.insert(name.ok_or_else(|| format!("puts `{tensor}` into {shard}, which is not a file name"))?.to_owned());
-    }
+    const NONE: &str = "has no \"weight_map\"";
+    let index: Index = serde_json::from_slice(index).map_err(|e| match (e.classify(), e.to_string()) {
+        (Category::Data, said) if said.starts_with("puts ") || said.starts_with("names ") => said,
+        (Category::Data, _) => NONE.to_owned(),
+        _ => format!("is not valid JSON: {e}"),
+    })?;
+    let names = index.weight_map.ok_or(NONE)?.0;
     if names.is_empty() { Err("names no shards".to_owned()) } else { Ok(names) }
 }
 
 /// How many bytes all numbers of all shards have, as an index says it.
 pub(super) fn total_bytes(index: &[u8]) -> Option<u64> {
-    let json: Value = serde_json::from_slice(index).ok()?;
-    let total = &json["metadata"]["total_size"];
+    // Of an index that may have millions of entries, this alone.
+    #[derive(Deserialize)]
+    struct Index {
+        metadata: Metadata,
+    }
+    #[derive(Deserialize)]
+    struct Metadata {
+        total_size: Value,
+    }
+    let total = serde_json::from_slice::<Index>(index).ok()?.metadata.total_size;
     // Some writers have it as a float.
     total.as_u64().or_else(|| total.as_f64().map(|bytes| bytes as u64))
 }
@@ -151,6 +166,47 @@ pub(super) fn total_bytes(index: &[u8]) -> Option<u64> {
 /// Whether a file of this name holds weights.
 pub(super) fn is_weights(name: &str) -> bool {
     [".safetensors", ".bin", ".pt", ".pth"].iter().any(|end| name.ends_with(end))
+}
+
+/// An index of shards. Of its millions of entries only the shards are held.
+#[derive(Deserialize)]
+struct Index {
+    weight_map: Option<Shards>,
+}
+
+struct Shards(BTreeSet<String>);
+
+impl<'de> Deserialize<'de> for Shards {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        struct Names;
+        impl<'de> Visitor<'de> for Names {
+            type Value = Shards;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("an object with a shard for each tensor")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Shards, A::Error> {
+                let mut names = BTreeSet::new();
+                while let Some(tensor) = map.next_key::<Cow<'_, str>>()? {
+                    // The index is part of what was downloaded: it must not reach files outside of its folder.
+                    let shard: Value = map.next_value()?;
+                    let Some(name) = shard.as_str().filter(|name| is_plain_name(name)) else {
+                        let what = format!("puts `{tensor}` into {shard}, which is not a file name");
+                        return Err(de::Error::custom(what));
+                    };
+                    if !names.contains(name) {
+                        names.insert(name.to_owned());
+                    }
+                    if names.len() > MOST_SHARDS {
+                        return Err(de::Error::custom(format!("names more than {MOST_SHARDS} shards")));
+                    }
+                }
+                Ok(Shards(names))
+            }
+        }
+        json.deserialize_map(Names)
+    }
 }
 
 /// Whether `name` is one step of a path, and no other way to write it.

@@ -63,7 +63,7 @@ fn what_holds_more_or_other_than_tensors_is_refused() {
         ("module.pt", "it is of the class torch.nn.modules.linear.Linear"),
         ("hostile.pt", "`hostile` is of the class posix.system"),
         ("old.pt", "before version 1.6"),
-        ("protocol4.pt", "unknown op-code"),
+        ("protocol4.pt", "its pickle has protocol 4, and torch.save writes 2"),
     ] {
         let place = Place::new();
         folder(&place, &[(file, file)]);
@@ -99,27 +99,6 @@ fn broken_files_are_refused() {
     assert!(refused > 150, "{refused}");
 }
 
-/// Pickles that are small and would become large, or so deep that dropping them ends the program.
-#[test]
-fn pickles_that_explode_are_refused() {
-    let place = Place::new();
-    folder(&place, &[]);
-    let copies: Vec<u8> = (0..60u8).flat_map(|i| [b'h', i, b'h', i, 0x86, b'q', i + 1]).collect();
-    for (what, pickle) in [
-        ("doubled", [&b"\x80\x02)q\x00"[..], &copies, b"."].concat()),
-        ("nested", [&b"\x80\x02)"[..], &[0x85; 3_000_000], b"."].concat()),
-        (
-            "dictionaries",
-            [&b"\x80\x02"[..], &b"}K\x01".repeat(1_000_000), b"N", &b"s".repeat(1_000_000), b"."].concat(),
-        ),
-    ] {
-        place.write("m/m.pt", archive(&[("a/data.pkl", &pickle)]));
-        let says = "nests or repeats its values more than a state dict does";
-        let done = place.refused(["lens", "-m", "m", "--ids", "1"], 1, says);
-        assert!(done.stderr.contains("m.pt"), "{what}: {}", done.stderr);
-    }
-}
-
 /// Safetensors are read before what torch.save wrote, even if both are there and differ.
 #[test]
 fn safetensors_come_first() -> Result<()> {
@@ -131,7 +110,7 @@ fn safetensors_come_first() -> Result<()> {
 }
 
 /// A zip archive that compresses nothing, as torch.save writes them.
-fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
+pub fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
     let (mut bytes, mut directory) = (vec![], vec![]);
     for (name, data) in entries {
         let (at, size) = (bytes.len() as u32, (data.len() as u32).to_le_bytes());
