@@ -7,11 +7,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Map, Value};
-use tokenizers::AddedToken;
 
 use super::bos::json_file;
 use super::class::{NAMED, default_tokens};
 use super::files::Files;
+use super::guarded::AddedToken;
 use crate::error::{Error, Result};
 
 /// What the small files beside a tokenizer say.

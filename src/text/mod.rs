@@ -13,6 +13,8 @@ mod bos;
 mod class;
 mod demo;
 pub mod files;
+mod growth;
+mod guarded;
 pub mod hub;
 pub mod ids;
 mod kind;

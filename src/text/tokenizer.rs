@@ -3,22 +3,21 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use serde_json::Value;
-use tokenizers::models::ModelWrapper;
-use tokenizers::{AddedToken, Encoding};
 
 use super::added::{Added, Facts};
 use super::align::{Spelled, align};
 use super::bos::{difference, find_bos};
 use super::class::{class, class_of_pair, heeds_prefix_space};
 use super::files::Files;
+use super::guarded::{AddedToken, Encoded, Failed, Guarded};
 use super::ids::literal;
 use super::kind::what_it_is;
-use super::older::{from_pair, pre_tokenizer, put_ends};
+use super::older::{from_pair, put_ends};
 use super::spelling::{Spelling, legible};
 use crate::error::{Error, Result};
-use crate::guard::guarded;
 
 /// What to do about the token that begins a text (BOS, such as `<s>` or `<|endoftext|>`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,7 +50,7 @@ pub struct Token {
 
 /// A model's tokenizer.
 pub struct Tokenizer {
-    inner: tokenizers::Tokenizer,
+    inner: Guarded,
     spelling: Spelling,
     /// The tokens added to the vocabulary, which are written as they are. Asking the tokenizer itself for their names
     /// would give what its normalizer makes of them, such as `▁<s>`.
@@ -62,6 +61,8 @@ pub struct Tokenizer {
     /// The tokenizer puts a space before the text, so that `Mary` and ` Mary` begin with the same piece.
     prepends_space: bool,
     note: Option<String>,
+    /// How many bytes of a text a token can stand for, if that is bounded: it is looked for when it is asked for.
+    longest: OnceLock<Option<usize>>,
 }
 
 impl Tokenizer {
@@ -92,9 +93,7 @@ impl Tokenizer {
             what_it_is(&json, &bytes)?;
             let facts = Facts::read(files)?;
             let class = class(&facts.tokenizer, &facts.model, Some(&bytes));
-            let mut inner = guarded(|| tokenizers::Tokenizer::from_bytes(bytes))
-                .ok_or_else(|| unusable(&json, "its contents are damaged"))?
-                .map_err(|e| unusable(&json, e))?;
+            let mut inner = Guarded::from_json(&bytes).map_err(|e| unusable(&json, e))?;
             complete(files, &facts, &class, &mut inner)?;
             let note = difference(&facts, &inner);
             return Self::new(files, &facts, inner, note).map(Some);
@@ -112,34 +111,23 @@ impl Tokenizer {
         Self::new(files, &facts, inner, None).map(Some)
     }
 
-    fn new(files: &Files, facts: &Facts, mut inner: tokenizers::Tokenizer, note: Option<String>) -> Result<Self> {
-        inner.with_padding(None);
-        inner.with_truncation(None).map_err(|e| unusable(files, e))?;
-        if let ModelWrapper::BPE(bpe) = inner.get_model()
-            && bpe.dropout.is_some()
-        {
-            let mut steady = bpe.clone();
-            steady.dropout = None;
-            inner.with_model(steady);
-        }
-        let spelling = Spelling::new(&as_json(inner.get_decoder()), &as_json(inner.get_pre_tokenizer()));
-        let added: HashMap<u32, AddedToken> = inner.get_added_tokens_decoder().into_iter().collect();
+    fn new(files: &Files, facts: &Facts, inner: Guarded, note: Option<String>) -> Result<Self> {
+        let spelling = Spelling::new(&inner.decoder(), &inner.pre_tokenizer());
+        let added = inner.added();
         let past_added = added.keys().max().map_or(0, |&id| id as usize + 1);
-        let unknown = match inner.get_model() {
-            ModelWrapper::BPE(bpe) => bpe.unk_token.clone(),
-            ModelWrapper::WordLevel(words) => Some(words.unk_token.clone()),
-            ModelWrapper::WordPiece(pieces) => Some(pieces.unk_token.clone()),
-            ModelWrapper::Unigram(_) => Some("<unk>".to_owned()),
-        };
+        let bos = find_bos(facts, &inner).map_err(|e| match e {
+            Failed::Text(e) | Failed::Files(e) => unusable(files, e),
+        })?;
         let mut tokenizer = Self {
-            bos: find_bos(facts, &inner),
+            bos,
             note,
-            unknown: unknown.and_then(|token| inner.token_to_id(&token)),
-            vocab_size: inner.get_vocab_size(true).max(past_added),
+            unknown: inner.unknown(),
+            vocab_size: inner.size().max(past_added),
             spelling,
             added,
             inner,
             prepends_space: false,
+            longest: OnceLock::new(),
         };
         let letter = tokenizer.without_special("a")?;
         tokenizer.prepends_space = letter.first().is_some_and(|&id| tokenizer.bytes_of(id).first() == Some(&b' '));
@@ -152,17 +140,14 @@ impl Tokenizer {
     /// When `bos` is [`Bos::Always`] and the model's files do not say which token that is; when the tokenizer fails.
     pub fn encode(&self, text: &str, bos: Bos) -> Result<Vec<Token>> {
         let encoding = self.encoding(text, true)?;
-        let (ids, added) = (encoding.get_ids(), encoding.get_special_tokens_mask());
+        let Encoded { ids, added, offsets } = encoding;
         let spelled: Vec<Spelled> = (0..ids.len())
-            .filter(|&i| added[i] == 0)
-            .map(|i| {
-                let (start, end) = encoding.get_offsets()[i];
-                Spelled { bytes: self.bytes_of(ids[i]), reported: start..end }
-            })
+            .filter(|&i| !added[i])
+            .map(|i| Spelled { bytes: self.bytes_of(ids[i]), reported: offsets[i].0..offsets[i].1 })
             .collect();
         let mut ranges = align(text, &spelled).into_iter();
-        let tokens = ids.iter().zip(added).map(|(&id, &added)| {
-            let bytes = if added == 0 { ranges.next() } else { None };
+        let tokens = ids.into_iter().zip(added).map(|(id, added)| {
+            let bytes = if added { None } else { ranges.next() };
             Token { bytes, ..self.token(id) }
         });
         match bos {
@@ -180,6 +165,12 @@ impl Tokenizer {
                 Ok(tokens)
             }
         }
+    }
+
+    /// How few tokens a text of `n` bytes can be, whatever they are: by the longest that there is. 0 where nothing bounds that.
+    pub fn least_tokens(&self, n: usize) -> usize {
+        let longest = self.longest.get_or_init(|| self.inner.longest());
+        longest.map_or(0, |longest| n.div_ceil(longest.max(1)))
     }
 
     /// The token `id` outside of any prompt: its `bytes` are none. An id that is not in the vocabulary is called `#17`.
@@ -224,7 +215,7 @@ impl Tokenizer {
     /// # Errors
     /// When the tokenizer's decoder fails. Ids outside the vocabulary are left out.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
-        self.inner.decode(ids, false).map_err(|e| {
+        self.inner.decode(ids).map_err(|e| {
             Error::bad_input(format!("cannot decode these tokens: {e}"))
                 .hint("check the decoder in tokenizer.json, and that the ids are of this tokenizer")
         })
@@ -302,21 +293,20 @@ impl Tokenizer {
     }
 
     fn without_special(&self, text: &str) -> Result<Vec<u32>> {
-        Ok(self.encoding(text, false)?.get_ids().to_vec())
+        Ok(self.encoding(text, false)?.ids)
     }
 
-    fn encoding(&self, text: &str, with_special: bool) -> Result<Encoding> {
-        guarded(|| self.inner.encode(text, with_special))
-            .unwrap_or_else(|| Err("its tokenizer.json contradicts itself".into()))
-            .map_err(|e| {
-                Error::bad_input(format!("the tokenizer cannot read this text: {e}"))
-                    .hint("get tokenizer.json from the model's source again, or give token ids")
-            })
+    fn encoding(&self, text: &str, with_special: bool) -> Result<Encoded> {
+        self.inner.encode(text, with_special).map_err(|e| match e {
+            Failed::Text(e) => Error::bad_input(format!("the tokenizer cannot read this text: {e}"))
+                .hint("write it with words that the vocabulary has, or give token ids with --ids"),
+            Failed::Files(e) => unusable("this model's files", e),
+        })
     }
 
     /// Token `id` as it is written in the vocabulary, if there is one.
     fn entry(&self, id: u32) -> Option<String> {
-        self.added.get(&id).map(|token| token.content.clone()).or_else(|| self.inner.id_to_token(id))
+        self.added.get(&id).map(|token| token.content.clone()).or_else(|| self.inner.entry(id))
     }
 
     /// The bytes that token `id` spells, if there is one.
@@ -369,22 +359,16 @@ pub(super) fn unusable(place: impl std::fmt::Display, cause: impl std::fmt::Disp
         .hint("get the tokenizer's files from the model's source again, or give token ids")
 }
 
-/// A part of the tokenizer as tokenizer.json would have it; null when there is none.
-fn as_json<T: serde::Serialize>(part: Option<T>) -> Value {
-    serde_json::to_value(part).unwrap_or(Value::Null)
-}
-
 /// Adds to `inner` what the files beside it say, and returns the special tokens that have names.
-fn complete(files: &Files, facts: &Facts, class: &str, inner: &mut tokenizers::Tokenizer) -> Result<Added> {
-    let own = inner.get_added_tokens_decoder().into_iter().collect();
-    let mut added = Added::gather(files, facts, class, &own)?;
+fn complete(files: &Files, facts: &Facts, class: &str, inner: &mut Guarded) -> Result<Added> {
+    let mut added = Added::gather(files, facts, class, &inner.added())?;
     if !added.tokens.is_empty() {
-        inner.add_tokens(std::mem::take(&mut added.tokens)).map_err(|e| unusable(files, e))?;
+        inner.add(std::mem::take(&mut added.tokens)).map_err(|e| unusable(files, e))?;
     }
-    inner.set_encode_special_tokens(facts.flag("split_special_tokens") == Some(true));
-    let mut steps = as_json(inner.get_pre_tokenizer());
+    inner.split_special(facts.flag("split_special_tokens") == Some(true));
+    let mut steps = inner.pre_tokenizer();
     if heeds_prefix_space(class) && set_prefix_space(&mut steps, facts.flag("add_prefix_space")) {
-        inner.with_pre_tokenizer(Some(pre_tokenizer(files, steps)?));
+        inner.set("pre_tokenizer", &steps).map_err(|e| unusable(files, e))?;
     }
     Ok(added)
 }

@@ -91,6 +91,7 @@ mod text_tokenizer_files;
 mod text_tokenizer_matrix;
 mod text_tokenizer_models;
 mod tidy;
+mod tokenizer_bombs;
 mod torch;
 mod two_at_once;
 mod torch_bombs;

@@ -181,7 +181,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("plotters", &["chart/"]),
     ("plotters_backend", &["chart/"]),
     ("colorous", &["chart/"]),
-    ("tokenizers", &["text/"]),
+    ("tokenizers", &["text/guarded.rs"]),
     ("memmap2", &["model/files.rs"]),
     ("zip", &["model/torch.rs"]),
     ("gemm", &["ops/"]),
