@@ -6,7 +6,7 @@ use clap::builder::RangedU64ValueParser;
 use clap::{Args, ColorChoice, ValueEnum};
 use serde_json::{Value, json};
 
-use super::input::{OfColumns, aligned, flat, parse_columns, written};
+use super::input::{OfColumns, ReadArgs, aligned, flat, parse_columns, written};
 use super::out::{Out, read_input};
 use super::wait::WaitArgs;
 use crate::analysis::Need;
@@ -140,6 +140,8 @@ pub(super) struct PromptArgs {
     /// texts made of fields, 'text=The capital of {country} is'. subject=NAME takes the place of {} in the text
     #[arg(long, value_name = "NAMES", requires = "prompts", value_parser = parse_columns)]
     columns: Vec<OfColumns>,
+    #[command(flatten)]
+    read: ReadArgs,
     /// Token ids instead of text, such as 1,2,3; may be repeated
     #[arg(long, value_name = "IDS")]
     ids: Vec<String>,
@@ -173,7 +175,8 @@ impl PromptArgs {
             entries.push(PromptEntry::ids(parse_ids(ids)?));
         }
         if let Some(path) = &self.prompts {
-            let input = Input { path, written: written(self.prompts_format.as_deref()), read: read_input };
+            let bounds = self.read.bounds();
+            let input = Input { path, written: written(self.prompts_format.as_deref()), read: read_input, bounds };
             entries.extend(prompts::from_input(&input, &flat(&self.columns))?);
         }
         if entries.is_empty() {
@@ -219,6 +222,8 @@ pub(super) struct PairArgs {
     /// clean=rewrite.prompt, and texts made of fields, 'answer= {attribute}'
     #[arg(long, value_name = "NAMES", requires = "pairs", value_parser = parse_columns)]
     columns: Vec<OfColumns>,
+    #[command(flatten)]
+    read: ReadArgs,
     /// Sweep these positions alone, and take means over pairs by their names: NAME=COLUMN (of the file), NAME=NUMBER, `end` for the
     /// last; such as io=io_pos,s2=s2_pos,end. Columns hold positions from 0, negative from the end, or words of the clean prompt,
     /// which mean their last token
@@ -250,7 +255,8 @@ impl PairArgs {
     pub fn build(&self, loaded: &Loaded, out: &Out) -> Result<Vec<Pair>> {
         let bos = self.bos();
         if let Some(path) = &self.pairs {
-            let input = Input { path, written: written(self.pairs_format.as_deref()), read: read_input };
+            let bounds = self.read.bounds();
+            let input = Input { path, written: written(self.pairs_format.as_deref()), read: read_input, bounds };
             let mut entries = pairs::from_input(&input, &flat(&self.columns), &self.positions)?;
             if self.skip_misaligned {
                 entries = aligned(loaded, entries, bos, out)?;
@@ -449,7 +455,8 @@ pub(super) fn command() -> Vec<String> {
 
 /// The arguments that decide the results.
 fn deciding(mut args: impl Iterator<Item = String>) -> Vec<String> {
-    const WITH_VALUE: [&str; 5] = ["--out", "--format", "--color", "--scale", "--wait"];
+    const WITH_VALUE: [&str; 7] =
+        ["--out", "--format", "--color", "--scale", "--wait", "--input-rows", "--input-bytes"];
     const ALONE: [&str; 7] = ["-q", "--quiet", "-v", "--verbose", "--offline", "--resume", "--force"];
     let mut kept = vec![];
     while let Some(arg) = args.next() {

@@ -3,11 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use clap::Args;
+
+use super::args::{at_least_one, parse_bytes};
 use super::out::{Out, read_input};
 use crate::error::{Error, Result};
 use crate::run::pairs::PairEntry;
 use crate::run::records::Input;
 use crate::run::{Loaded, prompts};
+use crate::text::bounds::Bounds;
 use crate::text::records::Written;
 use crate::text::{Bos, PromptEntry};
 
@@ -39,9 +43,27 @@ pub(super) fn flat(columns: &[OfColumns]) -> Vec<(String, String)> {
     columns.iter().flat_map(|some| some.iter().cloned()).collect()
 }
 
+/// How much is read of a file. It decides no number, only what is refused.
+#[derive(Args, Debug)]
+pub(super) struct ReadArgs {
+    /// Rows that are read of a file at most: more are refused
+    #[arg(long, value_name = "N", default_value_t = Bounds::default().rows, value_parser = at_least_one())]
+    input_rows: usize,
+    /// Memory for what is read of a file, its texts while they are made into tokens included: a file that would take more is
+    /// refused
+    #[arg(long, value_name = "SIZE", default_value = "1GB", value_parser = parse_bytes)]
+    input_bytes: usize,
+}
+
+impl ReadArgs {
+    pub fn bounds(&self) -> Bounds {
+        Bounds { rows: self.input_rows, bytes: self.input_bytes }
+    }
+}
+
 /// The prompts of a file beside those that are run.
 pub(super) fn dataset(path: &Path) -> Result<Vec<PromptEntry>> {
-    prompts::from_input(&Input { path, written: None, read: read_input }, &[])
+    prompts::from_input(&Input { path, written: None, read: read_input, bounds: Bounds::default() }, &[])
 }
 
 pub(super) fn written(name: Option<&str>) -> Option<Written> {

@@ -14,6 +14,9 @@ use crate::model::Model;
 use crate::table::{Format, Provenance, Row, TableWriter, Tokens, visible};
 use crate::text::{Prompt, Tokenizer, Want};
 
+/// Rows of a prompt that are shown as a table for people. A cell of such a table takes hundreds of bytes until it is printed.
+const SHOWN: usize = 1000;
+
 /// What the model sees of a text: pieces and their numbers, not letters.
 #[derive(Args, Debug)]
 pub(super) struct TokensCommand {
@@ -65,7 +68,14 @@ impl TokensCommand {
         }
         for prompt in &prompts {
             out.print(|w| summary(prompt, w))?;
-            out.rows(&tokens(prompt).collect::<Vec<_>>())?;
+            out.rows(&tokens(prompt).take(SHOWN).collect::<Vec<_>>())?;
+            let more = prompt.tokens.len().saturating_sub(SHOWN);
+            if more > 0 {
+                let plural = if more == 1 { "token is" } else { "tokens are" };
+                out.note(format_args!(
+                    "{more} more {plural} not shown; all are in --format csv, and in the table that --out FOLDER writes"
+                ));
+            }
         }
         Ok(())
     }

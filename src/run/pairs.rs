@@ -9,10 +9,11 @@ use super::Loaded;
 use super::records::Input;
 use crate::error::{Error, Result, nearest};
 use crate::table::visible;
+use crate::text::bounds::SPLIT;
 use crate::text::ids::parse_ids;
 use crate::text::pair::same_answer_and_foil;
 use crate::text::positions::{At, position_at, position_in};
-use crate::text::prompt_file::{Columns, check_columns};
+use crate::text::prompt_file::{Columns, check_columns, some_of};
 use crate::text::records::{Records, field, fields_in};
 use crate::text::{Bos, Named, NamedPosition, Pair, Prompt, PromptEntry, PromptInput};
 
@@ -103,8 +104,8 @@ pub fn from_input(input: &Input, names: &Columns, positions: &[NamedPosition]) -
     if let Some(missing) = said.or(clean.as_ref()) {
         // Of a text that is made of fields, the one that is not there.
         let missing = fields_in(missing).find(|part| !has.iter().any(|name| name == part)).unwrap_or(missing);
-        let names: Vec<String> = has.iter().filter(|name| !name.is_empty()).map(|name| format!("`{name}`")).collect();
-        let e = Error::bad_input(format!("{shown} has no column `{missing}`; it has {}", names.join(", ")));
+        let names = some_of(has.iter().map(String::as_str));
+        let e = Error::bad_input(format!("{shown} has no column `{missing}`; it has {names}"));
         return Err(match nearest(missing, has.iter().map(String::as_str)) {
             Some(near) => e.hint(format!("did you mean `{near}`?")),
             None => e.hint("say how the file calls its columns: --columns clean=prompt,corrupt=corrupted"),
@@ -266,7 +267,12 @@ fn from_records(input: &Input, wanted: &[Wanted]) -> Result<Read> {
             if !read.names.contains(theirs) {
                 read.names.push(theirs.clone());
             }
-            cells.extend(cell(found.as_ref(), ours, theirs, &place)?.map(|cell| (ours.clone(), cell)));
+            let cell = cell(found.as_ref(), ours, theirs, &place)?;
+            if let Some(Cell::Text(text)) = &cell {
+                let long = |what| Error::bad_input(format!("{place}: {what}")).hint(SPLIT);
+                input.bounds.check_text(text.len()).map_err(long)?;
+            }
+            cells.extend(cell.map(|cell| (ours.clone(), cell)));
         }
         read.entries.push(PairEntry { place, cells });
     }

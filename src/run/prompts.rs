@@ -25,5 +25,5 @@ pub fn from_input(input: &Input, columns: &Columns) -> Result<Vec<PromptEntry>> 
         wanted.retain(|name| name != ours);
         wanted.push(theirs);
     }
-    prompts(&input.records(&wanted, "--prompts-format", true)?, columns)
+    prompts(&input.records(&wanted, "--prompts-format", true)?, columns, &input.bounds)
 }

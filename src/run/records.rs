@@ -5,7 +5,8 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
-use crate::table::read::{Values, column_names, read_columns};
+use crate::table::read::{Most, Unpacked, Values, column_names, read_columns};
+use crate::text::bounds::{Bounds, SPLIT, VALUE_BYTES};
 use crate::text::prompt_file::read_bytes;
 use crate::text::records::{At, Record, Records, Written, fields_in, is_template};
 
@@ -16,14 +17,16 @@ pub struct Input<'a> {
     pub path: &'a Path,
     /// How it is written; none where its name says it.
     pub written: Option<Written>,
-    /// How its bytes are had.
-    pub read: fn(&Path) -> Result<Vec<u8>>,
+    /// How its bytes are had: of so many at most one more, which says that there are more.
+    pub read: fn(&Path, usize) -> Result<Vec<u8>>,
+    /// How much is read of it.
+    pub bounds: Bounds,
 }
 
 impl<'a> Input<'a> {
     /// A file whose name says how it is written.
     pub fn file(path: &'a Path) -> Self {
-        Self { path, written: None, read: read_bytes }
+        Self { path, written: None, read: read_bytes, bounds: Bounds::default() }
     }
 
     /// Its records. `wanted` are the columns that are read of a parquet file; `option` is how a format is asked for, and
@@ -40,7 +43,7 @@ impl<'a> Input<'a> {
         let nameless = stdin || std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir());
         let kinds = Written::NAMES.into_iter().filter(|name| lines || *name != "txt").collect::<Vec<_>>();
         if known == Some(Written::Parquet) && !nameless {
-            return from_parquet(path, &file, wanted);
+            return from_parquet(path, &file, wanted, &self.bounds);
         }
         if known.is_none() && !nameless && path.exists() {
             let what = if lines {
@@ -58,7 +61,8 @@ impl<'a> Input<'a> {
             return Err(Error::bad_input(format!("{file} has no name that says how it is written"))
                 .hint(format!("say it: {option} {}", kinds.join(", or "))));
         }
-        let bytes = (self.read)(path)?;
+        let bytes = (self.read)(path, self.bounds.bytes)?;
+        self.bounds.check_bytes(&file, bytes.len())?;
         let written = match known {
             Some(written) => written,
             // Lines of text, unless that is so unlikely that it has to be said.
@@ -70,12 +74,15 @@ impl<'a> Input<'a> {
             }
             None => Written::Lines,
         };
-        Records::parse(&file, bytes, written)
+        Records::parse(&file, bytes, written, &self.bounds)
     }
 }
 
+/// Bytes that a page of parquet has at most for each text, beside it: its length, and which rows have one.
+const BESIDE: usize = 64;
+
 /// The columns of a parquet file that are wanted, or that texts which are wanted are made of.
-fn from_parquet(path: &Path, file: &str, wanted: &[&str]) -> Result<Records> {
+fn from_parquet(path: &Path, file: &str, wanted: &[&str], bounds: &Bounds) -> Result<Records> {
     let mut names: Vec<&str> = vec![];
     for name in wanted.iter().flat_map(|name| if is_template(name) { fields_in(name).collect() } else { vec![*name] }) {
         if !names.contains(&name) {
@@ -83,7 +90,15 @@ fn from_parquet(path: &Path, file: &str, wanted: &[&str]) -> Result<Records> {
         }
     }
     let mut records = Records { file: file.to_owned(), names: column_names(path)?, ..Records::default() };
-    for (name, values) in read_columns(path, &names)? {
+    let size = |Unpacked { bytes, values }: Unpacked| {
+        let [bytes, values] = [bytes, values].map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+        bounds.check_bytes(file, values.saturating_mul(VALUE_BYTES).saturating_add(bytes))?;
+        // The longest text is no shorter than all are on average, beside what a page says of each.
+        let long = bytes.checked_div(values).unwrap_or_default().saturating_sub(BESIDE);
+        bounds.check_text(long).map_err(|what| Error::bad_input(format!("{file}: {what}")).hint(SPLIT))
+    };
+    let most = Most { rows: &|n| bounds.check_rows(file, n), size: &size };
+    for (name, values) in read_columns(path, &names, &most)? {
         let values: Vec<Value> = match values {
             Values::Text(texts) => texts.into_iter().map(Value::from).collect(),
             Values::Ids(ids) => ids.into_iter().map(Value::from).collect(),

@@ -10,6 +10,7 @@ mod docs;
 mod footer;
 mod format;
 mod older;
+mod pages;
 mod provenance;
 pub mod read;
 pub mod row;

@@ -1,6 +1,8 @@
 //! Parquet in: tables that pellucid wrote, and prompt files that anybody wrote. The only module that knows polars.
 
 use super::footer;
+pub use super::pages::Unpacked;
+use super::pages::unpacked;
 use super::provenance::{HOOK_NAMES, METADATA_KEY, Provenance};
 use super::row::{Cell, ColumnInfo, Kind, Row};
 use crate::error::{Error, Result, nearest};
@@ -94,8 +96,8 @@ pub fn column_names(path: impl AsRef<Path>) -> Result<Vec<String>> {
 ///
 /// # Errors
 /// The file cannot be read, is not parquet, is cut short, has none of the columns, or has one of another type than
-/// text, whole numbers, or lists of token ids.
-pub fn read_columns(path: impl AsRef<Path>, wanted: &[&str]) -> Result<Vec<(String, Values)>> {
+/// text, whole numbers, or lists of token ids; `most` refuses what it holds.
+pub fn read_columns(path: impl AsRef<Path>, wanted: &[&str], most: &Most) -> Result<Vec<(String, Values)>> {
     let path = path.as_ref();
     let mut reader = open(path)?;
     let schema = guarded(path, || reader.schema())?;
@@ -130,7 +132,18 @@ pub fn read_columns(path: impl AsRef<Path>, wanted: &[&str]) -> Result<Vec<(Stri
         }
     }
     let names = present.iter().map(|&name| name.to_owned()).collect();
+    let (rows, size) = unfolded(path, &mut reader, &present)?;
+    (most.rows)(rows)?;
+    (most.size)(size)?;
     let frame = guarded(path, || reader.with_columns(Some(names)).finish())?;
+    // A text that many rows share is written once.
+    let mut texts = size.bytes;
+    for name in &present {
+        let column = guarded(path, || Ok(frame.column(name)?.as_materialized_series()))?;
+        let of_column = column.str().map_or(0, |texts| texts.iter().flatten().map(|text| text.len() as u64).sum());
+        texts = texts.saturating_add(of_column);
+        (most.size)(Unpacked { bytes: texts, ..size })?;
+    }
     present
         .iter()
         .map(|&name| {
@@ -138,6 +151,35 @@ pub fn read_columns(path: impl AsRef<Path>, wanted: &[&str]) -> Result<Vec<(Stri
             Ok((name.to_owned(), values(path, name, column)?))
         })
         .collect()
+}
+
+/// What is refused of a file, before it is unpacked.
+pub struct Most<'a> {
+    /// Refuses so many rows.
+    pub rows: &'a dyn Fn(usize) -> Result<()>,
+    /// Refuses so much.
+    pub size: &'a dyn Fn(Unpacked) -> Result<()>,
+}
+
+/// How many rows the file says that it has, and what is in these columns when they are unpacked.
+fn unfolded(path: &Path, reader: &mut ParquetReader<File>, columns: &[&str]) -> Result<(usize, Unpacked)> {
+    let metadata = guarded(path, || reader.get_metadata().cloned())?;
+    let mut file = File::open(path)?;
+    let (mut rows, mut all) = (0usize, Unpacked::default());
+    for group in &metadata.row_groups {
+        rows = rows.saturating_add(group.num_rows());
+        let chunks = columns.iter().flat_map(|name| group.columns_under_root_iter(name).into_iter().flatten());
+        for chunk in chunks {
+            let range = guarded(path, || Ok(chunk.byte_range()))?;
+            let here = unpacked(&mut file, range).map_err(|e| {
+                Error::bad_input(format!("cannot read {} as parquet: {e}", path.display()))
+                    .hint("the file may be damaged; copy or write it again")
+            })?;
+            all.bytes = all.bytes.saturating_add(here.bytes);
+            all.values = all.values.saturating_add(here.values);
+        }
+    }
+    Ok((rows, all))
 }
 
 /// A reader over a file that begins and ends as a parquet file does.

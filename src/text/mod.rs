@@ -10,6 +10,7 @@
 mod added;
 mod align;
 mod bos;
+pub mod bounds;
 mod class;
 mod demo;
 pub mod files;

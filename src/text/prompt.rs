@@ -89,6 +89,13 @@ pub fn build_prompts(
             return Err(Error::bad_input(format!("prompts {earlier} and {index} have the same id {}", quoted(&id)))
                 .hint("give each prompt an id of its own"));
         }
+        // Before they become tokens, each of which takes a hundred times as much.
+        if let PromptInput::Ids(ids) = &entry.input {
+            check_length(ids.len(), &id, n_ctx)?;
+        }
+        if let (PromptInput::Text(text), Some(tokenizer), Some(limit)) = (&entry.input, tokenizer, n_ctx) {
+            check_text(text.len(), &id, tokenizer, limit)?;
+        }
         let (text, tokens) = tokens(&entry.input, &id, tokenizer, bos)?;
         check(&tokens, &id, vocab_size, n_ctx)?;
         let index = u32::try_from(index)
@@ -138,15 +145,33 @@ fn check(tokens: &[Token], id: &str, vocab_size: usize, n_ctx: Option<usize>) ->
         ))
         .hint(format!("ids go from 0 to {}", vocab_size.saturating_sub(1))));
     }
-    if let Some(limit) = n_ctx.filter(|&limit| tokens.len() > limit) {
-        return Err(Error::bad_input(format!(
-            "prompt {} has {} tokens, but this model's context is {limit}",
-            quoted(id),
-            tokens.len()
-        ))
-        .hint(format!("leave out {} tokens, or split it into several prompts", tokens.len() - limit)));
+    check_length(tokens.len(), id, n_ctx)
+}
+
+/// Refuses a text of `n` bytes that is too long however it is cut into tokens.
+fn check_text(n: usize, id: &str, tokenizer: &Tokenizer, limit: usize) -> Result<()> {
+    // A byte is a token at most, but for what is put around a text: most texts need no more than this look.
+    if n <= limit {
+        return Ok(());
     }
-    Ok(())
+    match tokenizer.least_tokens(n) {
+        least if least > limit => Err(Error::bad_input(format!(
+            "prompt {} is {n} bytes of text, which are {least} tokens or more, but this model's context is {limit}",
+            quoted(id)
+        ))
+        .hint("split it into several prompts")),
+        _ => Ok(()),
+    }
+}
+
+fn check_length(n: usize, id: &str, n_ctx: Option<usize>) -> Result<()> {
+    match n_ctx.filter(|&limit| n > limit) {
+        None => Ok(()),
+        Some(limit) => {
+            Err(Error::bad_input(format!("prompt {} has {n} tokens, but this model's context is {limit}", quoted(id)))
+                .hint(format!("leave out {} tokens, or split it into several prompts", n - limit)))
+        }
+    }
 }
 
 #[cfg(test)]

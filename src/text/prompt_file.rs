@@ -1,10 +1,12 @@
 //! Prompts from records: which field is the text, which are token ids, and what a prompt is called.
 
 use std::collections::HashMap;
+use std::io::Read;
 use std::path::Path;
 
 use serde_json::Value;
 
+use super::bounds::{Bounds, SPLIT};
 use super::ids::parse_ids;
 use super::prompt::{PromptEntry, PromptInput};
 use super::records::{At, Record, Records, field, fields_in, is_template, shortened};
@@ -47,8 +49,10 @@ pub fn missing_column(records: &Records, theirs: &str) -> Option<Error> {
     let parts: Vec<&str> = if is_template(theirs) { fields_in(theirs).collect() } else { vec![theirs] };
     let has_it = |part: &&str| !records.all.iter().any(|record| field(&record.value, part).is_some());
     let part = parts.into_iter().find(has_it).unwrap_or(theirs);
-    let names: Vec<String> = records.names.iter().filter(|n| !n.is_empty()).map(|name| format!("`{name}`")).collect();
-    let has = if names.is_empty() { "no names for anything".to_owned() } else { names.join(", ") };
+    let has = match records.names.iter().all(String::is_empty) {
+        true => "no names for anything".to_owned(),
+        false => some_of(records.names.iter().map(String::as_str)),
+    };
     let e = Error::bad_input(format!("{} has no column `{part}`; it has {has}", records.file));
     Some(match nearest(part, records.names.iter().map(String::as_str)) {
         Some(near) => e.hint(format!("did you mean `{near}`?")),
@@ -63,8 +67,8 @@ pub fn missing_column(records: &Records, theirs: &str) -> Option<Error> {
 ///
 /// # Errors
 /// Each names the file and, where there is one, the line: no prompts at all; a record that has none, an empty one, or an id
-/// that was used before; a column that was asked for and is not there.
-pub fn prompts(records: &Records, columns: &Columns) -> Result<Vec<PromptEntry>> {
+/// that was used before; a column that was asked for and is not there; a text longer than `bounds` allow.
+pub fn prompts(records: &Records, columns: &Columns, bounds: &Bounds) -> Result<Vec<PromptEntry>> {
     check_columns(columns, &FIELDS, "prompts")?;
     if records.all.is_empty() {
         return Err(Error::bad_input(format!("{}: there are no prompts in this file", records.file))
@@ -74,7 +78,7 @@ pub fn prompts(records: &Records, columns: &Columns) -> Result<Vec<PromptEntry>>
     if let Some(error) = asked.into_iter().find_map(|(_, theirs)| missing_column(records, theirs)) {
         return Err(error);
     }
-    let fields = Fields::new(records, columns)?;
+    let fields = Fields::new(records, columns, bounds)?;
     let mut places: HashMap<String, At> = HashMap::new();
     let mut entries = Vec::with_capacity(records.all.len());
     for (index, record) in records.all.iter().enumerate() {
@@ -87,6 +91,9 @@ pub fn prompts(records: &Records, columns: &Columns) -> Result<Vec<PromptEntry>>
             return Err(records
                 .wrong(record.at, "this prompt is empty")
                 .hint("remove it: a prompt needs at least one token"));
+        }
+        if let PromptInput::Text(text) = &entry.input {
+            bounds.check_text(text.len()).map_err(|what| records.wrong(record.at, what).hint(SPLIT))?;
         }
         let id = entry.id.clone().unwrap_or_else(|| index.to_string());
         if let Some(earlier) = places.insert(id.clone(), record.at) {
@@ -108,17 +115,18 @@ struct Fields<'a> {
     ids: Option<&'a str>,
     id: Option<&'a str>,
     subject: Option<&'a str>,
+    bounds: &'a Bounds,
 }
 
 impl<'a> Fields<'a> {
-    fn new(records: &Records, columns: &'a Columns) -> Result<Self> {
+    fn new(records: &Records, columns: &'a Columns, bounds: &'a Bounds) -> Result<Self> {
         let said = |ours: &str| columns.iter().find(|(o, _)| o == ours).map(|(_, theirs)| theirs.as_str());
         let (text, ids) = match (said("text"), said("ids")) {
             (None, None) => (Some("text"), Some("ids")),
             said => said,
         };
         let id = Some(said("id").unwrap_or("id")).filter(|name| !name.is_empty());
-        let fields = Self { text, ids, id, subject: said("subject") };
+        let fields = Self { text, ids, id, subject: said("subject"), bounds };
         if let (Some(line), Some(text), Some(ids)) = (records.header, text, ids) {
             fields.check_header(records, line, text, ids)?;
         }
@@ -133,10 +141,9 @@ impl<'a> Fields<'a> {
             (true, true) => Err(wrong(format!("the header has both `{text}` and `{ids}`"))
                 .hint("say which is meant, --columns text=NAME or --columns ids=NAME")),
             (false, false) => {
-                let found: Vec<String> = records.names.iter().map(|h| format!("`{h}`")).collect();
                 let names = || records.names.iter().map(String::as_str);
                 let near = nearest(text, names()).or_else(|| nearest(ids, names()));
-                let e = wrong(format!("the header has neither `{text}` nor `{ids}`, but {}", found.join(", ")));
+                let e = wrong(format!("the header has neither `{text}` nor `{ids}`, but {}", some_of(names())));
                 Err(e.hint(match near {
                     Some(near) => format!("if `{near}` has the prompts, say so: --columns text={near}"),
                     None => "say which column has the prompts: --columns text=NAME".to_owned(),
@@ -190,8 +197,8 @@ impl<'a> Fields<'a> {
                 return Err(("there is no prompt".into(), "fill it in, or take the line out"));
             }
             (None, None) => {
-                let found: Vec<String> = object.keys().map(|key| format!("`{key}`")).collect();
-                let found = if found.is_empty() { "nothing".into() } else { found.join(", ") };
+                let found =
+                    if object.is_empty() { "nothing".into() } else { some_of(object.keys().map(String::as_str)) };
                 let wanted = match (self.text, self.ids) {
                     (Some(_), None) => format!("no `{text}`"),
                     (None, Some(_)) => format!("no `{ids}`"),
@@ -217,7 +224,12 @@ impl<'a> Fields<'a> {
         let Some(name) = self.subject else { return Ok(text.to_owned()) };
         let hint = "the subject takes the place of {} in the text";
         match field(record, name).as_deref() {
-            Some(Value::String(subject)) if text.contains("{}") => Ok(text.replace("{}", subject)),
+            Some(Value::String(subject)) if text.contains("{}") => {
+                // Before it is put in every place: they may be many, and it may be long.
+                let grown = text.matches("{}").count().saturating_mul(subject.len());
+                self.bounds.check_text(text.len().saturating_add(grown)).map_err(|what| (what, SPLIT))?;
+                Ok(text.replace("{}", subject))
+            }
             Some(Value::String(_)) => Err((format!("there is no {{}} for the subject in {}", quoted(text)), hint)),
             _ => Err((format!("there is no text in `{name}`, the subject"), hint)),
         }
@@ -230,10 +242,32 @@ fn list(value: &Value) -> Option<Vec<u32>> {
     value.as_array()?.iter().map(id).collect()
 }
 
-/// The bytes of a file.
+/// Names in quotes: as many as a sentence has room for.
+pub(crate) fn some_of<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    const SHOWN: usize = 12;
+    const LONGEST: usize = 40;
+    let quoted = |name: &str| match name.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("`{}...`", &name[..end]),
+        None => format!("`{name}`"),
+    };
+    let mut names = names.filter(|name| !name.is_empty());
+    let mut shown: Vec<String> = names.by_ref().take(SHOWN).map(quoted).collect();
+    match names.count() {
+        0 => {}
+        more => shown.push(format!("and {more} more")),
+    }
+    shown.join(", ")
+}
+
+/// The bytes of a file: no more than `most` of them and one, which says that there are more.
 ///
 /// # Errors
 /// When there is none, or it cannot be read.
-pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
-    fs_err::read(path).map_err(|e| Error::cannot_read(path, e))
+pub fn read_bytes(path: &Path, most: usize) -> Result<Vec<u8>> {
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut bytes = vec![];
+        std::fs::File::open(path)?.take(most.saturating_add(1) as u64).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    read().map_err(|e| Error::cannot_read(path, e))
 }

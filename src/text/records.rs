@@ -4,11 +4,13 @@
 //! what is in it. Tables in parquet become the same records elsewhere, because only one module knows that format.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use super::bounds::{Bounds, json_bytes, row_bytes};
 use crate::error::{Error, Result, Sentence};
 
 /// How a file is written.
@@ -107,8 +109,8 @@ impl Records {
     ///
     /// # Errors
     /// Names the line: what is not UTF-8, not JSON, or has another number of columns than the header; a JSON value that holds
-    /// no list of records. Parquet is not read here.
-    pub fn parse(file: &str, bytes: Vec<u8>, written: Written) -> Result<Self> {
+    /// no list of records; what is more than `bounds` allow. Parquet is not read here.
+    pub fn parse(file: &str, bytes: Vec<u8>, written: Written, bounds: &Bounds) -> Result<Self> {
         if written == Written::Parquet {
             return Err(Error::bad_input(format!(
                 "{file} is read as parquet, which must be a file that ends in .parquet"
@@ -118,16 +120,23 @@ impl Records {
         let text = utf8(file, bytes)?;
         let mut records = Self { file: file.to_owned(), ..Self::default() };
         match written {
+            Written::Lines | Written::JsonLines => bounds.check_rows(file, lines(&text).count())?,
+            _ => {}
+        }
+        match written {
             Written::Lines => {
                 let line = |(line, text): (usize, &str)| Record { at: At::Line(line), value: text.into() };
                 records.all = lines(&text).map(line).collect();
             }
-            Written::JsonLines => records.json_lines(&text)?,
-            Written::Json => records.json(&text)?,
-            Written::Csv => records.separated(&text, b',')?,
-            Written::Tsv => records.separated(&text, b'\t')?,
+            Written::JsonLines | Written::Json => {
+                bounds.check_bytes(file, json_bytes(&text))?;
+                if written == Written::Json { records.json(&text)? } else { records.json_lines(&text)? }
+            }
+            Written::Csv => records.separated(&text, b',', bounds)?,
+            Written::Tsv => records.separated(&text, b'\t', bounds)?,
             Written::Parquet => {}
         }
+        bounds.check_rows(file, records.all.len())?;
         if records.header.is_none() {
             records.names = names(&records.all);
         }
@@ -207,12 +216,14 @@ impl Records {
         }
     }
 
-    fn separated(&mut self, text: &str, delimiter: u8) -> Result<()> {
+    fn separated(&mut self, text: &str, delimiter: u8, bounds: &Bounds) -> Result<()> {
         let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(text.as_bytes());
         let header =
             reader.headers().map_err(|e| self.line(1, e).hint("begin with a line of the columns' names"))?.clone();
         self.header = Some(1);
         self.names = header.iter().map(str::to_owned).collect();
+        // Each row has the names of all columns.
+        let (names, mut bytes) = (self.names.iter().map(String::len).sum(), text.len());
         for record in reader.records() {
             let record = record.map_err(|e| {
                 let hint = match delimiter {
@@ -222,6 +233,9 @@ impl Records {
                 self.line(csv_line(text, e.position()), csv_problem(&e)).hint(hint)
             })?;
             let line = csv_line(text, record.position());
+            bytes += row_bytes(names, record.iter());
+            bounds.check_bytes(&self.file, bytes)?;
+            bounds.check_rows(&self.file, self.all.len() + 1)?;
             let value = self
                 .names
                 .iter()
@@ -289,9 +303,9 @@ fn filled(record: &Value, template: &str) -> Option<String> {
 
 /// The names of all objects' fields, as they come.
 fn names(records: &[Record]) -> Vec<String> {
-    let mut names: Vec<String> = vec![];
+    let (mut names, mut seen) = (vec![], HashSet::new());
     for key in records.iter().filter_map(|r| r.value.as_object()).flat_map(Map::keys) {
-        if !names.contains(key) {
+        if seen.insert(key) {
             names.push(key.clone());
         }
     }
@@ -375,7 +389,7 @@ mod tests {
     #[test]
     fn items_of_a_list_know_their_lines() {
         let text = "[\n {\"a\": [1, 2,\n 3]},\n\n \"x,]\\\"[\", 7\n, [\n]]\n";
-        let records = Records::parse("f", text.into(), Written::Json).unwrap();
+        let records = Records::parse("f", text.into(), Written::Json, &Bounds::default()).unwrap();
         let lines: Vec<At> = records.all.iter().map(|r| r.at).collect();
         assert_eq!(lines, [2, 5, 5, 6].map(At::Line));
         assert!(starts("[ ]").is_empty());

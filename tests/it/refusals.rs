@@ -204,7 +204,7 @@ fn every_wrong_path_says_what_to_do() {
             tally.error(&what, &error);
         };
         let path = std::path::Path::new(&name);
-        tried("reading", read_bytes(path).err());
+        tried("reading", read_bytes(path, usize::MAX).err());
         tried("a vector", read_vector(&name).err());
         tried("a chart", pellucid::chart::render(path).err());
         tried("a table", pellucid::table::read_provenance(path).err());

@@ -7,6 +7,7 @@ use pellucid::run::prompts::from_file;
 use pellucid::run::prompts::from_input;
 use pellucid::run::records::Input;
 use pellucid::text::PromptEntry;
+use pellucid::text::bounds::Bounds;
 use pellucid::text::prompt_file::read_bytes;
 use pellucid::text::records::Written;
 
@@ -135,7 +136,7 @@ fn a_name_that_says_nothing_can_be_told() -> Result<()> {
     let root = tempfile::tempdir()?;
     let path = root.path().join("prompts");
     fs_err::write(&path, "id\ttext\na\tb\n")?;
-    let read = |written| from_input(&Input { path: &path, written, read: read_bytes }, &[]);
+    let read = |written| from_input(&Input { path: &path, written, read: read_bytes, bounds: Bounds::default() }, &[]);
     let error = read(None).expect_err("nothing says how it is written");
     assert!(error.hint_text().unwrap_or_default().contains("--prompts-format"), "{error:?}");
     assert_eq!(read(Some(Written::Tsv))?, [PromptEntry::text("b").named("a")]);
