@@ -5,10 +5,11 @@
 //! wrong; a panic that speaks of threads all the same is recognised by its words.
 
 use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind, set_hook, take_hook};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{Error, Result};
+use crate::limits::starved::was_said;
 
 /// How many guarded calls are under way, on any thread: a parser may panic on a thread of its own.
 static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
@@ -37,7 +38,11 @@ fn watched<T>(call: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
     // Whatever `call` was in the middle of is not looked at again.
     let outcome = catch_unwind(AssertUnwindSafe(call));
     UNDER_WAY.fetch_sub(1, Ordering::SeqCst);
-    outcome
+    match outcome {
+        // What is missing was said, and is no fault of what is parsed.
+        Err(panic) if was_said() => resume_unwind(panic),
+        outcome => outcome,
+    }
 }
 
 /// Whether a panic is one of those of rayon, tokio or std without threads. What was to be made once, and was not, is called

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod error;
 mod guard;
 pub mod hook;
+pub mod limits;
 pub mod model;
 pub mod ops;
 pub mod run;

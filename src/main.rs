@@ -2,6 +2,11 @@
 
 use std::process::ExitCode;
 
+use pellucid::limits::Allocator;
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
+
 fn main() -> ExitCode {
     pellucid::cli::main()
 }

@@ -25,12 +25,15 @@ mod tokens;
 mod verify;
 mod wait;
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind as ClapKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::error::{Error, Result};
+use crate::limits;
+use crate::limits::starved::was_said;
 use out::Out;
 
 /// See inside a Transformer: hooks on every activation, logit lens and attention, as tables and figures.
@@ -64,11 +67,27 @@ enum Command {
 
 /// Runs the program on the process's own arguments.
 pub fn main() -> ExitCode {
+    match limits::stack::check() {
+        Ok(()) => parsed(),
+        Err(e) => {
+            Out::bare().error(&e);
+            ExitCode::from(e.exit_code())
+        }
+    }
+}
+
+/// What needs a stack, apart from what makes sure that there is one.
+#[inline(never)]
+fn parsed() -> ExitCode {
     // SAFETY: the first thing that the program does; nothing has started a thread.
     unsafe { environment::forget_what_is_for_libraries() };
     crate::ops::memory::keep_freed_pages();
+    if limits::room().is_some() {
+        crate::ops::memory::share_one_heap();
+    }
     crate::guard::silence_guarded_panics();
     signals::size_limit_is_an_error();
+    limits::starved::say_instead_of_panics();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         // Help that nobody asked for goes to stderr.
@@ -85,12 +104,19 @@ pub fn main() -> ExitCode {
         }
     };
     let out = Out::new(&cli.talk);
-    ended(&out, run(&cli, &out))
+    // Whatever a panic was in the middle of is not looked at again.
+    match catch_unwind(AssertUnwindSafe(|| run(&cli, &out))) {
+        Ok(outcome) => ended(&out, outcome),
+        Err(_) if was_said() => ExitCode::FAILURE,
+        Err(panic) => resume_unwind(panic),
+    }
 }
 
 /// Says what went wrong, if anything did, and gives the exit code.
 fn ended(out: &Out, outcome: Result<()>) -> ExitCode {
     match outcome {
+        // What is missing was said where it was wanted.
+        _ if was_said() => ExitCode::FAILURE,
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read our output has seen enough.
         Err(e) if out::is_closed_pipe(&e) => ExitCode::SUCCESS,
@@ -102,6 +128,9 @@ fn ended(out: &Out, outcome: Result<()>) -> ExitCode {
 }
 
 fn run(cli: &Cli, out: &Out) -> Result<()> {
+    if let Some(said) = limits::threads::start()? {
+        out.note(said);
+    }
     match &cli.command {
         Command::Lens(c) => c.run(out),
         Command::Attention(c) => c.run(out),

@@ -202,7 +202,7 @@ pub(super) fn read_input(path: &Path, most: usize) -> Result<Vec<u8>> {
     let open = opened.clone();
     // Opening a pipe waits for its other end, so all of it is done by a thread, which is left to itself when somebody stops the
     // program.
-    std::thread::Builder::new().spawn(move || {
+    crate::limits::threads::spawn(move || {
         let read = || -> Result<Vec<u8>> {
             let most = most.saturating_add(1) as u64;
             let mut bytes = vec![];

@@ -23,6 +23,17 @@ pub fn unit(dtype: DType) -> f64 {
     }
 }
 
+/// The smallest number above 0 of a float dtype, which is subnormal. Below the normal numbers a result is rounded to a multiple of it,
+/// however small the result is: there an error is not relative to its size.
+pub fn smallest(dtype: DType) -> f64 {
+    match dtype {
+        DType::F64 => f64::from_bits(1),
+        DType::F16 => 2f64.powi(-24),
+        DType::BF16 => 2f64.powi(-133),
+        _ => f64::from(f32::from_bits(1)),
+    }
+}
+
 /// Higham's `gamma(n)`: what `n` roundings in `dtype`, one upon another, may do relative to the size of the terms.
 pub fn gamma(n: usize, dtype: DType) -> f64 {
     let nu = n as f64 * unit(dtype);

@@ -4,6 +4,7 @@ use sysinfo::System;
 
 use crate::analysis::Need;
 use crate::error::{Error, Result};
+use crate::limits::{Room, room};
 use crate::model::{Footprint, Placement};
 
 /// Bytes that a request needs.
@@ -15,13 +16,45 @@ pub struct Plan {
     pub need: Need,
 }
 
-/// Bytes of memory that may still be taken: of the machine, or of the process's group where that has less.
-pub fn available() -> u64 {
+/// What may still be taken of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Available {
+    /// Bytes that the machine has, or the process's group where that has less.
+    pub memory: u64,
+    /// What the process itself may still map, where it has a limit, less what it takes without being asked.
+    pub room: Option<Room>,
+}
+
+/// Address space for what no plan counts: buffers of kernels, figures, compression.
+const BESIDE: u64 = 24 << 20;
+
+/// What may still be taken: of the machine, of the process's group, and under its own limits.
+pub fn available() -> Available {
     let mut system = System::new();
     system.refresh_memory();
     let machine = system.available_memory();
     // What the group may have, less what it has that cannot be given back. Files that are mapped can.
-    system.cgroup_limits().map_or(machine, |group| machine.min(group.total_memory.saturating_sub(group.rss)))
+    let group = system.cgroup_limits().map(|group| group.total_memory.saturating_sub(group.rss));
+    let room = room().map(|room| Room { bytes: room.bytes.saturating_sub(BESIDE), ..room });
+    Available { memory: group.map_or(machine, |group| machine.min(group)), room }
+}
+
+impl Available {
+    /// The least of them, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.room.map_or(self.memory, |room| room.bytes.min(self.memory))
+    }
+
+    /// The limit of the process, where that decides.
+    fn limit(&self) -> Option<&'static str> {
+        self.room.filter(|room| room.bytes < self.memory).map(|room| room.limit)
+    }
+
+    /// As much, and what is taken already.
+    fn and(self, bytes: u64) -> Self {
+        let room = self.room.map(|room| Room { bytes: room.bytes.saturating_add(bytes), ..room });
+        Self { memory: self.memory.saturating_add(bytes), room }
+    }
 }
 
 impl Plan {
@@ -53,33 +86,39 @@ impl Plan {
     ///
     /// # Errors
     /// As [`Plan::check`].
-    pub fn check_loaded(&self, placement: &Placement, available: u64) -> Result<Option<String>> {
-        self.check(placement, available.saturating_add(self.weights.copied as u64))
+    pub fn check_loaded(&self, placement: &Placement, available: Available) -> Result<Option<String>> {
+        self.check(placement, available.and(self.weights.copied as u64))
     }
 
-    /// Refuses what does not fit into `available` bytes, and says what would. Of what fits but is slow, a warning.
+    /// Refuses what does not fit into what is available, and says what would. Of what fits but is slow, a warning.
     ///
     /// # Errors
     /// When what is copied and computed does not fit.
-    pub fn check(&self, placement: &Placement, available: u64) -> Result<Option<String>> {
+    pub fn check(&self, placement: &Placement, available: Available) -> Result<Option<String>> {
         let (copied, mapped) = (self.weights.copied, self.weights.mapped);
         let needed = (copied + self.need.activations + self.need.rows) as u64;
-        if needed > available {
-            let has = format!("this needs {self}, and {} are available", bytes(available as usize));
-            return Err(Error::bad_input(has).hint(self.what_would(placement, available as usize)));
+        let least = available.bytes();
+        if needed > least {
+            let limit = available.limit().map(|limit| format!(" under the limit of memory ({limit})"));
+            let limit = limit.unwrap_or_default();
+            let has = format!("this needs {self}, and {} are available{limit}", bytes(least as usize));
+            return Err(Error::bad_input(has).hint(self.what_would(placement, available)));
         }
-        let slow = (needed + mapped as u64 > available).then(|| {
+        // Where the process has a limit, what is mapped counts already, whether it is in memory or not.
+        let memory = available.memory;
+        let slow = (needed + mapped as u64 > memory).then(|| {
             format!(
                 "warning: {} of mapped weights do not fit into the {} that are available, and are read again for each pass",
                 bytes(mapped),
-                bytes((available - needed) as usize)
+                bytes((memory - needed) as usize)
             )
         });
         Ok(slow)
     }
 
     /// What would fit.
-    fn what_would(&self, placement: &Placement, available: usize) -> String {
+    fn what_would(&self, placement: &Placement, available: Available) -> String {
+        let (limit, available) = (available.limit(), available.bytes() as usize);
         let Footprint { copied, numbers, .. } = self.weights;
         let least = self.need.least + self.need.rows;
         if copied + least.max(1) <= available && self.need.activations > self.need.least {
@@ -92,9 +131,10 @@ impl Plan {
             return "--dtype auto leaves the weights in the file, where they are read as they are needed".into();
         }
         let halves = numbers * size_of::<u16>();
-        match copied > halves && halves + least <= available {
-            true => "--dtype f16 would fit".into(),
-            false => "it needs a larger machine, or shorter prompts".into(),
+        match limit {
+            _ if copied > halves && halves + least <= available => "--dtype f16 would fit".into(),
+            Some(limit) => format!("allow more memory ({limit} unlimited), or shorten the prompts"),
+            None => "it needs a larger machine, or shorter prompts".into(),
         }
     }
 }
@@ -136,6 +176,10 @@ mod tests {
 
     const GB: usize = 1_000_000_000;
 
+    fn has(bytes: usize) -> Available {
+        Available { memory: bytes as u64, room: None }
+    }
+
     fn plan(mapped: usize, copied: usize, activations: usize, least: usize) -> Plan {
         let weights = Footprint { mapped, copied, numbers: (mapped + copied) / 4 };
         Plan { weights, need: Need { activations, least, rows: 0 } }
@@ -144,8 +188,8 @@ mod tests {
     #[test]
     fn what_fits_runs_and_what_is_mapped_need_not_fit() {
         let auto = Placement::default();
-        assert_eq!(plan(5 * GB, 0, GB, 1000).check(&auto, 8 * GB as u64).unwrap(), None);
-        let slow = plan(5 * GB, 0, GB, 1000).check(&auto, 4 * GB as u64).unwrap().unwrap();
+        assert_eq!(plan(5 * GB, 0, GB, 1000).check(&auto, has(8 * GB)).unwrap(), None);
+        let slow = plan(5 * GB, 0, GB, 1000).check(&auto, has(4 * GB)).unwrap().unwrap();
         assert!(slow.contains("5.0 GB of mapped weights do not fit into the 3.0 GB"), "{slow}");
     }
 
@@ -153,7 +197,7 @@ mod tests {
     fn what_cannot_fit_is_refused_with_what_would() {
         let f32 = Placement { kept: Some(Kept::F32), ..Placement::default() };
         let refused = |plan: Plan, placement: &Placement, available: usize| {
-            let error = plan.check(placement, available as u64).unwrap_err();
+            let error = plan.check(placement, has(available)).unwrap_err();
             format!("{} | {}", error.message(), error.hint_text().unwrap_or_default())
         };
         let auto = Placement::default();
@@ -170,6 +214,24 @@ mod tests {
         assert!(refused(plan(5 * GB, 0, 2 * GB, 2 * GB), &auto, GB).ends_with("a larger machine, or shorter prompts"));
     }
 
+    /// What a process may map counts like memory, and is said to be what it is.
+    #[test]
+    fn the_limit_of_the_process_is_named() {
+        let of = |left: usize| {
+            let room = Room { bytes: left as u64, limit: "ulimit -v" };
+            Available { memory: 8 * GB as u64, room: Some(room) }
+        };
+        let (auto, plan) = (Placement::default(), plan(5 * GB, 0, 2 * GB, 2 * GB));
+        let error = plan.check(&auto, of(GB)).unwrap_err();
+        assert!(error.message().ends_with("1.0 GB are available under the limit of memory (ulimit -v)"), "{error:?}");
+        assert_eq!(error.hint_text(), Some("allow more memory (ulimit -v unlimited), or shorten the prompts"));
+        // Weights are mapped already, and memory has place for them.
+        assert_eq!(plan.check(&auto, of(3 * GB)).unwrap(), None);
+        // A limit beyond what the machine has is none.
+        let error = plan.check(&auto, Available { memory: GB as u64, ..of(3 * GB) }).unwrap_err();
+        assert!(error.message().ends_with("1.0 GB are available"), "{error:?}");
+    }
+
     #[test]
     fn a_budget_that_cannot_be_kept_is_refused_with_one_that_can() {
         let plan = plan(5 * GB, 0, 3_400_000, 1_200_345);
@@ -182,6 +244,6 @@ mod tests {
 
     #[test]
     fn there_is_memory() {
-        assert!(available() > 1_000_000);
+        assert!(available().bytes() > 1_000_000);
     }
 }

@@ -50,7 +50,7 @@ fn without_threads_a_good_file_is_not_called_damaged() {
     for most in [0, 1, 2, 3] {
         for args in [
             &["chart", "made/logit_lens.parquet", "--out", "figures", "--force", "-q"][..],
-            &["tokens", "--prompts", "made/logit_lens.parquet", "--columns", "text=token"],
+            &["tokens", "--prompts", "made/logit_lens.parquet", "--columns", "text=token", "-q"],
         ] {
             let mut command = place.command(&program);
             command.args(args);

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor};
 use safetensors::SafeTensors;
 
-use super::epsilon;
 use crate::arch::Spec;
 use crate::arch::family::Family;
 use crate::error::{Error, Result};
@@ -105,14 +104,13 @@ impl Dump {
     }
 
     /// The precision that the other program computed in.
-    pub(super) fn epsilon(&self) -> f64 {
-        let dtype = match self.made.get("dtype").map(String::as_str) {
+    pub(super) fn dtype(&self) -> DType {
+        match self.made.get("dtype").map(String::as_str) {
             Some("float64") => DType::F64,
             Some("bfloat16") => DType::BF16,
             Some("float16") => DType::F16,
             _ => DType::F32,
-        };
-        epsilon(dtype)
+        }
     }
 
     /// Which program made it, of what, in what.

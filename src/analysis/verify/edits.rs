@@ -6,6 +6,7 @@ use candle_core::Tensor;
 
 use super::measure::{Finding, Worst, distance, flat};
 use super::subject::Subject;
+use crate::arch::spec::Arrangement;
 use crate::error::{Error, Result};
 use crate::hook::{Edit, Hook, HookPoint, Site};
 use crate::model::{Run, Unembed};
@@ -64,27 +65,87 @@ fn compared_with_the_recorded(s: &Subject, hook: &mut dyn Hook) -> Result<Findin
 }
 
 /// Zeroing what a block reads, and what its attention writes, changes the stream after it; the first also the logits.
+///
+/// Not in every model: of a stream of zeros nothing can be taken away, one write may be lost in rounding beside the others, and a norm
+/// over one dimension gives the same whatever it reads. So what comes out without the value is computed first, by a run that no hook
+/// edits. Where that is what came out with it, the edit cannot matter; everywhere else it must.
 pub(super) fn zeroing_matters(s: &Subject) -> Result<Finding> {
+    matters(s, |point| Ok(Box::new(Edit::zero(s.spec(), &point.to_string())?)))
+}
+
+/// As [`zeroing_matters`], with edits that are said to take away what is at a point.
+fn matters(s: &Subject, take_away: impl Fn(HookPoint) -> Result<Box<dyn Hook>>) -> Result<Finding> {
     let mut worst = Worst::new("the smallest change, which must not be 0");
     let n = s.spec().n_layers();
+    let differs = |a: &Tensor, b: &Tensor| Ok::<_, Error>(distance(&flat(a)?, &flat(b)?));
     for layer in 0..n {
+        let [before, after] = [Site::ResidPre, Site::ResidPost].map(|site| HookPoint::block(layer, site));
+        let (before, after) = (s.one(before)?, s.one(after)?);
+        let block = |stream: &Tensor, hooks: &mut [&mut dyn Hook]| {
+            let run = Run { from: Some((layer, stream.clone())), until: Some(layer + 1), ..Run::default() };
+            Ok::<_, Error>(s.model.run(&s.batch, &run, hooks)?.resid)
+        };
         for site in [Site::ResidPre, Site::AttnOut] {
-            let point = HookPoint::block(layer, site);
-            if flat(s.one(point)?)?.iter().all(|x| *x == 0.0) {
-                continue; // There is nothing to take away.
+            let without = match site {
+                Site::ResidPre => block(&before.zeros_like()?, &mut [])?,
+                _ => without_attention(s, layer)?,
+            };
+            if differs(&without, after)? == 0.0 {
+                continue;
             }
-            let resid = s.one(HookPoint::block(layer, Site::ResidPre))?.clone();
-            let block = Run { from: Some((layer, resid)), until: Some(layer + 1), ..Run::default() };
-            let mut zero = Edit::zero(s.spec(), &point.to_string())?;
-            let after = s.model.run(&s.batch, &block, &mut [&mut zero])?.resid;
-            let before = s.one(HookPoint::block(layer, Site::ResidPost))?;
-            worst.must_change(point, distance(&flat(&after)?, &flat(before)?));
+            let point = HookPoint::block(layer, site);
+            let edited = block(before, &mut [&mut *take_away(point)?])?;
+            worst.must_change(point, differs(&edited, after)?);
         }
     }
     let last = HookPoint::block(n - 1, Site::ResidPre);
     let run = Run { unembed: Unembed::All, ..Run::default() };
-    let mut zero = Edit::zero(s.spec(), &last.to_string())?;
-    let logits = s.model.run(&s.batch, &run, &mut [&mut zero])?;
-    worst.must_change(last, distance(&flat(logits.logits()?)?, &flat(&s.logits)?));
-    Ok(Finding::Seen(worst))
+    let from_nothing = Run { from: Some((n - 1, s.one(last)?.zeros_like()?)), ..run.clone() };
+    let without = s.model.run(&s.batch, &from_nothing, &mut [])?;
+    if differs(without.logits()?, &s.logits)? != 0.0 {
+        let edited = s.model.run(&s.batch, &run, &mut [&mut *take_away(last)?])?;
+        worst.must_change(last, differs(edited.logits()?, &s.logits)?);
+    }
+    Ok(match worst.is_empty() {
+        true => Finding::NotApplicable(
+            "no edit can matter: without what blocks read and attention writes all values stay the same",
+        ),
+        false => Finding::Seen(worst),
+    })
+}
+
+/// The stream after block `layer` if its attention wrote nothing.
+fn without_attention(s: &Subject, layer: usize) -> Result<Tensor> {
+    let block = &s.spec().blocks[layer];
+    let before = s.one(HookPoint::block(layer, Site::ResidPre))?;
+    Ok(match (&block.mlp, block.arrangement) {
+        (None, _) => before.clone(),
+        // What is written would have been read by the MLP.
+        (Some(_), Arrangement::Sequential) => (before + s.model.feed_forward(layer, before)?)?,
+        (Some(_), _) => (before + s.one(HookPoint::block(layer, Site::MlpOut))?)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::own_prompts;
+    use super::*;
+    use crate::model::Model;
+
+    /// An edit that does nothing where it must matter is found out; where none can matter, it is not accused.
+    #[test]
+    fn an_edit_that_does_nothing_is_found_out_where_it_would_matter() -> Result<()> {
+        let dir = |name: &str| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+        for name in ["gpt2", "gpt_neox", "llama", "qwen3_moe", "hooked_attn_only"] {
+            let model = Model::load(&dir(name))?;
+            let prompts = own_prompts(model.spec());
+            let subject = Subject::new(&model, &prompts)?;
+            let row = matters(&subject, |_| Ok(Box::new(WriteBack)))?.row("");
+            assert_eq!((row.verdict.as_str(), row.difference), ("failed", Some(0.0)), "{name}: {row:?}");
+            let row = zeroing_matters(&subject)?.row("");
+            // Both sites of every block, and the logits.
+            assert_eq!((row.verdict.as_str(), row.compared), ("ok", 2 * model.spec().n_layers() as u64 + 1), "{row:?}");
+        }
+        Ok(())
+    }
 }

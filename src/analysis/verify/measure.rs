@@ -54,6 +54,11 @@ impl Worst {
         self.compared += 1;
     }
 
+    /// Whether nothing was compared.
+    pub fn is_empty(&self) -> bool {
+        self.compared == 0
+    }
+
     /// Values of which every bit must be the same.
     pub fn see_bits(&mut self, at: Option<HookPoint>, a: &Tensor, b: &Tensor) -> Result<()> {
         let (a, b) = (flat(a)?, flat(b)?);

@@ -10,11 +10,11 @@ use crate::arch::family::Family;
 use crate::error::{Error, Result};
 use crate::hook::{Cache, HookPoint, Site};
 use crate::model::{Batch, Model};
-use crate::ops::rounding::TIMES;
+use crate::ops::rounding::{TIMES, smallest};
 use crate::table::VerifyReference;
 
-/// What is always rounding, in units of epsilon times the largest value: where one side happens to be exact, the other may
-/// have rounded a few operations.
+/// What is always rounding, in units of epsilon times the largest value, and of the smallest number: where one side happens to be
+/// exact, the other may have rounded a few operations.
 const FLOOR: f64 = 4.0;
 
 /// Compares a run of `model` on the dump's tokens with the dump: one row for each of our sites that it has, in the order of
@@ -49,8 +49,8 @@ pub fn verify_reference(
     watch.at(1, 3)?;
     let exact = run(&model.to_dtype(DType::F64)?)?;
     watch.at(2, 3)?;
-    let epsilons = [dump.epsilon(), epsilon(model.dtype())];
-    let rows = known.iter().map(|k| row(k, &values(&ours, k.point)?, &values(&exact, k.point)?, epsilons)).collect();
+    let dtypes = [dump.dtype(), model.dtype()];
+    let rows = known.iter().map(|k| row(k, &values(&ours, k.point)?, &values(&exact, k.point)?, dtypes)).collect();
     watch.at(3, 3)?;
     rows
 }
@@ -64,7 +64,7 @@ fn values(cache: &Cache, point: HookPoint) -> Result<Vec<f64>> {
     Ok(all)
 }
 
-fn row(known: &Known, ours: &[f64], exact: &[f64], epsilons: [f64; 2]) -> Result<VerifyReference> {
+fn row(known: &Known, ours: &[f64], exact: &[f64], dtypes: [DType; 2]) -> Result<VerifyReference> {
     let theirs = flat(&known.value)?;
     if theirs.len() != exact.len() {
         return Err(Error::bad_input(format!(
@@ -89,7 +89,7 @@ fn row(known: &Known, ours: &[f64], exact: &[f64], epsilons: [f64; 2]) -> Result
     let magnitude = largest(exact.iter().map(|x| x.abs()));
     let apart =
         Apart { each_other: distance(ours, &theirs), reference: distance(&theirs, exact), ours: distance(ours, exact) };
-    let (verdict, allowed) = apart.verdict(magnitude, epsilons);
+    let (verdict, allowed) = apart.verdict(magnitude, dtypes);
     Ok(VerifyReference {
         hook: known.point.to_string(),
         layer: known.point.layer.map(|l| l as u32),
@@ -112,12 +112,16 @@ struct Apart {
 
 impl Apart {
     /// The verdict, and how far the reference may lie from f64.
-    fn verdict(&self, magnitude: f64, [theirs, ours]: [f64; 2]) -> (&'static str, f64) {
+    fn verdict(&self, magnitude: f64, dtypes: [DType; 2]) -> (&'static str, f64) {
+        let [theirs, ours] = dtypes.map(epsilon);
         // Programs keep parts of a run in f64 in f32, statistics of norms among them.
         let rounds = theirs.max(epsilon(DType::F32));
-        let allowed = TIMES * self.ours * rounds / ours + FLOOR * rounds * magnitude;
+        // Subnormal numbers are multiples of the smallest, so an error is at least that.
+        let [their_floor, our_floor] = dtypes.map(smallest);
+        let their_floor = FLOOR * (rounds * magnitude + their_floor.max(smallest(DType::F32)));
+        let allowed = TIMES * self.ours * rounds / ours + their_floor;
         // The other way round only if the reference rounds at all: an exact one says nothing of how far rounding goes.
-        let allowed_of_ours = TIMES * self.reference * ours / rounds + FLOOR * ours * magnitude;
+        let allowed_of_ours = TIMES * self.reference * ours / rounds + FLOOR * (ours * magnitude + our_floor);
         let fault_of_ours = theirs >= ours && self.ours > allowed_of_ours;
         let verdict = match self.each_other {
             0.0 => "equal",
@@ -187,9 +191,9 @@ mod tests {
 
     #[test]
     fn rounding_is_what_the_other_side_shows_too() {
-        let f32s = [epsilon(DType::F32); 2];
+        let f32s = [DType::F32; 2];
         let verdict =
-            |each_other, reference, ours, epsilons| Apart { each_other, reference, ours }.verdict(1.0, epsilons).0;
+            |each_other, reference, ours, dtypes| Apart { each_other, reference, ours }.verdict(1.0, dtypes).0;
         assert_eq!(verdict(0.0, 1e-6, 1e-6, f32s), "equal");
         assert_eq!(verdict(2e-6, 3e-6, 1e-6, f32s), "rounding");
         assert_eq!(verdict(1e-4, 1e-4, 1e-6, f32s), "wrong");
@@ -197,11 +201,23 @@ mod tests {
         assert_eq!(verdict(1e-4, 1e-6, 1e-4, f32s), "wrong");
         assert_eq!(verdict(f64::INFINITY, f64::INFINITY, 1e-6, f32s), "wrong");
         // bfloat16 rounds 65536 times as coarsely.
-        let bf16 = [epsilon(DType::BF16), epsilon(DType::F32)];
+        let bf16 = [DType::BF16, DType::F32];
         assert_eq!(verdict(0.05, 0.05, 1e-6, bf16), "rounding");
         assert_eq!(verdict(2.0, 2.0, 1e-6, bf16), "wrong");
         // A reference in f64 lies nearer than ours can.
-        let f64s = [epsilon(DType::F64), epsilon(DType::F32)];
+        let f64s = [DType::F64, DType::F32];
         assert_eq!(verdict(1e-5, 1e-15, 1e-5, f64s), "rounding");
+    }
+
+    /// A subnormal number that is off by the last bit is rounding, though it be half of its value; ten times as much is not.
+    #[test]
+    fn subnormal_numbers_are_rounded_to_multiples_of_the_smallest() {
+        let last = f64::from(f32::from_bits(1));
+        let verdict = |apart| {
+            let apart = Apart { each_other: apart, reference: apart, ours: 0.0 };
+            apart.verdict(4.0 * last, [DType::F32; 2]).0
+        };
+        assert_eq!(verdict(last), "rounding");
+        assert_eq!(verdict(10.0 * last), "wrong");
     }
 }

@@ -8,8 +8,8 @@ use crate::error::Result;
 use crate::model::{Batch, Run, Sequence};
 use crate::ops::Path;
 
-const RUN: &str =
-    "the same sums in another order: 32 x epsilon x root of (widest sum x blocks so far) x root mean square of the row";
+const RUN: &str = "the same sums in another order: 32 x epsilon x root of (widest sum x blocks so far) x root mean square of the row, or, in \
+     streams of fewer than 8 dimensions, 8 times as far as rounding takes the value from f64 if that is more";
 
 pub(super) fn a_token_changes_nothing_before_it(s: &Subject) -> Result<Finding> {
     if !s.spec().is_causal() {
@@ -43,7 +43,7 @@ pub(super) fn a_token_changes_nothing_before_it(s: &Subject) -> Result<Finding> 
                 let (was, is) = (recorded.narrow(0, rows.rows.start, n)?, value.narrow(0, rows.rows.start, n)?);
                 match exact {
                     true => worst.see_bits(Some(point), &is, &was)?,
-                    false => worst.see_rows(Some(point), &is, &was, &s.of_run(&was, s.depth(point))?)?,
+                    false => worst.see_rows(Some(point), &is, &was, &s.of_run(&was, point)?)?,
                 }
             }
         }
@@ -59,7 +59,7 @@ pub(super) fn packed_is_alone(s: &Subject) -> Result<Finding> {
     for (ids, rows) in s.prompts.iter().zip(&s.rows.sequences) {
         for (point, alone) in s.landmarks_of(&Batch::one(ids.clone()), &Run::default(), None)? {
             let packed = s.one(point)?.narrow(0, rows.rows.start, rows.len())?;
-            worst.see_rows(Some(point), &packed, &alone, &s.of_run(&alone, s.depth(point))?)?;
+            worst.see_rows(Some(point), &packed, &alone, &s.of_run(&alone, point)?)?;
         }
     }
     Ok(Finding::Seen(worst))
@@ -98,7 +98,7 @@ pub(super) fn one_token_at_a_time_is_all_at_once(s: &Subject) -> Result<Finding>
             for (row, g) in going.iter().enumerate() {
                 let at = s.rows.sequences[long[*g]].rows.start + start(long[*g]) + step;
                 let whole = s.one(point)?.narrow(0, at, 1)?;
-                worst.see_rows(Some(point), &value.narrow(0, row, 1)?, &whole, &s.of_run(&whole, s.depth(point))?)?;
+                worst.see_rows(Some(point), &value.narrow(0, row, 1)?, &whole, &s.of_run(&whole, point)?)?;
             }
         }
         for (g, more) in going.iter().zip(&output.prefixes) {
@@ -116,7 +116,7 @@ pub(super) fn fused_is_plain(s: &Subject) -> Result<Finding> {
     let plain = Run { path: Some(Path::Plain), ..Run::default() };
     for (point, value) in s.landmarks_of(&s.batch, &plain, None)? {
         let fused = s.one(point)?;
-        worst.see_rows(Some(point), fused, &value, &s.of_run(fused, s.depth(point))?)?;
+        worst.see_rows(Some(point), fused, &value, &s.of_run(fused, point)?)?;
     }
     Ok(Finding::Seen(worst))
 }

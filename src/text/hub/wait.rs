@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::cache::GLANCE;
 use crate::error::{Error, Result};
+use crate::limits::threads::spawn;
 
 /// How long to wait before it is tried again: four times in all.
 pub(super) const PAUSES: [Duration; 4] =
@@ -41,7 +42,7 @@ pub(super) fn patiently<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T> {
     let (tell, answer) = mpsc::channel();
-    thread::Builder::new().spawn(move || drop(tell.send(work())))?;
+    spawn(move || drop(tell.send(work())))?;
     loop {
         match answer.recv_timeout(GLANCE) {
             Ok(done) => return Ok(done),
@@ -81,7 +82,7 @@ pub(super) fn pause(time: Duration, tick: &mut dyn FnMut() -> Result<()>) -> Res
 /// The pieces of `body`, read on a thread of its own. The channel ends with the body, or after an error.
 pub(super) fn pieces(mut body: Box<dyn Read + Send>) -> Result<Receiver<io::Result<Vec<u8>>>> {
     let (tell, pieces) = mpsc::sync_channel(PIECES);
-    thread::Builder::new().spawn(move || {
+    spawn(move || {
         loop {
             let mut piece = vec![0; PIECE];
             let read = body.read(&mut piece).map(|n| {

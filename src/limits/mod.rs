@@ -1,0 +1,11 @@
+//! What the system lets this process have: address space, stack, threads. A library only asks; the program arranges itself with what
+//! there is, and says in a sentence what there is too little of.
+
+pub mod allocator;
+pub mod room;
+pub mod stack;
+pub mod starved;
+pub mod threads;
+
+pub use allocator::Allocator;
+pub use room::{Room, room};

@@ -1,0 +1,73 @@
+//! Sentences for want of memory or threads, also where a library panics for it.
+
+use std::io::Write;
+use std::panic::{PanicHookInfo, set_hook, take_hook};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::allocator::has;
+use crate::error::Error;
+
+/// Whether it was said.
+static SAID: AtomicBool = AtomicBool::new(false);
+
+/// Memory that every step of the program may want at once: where there is not even that, a panic is for want of it. In bytes.
+const LITTLE: usize = 1 << 20;
+
+/// Whether this process wants for something and said so: what goes wrong after that is a consequence.
+pub fn was_said() -> bool {
+    SAID.load(Ordering::SeqCst)
+}
+
+/// For programs: a panic for want of memory or of threads, of whatever library, is said in a sentence instead of reported.
+pub fn say_instead_of_panics() {
+    let report = take_hook();
+    set_hook(Box::new(move |panic| {
+        if was_said() {
+            return;
+        }
+        match is_for_threads(panic) {
+            true => {
+                let error = Error::no_threads();
+                say(error.message(), error.hint_text().unwrap_or_default());
+            }
+            false if !has(LITTLE) => say_memory(LITTLE),
+            false => report(panic),
+        }
+    }));
+}
+
+/// What `std`, rayon and polars say when the system has no thread for them.
+fn is_for_threads(panic: &PanicHookInfo) -> bool {
+    let payload = panic.payload();
+    let said = payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref::<&str>().copied());
+    said.is_some_and(|said| said.contains("kind: WouldBlock"))
+}
+
+/// Says that so many bytes were not to be had. It takes no memory itself.
+pub(super) fn say_memory(bytes: usize) {
+    struct Line([u8; 96], usize);
+    impl Write for Line {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let n = bytes.len().min(self.0.len() - self.1);
+            self.0[self.1..self.1 + n].copy_from_slice(&bytes[..n]);
+            self.1 += n;
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut line = Line([0; 96], 0);
+    let _ = write!(line, "there is no more memory: {bytes} bytes were asked for");
+    let said = std::str::from_utf8(&line.0[..line.1]).unwrap_or("there is no more memory");
+    say(said, "a smaller --memory or shorter prompts may do; or allow more memory: ulimit -v, ulimit -d");
+}
+
+/// Says it once, on stderr, as every error is said.
+fn say(what: &str, hint: &str) {
+    if SAID.swap(true, Ordering::SeqCst) {
+        return;
+    }
+    let mut talk = std::io::stderr();
+    let _ = writeln!(talk, "error: {what}\nhint: {hint}");
+}
