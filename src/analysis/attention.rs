@@ -1,5 +1,7 @@
 //! Attention: where does each head look?
 
+use std::ops::Range;
+
 use candle_core::Tensor;
 
 use super::finite::check_finite;
@@ -7,11 +9,12 @@ use super::waves::waves;
 use super::{Need, Watch};
 use crate::arch::Spec;
 use crate::arch::spec::{Block, Mask};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hook::{Hook, HookPoint, Site};
 use crate::model::{Batch, Model, Run, Unembed};
 use crate::ops::attention::Scoring;
 use crate::ops::rows::Rows;
+use crate::ops::values;
 use crate::table::Attention;
 use crate::text::Prompt;
 
@@ -32,9 +35,20 @@ pub fn attention(
     for wave in waves(spec, prompts, kept(spec, prompts), memory_bytes) {
         watch.at(wave.start, prompts.len())?;
         let prompts = &prompts[wave];
-        let mut kept = Patterns { patterns: vec![vec![]; prompts.len()] };
+        let batch = Batch::of(prompts.iter().map(Prompt::ids));
         let run = Run { unembed: Unembed::Nothing, ..Run::default() };
-        let out = model.run(&Batch::of(prompts.iter().map(Prompt::ids)), &run, &mut [&mut kept])?;
+        if let [prompt] = prompts {
+            // Rows come layer by layer, as the run makes them: nothing is kept of a long prompt.
+            let mut told = Told { model, prompt, min_prob, emit, failed: None };
+            let out = model.run(&batch, &run, &mut [&mut told]);
+            if let Some(e) = told.failed {
+                return Err(e);
+            }
+            check_finite(model, prompts, &out?, "")?;
+            continue;
+        }
+        let mut kept = Patterns { patterns: vec![vec![]; prompts.len()] };
+        let out = model.run(&batch, &run, &mut [&mut kept])?;
         check_finite(model, prompts, &out, "")?;
         for (prompt, patterns) in prompts.iter().zip(&kept.patterns) {
             for (layer, pattern_hqk) in patterns.iter().enumerate() {
@@ -45,25 +59,26 @@ pub fn attention(
     watch.at(prompts.len(), prompts.len())
 }
 
-/// What [`attention`] needs of memory. Of `drawn` prompts, the first, all rows are held until they are drawn.
-pub fn need(spec: &Spec, prompts: &[Prompt], drawn: usize, budget_bytes: usize) -> Need {
+/// What [`attention`] needs of memory. `figure` says what figures of patterns with so many entries each take while they are drawn.
+pub fn need(spec: &Spec, prompts: &[Prompt], budget_bytes: usize, figure: impl Fn(usize) -> usize) -> Need {
     let longest = prompts.iter().map(|p| p.tokens.len()).max().unwrap_or(0);
     let heads = spec.blocks.iter().map(|b| b.attention.inner.n_heads);
     // Scores beside the pattern while it is made, and the numbers of one layer as rows are made of them.
-    let beside = 3 * size_of::<f32>() * heads.clone().max().unwrap_or(0) * longest * longest;
-    let seen = |b: &Block, n: usize| match b.attention.inner.mask {
-        Mask::Bidirectional => n * n,
-        Mask::Causal => n * (n + 1) / 2,
-        Mask::Window(window) => (0..n).map(|q| window.min(q + 1)).sum(),
+    let beside = 3 * size_of::<f32>() * heads.max().unwrap_or(0) * longest * longest;
+    let seen = |b: &Block| match b.attention.inner.mask {
+        Mask::Bidirectional => longest * longest,
+        Mask::Causal => longest * (longest + 1) / 2,
+        Mask::Window(window) => (0..longest).map(|q| window.min(q + 1)).sum(),
     };
-    let of_prompt =
-        |p: &Prompt| -> usize { spec.blocks.iter().map(|b| b.attention.inner.n_heads * seen(b, p.tokens.len())).sum() };
-    let rows: usize = prompts.iter().take(drawn).map(of_prompt).sum();
-    Need { rows: rows * ROW_BYTES, ..super::waves::need(spec, prompts, kept(spec, prompts), beside, budget_bytes) }
+    let bytes = |prompts: &[Prompt], kept| super::waves::need(spec, prompts, kept, beside, usize::MAX).activations;
+    let kept = kept(spec, prompts);
+    // A prompt that runs alone keeps no patterns.
+    let waves = waves(spec, prompts, kept, budget_bytes).into_iter();
+    let of_wave = |wave: Range<usize>| bytes(&prompts[wave.clone()], if wave.len() == 1 { 0 } else { kept });
+    let least = super::waves::need(spec, prompts, 0, beside, budget_bytes).least;
+    let entries = spec.blocks.iter().map(seen).max().unwrap_or(0);
+    Need { activations: waves.map(of_wave).max().unwrap_or(0), least, rows: figure(entries) }
 }
-
-/// Bytes of a row that is held: itself, and three short texts, each of its own. What draws them has its numbers once more.
-const ROW_BYTES: usize = size_of::<Attention>() + 3 * 32 + 24;
 
 /// What is held of each row of a wave: its patterns in all layers, one number for each key of the longest prompt.
 fn kept(spec: &Spec, prompts: &[Prompt]) -> usize {
@@ -88,6 +103,32 @@ impl Hook for Patterns {
     }
 }
 
+/// Makes rows of the patterns of one prompt as the run makes them.
+struct Told<'a> {
+    model: &'a Model,
+    prompt: &'a Prompt,
+    min_prob: f32,
+    emit: &'a mut dyn FnMut(Attention) -> Result<()>,
+    /// Why a row could not be given away, in its own words.
+    failed: Option<Error>,
+}
+
+impl Hook for Told<'_> {
+    fn wants(&self, at: HookPoint) -> bool {
+        at.site == Site::Pattern
+    }
+
+    fn on(&mut self, at: HookPoint, _: &Rows, pattern_hqk: Tensor) -> Result<Tensor> {
+        let layer = at.layer.unwrap_or(0);
+        let scoring = &self.model.weights().blocks[layer].scoring;
+        if let Err(e) = rows(self.prompt, layer, scoring, &pattern_hqk, self.min_prob, self.emit) {
+            self.failed = Some(e);
+            return Err(Error::compute("the rows of a pattern could not be given away").fault());
+        }
+        Ok(pattern_hqk)
+    }
+}
+
 fn rows(
     prompt: &Prompt,
     layer: usize,
@@ -97,8 +138,10 @@ fn rows(
     emit: &mut dyn FnMut(Attention) -> Result<()>,
 ) -> Result<()> {
     let group = scoring.n_heads / scoring.n_kv_heads;
-    for (head, queries) in pattern_hqk.to_vec3::<f32>()?.iter().enumerate() {
-        for (query_pos, keys) in queries.iter().enumerate() {
+    let (_, n_queries, n_keys) = pattern_hqk.dims3()?;
+    let pattern = values(pattern_hqk)?;
+    for (head, queries) in pattern.chunks_exact((n_queries * n_keys).max(1)).enumerate() {
+        for (query_pos, keys) in queries.chunks_exact(n_keys.max(1)).enumerate() {
             // The mask says what can be seen, not the number: a probability that underflows is 0, too.
             let visible = scoring.visible(query_pos, keys.len());
             for (key_pos, prob) in visible.clone().map(|key| (key, &keys[key])) {

@@ -10,7 +10,7 @@ pub struct Need {
     pub activations: usize,
     /// The least that they can be, whatever the budget: of the longest prompt alone, or of one patch of it.
     pub least: usize,
-    /// Rows that are held until they are drawn or printed, which no budget cuts.
+    /// What is held of one prompt or pair while it is drawn, which no budget cuts.
     pub rows: usize,
 }
 

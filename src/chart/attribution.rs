@@ -2,16 +2,18 @@
 
 use super::axis::{Axis, BELOW, LEFT, Plot};
 use super::colour::Rgb;
+use super::extent::Extents;
 use super::frame::{self, HEAD, MARGIN};
 use super::label::{fit_sans, sans_width};
-use super::mark::{Mark, in_order_of_names};
+use super::mark::{Mark, Names};
 use super::patch_method::Method;
+use super::patch_scale::Scales;
 use super::patch_sweep::Sweep;
 use super::patch_words::{Coord, number, place, short_place};
 use super::svg::{Anchor, Rect, Svg, Type};
-use super::{Figure, Options, no_rows, patch};
+use super::{Emit, Figure, Options, collected, patch};
 use crate::error::Result;
-use crate::table::{Attribution, Provenance, visible_prose};
+use crate::table::{Attribution, Held, Provenance, Rows, visible_prose};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -32,68 +34,148 @@ const MOST_DOTS: usize = 5000;
 /// # Errors
 /// There are no rows.
 pub fn attribution(rows: &[Attribution], provenance: &Provenance) -> Result<Vec<Figure>> {
-    draw(rows, provenance, &Options::default())
+    collected(|emit| draw(&mut Held(rows), provenance, &Options::default(), emit))
 }
 
-pub(crate) fn draw(rows: &[Attribution], provenance: &Provenance, options: &Options) -> Result<Vec<Figure>> {
-    if rows.is_empty() {
-        return Err(no_rows::<Attribution>());
+/// Draws them one pair after another, of which one is held.
+pub(crate) fn draw(
+    rows: &mut dyn Rows<Attribution>,
+    provenance: &Provenance,
+    options: &Options,
+    emit: &mut Emit<'_>,
+) -> Result<()> {
+    let extents = Extents::of::<Attribution>(rows, "pair", options.max_prompts)?;
+    let pairs = extents.each::<Attribution>()?;
+    // All figures have one scale, and positions one order, which the last row may still change.
+    let (mut names, mut scales) = (Names::default(), Scales::new(options.scale));
+    let mut measured = Measured::default();
+    rows.rows(0..rows.len(), &mut |row| {
+        let mark = as_estimate(&row);
+        names.add(&mark);
+        if extents.has(row.pair) {
+            scales.add(&mark);
+        }
+        measured.take(mark, &row);
+        Ok(())
+    })?;
+    let names = names.in_order();
+    let named = patch::Named::of(pairs.iter().map(|(pair, _)| (*pair, None)));
+    for (pair, range) in pairs {
+        let mut marks = vec![];
+        rows.rows(range, &mut |row| {
+            if row.pair == pair {
+                marks.push(as_estimate(&row));
+            }
+            Ok(())
+        })?;
+        marks.iter_mut().for_each(|mark| names.number(mark));
+        patch::figures("attribution", &Sweep::on(&marks, &scales), named, provenance)?
+            .into_iter()
+            .try_for_each(&mut *emit)?;
     }
-    let mut estimates: Vec<Mark> = rows.iter().map(as_estimate).collect();
-    in_order_of_names(&mut estimates);
-    let sweeps = Sweep::all(&estimates, options.max_prompts, options.scale);
-    let named = patch::Named::of(sweeps.iter().map(|s| (s.any().pair, None)));
-    let mut figures = patch::figures("attribution", &sweeps, named, provenance)?;
-    let measured: Vec<Dot> = estimates.iter().zip(rows).filter_map(|(patch, row)| Dot::of(patch, row)).collect();
-    if !measured.is_empty() {
-        figures.push(beside(measured, rows, provenance)?);
+    measured.dots.iter_mut().for_each(|dot| names.number(&mut dot.patch));
+    match measured.all {
+        0 => Ok(()),
+        _ => emit(beside(measured, provenance)?),
     }
-    Ok(figures)
 }
 
 /// An estimate that was measured.
-struct Dot<'a> {
-    patch: &'a Mark,
+struct Dot {
+    patch: Mark,
     estimate: f64,
     exact: f64,
     strength: f32,
 }
 
-impl<'a> Dot<'a> {
-    /// Of a row that has both as finite numbers.
-    fn of(patch: &'a Mark, row: &Attribution) -> Option<Self> {
-        let (estimate, exact) = (f64::from(row.estimate), f64::from(row.exact?));
-        (estimate.is_finite() && exact.is_finite()).then_some(Self { patch, estimate, exact, strength: row.strength })
-    }
-
+impl Dot {
     fn off(&self) -> f64 {
         (self.estimate - self.exact).abs()
     }
 }
 
+/// What was measured, and how it lies among what was not.
+struct Measured {
+    /// The strongest, in the order of the table as long as they are all.
+    dots: Vec<Dot>,
+    /// How many there are in all.
+    all: usize,
+    /// Whose they are.
+    pairs: BTreeSet<u32>,
+    weakest: f32,
+    /// The strongest of what was not measured; NaN where a strength is.
+    unmeasured: f32,
+    /// The pair of the first row of the table, and whether there are others.
+    first: Option<u32>,
+    several: bool,
+}
+
+impl Default for Measured {
+    fn default() -> Self {
+        Self {
+            dots: vec![],
+            all: 0,
+            pairs: BTreeSet::new(),
+            weakest: f32::INFINITY,
+            unmeasured: f32::NEG_INFINITY,
+            first: None,
+            several: false,
+        }
+    }
+}
+
+impl Measured {
+    /// One more row of the table.
+    fn take(&mut self, patch: Mark, row: &Attribution) {
+        self.several |= *self.first.get_or_insert(row.pair) != row.pair;
+        let Some(exact) = row.exact else {
+            if row.not_finite.is_none() && !self.unmeasured.is_nan() {
+                self.unmeasured = if row.strength.is_nan() { f32::NAN } else { self.unmeasured.max(row.strength) };
+            }
+            return;
+        };
+        let (estimate, exact) = (f64::from(row.estimate), f64::from(exact));
+        // Of a row that has both as finite numbers.
+        if !(estimate.is_finite() && exact.is_finite()) {
+            return;
+        }
+        self.all += 1;
+        self.pairs.insert(row.pair);
+        self.weakest = self.weakest.min(row.strength);
+        self.dots.push(Dot { patch, estimate, exact, strength: row.strength });
+        if self.dots.len() == 2 * MOST_DOTS {
+            self.cut();
+        }
+    }
+
+    /// Leaves the dots that are drawn.
+    fn cut(&mut self) {
+        // Stable: of equals the first stay.
+        self.dots.sort_by(|a, b| b.strength.total_cmp(&a.strength));
+        self.dots.truncate(MOST_DOTS);
+    }
+}
+
 /// Estimates across, measurements up, and the line on which they are the same.
-fn beside(mut measured: Vec<Dot<'_>>, rows: &[Attribution], provenance: &Provenance) -> Result<Figure> {
-    let all_measured = measured.len();
-    let pairs: BTreeSet<u32> = measured.iter().map(|dot| dot.patch.pair).collect();
-    let several = pairs.len() > 1 || rows.iter().any(|r| r.pair != rows[0].pair);
+fn beside(mut of: Measured, provenance: &Provenance) -> Result<Figure> {
+    let (all_measured, pairs) = (of.all, of.pairs.len());
+    let several = pairs > 1 || of.several;
     // Whether what was measured is what is strongest is a fact of the rows.
-    let weakest = measured.iter().map(|dot| dot.strength).fold(f32::INFINITY, f32::min);
-    let strongest = rows.iter().filter(|r| r.exact.is_none() && r.not_finite.is_none()).all(|r| r.strength <= weakest);
+    let strongest = of.unmeasured <= of.weakest;
     let subtitle = match (strongest, several) {
-        (true, true) => format!("the {all_measured} strongest of all pairs, in {} of them", pairs.len()),
+        (true, true) => format!("the {all_measured} strongest of all pairs, in {pairs} of them"),
         (true, false) => format!("the {all_measured} strongest"),
-        (false, true) => format!("{all_measured} measured, of {} pairs", pairs.len()),
+        (false, true) => format!("{all_measured} measured, of {pairs} pairs"),
         (false, false) => format!("{all_measured} measured"),
     };
     if all_measured > MOST_DOTS {
-        // Stable: of equals the first stay.
-        measured.sort_by(|a, b| b.strength.total_cmp(&a.strength));
-        measured.truncate(MOST_DOTS);
+        of.cut();
     }
+    let measured = &of.dots[..];
     let metric = visible_prose(&measured[0].patch.metric);
     let width = LEFT + SIDE + BESIDE + 2.0 * MARGIN;
     let mut sentences = vec![
-        found(&measured, several),
+        found(measured, several),
         format!("Each dot is a patch: by how much it changes {metric}, to first order and in fact."),
         "On the line, both are the same.".to_owned(),
     ];
@@ -113,24 +195,24 @@ fn beside(mut measured: Vec<Dot<'_>>, rows: &[Attribution], provenance: &Provena
     let square = Rect { x: MARGIN, y: HEAD, w: LEFT + SIDE, h: SIDE + BELOW };
     let plot = Plot::draw(&mut svg, square, axis("estimated"), axis("measured"))?;
     svg.line(&[plot.at(from, from), plot.at(to, to)], Rgb::NONE, 1.0);
-    for dot in &measured {
+    for dot in measured {
         let (x, y) = plot.at(dot.estimate, dot.exact);
-        let facts = format!("{}: {metric} {}", which(dot.patch, several), both(dot));
+        let facts = format!("{}: {metric} {}", which(&dot.patch, several), both(dot));
         svg.dot(x, y, 3.0, Rgb::LINE, Some(&facts));
     }
-    words(&mut svg, &plot, &measured, several);
+    words(&mut svg, &plot, measured, several);
     frame::caption(&mut svg, &caption);
     let svg = svg.finish(&format!("{title}, {subtitle}"), &frame::desc(provenance));
     Ok(Figure { name: "attribution-measured".to_owned(), svg })
 }
 
 /// How good the estimates are, in a sentence.
-fn found(measured: &[Dot<'_>], several: bool) -> String {
+fn found(measured: &[Dot], several: bool) -> String {
     let right = measured.iter().filter(|dot| dot.estimate * dot.exact > 0.0).count();
     // The first of equals.
     let farthest = measured.iter().reduce(|a, b| if b.off() > a.off() { b } else { a });
-    let farthest =
-        farthest.map_or(String::new(), |dot| format!(" Furthest apart: {}, {}.", which(dot.patch, several), both(dot)));
+    let farthest = farthest
+        .map_or(String::new(), |dot| format!(" Furthest apart: {}, {}.", which(&dot.patch, several), both(dot)));
     format!("{right} of {} estimates have the sign of what was measured.{farthest}", measured.len())
 }
 
@@ -140,20 +222,20 @@ fn which(patch: &Mark, several: bool) -> String {
     format!("{pair}{} {}", visible_prose(&patch.site), place(patch))
 }
 
-fn both(dot: &Dot<'_>) -> String {
+fn both(dot: &Dot) -> String {
     format!("{} estimated, {} measured", signed(dot.estimate), signed(dot.exact))
 }
 
 /// Says beside the dots that matter which patches they are, as far as the words do not touch.
-fn words(svg: &mut Svg, plot: &Plot, measured: &[Dot<'_>], several: bool) {
+fn words(svg: &mut Svg, plot: &Plot, measured: &[Dot], several: bool) {
     let mut order: Vec<_> = measured.iter().collect();
-    let matters = |dot: &Dot<'_>| dot.off().max(dot.exact.abs());
+    let matters = |dot: &Dot| dot.off().max(dot.exact.abs());
     // Stable: of equals the first stay.
     order.sort_by(|a, b| matters(b).total_cmp(&matters(a)));
     let mut taken: Vec<Rect> = vec![];
     let dots: Vec<(f64, f64)> = measured.iter().map(|dot| plot.at(dot.estimate, dot.exact)).collect();
     for dot in order.into_iter().take(MOST_WORDS) {
-        let ((x, y), patch) = (plot.at(dot.estimate, dot.exact), dot.patch);
+        let ((x, y), patch) = (plot.at(dot.estimate, dot.exact), &dot.patch);
         let coords: Vec<Coord> =
             Coord::ALL.into_iter().filter(|c| c.of(patch).is_some() && *c != Coord::KvHead).collect();
         let pair = if several { format!(", pair {}", patch.pair_id) } else { String::new() };

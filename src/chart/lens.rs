@@ -1,18 +1,33 @@
 //! The logit lens as a grid: layers up, positions along, in each cell what the model would say there.
 
 use super::axis::LEFT;
+use super::extent::{Extents, Positions};
 use super::frame::{self, BAR, MARGIN, NARROWEST};
 use super::label::{probability, quoted};
 use super::lens_grid::Grid;
 use super::line::{Point, line};
 use super::svg::{Rect, Svg};
-use super::{Figure, Options, by_prompt, suffix};
+use super::{Emit, Figure, Options, collected, suffix};
 use crate::error::Result;
-use crate::table::{LogitLens, Provenance, visible, visible_prose};
+use crate::table::{self, Held, LogitLens, Provenance, Rows, visible, visible_prose};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::ops::Range;
 
 /// Height of the panel that follows the target, its heading included.
 const TARGET: f64 = 210.0;
+
+/// A cell's title names at most this many tokens: the most probable. A table can have a whole vocabulary for each.
+const SAID: usize = 20;
+/// A grid draws at most this many cells; of more, the first positions are left out.
+pub(crate) const MOST_CELLS: usize = 50_000;
+
+/// What a figure of so many cells takes while it is drawn, each with so many tokens: the cells, and its text twice.
+pub(crate) fn bytes(cells: usize, top: usize) -> usize {
+    // The texts of a row, each of its own; and in the figure a mark, its words, and a line of facts.
+    let cell = size_of::<LogitLens>() + 6 * 32 + top.min(SAID) * (size_of::<Said>() + 32);
+    cells.min(MOST_CELLS) * (cell + 2 * (600 + 24 * top.min(SAID)))
+}
 
 /// One figure for each prompt (the first 20): a grid of layers (last on top) and positions, each cell coloured by the
 /// probability of the most probable token there, which is written in it. Several hooks of one layer are separate rows.
@@ -21,25 +36,31 @@ const TARGET: f64 = 210.0;
 /// # Errors
 /// There are no rows.
 pub fn logit_lens(rows: &[LogitLens], provenance: &Provenance) -> Result<Vec<Figure>> {
-    draw(rows, provenance, &Options::default())
+    collected(|emit| {
+        let rows = &mut Held(rows);
+        let extents = Extents::of::<LogitLens>(rows, "prompt", Options::default().max_prompts)?;
+        draw(rows, &extents, provenance, emit)
+    })
 }
 
-pub(super) fn draw(rows: &[LogitLens], provenance: &Provenance, options: &Options) -> Result<Vec<Figure>> {
-    let prompts = by_prompt(rows, |r| r.prompt, options.max_prompts)?;
-    let only = prompts.len() == 1;
-    prompts
-        .iter()
-        .map(|(prompt, rows)| {
-            let svg = figure(&Lens::of(rows), provenance)?;
-            Ok(Figure { name: format!("logit_lens{}", suffix(*prompt, only)), svg })
-        })
-        .collect()
+/// Draws the prompts of `extents`, one after another: no more than the cells of one figure is held.
+pub(crate) fn draw(
+    rows: &mut dyn Rows<LogitLens>,
+    extents: &Extents,
+    provenance: &Provenance,
+    emit: &mut Emit<'_>,
+) -> Result<()> {
+    for (prompt, range) in extents.each::<LogitLens>()? {
+        let svg = figure(&Lens::of(rows, prompt, range)?, provenance)?;
+        emit(Figure { name: format!("logit_lens{}", suffix(prompt, extents.only())), svg })?;
+    }
+    Ok(())
 }
 
 /// A row of the grid.
-pub(super) struct Site<'a> {
+pub(super) struct Site {
     /// Full hook name.
-    pub hook: &'a str,
+    pub hook: String,
     /// What stands beside the row.
     pub label: String,
 }
@@ -53,72 +74,132 @@ pub(super) struct Column {
     pub next: Option<String>,
 }
 
-/// The rows of one prompt, by place.
-pub(super) struct Lens<'a> {
-    pub prompt_id: &'a str,
-    /// In the order of the computation.
-    pub sites: Vec<Site<'a>>,
-    pub columns: Vec<Column>,
-    /// What was predicted at (site, column), the most probable first. Never empty.
-    pub cells: BTreeMap<(usize, usize), Vec<&'a LogitLens>>,
-    /// The part of the hook names that all sites share, if they do.
-    pub shared: Option<&'a str>,
+/// What was predicted at one place.
+pub(super) struct Cell {
+    /// The most probable, without the names of prompt and hook, which many cells share.
+    pub top: LogitLens,
+    /// The [`SAID`] most probable.
+    said: Vec<Said>,
+    /// How many more there are.
+    more: usize,
 }
 
-impl<'a> Lens<'a> {
-    fn of(rows: &[&'a LogitLens]) -> Self {
-        let mut hooks: Vec<(i64, usize, &str)> = Vec::new();
-        let mut columns = BTreeMap::<u32, &LogitLens>::new();
-        for row in rows {
-            if !hooks.iter().any(|(_, _, hook)| *hook == row.hook) {
-                hooks.push((depth(row), within(&row.hook), &row.hook));
+struct Said {
+    rank: u32,
+    token: Box<str>,
+    prob: f32,
+}
+
+/// The rows of one prompt, by place.
+pub(super) struct Lens {
+    pub prompt_id: String,
+    /// In the order of the computation.
+    pub sites: Vec<Site>,
+    pub columns: Vec<Column>,
+    /// How many positions before these are left out.
+    hidden: usize,
+    /// What was predicted at (site, column).
+    pub cells: BTreeMap<(usize, usize), Cell>,
+    /// The part of the hook names that all sites share, if they do.
+    pub shared: Option<String>,
+}
+
+impl Lens {
+    /// Those of `prompt`, which are among the rows of `range`.
+    fn of(rows: &mut dyn Rows<LogitLens>, prompt: u32, range: Range<usize>) -> Result<Self> {
+        let (mut hooks, mut positions) = (Vec::<(i64, usize, String)>::new(), Positions::<()>::default());
+        rows.cells(range.clone(), &["prompt", "hook", "layer", "pos"], &mut |cells| {
+            let [table::Cell::U32(of), table::Cell::Str(hook), layer, table::Cell::U32(pos)] = *cells else {
+                return Ok(());
+            };
+            if of != prompt {
+                return Ok(());
             }
-            columns.entry(row.pos).or_insert(row);
-        }
+            positions.add(pos);
+            if !hooks.iter().rev().any(|(_, _, known)| known == hook) {
+                let layer = if let table::Cell::U32(layer) = layer { Some(layer) } else { None };
+                hooks.push((depth(layer, hook), within(hook), hook.to_owned()));
+            }
+            Ok(())
+        })?;
         // Stable, so hooks that the list within a block does not know keep the order of the table.
         hooks.sort_by_key(|(depth, within, _)| (*depth, *within));
-        let first = hooks.first().map(|(_, _, hook)| site_name(hook));
-        let shared = first.filter(|first| hooks.iter().all(|(d, _, hook)| *d >= 0 && site_name(hook) == *first));
-        let places: BTreeMap<u32, usize> = columns.keys().enumerate().map(|(i, pos)| (*pos, i)).collect();
-        let mut cells = BTreeMap::<_, Vec<&LogitLens>>::new();
-        for row in rows {
-            let site = hooks.iter().position(|(_, _, hook)| *hook == row.hook);
-            if let (Some(site), Some(column)) = (site, places.get(&row.pos)) {
-                cells.entry((site, *column)).or_default().push(row);
-            }
-        }
-        cells.values_mut().for_each(|rows| rows.sort_by_key(|r| r.rank));
-        let label = |hook: &str| match (shared, layer_of(hook)) {
+        let positions: Vec<u32> = positions.into_sorted();
+        // Of positions the last matter most.
+        let hidden = positions.len().saturating_sub((MOST_CELLS / hooks.len().max(1)).max(1));
+        let first = hooks.first().map(|(_, _, hook)| site_name(hook).to_owned());
+        let shared = first.filter(|first| hooks.iter().all(|(d, _, hook)| *d >= 0 && site_name(hook) == first));
+        let label = |hook: &str| match (&shared, layer_of(hook)) {
             (Some(_), Some(layer)) => layer.to_owned(),
             (None, Some(layer)) => visible_prose(&format!("{layer} {}", site_name(hook))),
             _ => visible_prose(site_name(hook)),
         };
-        Self {
-            prompt_id: rows.first().map_or("", |r| &r.prompt_id),
-            sites: hooks.iter().map(|(_, _, hook)| Site { hook, label: label(hook) }).collect(),
-            columns: columns
-                .into_values()
-                .map(|r| Column {
-                    pos: r.pos,
-                    input: visible(&r.input_token),
-                    next: r.next_token.as_deref().map(visible),
-                })
-                .collect(),
-            cells,
-            shared,
+        let sites = hooks.into_iter().map(|(_, _, hook)| Site { label: label(&hook), hook }).collect();
+        let mut lens =
+            Self { prompt_id: String::new(), sites, columns: vec![], hidden, cells: BTreeMap::new(), shared: None };
+        lens.shared = shared;
+        lens.columns =
+            positions[hidden..].iter().map(|pos| Column { pos: *pos, input: String::new(), next: None }).collect();
+        let mut known = vec![false; lens.columns.len()];
+        let mut site = 0;
+        let mut any = false;
+        rows.rows(range, &mut |row| {
+            if row.prompt != prompt {
+                return Ok(());
+            }
+            if !any {
+                (any, lens.prompt_id) = (true, row.prompt_id.clone());
+            }
+            let Ok(column) = lens.columns.binary_search_by_key(&row.pos, |c| c.pos) else { return Ok(()) };
+            // Rows of a hook follow one another.
+            if lens.sites[site].hook != row.hook {
+                site = lens.sites.iter().position(|s| s.hook == row.hook).unwrap_or(site);
+            }
+            if !std::mem::replace(&mut known[column], true) {
+                lens.columns[column].input = visible(&row.input_token);
+                lens.columns[column].next = row.next_token.as_deref().map(visible);
+            }
+            lens.take((site, column), row);
+            Ok(())
+        })?;
+        Ok(lens)
+    }
+
+    fn take(&mut self, place: (usize, usize), mut row: LogitLens) {
+        (row.prompt_id, row.hook) = (String::new(), String::new());
+        let said = Said { rank: row.rank, token: row.token.as_str().into(), prob: row.prob };
+        match self.cells.entry(place) {
+            Entry::Vacant(free) => drop(free.insert(Cell { top: row, said: vec![said], more: 0 })),
+            Entry::Occupied(mut cell) => {
+                let cell = cell.get_mut();
+                if row.rank < cell.top.rank {
+                    cell.top = row;
+                }
+                // Of equals the first comes first.
+                let at = cell.said.partition_point(|s| s.rank <= said.rank);
+                if at < SAID {
+                    cell.said.insert(at, said);
+                }
+                if at == SAID || cell.said.len() > SAID {
+                    cell.said.truncate(SAID);
+                    cell.more += 1;
+                }
+            }
         }
     }
 
     /// The facts of a cell in one line.
-    pub fn facts(&self, site: usize, rows: &[&LogitLens]) -> String {
-        let Some(top) = rows.first() else { return String::new() };
-        let place = match (self.shared, top.layer) {
+    pub fn facts(&self, site: usize, Cell { top, said, more }: &Cell) -> String {
+        let place = match (&self.shared, top.layer) {
             (Some(_), Some(layer)) => format!("layer {layer}"),
-            _ => visible_prose(self.sites[site].hook),
+            _ => visible_prose(&self.sites[site].hook),
         };
-        let list = |r: &&LogitLens| format!("{}. {} {}", r.rank, quoted(&r.token), probability(r.prob));
-        let predicted: Vec<String> = rows.iter().map(list).collect();
+        let list = |s: &Said| format!("{}. {} {}", s.rank, quoted(&s.token), probability(s.prob));
+        let predicted: Vec<String> = said.iter().map(list).collect();
         let mut facts = format!("{place}, position {} {}: {}", top.pos, quoted(&top.input_token), predicted.join(", "));
+        if *more > 0 {
+            facts += &format!(" and {more} more in the table");
+        }
         if let Some(next) = &top.next_token {
             facts += &format!("; followed by {}", quoted(next));
         }
@@ -142,22 +223,22 @@ impl<'a> Lens<'a> {
             name.get_or_insert_with(|| quoted(target));
             let rank = row.target_rank.map_or(String::new(), |rank| format!("#{rank}"));
             let title =
-                format!("{}: target {} {rank}, {}", visible_prose(shown.hook), quoted(target), probability(prob));
+                format!("{}: target {} {rank}, {}", visible_prose(&shown.hook), quoted(target), probability(prob));
             points.push(Point { y: f64::from(prob), title, note: rank, label: shown.label.clone() });
         }
         Some((name?, self.columns[column].pos, points))
     }
 
-    fn top(&self, site: usize, column: usize) -> Option<&'a LogitLens> {
-        self.cells.get(&(site, column)).and_then(|rows| rows.first()).copied()
+    fn top(&self, site: usize, column: usize) -> Option<&LogitLens> {
+        self.cells.get(&(site, column)).map(|cell| &cell.top)
     }
 }
 
 /// Where a hook stands in the computation: before the blocks, in one of them, after them.
-fn depth(row: &LogitLens) -> i64 {
-    match row.layer {
+fn depth(layer: Option<u32>, hook: &str) -> i64 {
+    match layer {
         Some(layer) => i64::from(layer),
-        None if row.hook.starts_with("ln_final") => i64::MAX,
+        None if hook.starts_with("ln_final") => i64::MAX,
         None => -1,
     }
 }
@@ -182,17 +263,18 @@ fn site_name(hook: &str) -> &str {
     rest.strip_prefix("hook_").unwrap_or(rest)
 }
 
-fn figure(lens: &Lens<'_>, provenance: &Provenance) -> Result<String> {
+fn figure(lens: &Lens, provenance: &Provenance) -> Result<String> {
     let grid = Grid::plan(lens);
     let target = lens.target();
     let width = (grid.left() + grid.width() + BAR + 2.0 * MARGIN).max(NARROWEST);
-    let caption = frame::caption_lines(
-        &[
-            "Each cell: the token most probable if the model stopped there; colour: its probability.".to_owned(),
-            "Outlined: it is the token that follows in the prompt.".to_owned(),
-        ],
-        width,
-    );
+    let mut sentences = vec![
+        "Each cell: the token most probable if the model stopped there; colour: its probability.".to_owned(),
+        "Outlined: it is the token that follows in the prompt.".to_owned(),
+    ];
+    if lens.hidden > 0 {
+        sentences.push(format!("The first {} positions are not drawn; the table has them.", lens.hidden));
+    }
+    let caption = frame::caption_lines(&sentences, width);
     let below = if target.is_some() { TARGET } else { 0.0 };
     let height = frame::HEAD + grid.height() + below + frame::caption_height(caption.len());
     let mut svg = Svg::new(width, height);

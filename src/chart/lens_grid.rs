@@ -28,9 +28,9 @@ pub(super) struct Grid {
 }
 
 impl Grid {
-    pub fn plan(lens: &Lens<'_>) -> Self {
+    pub fn plan(lens: &Lens) -> Self {
         let (rows, columns) = (lens.sites.len().max(1), lens.columns.len().max(1));
-        let tops = lens.cells.values().filter_map(|rows| rows.first());
+        let tops = lens.cells.values().map(|cell| &cell.top);
         let widest = tops.map(|r| mono_width(&visible(&r.token), 11.0)).fold(0.0, f64::max) + 8.0;
         let w = (WIDEST / columns as f64).clamp(9.0, widest.clamp(46.0, 76.0)).floor();
         let h = match (w >= LEVEL, rows) {
@@ -67,16 +67,15 @@ impl Grid {
     }
 
     /// Draws everything, the upper left corner at (`x`, `y`).
-    pub fn draw(&self, svg: &mut Svg, lens: &Lens<'_>, x: f64, y: f64) {
+    pub fn draw(&self, svg: &mut Svg, lens: &Lens, x: f64, y: f64) {
         let (w, h) = self.cell;
         let (left, top) = (x + self.left(), y + NAME + self.above.depth);
         let all = Rect { x: left, y: top, w: self.width(), h: self.rows as f64 * h };
         svg.rect(all, Rgb::FAINT, None);
-        for (&(site, column), rows) in &lens.cells {
-            let Some(row) = rows.first() else { continue };
+        for (&(site, column), cell) in &lens.cells {
             // The last layer is on top.
             let (x, y) = (left + column as f64 * w, top + (self.rows - 1 - site) as f64 * h);
-            self.cell(svg, Rect { x, y, w, h }, row, &lens.facts(site, rows));
+            self.cell(svg, Rect { x, y, w, h }, &cell.top, &lens.facts(site, cell));
         }
         for (site, shown) in lens.sites.iter().enumerate() {
             let y = top + (self.rows as f64 - 0.5 - site as f64) * h;
@@ -129,7 +128,7 @@ impl Grid {
         }
     }
 
-    fn names(&self, svg: &mut Svg, lens: &Lens<'_>, all: Rect, y: f64) {
+    fn names(&self, svg: &mut Svg, lens: &Lens, all: Rect, y: f64) {
         let t = Type::new(11.0).at(Anchor::Middle);
         let middle = all.x + all.w / 2.0;
         // A narrow grid is narrower than the names of its axes: then they begin with it.
@@ -138,7 +137,7 @@ impl Grid {
             svg.text(x, y + NAME / 2.0, "token that follows in the prompt", along);
         }
         svg.text(x, y + self.height() - NAME / 2.0, "position and token read there", along);
-        let name = match lens.shared {
+        let name = match &lens.shared {
             Some(site) => format!("layer ({})", crate::table::visible_prose(site)),
             None => "site".to_owned(),
         };

@@ -1,7 +1,9 @@
 //! What figures and terminal see of a row: one patched run, measured, or the mean of several; of patches and of paths alike.
 
 use super::patch_method::{Method, Noise};
-use crate::table::{Patch, PatchMean, PathMean, PathPatch, Row};
+use crate::error::Result;
+use crate::table::{Patch, PatchMean, PathMean, PathPatch, Row, Rows};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// One patched run, or the mean of several. Fields are those of the tables.
@@ -84,16 +86,40 @@ pub(crate) trait Marked: Row {
 /// What stands for the token of a position at which pairs have different ones.
 pub(crate) const OTHERS: &str = "…";
 
+/// Adds a mark, which shares what was done with the one before it, where that is the same.
+fn push(marks: &mut Vec<Mark>, mut mark: Mark) {
+    if let Some(last) = marks.last().filter(|last| last.method == mark.method) {
+        mark.method = last.method.clone();
+    }
+    marks.push(mark);
+}
+
+/// The rows of one pair or sample, which are among those of `range`, as they are seen. `names` are what positions of the table are
+/// called; without them, those of these rows count.
+pub(crate) fn marks_of<R: Marked>(
+    rows: &mut dyn Rows<R>,
+    unit: (u32, Option<u32>),
+    range: Range<usize>,
+    names: Option<&Names>,
+) -> Result<Vec<Mark>> {
+    let mut marks = vec![];
+    rows.rows(range, &mut |row| {
+        if row.unit() == unit {
+            push(&mut marks, row.mark());
+        }
+        Ok(())
+    })?;
+    match names {
+        Some(names) => marks.iter_mut().for_each(|mark| names.number(mark)),
+        None => in_order_of_names(&mut marks),
+    }
+    Ok(marks)
+}
+
 /// All rows as they are seen.
 pub(crate) fn marks<R: Marked>(rows: &[R]) -> Vec<Mark> {
     let mut marks: Vec<Mark> = Vec::with_capacity(rows.len());
-    for row in rows {
-        let mut mark = row.mark();
-        if let Some(last) = marks.last().filter(|last| last.method == mark.method) {
-            mark.method = last.method.clone();
-        }
-        marks.push(mark);
-    }
+    rows.iter().for_each(|row| push(&mut marks, row.mark()));
     in_order_of_names(&mut marks);
     if marks.iter().all(|m| m.mean.is_none()) {
         return marks;
@@ -111,19 +137,39 @@ pub(crate) fn marks<R: Marked>(rows: &[R]) -> Vec<Mark> {
 
 /// Gives positions that go by names the place of their name as a number: numbers such as -2 and -1 in their order, others as they
 /// come.
-pub(crate) fn in_order_of_names(marks: &mut [Mark]) {
-    let mut order: Vec<String> = vec![];
-    for name in marks.iter().flat_map(|m| [&m.position_name, &m.key_position_name]).flatten() {
-        if !order.contains(name) {
-            order.push(name.clone());
+fn in_order_of_names(marks: &mut [Mark]) {
+    let mut names = Names::default();
+    marks.iter().for_each(|mark| names.add(mark));
+    let names = names.in_order();
+    marks.iter_mut().for_each(|mark| names.number(mark));
+}
+
+/// What positions are called, each name once, in the order in which they come.
+#[derive(Debug, Default)]
+pub(crate) struct Names(Vec<String>);
+
+impl Names {
+    /// Those of one more mark.
+    pub fn add(&mut self, mark: &Mark) {
+        for name in [&mark.position_name, &mark.key_position_name].into_iter().flatten() {
+            if !self.0.contains(name) {
+                self.0.push(name.clone());
+            }
         }
     }
-    if let Ok(mut numbers) = order.iter().map(|name| name.parse::<i64>()).collect::<Result<Vec<_>, _>>() {
-        numbers.sort_unstable();
-        order = numbers.iter().map(i64::to_string).collect();
+
+    /// Numbers such as -2 and -1 in their order.
+    pub fn in_order(mut self) -> Self {
+        if let Ok(mut numbers) = self.0.iter().map(|name| name.parse::<i64>()).collect::<Result<Vec<_>, _>>() {
+            numbers.sort_unstable();
+            self.0 = numbers.iter().map(i64::to_string).collect();
+        }
+        self
     }
-    let at = |name: &String| order.iter().position(|known| known == name).map(|i| i as u32);
-    for m in marks {
+
+    /// Gives the positions of a mark that go by names the place of their name as a number.
+    pub fn number(&self, m: &mut Mark) {
+        let at = |name: &String| self.0.iter().position(|known| known == name).map(|i| i as u32);
         // A mean over pairs that have it at different positions says neither; what has keys has queries.
         let of_query = m.query_pos.is_some() || m.site.contains("pattern") || m.site.contains("attn_scores");
         if let Some(name) = &m.position_name {

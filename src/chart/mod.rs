@@ -4,15 +4,16 @@
 //! sheets, scripts or fonts from outside: a figure is safe beside twenty others in one page. The same rows give the
 //! same bytes.
 
-mod attention;
+pub(crate) mod attention;
 pub(crate) mod attribution;
 mod axis;
 mod backend;
 mod colour;
+pub(crate) mod extent;
 mod frame;
 mod heads;
 mod label;
-mod lens;
+pub(crate) mod lens;
 mod lens_grid;
 mod line;
 pub(crate) mod mark;
@@ -36,8 +37,10 @@ pub use training::training;
 
 use crate::error::{Error, Result, nearest};
 use crate::table::{
-    Attention, Attribution, LogitLens, Patch, PatchMean, PathMean, PathPatch, Row, Training, read_provenance, read_rows,
+    Attention, Attribution, LogitLens, Patch, PatchMean, PathMean, PathPatch, Row, TableFile, Training,
+    read_provenance, read_rows,
 };
+use extent::Extents;
 use std::path::Path;
 
 /// A drawn figure.
@@ -102,33 +105,51 @@ pub fn render(path: impl AsRef<Path>) -> Result<Vec<Figure>> {
 /// # Errors
 /// As [`render`]; also if the table does not have the head that was asked for, or its figures have no head or scale to choose.
 pub fn render_with(path: impl AsRef<Path>, options: &Options) -> Result<Vec<Figure>> {
-    let path = path.as_ref();
+    collected(|emit| render_each(path.as_ref(), options, emit))
+}
+
+/// Like [`render_with`], and gives each figure to `emit` as it is drawn: only one is held.
+///
+/// # Errors
+/// As [`render_with`]; what `emit` says.
+pub fn render_each(path: &Path, options: &Options, emit: &mut Emit<'_>) -> Result<()> {
     let table = read_provenance(path)?.table;
     has_use_for(&table, options)?;
     if table == LogitLens::TABLE.name {
-        let (rows, provenance) = read_rows::<LogitLens>(path)?;
-        lens::draw(&rows, &provenance, options)
+        let mut rows = TableFile::open(path)?;
+        let extents = Extents::of::<LogitLens>(&mut rows, "prompt", options.max_prompts)?;
+        let provenance = rows.provenance().clone();
+        lens::draw(&mut rows, &extents, &provenance, emit)
     } else if table == Attention::TABLE.name {
-        let (rows, provenance) = read_rows::<Attention>(path)?;
-        attention::draw(&rows, &provenance, options)
+        let mut rows = TableFile::open(path)?;
+        let extents = Extents::of::<Attention>(&mut rows, "prompt", options.max_prompts)?;
+        let provenance = rows.provenance().clone();
+        attention::draw(&mut rows, &extents, &provenance, options.head, emit)
     } else if table == Patch::TABLE.name {
-        let (rows, provenance) = read_rows::<Patch>(path)?;
-        some(path, patch::draw(&rows, &provenance, options)?)
+        let mut rows = TableFile::<Patch>::open(path)?;
+        let provenance = rows.provenance().clone();
+        some(path, patch::draw_each(&mut rows, &provenance, options, emit)?)
     } else if table == PatchMean::TABLE.name {
         let (rows, provenance) = read_rows::<PatchMean>(path)?;
-        some(path, patch::draw(&rows, &provenance, options)?)
+        let figures = patch::draw(&rows, &provenance, options)?;
+        some(path, figures.len())?;
+        figures.into_iter().try_for_each(emit)
     } else if table == PathPatch::TABLE.name {
-        let (rows, provenance) = read_rows::<PathPatch>(path)?;
-        some(path, patch::draw(&rows, &provenance, options)?)
+        let mut rows = TableFile::<PathPatch>::open(path)?;
+        let provenance = rows.provenance().clone();
+        some(path, patch::draw_each(&mut rows, &provenance, options, emit)?)
     } else if table == PathMean::TABLE.name {
         let (rows, provenance) = read_rows::<PathMean>(path)?;
-        some(path, patch::draw(&rows, &provenance, options)?)
+        let figures = patch::draw(&rows, &provenance, options)?;
+        some(path, figures.len())?;
+        figures.into_iter().try_for_each(emit)
     } else if table == Attribution::TABLE.name {
-        let (rows, provenance) = read_rows::<Attribution>(path)?;
-        attribution::draw(&rows, &provenance, options)
+        let mut rows = TableFile::open(path)?;
+        let provenance = rows.provenance().clone();
+        attribution::draw(&mut rows, &provenance, options, emit)
     } else if table == Training::TABLE.name {
         let (rows, provenance) = read_rows::<Training>(path)?;
-        training(&rows, &provenance)
+        training(&rows, &provenance)?.into_iter().try_for_each(emit)
     } else {
         let hint = match nearest(&table, DRAWABLE) {
             Some(near) => format!("did you mean a file with the table `{near}`?"),
@@ -141,6 +162,19 @@ pub fn render_with(path: impl AsRef<Path>, options: &Options) -> Result<Vec<Figu
         ))
         .hint(hint))
     }
+}
+
+/// Takes a figure that was drawn.
+pub type Emit<'a> = dyn FnMut(Figure) -> Result<()> + 'a;
+
+/// All figures that `draw` gives away, for whoever wants them together.
+fn collected(draw: impl FnOnce(&mut Emit<'_>) -> Result<()>) -> Result<Vec<Figure>> {
+    let mut figures = vec![];
+    draw(&mut |figure| {
+        figures.push(figure);
+        Ok(())
+    })?;
+    Ok(figures)
 }
 
 /// Refuses options that would do nothing, or cannot be done.
@@ -160,28 +194,13 @@ fn has_use_for(table: &str, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// The figures of sweeps, if there are any.
-fn some(path: &Path, figures: Vec<Figure>) -> Result<Vec<Figure>> {
-    match figures.is_empty() {
-        true => Err(Error::bad_input(format!("the sweeps in {} have one patch each, and no axis", path.display()))
+/// Refuses a table of sweeps of which nothing can be drawn.
+fn some(path: &Path, figures: usize) -> Result<()> {
+    match figures {
+        0 => Err(Error::bad_input(format!("the sweeps in {} have one patch each, and no axis", path.display()))
             .hint("draw a sweep that goes over something, such as --over layer,pos")),
-        false => Ok(figures),
+        _ => Ok(()),
     }
-}
-
-/// The rows of each prompt, in order of prompt, at most `most` of them.
-///
-/// # Errors
-/// There are no rows.
-fn by_prompt<R: Row>(rows: &[R], prompt: fn(&R) -> u32, most: usize) -> Result<Vec<(u32, Vec<&R>)>> {
-    let mut prompts = std::collections::BTreeMap::<u32, Vec<&R>>::new();
-    for row in rows {
-        prompts.entry(prompt(row)).or_default().push(row);
-    }
-    if prompts.is_empty() {
-        return Err(no_rows::<R>());
-    }
-    Ok(prompts.into_iter().take(most).collect())
 }
 
 fn no_rows<R: Row>() -> Error {

@@ -1,7 +1,8 @@
 //! Patching sweeps: heat maps of what each patch did, bars or a line where a sweep has one axis, tiles where it has many.
 
+use super::extent::Extents;
 use super::frame::{self, HEAD, MARGIN};
-use super::mark::{Mark, Marked, marks};
+use super::mark::{Mark, Marked, Names, marks, marks_of};
 use super::patch_bars::{bars, line};
 use super::patch_map::map;
 use super::patch_scale::Scales;
@@ -9,9 +10,9 @@ use super::patch_sweep::Sweep;
 use super::patch_tiles::tiles;
 use super::patch_words::{Coord, places, short_place};
 use super::svg::Svg;
-use super::{Figure, Options, no_rows};
+use super::{Emit, Figure, Options, no_rows};
 use crate::error::Result;
-use crate::table::{Patch, PatchMean, PathMean, PathPatch, Provenance};
+use crate::table::{Patch, PatchMean, PathMean, PathPatch, Provenance, Rows};
 
 /// Of more rows or bars than this, the strongest are drawn.
 pub(super) const MOST_ROWS: usize = 60;
@@ -62,6 +63,41 @@ pub(crate) fn draw<R: Marked>(rows: &[R], provenance: &Provenance, options: &Opt
     let marks = marks(rows);
     let sweeps = Sweep::all(&marks, options.max_prompts, options.scale);
     figures(R::TABLE.name, &sweeps, Named::of(sweeps.iter().map(|s| (s.any().pair, s.any().sample))), provenance)
+}
+
+/// The figures that [`draw`] draws, one pair or sample after another, of which one is held; how many there are.
+pub(crate) fn draw_each<R: Marked>(
+    rows: &mut dyn Rows<R>,
+    provenance: &Provenance,
+    options: &Options,
+    emit: &mut Emit<'_>,
+) -> Result<usize> {
+    // All figures have one scale, and positions one order, which the last row may still change.
+    let (mut extents, mut names, mut scales) =
+        (Extents::new(options.max_prompts), Names::default(), Scales::new(options.scale));
+    let mut at = 0;
+    rows.rows(0..rows.len(), &mut |row| {
+        extents.add(row.unit(), at);
+        names.add(&row.mark());
+        at += 1;
+        Ok(())
+    })?;
+    let (names, units) = (names.in_order(), extents.each::<R>()?);
+    let last = units.iter().map(|(_, range)| range.end).max().unwrap_or(0);
+    rows.rows(0..last, &mut |row| {
+        if extents.has(row.unit()) {
+            scales.add(&row.mark());
+        }
+        Ok(())
+    })?;
+    let (named, mut drawn) = (Named::of(units.iter().map(|(unit, _)| *unit)), 0);
+    for (unit, range) in units {
+        let marks = marks_of(rows, unit, range, Some(&names))?;
+        let figures = of_unit(R::TABLE.name, &marks, provenance, &scales, named)?;
+        drawn += figures.len();
+        figures.into_iter().try_for_each(&mut *emit)?;
+    }
+    Ok(drawn)
 }
 
 /// The figures that [`draw`] draws of the marks of one pair or sample in `table`, on the scales of the whole table, `named` as there.

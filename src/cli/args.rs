@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, ColorChoice, ValueEnum};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::input::{OfColumns, ReadArgs, aligned, flat, parse_columns, written};
 use super::out::{Out, read_input};
@@ -17,7 +17,7 @@ use crate::ops::matrix::Kept;
 use crate::run::plan::available;
 use crate::run::records::Input;
 use crate::run::{Loaded, RunFolder, pairs, prompts};
-use crate::table::{Format, HOOK_NAMES};
+use crate::table::Format;
 use crate::text::ids::{ids_of, literal, parse_ids};
 use crate::text::records::Written;
 use crate::text::{Bos, DEMO, ModelSource, NamedPosition, Pair, Prompt, PromptEntry, Tokenizer, Want, build_prompts};
@@ -29,6 +29,10 @@ pub(super) struct Talk {
     /// How stdout is written
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
+    /// In CSV, put an apostrophe before text that a spreadsheet would take for a formula: text that begins with =, +, -, @, a tab
+    /// or a carriage return. Needs --format csv
+    #[arg(long, global = true)]
+    pub csv_safe: bool,
     /// Say nothing on stderr but errors
     #[arg(short, long, global = true)]
     pub quiet: bool,
@@ -332,7 +336,7 @@ pub(super) struct RunArgs {
 
 impl RunArgs {
     /// The folder for the results of `request`, which are `tables` and their figures.
-    pub fn folder(&self, out: &Out, analysis: &str, tables: &[&str], request: &Value) -> Result<RunFolder> {
+    pub fn folder(&self, out: &Out, analysis: &str, tables: &[&str], request: &impl Serialize) -> Result<RunFolder> {
         self.wait.folder(out, self.out.as_deref(), (analysis, tables), request, self.force)
     }
 
@@ -416,36 +420,6 @@ pub(super) fn parse_head(text: &str) -> Result<(u32, u32), String> {
     }
 }
 
-/// What of a request decides the results, so that its folder's name can be made of it.
-pub(super) fn request(analysis: &str, loaded: &Loaded, prompts: &[Prompt], options: Value) -> Value {
-    let prompts: Vec<Value> = prompts.iter().map(|p| json!([p.id, p.ids()])).collect();
-    let mut request = json!({
-        "analysis": analysis,
-        "version": env!("CARGO_PKG_VERSION"),
-        "hook_names": HOOK_NAMES,
-        "model": loaded.source.id,
-        "weights": loaded.weights_hash,
-        "prompts": prompts,
-        "options": options,
-    });
-    let processed = &loaded.model.spec().processed;
-    if !processed.is_empty() {
-        request["processed"] = json!(processed);
-    }
-    let accepted = &loaded.source.accepted;
-    if !accepted.is_empty() {
-        request["accepted_config"] = json!(accepted);
-    }
-    // What decides the numbers, where it is not as it is by itself.
-    if let Some(kept) = loaded.placement.kept {
-        request["dtype"] = json!(kept.name());
-    }
-    if loaded.placement.place != Place::Cpu {
-        request["device"] = json!(format!("{:?}", loaded.placement.place));
-    }
-    request
-}
-
 /// The command as provenance has it: without the folder that results went to and how they were talked about, which say
 /// nothing about them.
 pub(super) fn command() -> Vec<String> {
@@ -457,7 +431,7 @@ pub(super) fn command() -> Vec<String> {
 fn deciding(mut args: impl Iterator<Item = String>) -> Vec<String> {
     const WITH_VALUE: [&str; 7] =
         ["--out", "--format", "--color", "--scale", "--wait", "--input-rows", "--input-bytes"];
-    const ALONE: [&str; 7] = ["-q", "--quiet", "-v", "--verbose", "--offline", "--resume", "--force"];
+    const ALONE: [&str; 8] = ["--csv-safe", "-q", "--quiet", "-v", "--verbose", "--offline", "--resume", "--force"];
     let mut kept = vec![];
     while let Some(arg) = args.next() {
         match arg.as_str() {
@@ -478,7 +452,8 @@ mod tests {
     #[test]
     fn what_does_not_decide_the_results_is_left_out_of_the_command() {
         let of = |line: &str| deciding(line.split(' ').map(str::to_owned)).join(" ");
-        assert_eq!(of("lens -q -m x --out a --format=json --wait 5 --top 3 text"), "lens -m x --top 3 text");
+        let said = "lens -q -m x --out a --format=csv --csv-safe --wait 5 --top 3 text";
+        assert_eq!(of(said), "lens -m x --top 3 text");
         assert_eq!(of("lens --color never -v --force a -- --out b"), "lens a -- --out b");
     }
 

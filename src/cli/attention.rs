@@ -3,10 +3,11 @@
 use clap::Args;
 use serde_json::json;
 
-use super::args::{LoadArgs, PromptArgs, RunArgs, command, parse_head, request};
-use super::collect::collect;
+use super::args::{LoadArgs, PromptArgs, RunArgs, command, parse_head};
+use super::collect::{Written, collect};
 use super::grid;
 use super::out::Out;
+use super::request::request;
 use crate::analysis::attention::{attention, need};
 use crate::chart;
 use crate::error::{Error, Result};
@@ -40,9 +41,7 @@ impl AttentionCommand {
         }
         let loaded = self.model.load(out)?;
         let prompts = self.prompts.build(&loaded)?;
-        // On the way to stdout all rows are held.
-        let held = if out.format == Format::Table { chart::Options::default().max_prompts } else { prompts.len() };
-        self.run.plan(out, &loaded, need(loaded.model.spec(), &prompts, held, self.run.memory))?;
+        self.run.plan(out, &loaded, need(loaded.model.spec(), &prompts, self.run.memory, chart::attention::bytes))?;
         if let Some((layer, head)) = self.head {
             let blocks = &loaded.model.spec().blocks;
             let n = blocks.get(layer as usize).map(|b| b.attention.inner.n_heads);
@@ -61,21 +60,21 @@ impl AttentionCommand {
         let watch = out.watch("attention");
         let mut folder = self.run.folder(out, "attention", &[Attention::TABLE.name], &request)?;
         let path = folder.file("attention.parquet");
-        let rows = collect(
-            out,
+        let mut rows = collect(
             &path,
             loaded.provenance(command()),
             |r: &Attention| r.prompt,
             |emit| attention(&loaded.model, &prompts, self.min_prob, self.run.memory, &watch, emit),
         )?;
-        let drawn = rows.drawn();
-        for figure in chart::attention(drawn, rows.provenance(), self.head)? {
-            folder.write(&figure.file_name(), figure.svg.as_bytes())?;
-        }
+        let Written { table, drawn, provenance } = &mut rows;
+        chart::attention::draw(table, drawn, provenance, self.head, &mut |figure| folder.figure(&figure))?;
         out.wrote(&folder.finish(&command())?);
         match out.format {
-            Format::Table => out.print(|w| grid::attention(drawn, prompts.len(), w)),
-            _ => out.rows(rows.all()),
+            Format::Table => {
+                let shown = grid::Looks::read(table, drawn)?;
+                out.print(|w| shown.write(prompts.len(), w))
+            }
+            _ => out.table(table),
         }
     }
 }

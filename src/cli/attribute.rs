@@ -3,12 +3,14 @@
 use std::io::{self, Write};
 
 use clap::Args;
-use serde_json::json;
+use serde::Serialize;
+use serde_json::{Value, json};
 
-use super::args::{DrawArgs, LoadArgs, PairArgs, RunArgs, Way, command, request};
-use super::collect::collect_also;
+use super::args::{DrawArgs, LoadArgs, PairArgs, RunArgs, Way, command};
+use super::collect::collect;
 use super::out::Out;
-use super::pairs::{asked_of, say_spaces};
+use super::pairs::say_spaces;
+use super::request::{Pairs, request};
 use crate::analysis::attribute::{AttributeOptions, attribute, components, need};
 use crate::analysis::patch::{Align, Metric};
 use crate::chart::{self, patch_words::is_no_better};
@@ -76,32 +78,24 @@ impl AttributeCommand {
             memory_bytes: self.run.memory,
             align: self.pairs.align()?,
         };
-        // On the way to stdout all rows are held.
-        let held = if out.format == Format::Table { chart::Options::default().max_prompts } else { pairs.len() };
-        self.run.plan(out, &loaded, need(loaded.model.spec(), &pairs, &options, held)?)?;
-        let mut asked = json!({
+        self.run.plan(out, &loaded, need(loaded.model.spec(), &pairs, &options)?)?;
+        let asked = json!({
             "at": options.at, "direction": format!("{:?}", options.direction), "metric": self.metric,
             "measure_at": self.measure_at, "top": self.top, "qk_fix": self.qk_fix, "grad_drop": self.grad_drop,
             "confirm": self.confirm, "memory": self.run.memory,
-            "pairs": pairs.iter().map(asked_of).collect::<Vec<_>>(),
         });
-        if options.align == Align::End {
-            asked["align"] = "end".into();
-        }
-        let prompts: Vec<_> = pairs.iter().map(|p| p.clean.clone()).collect();
+        let align = (options.align == Align::End).then_some("end");
+        let asked = Asked { options: &asked, pairs: Pairs(&pairs), align };
         let watch = out.watch("attribute");
-        let request = request("attribute", &loaded, &prompts, asked);
+        let request = request("attribute", &loaded, pairs.iter().map(|pair| &pair.clean), asked);
         let mut folder = self.run.folder(out, "attribute", &[Attribution::TABLE.name], &request)?;
         say_spaces(out, &loaded, &pairs, &[options.metric], options.measure_at)?;
         let path = folder.file("attribution.parquet");
         let (mut summary, mut strongest) = (None, Strongest::default());
-        let rows = collect_also(
-            out,
+        let mut rows = collect(
             &path,
             loaded.provenance(command()),
             |r: &Attribution| r.pair,
-            // What was measured is one figure, of whichever pair it is.
-            |r| r.exact.is_some(),
             |emit| {
                 let mut emit = |row: Attribution| {
                     strongest.take(&row);
@@ -111,11 +105,10 @@ impl AttributeCommand {
                 Ok(())
             },
         )?;
-        if !rows.all().is_empty() {
+        if !rows.table.is_empty() {
             let options = chart::Options { scale: self.draw.scale(), ..Default::default() };
-            for figure in chart::attribution::draw(rows.all(), rows.provenance(), &options)? {
-                folder.write(&figure.file_name(), figure.svg.as_bytes())?;
-            }
+            let draw = &mut |figure: chart::Figure| folder.figure(&figure);
+            chart::attribution::draw(&mut rows.table, &rows.provenance, &options, draw)?;
         }
         out.wrote(&folder.finish(&command())?);
         if let Some(summary) = summary {
@@ -137,9 +130,19 @@ impl AttributeCommand {
         }
         match out.format {
             Format::Table => out.print(|w| strongest.write(pairs.len(), w)),
-            _ => out.rows(rows.all()),
+            _ => out.table(&mut rows.table),
         }
     }
+}
+
+/// What decides the results beside model and clean prompts, in the order in which it is hashed.
+#[derive(Serialize)]
+struct Asked<'a> {
+    #[serde(flatten)]
+    options: &'a Value,
+    pairs: Pairs<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    align: Option<&'static str>,
 }
 
 /// Estimates that are said in words.

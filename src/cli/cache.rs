@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use clap::Args;
 use serde_json::json;
 
-use super::args::{LoadArgs, PromptArgs, RunArgs, command, request};
+use super::args::{LoadArgs, PromptArgs, RunArgs, command};
 use super::out::Out;
+use super::request::request;
 use crate::analysis::activations::{FORMAT, FORMAT_VERSION, need};
 use crate::analysis::save_activations;
 use crate::error::Result;

@@ -8,10 +8,11 @@ use super::args::{DrawArgs, parse_head};
 use super::out::Out;
 use super::signals;
 use super::wait::WaitArgs;
-use crate::chart::{Figure, Options, render_with};
+use crate::chart::{Figure, Options, render_each};
 use crate::error::{Error, Result};
 use crate::run::Claim;
 use crate::run::owned::figure_provenance;
+use crate::table::read_provenance;
 use crate::whole::write_whole;
 
 /// Redraws the figures of a table from its file alone.
@@ -43,28 +44,31 @@ impl Chart {
             return Err(Error::bad_input("--max-prompts is 0, so there is nothing to draw").hint("draw at least 1"));
         }
         let options = Options { max_prompts: self.max_prompts, head: self.head, scale: self.draw.scale() };
-        let figures = render_with(&self.file, &options)?;
         let beside = match self.file.parent() {
             Some(beside) if !beside.as_os_str().is_empty() => beside,
             _ => Path::new("."),
         };
         let folder = self.out.as_deref().unwrap_or(beside);
-        let check = || figures.iter().try_for_each(|figure| self.check(&folder.join(figure.file_name()), figure));
-        // Before anybody waits, and when nobody else writes there.
-        check()?;
+        // Before anybody waits, and before a folder is made.
+        read_provenance(&self.file)?;
         let claim = self.wait.claiming(out, |how| Claim::of(folder, how))?;
-        check()?;
-        for figure in &figures {
+        // None gets its name before all are drawn, of which one is held.
+        let mut drawn = vec![];
+        render_each(&self.file, &options, &mut |figure| {
             signals::check()?;
-            write_whole(&claim.stage().join(figure.file_name()), figure.svg.as_bytes())?;
-        }
-        for name in figures.iter().map(Figure::file_name) {
-            fs_err::rename(claim.stage().join(&name), folder.join(&name))?;
+            let name = figure.file_name();
+            self.check(&folder.join(&name), &figure)?;
+            write_whole(&claim.stage().join(&name), figure.svg.as_bytes())?;
+            drawn.push(name);
+            Ok(())
+        })?;
+        for name in &drawn {
+            fs_err::rename(claim.stage().join(name), folder.join(name))?;
         }
         drop(claim);
         // A table of this folder is beside its figures, without `./`.
         let shown = if self.out.is_none() && folder == Path::new(".") { Path::new("") } else { folder };
-        figures.iter().try_for_each(|figure| out.data(|w| writeln!(w, "{}", shown.join(figure.file_name()).display())))
+        drawn.iter().try_for_each(|name| out.data(|w| writeln!(w, "{}", shown.join(name).display())))
     }
 
     /// Refuses to replace a figure of another table, and what is no figure of pellucid's.

@@ -3,10 +3,11 @@
 use clap::Args;
 use serde_json::json;
 
-use super::args::{LoadArgs, PromptArgs, RunArgs, command, request};
+use super::args::{LoadArgs, PromptArgs, RunArgs, command};
 use super::collect::collect;
 use super::grid;
 use super::out::Out;
+use super::request::request;
 use crate::analysis::lens::need;
 use crate::analysis::{LensOptions, lens};
 use crate::chart;
@@ -52,9 +53,11 @@ impl Lens {
             target: self.target.as_deref().map(|t| loaded.target(t)).transpose()?,
             memory_bytes: self.run.memory,
         };
-        // On the way to stdout all rows are held.
-        let held = if out.format == Format::Table { chart::Options::default().max_prompts } else { prompts.len() };
-        self.run.plan(out, &loaded, need(loaded.model.spec(), &prompts, &options, held)?)?;
+        self.run.plan(
+            out,
+            &loaded,
+            need(loaded.model.spec(), &prompts, &options, |cells| chart::lens::bytes(cells, options.top))?,
+        )?;
         let asked = json!({"at": self.at, "pos": self.pos, "top": options.top, "target": options.target});
         // Listens to Ctrl-C from here on, so that nothing is left by it.
         let watch = out.watch("lens");
@@ -70,21 +73,20 @@ impl Lens {
             }
         }
         let path = folder.file("logit_lens.parquet");
-        let rows = collect(
-            out,
+        let mut rows = collect(
             &path,
             loaded.provenance(command()),
             |r: &LogitLens| r.prompt,
             |emit| lens(&loaded.model, &prompts, &|id| loaded.spell(id), &options, &watch, emit),
         )?;
-        let drawn = rows.drawn();
-        for figure in chart::logit_lens(drawn, rows.provenance())? {
-            folder.write(&figure.file_name(), figure.svg.as_bytes())?;
-        }
+        chart::lens::draw(&mut rows.table, &rows.drawn, &rows.provenance, &mut |figure| folder.figure(&figure))?;
         out.wrote(&folder.finish(&command())?);
         match out.format {
-            Format::Table => out.print(|w| grid::lens(drawn, prompts.len(), w)),
-            _ => out.rows(rows.all()),
+            Format::Table => {
+                let shown = grid::Lens::read(&mut rows.table, &rows.drawn)?;
+                out.print(|w| shown.write(prompts.len(), w))
+            }
+            _ => out.table(&mut rows.table),
         }
     }
 }

@@ -19,6 +19,7 @@ mod patch;
 mod patch_grid;
 mod patches;
 mod path;
+mod request;
 mod shell;
 mod signals;
 mod tokens;
@@ -34,6 +35,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::limits::starved::was_said;
+use crate::table::Format;
 use out::Out;
 
 /// See inside a Transformer: hooks on every activation, logit lens and attention, as tables and figures.
@@ -130,6 +132,9 @@ fn ended(out: &Out, outcome: Result<()>) -> ExitCode {
 fn run(cli: &Cli, out: &Out) -> Result<()> {
     if let Some(said) = limits::threads::start()? {
         out.note(said);
+    }
+    if cli.talk.csv_safe && cli.talk.format != Format::Csv {
+        return Err(Error::bad_input("--csv-safe is about CSV, and nothing is written as CSV").hint("add --format csv"));
     }
     match &cli.command {
         Command::Lens(c) => c.run(out),

@@ -19,7 +19,7 @@ use crate::analysis::Watch;
 use crate::error::{Error, Result, readable, with_short_names};
 use crate::run::folder::Finished;
 use crate::run::{Loaded, Plan};
-use crate::table::{Format, Row, write_rows};
+use crate::table::{Format, Row, TableFile, TextOptions, TextWriter, write_rows};
 use crate::text::prompt_file::read_bytes;
 use crate::text::{Fetching, Hub, ModelSource};
 
@@ -27,6 +27,7 @@ use crate::text::{Fetching, Hub, ModelSource};
 pub(super) struct Out {
     /// How stdout is written.
     pub format: Format,
+    text: TextOptions,
     quiet: bool,
     verbose: bool,
     colour: Choice,
@@ -44,14 +45,16 @@ impl Out {
             ColorChoice::Always => Choice::Always,
             ColorChoice::Never => Choice::Never,
         };
-        let Talk { format, quiet, verbose, offline, insecure, fetch_limit, .. } = *talk;
-        Self { format, quiet, verbose, colour, offline, insecure, fetch_limit }
+        let Talk { format, quiet, verbose, offline, insecure, fetch_limit, csv_safe, .. } = *talk;
+        let text = TextOptions { csv_safe };
+        Self { format, text, quiet, verbose, colour, offline, insecure, fetch_limit }
     }
 
     /// Output of a command line that could not be understood.
     pub fn bare() -> Self {
         Self {
             format: Format::default(),
+            text: TextOptions::default(),
             quiet: false,
             verbose: false,
             colour: Choice::Auto,
@@ -86,7 +89,25 @@ impl Out {
     pub fn rows<R: Row>(&self, rows: &[R]) -> Result<()> {
         // Not `styled`, which would take escape sequences out of tokens.
         let mut data = io::BufWriter::new(io::stdout().lock());
+        if self.format != Format::Table {
+            drop(data);
+            return self.streamed(|each| rows.iter().try_for_each(each));
+        }
         write_rows(rows, self.format, &mut data)?;
+        data.flush().map_err(unwritten)
+    }
+
+    /// Writes the rows of a table to stdout in the format that was asked for, as they are read from its file.
+    pub fn table<R: Row>(&self, table: &mut TableFile<R>) -> Result<()> {
+        self.streamed(|each| table.each(&mut |row| each(&row)))
+    }
+
+    /// Writes the rows that `produce` gives away to stdout in the format that was asked for, but not as a table for people.
+    pub fn streamed<R: Row>(&self, produce: impl FnOnce(&mut dyn FnMut(&R) -> Result<()>) -> Result<()>) -> Result<()> {
+        let mut data = io::BufWriter::new(io::stdout().lock());
+        let mut text = TextWriter::new(self.format, self.text, &mut data)?;
+        produce(&mut |row| text.push(row))?;
+        text.finish()?;
         data.flush().map_err(unwritten)
     }
 

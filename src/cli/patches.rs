@@ -1,22 +1,22 @@
 //! What the commands that patch have in common, values and paths alike: the sweep on its way to files, figures and words.
 
-use std::path::Path;
-
+use serde::Serialize;
 use serde_json::Value;
 
-use super::args::{RunArgs, command, request};
+use super::args::{RunArgs, command};
 use super::out::Out;
-use super::pairs::{asked_of, say_spaces};
+use super::pairs::say_spaces;
+use super::request::{Ids, Pairs, request};
 use super::{patch_grid, signals};
 use crate::analysis::Watch;
 use crate::analysis::patch::{Align, Averaged, Keep, Means, PatchOptions, Summary, incomparable};
-use crate::chart::mark::{Mark, Marked, marks};
+use crate::chart::mark::{Mark, Marked, marks, marks_of};
 use crate::chart::patch::{Named, draw, of_unit};
 use crate::chart::patch_scale::Scales;
 use crate::chart::{Figure, Options};
 use crate::error::{ErrorKind, Result};
 use crate::run::{Loaded, Parts, RunFolder};
-use crate::table::{Format, Patch, PathPatch, Provenance, Row, TableWriter, read_provenance, read_some_rows};
+use crate::table::{Format, Patch, PathPatch, Provenance, Row, TableFile, TableWriter};
 use crate::text::Pair;
 
 /// A sweep that was asked for.
@@ -35,6 +35,18 @@ pub(super) struct Sweep<'a> {
     pub resume: bool,
     /// Where values that are put into the run are from, if not from where everybody would expect it, in words.
     pub values: Option<String>,
+}
+
+/// What decides the results beside model and clean prompts, in the order in which it is hashed.
+#[derive(Serialize)]
+struct Asked<'a> {
+    options: &'a Value,
+    pairs: Pairs<'a>,
+    dataset: Ids<'a>,
+    memory: usize,
+    seed: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    align: Option<&'static str>,
 }
 
 /// A row of such a sweep.
@@ -58,17 +70,15 @@ impl Sweep<'_> {
         out: &Out,
         analyse: impl FnOnce(&mut dyn Keep, &dyn Watch, &mut dyn FnMut(R) -> Result<()>) -> Result<Summary>,
     ) -> Result<()> {
-        let prompts: Vec<_> = self.pairs.iter().map(|p| p.clean.clone()).collect();
-        let others: Vec<Value> = self.pairs.iter().map(asked_of).collect();
-        let dataset: Vec<_> = self.options.dataset.iter().map(|p| p.ids()).collect();
-        let mut asked = serde_json::json!({
-            "options": self.asked, "pairs": others, "dataset": dataset, "memory": self.run.memory,
-            "seed": self.options.seed,
-        });
-        if self.options.grid.align == Align::End {
-            asked["align"] = "end".into();
-        }
-        let request = request(self.name, self.loaded, &prompts, asked);
+        let asked = Asked {
+            options: &self.asked,
+            pairs: Pairs(self.pairs),
+            dataset: Ids(&self.options.dataset),
+            memory: self.run.memory,
+            seed: self.options.seed,
+            align: (self.options.grid.align == Align::End).then_some("end"),
+        };
+        let request = request(self.name, self.loaded, self.pairs.iter().map(|pair| &pair.clean), asked);
         let watch = out.watch(self.name);
         let mut folder = self.run.folder(out, self.name, &[R::TABLE.name, R::Mean::TABLE.name], &request)?;
         // Whoever this one waited for may have completed what was to be resumed.
@@ -82,15 +92,12 @@ impl Sweep<'_> {
         let seed = self.options.is_random().then_some(self.options.seed);
         let mut table = TableWriter::create(&path, Provenance { seed, ..self.loaded.provenance(command()) })?;
         let many = self.options.has_means(self.pairs.len());
-        let (mut means, mut printed) = (Means::default(), vec![]);
+        let mut means = Means::default();
         let mut drawn = Drawn::new(self.scale);
         let produced = analyse(&mut parts, &watch, &mut |row: R| {
             table.push(&row)?;
             if many {
                 means.add(&row);
-            }
-            if out.format != Format::Table {
-                printed.push(row.clone());
             }
             drawn.take(&row);
             Ok(())
@@ -103,7 +110,8 @@ impl Sweep<'_> {
         table.provenance_mut().complete = stopped.is_none();
         let provenance = table.provenance_mut().clone();
         table.finish()?;
-        let mut only = drawn.draw::<R>(&path, &mut folder)?;
+        let mut written = TableFile::<R>::open(&path)?;
+        let mut only = drawn.draw(&mut written, &mut folder)?;
         // Nothing is held twice: neither what the means were made of, nor a pair's rows that nobody asks for.
         let of_means: Vec<R::Mean> = means.rows().collect();
         drop(means);
@@ -169,7 +177,7 @@ impl Sweep<'_> {
                 let words = patch_grid::Summary::of(&seen, self.scale, self.values.as_deref());
                 out.print(|w| words.write(w))
             }
-            _ => out.rows(&printed),
+            _ => out.table(&mut written),
         }
     }
 }
@@ -204,21 +212,15 @@ impl Drawn {
         self.scales.add(&row.mark());
     }
 
-    /// Draws the figures of the table at `path`, and gives the marks of the last pair that is drawn.
-    fn draw<R: Marked>(&self, path: &Path, folder: &mut RunFolder) -> Result<Vec<Mark>> {
+    /// Draws the figures of the table, and gives the marks of the last pair that is drawn.
+    fn draw<R: Marked>(&self, table: &mut TableFile<R>, folder: &mut RunFolder) -> Result<Vec<Mark>> {
         let named = Named::of(self.units.iter().map(|(unit, _)| *unit));
-        let (mut from, mut last, provenance) = (0, vec![], read_provenance(path)?);
-        for (_, n) in &self.units {
+        let (mut from, mut last, provenance) = (0, vec![], table.provenance().clone());
+        for (unit, n) in &self.units {
             drop(last);
-            // Few rows at a time, so that a pair is not held as rows and as marks; and few times, since a reader begins at the first row.
-            let (to, step) = (from + n, n.div_ceil(8).max(4096));
-            let mut seen = Vec::with_capacity(*n);
-            for start in (from..to).step_by(step) {
-                let (rows, _) = read_some_rows::<R>(path, start, step.min(to - start))?;
-                seen.append(&mut marks(&rows));
-            }
+            let seen = marks_of(table, *unit, from..from + n, None)?;
             write(folder, of_unit(R::TABLE.name, &seen, &provenance, &self.scales, named)?)?;
-            (from, last) = (to, seen);
+            (from, last) = (from + n, seen);
         }
         Ok(last)
     }
@@ -233,8 +235,5 @@ impl Drawn {
 }
 
 fn write(folder: &mut RunFolder, figures: Vec<Figure>) -> Result<()> {
-    for figure in figures {
-        folder.write(&figure.file_name(), figure.svg.as_bytes())?;
-    }
-    Ok(())
+    figures.iter().try_for_each(|figure| folder.figure(figure))
 }

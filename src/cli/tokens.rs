@@ -42,7 +42,6 @@ impl TokensCommand {
         };
         tokenizer.note().into_iter().for_each(|note| out.note(note));
         let prompts = self.prompts.tokens(&tokenizer)?;
-        let rows: Vec<Tokens> = prompts.iter().flat_map(tokens).collect();
         if let Some(path) = &self.out {
             let asked: Vec<_> = prompts.iter().map(|p| json!([p.id, p.ids()])).collect();
             let version = env!("CARGO_PKG_VERSION");
@@ -59,12 +58,12 @@ impl TokensCommand {
                 ..Provenance::default()
             };
             let mut table = TableWriter::create(folder.file("tokens.parquet"), provenance)?;
-            table.extend(&rows)?;
+            prompts.iter().flat_map(tokens).try_for_each(|row| table.push(&row))?;
             table.finish()?;
             out.wrote(&folder.finish(&command())?);
         }
         if out.format != Format::Table {
-            return out.rows(&rows);
+            return out.streamed(|each| prompts.iter().flat_map(tokens).try_for_each(|row: Tokens| each(&row)));
         }
         for prompt in &prompts {
             out.print(|w| summary(prompt, w))?;

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
-use super::args::{LoadArgs, PromptArgs, command, planned, request};
+use super::args::{LoadArgs, PromptArgs, command, planned};
 use super::out::Out;
+use super::request::request;
 use super::wait::WaitArgs;
 use crate::analysis::verify::{Dump, first_wrong, need, need_of_reference, own_prompts, verify, verify_reference};
 use crate::error::{Error, Result};
@@ -53,7 +55,7 @@ impl VerifyCommand {
         }
     }
 
-    fn folder<R: Row>(&self, out: &Out, request: &Value) -> Result<RunFolder> {
+    fn folder<R: Row>(&self, out: &Out, request: &impl Serialize) -> Result<RunFolder> {
         self.wait.folder(out, self.out.as_deref(), ("verify", &[R::TABLE.name]), request, self.force)
     }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::Value;
+use serde::Serialize;
 
 use super::args::command;
 use super::out::Out;
@@ -27,7 +27,7 @@ impl WaitArgs {
         out: &Out,
         path: Option<&Path>,
         (analysis, tables): (&str, &[&str]),
-        request: &Value,
+        request: &impl Serialize,
         force: bool,
     ) -> Result<RunFolder> {
         self.claiming(out, |how| RunFolder::create(path, analysis, tables, request, force, how))

@@ -1,12 +1,15 @@
 //! Where results go: a folder of its own for each request, whole results only, and a manifest.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use super::claim::{Claim, Claiming};
 use super::owned::{Listed, MANIFEST, Manifest, is_complete, is_ours, is_regular};
+use crate::chart::Figure;
 use crate::error::{Error, Result};
 use crate::whole::write_whole;
 
@@ -36,9 +39,19 @@ pub struct RunFolder {
 ///
 /// # Errors
 /// When it cannot be written as JSON.
-pub fn request_hash(request: &Value) -> Result<String> {
-    let text = serde_json::to_vec(request).map_err(|e| Error::compute(e.to_string()).fault())?;
-    Ok(blake3::hash(&text).to_hex().to_string())
+pub fn request_hash(request: &impl Serialize) -> Result<String> {
+    hash_after("", request)
+}
+
+/// The hash of `before` and then `request`, which is never held as text.
+pub(super) fn hash_after(before: &str, request: &impl Serialize) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(before.as_bytes());
+    let mut pieces = std::io::BufWriter::new(&mut hasher);
+    serde_json::to_writer(&mut pieces, request).map_err(|e| Error::compute(e.to_string()).fault())?;
+    pieces.flush()?;
+    drop(pieces);
+    Ok(hasher.finalize().to_hex().to_string())
 }
 
 impl RunFolder {
@@ -51,7 +64,7 @@ impl RunFolder {
         out: Option<&Path>,
         analysis: &str,
         tables: &[&str],
-        request: &Value,
+        request: &impl Serialize,
         force: bool,
         claiming: &Claiming,
     ) -> Result<Self> {
@@ -98,6 +111,14 @@ impl RunFolder {
     /// When it cannot be written.
     pub fn write(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
         write_whole(&self.file(name), bytes)
+    }
+
+    /// Writes a figure.
+    ///
+    /// # Errors
+    /// As [`RunFolder::write`].
+    pub fn figure(&mut self, figure: &Figure) -> Result<()> {
+        self.write(&figure.file_name(), figure.svg.as_bytes())
     }
 
     /// Gives the results their names, takes away those that they replace, and writes `manifest.json`: what differs between two

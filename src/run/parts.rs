@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
+use super::folder::hash_after;
 use super::lock::not_ours;
 use super::owned::open_regular;
 use crate::analysis::patch::{Keep, Measured};
@@ -73,11 +73,10 @@ impl Parts {
     /// # Errors
     /// When there is something to go on with but not to resume from, or parts of another request; and when what is there was changed,
     /// or is not pellucid's.
-    pub fn open(folder: &Path, request: &Value, resume: bool, force: bool) -> Result<Self> {
+    pub fn open(folder: &Path, request: &impl Serialize, resume: bool, force: bool) -> Result<Self> {
         let path = folder.join(NAME);
         // Waves of other instructions would be right within rounding, and the whole not what one machine gives.
-        let request = format!("{} {request}", crate::model::instructions());
-        let request = blake3::hash(request.as_bytes()).to_hex().to_string();
+        let request = hash_after(&format!("{} ", crate::model::instructions()), request)?;
         let mut parts = Self { path, request, journal: None };
         let Some(found) = open_regular(&parts.path).map_err(|e| Error::cannot_read(&parts.path, e))? else {
             return if resume { Err(nothing_to_resume(folder)) } else { Ok(parts) };

@@ -155,7 +155,7 @@ impl std::fmt::Display for Plan {
         }
         match self.need.rows {
             0 => Ok(()),
-            rows => write!(f, ", and {} of rows that are held for figures", bytes(rows)),
+            rows => write!(f, ", and {} for figures", bytes(rows)),
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::visible::{visible, visible_prose};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use std::io::{self, Write};
+use std::marker::PhantomData;
 
 /// How rows are written as text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -22,55 +23,148 @@ pub enum Format {
     Markdown,
 }
 
+/// How text is written where another program may take it for more than text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TextOptions {
+    /// In CSV, text that a spreadsheet would take for a formula begins with an apostrophe: text that begins with `=`, `+`, `-`, `@`,
+    /// a tab or a carriage return. Numbers stay as they are.
+    pub csv_safe: bool,
+}
+
 /// Writes `rows` to `out`.
 ///
-/// `json`, `ndjson` and `csv` hold every value exactly (a number that is not finite is `null` in JSON). `table` and
-/// `markdown` are for reading: invisible characters of tokens are made visible as [`visible`] does, so that no token
-/// can break a line or command the terminal. No colours.
+/// `json`, `ndjson` and `csv` hold every value exactly (a number that is not finite is `null` in JSON). In JSON, characters that
+/// a terminal would obey or that end a line are escapes. `table` and `markdown` are for reading: invisible characters of tokens
+/// are made visible as [`visible`] does, so that no token can break a line or command the terminal. No colours.
 ///
 /// # Errors
 /// `out` cannot be written.
 pub fn write_rows<R: Row>(rows: &[R], format: Format, out: &mut dyn Write) -> Result<()> {
-    let written = match format {
-        Format::Table => write_table(rows, out),
-        Format::Json => write_json(rows, out),
-        Format::Ndjson => rows.iter().try_for_each(|row| {
-            serde_json::to_writer(&mut *out, row)?;
-            out.write_all(b"\n")
-        }),
-        Format::Csv => write_csv(rows, out),
-        Format::Markdown => write_markdown(rows, out),
-    };
-    // The kind is kept as the cause: a closed pipe is not a failure to its reader.
-    written.map_err(|e| Error::cannot_write_to("the rows", e))
-}
-
-fn write_json<R: Row>(rows: &[R], out: &mut dyn Write) -> io::Result<()> {
-    // An array with one row on each line: still greppable, still JSON.
-    out.write_all(b"[")?;
-    for (i, row) in rows.iter().enumerate() {
-        out.write_all(if i == 0 { b"\n  " } else { b",\n  " })?;
-        serde_json::to_writer(&mut *out, row)?;
+    if format == Format::Table {
+        return write_table(rows, out).map_err(unwritten);
     }
-    out.write_all(if rows.is_empty() { b"]\n" } else { b"\n]\n" })
+    let mut text = TextWriter::new(format, TextOptions::default(), out)?;
+    rows.iter().try_for_each(|row| text.push(row))?;
+    text.finish()
 }
 
-fn write_csv<R: Row>(rows: &[R], out: &mut dyn Write) -> io::Result<()> {
-    let mut csv = csv::Writer::from_writer(out);
-    csv.write_record(R::TABLE.columns.iter().map(|c| c.name)).map_err(io_error)?;
-    for row in rows {
-        let mut failed = None;
-        row.visit(&mut |cell| {
-            if failed.is_none() {
-                failed = csv.write_field(exact(cell)).err();
+/// Writes rows one after another, and holds none of them.
+pub struct TextWriter<'a, R> {
+    to: To<'a>,
+    options: TextOptions,
+    written: u64,
+    row: PhantomData<R>,
+}
+
+enum To<'a> {
+    Json(&'a mut dyn Write),
+    Ndjson(&'a mut dyn Write),
+    Csv(Box<csv::Writer<&'a mut dyn Write>>),
+    Markdown(&'a mut dyn Write),
+}
+
+impl<'a, R: Row> TextWriter<'a, R> {
+    /// Begins. [`Format::Table`], whose columns are as wide as their widest value, is written as [`Format::Markdown`].
+    ///
+    /// # Errors
+    /// `out` cannot be written.
+    pub fn new(format: Format, options: TextOptions, out: &'a mut dyn Write) -> Result<Self> {
+        let names = || R::TABLE.columns.iter().map(|c| c.name);
+        let to = match format {
+            // An array with one row on each line: still greppable, still JSON.
+            Format::Json => out.write_all(b"[").map(|()| To::Json(out)),
+            Format::Ndjson => Ok(To::Ndjson(out)),
+            Format::Csv => {
+                let mut csv = Box::new(csv::Writer::from_writer(out));
+                csv.write_record(names()).map_err(io_error).map(|()| To::Csv(csv))
             }
-        });
-        match failed {
-            Some(e) => return Err(io_error(e)),
-            None => csv.write_record(None::<&[u8]>).map_err(io_error)?,
-        }
+            Format::Table | Format::Markdown => {
+                let names: Vec<&str> = names().collect();
+                let head = format!("| {} |\n|{}\n", names.join(" | "), "---|".repeat(names.len()));
+                out.write_all(head.as_bytes()).map(|()| To::Markdown(out))
+            }
+        };
+        Ok(Self { to: to.map_err(unwritten)?, options, written: 0, row: PhantomData })
     }
-    csv.flush()
+
+    /// Writes one row.
+    ///
+    /// # Errors
+    /// `out` cannot be written.
+    pub fn push(&mut self, row: &R) -> Result<()> {
+        let first = self.written == 0;
+        self.written += 1;
+        match &mut self.to {
+            To::Json(out) => {
+                out.write_all(if first { b"\n  " } else { b",\n  " }).and_then(|()| write_object(row, *out))
+            }
+            To::Ndjson(out) => write_object(row, *out).and_then(|()| out.write_all(b"\n")),
+            To::Csv(csv) => write_record(row, self.options, csv),
+            To::Markdown(out) => write_line(row, *out),
+        }
+        .map_err(unwritten)
+    }
+
+    /// Ends.
+    ///
+    /// # Errors
+    /// `out` cannot be written.
+    pub fn finish(self) -> Result<()> {
+        match self.to {
+            To::Json(out) => out.write_all(if self.written == 0 { b"]\n" } else { b"\n]\n" }),
+            To::Csv(mut csv) => csv.flush(),
+            To::Ndjson(_) | To::Markdown(_) => Ok(()),
+        }
+        .map_err(unwritten)
+    }
+}
+
+/// The kind is kept as the cause: a closed pipe is not a failure to its reader.
+fn unwritten(e: io::Error) -> Error {
+    Error::cannot_write_to("the rows", e)
+}
+
+fn write_object<R: Row>(row: &R, out: &mut dyn Write) -> io::Result<()> {
+    row.serialize(&mut serde_json::Serializer::with_formatter(out, Escaping)).map_err(io::Error::from)
+}
+
+/// Compact JSON in which characters that a terminal would obey, or that end a line for some reader, are escapes.
+struct Escaping;
+
+impl serde_json::ser::Formatter for Escaping {
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, out: &mut W, text: &str) -> io::Result<()> {
+        // JSON itself demands it of the controls up to U+001F only.
+        let obeyed = |c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}');
+        let mut rest = text;
+        while let Some((at, c)) = rest.char_indices().find(|(_, c)| obeyed(*c)) {
+            out.write_all(&rest.as_bytes()[..at])?;
+            write!(out, "\\u{:04x}", c as u32)?;
+            rest = &rest[at + c.len_utf8()..];
+        }
+        out.write_all(rest.as_bytes())
+    }
+}
+
+fn write_record<R: Row>(row: &R, options: TextOptions, csv: &mut csv::Writer<&mut dyn Write>) -> io::Result<()> {
+    let mut failed = None;
+    row.visit(&mut |cell| {
+        if failed.is_none() {
+            let formula =
+                options.csv_safe && matches!(cell, Cell::Str(s) if s.starts_with(['=', '+', '-', '@', '\t', '\r']));
+            let text = exact(cell);
+            failed = csv.write_field(if formula { format!("'{text}") } else { text }).err();
+        }
+    });
+    match failed {
+        Some(e) => Err(io_error(e)),
+        None => csv.write_record(None::<&[u8]>).map_err(io_error),
+    }
+}
+
+fn write_line<R: Row>(row: &R, out: &mut dyn Write) -> io::Result<()> {
+    let cells = row.cells();
+    let line: Vec<String> = R::TABLE.columns.iter().zip(cells).map(|(c, cell)| markdown(&short(c, cell))).collect();
+    writeln!(out, "| {} |", line.join(" | "))
 }
 
 /// What went wrong below the csv writer, which wraps it: a closed pipe must be seen as one.
@@ -105,19 +199,6 @@ fn write_table<R: Row>(rows: &[R], out: &mut dyn Write) -> io::Result<()> {
         }));
     }
     writeln!(out, "{table}")
-}
-
-fn write_markdown<R: Row>(rows: &[R], out: &mut dyn Write) -> io::Result<()> {
-    let columns = R::TABLE.columns;
-    let names: Vec<&str> = columns.iter().map(|c| c.name).collect();
-    writeln!(out, "| {} |", names.join(" | "))?;
-    writeln!(out, "|{}", "---|".repeat(names.len()))?;
-    for row in rows {
-        let cells = row.cells();
-        let line: Vec<String> = columns.iter().zip(cells).map(|(c, cell)| markdown(&short(c, cell))).collect();
-        writeln!(out, "| {} |", line.join(" | "))?;
-    }
-    Ok(())
 }
 
 /// Text that markdown shows as it is: every character with a meaning there is escaped.

@@ -15,12 +15,13 @@ mod provenance;
 pub mod read;
 pub mod row;
 pub mod rows;
+mod stream;
 mod write;
 
 pub(crate) use crate::visible::is_invisible;
 pub use crate::visible::{visible, visible_prose};
 pub use docs::docs;
-pub use format::{Format, write_rows};
+pub use format::{Format, TextOptions, TextWriter, write_rows};
 pub use provenance::{HOOK_NAMES, METADATA_KEY, Provenance};
 pub use read::{read_provenance, read_rows, read_some_rows};
 pub use row::{Cell, ColumnInfo, Field, Kind, Row, TOKEN, TableInfo};
@@ -28,4 +29,6 @@ pub use rows::{
     Attention, Attribution, Columns, Hooks, LogitLens, ModelFacts, Patch, PatchMean, PathMean, PathPatch, Tokens,
     Training, Verify, VerifyReference, tables,
 };
+pub use stream::TableFile;
+pub(crate) use stream::{Held, Rows};
 pub use write::TableWriter;

@@ -5,6 +5,7 @@ pub use super::pages::Unpacked;
 use super::pages::unpacked;
 use super::provenance::{HOOK_NAMES, METADATA_KEY, Provenance};
 use super::row::{Cell, ColumnInfo, Kind, Row};
+use super::stream::{Rows, TableFile};
 use crate::error::{Error, Result, nearest};
 use polars::prelude::{ArrowDataType, DataFrame, ParquetReader, PolarsError, PolarsResult, SerReader, Series};
 use std::fs::File;
@@ -31,7 +32,7 @@ pub enum Values {
 /// The file cannot be read, is not parquet, is cut short, was not written by pellucid, holds another table than `R`,
 /// or is of a newer version than this program knows.
 pub fn read_rows<R: Row>(path: impl AsRef<Path>) -> Result<(Vec<R>, Provenance)> {
-    read_part(path, None)
+    read_some_rows(path, 0, usize::MAX)
 }
 
 /// The rows of a table from row `from` on, `n` at most: no more of the file is held.
@@ -39,11 +40,19 @@ pub fn read_rows<R: Row>(path: impl AsRef<Path>) -> Result<(Vec<R>, Provenance)>
 /// # Errors
 /// As [`read_rows`].
 pub fn read_some_rows<R: Row>(path: impl AsRef<Path>, from: usize, n: usize) -> Result<(Vec<R>, Provenance)> {
-    read_part(path, Some((from, n)))
+    let mut table = TableFile::<R>::open(path)?;
+    let to = from.saturating_add(n).min(table.len());
+    // How many rows there are is what the file says, and may be wrong.
+    let mut rows = Vec::with_capacity(to.saturating_sub(from).min(1 << 16));
+    table.rows(from..to, &mut |row| {
+        rows.push(row);
+        Ok(())
+    })?;
+    Ok((rows, table.provenance().clone()))
 }
 
-fn read_part<R: Row>(path: impl AsRef<Path>, part: Option<(usize, usize)>) -> Result<(Vec<R>, Provenance)> {
-    let path = path.as_ref();
+/// Checks that the file at `path` holds the table of `R`, with the columns of its version, and says how it was made.
+pub(super) fn checked_table<R: Row>(path: &Path) -> Result<Provenance> {
     let mut reader = open(path)?;
     let provenance = provenance_of(path, &mut reader)?;
     check_table::<R>(path, &provenance)?;
@@ -62,14 +71,7 @@ fn read_part<R: Row>(path: impl AsRef<Path>, part: Option<(usize, usize)>) -> Re
             .hint("the file was changed since pellucid wrote it; write the table again"));
         }
     }
-    let names = R::TABLE.columns.iter().filter(|c| c.since <= version).map(|c| c.name.to_owned()).collect();
-    let frame = guarded(path, || reader.with_columns(Some(names)).with_slice(part).finish())?;
-    check_names::<R>(path, &provenance, &frame)?;
-    let mut rows = rows_of::<R>(path, &frame, version)?;
-    if version < R::TABLE.version {
-        rows.iter_mut().for_each(|row| row.upgrade(&provenance));
-    }
-    Ok((rows, provenance))
+    Ok(provenance)
 }
 
 /// How the table in `path` was made, without reading its rows.
@@ -275,23 +277,21 @@ fn check_table<R: Row>(path: &Path, provenance: &Provenance) -> Result<()> {
     Ok(())
 }
 
-/// Refuses rows of hooks whose names meant another tensor when the file was written.
-fn check_names<R: Row>(path: &Path, provenance: &Provenance, frame: &DataFrame) -> Result<()> {
-    if provenance.hook_names >= HOOK_NAMES {
-        return Ok(());
+/// Whether names of hooks may have meant another tensor when the file was written.
+pub(super) fn was_renamed(provenance: &Provenance) -> bool {
+    provenance.hook_names < HOOK_NAMES
+}
+
+/// Refuses a row of such a file whose hooks, `sites`, have names that meant another tensor.
+pub(super) fn refuse_name(path: &Path, spec: &serde_json::Value, sites: &str) -> Result<()> {
+    match sites.split('+').find(|site| meant_another(spec, site)) {
+        None => Ok(()),
+        Some(site) => Err(Error::bad_input(format!(
+            "{} was written when `{site}` meant another value than it does now",
+            path.display()
+        ))
+        .hint("make it again: its command is in its metadata; docs/hooks.md says what names meant")),
     }
-    for info in R::TABLE.columns.iter().filter(|c| matches!(c.unit, "site" | "hook name")) {
-        let column = guarded(path, || frame.column(info.name)?.str())?;
-        let sites = column.iter().flatten().flat_map(|sites| sites.split('+'));
-        if let Some(site) = sites.into_iter().find(|site| meant_another(&provenance.spec, site)) {
-            return Err(Error::bad_input(format!(
-                "{} was written when `{site}` meant another value than it does now",
-                path.display()
-            ))
-            .hint("make it again: its command is in its metadata; docs/hooks.md says what names meant"));
-        }
-    }
-    Ok(())
 }
 
 /// Whether the name of a hook meant another tensor in files of the first version: in them, normalized values had gain and bias,
@@ -307,40 +307,8 @@ fn meant_another(spec: &serde_json::Value, site: &str) -> bool {
     }
 }
 
-fn rows_of<R: Row>(path: &Path, frame: &DataFrame, version: u32) -> Result<Vec<R>> {
-    let mut columns = Vec::with_capacity(R::TABLE.columns.len());
-    for info in R::TABLE.columns {
-        if info.since > version {
-            let missing = missing(info);
-            columns.push(Box::new(std::iter::repeat_with(move || missing)) as Box<dyn Iterator<Item = Cell<'_>>>);
-            continue;
-        }
-        let column = guarded(path, || Ok(frame.column(info.name)?.as_materialized_series()))?;
-        if !info.nullable && column.null_count() > 0 {
-            return Err(Error::bad_input(format!(
-                "{}: column `{}` has {} missing values, and may have none",
-                path.display(),
-                info.name,
-                column.null_count()
-            ))
-            .hint("the file was changed since pellucid wrote it; write the table again"));
-        }
-        columns.push(guarded(path, || cells(column, info))?);
-    }
-    let mut rows = Vec::with_capacity(frame.height());
-    for _ in 0..frame.height() {
-        let mut column = columns.iter_mut();
-        let mut next = || column.next().and_then(|cells| cells.next()).unwrap_or(Cell::Null);
-        rows.push(R::build(&mut next).ok_or_else(|| {
-            Error::bad_input(format!("{}: a row does not fit the table `{}`", path.display(), R::TABLE.name))
-                .hint("the file was changed since pellucid wrote it; write the table again")
-        })?);
-    }
-    Ok(rows)
-}
-
 /// What a column has before [`Row::upgrade`], in a file of a version that does not have it.
-fn missing(info: &ColumnInfo) -> Cell<'static> {
+pub(super) fn missing(info: &ColumnInfo) -> Cell<'static> {
     match info.kind {
         _ if info.nullable => Cell::Null,
         Kind::U32 => Cell::U32(0),
@@ -351,21 +319,6 @@ fn missing(info: &ColumnInfo) -> Cell<'static> {
         Kind::Bool => Cell::Bool(false),
         Kind::Str => Cell::Str(""),
     }
-}
-
-fn cells<'a>(column: &'a Series, info: &ColumnInfo) -> PolarsResult<Box<dyn Iterator<Item = Cell<'a>> + 'a>> {
-    fn or_null<'a, T>(f: fn(T) -> Cell<'a>) -> impl Fn(Option<T>) -> Cell<'a> {
-        move |x| x.map_or(Cell::Null, f)
-    }
-    Ok(match info.kind {
-        Kind::U32 => Box::new(column.u32()?.iter().map(or_null(Cell::U32))),
-        Kind::U64 => Box::new(column.u64()?.iter().map(or_null(Cell::U64))),
-        Kind::I64 => Box::new(column.i64()?.iter().map(or_null(Cell::I64))),
-        Kind::F32 => Box::new(column.f32()?.iter().map(or_null(Cell::F32))),
-        Kind::F64 => Box::new(column.f64()?.iter().map(or_null(Cell::F64))),
-        Kind::Bool => Box::new(column.bool()?.iter().map(or_null(Cell::Bool))),
-        Kind::Str => Box::new(column.str()?.iter().map(or_null(Cell::Str))),
-    })
 }
 
 fn values(path: &Path, name: &str, column: &Series) -> Result<Values> {

@@ -38,4 +38,4 @@ pub use pair::{Named, Pair};
 pub use positions::NamedPosition;
 pub use prompt::{Prompt, PromptEntry, PromptInput, build_prompts};
 pub use source::ModelSource;
-pub use tokenizer::{Bos, Token, Tokenizer};
+pub use tokenizer::{Bos, Token, Tokenizer, Word};

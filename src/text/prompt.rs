@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::tokenizer::{Bos, Token, Tokenizer, id_label, quoted};
+use super::tokenizer::{Bos, Token, Tokenizer, Word, id_label, quoted};
 use crate::error::{Error, Result};
 
 /// A prompt as it was given: words, or token ids.
@@ -81,7 +81,7 @@ pub fn build_prompts(
     if entries.is_empty() {
         return Err(Error::bad_input("there are no prompts").hint("give at least one"));
     }
-    let mut seen = HashMap::new();
+    let (mut seen, mut words) = (HashMap::new(), HashMap::new());
     let mut prompts = Vec::with_capacity(entries.len());
     for (index, entry) in entries.iter().enumerate() {
         let id = entry.id.clone().unwrap_or_else(|| index.to_string());
@@ -96,7 +96,9 @@ pub fn build_prompts(
         if let (PromptInput::Text(text), Some(tokenizer), Some(limit)) = (&entry.input, tokenizer, n_ctx) {
             check_text(text.len(), &id, tokenizer, limit)?;
         }
-        let (text, tokens) = tokens(&entry.input, &id, tokenizer, bos)?;
+        let (text, mut tokens) = tokens(&entry.input, &id, tokenizer, bos)?;
+        tokens.iter_mut().for_each(|token| token.share(&mut words));
+        tokens.shrink_to_fit();
         check(&tokens, &id, vocab_size, n_ctx)?;
         let index = u32::try_from(index)
             .map_err(|_| Error::bad_input("there are more than 2^32 prompts").hint("run them in several parts"))?;
@@ -126,7 +128,7 @@ fn tokens(
 
 /// A token of a model without a tokenizer.
 fn nameless(id: u32) -> Token {
-    Token { id, piece: id_label(id), text: id_label(id), bytes: None, special: false }
+    Word { id, piece: id_label(id), text: id_label(id), special: false }.into()
 }
 
 fn empty(id: &str) -> Error {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
@@ -31,21 +31,51 @@ pub enum Bos {
     Never,
 }
 
-/// One token of a prompt.
+/// One token of a prompt. What it shares with all tokens of its id is a [`Word`], which it is seen as: `token.text`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
+    word: Arc<Word>,
+    /// The half-open range of bytes of the prompt that it stands for; none for a token that is not in the prompt, such as
+    /// a BOS that the tokenizer added, or for a prompt given as ids. It can be empty, and can begin or end inside a
+    /// character.
+    pub bytes: Option<Range<usize>>,
+}
+
+/// What all tokens of one id have in common. Prompts share it: of many, tokens would take more memory than all else.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Word {
     /// Its row in the embedding.
     pub id: u32,
     /// As it is written in the vocabulary: `Ġthe`, `▁the`, `<0xF0>`; `#17` where there is no such entry.
     pub piece: String,
     /// What it spells: ` the`; bytes that are not text by themselves as `\xF0`.
     pub text: String,
-    /// The half-open range of bytes of the prompt that it stands for; none for a token that is not in the prompt, such as
-    /// a BOS that the tokenizer added, or for a prompt given as ids. It can be empty, and can begin or end inside a
-    /// character.
-    pub bytes: Option<Range<usize>>,
     /// True for control tokens such as `<s>`, false for tokens of ordinary text.
     pub special: bool,
+}
+
+impl From<Word> for Token {
+    fn from(word: Word) -> Self {
+        Self { word: word.into(), bytes: None }
+    }
+}
+
+impl std::ops::Deref for Token {
+    type Target = Word;
+
+    fn deref(&self) -> &Word {
+        &self.word
+    }
+}
+
+impl Token {
+    /// Takes the word of an equal token that is among `known`, and adds its own if there is none.
+    pub(super) fn share(&mut self, known: &mut HashMap<u32, Arc<Word>>) {
+        let shared = known.entry(self.word.id).or_insert_with(|| self.word.clone());
+        if *shared == self.word {
+            self.word = shared.clone();
+        }
+    }
 }
 
 /// A model's tokenizer.
@@ -175,13 +205,8 @@ impl Tokenizer {
 
     /// The token `id` outside of any prompt: its `bytes` are none. An id that is not in the vocabulary is called `#17`.
     pub fn token(&self, id: u32) -> Token {
-        Token {
-            id,
-            piece: self.piece(id),
-            text: self.token_text(id),
-            bytes: None,
-            special: self.added.get(&id).is_some_and(|token| token.special),
-        }
+        let special = self.added.get(&id).is_some_and(|token| token.special);
+        Word { id, piece: self.piece(id), text: self.token_text(id), special }.into()
     }
 
     /// What token `id` spells: ` the`; bytes that are not text by themselves as `\xF0`; `#17` if there is no such token.

@@ -30,7 +30,7 @@ fn what_does_not_exist_is_named_with_the_nearest() {
         (&["lens", "-m", m, "--ids", "1,2", "--pos", "-3"], &["there is no position -3", "hint: "]),
         (
             // The second prompt, which is too short, is found out before the first is run.
-            &["lens", "-m", m, "--ids", "1,2,3", "--ids", "4", "--pos", "2", "--memory", "13kB"],
+            &["lens", "-m", m, "--ids", "1,2,3", "--ids", "4", "--pos", "2", "--memory", "15kB"],
             &["prompt 1 has 1 tokens, and there is no position 2"],
         ),
         (&["lens", "-m", m, "--ids", "1", "--top", "0"], &["1 to 97 tokens, not 0"]),

@@ -17,14 +17,19 @@ const FACTOR: f64 = 2.5;
 /// What is in no plan: buffers of threads and of the writers of tables and figures.
 const BESIDE: f64 = 16e6;
 
-const LAYERS: usize = 4;
+pub(crate) const LAYERS: usize = 4;
 const D: usize = 128;
 const VOCAB: usize = 1500;
 
 /// A random GPT-2 of this width at `name`, with a context of 1,024 positions.
-fn model(place: &Place, name: &str) {
+pub(crate) fn model(place: &Place, name: &str) {
+    model_of(place, name, LAYERS, 8, D);
+}
+
+/// The same with other numbers of layers, heads and dimensions.
+pub(crate) fn model_of(place: &Place, name: &str, layers: usize, heads: usize, d: usize) {
     let config = serde_json::json!({
-        "model_type": "gpt2", "n_embd": D, "n_head": 8, "n_layer": LAYERS, "n_positions": 1024, "vocab_size": VOCAB,
+        "model_type": "gpt2", "n_embd": d, "n_head": heads, "n_layer": layers, "n_positions": 1024, "vocab_size": VOCAB,
     });
     place.write(&format!("{name}/config.json"), config.to_string());
     let mut tensors = Tensors::new();
@@ -38,26 +43,26 @@ fn model(place: &Place, name: &str) {
         let data = (0..n).flat_map(|_| random().to_le_bytes()).collect();
         tensors.insert(format!("transformer.{name}"), (safetensors::Dtype::F32, shape.to_vec(), data));
     };
-    add("wte.weight".into(), &[VOCAB, D], 0.1, 0.0);
-    add("wpe.weight".into(), &[1024, D], 0.1, 0.0);
+    add("wte.weight".into(), &[VOCAB, d], 0.1, 0.0);
+    add("wpe.weight".into(), &[1024, d], 0.1, 0.0);
     let norm = |name: String| [(format!("{name}.weight"), 1.0), (format!("{name}.bias"), 0.0)];
-    for l in 0..LAYERS {
+    for l in 0..layers {
         let linear =
-            [("attn.c_attn", D, 3 * D), ("attn.c_proj", D, D), ("mlp.c_fc", D, 4 * D), ("mlp.c_proj", 4 * D, D)];
+            [("attn.c_attn", d, 3 * d), ("attn.c_proj", d, d), ("mlp.c_fc", d, 4 * d), ("mlp.c_proj", 4 * d, d)];
         for (part, from, to) in linear {
             add(format!("h.{l}.{part}.weight"), &[from, to], 0.1, 0.0);
             add(format!("h.{l}.{part}.bias"), &[to], 0.1, 0.0);
         }
         for (name, middle) in norm(format!("h.{l}.ln_1")).into_iter().chain(norm(format!("h.{l}.ln_2"))) {
-            add(name, &[D], 0.0, middle);
+            add(name, &[d], 0.0, middle);
         }
     }
-    norm("ln_f".into()).into_iter().for_each(|(name, middle)| add(name, &[D], 0.0, middle));
+    norm("ln_f".into()).into_iter().for_each(|(name, middle)| add(name, &[d], 0.0, middle));
     place.write(&format!("{name}/model.safetensors"), forge::serialized(&tensors));
 }
 
 /// The bytes that the line of `-v` names beside the weights.
-fn planned(said: &str) -> f64 {
+pub(crate) fn planned(said: &str) -> f64 {
     let line = said.lines().find(|l| l.starts_with("needs ")).unwrap_or_else(|| panic!("no plan in {said}"));
     let (_, beside) = line.split_once("of weights").unwrap();
     let words: Vec<&str> = beside.split_whitespace().collect();
@@ -73,7 +78,7 @@ fn planned(said: &str) -> f64 {
     words.windows(2).filter_map(size).sum()
 }
 
-fn ids(n: usize, from: usize) -> String {
+pub(crate) fn ids(n: usize, from: usize) -> String {
     (0..n).map(|i| ((from + i * 7) % VOCAB).to_string()).collect::<Vec<_>>().join(",")
 }
 
@@ -97,7 +102,6 @@ fn what_a_command_says_that_it_needs_is_what_it_takes() {
     let large: [(&str, &str, &[&str]); 9] = [
         ("lens", "many.jsonl", &["--top", "1"]),
         ("lens", "many.jsonl", &["--top", "1", "--memory", "30MB"]),
-        // Most of it are rows that are held until they are drawn.
         ("attention", "some.jsonl", &[]),
         ("cache", "many.jsonl", &["--hooks", "logits,resid_post"]),
         ("ablate", "many.jsonl", &["--kind", "mean", "--metric", "kl"]),
@@ -179,7 +183,7 @@ fn plans_look_at_every_block() {
     };
     let prompts = build_prompts(&[PromptEntry::ids([1, 2, 3, 4, 5])], None, 97, None, Bos::default()).unwrap();
     let options = LensOptions { at: "blocks.0.hook_resid_post".into(), ..LensOptions::default() };
-    let of = |dense: usize| need(&spec(dense), &prompts, &options, 0).unwrap();
+    let of = |dense: usize| need(&spec(dense), &prompts, &options, |_| 0).unwrap();
     assert_eq!(of(0), of(3));
     assert!(of(3).least > 5 * 3 * 3200 * 4, "{:?}", of(3));
     // Likewise what a sweep counts of a row.

@@ -276,7 +276,7 @@ fn a_changed_table_is_an_error_that_names_the_column() {
     let says = fails(vec![("property", some()), ("value", numbers)]);
     assert_eq!(says, "column `value` should have the type string, but has the type int64");
     let says = fails(vec![("property", text(vec![None, Some("b")])), ("value", some())]);
-    assert_eq!(says, "column `property` has 1 missing values, and may have none");
+    assert_eq!(says, "column `property` has a missing value, and may have none");
     // Columns in another order, and more of them, are still the table.
     forge(&path, vec![("value", some()), ("more", some()), ("property", text(vec![Some("x"), Some("y")]))]);
     let rows = read_rows::<ModelFacts>(&path).unwrap().0;

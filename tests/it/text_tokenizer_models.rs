@@ -11,7 +11,7 @@ fn load(dir: &Path) -> Result<Tokenizer> {
 }
 
 fn texts(tokenizer: &Tokenizer, text: &str, bos: Bos) -> Result<Vec<String>> {
-    Ok(tokenizer.encode(text, bos)?.into_iter().map(|t| t.text).collect())
+    Ok(tokenizer.encode(text, bos)?.into_iter().map(|t| t.text.clone()).collect())
 }
 
 /// The ids of `p0`, `p1`, ... that the reference numbers of a model were computed for.

@@ -120,21 +120,34 @@ pub fn attribute(
         if !twice {
             strongest.add_all(group.start, &estimates, options.top);
         }
-        let mut rows = vec![];
-        for (i, estimates) in estimates.into_iter().enumerate() {
+        let ends: Vec<Ends> = (0..pairs_of_group.len()).map(|pair| pass.ends(pair)).collect();
+        for (estimates, ends) in estimates.iter().zip(&ends) {
             summary.nodes += estimates.iter().map(|e| e.values.len()).sum::<usize>();
-            let Ends { clean, corrupt, foil_preferred, .. } = pass.ends(i);
-            let unpatched = Unpatched { clean: &[clean], corrupt: Some(&[corrupt]), foil_preferred };
+            let (clean, corrupt) = (&[ends.clean][..], &[ends.corrupt][..]);
+            let unpatched = Unpatched { clean, corrupt: Some(corrupt), foil_preferred: ends.foil_preferred };
             summary.doubts.add(&[options.metric], &unpatched);
-            rows.push(pair_rows(model, &pass, i, &estimates, options)?);
         }
         // What is measured has the same budget.
         drop(pass);
-        if options.confirm > 0 {
-            let chosen: Vec<Vec<usize>> = group.clone().map(|pair| strongest.of(pair)).collect();
-            measured.extend(confirmed(model, pairs_of_group, &mut rows, &chosen, options, watch)?);
+        let told: Vec<Told> = (pairs_of_group.iter().zip(&ends).zip(&estimates))
+            .map(|((pair, ends), estimates)| Told { model, pair, ends, estimates, options })
+            .collect();
+        let chosen: Vec<Vec<usize>> = group.clone().map(|pair| strongest.of(pair)).collect();
+        let mut exact = measured_of(model, &told, &chosen, options, watch)?.into_iter();
+        // Rows are made as they are given away: there may be one for each entry of each pattern.
+        for (told, chosen) in told.iter().zip(&chosen) {
+            told.rows(&mut |i, Found { mut row, .. }| {
+                if chosen.binary_search(&i).is_ok() {
+                    let patch = exact.next().ok_or_else(|| Error::compute("a patch was not measured").fault())?;
+                    let base = if options.direction == Direction::Denoise { row.corrupt } else { row.clean };
+                    row.exact = patch.patched.map(|patched| patched - base);
+                    row.exact_recovered = patch.recovered;
+                    row.not_finite = patch.not_finite;
+                    measured.push(row.clone());
+                }
+                emit(row)
+            })?;
         }
-        rows.into_iter().flatten().try_for_each(|found| emit(found.row))?;
         done += pairs_of_group.len();
         watch.watch.at(done, total)?;
     }
@@ -204,11 +217,11 @@ fn normed_together(spec: &Spec, point: &HookPoint) -> bool {
     matches!(point.site, Site::Q | Site::K) && norm.is_some_and(|qk| !qk.per_head)
 }
 
-/// What [`attribute`] needs of memory. Of `drawn` pairs, the first, all rows are held until they are drawn.
+/// What [`attribute`] needs of memory. The rows of one pair are held while they are drawn.
 ///
 /// # Errors
 /// When options and model do not fit.
-pub fn need(spec: &Spec, pairs: &[Pair], options: &AttributeOptions, drawn: usize) -> Result<Need> {
+pub fn need(spec: &Spec, pairs: &[Pair], options: &AttributeOptions) -> Result<Need> {
     let points = points(spec, options)?;
     let of_point = |point: &HookPoint, n: usize| {
         let nodes = Nodes::of(spec, *point, n);
@@ -216,7 +229,7 @@ pub fn need(spec: &Spec, pairs: &[Pair], options: &AttributeOptions, drawn: usiz
         told * ROW_BYTES
     };
     let of_pair = |pair: &Pair| points.iter().map(|point| of_point(point, pair.clean.tokens.len())).sum::<usize>();
-    let rows = pairs.iter().take(drawn).map(of_pair).sum();
+    let rows = pairs.iter().map(of_pair).max().unwrap_or(0);
     let row = row_of_pass(spec);
     let bytes = |pairs: &[Pair]| row * pairs.iter().map(|p| p.clean.tokens.len()).sum::<usize>();
     let groups = groups(spec, pairs, options.memory_bytes).into_iter();
@@ -227,8 +240,8 @@ pub fn need(spec: &Spec, pairs: &[Pair], options: &AttributeOptions, drawn: usiz
     })
 }
 
-/// Bytes of a row that is held: itself and the place that it stands for, their texts, and what is drawn of it.
-const ROW_BYTES: usize = 2 * size_of::<Attribution>() + size_of::<super::patch::Spot>() + 10 * 32;
+/// Bytes of a row while it is drawn: what a figure knows of it, and its texts.
+const ROW_BYTES: usize = size_of::<Attribution>() + 8 * 32 + 64;
 
 /// Bytes of a row of a forward and a backward pass. Every block's values are kept, beside them the other run's and, for a while,
 /// gradients.
@@ -258,45 +271,51 @@ struct Found {
     row: Attribution,
 }
 
-/// The rows of one pair.
-fn pair_rows(
-    model: &Model,
-    pass: &Pass,
-    pair: usize,
-    estimates: &[Estimates],
-    options: &AttributeOptions,
-) -> Result<Vec<Found>> {
-    let ends = pass.ends(pair);
-    let mut found = vec![];
-    for of_point in estimates {
-        for i in of_point.told(options.top) {
-            let (estimate, strength) = (of_point.values[i], of_point.strengths[i]);
-            let spot = of_point.nodes.spot(i);
-            // In f32, which the table holds.
-            if ![estimate, strength].iter().all(|x| (*x as f32).is_finite()) {
-                let (id, point) = (&pass.pair(pair).id, of_point.nodes.point);
-                return Err(Error::compute(format!(
-                    "an estimate at {point} of pair \"{id}\" is {estimate}, more than f32 can hold"
-                ))
-                .hint("measure another metric, such as logit_diff"));
-            }
-            let patched = ends.base + estimate;
-            let seen = Seen {
-                clean: ends.clean,
-                corrupt: Some(ends.corrupt),
-                patched: Some(patched),
-                changed: of_point.changed[i],
-                reached: true,
-                not_finite: None,
-            };
-            for spot in spot.called(pass.pair(pair), options.align) {
-                let patch = row(model, pass.pair(pair), &spot, options.metric, seen.clone());
-                let row = attribution(patch, [ends.corrupt, estimate, strength].map(|x| x as f32), options.direction);
-                found.push(Found { spot, row });
+/// What was estimated of one pair.
+struct Told<'a> {
+    model: &'a Model,
+    pair: &'a Pair,
+    ends: &'a Ends,
+    estimates: &'a [Estimates],
+    options: &'a AttributeOptions,
+}
+
+impl Told<'_> {
+    /// Gives the rows to `f`, in order, each with its place among them.
+    fn rows(&self, f: &mut dyn FnMut(usize, Found) -> Result<()>) -> Result<()> {
+        let Self { model, pair, ends, estimates, options } = *self;
+        let mut at = 0;
+        for of_point in estimates {
+            for i in of_point.told(options.top) {
+                let (estimate, strength) = (of_point.values[i], of_point.strengths[i]);
+                let spot = of_point.nodes.spot(i);
+                // In f32, which the table holds.
+                if ![estimate, strength].iter().all(|x| (*x as f32).is_finite()) {
+                    let (id, point) = (&pair.id, of_point.nodes.point);
+                    return Err(Error::compute(format!(
+                        "an estimate at {point} of pair \"{id}\" is {estimate}, more than f32 can hold"
+                    ))
+                    .hint("measure another metric, such as logit_diff"));
+                }
+                let patched = ends.base + estimate;
+                let seen = Seen {
+                    clean: ends.clean,
+                    corrupt: Some(ends.corrupt),
+                    patched: Some(patched),
+                    changed: of_point.changed[i],
+                    reached: true,
+                    not_finite: None,
+                };
+                for spot in spot.called(pair, options.align) {
+                    let patch = row(model, pair, &spot, options.metric, seen.clone());
+                    let numbers = [ends.corrupt, estimate, strength].map(|x| x as f32);
+                    f(at, Found { row: attribution(patch, numbers, options.direction), spot })?;
+                    at += 1;
+                }
             }
         }
+        Ok(())
     }
-    Ok(found)
 }
 
 fn attribution(p: Patch, [corrupt, estimate, strength]: [f32; 3], direction: Direction) -> Attribution {
@@ -330,37 +349,31 @@ fn attribution(p: Patch, [corrupt, estimate, strength]: [f32; 3], direction: Dir
     }
 }
 
-/// Measures the rows `chosen` of each pair, fills in what was found, and gives them back.
-fn confirmed(
+/// Measures the rows `chosen` of each pair.
+fn measured_of(
     model: &Model,
-    pairs: &[Pair],
-    rows: &mut [Vec<Found>],
+    pairs: &[Told<'_>],
     chosen: &[Vec<usize>],
     options: &AttributeOptions,
     watch: &dyn Watch,
-) -> Result<Vec<Attribution>> {
+) -> Result<Vec<Patch>> {
+    let (mut own, mut spots) = (vec![], vec![]);
     // A pair without any is not run.
-    let with_some: Vec<usize> = (0..pairs.len()).filter(|pair| !chosen[*pair].is_empty()).collect();
-    if with_some.is_empty() {
-        return Ok(vec![]);
+    for (told, chosen) in pairs.iter().zip(chosen).filter(|(_, chosen)| !chosen.is_empty()) {
+        let mut of_pair = vec![];
+        told.rows(&mut |i, found| {
+            if chosen.binary_search(&i).is_ok() {
+                of_pair.push(found.spot);
+            }
+            Ok(())
+        })?;
+        own.push(told.pair.clone());
+        spots.push(of_pair);
     }
-    let spots: Vec<Vec<_>> =
-        with_some.iter().map(|pair| chosen[*pair].iter().map(|i| rows[*pair][*i].spot.clone()).collect()).collect();
-    let own: Vec<Pair> = with_some.iter().map(|pair| pairs[*pair].clone()).collect();
-    let mut patches = confirm::measure(model, &own, &spots, options, watch)?.into_iter();
-    let mut measured = vec![];
-    for pair in with_some {
-        for i in &chosen[pair] {
-            let patch = patches.next().ok_or_else(|| Error::compute("a patch was not measured").fault())?;
-            let row = &mut rows[pair][*i].row;
-            let base = if options.direction == Direction::Denoise { row.corrupt } else { row.clean };
-            row.exact = patch.patched.map(|patched| patched - base);
-            row.exact_recovered = patch.recovered;
-            row.not_finite = patch.not_finite;
-            measured.push(row.clone());
-        }
+    match own.is_empty() {
+        true => Ok(vec![]),
+        false => confirm::measure(model, &own, &spots, options, watch),
     }
-    Ok(measured)
 }
 
 /// Whether a node of this site is part of the stream, which every layer only adds to.

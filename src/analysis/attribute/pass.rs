@@ -157,10 +157,6 @@ impl<'a> Pass<'a> {
         Ok(pass)
     }
 
-    pub fn pair(&self, i: usize) -> &Pair {
-        &self.pairs[i]
-    }
-
     pub fn ends(&self, i: usize) -> Ends {
         self.ends[i]
     }

@@ -6,6 +6,8 @@
 
 mod stream;
 
+use std::ops::Range;
+
 use candle_core::Tensor;
 use rayon::prelude::*;
 
@@ -93,26 +95,44 @@ pub fn lens(
         check_finite(model, prompts, &out, "")?;
         let rows = chosen_rows(&out, options.positions.as_deref())?;
         let streams = Streams::new(model, &points, &cache, &out)?;
-        // All points of a position are decoded together, because each is compared with the model's own.
-        let mut found: Vec<Found> = vec![];
-        for rows in rows.chunks((ROWS / streams.decoded.len()).max(1)) {
-            watch.at(done, total)?;
-            found.extend(streams.read(model, (prompts, &points[..]), rows, options)?);
-            done += rows.len();
+        let telling = Telling { points: &points, prompts, spell, options };
+        let of_prompts = || rows.chunk_by(|a, b| a.prompt == b.prompt);
+        if of_prompts().any(|own| tops_bytes(own.len() * points.len(), options) > options.memory_bytes / 4) {
+            // Rows come hook by hook, so that this much cannot be kept of all positions: it is read so often.
+            for own in of_prompts() {
+                let some = (options.memory_bytes / 4 / tops_bytes(2, options)).clamp(1, ROWS / 2);
+                for (order, rows) in (0..points.len()).flat_map(|order| own.chunks(some).map(move |rows| (order, rows)))
+                {
+                    watch.at(done, total)?;
+                    let found = streams.read(model, (prompts, &points), rows, order..order + 1, options)?;
+                    found.iter().try_for_each(|found| telling.rows(found, emit))?;
+                }
+                done += own.len();
+            }
+            continue;
         }
-        found.sort_by_key(|f| (f.row.prompt, f.order, f.row.pos));
-        for found in &found {
-            found.rows(&points, &prompts[found.row.prompt], spell, options).into_iter().try_for_each(&mut *emit)?;
+        // All points of a position are decoded together, because each is compared with the model's own.
+        let (mut found, together): (Vec<Found>, _) = (vec![], (ROWS / streams.decoded.len()).max(1));
+        for (i, chunk) in rows.chunks(together).enumerate() {
+            watch.at(done, total)?;
+            found.extend(streams.read(model, (prompts, &points), chunk, 0..points.len(), options)?);
+            done += chunk.len();
+            // The next rows may be of the same prompt, and those of its first hook come before all others.
+            let open = rows.get((i + 1) * together).map(|next| next.prompt);
+            let (mut whole, rest): (Vec<_>, Vec<_>) = found.into_iter().partition(|f| Some(f.row.prompt) != open);
+            whole.sort_by_key(|f| (f.row.prompt, f.order, f.row.pos));
+            whole.iter().try_for_each(|found| telling.rows(found, emit))?;
+            found = rest;
         }
     }
     watch.at(total, total)
 }
 
-/// What [`lens`] needs of memory. Of `drawn` prompts, the first, all rows are held until they are drawn.
+/// What [`lens`] needs of memory. `figure` says what a figure of so many cells takes while it is drawn.
 ///
 /// # Errors
 /// Hooks that the model does not have.
-pub fn need(spec: &Spec, prompts: &[Prompt], options: &LensOptions, drawn: usize) -> Result<Need> {
+pub fn need(spec: &Spec, prompts: &[Prompt], options: &LensOptions, figure: impl Fn(usize) -> usize) -> Result<Need> {
     let n = select(spec, &options.at)?.len();
     // The rows that are decoded together, before and after the norm, and a tile of logits, which is made twice where it has a
     // factor or a cap.
@@ -121,15 +141,23 @@ pub fn need(spec: &Spec, prompts: &[Prompt], options: &LensOptions, drawn: usize
     let d_vocab = spec.unembedding.d_vocab_out;
     let least_tile = 2 * 4 * decoded * d_vocab.min(LEAST_TILE);
     let tile = (2 * tile_bytes(options.memory_bytes).min(4 * decoded * d_vocab)).max(least_tile);
-    let beside = 2 * size_of::<f32>() * decoded * spec.d_model + tile;
     let positions = |p: &Prompt| options.positions.as_ref().map_or(p.tokens.len(), Vec::len);
-    let rows = prompts.iter().take(drawn).map(positions).sum::<usize>() * n * options.top;
+    let cells = n * prompts.iter().map(positions).max().unwrap_or(0);
+    // What was found of one prompt, and of the rows that are decoded together.
+    let tops = tops_bytes(cells, options);
+    let least_tops = tops.min(tops_bytes(2, options));
+    let tops = tops.min((options.memory_bytes / 4).max(least_tops));
+    let found = (cells + decoded) * size_of::<Found>() + 2 * tops;
+    let beside = 2 * size_of::<f32>() * decoded * spec.d_model + tile + found;
     let need = super::waves::need(spec, prompts, 4 * spec.d_model * n, beside, options.memory_bytes);
-    Ok(Need { least: need.least - tile + least_tile, rows: rows * ROW_BYTES, ..need })
+    let least = need.least - (tile - least_tile) - 2 * (tops - least_tops);
+    Ok(Need { least, rows: figure(cells), ..need })
 }
 
-/// Bytes of a row that is held: itself, and its texts.
-const ROW_BYTES: usize = size_of::<LogitLens>() + 6 * 32;
+/// Bytes of the most probable tokens of so many distributions. While they are looked for, there are twice as many.
+fn tops_bytes(distributions: usize, options: &LensOptions) -> usize {
+    distributions.saturating_mul(2 * options.top * size_of::<(u32, f32)>())
+}
 
 /// Refuses a position that some prompt does not have, before any of them is run.
 fn check_positions(prompts: &[Prompt], positions: &[isize]) -> Result<()> {
@@ -215,18 +243,23 @@ impl<'a> Streams<'a> {
         Ok(Self { decoded, place })
     }
 
-    /// Reads the distributions of `rows` at every point, tile by tile of the vocabulary.
+    /// Reads the distributions of `rows` at the points `wanted`, tile by tile of the vocabulary.
     fn read(
         &self,
         model: &Model,
         (prompts, points): (&[Prompt], &[HookPoint]),
         rows: &[ChosenRow],
+        wanted: Range<usize>,
         options: &LensOptions,
     ) -> Result<Vec<Found>> {
         let ids = Tensor::new(rows.iter().map(|r| r.row).collect::<Vec<_>>(), model.device())?;
-        let picked = self.decoded.iter().map(|x| x.index_select(&ids, 0)).collect::<Result<Vec<_>, _>>()?;
+        // The model's own first, with which all others are compared.
+        let others = wanted.clone().map(|order| self.place[order]).filter(|place| *place != 0);
+        let decoded: Vec<usize> = std::iter::once(0).chain(others).collect();
+        let own_is_wanted = wanted.clone().any(|order| self.place[order] == 0);
+        let picked = decoded.iter().map(|i| self.decoded[*i].index_select(&ids, 0)).collect::<Result<Vec<_>, _>>()?;
         let x = model.normalize(&Tensor::cat(&picked, 0)?)?;
-        let (n, n_rows, d_vocab) = (self.decoded.len(), rows.len(), model.spec().unembedding.d_vocab_out);
+        let (n, n_rows, d_vocab) = (decoded.len(), rows.len(), model.spec().unembedding.d_vocab_out);
         let targets = match options.target {
             Some(id) => Some(model.decode_tokens(&x, id as usize..id as usize + 1)?.flatten_all()?.to_vec1::<f32>()?),
             None => None,
@@ -235,7 +268,8 @@ impl<'a> Streams<'a> {
         let mut readings: Vec<Vec<Reading>> = (0..n_rows)
             .map(|r| {
                 let target = |p: usize| targets.as_ref().zip(options.target).map(|(t, id)| (id, t[p * n_rows + r]));
-                (0..n).map(|p| Reading::new(options.top, target(p))).collect()
+                let top = |p: usize| if p > 0 || own_is_wanted { options.top } else { 0 };
+                (0..n).map(|p| Reading::new(top(p), target(p))).collect()
             })
             .collect();
         let width =
@@ -255,39 +289,46 @@ impl<'a> Streams<'a> {
             });
         }
         let mut found = vec![];
-        for (row, readings) in rows.iter().zip(readings) {
-            for (order, place) in self.place.iter().enumerate() {
-                let reading = readings[*place].clone();
+        for (row, mut readings) in rows.iter().zip(readings) {
+            // The last first, so that each can be taken away from the others.
+            for order in wanted.clone().rev() {
+                let own = self.place[order] == 0;
+                let reading = match own {
+                    true => readings[0].clone(),
+                    false => readings.pop().ok_or_else(|| Error::compute("a distribution was not read").fault())?,
+                };
                 if !reading.log_total().is_finite() {
                     let (id, point) = (&prompts[row.prompt].id, points[order]);
                     let what = format!("the lens at {point}, position {} of prompt \"{id}\",", row.pos);
                     return Err(not_finite(&what, None));
                 }
-                let kl_to_final_bits = if *place == 0 { 0.0 } else { reading.kl_bits(&readings[0]) };
-                found.push(Found { order, row: *row, reading, kl_to_final_bits });
+                let kl_to_final_bits = if own { 0.0 } else { reading.kl_bits(&readings[0]) };
+                found.push(Found { order, row: *row, reading: reading.finished(), kl_to_final_bits });
             }
         }
+        found.sort_by_key(|f| (f.row.prompt, f.order, f.row.pos));
         Ok(found)
     }
 }
 
-impl Found {
-    fn rows(
-        &self,
-        points: &[HookPoint],
-        prompt: &Prompt,
-        spell: &dyn Fn(u32) -> String,
-        options: &LensOptions,
-    ) -> Vec<LogitLens> {
-        let (pos, point, target) = (self.row.pos, points[self.order], self.reading.target());
+/// Makes rows of what was found.
+struct Telling<'a> {
+    points: &'a [HookPoint],
+    prompts: &'a [Prompt],
+    spell: &'a dyn Fn(u32) -> String,
+    options: &'a LensOptions,
+}
+
+impl Telling<'_> {
+    fn rows(&self, found: &Found, emit: &mut dyn FnMut(LogitLens) -> Result<()>) -> Result<()> {
+        let Found { order, row, reading, kl_to_final_bits } = found;
+        let (prompt, target) = (&self.prompts[row.prompt], reading.target());
+        let (pos, point) = (row.pos, self.points[*order]);
         let next = prompt.tokens.get(pos + 1);
-        let log_total = self.reading.log_total();
+        let log_total = reading.log_total();
         let prob = |logit: f32| (logit - log_total).exp();
-        self.reading
-            .top()
-            .iter()
-            .enumerate()
-            .map(|(i, (id, logit))| LogitLens {
+        for (i, (id, logit)) in reading.top().iter().enumerate() {
+            emit(LogitLens {
                 prompt: prompt.index,
                 prompt_id: prompt.id.clone(),
                 hook: point.to_string(),
@@ -298,18 +339,19 @@ impl Found {
                 next_token: next.map(|t| t.text.clone()),
                 next_token_id: next.map(|t| t.id),
                 rank: i as u32 + 1,
-                token: spell(*id),
+                token: (self.spell)(*id),
                 token_id: *id,
                 logit: *logit,
                 prob: prob(*logit),
-                entropy_bits: self.reading.entropy_bits(),
-                kl_to_final_bits: self.kl_to_final_bits,
-                target: options.target.map(spell),
-                target_id: options.target,
+                entropy_bits: reading.entropy_bits(),
+                kl_to_final_bits: *kl_to_final_bits,
+                target: self.options.target.map(self.spell),
+                target_id: self.options.target,
                 target_rank: target.map(|(rank, _)| rank),
                 target_logit: target.map(|(_, logit)| logit),
                 target_prob: target.map(|(_, logit)| prob(logit)),
-            })
-            .collect()
+            })?;
+        }
+        Ok(())
     }
 }

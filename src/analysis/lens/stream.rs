@@ -45,7 +45,7 @@ impl Reading {
             weighted: 0.0,
             cross: 0.0,
             base: 0.0,
-            top: Top { k, best: Vec::with_capacity(k + 1) },
+            top: Top::new(k),
             target: target.map(|(id, logit)| Target { id: id as usize, logit, larger: 0 }),
         }
     }
@@ -129,7 +129,14 @@ impl Reading {
         bits(own_neg_entropy - cross)
     }
 
-    /// The most probable tokens and their logits, best first.
+    /// When all tiles are read: with what is most probable in order.
+    pub(super) fn finished(mut self) -> Self {
+        self.top.cut();
+        self.top.best.shrink_to_fit();
+        self
+    }
+
+    /// The most probable tokens and their logits, best first, once it is finished.
     pub(super) fn top(&self) -> &[(u32, f32)] {
         &self.top.best
     }
@@ -161,32 +168,65 @@ impl Target {
 #[derive(Clone, Debug)]
 struct Top {
     k: usize,
+    /// In order; of many, in no order and up to twice as many until [`Top::cut`].
     best: Vec<(u32, f32)>,
+    /// What a value must exceed to be among them.
+    least: f32,
 }
 
+/// So few are kept in order: each that is found is put into its place.
+const FEW: usize = 64;
+
 impl Top {
+    fn new(k: usize) -> Self {
+        Self { k, best: Vec::with_capacity(k.min(FEW) + 1), least: f32::NEG_INFINITY }
+    }
+
     fn take(&mut self, first: usize, x: &[f32], tile_top: f32) {
         // Once the best are known, hardly any tile holds a better one.
-        if self.best.len() == self.k && tile_top <= self.least() {
+        if self.k == 0 || self.best.len() >= self.k && tile_top <= self.least {
             return;
         }
         for (c, chunk) in x.chunks(16).enumerate() {
-            let least = self.least();
-            if self.best.len() == self.k && !chunk.iter().fold(false, |any, v| any | (*v > least)) {
+            let least = self.least;
+            if self.best.len() >= self.k && !chunk.iter().fold(false, |any, v| any | (*v > least)) {
                 continue;
             }
             for (i, v) in chunk.iter().enumerate() {
-                if self.best.len() < self.k || *v > self.least() {
-                    let at = self.best.partition_point(|(_, b)| *b >= *v);
-                    self.best.insert(at, ((first + c * 16 + i) as u32, *v));
-                    self.best.truncate(self.k);
+                if self.best.len() < self.k || *v > self.least {
+                    self.add((first + c * 16 + i) as u32, *v);
                 }
             }
         }
     }
 
-    fn least(&self) -> f32 {
-        self.best.last().map_or(f32::NEG_INFINITY, |(_, v)| *v)
+    fn add(&mut self, index: u32, value: f32) {
+        if self.k <= FEW {
+            let at = self.best.partition_point(|(_, b)| *b >= value);
+            self.best.insert(at, (index, value));
+            self.best.truncate(self.k);
+        } else {
+            self.best.push((index, value));
+            if self.best.len() == 2 * self.k {
+                self.cut();
+            }
+        }
+        if self.k <= FEW && self.best.len() == self.k {
+            self.least = self.best[self.k - 1].1;
+        }
+    }
+
+    /// Puts them in order and leaves no more than are wanted.
+    fn cut(&mut self) {
+        let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+        if self.best.len() > self.k {
+            self.best.select_nth_unstable_by(self.k, order);
+            self.best.truncate(self.k);
+        }
+        self.best.sort_unstable_by(order);
+        if self.best.len() == self.k {
+            self.least = self.best.last().map_or(f32::NEG_INFINITY, |(_, v)| *v);
+        }
     }
 }
 
@@ -205,15 +245,15 @@ mod tests {
             .collect()
     }
 
-    fn read(x: &[f32], own: &[f32], tile: usize, target: u32) -> (Reading, Reading) {
+    fn read(k: usize, x: &[f32], own: &[f32], tile: usize, target: u32) -> (Reading, Reading) {
         let mut last = Reading::new(7, None);
-        let mut here = Reading::new(7, Some((target, x[target as usize])));
+        let mut here = Reading::new(k, Some((target, x[target as usize])));
         for (i, (x, own)) in x.chunks(tile).zip(own.chunks(tile)).enumerate() {
             let weights = last.own(own);
             last.take(i * tile, own, &weights);
             here.take(i * tile, x, &weights);
         }
-        (here, last)
+        (here.finished(), last)
     }
 
     /// Against sums over the whole row in f64, and against sorting.
@@ -231,7 +271,7 @@ mod tests {
         sorted.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         for tile in [1, 16, 100, 1003] {
             for (rank, (target, logit)) in sorted.iter().enumerate().step_by(97) {
-                let (here, last) = read(&x, &own, tile, *target);
+                let (here, last) = read(7, &x, &own, tile, *target);
                 // f32 exponentials, each right to 4 unit roundoffs, in sums of 16 lanes within a tile: at most 1003 / 16 + 31
                 // more. 98 unit roundoffs are 5.8e-6 of terms that come to about one. The order is the same on every machine.
                 assert!(
@@ -247,5 +287,18 @@ mod tests {
                 assert!((prob - px[*target as usize]).abs() < 1e-6 * prob);
             }
         }
+    }
+    /// Few are kept in order, many in none until the end; of equals the first stay either way.
+    #[test]
+    fn many_of_the_most_probable_are_those_of_the_sorted_row() {
+        let x = logits(3, 1003);
+        let mut sorted: Vec<(u32, f32)> = x.iter().enumerate().map(|(i, v)| (i as u32, *v)).collect();
+        sorted.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        for k in [1, FEW, FEW + 1, 100, 300, 600, 1003] {
+            for tile in [1, 16, 100, 1003] {
+                assert_eq!(read(k, &x, &x, tile, 0).0.top(), &sorted[..k], "{k} {tile}");
+            }
+        }
+        assert!(read(0, &x, &x, 100, 0).0.top().is_empty());
     }
 }
