@@ -178,3 +178,58 @@ fn clear_strays(folder: &Path) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn take(folder: &Path) -> Found {
+        Lock::take(folder, &["pellucid".to_owned(), "lens".to_owned()]).unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_lock_that_was_given_back_is_not_taken_for_the_next_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(NAME);
+        let Found::Free(first) = take(folder.path()) else { panic!("nobody is there") };
+        // Somebody looks, and the lock is given back and taken before he asks for it.
+        let seen = open_regular(&path).unwrap().unwrap().unwrap();
+        assert!(is_at(&seen, &path) && seen.try_lock().is_err());
+        drop(first);
+        let Found::Free(second) = take(folder.path()) else { panic!("it was given back") };
+        assert!(seen.try_lock().is_ok() && !is_at(&seen, &path));
+        drop(seen);
+        let Found::Taken(who) = take(folder.path()) else { panic!("somebody is there") };
+        assert!(
+            who.starts_with(&format!("process {} on ", std::process::id())) && who.ends_with("`pellucid lens`"),
+            "{who}"
+        );
+        // One whose file somebody deleted does not take away the file of another.
+        std::fs::remove_file(&path).unwrap();
+        let Found::Free(third) = take(folder.path()) else { panic!("there is no file") };
+        drop(second);
+        assert!(is_at(&third.file, &path));
+        drop(third);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_lock_whose_owner_is_gone_goes_with_its_temporaries_and_no_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let there = |name: &str| folder.path().join(name).exists();
+        let left = |temporary: &str| {
+            std::fs::write(folder.path().join(NAME), format!("{FIRST}process: 1 on a\n{TEMPORARY}{temporary}\n"))
+                .unwrap();
+        };
+        for name in [".pellucid-left.tmp", ".pellucid-mine.tmp", "mine"] {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        for temporary in ["mine", ".", "..", "../mine", ".pellucid-left.tmp/../mine", ".pellucid-left.tmp"] {
+            assert!(there(".pellucid-left.tmp"), "{temporary}");
+            left(temporary);
+            assert!(matches!(take(folder.path()), Found::Free(_)), "{temporary}");
+            assert!(there("mine") && there(".pellucid-mine.tmp") && !there(NAME), "{temporary}");
+        }
+        assert!(!there(".pellucid-left.tmp"));
+    }
+}

@@ -285,7 +285,8 @@ fn how_long_one_waits_is_no_part_of_the_request() {
     place.ok(lens);
     let run = place.only_run();
     let table = fs_err::read(run.join("logit_lens.parquet")).unwrap();
-    place.ok(lens.iter().chain(&["--wait", "5"]));
-    place.ok(lens.iter().chain(&["--wait=0"]));
-    assert!(place.only_run() == run && fs_err::read(run.join("logit_lens.parquet")).unwrap() == table);
+    for more in [&["--wait", "5"][..], &["--wait=0"]] {
+        place.ok(lens.iter().chain(more));
+        assert!(place.only_run() == run && fs_err::read(run.join("logit_lens.parquet")).unwrap() == table, "{more:?}");
+    }
 }
