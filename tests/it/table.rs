@@ -147,7 +147,7 @@ fn a_bad_destination_is_an_error_with_a_hint() {
     let e = fail(folder.path());
     assert!(e.message().contains("is a folder") && e.hint_text().is_some(), "{e:?}");
     let e = fail(&folder.path().join("no/such/t.parquet"));
-    assert!(e.hint_text().unwrap().contains("create the folder"), "{e:?}");
+    assert!(e.hint_text().unwrap().contains("make it first"), "{e:?}");
 }
 
 #[test]
