@@ -93,7 +93,8 @@ mod tests {
         assert_eq!(said(|| panic!("failed to spawn thread: {:?}", "x")), Error::no_threads().message());
         // EAGAIN on Linux and on macOS.
         let again = if cfg!(target_os = "linux") { 11 } else { 35 };
-        assert!(given::<u8>(|| Err(none(again)).expect("could not build the pool")).is_err());
+        let pool = || -> std::io::Result<u8> { Err(none(again)) };
+        assert!(given(|| pool().expect("could not build the pool")).is_err());
         static POOL: LazyLock<u8> = LazyLock::new(|| panic!("could not spawn threads"));
         // The second time it is poisoned.
         for _ in 0..2 {

@@ -66,7 +66,7 @@ impl Cells<'_> {
     }
 
     fn cell(&mut self, column: &ColumnInfo) -> Cell<'static> {
-        if column.nullable && self.byte() % 4 == 0 {
+        if column.nullable && self.byte().is_multiple_of(4) {
             return Cell::Null;
         }
         match column.kind {

@@ -252,10 +252,11 @@ pub(super) fn read_input(path: &Path, most: usize) -> Result<Vec<u8>> {
         }
         let opened = opened.load(Ordering::SeqCst);
         if !opened && begun.elapsed() > PATIENT {
-            return Err(Error::bad_input(format!("nobody writes to {name}, which is a pipe, since a minute"))
+            return Err(Error::bad_input(format!("nobody has written to {name}, which is a pipe, for a minute"))
                 .hint("start what writes to it first, or give a file"));
         }
-        if !said && !QUIET.load(Ordering::SeqCst) && begun.elapsed() > SILENT && !(stdin && io::stdin().is_terminal()) {
+        let typed = stdin && io::stdin().is_terminal();
+        if !said && !typed && !QUIET.load(Ordering::SeqCst) && begun.elapsed() > SILENT {
             let what = if opened { "what is written to" } else { "somebody to write to" };
             let _ = writeln!(io::stderr(), "waiting for {what} {}; Ctrl-C ends this", one_line(&name));
             said = true;

@@ -17,7 +17,7 @@ pub(super) fn check() -> Result<()> {
 
 /// That the program was stopped, as an error of its own kind that says `what` became of the results.
 pub(super) fn interrupted(what: &str) -> Sentence {
-    Error::new(ErrorKind::Interrupted, format!("{}; {what}", system::word()))
+    Error::of_kind(ErrorKind::Interrupted, format!("{}; {what}", system::word()))
 }
 
 /// That the program was stopped before there was anything to keep.

@@ -22,7 +22,7 @@ impl Error {
         let sentence = match e.kind() {
             Os::NotFound => Error::no_such(format!("there is no file {shown}")),
             Os::IsADirectory => Error::bad_input(format!("{shown} is a folder, not a file")),
-            kind => Error::new(of(kind), format!("cannot read {shown}: {}", reason(&e))),
+            kind => Error::of_kind(of(kind), format!("cannot read {shown}: {}", reason(&e))),
         };
         let hint = hint(&e, To::Read);
         sentence.because(e).hint(hint)

@@ -77,29 +77,29 @@ impl Sentence {
 
 impl Error {
     /// What an error of `kind` says. Long names in it are shortened and what does not print is escaped, as by [`readable`].
-    pub fn new(kind: ErrorKind, message: impl AsRef<str>) -> Sentence {
+    pub fn of_kind(kind: ErrorKind, message: impl AsRef<str>) -> Sentence {
         let message = readable(message.as_ref());
         Sentence(Box::new(Inner { kind, message, hint: String::new(), source: None }))
     }
     /// Something named in the request does not exist.
     pub fn no_such(message: impl AsRef<str>) -> Sentence {
-        Self::new(ErrorKind::NoSuch, message)
+        Self::of_kind(ErrorKind::NoSuch, message)
     }
     /// The request is malformed.
     pub fn bad_input(message: impl AsRef<str>) -> Sentence {
-        Self::new(ErrorKind::BadInput, message)
+        Self::of_kind(ErrorKind::BadInput, message)
     }
     /// The model's files cannot be used.
     pub fn bad_model(message: impl AsRef<str>) -> Sentence {
-        Self::new(ErrorKind::BadModel, message)
+        Self::of_kind(ErrorKind::BadModel, message)
     }
     /// Reading or writing failed.
     pub fn io(message: impl AsRef<str>) -> Sentence {
-        Self::new(ErrorKind::Io, message)
+        Self::of_kind(ErrorKind::Io, message)
     }
     /// The computation failed.
     pub fn compute(message: impl AsRef<str>) -> Sentence {
-        Self::new(ErrorKind::Compute, message)
+        Self::of_kind(ErrorKind::Compute, message)
     }
     /// The same error with another thing to do about it.
     pub fn hint(self, hint: impl AsRef<str>) -> Self {

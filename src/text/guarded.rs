@@ -384,7 +384,7 @@ fn fits<'a>(steps: &[Running], pieces: impl IntoIterator<Item = &'a str>, n: usi
             if total + next > most_in_one_step(n) {
                 return false;
             }
-            if !guarded(|| normalizer.normalize(&mut text)).is_some_and(|done| done.is_ok()) {
+            if guarded(|| normalizer.normalize(&mut text)).is_none_or(|done| done.is_err()) {
                 return true;
             }
             if total + text.get().len() > most_normalized(n) {

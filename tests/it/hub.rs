@@ -350,7 +350,7 @@ fn progress_is_told_and_can_stop_it() {
     impl Fetching for Stops {
         fn at(&self, done: u64, total: u64) -> Result<()> {
             self.0.borrow_mut().push((done, total));
-            let stop = || pellucid::Error::new(ErrorKind::Interrupted, "enough").hint("go on");
+            let stop = || pellucid::Error::of_kind(ErrorKind::Interrupted, "enough").hint("go on");
             if total > 0 && done >= self.1 { Err(stop()) } else { Ok(()) }
         }
     }

@@ -375,7 +375,7 @@ struct After(RefCell<usize>);
 impl Watch for After {
     fn at(&self, _: usize, _: usize) -> Result<()> {
         let left = self.0.borrow().checked_sub(1);
-        *self.0.borrow_mut() = left.ok_or_else(|| Error::new(ErrorKind::Interrupted, "enough").hint("go on"))?;
+        *self.0.borrow_mut() = left.ok_or_else(|| Error::of_kind(ErrorKind::Interrupted, "enough").hint("go on"))?;
         Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! Little address space, few threads, small stacks, few descriptors, small files: a sentence, or the same bytes.
 
+#![allow(clippy::unnecessary_cast)] // Resources are numbers of another type in other C libraries.
+
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
