@@ -232,12 +232,17 @@ fn layer_matches(pattern: &str, layer: usize) -> bool {
 
 /// Whether `text` fits `pattern`, in which `*` stands for any run of characters.
 fn glob(pattern: &str, text: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == text,
-        Some((head, tail)) => text
-            .strip_prefix(head)
-            .is_some_and(|rest| (0..=rest.len()).filter(|i| rest.is_char_boundary(*i)).any(|i| glob(tail, &rest[i..]))),
-    }
+    let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
+    let (middle, tail) = rest.rsplit_once('*').unwrap_or(("", rest));
+    let Some(mut left) = text.strip_prefix(head).and_then(|text| text.strip_suffix(tail)) else { return false };
+    // What is between two stars is taken where it first comes: that leaves most for the others, and nothing is tried twice.
+    middle.split('*').all(|part| match left.find(part) {
+        Some(at) => {
+            left = &left[at + part.len()..];
+            true
+        }
+        None => false,
+    })
 }
 
 fn unknown(spec: &Spec, pattern: &str, all: &[HookPoint]) -> Error {
@@ -254,5 +259,46 @@ fn unknown(spec: &Spec, pattern: &str, all: &[HookPoint]) -> Error {
     match nearest(pattern, names.iter().map(String::as_str)) {
         Some(near) => error.hint(format!("did you mean `{near}`?")),
         None => error.hint("`pellucid hooks -m MODEL` lists what it has"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::glob;
+
+    /// Every way to split, one after another: its time doubles with each star.
+    fn naive(pattern: &str, text: &str) -> bool {
+        match pattern.split_once('*') {
+            None => pattern == text,
+            Some((head, tail)) => {
+                text.strip_prefix(head).is_some_and(|rest| (0..=rest.len()).any(|i| naive(tail, &rest[i..])))
+            }
+        }
+    }
+
+    /// All words of at most `most` of these letters.
+    fn words(letters: &str, most: usize) -> Vec<String> {
+        let mut all = vec![String::new()];
+        let mut from = 0;
+        for _ in 0..most {
+            let to = all.len();
+            let longer: Vec<_> =
+                all[from..].iter().flat_map(|word| letters.chars().map(move |c| format!("{word}{c}"))).collect();
+            all.extend(longer);
+            from = to;
+        }
+        all
+    }
+
+    #[test]
+    fn stars_match_what_every_way_to_split_would() {
+        let texts = words("ab", 5);
+        for pattern in words("ab*", 5) {
+            for text in &texts {
+                assert_eq!(glob(&pattern, text), naive(&pattern, text), "{pattern} {text}");
+            }
+        }
+        let stars = "*".repeat(10_000);
+        assert!(glob(&format!("{stars}z"), "attn.hook_z") && !glob(&format!("{stars}VM"), "attn.hook_result"));
     }
 }

@@ -59,6 +59,7 @@ impl Place {
         {
             command.env_remove(name);
         }
+        heeding_signals(&mut command);
         command
     }
 
@@ -112,6 +113,23 @@ impl Place {
         let after = self.contents();
         assert!(before == after, "{shown:?} left {:?} of {:?}", after.keys(), before.keys());
         done
+    }
+}
+
+/// Signals end what `command` runs, also where whoever runs the tests ignores them, as a script's jobs in the background do.
+fn heeding_signals(command: &mut Command) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::process::CommandExt;
+        // SAFETY: `signal` may be called between fork and exec.
+        unsafe {
+            command.pre_exec(|| {
+                for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+                    libc::signal(signal, libc::SIG_DFL);
+                }
+                Ok(())
+            });
+        }
     }
 }
 
