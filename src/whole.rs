@@ -36,6 +36,15 @@ pub fn is_temporary(name: &str) -> bool {
     name.starts_with(TEMPORARY.0) && name.ends_with(TEMPORARY.1)
 }
 
+/// Whether the name has what is drawn for each temporary, and not only how they begin and end.
+pub fn is_drawn(name: &str) -> bool {
+    let drawn = name.strip_prefix(TEMPORARY.0).and_then(|name| name.strip_suffix(TEMPORARY.1));
+    drawn.is_some_and(|drawn| drawn.len() == DRAWN && drawn.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+}
+
+/// How many letters and digits are drawn.
+const DRAWN: usize = 6;
+
 /// An empty file in the folder of `path`, with the permissions that a new file gets there.
 ///
 /// # Errors
@@ -46,7 +55,7 @@ pub fn temporary_beside(path: &Path) -> Result<NamedTempFile> {
         _ => Path::new("."),
     };
     let mut builder = tempfile::Builder::new();
-    builder.prefix(TEMPORARY.0).suffix(TEMPORARY.1);
+    builder.prefix(TEMPORARY.0).suffix(TEMPORARY.1).rand_bytes(DRAWN);
     #[cfg(unix)]
     {
         // Temporary files are private by default, and the permissions stay when the file is renamed.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::owned::open_regular;
 use crate::error::{Error, Result};
-use crate::whole::{is_temporary, temporary_beside};
+use crate::whole::{is_drawn, is_temporary, temporary_beside};
 
 /// What the file is called.
 pub(super) const NAME: &str = ".pellucid-lock";
@@ -85,21 +85,23 @@ impl Lock {
 
     /// Puts a lock where none is.
     fn place(path: &Path, command: &[String]) -> io::Result<Placed> {
+        let host = sysinfo::System::host_name().unwrap_or_else(|| "an unknown host".into());
+        let command = command.join(" ").replace(char::is_control, " ");
+        let id = std::process::id();
         let file = temporary_beside(path).map_err(into_io)?;
         match file.as_file().try_lock() {
             Ok(()) => {}
             Err(_) => return Ok(Placed::NoLocks),
         }
         let name = file.path().file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-        let host = sysinfo::System::host_name().unwrap_or_else(|| "an unknown host".into());
-        let command: Vec<&str> = command.iter().map(String::as_str).collect();
-        let command = command.join(" ").replace(char::is_control, " ");
-        let id = std::process::id();
         let text = format!("{FIRST}process: {id} on {host}\ncommand: {command}\n{TEMPORARY}{name}\n");
         file.as_file().write_all(text.as_bytes())?;
         match file.persist_noclobber(path) {
             Ok(file) => Ok(Placed::Here(Self { file, path: path.to_owned(), temporary: name })),
-            Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Ok(Placed::SomebodyWasFaster),
+            // The other one may also have cleared this file, before it was locked.
+            Err(e) if matches!(e.error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => {
+                Ok(Placed::SomebodyWasFaster)
+            }
             Err(e) => Err(e.error),
         }
     }
@@ -163,15 +165,17 @@ fn in_words(text: &str) -> String {
 }
 
 /// Removes files that were to become a lock or a journal when their process was killed. Only the owner of the folder does.
+///
+/// A process can be killed before it wrote a byte: an empty file is ours by its name, which is drawn.
 fn clear_strays(folder: &Path) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        if !entry.file_name().to_str().is_some_and(is_temporary) {
-            continue;
-        }
+        let name = entry.file_name();
+        let Some(name) = name.to_str().filter(|name| is_temporary(name)) else { continue };
         let Ok(Some(Some(file))) = open_regular(&entry.path()) else { continue };
         let mut start = vec![];
         let read = (&file).take(FIRST.len() as u64).read_to_end(&mut start);
-        let ours = start.starts_with(FIRST.as_bytes()) || start.starts_with(super::parts::FIRST.as_bytes());
+        let nothing = start.is_empty() && is_drawn(name);
+        let ours = start.starts_with(FIRST.as_bytes()) || start.starts_with(super::parts::FIRST.as_bytes()) || nothing;
         // A lock that another is about to put here is held already.
         if read.is_ok() && ours && file.try_lock().is_ok() {
             let _ = std::fs::remove_file(entry.path());
@@ -231,5 +235,18 @@ mod tests {
             assert!(there("mine") && there(".pellucid-mine.tmp") && !there(NAME), "{temporary}");
         }
         assert!(!there(".pellucid-left.tmp"));
+    }
+
+    #[test]
+    fn what_was_to_become_a_lock_goes_and_what_only_has_such_a_name_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let gone = [(".pellucid-aB3dE9.tmp", ""), (".pellucid-aB3dE8.tmp", FIRST)];
+        let stay = [(".pellucid-aB3dE7.tmp", "mine"), (".pellucid-mine.tmp", ""), (".pellucid-.tmp", ""), ("mine", "")];
+        for (name, text) in gone.iter().chain(&stay) {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        assert!(matches!(take(folder.path()), Found::Free(_)));
+        let left = |name: &str| folder.path().join(name).exists();
+        assert!(gone.iter().all(|(name, _)| !left(name)) && stay.iter().all(|(name, _)| left(name)));
     }
 }
