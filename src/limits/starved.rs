@@ -30,7 +30,7 @@ pub fn say_instead_of_panics() {
                 let error = Error::no_threads();
                 say(error.message(), error.hint_text().unwrap_or_default());
             }
-            false if !has(LITTLE) => say_memory(LITTLE),
+            false if !has(LITTLE) || is_for_memory(panic) => say_memory(LITTLE),
             false => report(panic),
         }
     }));
@@ -38,9 +38,19 @@ pub fn say_instead_of_panics() {
 
 /// What `std`, rayon and polars say when the system has no thread for them.
 fn is_for_threads(panic: &PanicHookInfo) -> bool {
+    said(panic).is_some_and(|said| said.contains("kind: WouldBlock"))
+}
+
+/// What zstd says when it was given no memory, which it takes from the system itself and in one piece: there may be enough in small
+/// ones.
+fn is_for_memory(panic: &PanicHookInfo) -> bool {
+    said(panic).is_some_and(|said| said.starts_with("zstd returned null pointer"))
+}
+
+/// The words of a panic.
+fn said<'a>(panic: &'a PanicHookInfo) -> Option<&'a str> {
     let payload = panic.payload();
-    let said = payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref::<&str>().copied());
-    said.is_some_and(|said| said.contains("kind: WouldBlock"))
+    payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref::<&str>().copied())
 }
 
 /// Says that so many bytes were not to be had. It takes no memory itself.
