@@ -8,7 +8,7 @@ mod readable;
 
 use std::fmt;
 
-pub use readable::{readable, with_short_names};
+pub use readable::{bytes, readable, with_short_names};
 
 /// Shorthand for results of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -46,6 +46,15 @@ fn cut(text: &str, longest: usize) -> String {
     chars().take(kept).chain(GAP.chars()).chain(chars().skip(n - kept)).collect()
 }
 
+/// A number of bytes: `86.4 MB`.
+pub fn bytes(n: usize) -> String {
+    match n as f64 {
+        n if n >= 1e9 => format!("{:.1} GB", n * 1e-9),
+        n if n >= 1e6 => format!("{:.1} MB", n * 1e-6),
+        n => format!("{:.1} kB", n * 1e-3),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 use sysinfo::System;
 
 use crate::analysis::Need;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, bytes};
 use crate::limits::{Room, room};
 use crate::model::{Footprint, Placement};
 
@@ -157,15 +157,6 @@ impl std::fmt::Display for Plan {
             0 => Ok(()),
             rows => write!(f, ", and {} for figures", bytes(rows)),
         }
-    }
-}
-
-/// `2.5 GB`.
-fn bytes(n: usize) -> String {
-    match n as f64 {
-        n if n >= 1e9 => format!("{:.1} GB", n * 1e-9),
-        n if n >= 1e6 => format!("{:.1} MB", n * 1e-6),
-        n => format!("{:.1} kB", n * 1e-3),
     }
 }
 

@@ -7,7 +7,6 @@
 //! comes back through [`read`], the only module that knows polars.
 
 mod docs;
-mod footer;
 mod format;
 mod older;
 mod pages;
@@ -16,6 +15,7 @@ pub mod read;
 pub mod row;
 pub mod rows;
 mod stream;
+mod thrift;
 mod write;
 
 pub(crate) use crate::visible::is_invisible;

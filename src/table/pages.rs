@@ -4,6 +4,8 @@
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 
+use super::thrift::{I32, STRUCT, Thrift, damaged};
+
 /// What pages hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unpacked {
@@ -22,8 +24,8 @@ pub(super) fn unpacked(file: &mut (impl Read + Seek), range: Range<u64>) -> io::
     let mut file = io::BufReader::new(file);
     let mut at = file.seek(SeekFrom::Start(range.start))?;
     while at < range.end {
-        let mut header = Header { from: (&mut file).take(range.end - at), read: 0 };
-        let page = header.page()?;
+        let mut header = Thrift::new((&mut file).take(range.end - at));
+        let page = page(&mut header)?;
         all.bytes = all.bytes.saturating_add(page.unpacked);
         all.values = all.values.saturating_add(page.values);
         let header = header.read;
@@ -41,116 +43,29 @@ struct Page {
     values: u64,
 }
 
-fn damaged() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "a page's header is damaged")
-}
-
-/// A page's header in Thrift's compact protocol.
-struct Header<R> {
-    from: R,
-    read: u64,
-}
-
-/// How deep values of a header lie in one another; statistics are the deepest.
-const DEEPEST: usize = 8;
-
-impl<R: Read> Header<R> {
-    fn page(&mut self) -> io::Result<Page> {
-        let mut page = Page::default();
-        let size = |n: i64| u64::try_from(n).map_err(|_| damaged());
-        let mut field = 0;
-        while let Some((kind, id)) = self.field(&mut field)? {
-            match (id, kind) {
-                (2, 5) => page.unpacked = size(self.integer()?)?,
-                (3, 5) => page.packed = size(self.integer()?)?,
-                // Data pages of both versions. The values of a dictionary are counted where they are used.
-                (5 | 8, 12) => {
-                    let mut inner = 0;
-                    while let Some((kind, id)) = self.field(&mut inner)? {
-                        match (id, kind) {
-                            (1, 5) => page.values = size(self.integer()?)?,
-                            _ => self.skip(kind, DEEPEST)?,
-                        }
+/// Reads a page's header.
+fn page(header: &mut Thrift<impl Read>) -> io::Result<Page> {
+    let mut page = Page::default();
+    let size = |n: i64| u64::try_from(n).map_err(|_| damaged());
+    let mut field = 0;
+    while let Some((kind, id)) = header.field(&mut field)? {
+        match (id, kind) {
+            (2, I32) => page.unpacked = size(header.integer()?)?,
+            (3, I32) => page.packed = size(header.integer()?)?,
+            // Data pages of both versions. The values of a dictionary are counted where they are used.
+            (5 | 8, STRUCT) => {
+                let mut inner = 0;
+                while let Some((kind, id)) = header.field(&mut inner)? {
+                    match (id, kind) {
+                        (1, I32) => page.values = size(header.integer()?)?,
+                        _ => header.skip(kind)?,
                     }
                 }
-                _ => self.skip(kind, DEEPEST)?,
             }
+            _ => header.skip(kind)?,
         }
-        Ok(page)
     }
-
-    /// The kind and the number of the next field; none at the end of a struct.
-    fn field(&mut self, last: &mut i64) -> io::Result<Option<(u8, i64)>> {
-        let byte = self.byte()?;
-        if byte == 0 {
-            return Ok(None);
-        }
-        *last = match byte >> 4 {
-            0 => self.integer()?,
-            delta => last.saturating_add(delta.into()),
-        };
-        Ok(Some((byte & 15, *last)))
-    }
-
-    fn skip(&mut self, kind: u8, depth: usize) -> io::Result<()> {
-        let deeper = depth.checked_sub(1).ok_or_else(damaged)?;
-        match kind {
-            1 | 2 => {}
-            3 => drop(self.byte()?),
-            4..=6 => drop(self.integer()?),
-            7 => self.pass(8)?,
-            8 => {
-                let n = self.varint()?;
-                self.pass(n)?;
-            }
-            9 | 10 => {
-                let byte = self.byte()?;
-                let n = if byte >> 4 == 15 { self.varint()? } else { (byte >> 4).into() };
-                for _ in 0..n {
-                    // In a list, each truth takes a byte of its own.
-                    self.skip(if byte & 15 <= 2 { 3 } else { byte & 15 }, deeper)?;
-                }
-            }
-            12 => {
-                let mut last = 0;
-                while let Some((kind, _)) = self.field(&mut last)? {
-                    self.skip(kind, deeper)?;
-                }
-            }
-            _ => return Err(damaged()),
-        }
-        Ok(())
-    }
-
-    fn pass(&mut self, n: u64) -> io::Result<()> {
-        let passed = io::copy(&mut (&mut self.from).take(n), &mut io::sink())?;
-        self.read += passed;
-        if passed == n { Ok(()) } else { Err(damaged()) }
-    }
-
-    fn byte(&mut self) -> io::Result<u8> {
-        let mut byte = [0];
-        self.from.read_exact(&mut byte)?;
-        self.read += 1;
-        Ok(byte[0])
-    }
-
-    fn varint(&mut self) -> io::Result<u64> {
-        let mut n = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            n |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Ok(n);
-            }
-        }
-        Err(damaged())
-    }
-
-    fn integer(&mut self) -> io::Result<i64> {
-        let n = self.varint()?;
-        Ok((n >> 1) as i64 ^ -((n & 1) as i64))
-    }
+    Ok(page)
 }
 
 #[cfg(test)]

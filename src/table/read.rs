@@ -1,11 +1,11 @@
 //! Parquet in: tables that pellucid wrote, and prompt files that anybody wrote. The only module that knows polars.
 
-use super::footer;
 pub use super::pages::Unpacked;
 use super::pages::unpacked;
 use super::provenance::{HOOK_NAMES, METADATA_KEY, Provenance};
 use super::row::{Cell, ColumnInfo, Kind, Row};
 use super::stream::{Rows, TableFile};
+use super::thrift;
 use crate::error::{Error, Result, nearest};
 use polars::prelude::{ArrowDataType, DataFrame, ParquetReader, PolarsError, PolarsResult, SerReader, Series};
 use std::fs::File;
@@ -210,7 +210,7 @@ fn open(path: &Path) -> Result<ParquetReader<File>> {
         file.seek(SeekFrom::Start(start + 4))?;
         let mut footer = vec![0; length as usize];
         file.read_exact(&mut footer)?;
-        whole = footer::is_whole(&footer);
+        whole = thrift::is_whole(&footer);
         file.rewind()
     };
     let outcome = read();

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, bytes as in_bytes};
 
 /// What one value of a record takes, with its share of the list or the object that it is in.
 pub(crate) const VALUE_BYTES: usize = size_of::<Value>() + 24;
@@ -54,8 +54,8 @@ impl Bounds {
         let enough = bytes.div_ceil(500_000_000).max(2);
         Err(Error::bad_input(format!(
             "{file} would take more memory than the {} that are allowed for what is read: {} or more",
-            size(self.bytes),
-            size(bytes)
+            in_bytes(self.bytes),
+            in_bytes(bytes)
         ))
         .hint(format!("raise that with --input-bytes SIZE, such as {enough}GB, or cut the file")))
     }
@@ -71,8 +71,8 @@ impl Bounds {
         }
         Err(format!(
             "this text is {n} bytes long and would take {} of memory while it is made into tokens, and {} are allowed",
-            size(needs),
-            size(self.bytes)
+            in_bytes(needs),
+            in_bytes(self.bytes)
         ))
     }
 }
@@ -99,15 +99,6 @@ pub(crate) fn json_bytes(text: &str) -> usize {
 /// What a row of named cells takes as a record.
 pub(crate) fn row_bytes<'a>(names: usize, cells: impl Iterator<Item = &'a str>) -> usize {
     names + cells.map(|cell| cell.len() + VALUE_BYTES + FIELD_BYTES).sum::<usize>()
-}
-
-/// `86.4 MB`.
-fn size(n: usize) -> String {
-    match n as f64 {
-        n if n >= 1e9 => format!("{:.1} GB", n * 1e-9),
-        n if n >= 1e6 => format!("{:.1} MB", n * 1e-6),
-        n => format!("{:.1} kB", n * 1e-3),
-    }
 }
 
 #[cfg(test)]
