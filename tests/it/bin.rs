@@ -63,6 +63,16 @@ impl Place {
         command
     }
 
+    /// A copy of the program at `name`, for users who may not look where the tests were built. Another process writes it: a file that
+    /// this one had open for writing would be passed on to whatever another test starts meanwhile, and cannot be run until that ends.
+    #[cfg(unix)]
+    pub fn program(&self, name: &str) -> PathBuf {
+        let copy = self.path(name);
+        let done = Command::new("cp").arg(env!("CARGO_BIN_EXE_pellucid")).arg(&copy).status().unwrap();
+        assert!(done.success());
+        copy
+    }
+
     pub fn pellucid<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Done {
         done(self.command(env!("CARGO_BIN_EXE_pellucid")).args(args).output().unwrap())
     }

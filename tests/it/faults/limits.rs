@@ -123,8 +123,7 @@ fn few_threads_are_noted_and_give_the_same_bytes() {
         let writer = Writer::new(name);
         open(&writer.place.path(""));
         // Where the tests were built may be closed to others.
-        let program = writer.place.path("program");
-        fs_err::copy(env!("CARGO_BIN_EXE_pellucid"), &program).unwrap();
+        let program = writer.place.program("program");
         open(&program);
         for most in [1, 2, 3, 5, 8, 12] {
             let out = format!("out-{most}");
