@@ -57,7 +57,7 @@ fn judge(e: &Error) {
     let hint = e.hint_text().unwrap_or_default();
     let fault = if matches!(e.kind(), ErrorKind::Compute | ErrorKind::Interrupted) {
         "is no refusal of a file"
-    } else if hint.is_empty() && std::env::var_os("NO_HINTS_YET").is_none() {
+    } else if hint.is_empty() {
         "has no hint"
     } else if e.message().len().max(hint.len()) > LONGEST {
         "is too long"
