@@ -68,7 +68,7 @@ fn judge(e: &Error) {
     std::process::abort();
 }
 
-/// A folder of this process, in memory where the machine has such a place, and gone when nobody fuzzes any more.
+/// A folder of this process among the temporary ones (TMPDIR), which `.ci/fuzz` puts into memory and removes.
 pub struct Folder(PathBuf);
 
 impl Folder {
@@ -76,9 +76,7 @@ impl Folder {
     pub fn with(files: &[(&str, &[u8])]) -> Self {
         static BASE: OnceLock<PathBuf> = OnceLock::new();
         let base = BASE.get_or_init(|| {
-            let memory = Path::new("/dev/shm");
-            let root = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-            let base = root.join(format!("pellucid-fuzz-{}", std::process::id()));
+            let base = std::env::temp_dir().join(format!("pellucid-fuzz-{}", std::process::id()));
             fs::create_dir_all(&base).expect("a folder for files");
             base
         });
