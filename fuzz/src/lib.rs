@@ -1,6 +1,6 @@
 //! What every fuzz target asks of an answer: no panic, no refusal that a person could not use.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
 use std::path::{Path, PathBuf};
@@ -98,11 +98,6 @@ impl Folder {
         self.0.join(name)
     }
 
-    /// The names of what is in it.
-    pub fn names(&self) -> BTreeSet<String> {
-        fs::read_dir(&self.0).into_iter().flatten().flatten().map(|e| e.file_name().to_string_lossy().into()).collect()
-    }
-
     fn clear(&self) {
         for entry in fs::read_dir(&self.0).into_iter().flatten().flatten() {
             let path = entry.path();
@@ -126,6 +121,15 @@ pub fn fixture(name: &str) -> &'static [u8] {
         "model.safetensors" => WEIGHTS,
         _ => panic!("no such fixture: {name}"),
     }
+}
+
+/// A safetensors file of `bytes`: where they begin with `{` they are a header alone, and get their length and the data of `good`.
+pub fn safetensors<'a>(bytes: &'a [u8], good: &[u8]) -> Cow<'a, [u8]> {
+    if bytes.first() != Some(&b'{') {
+        return bytes.into();
+    }
+    let length = u64::from_le_bytes(good[..8].try_into().expect("8 bytes")) as usize;
+    [&(bytes.len() as u64).to_le_bytes()[..], bytes, &good[8 + length..]].concat().into()
 }
 
 /// `bytes` cut at the first two separators (0xFF, a byte that no text has) into three parts, of which the last may be missing.

@@ -99,7 +99,7 @@ impl Ablate {
         };
         let kind = Kind::parse(&self.kind, None)?;
         let dataset = match &self.dataset {
-            Some(path) => loaded.prompts(&dataset(path)?, self.prompts.bos())?,
+            Some(path) => loaded.prompts(&dataset(path, self.prompts.read.bounds())?, self.prompts.bos())?,
             None if kind.needs_a_dataset() => prompts.clone(),
             None => vec![],
         };

@@ -1,5 +1,6 @@
 //! Arguments that several commands share.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use clap::builder::RangedU64ValueParser;
@@ -145,7 +146,7 @@ pub(super) struct PromptArgs {
     #[arg(long, value_name = "NAMES", requires = "prompts", value_parser = parse_columns)]
     columns: Vec<OfColumns>,
     #[command(flatten)]
-    read: ReadArgs,
+    pub read: ReadArgs,
     /// Token ids instead of text, such as 1,2,3; may be repeated
     #[arg(long, value_name = "IDS")]
     ids: Vec<String>,
@@ -227,7 +228,7 @@ pub(super) struct PairArgs {
     #[arg(long, value_name = "NAMES", requires = "pairs", value_parser = parse_columns)]
     columns: Vec<OfColumns>,
     #[command(flatten)]
-    read: ReadArgs,
+    pub read: ReadArgs,
     /// Sweep these positions alone, and take means over pairs by their names: NAME=COLUMN (of the file), NAME=NUMBER, `end` for the
     /// last; such as io=io_pos,s2=s2_pos,end. Columns hold positions from 0, negative from the end, or words of the clean prompt,
     /// which mean their last token
@@ -427,19 +428,32 @@ pub(super) fn command() -> Vec<String> {
     ["pellucid".to_owned()].into_iter().chain(deciding(args)).collect()
 }
 
+/// Options that decide no result, and whether a value follows each: how one talks, how much is fetched and read, how long one waits,
+/// where results go and what they replace.
+fn undeciding() -> HashMap<String, bool> {
+    let groups = ReadArgs::augment_args(WaitArgs::augment_args(Talk::augment_args(clap::Command::new("pellucid"))));
+    let written = |arg: &clap::Arg| {
+        let (long, short) = (arg.get_long().map(|l| format!("--{l}")), arg.get_short().map(|s| format!("-{s}")));
+        let value = arg.get_action().takes_values();
+        long.into_iter().chain(short).map(move |name| (name, value)).collect::<Vec<_>>()
+    };
+    let others = [("--out", true), ("--scale", true), ("--resume", false), ("--force", false)];
+    let others = others.map(|(name, value)| (name.to_owned(), value));
+    groups.get_arguments().flat_map(written).chain(others).collect()
+}
+
 /// The arguments that decide the results.
 fn deciding(mut args: impl Iterator<Item = String>) -> Vec<String> {
-    const WITH_VALUE: [&str; 7] =
-        ["--out", "--format", "--color", "--scale", "--wait", "--input-rows", "--input-bytes"];
-    const ALONE: [&str; 8] = ["--csv-safe", "-q", "--quiet", "-v", "--verbose", "--offline", "--resume", "--force"];
+    let undeciding = undeciding();
     let mut kept = vec![];
     while let Some(arg) = args.next() {
-        match arg.as_str() {
+        let (name, with_value) = arg.split_once('=').map_or((&*arg, false), |(name, _)| (name, true));
+        match undeciding.get(name) {
             // What follows is prompts.
-            "--" => kept.extend([arg].into_iter().chain(args.by_ref())),
-            a if WITH_VALUE.contains(&a) => drop(args.next()),
-            a if ALONE.contains(&a) || a.split_once('=').is_some_and(|(name, _)| WITH_VALUE.contains(&name)) => {}
-            _ => kept.push(arg),
+            None if arg == "--" => kept.extend([arg].into_iter().chain(args.by_ref())),
+            None => kept.push(arg),
+            Some(true) if !with_value => drop(args.next()),
+            Some(_) => {}
         }
     }
     kept
@@ -455,6 +469,9 @@ mod tests {
         let said = "lens -q -m x --out a --format=csv --csv-safe --wait 5 --top 3 text";
         assert_eq!(of(said), "lens -m x --top 3 text");
         assert_eq!(of("lens --color never -v --force a -- --out b"), "lens a -- --out b");
+        let fetched =
+            "lens --insecure --fetch-limit 1GB --fetch-limit=1GB --input-rows 5 --offline --resume --scale 1 a=b";
+        assert_eq!(of(fetched), "lens a=b");
     }
 
     #[test]

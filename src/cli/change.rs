@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::args::Way;
+use super::args::{PairArgs, Way};
 use super::input::dataset;
 use crate::analysis::patch::{Direction, Grid, Kind, Metric, Over, PatchOptions};
 use crate::error::Result;
 use crate::run::{Loaded, read_vector};
-use crate::text::Bos;
 
 /// What becomes of a value, in which run, and what is measured.
 #[derive(Args, Debug)]
@@ -48,10 +47,10 @@ pub(super) struct ChangeArgs {
 
 impl ChangeArgs {
     /// What to do at the places of `grid`, within `memory_bytes`.
-    pub fn options(&self, loaded: &Loaded, bos: Bos, grid: Grid, memory_bytes: usize) -> Result<PatchOptions> {
+    pub fn options(&self, loaded: &Loaded, pairs: &PairArgs, grid: Grid, memory_bytes: usize) -> Result<PatchOptions> {
         let vector = self.vector.as_deref().map(read_vector).transpose()?;
         let dataset = match &self.dataset {
-            Some(path) => loaded.prompts(&dataset(path)?, bos)?,
+            Some(path) => loaded.prompts(&dataset(path, pairs.read.bounds())?, pairs.bos())?,
             None => vec![],
         };
         let kind = Kind::parse(&self.kind, vector.as_ref())?;

@@ -62,8 +62,8 @@ impl ReadArgs {
 }
 
 /// The prompts of a file beside those that are run.
-pub(super) fn dataset(path: &Path) -> Result<Vec<PromptEntry>> {
-    prompts::from_input(&Input { path, written: None, read: read_input, bounds: Bounds::default() }, &[])
+pub(super) fn dataset(path: &Path, bounds: Bounds) -> Result<Vec<PromptEntry>> {
+    prompts::from_input(&Input { path, written: None, read: read_input, bounds }, &[])
 }
 
 pub(super) fn written(name: Option<&str>) -> Option<Written> {

@@ -87,12 +87,11 @@ impl Out {
 
     /// Writes rows to stdout in the format that was asked for.
     pub fn rows<R: Row>(&self, rows: &[R]) -> Result<()> {
-        // Not `styled`, which would take escape sequences out of tokens.
-        let mut data = io::BufWriter::new(io::stdout().lock());
         if self.format != Format::Table {
-            drop(data);
             return self.streamed(|each| rows.iter().try_for_each(each));
         }
+        // Not `styled`, which would take escape sequences out of tokens.
+        let mut data = io::BufWriter::new(io::stdout().lock());
         write_rows(rows, self.format, &mut data)?;
         data.flush().map_err(unwritten)
     }

@@ -85,7 +85,7 @@ impl PatchCommand {
         }
         let options = PatchOptions {
             noised: self.noised()?,
-            ..self.change.options(&loaded, self.pairs.bos(), grid, self.run.memory)?
+            ..self.change.options(&loaded, &self.pairs, grid, self.run.memory)?
         };
         self.run.plan(out, &loaded, need(&loaded.model, &pairs, &options)?)?;
         let asked = json!({

@@ -93,7 +93,7 @@ impl PathCommand {
             Between::Nothing => Through::Nothing,
             Between::Mlps => Through::Mlps,
         };
-        let patch = self.change.options(&loaded, self.pairs.bos(), grid, self.run.memory)?;
+        let patch = self.change.options(&loaded, &self.pairs, grid, self.run.memory)?;
         let options = PathOptions { patch, to: self.to.clone(), through, together: self.together };
         self.run.plan(out, &loaded, need(&loaded.model, &pairs, &options)?)?;
         let asked = json!({

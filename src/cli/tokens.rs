@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::args::{PromptArgs, command};
 use super::out::Out;
+use super::request::Prompts;
 use super::wait::WaitArgs;
 use crate::analysis::tokens::tokens;
 use crate::error::Result;
@@ -43,7 +44,7 @@ impl TokensCommand {
         tokenizer.note().into_iter().for_each(|note| out.note(note));
         let prompts = self.prompts.tokens(&tokenizer)?;
         if let Some(path) = &self.out {
-            let asked: Vec<_> = prompts.iter().map(|p| json!([p.id, p.ids()])).collect();
+            let asked = Prompts(prompts.iter().collect());
             let version = env!("CARGO_PKG_VERSION");
             let request = json!({"analysis": "tokens", "version": version, "model": source.id, "prompts": asked});
             let mut folder =

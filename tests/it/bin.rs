@@ -17,6 +17,18 @@ pub fn model(name: &str) -> String {
     fixture(name).display().to_string()
 }
 
+/// The README's pair of prompts, its answer and its foil.
+pub const GIVERS: [&str; 8] = [
+    "--clean",
+    "When Mary and John went to the store, John gave a drink to",
+    "--corrupt",
+    "When Mary and John went to the store, Mary gave a drink to",
+    "--answer",
+    " Mary",
+    "--foil",
+    " John",
+];
+
 /// A folder of its own to run the program in.
 pub struct Place(TempDir);
 

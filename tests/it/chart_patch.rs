@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::bin::Place;
+use crate::bin::{GIVERS, Place};
 use crate::chart::{check, noise, provenance, save, show};
 use pellucid::chart::{Figure, Options, diverging, patch, render, render_with};
 use pellucid::table::{Patch, read_rows};
@@ -405,26 +405,10 @@ fn a_figure_is_the_same_from_rows_and_from_the_file() {
     assert_eq!(first.len(), 3);
 }
 
-const CLEAN: &str = "When Mary and John went to the store, John gave a drink to";
-const CORRUPT: &str = "When Mary and John went to the store, Mary gave a drink to";
-
 /// What the program says and the table that it wrote.
 fn run(place: &Place, more: &[&str]) -> (String, Vec<Patch>) {
-    let pair = [
-        "patch",
-        "--clean",
-        CLEAN,
-        "--corrupt",
-        CORRUPT,
-        "--answer",
-        " Mary",
-        "--foil",
-        " John",
-        "--out",
-        "a",
-        "--force",
-    ];
-    let done = place.ok(pair.iter().chain(more));
+    let command = ["patch", "--out", "a", "--force"];
+    let done = place.ok(command.iter().chain(&GIVERS).chain(more));
     (done.stdout, read_rows(place.path("a/patch.parquet")).unwrap().0)
 }
 

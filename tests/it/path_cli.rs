@@ -4,30 +4,14 @@ use pellucid::chart::{Figure, Options, path, path_mean, render_with};
 use pellucid::ops::rounding::unit;
 use pellucid::table::{PathMean, PathPatch, Provenance, read_rows};
 
-use crate::bin::{Done, Place};
+use crate::bin::{Done, GIVERS, Place};
 use crate::bound::PATCHES;
 use crate::chart::{check, provenance, show};
 use crate::patch_cli::facts;
 
-const CLEAN: &str = "When Mary and John went to the store, John gave a drink to";
-const CORRUPT: &str = "When Mary and John went to the store, Mary gave a drink to";
-
 fn run(place: &Place, more: &[&str]) -> Done {
-    let pair = [
-        "path",
-        "--clean",
-        CLEAN,
-        "--corrupt",
-        CORRUPT,
-        "--answer",
-        " Mary",
-        "--foil",
-        " John",
-        "--out",
-        "run",
-        "--force",
-    ];
-    place.ok(pair.iter().chain(more))
+    let command = ["path", "--out", "run", "--force"];
+    place.ok(command.iter().chain(&GIVERS).chain(more))
 }
 
 fn rows(place: &Place) -> (Vec<PathPatch>, Provenance) {
@@ -140,7 +124,7 @@ fn receivers_that_read_together_are_one_row() {
 fn pairs_have_means_over_them() {
     let place = Place::new();
     let pair = |a: &str, b: &str| {
-        let clean = CLEAN.replace("Mary", "X").replace("John", b).replace('X', a);
+        let clean = GIVERS[1].replace("Mary", "X").replace("John", b).replace('X', a);
         let corrupt = clean.replace(&format!(", {b} gave"), &format!(", {a} gave"));
         format!("\"{clean}\",\"{corrupt}\", {a}, {b}\n")
     };
@@ -250,8 +234,7 @@ fn hostile_words_are_shown_not_obeyed() {
 fn what_has_no_path_or_no_meaning_is_refused() {
     let place = Place::new();
     let refused = |more: &[&str], says: &str| {
-        let pair = ["path", "--clean", CLEAN, "--corrupt", CORRUPT, "--answer", " Mary", "--foil", " John"];
-        place.refused(pair.iter().chain(more), 2, says);
+        place.refused(["path"].iter().chain(&GIVERS).chain(more), 2, says);
     };
     refused(&["--to", "0.1.q"], "no path leads to `0.1.q`");
     refused(&["--to", "2.1.p"], "there is no receiver `2.1.p`");

@@ -117,6 +117,10 @@ fn bounds_can_be_raised_and_lowered() {
         2,
         "pairs.csv has more rows",
     );
+    // Prompts of a dataset are read as any others.
+    let dataset = ["--kind", "mean", "--dataset", "p.txt", "--input-rows", "29"];
+    place.refused(["ablate", "Once"].iter().chain(&dataset), 2, "p.txt has more rows");
+    place.refused(["patch", "--clean", "Once", "--answer", "#7"].iter().chain(&dataset), 2, "p.txt has more rows");
     // Bounds name no other folder: they decide no number.
     let folder = |more: &[&str]| {
         let place = Place::new();
@@ -126,6 +130,7 @@ fn bounds_can_be_raised_and_lowered() {
         (run.file_name().unwrap().to_owned(), fs_err::read(run.join("logit_lens.parquet")).unwrap())
     };
     assert_eq!(folder(&[]), folder(&["--input-rows", "5", "--input-bytes", "1GB"]));
+    assert_eq!(folder(&[]), folder(&["--insecure", "--fetch-limit", "1GB", "--offline", "--wait", "1"]));
 }
 
 #[test]
