@@ -6,23 +6,13 @@ use pellucid::table::{
     Attribution, Patch, PatchMean, PathMean, PathPatch, Provenance, Row, TableWriter, read_provenance, read_rows,
 };
 
-use crate::bin::Place;
+use crate::bin::{GIVERS, Place};
 use crate::chart::show;
 use crate::chart_patch::contains;
 use crate::chart_scale::figures;
 use crate::patch_cli::facts;
 
-const CLEAN: &str = "When Mary and John went to the store, John gave a drink to";
-pub(crate) const PAIR: [&str; 8] = [
-    "--clean",
-    CLEAN,
-    "--corrupt",
-    "When Mary and John went to the store, Mary gave a drink to",
-    "--answer",
-    " Mary",
-    "--foil",
-    " John",
-];
+const CLEAN: &str = GIVERS[1];
 const ALONE: [&str; 6] = ["--clean", CLEAN, "--answer", " Mary", "--foil", " John"];
 
 /// Everything that a figure says, captions and titles, in one line.
@@ -54,15 +44,15 @@ fn no_figure_reads_the_command() {
     place.write("other.txt", "Once upon a time there was a little girl named Lily and she had a dog\n");
     let traced = ["--noise", "3", "--subject", "Mary", "--samples", "2", "--window", "2", "--over", "layer,pos"];
     let runs: [(&str, Vec<&str>); 9] = [
-        ("patch", [&PAIR[..], &["--at", "z", "--over", "layer,head"]].concat()),
-        ("patch", [&PAIR[..], &["--direction", "noise", "--at", "mlp_out", "--over", "layer"]].concat()),
-        ("patch", [&PAIR[..], &["--kind", "zero", "--direction", "noise", "--over", "pos"]].concat()),
-        ("patch", [&PAIR[..], &["--at", "pattern", "--over", "layer,head,query_pos,key_pos"]].concat()),
+        ("patch", [&GIVERS[..], &["--at", "z", "--over", "layer,head"]].concat()),
+        ("patch", [&GIVERS[..], &["--direction", "noise", "--at", "mlp_out", "--over", "layer"]].concat()),
+        ("patch", [&GIVERS[..], &["--kind", "zero", "--direction", "noise", "--over", "pos"]].concat()),
+        ("patch", [&GIVERS[..], &["--at", "pattern", "--over", "layer,head,query_pos,key_pos"]].concat()),
         ("patch", [&ALONE[..], &["--at", "mlp_out"], &traced].concat()),
-        ("path", [&PAIR[..], &["--direction", "noise", "--to", "logits,3.q"]].concat()),
+        ("path", [&GIVERS[..], &["--direction", "noise", "--to", "logits,3.q"]].concat()),
         ("ablate", vec![CLEAN, "The nurse said that", "--kind", "mean", "--dataset", "other.txt"]),
         ("ablate", vec![CLEAN, "--kind", "zero", "--unit", "layer"]),
-        ("attribute", [&PAIR[..], &["--direction", "noise", "--confirm", "5"]].concat()),
+        ("attribute", [&GIVERS[..], &["--direction", "noise", "--confirm", "5"]].concat()),
     ];
     for (i, (command, options)) in runs.iter().enumerate() {
         let out = i.to_string();
@@ -129,7 +119,7 @@ fn ablations_are_called_so_and_are_of_prompts() {
     let zero = |direction: &str| {
         place.ok([
             &["patch", "-q", "--kind", "zero", "--at", "z", "--over", "layer,head", "--direction", direction][..],
-            &PAIR[..],
+            &GIVERS[..],
             &["--out", direction],
         ]
         .concat());
@@ -144,7 +134,7 @@ fn the_direction_is_named() {
     let place = Place::new();
     let head = |direction: &str| {
         let said =
-            place.ok([&["patch", "--direction", direction][..], &PAIR[..], &["--out", direction]].concat()).stdout;
+            place.ok([&["patch", "--direction", direction][..], &GIVERS[..], &["--out", direction]].concat()).stdout;
         (facts(&figures(&place, direction)[0])[0].clone(), said.lines().next().unwrap().to_owned())
     };
     let (title, said) = head("denoise");

@@ -5,9 +5,8 @@ use pellucid::chart::{Figure, Options, diverging, patch, patch_mean, render, ren
 use pellucid::table::{Patch, PatchMean, read_rows};
 use tempfile::TempDir;
 
-use crate::bin::Place;
+use crate::bin::{GIVERS, Place};
 use crate::chart::{check, provenance, save, show};
-use crate::chart_facts::PAIR;
 use crate::chart_patch::{contains, fill, says, set, sweep};
 
 /// A heat map in which the strongest effect recovers `share`.
@@ -162,7 +161,7 @@ pub(crate) fn figures(place: &Place, folder: &str) -> Vec<Figure> {
 #[test]
 fn a_scale_is_no_part_of_the_request() {
     let place = Place::new();
-    let patch = |more: &[&str]| place.ok(["patch"].iter().chain(&PAIR).chain(&["--at", "resid_pre"]).chain(more));
+    let patch = |more: &[&str]| place.ok(["patch"].iter().chain(&GIVERS).chain(&["--at", "resid_pre"]).chain(more));
     patch(&[]);
     let folder = place.only_run();
     let name = |file: &str| folder.join(file);
@@ -186,9 +185,9 @@ fn a_scale_is_no_part_of_the_request() {
     assert!(place.read("again/patch-resid_pre-logit_diff.svg") == fitted.svg.as_bytes());
     // Every command that draws such figures takes it.
     for command in [
-        [&["path"][..], &PAIR].concat(),
-        [&["attribute", "--at", "z"][..], &PAIR].concat(),
-        vec!["ablate", PAIR[1], "--kind", "zero"],
+        [&["path"][..], &GIVERS].concat(),
+        [&["attribute", "--at", "z"][..], &GIVERS].concat(),
+        vec!["ablate", GIVERS[1], "--kind", "zero"],
     ] {
         place.ok(command.iter().chain(&["-q", "--out", command[0], "--scale", "0.125"]));
         let figures = figures(&place, command[0]);
@@ -197,7 +196,7 @@ fn a_scale_is_no_part_of_the_request() {
     }
     let refused = |scale: &str| {
         let scale = format!("--scale={scale}");
-        place.refused(["patch"].iter().chain(&PAIR).chain(&[scale.as_str()]), 2, "--scale")
+        place.refused(["patch"].iter().chain(&GIVERS).chain(&[scale.as_str()]), 2, "--scale")
     };
     ["0", "-1", "nan", "inf", "1e-40", "wide"].iter().for_each(|scale| drop(refused(scale)));
 }
