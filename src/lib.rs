@@ -5,7 +5,6 @@
 
 pub mod analysis;
 pub mod arch;
-pub mod chart;
 pub mod cli;
 pub mod error;
 mod guard;
@@ -17,6 +16,7 @@ pub mod run;
 pub mod sweep;
 pub mod table;
 pub mod text;
+pub mod view;
 mod visible;
 pub mod whole;
 

@@ -2,11 +2,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pellucid::chart;
 use pellucid::table::{
     Attention, Attribution, Cell, ColumnInfo, Kind, LogitLens, Patch, PatchMean, PathMean, PathPatch, Provenance, Row,
     TableWriter, Training,
 };
+use pellucid::view;
 use pellucid_fuzz::{Folder, check, ensure};
 
 const WORDS: [&str; 24] = [
@@ -98,7 +98,7 @@ fn draw<R: Row>(bytes: &[u8]) {
         writer.finish()
     });
     written.expect("rows of any content are written");
-    for figure in check(|| chart::render(&path)).into_iter().flatten() {
+    for figure in check(|| view::render(&path)).into_iter().flatten() {
         let nowhere = ["=\"NaN", "=\"inf", "=\"-inf", "NaN,", ",NaN", "(NaN", ",inf", ",-inf"];
         let mut tags = figure.svg.split('<').filter_map(|tag| tag.split_once('>').map(|(tag, _)| tag));
         ensure(!tags.any(|tag| nowhere.iter().any(|n| tag.contains(n))), "something is drawn at no number");

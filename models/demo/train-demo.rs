@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use pellucid::chart;
 use pellucid::run::Loaded;
 use pellucid::table::{TableWriter, Training, read_rows};
+use pellucid::view;
 use pellucid::whole::write_whole;
 use tokenizers::Tokenizer;
 use train::card::Card;
@@ -134,7 +134,7 @@ fn losses(out: &Path, reports: &[Training]) -> Result<()> {
         writer.push(report)?;
     }
     writer.finish()?;
-    for figure in chart::render(&path)? {
+    for figure in view::render(&path)? {
         write_whole(&out.join(format!("{}.svg", figure.name)), figure.svg.as_bytes())?;
     }
     Ok(())

@@ -9,9 +9,9 @@ use super::grid;
 use super::out::Out;
 use super::request::request;
 use crate::analysis::attention::{attention, need};
-use crate::chart;
 use crate::error::{Error, Result};
 use crate::table::{Attention, Format, Row};
+use crate::view;
 
 /// Attention patterns: where does each head look?
 #[derive(Args, Debug)]
@@ -41,7 +41,7 @@ impl AttentionCommand {
         }
         let loaded = self.model.load(out)?;
         let prompts = self.prompts.build(&loaded)?;
-        self.run.plan(out, &loaded, need(loaded.model.spec(), &prompts, self.run.memory, chart::attention::bytes))?;
+        self.run.plan(out, &loaded, need(loaded.model.spec(), &prompts, self.run.memory, view::attention::bytes))?;
         if let Some((layer, head)) = self.head {
             let blocks = &loaded.model.spec().blocks;
             let n = blocks.get(layer as usize).map(|b| b.attention.inner.n_heads);
@@ -67,7 +67,7 @@ impl AttentionCommand {
             |emit| attention(&loaded.model, &prompts, self.min_prob, self.run.memory, &watch, emit),
         )?;
         let Written { table, drawn, provenance } = &mut rows;
-        chart::attention::draw(table, drawn, provenance, self.head, &mut |figure| folder.figure(&figure))?;
+        view::attention::draw(table, drawn, provenance, self.head, &mut |figure| folder.figure(&figure))?;
         out.wrote(&folder.finish(&command())?);
         match out.format {
             Format::Table => {

@@ -13,9 +13,9 @@ use super::pairs::say_spaces;
 use super::request::{Pairs, request};
 use crate::analysis::attribute::{AttributeOptions, attribute, components, need};
 use crate::analysis::patch::{Align, Metric};
-use crate::chart::{self, patch_words::is_no_better};
 use crate::error::Result;
 use crate::table::{Attribution, Format, Row, visible};
+use crate::view::{self, patch_words::is_no_better};
 
 /// Attribution patching: what would every patch do, to first order, at the cost of a few forward passes?
 #[derive(Args, Debug)]
@@ -106,9 +106,9 @@ impl AttributeCommand {
             },
         )?;
         if !rows.table.is_empty() {
-            let options = chart::Options { scale: self.draw.scale(), ..Default::default() };
-            let draw = &mut |figure: chart::Figure| folder.figure(&figure);
-            chart::attribution::draw(&mut rows.table, &rows.provenance, &options, draw)?;
+            let options = view::Options { scale: self.draw.scale(), ..Default::default() };
+            let draw = &mut |figure: view::Figure| folder.figure(&figure);
+            view::attribution::draw(&mut rows.table, &rows.provenance, &options, draw)?;
         }
         out.wrote(&folder.finish(&command())?);
         if let Some(summary) = summary {

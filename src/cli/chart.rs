@@ -8,11 +8,11 @@ use super::args::{DrawArgs, parse_head};
 use super::out::Out;
 use super::signals;
 use super::wait::WaitArgs;
-use crate::chart::{Figure, Options, render_each};
 use crate::error::{Error, Result};
 use crate::run::Claim;
 use crate::run::owned::figure_provenance;
 use crate::table::read_provenance;
+use crate::view::{Figure, Options, render_each};
 use crate::whole::write_whole;
 
 /// Redraws the figures of a table from its file alone.

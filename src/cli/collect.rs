@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use crate::chart::{self, extent::Extents};
 use crate::error::Result;
 use crate::table::{Provenance, Row, TableFile, TableWriter};
+use crate::view::{self, extent::Extents};
 
 /// A table that was written.
 pub(super) struct Written<R> {
@@ -25,7 +25,7 @@ pub(super) fn collect<R: Row>(
 ) -> Result<Written<R>> {
     let mut table = TableWriter::create(path, provenance)?;
     let provenance = table.provenance_mut().clone();
-    let (mut drawn, mut at) = (Extents::new(chart::Options::default().max_prompts), 0);
+    let (mut drawn, mut at) = (Extents::new(view::Options::default().max_prompts), 0);
     produce(&mut |row| {
         drawn.add(prompt(&row), at);
         at += 1;

@@ -6,9 +6,9 @@ use std::io::{self, Write};
 use anstyle::{AnsiColor, Style};
 use unicode_width::UnicodeWidthStr;
 
-use crate::chart::extent::{Extents, Positions};
 use crate::error::Result;
 use crate::table::{Attention, Cell, LogitLens, Rows, visible};
+use crate::view::extent::{Extents, Positions};
 
 /// Prompts and pairs that are shown; the file has them all.
 pub(super) const SHOWN: u32 = 3;

@@ -10,11 +10,11 @@ use super::out::Out;
 use super::request::request;
 use crate::analysis::lens::need;
 use crate::analysis::{LensOptions, lens};
-use crate::chart;
 use crate::error::Result;
 use crate::run::spaces::Words;
 use crate::table::{Format, LogitLens, Row};
 use crate::text::positions::position_at;
+use crate::view;
 
 /// The logit lens: what would the model say if it stopped at each layer?
 #[derive(Args, Debug)]
@@ -56,7 +56,7 @@ impl Lens {
         self.run.plan(
             out,
             &loaded,
-            need(loaded.model.spec(), &prompts, &options, |cells| chart::lens::bytes(cells, options.top))?,
+            need(loaded.model.spec(), &prompts, &options, |cells| view::lens::bytes(cells, options.top))?,
         )?;
         let asked = json!({"at": self.at, "pos": self.pos, "top": options.top, "target": options.target});
         // Listens to Ctrl-C from here on, so that nothing is left by it.
@@ -79,7 +79,7 @@ impl Lens {
             |r: &LogitLens| r.prompt,
             |emit| lens(&loaded.model, &prompts, &|id| loaded.spell(id), &options, &watch, emit),
         )?;
-        chart::lens::draw(&mut rows.table, &rows.drawn, &rows.provenance, &mut |figure| folder.figure(&figure))?;
+        view::lens::draw(&mut rows.table, &rows.drawn, &rows.provenance, &mut |figure| folder.figure(&figure))?;
         out.wrote(&folder.finish(&command())?);
         match out.format {
             Format::Table => {

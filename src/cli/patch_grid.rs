@@ -6,10 +6,10 @@ use std::io::{self, Write};
 use anstyle::{AnsiColor, Style};
 
 use super::grid::{fit, terminal_width};
-use crate::chart::mark::Mark;
-use crate::chart::patch_sweep::{Effect, Sweep};
-use crate::chart::patch_words::{Coord, number, patched, place, places};
 use crate::table::{visible, visible_prose};
+use crate::view::mark::Mark;
+use crate::view::patch_sweep::{Effect, Sweep};
+use crate::view::patch_words::{Coord, number, patched, place, places};
 
 /// Effects that are said in words.
 const STRONGEST: usize = 10;
@@ -167,7 +167,7 @@ fn in_cell(sweep: &Sweep<'_>, row: &Mark, most: f64) -> String {
 #[cfg(test)]
 mod tests {
     use crate::analysis::patch::Metric;
-    use crate::chart::patch_words::is_no_better;
+    use crate::view::patch_words::is_no_better;
 
     #[test]
     fn figures_and_analysis_agree_on_what_is_no_better() {

@@ -10,14 +10,14 @@ use super::request::{Ids, Pairs, request};
 use super::{patch_grid, signals};
 use crate::analysis::Watch;
 use crate::analysis::patch::{Align, Averaged, Keep, Means, PatchOptions, Summary, incomparable};
-use crate::chart::mark::{Mark, Marked, marks, marks_of};
-use crate::chart::patch::{Named, draw, of_unit};
-use crate::chart::patch_scale::Scales;
-use crate::chart::{Figure, Options};
 use crate::error::{ErrorKind, Result};
 use crate::run::{Loaded, Parts, RunFolder};
 use crate::table::{Format, Patch, PathPatch, Provenance, Row, TableFile, TableWriter};
 use crate::text::Pair;
+use crate::view::mark::{Mark, Marked, marks, marks_of};
+use crate::view::patch::{Named, draw, of_unit};
+use crate::view::patch_scale::Scales;
+use crate::view::{Figure, Options};
 
 /// A sweep that was asked for.
 pub(super) struct Sweep<'a> {

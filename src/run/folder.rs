@@ -9,8 +9,8 @@ use serde_json::json;
 
 use super::claim::{Claim, Claiming};
 use super::owned::{Listed, MANIFEST, Manifest, is_complete, is_ours, is_regular};
-use crate::chart::Figure;
 use crate::error::{Error, Result};
+use crate::view::Figure;
 use crate::whole::write_whole;
 
 /// The folder of one request: `runs/<analysis>-<hash of the request>`, unless another was given.

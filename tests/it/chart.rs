@@ -2,9 +2,9 @@
 //!
 //! With `PELLUCID_FIGURES=folder` the sample figures are written there, to be looked at.
 
-use pellucid::chart::{Figure, Options, attention, logit_lens, render, render_with};
 use pellucid::error::ErrorKind;
 use pellucid::table::{Attention, Hooks, LogitLens, Provenance, Row, TableWriter};
+use pellucid::view::{Figure, Options, attention, logit_lens, render, render_with};
 use std::path::PathBuf;
 use tempfile::TempDir;
 

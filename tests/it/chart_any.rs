@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use pellucid::chart::{self, Figure, Options, render_with};
 use pellucid::table::{
     Attention, Attribution, Cell, Kind, LogitLens, Patch, PatchMean, PathMean, PathPatch, Provenance, Row, Training,
     read_rows,
 };
+use pellucid::view::{self, Figure, Options, render_with};
 
 use crate::bin::Place;
 
@@ -209,29 +209,29 @@ fn of<R: Row>(name: &str, draw: Draw<R>) {
 
 #[test]
 fn any_logit_lens_is_drawn_or_refused() {
-    of::<LogitLens>("logit_lens", chart::logit_lens);
+    of::<LogitLens>("logit_lens", view::logit_lens);
 }
 
 #[test]
 fn any_attention_is_drawn_or_refused() {
-    of::<Attention>("attention", |rows, how| chart::attention(rows, how, None));
+    of::<Attention>("attention", |rows, how| view::attention(rows, how, None));
 }
 
 #[test]
 fn any_patch_is_drawn_or_refused() {
-    of::<Patch>("patch", chart::patch);
-    of::<PatchMean>("patch_mean", chart::patch_mean);
+    of::<Patch>("patch", view::patch);
+    of::<PatchMean>("patch_mean", view::patch_mean);
 }
 
 #[test]
 fn any_path_is_drawn_or_refused() {
-    of::<PathPatch>("path", chart::path);
-    of::<PathMean>("path_mean", chart::path_mean);
+    of::<PathPatch>("path", view::path);
+    of::<PathMean>("path_mean", view::path_mean);
 }
 
 #[test]
 fn any_attribution_is_drawn_or_refused() {
-    of::<Attribution>("attribution", chart::attribution);
+    of::<Attribution>("attribution", view::attribution);
 }
 
 #[test]
@@ -245,7 +245,7 @@ fn any_training_is_drawn_or_refused() {
         learning_rate: 1e-3,
     };
     let rows: Vec<Training> = (1..30).map(row).collect();
-    assert!(draws(&rows, &crate::chart::provenance(), chart::training) > 20);
+    assert!(draws(&rows, &crate::chart::provenance(), view::training) > 20);
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use crate::chart::{check, noise, provenance, save, show};
 use crate::chart_patch::contains;
-use pellucid::chart::{Figure, attribution, render};
 use pellucid::table::Attribution;
+use pellucid::view::{Figure, attribution, render};
 use tempfile::TempDir;
 
 /// Heads at positions, every fifth measured: first as estimated, then farther and farther off.

@@ -1,10 +1,10 @@
 //! Figures and words name what was done: the kind, the run, noise and its samples, windows, prompts or pairs. All of it comes from the
 //! columns of the rows, and none from the command in the provenance.
 
-use pellucid::chart::{Figure, render};
 use pellucid::table::{
     Attribution, Patch, PatchMean, PathMean, PathPatch, Provenance, Row, TableWriter, read_provenance, read_rows,
 };
+use pellucid::view::{Figure, render};
 
 use crate::bin::{GIVERS, Place};
 use crate::chart::show;

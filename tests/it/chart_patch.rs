@@ -4,8 +4,8 @@ use std::path::Path;
 
 use crate::bin::{GIVERS, Place};
 use crate::chart::{check, noise, provenance, save, show};
-use pellucid::chart::{Figure, Options, diverging, patch, render, render_with};
 use pellucid::table::{Patch, read_rows};
+use pellucid::view::{Figure, Options, diverging, patch, render, render_with};
 use tempfile::TempDir;
 
 const WORDS: [&str; 6] = ["When", " Mary", " and", " John", " went", " to"];

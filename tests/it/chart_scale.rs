@@ -1,8 +1,8 @@
 //! How far the colours and axes of patching figures go: small effects look small, figures of one request can be compared, and what is
 //! cut off is said.
 
-use pellucid::chart::{Figure, Options, diverging, patch, patch_mean, render, render_with};
 use pellucid::table::{Patch, PatchMean, read_rows};
+use pellucid::view::{Figure, Options, diverging, patch, patch_mean, render, render_with};
 use tempfile::TempDir;
 
 use crate::bin::{GIVERS, Place};

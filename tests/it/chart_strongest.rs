@@ -1,7 +1,7 @@
 //! "The N strongest" is over all that was asked, in figures, in words and in what is measured; never over the first pairs alone.
 
-use pellucid::chart::{Figure, attribution, render};
 use pellucid::table::{Attribution, read_rows};
+use pellucid::view::{Figure, attribution, render};
 
 use crate::bin::{Done, Place};
 use crate::chart::{check, noise, provenance, show};

@@ -2,9 +2,9 @@
 
 use crate::bin::Place;
 use crate::chart::{check, noise, provenance, save, show};
-use pellucid::chart::{Figure, render, training};
 use pellucid::error::ErrorKind;
 use pellucid::table::{Provenance, Training};
+use pellucid::view::{Figure, render, training};
 use tempfile::TempDir;
 
 /// A run of `reports`, one every 100 steps: the losses fall fast, then slowly, and lie close together.

@@ -3,8 +3,8 @@
 
 use std::path::PathBuf;
 
-use pellucid::chart::render;
 use pellucid::table::{Attention, Attribution, Patch, PatchMean, PathMean, PathPatch, Row, read_rows};
+use pellucid::view::render;
 
 use crate::bin::{Place, fixture};
 

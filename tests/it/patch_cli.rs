@@ -1,11 +1,11 @@
 //! `patch` and `ablate` as a person runs them: means over pairs, checks at run time, and what is refused.
 
-use pellucid::chart::{Figure, patch_mean, render};
 use pellucid::model::Batch;
 use pellucid::ops::rounding::unit;
 use pellucid::run::Loaded;
 use pellucid::table::{Patch, PatchMean, read_rows};
 use pellucid::text::Bos;
+use pellucid::view::{Figure, patch_mean, render};
 
 use crate::bin::{Place, model};
 use crate::bound::{PATCHES, drift};

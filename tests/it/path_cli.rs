@@ -1,8 +1,8 @@
 //! `pellucid path` as a person runs it: tables, figures, words, and what is refused; on the built-in model.
 
-use pellucid::chart::{Figure, Options, path, path_mean, render_with};
 use pellucid::ops::rounding::unit;
 use pellucid::table::{PathMean, PathPatch, Provenance, read_rows};
+use pellucid::view::{Figure, Options, path, path_mean, render_with};
 
 use crate::bin::{Done, GIVERS, Place};
 use crate::bound::PATCHES;

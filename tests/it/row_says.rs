@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
-use pellucid::chart::{attention, render};
 use pellucid::table::{Attention, Patch, PatchMean, read_rows};
+use pellucid::view::{attention, render};
 use safetensors::SafeTensors;
 
 use crate::bin::{Place, model};

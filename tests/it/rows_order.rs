@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use pellucid::chart::{Figure, attention, attribution, logit_lens, render};
 use pellucid::table::{
     Attention, Attribution, LogitLens, Provenance, Row, TableFile, TableWriter, read_rows, read_some_rows,
 };
+use pellucid::view::{Figure, attention, attribution, logit_lens, render};
 
 use crate::bin::{Place, model};
 
