@@ -12,7 +12,7 @@ pub mod hook;
 pub mod limits;
 pub mod model;
 pub mod ops;
-pub mod run;
+pub mod session;
 pub mod sweep;
 pub mod table;
 pub mod text;

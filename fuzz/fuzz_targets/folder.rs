@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use pellucid::run::Claiming;
-use pellucid::run::RunFolder;
-use pellucid::run::owned::is_ours;
+use pellucid::session::Claiming;
+use pellucid::session::RunFolder;
+use pellucid::session::owned::is_ours;
 use pellucid_fuzz::{Folder, check, ensure, three};
 use serde_json::json;
 

@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use pellucid::analysis::patch::Keep;
 use pellucid::model::instructions;
-use pellucid::run::Parts;
+use pellucid::session::Parts;
 use pellucid_fuzz::{Folder, check};
 use serde_json::json;
 

@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pellucid::run::records::Input;
-use pellucid::run::{pairs, prompts};
+use pellucid::session::records::Input;
+use pellucid::session::{pairs, prompts};
 use pellucid_fuzz::{Folder, check};
 
 const KINDS: [&str; 6] = ["txt", "jsonl", "json", "csv", "tsv", "parquet"];

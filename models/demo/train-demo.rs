@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use pellucid::run::Loaded;
+use pellucid::session::Session;
 use pellucid::table::{TableWriter, Training, read_rows};
 use pellucid::view;
 use pellucid::whole::write_whole;
@@ -127,7 +127,7 @@ fn train(arguments: &Arguments) -> Result<()> {
 
 /// The loss table and its figure.
 fn losses(out: &Path, reports: &[Training]) -> Result<()> {
-    let provenance = Loaded::open(&out.to_string_lossy(), &[])?.provenance(vec!["train-demo".to_owned()]);
+    let provenance = Session::open(&out.to_string_lossy(), &[])?.provenance(vec!["train-demo".to_owned()]);
     let path = out.join(LOSSES);
     let mut writer = TableWriter::<Training>::create(&path, provenance)?;
     for report in reports {
@@ -142,7 +142,7 @@ fn losses(out: &Path, reports: &[Training]) -> Result<()> {
 
 /// What is true of the model in `folder`.
 fn measure(folder: &Path, seed: u64, steps: u64) -> Result<Card> {
-    let loaded = Loaded::open(&folder.to_string_lossy(), &[])?;
+    let loaded = Session::open(&folder.to_string_lossy(), &[])?;
     let bytes = fs_err::read(folder.join("tokenizer.json"))?;
     let tokenizer = Tokenizer::from_bytes(&bytes).map_err(|e| anyhow::anyhow!("{e}"))?;
     let (reports, _) = read_rows::<Training>(folder.join(LOSSES))?;

@@ -15,9 +15,9 @@ use crate::analysis::patch::{Align, Direction};
 use crate::error::{Error, Result};
 use crate::model::{Place, Placement, Processing};
 use crate::ops::matrix::Kept;
-use crate::run::plan::available;
-use crate::run::records::Input;
-use crate::run::{Loaded, RunFolder, pairs, prompts};
+use crate::session::plan::available;
+use crate::session::records::Input;
+use crate::session::{RunFolder, Session, pairs, prompts};
 use crate::table::Format;
 use crate::text::ids::{ids_of, literal, parse_ids};
 use crate::text::records::Written;
@@ -105,22 +105,22 @@ pub(super) struct LoadArgs {
 
 impl LoadArgs {
     /// Loads the model.
-    pub fn load(&self, out: &Out) -> Result<Loaded> {
+    pub fn load(&self, out: &Out) -> Result<Session> {
         self.load_named(&self.model.model, out)
     }
 
     /// Loads the model called `name` in place of `-m`'s, where there is one.
-    pub fn load_or(&self, name: Option<&str>, out: &Out) -> Result<Loaded> {
+    pub fn load_or(&self, name: Option<&str>, out: &Out) -> Result<Session> {
         self.load_named(name.unwrap_or(&self.model.model), out)
     }
 
-    fn load_named(&self, name: &str, out: &Out) -> Result<Loaded> {
+    fn load_named(&self, name: &str, out: &Out) -> Result<Session> {
         let process = self.process.iter().map(|name| Processing::parse(name)).collect::<Result<Vec<_>>>()?;
         let placement = Placement { kept: Kept::parse(&self.dtype), place: Place::parse(&self.device)? };
         // Before the files are looked for, which may take longer.
         placement.place.device()?;
-        let source = Loaded::find(name, &self.accept.accept_config, &out.hub(), &out.fetching())?;
-        let loaded = Loaded::placed(source, &process, placement)?;
+        let source = Session::find(name, &self.accept.accept_config, &out.hub(), &out.fetching())?;
+        let loaded = Session::placed(source, &process, placement)?;
         out.accepted(&loaded.source);
         out.loaded(&loaded);
         loaded.notes().iter().for_each(|note| out.note(note));
@@ -160,7 +160,7 @@ pub(super) struct PromptArgs {
 
 impl PromptArgs {
     /// The prompts as tokens of this model.
-    pub fn build(&self, loaded: &Loaded) -> Result<Vec<Prompt>> {
+    pub fn build(&self, loaded: &Session) -> Result<Vec<Prompt>> {
         loaded.prompts(&self.entries()?, self.bos())
     }
 
@@ -257,7 +257,7 @@ fn parse_position(text: &str) -> Result<NamedPosition, String> {
 
 impl PairArgs {
     /// The pairs as tokens of this model.
-    pub fn build(&self, loaded: &Loaded, out: &Out) -> Result<Vec<Pair>> {
+    pub fn build(&self, loaded: &Session, out: &Out) -> Result<Vec<Pair>> {
         let bos = self.bos();
         if let Some(path) = &self.pairs {
             let bounds = self.read.bounds();
@@ -342,7 +342,7 @@ impl RunArgs {
     }
 
     /// Says what the request needs, and refuses what cannot fit, into the budget or into memory, before anything runs.
-    pub fn plan(&self, out: &Out, loaded: &Loaded, need: Need) -> Result<()> {
+    pub fn plan(&self, out: &Out, loaded: &Session, need: Need) -> Result<()> {
         loaded.plan(need).check_budget(self.memory)?;
         planned(out, loaded, need)
     }
@@ -378,7 +378,7 @@ fn parse_scale(text: &str) -> Result<ScaleEnd, String> {
 }
 
 /// Says what the request needs beside the weights, and refuses what cannot fit into memory, before anything runs.
-pub(super) fn planned(out: &Out, loaded: &Loaded, need: Need) -> Result<()> {
+pub(super) fn planned(out: &Out, loaded: &Session, need: Need) -> Result<()> {
     let plan = loaded.plan(need);
     out.planned(&plan);
     if let Some(warning) = plan.check_loaded(&loaded.placement, available())? {

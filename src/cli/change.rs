@@ -9,7 +9,7 @@ use super::args::{PairArgs, Way};
 use super::input::dataset;
 use crate::analysis::patch::{Direction, Grid, Kind, Metric, Over, PatchOptions};
 use crate::error::Result;
-use crate::run::{Loaded, read_vector};
+use crate::session::{Session, read_vector};
 
 /// What becomes of a value, in which run, and what is measured.
 #[derive(Args, Debug)]
@@ -47,7 +47,7 @@ pub(super) struct ChangeArgs {
 
 impl ChangeArgs {
     /// What to do at the places of `grid`, within `memory_bytes`.
-    pub fn options(&self, loaded: &Loaded, pairs: &PairArgs, grid: Grid, memory_bytes: usize) -> Result<PatchOptions> {
+    pub fn options(&self, loaded: &Session, pairs: &PairArgs, grid: Grid, memory_bytes: usize) -> Result<PatchOptions> {
         let vector = self.vector.as_deref().map(read_vector).transpose()?;
         let dataset = match &self.dataset {
             Some(path) => loaded.prompts(&dataset(path, pairs.read.bounds())?, pairs.bos())?,

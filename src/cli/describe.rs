@@ -8,7 +8,7 @@ use crate::analysis::describe;
 use crate::error::{Error, Result, nearest};
 use crate::hook::select;
 use crate::model::{Model, Placement, WeightBytes};
-use crate::run::{Loaded, Plan};
+use crate::session::{Plan, Session};
 use crate::table::{Format, ModelFacts, tables};
 use crate::text::{DEMO, Want};
 
@@ -57,7 +57,7 @@ pub(super) struct ModelCommand {
 
 impl ModelCommand {
     pub fn run(&self, out: &Out) -> Result<()> {
-        let source = Loaded::find(&self.model.model, &self.accept.accept_config, &out.hub(), &out.fetching())?;
+        let source = Session::find(&self.model.model, &self.accept.accept_config, &out.hub(), &out.fetching())?;
         let (_, spec) = Model::read_spec(&source)?;
         out.accepted(&source);
         let mut facts = vec![ModelFacts { property: "model".into(), value: source.id.clone() }];

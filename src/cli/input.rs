@@ -8,9 +8,9 @@ use clap::Args;
 use super::args::{at_least_one, parse_bytes};
 use super::out::{Out, read_input};
 use crate::error::{Error, Result};
-use crate::run::pairs::PairEntry;
-use crate::run::records::Input;
-use crate::run::{Loaded, prompts};
+use crate::session::pairs::PairEntry;
+use crate::session::records::Input;
+use crate::session::{Session, prompts};
 use crate::text::bounds::Bounds;
 use crate::text::records::Written;
 use crate::text::{Bos, PromptEntry};
@@ -71,7 +71,7 @@ pub(super) fn written(name: Option<&str>) -> Option<Written> {
 }
 
 /// The pairs whose prompts are as many tokens; says which others there are.
-pub(super) fn aligned(loaded: &Loaded, entries: Vec<PairEntry>, bos: Bos, out: &Out) -> Result<Vec<PairEntry>> {
+pub(super) fn aligned(loaded: &Session, entries: Vec<PairEntry>, bos: Bos, out: &Out) -> Result<Vec<PairEntry>> {
     const SHOWN: usize = 5;
     let skipped = loaded.misaligned(&entries, bos)?;
     if skipped.is_empty() {

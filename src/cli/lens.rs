@@ -11,7 +11,7 @@ use super::request::request;
 use crate::analysis::lens::need;
 use crate::analysis::{LensOptions, lens};
 use crate::error::Result;
-use crate::run::spaces::Words;
+use crate::session::spaces::Words;
 use crate::table::{Format, LogitLens, Row};
 use crate::text::positions::position_at;
 use crate::view;

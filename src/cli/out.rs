@@ -17,8 +17,8 @@ use super::args::Talk;
 use super::signals::{self, stopped};
 use crate::analysis::Watch;
 use crate::error::{Error, Result, readable, with_short_names};
-use crate::run::folder::Finished;
-use crate::run::{Loaded, Plan};
+use crate::session::folder::Finished;
+use crate::session::{Plan, Session};
 use crate::table::{Format, Row, TableFile, TextOptions, TextWriter, write_rows};
 use crate::text::prompt_file::read_bytes;
 use crate::text::{Fetching, Hub, ModelSource};
@@ -136,7 +136,7 @@ impl Out {
     }
 
     /// Says under `--verbose` what was loaded from where.
-    pub fn loaded(&self, loaded: &Loaded) {
+    pub fn loaded(&self, loaded: &Session) {
         if self.verbose {
             let (spec, source) = (loaded.model.spec(), &loaded.source);
             let tokenizer = if loaded.tokenizer.is_some() { "with" } else { "without" };

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::out::Out;
 use crate::analysis::patch::Metric;
 use crate::error::{Error, Result};
-use crate::run::Loaded;
-use crate::run::spaces::Words;
+use crate::session::Session;
+use crate::session::spaces::Words;
 use crate::text::Pair;
 use crate::text::positions::position_at;
 
@@ -34,7 +34,7 @@ fn several(pairs: &[Pair]) -> &'static str {
 /// Says on stderr where answers and foils may have been meant with or without a space before them, if a metric reads them.
 pub(super) fn say_spaces(
     out: &Out,
-    loaded: &Loaded,
+    loaded: &Session,
     pairs: &[Pair],
     metrics: &[Metric],
     measure_at: isize,

@@ -11,7 +11,7 @@ use super::{patch_grid, signals};
 use crate::analysis::Watch;
 use crate::analysis::patch::{Align, Averaged, Keep, Means, PatchOptions, Summary, incomparable};
 use crate::error::{ErrorKind, Result};
-use crate::run::{Loaded, Parts, RunFolder};
+use crate::session::{Parts, RunFolder, Session};
 use crate::table::{Format, Patch, PathPatch, Provenance, Row, TableFile, TableWriter};
 use crate::text::Pair;
 use crate::view::mark::{Mark, Marked, marks, marks_of};
@@ -23,7 +23,7 @@ use crate::view::{Figure, Options};
 pub(super) struct Sweep<'a> {
     /// What it is called: the command, and the folder's first word.
     pub name: &'static str,
-    pub loaded: &'a Loaded,
+    pub loaded: &'a Session,
     pub pairs: &'a [Pair],
     pub options: &'a PatchOptions,
     /// The arguments that decide the results, beside model and prompts.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::pairs::asked_of;
 use crate::model::Place;
-use crate::run::Loaded;
+use crate::session::Session;
 use crate::table::HOOK_NAMES;
 use crate::text::{Pair, Prompt};
 
@@ -33,7 +33,7 @@ pub(super) struct Request<'a, O> {
 /// What `analysis` was asked of these prompts.
 pub(super) fn request<'a, O: Serialize>(
     analysis: &'static str,
-    loaded: &'a Loaded,
+    loaded: &'a Session,
     prompts: impl IntoIterator<Item = &'a Prompt>,
     options: O,
 ) -> Request<'a, O> {

@@ -13,7 +13,7 @@ use super::wait::WaitArgs;
 use crate::analysis::verify::{Dump, first_wrong, need, need_of_reference, own_prompts, verify, verify_reference};
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::run::{Loaded, RunFolder};
+use crate::session::{RunFolder, Session};
 use crate::table::{Format, Row, TableWriter, Verify, VerifyReference};
 use crate::text::{Bos, Prompt, PromptEntry};
 
@@ -59,7 +59,7 @@ impl VerifyCommand {
         self.wait.folder(out, self.out.as_deref(), ("verify", &[R::TABLE.name]), request, self.force)
     }
 
-    fn laws(&self, loaded: &Loaded, out: &Out) -> Result<()> {
+    fn laws(&self, loaded: &Session, out: &Out) -> Result<()> {
         let prompts = match self.prompts.is_empty() {
             true => by_ids(loaded, &own_prompts(loaded.model.spec()))?,
             false => self.prompts.build(loaded)?,
@@ -96,7 +96,7 @@ impl VerifyCommand {
         }))
     }
 
-    fn with_reference(&self, loaded: &Loaded, dump: &Dump, out: &Out) -> Result<()> {
+    fn with_reference(&self, loaded: &Session, dump: &Dump, out: &Out) -> Result<()> {
         let (family, spec) = Model::read_spec(&loaded.source)?;
         dump.check(family, &spec)?;
         if !self.prompts.is_empty() {
@@ -118,11 +118,11 @@ impl VerifyCommand {
 }
 
 /// Prompts of these tokens. The model's context bounds them.
-fn by_ids(loaded: &Loaded, ids: &[Vec<u32>]) -> Result<Vec<Prompt>> {
+fn by_ids(loaded: &Session, ids: &[Vec<u32>]) -> Result<Vec<Prompt>> {
     loaded.prompts(&ids.iter().cloned().map(PromptEntry::ids).collect::<Vec<_>>(), Bos::Never)
 }
 
-fn write<R: Row>(folder: &mut RunFolder, loaded: &Loaded, rows: &[R]) -> Result<()> {
+fn write<R: Row>(folder: &mut RunFolder, loaded: &Session, rows: &[R]) -> Result<()> {
     let path = folder.file(&format!("{}.parquet", R::TABLE.name));
     let mut table = TableWriter::create(&path, loaded.provenance(command()))?;
     rows.iter().try_for_each(|row| table.push(row))?;

@@ -10,7 +10,7 @@ use super::args::command;
 use super::out::Out;
 use super::signals;
 use crate::error::Result;
-use crate::run::{Claiming, RunFolder, Waiting};
+use crate::session::{Claiming, RunFolder, Waiting};
 
 /// What to do where another run is at work in the folder. No part of the request.
 #[derive(Args, Debug)]

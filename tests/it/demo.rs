@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use pellucid::error::{Error, Result};
 use pellucid::model::{Batch, Model};
-use pellucid::run::Loaded;
+use pellucid::session::Session;
 use pellucid::text::{File, Files, ModelSource};
 
 use crate::bin::{Done, Place};
@@ -66,7 +66,7 @@ fn what_is_built_in_is_what_the_repository_has() -> Result<()> {
         assert!(same, "{name} in the program is not the one in models/demo");
     }
     let weights = fs_err::read(folder().join("model.safetensors"))?;
-    let loaded = Loaded::from_source(built_in, &[])?;
+    let loaded = Session::from_source(built_in, &[])?;
     assert_eq!(loaded.weights_hash, format!("blake3:{}", blake3::hash(&weights).to_hex()));
 
     // Loading refuses a tensor too many and one too few. Here, the numbers: each of the file is one of the model.
@@ -80,9 +80,9 @@ fn what_is_built_in_is_what_the_repository_has() -> Result<()> {
 
 #[test]
 fn the_built_in_model_gives_the_bits_of_its_folder() -> Result<()> {
-    let (built_in, on_disk) = (Loaded::open("demo", &[])?, Loaded::open(&folder().display().to_string(), &[])?);
+    let (built_in, on_disk) = (Session::open("demo", &[])?, Session::open(&folder().display().to_string(), &[])?);
     assert_eq!((&built_in.source.id, &built_in.weights_hash), (&on_disk.source.id, &on_disk.weights_hash));
-    let bits = |loaded: &Loaded| -> Result<Vec<u32>> {
+    let bits = |loaded: &Session| -> Result<Vec<u32>> {
         let batch = Batch::one([0, 40, 41, 42, 43, 400, 500, 600]);
         let logits = loaded.model.forward(&batch, &mut [])?.flatten_all()?.to_vec1::<f32>()?;
         assert!(logits.iter().all(|x| x.is_finite()));
@@ -116,7 +116,7 @@ fn a_damaged_built_in_file_is_refused_as_in_any_folder() -> Result<()> {
     for name in NAMES {
         let cut = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() - 3);
         let [(dir, on_disk), (_, built_in)] = changed(name, cut)?;
-        let refusal = |source| -> Error { Loaded::from_source(source, &[]).err().expect(name) };
+        let refusal = |source| -> Error { Session::from_source(source, &[]).err().expect(name) };
         let (disk, program) = (refusal(on_disk), refusal(built_in));
         let path = dir.path().join(name).display().to_string();
         assert!(disk.message().contains(name), "{disk}");
@@ -128,14 +128,14 @@ fn a_damaged_built_in_file_is_refused_as_in_any_folder() -> Result<()> {
 
 #[test]
 fn another_bit_in_a_weight_is_another_hash() -> Result<()> {
-    let demo = Loaded::open("demo", &[])?.weights_hash;
+    let demo = Session::open("demo", &[])?.weights_hash;
     // The lowest bit of the last number: the model still loads.
     let flip = |bytes: &mut Vec<u8>| {
         let low = bytes.len() - 2;
         bytes[low] ^= 1;
     };
     let [(_dir, on_disk), (_, built_in)] = changed("model.safetensors", flip)?;
-    let (disk, program) = (Loaded::from_source(on_disk, &[])?, Loaded::from_source(built_in, &[])?);
+    let (disk, program) = (Session::from_source(on_disk, &[])?, Session::from_source(built_in, &[])?);
     assert_eq!(disk.weights_hash, program.weights_hash);
     assert_ne!(disk.weights_hash, demo);
     Ok(())

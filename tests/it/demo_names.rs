@@ -6,7 +6,7 @@ use pellucid::analysis::patch::{Direction, Grid, Kind, Over, PatchOptions, patch
 use pellucid::analysis::path::{PathOptions, path};
 use pellucid::hook::{Hook, HookPoint, Site};
 use pellucid::ops::rows::Rows;
-use pellucid::run::Loaded;
+use pellucid::session::Session;
 use pellucid::text::{Bos, Pair, Prompt, PromptEntry, build_prompts};
 
 use crate::train::card::Card;
@@ -18,11 +18,11 @@ use crate::train::silence::{How, Part};
 use crate::train::skills::{Bound, Measured};
 use crate::train::statistics::Mean;
 
-fn demo() -> Loaded {
-    Loaded::open("demo", &[]).unwrap()
+fn demo() -> Session {
+    Session::open("demo", &[]).unwrap()
 }
 
-fn asked(loaded: &Loaded, times: usize) -> Vec<Question> {
+fn asked(loaded: &Session, times: usize) -> Vec<Question> {
     questions(loaded, &mut random(5, streams::ORDERS), times).unwrap()
 }
 
@@ -93,7 +93,7 @@ impl Hook for Planted {
 }
 
 /// What the head is called, and how much it looks at the receiver, when it looks there.
-fn planted(loaded: &Loaded, (layer, head): (usize, usize), looks: Looks) -> Result<(Option<Role>, [f64; 2])> {
+fn planted(loaded: &Session, (layer, head): (usize, usize), looks: Looks) -> Result<(Option<Role>, [f64; 2])> {
     let plant = move |questions: &[Question]| -> Box<dyn Hook> {
         let keys = questions.iter().map(looks).collect();
         Box::new(Planted { point: HookPoint::block(layer, Site::Pattern), head, keys })

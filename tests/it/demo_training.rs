@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use pellucid::run::Loaded;
+use pellucid::session::Session;
 use pellucid::table::{Training, read_rows};
 
 use crate::train::corpus::{Corpus, train_tokenizer};
@@ -72,7 +72,7 @@ fn a_run_that_was_interrupted_ends_as_one_that_was_not() -> Result<()> {
 
 #[test]
 fn the_shipped_model_can_do_what_it_must() -> Result<()> {
-    for skill in skills::measure(&Loaded::open("demo", &[])?, SEED)? {
+    for skill in skills::measure(&Session::open("demo", &[])?, SEED)? {
         assert!(skill.holds(), "{skill:?}");
     }
     Ok(())
@@ -80,7 +80,7 @@ fn the_shipped_model_can_do_what_it_must() -> Result<()> {
 
 #[test]
 fn the_mechanisms_are_there_to_find() -> Result<()> {
-    for mechanism in mechanisms::measure(&Loaded::open("demo", &[])?, SEED)?.measured {
+    for mechanism in mechanisms::measure(&Session::open("demo", &[])?, SEED)?.measured {
         assert!(mechanism.holds(), "{mechanism:?}");
     }
     Ok(())

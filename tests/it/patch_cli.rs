@@ -2,7 +2,7 @@
 
 use pellucid::model::Batch;
 use pellucid::ops::rounding::unit;
-use pellucid::run::Loaded;
+use pellucid::session::Session;
 use pellucid::table::{Patch, PatchMean, read_rows};
 use pellucid::text::Bos;
 use pellucid::view::{Figure, patch_mean, render};
@@ -161,7 +161,7 @@ fn the_experts_of_a_layer_are_patched_together() {
 fn ablations_of_a_corpus_are_those_of_each_prompt() {
     let place = Place::new();
     let prompts = ["The nurse", "When Mary and John went to the store", "Paul lives in"];
-    let demo = Loaded::open("demo", &[]).unwrap();
+    let demo = Session::open("demo", &[]).unwrap();
     let ids = prompts.map(|text| {
         let tokens = demo.tokenizer.as_ref().unwrap().encode(text, Bos::default()).unwrap();
         tokens.iter().map(|t| t.id).collect::<Vec<u32>>()

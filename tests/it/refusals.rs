@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pellucid::Error;
 use pellucid::arch::family::read_config;
-use pellucid::run::read_vector;
+use pellucid::session::read_vector;
 use pellucid::text::prompt_file::read_bytes;
 use pellucid::text::{Files, Tokenizer};
 use serde_json::{Value, json};

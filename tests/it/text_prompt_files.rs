@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use pellucid::error::Result;
-use pellucid::run::prompts::from_file;
-use pellucid::run::prompts::from_input;
-use pellucid::run::records::Input;
+use pellucid::session::prompts::from_file;
+use pellucid::session::prompts::from_input;
+use pellucid::session::records::Input;
 use pellucid::text::PromptEntry;
 use pellucid::text::bounds::Bounds;
 use pellucid::text::prompt_file::read_bytes;

@@ -7,7 +7,7 @@
 use anyhow::{Context, Result};
 use pellucid::hook::Cache;
 use pellucid::model::Batch;
-use pellucid::run::Loaded;
+use pellucid::session::Session;
 
 use super::corpus::{random, streams};
 use super::grammar::{Random, Split, facts};
@@ -32,7 +32,7 @@ pub struct Mechanisms {
 }
 
 /// Every mechanism.
-pub fn measure(loaded: &Loaded, seed: u64) -> Result<Mechanisms> {
+pub fn measure(loaded: &Session, seed: u64) -> Result<Mechanisms> {
     let mut questions_random = random(seed, streams::ORDERS);
     let questions = questions(loaded, &mut questions_random, TIMES)?;
     let names = Names::of(loaded, &questions, None)?;
@@ -130,7 +130,7 @@ fn looks_most_at_the_receiver(parts: &[(Found, Option<Role>)]) -> Option<(Part, 
 
 /// How often the capital becomes the logit lens's first guess in a stream after the first block's and before the last: after
 /// a sublayer of a later block, but not only at the output.
-fn answer_comes_up(loaded: &Loaded, random: &mut Random) -> Result<Measured> {
+fn answer_comes_up(loaded: &Session, random: &mut Random) -> Result<Measured> {
     const PROMPTS: usize = 300;
     let model = &loaded.model;
     let kind = &facts::KINDS[0];

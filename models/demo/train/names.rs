@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use candle_core::Tensor;
 use pellucid::hook::{Cache, Hook, HookPoint, Site};
 use pellucid::model::{Batch, Model, Output, Run, Unembed};
-use pellucid::run::Loaded;
+use pellucid::session::Session;
 
 use super::grammar::{Random, Split, ioi, words};
 use super::silence::{How, Means, Part, Silence, points};
@@ -44,7 +44,7 @@ pub struct Question {
 }
 
 impl Question {
-    fn of(loaded: &Loaded, order: usize, asked: &ioi::InOrder) -> Result<Self> {
+    fn of(loaded: &Session, order: usize, asked: &ioi::InOrder) -> Result<Self> {
         let (prompt, others) = (ids(loaded, &asked.task.prompt)?, ids(loaded, &asked.others)?);
         anyhow::ensure!(
             prompt.len() == others.len(),
@@ -74,7 +74,7 @@ impl Question {
 }
 
 /// Every frame `times` times, each in both orders.
-pub fn questions(loaded: &Loaded, random: &mut Random, times: usize) -> Result<Vec<Question>> {
+pub fn questions(loaded: &Session, random: &mut Random, times: usize) -> Result<Vec<Question>> {
     let frames = (0..times).flat_map(|_| ioi::FRAMES);
     let pairs = frames.map(|frame| ioi::in_both_orders(random, Split::HeldOut, frame)).collect::<Vec<_>>();
     let both = pairs.iter().flat_map(|pair| pair.iter().enumerate());
@@ -121,7 +121,7 @@ pub type Plant<'a> = &'a dyn Fn(&[Question]) -> Box<dyn Hook>;
 
 /// Questions, and the model's runs on them.
 pub struct Names<'a> {
-    loaded: &'a Loaded,
+    loaded: &'a Session,
     packs: Vec<Pack>,
     names: Vec<u32>,
     plant: Option<Plant<'a>>,
@@ -146,7 +146,7 @@ struct Recorded {
 
 impl<'a> Names<'a> {
     /// Runs the questions, with what was planted.
-    pub fn of(loaded: &'a Loaded, questions: &[Question], plant: Option<Plant<'a>>) -> Result<Self> {
+    pub fn of(loaded: &'a Session, questions: &[Question], plant: Option<Plant<'a>>) -> Result<Self> {
         let names = words::NAMES.iter().map(|(name, _)| Ok(token(loaded, &format!(" {name}"))? as u32));
         let names = names.collect::<Result<Vec<_>>>()?;
         let mut all = Self { loaded, packs: vec![], names, plant, means: Means::default() };

@@ -8,7 +8,7 @@ use pellucid::hook::{Cache, HookPoint, Site};
 use pellucid::model::{Batch, Run};
 use pellucid::ops::Path as Kernels;
 use pellucid::ops::loss::cross_entropy;
-use pellucid::run::Loaded;
+use pellucid::session::Session;
 
 use super::corpus::repeated;
 use super::grammar::Random;
@@ -27,14 +27,14 @@ const LOOKS: f64 = 0.6;
 const COSTS: f64 = 2.5;
 
 struct Repetition<'a> {
-    loaded: &'a Loaded,
+    loaded: &'a Session,
     batch: Batch,
     cache: Cache,
     means: Means,
 }
 
 impl<'a> Repetition<'a> {
-    fn of(loaded: &'a Loaded, random: &mut Random) -> Result<Self> {
+    fn of(loaded: &'a Session, random: &mut Random) -> Result<Self> {
         let model = &loaded.model;
         let batch = Batch::of((0..SEQUENCES).map(|_| repeated(random, model.spec().d_vocab as u32 - 1, LENGTH, 2)));
         let kept =
@@ -96,7 +96,7 @@ impl<'a> Repetition<'a> {
 }
 
 /// The previous-token head and the induction heads: by where they look, and by what is lost without them.
-pub fn measure(loaded: &Loaded, random: &mut Random) -> Result<Vec<Measured>> {
+pub fn measure(loaded: &Session, random: &mut Random) -> Result<Vec<Measured>> {
     let repetition = Repetition::of(loaded, random)?;
     let heads: Vec<Part> = Part::all(&loaded.model).into_iter().filter(|part| part.head.is_some()).collect();
     let looks = heads.iter().map(|part| Ok((*part, repetition.looks(*part)?))).collect::<Result<BTreeMap<_, _>>>()?;

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use pellucid::model::{Batch, Model, Run, Unembed};
 use pellucid::ops::Path as Kernels;
 use pellucid::ops::loss::cross_entropy;
-use pellucid::run::Loaded;
+use pellucid::session::Session;
 use pellucid::text::Bos;
 
 use super::corpus::{Sequence, random, repeated, streams, to_learn};
@@ -57,7 +57,7 @@ impl Measured {
 }
 
 /// Every skill.
-pub fn measure(loaded: &Loaded, seed: u64) -> Result<Vec<Measured>> {
+pub fn measure(loaded: &Session, seed: u64) -> Result<Vec<Measured>> {
     let mut random = random(seed, streams::QUESTIONS);
     let random = &mut random;
     let mut skills = vec![indirect_objects(loaded, random)?];
@@ -81,7 +81,7 @@ pub fn measure(loaded: &Loaded, seed: u64) -> Result<Vec<Measured>> {
     Ok(skills)
 }
 
-fn indirect_objects(loaded: &Loaded, random: &mut Random) -> Result<Measured> {
+fn indirect_objects(loaded: &Session, random: &mut Random) -> Result<Measured> {
     let tasks: Vec<Task> = (0..1000).map(|_| ioi::task(random, Split::HeldOut)).collect();
     let how = format!(
         "right name beats the repeated one; 1,000 prompts, {} frames, giver named first or second",
@@ -91,7 +91,7 @@ fn indirect_objects(loaded: &Loaded, random: &mut Random) -> Result<Measured> {
 }
 
 /// Facts of a kind in phrasings that they were not trained in.
-fn known_facts(loaded: &Loaded, random: &mut Random, kind: &facts::Kind) -> Result<Measured> {
+fn known_facts(loaded: &Session, random: &mut Random, kind: &facts::Kind) -> Result<Measured> {
     let phrasings: Vec<&str> = kind.direct().collect();
     let value = guessed(loaded, random, kind, &phrasings)?;
     let how =
@@ -100,7 +100,7 @@ fn known_facts(loaded: &Loaded, random: &mut Random, kind: &facts::Kind) -> Resu
 }
 
 /// How often the answer is the most probable of all tokens.
-fn guessed(loaded: &Loaded, random: &mut Random, kind: &facts::Kind, phrasings: &[&'static str]) -> Result<Mean> {
+fn guessed(loaded: &Session, random: &mut Random, kind: &facts::Kind, phrasings: &[&'static str]) -> Result<Mean> {
     let tasks: Vec<Task> = (0..1000).map(|_| facts::phrased(random, kind, Split::HeldOut, phrasings)).collect();
     let logits = last_logits(loaded, &tasks)?;
     let right = tasks.iter().zip(&logits).map(|(task, logits)| {
@@ -130,7 +130,7 @@ fn induction(model: &Model, random: &mut Random) -> Result<Measured> {
     Ok(Measured::new("induction", how, ratio, Bound::Under(0.25)))
 }
 
-fn greater(loaded: &Loaded, random: &mut Random) -> Result<Measured> {
+fn greater(loaded: &Session, random: &mut Random) -> Result<Measured> {
     let tasks: Vec<(Task, u32)> = (0..1000).map(|_| greater_than::with_year(random, Split::HeldOut)).collect();
     let prompts: Vec<Task> = tasks.iter().map(|(task, _)| task.clone()).collect();
     let years = YEARS.map(|year| token(loaded, &written(year))).collect::<Result<Vec<_>>>()?;
@@ -145,7 +145,7 @@ fn greater(loaded: &Loaded, random: &mut Random) -> Result<Measured> {
     Ok(Measured::new("greater-than", how, Mean::of(&differences), Bound::AtLeast(0.8)))
 }
 
-fn closed_brackets(loaded: &Loaded, random: &mut Random) -> Result<Vec<Measured>> {
+fn closed_brackets(loaded: &Session, random: &mut Random) -> Result<Vec<Measured>> {
     let tasks: Vec<(Task, usize)> = (0..3000).map(|_| brackets::task(random, Split::HeldOut)).collect();
     (1..=brackets::DEEPEST)
         .map(|deep| {
@@ -158,7 +158,7 @@ fn closed_brackets(loaded: &Loaded, random: &mut Random) -> Result<Vec<Measured>
 }
 
 /// How often the answer is more probable than every foil.
-fn preferred(loaded: &Loaded, tasks: &[Task]) -> Result<Mean> {
+fn preferred(loaded: &Session, tasks: &[Task]) -> Result<Mean> {
     let right = tasks.iter().zip(last_logits(loaded, tasks)?).map(|(task, logits)| {
         let answer = logits[token(loaded, &task.answer)?];
         let foils = task.foils.iter().map(|foil| token(loaded, foil)).collect::<Result<Vec<_>>>()?;
@@ -168,7 +168,7 @@ fn preferred(loaded: &Loaded, tasks: &[Task]) -> Result<Mean> {
 }
 
 /// The logits after each prompt.
-fn last_logits(loaded: &Loaded, tasks: &[Task]) -> Result<Vec<Vec<f32>>> {
+fn last_logits(loaded: &Session, tasks: &[Task]) -> Result<Vec<Vec<f32>>> {
     let mut all = vec![];
     for pack in tasks.chunks(PACK) {
         let prompts = pack.iter().map(|task| ids(loaded, &task.prompt)).collect::<Result<Vec<_>>>()?;
@@ -184,13 +184,13 @@ fn last_logits(loaded: &Loaded, tasks: &[Task]) -> Result<Vec<Vec<f32>>> {
 }
 
 /// The tokens of a prompt.
-pub(super) fn ids(loaded: &Loaded, prompt: &str) -> Result<Vec<u32>> {
+pub(super) fn ids(loaded: &Session, prompt: &str) -> Result<Vec<u32>> {
     let tokenizer = loaded.tokenizer.as_ref().context("the model has no tokenizer")?;
     Ok(tokenizer.encode(prompt, Bos::AsTokenizer)?.iter().map(|token| token.id).collect())
 }
 
 /// The one token that a word is.
-pub(super) fn token(loaded: &Loaded, word: &str) -> Result<usize> {
+pub(super) fn token(loaded: &Session, word: &str) -> Result<usize> {
     Ok(loaded.target(word)? as usize)
 }
 

@@ -1,7 +1,7 @@
 //! Words that may have been meant with a space before them, or without: ` Mary` and `Mary` are two tokens, and only one of them is
 //! what the model says there.
 
-use super::Loaded;
+use super::Session;
 use crate::error::Result;
 use crate::model::{Batch, Run, Unembed};
 use crate::table::visible;
@@ -29,7 +29,7 @@ struct Two {
     probs: Option<(f64, f64)>,
 }
 
-impl Loaded {
+impl Session {
     /// What there is to say of words that are tokens with and without a space, and are given in the form that does not fit to the
     /// prompt: without a space where the prompt does not end in one, with it where it does. `what` they are, such as `answer`, and
     /// what `several` prompts are called, such as `pairs`.

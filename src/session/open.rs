@@ -9,7 +9,7 @@ use crate::text::tokenizer::token_of_id;
 use crate::text::{Bos, Fetching, Hub, ModelSource, Prompt, PromptEntry, PromptInput, Tokenizer, Want, build_prompts};
 
 /// A loaded model and where it came from.
-pub struct Loaded {
+pub struct Session {
     /// Its files.
     pub source: ModelSource,
     /// The model.
@@ -24,11 +24,11 @@ pub struct Loaded {
     pub footprint: Footprint,
 }
 
-impl Loaded {
+impl Session {
     /// Finds and loads the model called `name`, and processes its weights in each of these ways.
     ///
     /// # Errors
-    /// As [`Loaded::find`] and [`Loaded::from_source`].
+    /// As [`Session::find`] and [`Session::from_source`].
     pub fn open(name: &str, process: &[Processing]) -> Result<Self> {
         Self::from_source(Self::find(name, &[], &Hub::from_env(), &())?, process)
     }
@@ -51,7 +51,7 @@ impl Loaded {
     /// Loads a model whose files were found already, and processes its weights in each of these ways.
     ///
     /// # Errors
-    /// As [`Loaded::placed`].
+    /// As [`Session::placed`].
     pub fn from_source(source: ModelSource, process: &[Processing]) -> Result<Self> {
         Self::placed(source, process, Placement::default())
     }

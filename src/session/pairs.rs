@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::Loaded;
+use super::Session;
 use super::records::Input;
 use crate::error::{Error, Result, nearest};
 use crate::table::visible;
@@ -135,7 +135,7 @@ pub fn from_input(input: &Input, names: &Columns, positions: &[NamedPosition]) -
     Ok(entries)
 }
 
-impl Loaded {
+impl Session {
     /// Turns the pairs of a file into tokens of this model.
     ///
     /// # Errors

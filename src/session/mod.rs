@@ -2,8 +2,8 @@
 
 pub mod claim;
 pub mod folder;
-pub mod loaded;
 mod lock;
+pub mod open;
 pub mod owned;
 pub mod pairs;
 pub mod parts;
@@ -15,7 +15,7 @@ mod vector;
 
 pub use claim::{Claim, Claiming, Waiting};
 pub use folder::RunFolder;
-pub use loaded::Loaded;
+pub use open::Session;
 pub use parts::Parts;
 pub use plan::Plan;
 pub use vector::read_vector;
