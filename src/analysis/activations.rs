@@ -8,8 +8,6 @@ use candle_core::Tensor;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
-use super::finite::{check_finite, refuse};
-use super::waves::waves;
 use super::{Need, Watch};
 use crate::arch::Spec;
 use crate::error::{Error, Result};
@@ -18,6 +16,8 @@ use crate::hook::{Hook, HookPoint, NotFinite, Site, select};
 use crate::model::{Batch, Model, Run, Unembed};
 use crate::ops::rows::Rows;
 use crate::ops::values;
+use crate::sweep::budget::waves;
+use crate::sweep::{check_finite, refuse};
 use crate::text::Prompt;
 use crate::whole::{keep, temporary_beside};
 
@@ -84,7 +84,7 @@ pub fn save_activations(
 pub fn need(spec: &Spec, prompts: &[Prompt], pattern: &str, budget_bytes: usize) -> Result<Need> {
     let points = select(spec, pattern)?;
     let longest = prompts.iter().map(|p| p.tokens.len()).max().unwrap_or(0);
-    Ok(super::waves::need(spec, prompts, kept(spec, &points), patterns(spec, &points, longest), budget_bytes))
+    Ok(crate::sweep::budget::need(spec, prompts, kept(spec, &points), patterns(spec, &points, longest), budget_bytes))
 }
 
 /// Bytes of a row that are held beside the run: a value that is large, such as the logits or what each head writes, and its bytes

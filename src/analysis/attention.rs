@@ -4,8 +4,6 @@ use std::ops::Range;
 
 use candle_core::Tensor;
 
-use super::finite::check_finite;
-use super::waves::waves;
 use super::{Need, Watch};
 use crate::arch::Spec;
 use crate::arch::spec::{Block, Mask};
@@ -15,6 +13,8 @@ use crate::model::{Batch, Model, Run, Unembed};
 use crate::ops::attention::Scoring;
 use crate::ops::rows::Rows;
 use crate::ops::values;
+use crate::sweep::budget::waves;
+use crate::sweep::check_finite;
 use crate::table::Attention;
 use crate::text::Prompt;
 
@@ -70,12 +70,13 @@ pub fn need(spec: &Spec, prompts: &[Prompt], budget_bytes: usize, figure: impl F
         Mask::Causal => longest * (longest + 1) / 2,
         Mask::Window(window) => (0..longest).map(|q| window.min(q + 1)).sum(),
     };
-    let bytes = |prompts: &[Prompt], kept| super::waves::need(spec, prompts, kept, beside, usize::MAX).activations;
+    let bytes =
+        |prompts: &[Prompt], kept| crate::sweep::budget::need(spec, prompts, kept, beside, usize::MAX).activations;
     let kept = kept(spec, prompts);
     // A prompt that runs alone keeps no patterns.
     let waves = waves(spec, prompts, kept, budget_bytes).into_iter();
     let of_wave = |wave: Range<usize>| bytes(&prompts[wave.clone()], if wave.len() == 1 { 0 } else { kept });
-    let least = super::waves::need(spec, prompts, 0, beside, budget_bytes).least;
+    let least = crate::sweep::budget::need(spec, prompts, 0, beside, budget_bytes).least;
     let entries = spec.blocks.iter().map(seen).max().unwrap_or(0);
     Need { activations: waves.map(of_wave).max().unwrap_or(0), least, rows: figure(entries) }
 }

@@ -1,9 +1,11 @@
-//! Where a run stops being numbers.
+//! Where a run stops being numbers. Such a run is no result: the error says whose it was and where that began.
 
 use super::change::{Change, Patcher};
 use crate::error::{Error, Result};
+use crate::hook::finite::all_finite;
 use crate::hook::{FirstNotFinite, NotFinite};
-use crate::model::{Batch, Model, Run, Unembed};
+use crate::model::{Batch, Model, Output, Run, Unembed};
+use crate::text::Prompt;
 
 /// Scores and patterns of longer prompts are not looked at: they grow with the square of the length, and what is not finite in
 /// them is not finite in `z`, which comes next.
@@ -28,4 +30,25 @@ pub(crate) fn not_finite(what: &str, first: Option<&NotFinite>) -> Error {
     Error::compute(format!("{what} is not finite: {at}")).hint(
         "numbers grow beyond what f32 holds (3.4e38): look for weights that are too large, with `pellucid verify`",
     )
+}
+
+/// Refuses a run of `prompts` whose stream after the last block is not finite somewhere. What they are `of` is said beside the name
+/// of the prompt.
+///
+/// The stream is the sum of all that was written, and neither norms nor softmaxes hide what is not finite from what comes after
+/// them, so what is in it is all that there can be.
+pub(crate) fn check_finite(model: &Model, prompts: &[Prompt], out: &Output, of: &str) -> Result<()> {
+    for s in &out.rows.sequences {
+        if !all_finite(&out.resid.narrow(0, s.rows.start, s.len())?)? {
+            return refuse(model, &prompts[s.index], of);
+        }
+    }
+    Ok(())
+}
+
+/// The error of a prompt whose run is not finite.
+pub(crate) fn refuse<T>(model: &Model, prompt: &Prompt, of: &str) -> Result<T> {
+    let first = first_not_finite(model, &prompt.ids(), &[])?;
+    let of = if of.is_empty() { String::new() } else { format!(" {of}") };
+    Err(not_finite(&format!("the run of prompt \"{}\"{of}", prompt.id), first.as_ref()))
 }

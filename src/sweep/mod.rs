@@ -9,22 +9,50 @@
 //!
 //! [`naive`] is what this must equal: one whole forward pass for each run.
 
+mod align;
 mod base;
+pub(crate) mod budget;
 mod change;
+mod doubt;
 mod finite;
+mod grid;
+mod group;
+mod kind;
+mod measure;
+mod metric;
+mod need;
+mod noised;
+mod options;
 mod plan;
+mod seen;
+mod slope;
 mod wave;
+
+use candle_core::DType;
 
 use crate::error::Result;
 use crate::model::{Batch, Model, Run, Unembed};
 use crate::ops::Path;
+pub use align::{Align, incomparable};
 pub use base::Recorded;
-use candle_core::DType;
 pub(crate) use change::Patcher;
 pub use change::{Change, How};
+pub use doubt::Doubts;
+pub(crate) use doubt::Unpatched;
 pub use finite::first_not_finite;
-pub(crate) use finite::not_finite;
+pub(crate) use finite::{check_finite, not_finite, refuse};
+pub use grid::{Grid, Over, Spot};
+pub(crate) use group::{Group, Sweep, in_groups, need as need_of, of_each_shape};
+pub use kind::{Direction, Kind};
+pub(crate) use kind::{Sources, with_means};
+pub(crate) use measure::{Runs, Seen};
+pub(crate) use metric::{Gauge, row_at};
+pub use metric::{Metric, readout};
+pub use need::Need;
+pub use noised::{Noised, NoisedAt};
+pub use options::{Keep, Measured, PatchOptions, Summary, Watch};
 pub use plan::{Wave, plan, row_bytes};
+pub(crate) use seen::has_kv_heads;
 pub use wave::{sweep, unchanged};
 
 /// A run with changes.

@@ -108,7 +108,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("view", &["error", "table"]),
     ("text", &["error", "limits", "whole", "guard", "arch"]),
     ("model", &["error", "guard", "arch", "ops", "hook", "text"]),
-    ("sweep", &["error", "arch", "ops", "hook", "model"]),
+    ("sweep", &["error", "arch", "ops", "hook", "text", "model"]),
     ("analysis", &["error", "whole", "arch", "ops", "hook", "text", "model", "sweep", "table"]),
     ("session", &["error", "limits", "whole", "text", "model", "table", "analysis", "view"]),
     (

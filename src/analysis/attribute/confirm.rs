@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use crate::analysis::Watch;
-use crate::analysis::patch::{PatchOptions, Sources, Spot, Sweep, patch_at};
+use crate::analysis::patch::patch_at;
 use crate::error::Result;
 use crate::hook::HookPoint;
 use crate::model::Model;
+use crate::sweep::{PatchOptions, Sources, Spot, Sweep};
 use crate::table::{Attribution, Patch};
 use crate::text::Pair;
 

@@ -25,14 +25,14 @@ use std::ops::Range;
 
 pub use confirm::Confirmed;
 
-use super::patch::{Align, Direction, Doubts, Kind, Metric, Seen, Unpatched, row};
+use super::patch::row;
 use super::{Need, Watch};
 use crate::arch::Spec;
 use crate::error::{Error, Result};
 use crate::hook::site::Scope;
 use crate::hook::{HookPoint, Site, select};
 use crate::model::Model;
-use crate::sweep::{Change, How, row_bytes};
+use crate::sweep::{Align, Change, Direction, Doubts, How, Kind, Metric, Seen, Spot, Unpatched, row_bytes};
 use crate::table::{Attribution, Patch};
 use crate::text::Pair;
 use nodes::Nodes;
@@ -267,7 +267,7 @@ fn groups(spec: &Spec, pairs: &[Pair], memory_bytes: usize) -> Vec<Range<usize>>
 
 /// A row with the patch that it stands for.
 struct Found {
-    spot: super::patch::Spot,
+    spot: Spot,
     row: Attribution,
 }
 

@@ -2,11 +2,11 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use crate::analysis::patch::Spot;
 use crate::arch::Spec;
 use crate::error::Result;
 use crate::hook::HookPoint;
 use crate::hook::site::{Axis, Site};
+use crate::sweep::Spot;
 
 /// The nodes of one value of a whole sequence: so many neighbouring numbers each, in the order of the value.
 #[derive(Clone, Copy, Debug)]

@@ -8,12 +8,12 @@ use super::nodes::{Nodes, host};
 use super::qk::Attended;
 use super::{AttributeOptions, has_fix, is_stream};
 use crate::analysis::Watch;
-use crate::analysis::patch::{Direction, Gauge, readout, row_at};
 use crate::error::{Error, Result};
 use crate::hook::finite::all_finite;
 use crate::hook::{Cache, Gradients, Hook, HookPoint, NotFinite, Site};
 use crate::model::{Batch, Model, Run, Unembed, clamp};
 use crate::ops::rows::{Rows, SequenceRows};
+use crate::sweep::{Direction, Gauge, readout, row_at};
 use crate::sweep::{Readout, first_not_finite, not_finite};
 use crate::text::Pair;
 

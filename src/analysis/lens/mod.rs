@@ -11,8 +11,6 @@ use std::ops::Range;
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::finite::check_finite;
-use super::waves::waves;
 use super::{Need, Watch};
 use crate::arch::Spec;
 use crate::error::{Error, Result};
@@ -20,6 +18,8 @@ use crate::hook::site::Axis;
 use crate::hook::{Cache, HookPoint, Site, select};
 use crate::model::{Batch, Model, Output, Run, Unembed};
 use crate::ops::values;
+use crate::sweep::budget::waves;
+use crate::sweep::check_finite;
 use crate::sweep::not_finite;
 use crate::table::LogitLens;
 use crate::text::Prompt;
@@ -149,7 +149,7 @@ pub fn need(spec: &Spec, prompts: &[Prompt], options: &LensOptions, figure: impl
     let tops = tops.min((options.memory_bytes / 4).max(least_tops));
     let found = (cells + decoded) * size_of::<Found>() + 2 * tops;
     let beside = 2 * size_of::<f32>() * decoded * spec.d_model + tile + found;
-    let need = super::waves::need(spec, prompts, 4 * spec.d_model * n, beside, options.memory_bytes);
+    let need = crate::sweep::budget::need(spec, prompts, 4 * spec.d_model * n, beside, options.memory_bytes);
     let least = need.least - (tile - least_tile) - 2 * (tops - least_tops);
     Ok(Need { least, rows: figure(cells), ..need })
 }

@@ -4,17 +4,13 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::PatchOptions;
-use super::grid::Spot;
-use super::group::Group;
-use super::kind::{Kind, Sources};
-use super::measure::{Runs, Seen};
-use super::metric::Metric;
-use super::seen::has_kv_heads;
 use crate::error::Result;
 use crate::hook::{HookPoint, NotFinite};
 use crate::model::Model;
-use crate::sweep::{Change, How, Patched, Wave, first_not_finite, naive, plan, sweep};
+use crate::sweep::{
+    Change, Group, How, Kind, Metric, PatchOptions, Patched, Runs, Seen, Sources, Spot, Wave, first_not_finite,
+    has_kv_heads, naive, plan, sweep,
+};
 use crate::table::Patch;
 use crate::text::Pair;
 

@@ -24,10 +24,10 @@ mod sender;
 
 pub use receiver::{Reads, Receiver, Receivers};
 
-use super::patch::{Keep, PatchOptions, Sources, Summary, Sweep, in_groups, need_of, of_each_shape, with_means};
 use super::{Need, Watch};
 use crate::error::Result;
 use crate::model::Model;
+use crate::sweep::{Keep, PatchOptions, Sources, Summary, Sweep, in_groups, need_of, of_each_shape, with_means};
 use crate::table::PathPatch;
 use crate::text::Pair;
 use routes::Routes;

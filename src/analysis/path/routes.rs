@@ -1,9 +1,9 @@
 //! Which paths there are: from every sender to every receiver that reads after it has written.
 
 use super::receiver::{Reads, Receiver, Receivers, written};
-use crate::analysis::patch::{Grid, Spot};
 use crate::arch::Spec;
 use crate::error::{Error, Result};
+use crate::sweep::{Grid, Spot};
 use crate::text::Pair;
 
 /// The paths of prompts of one length.

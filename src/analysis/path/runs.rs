@@ -11,11 +11,11 @@ use super::receiver::{Reads, Receiver};
 use super::routes::{Route, Routes};
 use super::sender::Sender;
 use super::{PathOptions, Through};
-use crate::analysis::patch::{Group, Metric, Runs, Seen, Sources};
 use crate::error::{Error, Result};
 use crate::hook::{HookPoint, NotFinite};
 use crate::model::Model;
 use crate::sweep::{Change, How, Patched, Wave, plan, row_bytes, sweep};
+use crate::sweep::{Group, Metric, Runs, Seen, Sources};
 use crate::table::PathPatch;
 
 /// Runs of the paths whose sender changes something.

@@ -3,7 +3,6 @@
 use candle_core::{DType, Device, Tensor};
 
 use super::receiver::written;
-use crate::analysis::patch::{Grid, Spot};
 use crate::arch::Spec;
 use crate::arch::spec::AddedTo;
 use crate::error::{Error, Result};
@@ -12,6 +11,7 @@ use crate::hook::{HookPoint, Site};
 use crate::model::Model;
 use crate::ops::linear::Linear;
 use crate::ops::matrix::Matrix;
+use crate::sweep::{Grid, Spot};
 use crate::sweep::{How, Recorded};
 
 /// The points of the senders of `grid`.

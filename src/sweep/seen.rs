@@ -5,14 +5,14 @@
 //! are the base run's. It is what TransformerLens does with `ungroup_grouped_query_attention`.
 
 use super::grid::{Grid, Over, Spot};
+use super::{Change, How, Recorded};
 use crate::arch::Spec;
 use crate::error::{Error, Result};
 use crate::hook::HookPoint;
 use crate::hook::site::{Axis, Site};
-use crate::sweep::{Change, How, Recorded};
 
 /// Whether a value has key/value heads.
-pub(super) fn has_kv_heads(site: Site) -> bool {
+pub(crate) fn has_kv_heads(site: Site) -> bool {
     site.info().axes.contains(&Axis::G)
 }
 
@@ -94,7 +94,7 @@ impl Spot {
     ///
     /// # Errors
     /// When the `z` of `base` was not recorded.
-    pub(super) fn others_keep(&self, spec: &Spec, changes: &[Change], base: &Recorded) -> Result<Vec<Change>> {
+    pub(crate) fn others_keep(&self, spec: &Spec, changes: &[Change], base: &Recorded) -> Result<Vec<Change>> {
         let (Some(shared_by), Some(head)) = (self.shared_by, self.head) else { return Ok(vec![]) };
         let of_kv = changes.iter().filter(|change| has_kv_heads(change.point.site));
         let Some(first) = of_kv.map(|change| change.rows(base.len()).start).min() else { return Ok(vec![]) };

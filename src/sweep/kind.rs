@@ -7,16 +7,16 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-use super::PatchOptions;
-use crate::analysis::Need;
-use crate::analysis::finite::check_finite;
-use crate::analysis::waves::{self, waves};
+use super::budget::{self, waves};
+use super::finite::check_finite;
+use super::need::Need;
+use super::options::PatchOptions;
+use super::{Change, How, Recorded};
 use crate::error::{Error, Result, nearest};
 use crate::hook::finite::all_finite;
 use crate::hook::{Cache, HookPoint, Site};
 use crate::model::{Batch, Model, Run, Unembed};
 use crate::ops::attention::Scoring;
-use crate::sweep::{Change, How, Recorded};
 use crate::text::Prompt;
 
 /// Which run is changed, and which gives the values.
@@ -169,7 +169,7 @@ impl Kind {
 }
 
 /// Where patched values come from.
-pub(in crate::analysis) struct Sources<'a> {
+pub(crate) struct Sources<'a> {
     pub kind: &'a Kind,
     pub seed: u64,
     /// What each block's queries see.
@@ -399,7 +399,7 @@ fn means(
 
 /// `need` of a sweep of prompts of up to `longest` positions, and what the means over its dataset need: while they are made, and
 /// from then on.
-pub(in crate::analysis) fn with_means(
+pub(crate) fn with_means(
     model: &Model,
     points: &[HookPoint],
     longest: usize,
@@ -411,7 +411,7 @@ pub(in crate::analysis) fn with_means(
     let rows = if by_position { longest } else { 1 };
     // Sums in f64, and what is made of them.
     let (sums, means) = (numbers * rows * size_of::<f64>(), numbers * rows * size_of::<f32>());
-    let making = waves::need(model.spec(), &options.dataset, 4 * numbers, sums + means, options.memory_bytes);
+    let making = budget::need(model.spec(), &options.dataset, 4 * numbers, sums + means, options.memory_bytes);
     Need { activations: need.activations + means, least: need.least + means, ..need }.or(making)
 }
 

@@ -3,20 +3,20 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use super::Wave;
 use super::doubt::Unpatched;
 use super::group::{End, Group};
 use super::metric::Metric;
-use super::{Keep, Measured, PatchOptions, Summary};
+use super::options::{Keep, Measured, PatchOptions, Summary};
 use crate::error::{Error, Result};
 use crate::hook::NotFinite;
 use crate::model::Model;
-use crate::sweep::Wave;
 
 /// The metrics of a pair's run, by its logits at the measured position; none where one is not finite.
 type Measure<'a> = dyn Fn(usize, &[f32]) -> Option<Vec<f64>> + 'a;
 
 /// The runs of a group of pairs. A place is said by its pair and its number, both counted within the group.
-pub(in crate::analysis) trait Runs {
+pub(crate) trait Runs {
     /// The first value that is not finite in the run of a place, before its logits.
     fn first_not_finite(&self, place: (usize, usize)) -> Result<Option<NotFinite>>;
 
@@ -41,7 +41,7 @@ pub(in crate::analysis) trait Runs {
 
 /// What one metric says of a place.
 #[derive(Clone, Debug)]
-pub(in crate::analysis) struct Seen {
+pub(crate) struct Seen {
     /// Of the clean run.
     pub clean: f64,
     /// Of the corrupt run, if there is one.
@@ -67,7 +67,7 @@ impl Seen {
 }
 
 /// What a long sweep is accompanied by.
-pub(in crate::analysis) struct Long<'a> {
+pub(crate) struct Long<'a> {
     pub keep: &'a mut dyn Keep,
     pub group: usize,
     /// Told how many patches are done more; may stop the sweep.

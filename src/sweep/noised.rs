@@ -6,10 +6,10 @@ use candle_core::{DType, Device, Tensor};
 
 use super::grid::chosen_positions;
 use super::kind::{gaussian, strength};
+use super::{Change, How};
 use crate::error::{Error, Result};
 use crate::hook::{HookPoint, Site};
 use crate::model::Model;
-use crate::sweep::{Change, How};
 use crate::text::Pair;
 
 /// Noise on the embeddings of some tokens (causal tracing; Meng et al. 2022, who take three deviations and the tokens of
@@ -63,20 +63,20 @@ impl Noised {
     }
 
     /// Each pair as often as it is measured, so that each has noise of its own: the samples of a pair follow one another.
-    pub(super) fn repeated(&self, pairs: &[Pair]) -> Vec<Pair> {
+    pub(crate) fn repeated(&self, pairs: &[Pair]) -> Vec<Pair> {
         let samples = self.samples.max(1) as u32;
         let of = |pair: &Pair, sample: u32| Pair { index: pair.index * samples + sample, ..pair.clone() };
         pairs.iter().flat_map(|pair| (0..samples).map(move |sample| of(pair, sample))).collect()
     }
 
     /// Which pair and which sample of it run `index` of the repeated pairs is.
-    pub(super) fn sample(&self, index: u32) -> (u32, u32) {
+    pub(crate) fn sample(&self, index: u32) -> (u32, u32) {
         let samples = self.samples.max(1) as u32;
         (index / samples, index % samples)
     }
 
     /// Those positions and their tokens, as tables have them.
-    pub(super) fn in_words(&self, pair: &Pair) -> Result<[String; 2]> {
+    pub(crate) fn in_words(&self, pair: &Pair) -> Result<[String; 2]> {
         let at = self.positions(pair)?;
         let positions = at.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
         Ok([positions, at.iter().map(|i| pair.clean.label(*i)).collect()])

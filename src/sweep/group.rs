@@ -1,16 +1,17 @@
 //! Pairs that are recorded together: what patched runs begin with, take values of, and are measured by.
 
+use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::kind::{Direction, Kind, Sources, several};
 use super::measure::Long;
 use super::metric::{Gauge, Metric, readout, row_at};
-use super::{Keep, PatchOptions, Summary};
-use crate::analysis::{Need, Watch};
+use super::options::{Keep, PatchOptions, Summary, Watch};
+use super::{Change, Need, Readout, Recorded, first_not_finite, not_finite, row_bytes, unchanged};
 use crate::error::{Error, Result};
 use crate::hook::{HookPoint, Site};
 use crate::model::Model;
-use crate::sweep::{Change, Readout, Recorded, first_not_finite, not_finite, row_bytes, unchanged};
 use crate::text::{Pair, Prompt};
 
 /// Bytes that are kept of a patch while its part of the sweep runs, in several lists.
@@ -49,7 +50,7 @@ fn recorded_bytes(model: &Model, pair: &Pair, points: &[HookPoint], options: &Pa
 const PLACE_BYTES: usize = 1700;
 
 /// What a sweep of `pairs` needs of memory, of which each has so many `places` to be patched.
-pub(in crate::analysis) fn need(
+pub(crate) fn need(
     model: &Model,
     pairs: &[Pair],
     points: &[HookPoint],
@@ -119,7 +120,7 @@ fn parts(model: &Model, pairs: &[Pair], points: &[HookPoint], places: &[usize], 
 }
 
 /// What a sweep goes by, whatever its places are.
-pub(in crate::analysis) struct Sweep<'a> {
+pub(crate) struct Sweep<'a> {
     pub options: &'a PatchOptions,
     pub sources: &'a Sources<'a>,
     /// Where finished waves are kept.
@@ -130,7 +131,7 @@ pub(in crate::analysis) struct Sweep<'a> {
 
 /// Records `pairs`, of which each has so many `places` to be patched, part by part with the values of `points`, and lets `each`
 /// run what it has for a part.
-pub(in crate::analysis) fn in_groups(
+pub(crate) fn in_groups(
     model: &Model,
     pairs: &[Pair],
     points: &[HookPoint],
@@ -168,7 +169,7 @@ pub(in crate::analysis) fn in_groups(
 }
 
 /// What of a pair is in a group.
-pub(in crate::analysis) struct Own {
+pub(crate) struct Own {
     /// Its place among all pairs.
     pub pair: usize,
     /// Which of its places.
@@ -178,7 +179,7 @@ pub(in crate::analysis) struct Own {
 }
 
 /// Pairs that are recorded together.
-pub(in crate::analysis) struct Group<'a> {
+pub(crate) struct Group<'a> {
     pub pairs: &'a [Pair],
     /// What of each is here.
     pub own: Vec<Own>,
@@ -319,4 +320,19 @@ impl End {
             _ => &self.clean,
         }
     }
+}
+
+/// What `of` gives for each pair: pairs whose prompts have one length, and their named positions at the same places, share it.
+pub(crate) fn of_each_shape<T>(pairs: &[Pair], of: impl Fn(&Pair) -> Result<T>) -> Result<Vec<Arc<T>>> {
+    let mut known: HashMap<(usize, Vec<usize>), Arc<T>> = HashMap::new();
+    let one = |pair: &Pair| {
+        let shape = (pair.clean.tokens.len(), pair.positions.iter().map(|named| named.at).collect());
+        if let Some(known) = known.get(&shape) {
+            return Ok(known.clone());
+        }
+        let new = Arc::new(of(pair)?);
+        known.insert(shape, new.clone());
+        Ok(new)
+    };
+    pairs.iter().map(one).collect()
 }

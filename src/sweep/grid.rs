@@ -2,11 +2,11 @@
 
 use super::align::{Align, Label};
 use super::seen::has_kv_heads;
+use super::{Change, How};
 use crate::arch::Spec;
 use crate::error::{Error, Result, nearest};
 use crate::hook::site::{Axis, Site};
 use crate::hook::{HookPoint, select};
-use crate::sweep::{Change, How};
 use crate::text::Pair;
 
 /// An axis of the grid. What is not gone over is patched all at once.
@@ -121,7 +121,7 @@ impl Spot {
     }
 
     /// The patch of one part of one value.
-    pub(in crate::analysis) fn of(point: HookPoint, pos: usize) -> Self {
+    pub(crate) fn of(point: HookPoint, pos: usize) -> Self {
         Self {
             site: point.site,
             layer: point.layer,
@@ -137,7 +137,7 @@ impl Spot {
     }
 
     /// The same patch under each name that its positions have in `pair`: none where `align` goes by names and they have none.
-    pub(in crate::analysis) fn called(&self, pair: &Pair, align: Align) -> Vec<Self> {
+    pub(crate) fn called(&self, pair: &Pair, align: Align) -> Vec<Self> {
         let named: Vec<usize> = pair.positions.iter().map(|named| named.at).collect();
         let keys = align.labels(self.key_pos, &named);
         let both = align.labels(self.pos, &named).into_iter().flat_map(|pos| keys.iter().map(move |key| [pos, *key]));
@@ -145,7 +145,7 @@ impl Spot {
     }
 
     /// What its position and its key are called in `pair`, apart from their numbers.
-    pub(in crate::analysis) fn position_names(&self, pair: &Pair) -> [Option<String>; 2] {
+    pub(crate) fn position_names(&self, pair: &Pair) -> [Option<String>; 2] {
         [self.labels[0].name(pair, self.pos), self.labels[1].name(pair, self.key_pos)]
     }
 

@@ -8,7 +8,7 @@ impl Metric {
     ///
     /// # Errors
     /// For the rank, which changes in steps.
-    pub(in crate::analysis) fn has_slope(self) -> Result<()> {
+    pub(crate) fn has_slope(self) -> Result<()> {
         match self {
             Metric::Rank => Err(Error::bad_input("the rank of a token changes in steps, so it has no gradient")
                 .hint("measure logit_diff, logit, prob, log_prob, kl_to_clean or loss")),
@@ -20,7 +20,7 @@ impl Metric {
 impl Gauge<'_> {
     /// The derivative of `metric` with respect to each of `logits [positions, tokens]`, flat, in the same places; zero for a
     /// metric without one.
-    pub(in crate::analysis) fn slope(&self, metric: Metric, logits: &[f32]) -> Vec<f32> {
+    pub(crate) fn slope(&self, metric: Metric, logits: &[f32]) -> Vec<f32> {
         let mut slope = vec![0f64; logits.len()];
         let width = logits.len() / self.readout.positions.len().max(1);
         let start = |pos: usize| self.readout.positions.binary_search(&pos).unwrap_or(0) * width;
@@ -79,7 +79,7 @@ impl Gauge<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{readout, row_at};
+    use super::super::metric::{readout, row_at};
     use super::*;
     use crate::text::{Bos, Pair, PromptEntry, build_prompts};
 

@@ -9,7 +9,7 @@ use crate::text::Prompt;
 /// Consecutive prompts that run together: as many as fit `budget_bytes`, at least one.
 ///
 /// `kept_bytes` is what the analysis keeps of each row beside the run itself.
-pub(super) fn waves(spec: &Spec, prompts: &[Prompt], kept_bytes: usize, budget_bytes: usize) -> Vec<Range<usize>> {
+pub(crate) fn waves(spec: &Spec, prompts: &[Prompt], kept_bytes: usize, budget_bytes: usize) -> Vec<Range<usize>> {
     let row = kept_bytes + run_bytes(spec);
     let mut waves = vec![];
     let (mut start, mut rows) = (0, 0);
@@ -27,7 +27,7 @@ pub(super) fn waves(spec: &Spec, prompts: &[Prompt], kept_bytes: usize, budget_b
 }
 
 /// What these prompts need, cut into waves: of each row what the run and the analysis hold, and `beside` that, which is there once.
-pub(super) fn need(spec: &Spec, prompts: &[Prompt], kept_bytes: usize, beside: usize, budget_bytes: usize) -> Need {
+pub(crate) fn need(spec: &Spec, prompts: &[Prompt], kept_bytes: usize, beside: usize, budget_bytes: usize) -> Need {
     let row = kept_bytes + run_bytes(spec);
     let bytes = |wave: Range<usize>| row * prompts[wave].iter().map(|p| p.tokens.len()).sum::<usize>();
     let waves = waves(spec, prompts, kept_bytes, budget_bytes);

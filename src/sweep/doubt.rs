@@ -14,7 +14,7 @@ pub struct Doubts {
 }
 
 /// What a pair's runs measure, nothing changed.
-pub(in crate::analysis) struct Unpatched<'a> {
+pub(crate) struct Unpatched<'a> {
     /// Metrics of the clean run.
     pub clean: &'a [f64],
     /// Of the corrupt run, if there is one.
@@ -25,7 +25,7 @@ pub(in crate::analysis) struct Unpatched<'a> {
 
 impl Doubts {
     /// One more pair.
-    pub(in crate::analysis) fn add(&mut self, metrics: &[Metric], pair: &Unpatched) {
+    pub(crate) fn add(&mut self, metrics: &[Metric], pair: &Unpatched) {
         self.pairs += 1;
         self.foil_preferred += usize::from(pair.foil_preferred);
         for (m, metric) in metrics.iter().enumerate() {

@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
+use super::Readout;
 use crate::error::{Error, Result, nearest};
-use crate::sweep::Readout;
 use crate::text::Pair;
 
 /// One number of a run.
@@ -107,14 +107,14 @@ pub fn readout(pair: &Pair, metrics: &[Metric], pos: isize) -> Result<Readout> {
 }
 
 /// Of logits that were read, those of position `pos`.
-pub(in crate::analysis) fn row_at<'l>(readout: &Readout, logits: &'l [f32], pos: usize) -> &'l [f32] {
+pub(crate) fn row_at<'l>(readout: &Readout, logits: &'l [f32], pos: usize) -> &'l [f32] {
     let width = logits.len() / readout.positions.len();
     let i = readout.positions.binary_search(&pos).unwrap_or(0);
     &logits[i * width..(i + 1) * width]
 }
 
 /// What a pair's runs are measured with: what is read, and the clean run's own.
-pub(in crate::analysis) struct Gauge<'a> {
+pub(crate) struct Gauge<'a> {
     pub pair: &'a Pair,
     /// The ids of the prompt that runs of this pair read: what follows in it is what the loss is about.
     pub ids: &'a [u32],
