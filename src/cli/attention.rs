@@ -5,13 +5,13 @@ use serde_json::json;
 
 use super::args::{LoadArgs, PromptArgs, RunArgs, command, parse_head};
 use super::collect::{Written, collect};
-use super::grid;
 use super::out::Out;
 use super::request::request;
 use crate::analysis::attention::{attention, need};
 use crate::error::{Error, Result};
 use crate::table::{Attention, Format, Row};
 use crate::view;
+use crate::view::grid;
 
 /// Attention patterns: where does each head look?
 #[derive(Args, Debug)]

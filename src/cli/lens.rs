@@ -5,7 +5,6 @@ use serde_json::json;
 
 use super::args::{LoadArgs, PromptArgs, RunArgs, command};
 use super::collect::collect;
-use super::grid;
 use super::out::Out;
 use super::request::request;
 use crate::analysis::lens::need;
@@ -15,6 +14,7 @@ use crate::session::spaces::Words;
 use crate::table::{Format, LogitLens, Row};
 use crate::text::positions::position_at;
 use crate::view;
+use crate::view::grid;
 
 /// The logit lens: what would the model say if it stopped at each layer?
 #[derive(Args, Debug)]

@@ -7,7 +7,7 @@ use super::args::{RunArgs, command};
 use super::out::Out;
 use super::pairs::say_spaces;
 use super::request::{Ids, Pairs, request};
-use super::{patch_grid, signals};
+use super::signals;
 use crate::analysis::Watch;
 use crate::analysis::patch::{Align, Averaged, Keep, Means, PatchOptions, Summary, incomparable};
 use crate::error::{ErrorKind, Result};
@@ -16,6 +16,7 @@ use crate::table::{Format, Patch, PathPatch, Provenance, Row, TableFile, TableWr
 use crate::text::Pair;
 use crate::view::mark::{Mark, Marked, marks, marks_of};
 use crate::view::patch::{Named, draw, of_unit};
+use crate::view::patch_grid;
 use crate::view::patch_scale::Scales;
 use crate::view::{Figure, Options};
 

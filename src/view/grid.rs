@@ -11,14 +11,14 @@ use crate::table::{Attention, Cell, LogitLens, Rows, visible};
 use crate::view::extent::{Extents, Positions};
 
 /// Prompts and pairs that are shown; the file has them all.
-pub(super) const SHOWN: u32 = 3;
+pub(crate) const SHOWN: u32 = 3;
 /// Widest cell. A longer token is cut short.
 const CELL: usize = 12;
 const LABEL: usize = 14;
 /// Tokens that are shown of the last position.
 const TOP: usize = 5;
 
-pub(super) fn terminal_width() -> usize {
+pub(crate) fn terminal_width() -> usize {
     match console::Term::stdout().size_checked() {
         Some((_, columns)) => columns as usize,
         // Not a terminal: wide enough to be useful, narrow enough for a page.
@@ -27,7 +27,7 @@ pub(super) fn terminal_width() -> usize {
 }
 
 /// Cuts or pads `text` to `width` columns.
-pub(super) fn fit(text: &str, width: usize) -> String {
+pub(crate) fn fit(text: &str, width: usize) -> String {
     let mut out = text.to_owned();
     if out.width() > width {
         while out.width() + 1 > width && out.pop().is_some() {}
@@ -39,7 +39,7 @@ pub(super) fn fit(text: &str, width: usize) -> String {
 
 /// What is shown of the logit lens: of the first prompts, the most probable tokens at as many positions as there is room for, and
 /// some more at the last.
-pub(super) struct Lens(Vec<LensOfPrompt>);
+pub(crate) struct Lens(Vec<LensOfPrompt>);
 
 /// Of one prompt.
 #[derive(Default)]
@@ -186,7 +186,7 @@ impl LensOfPrompt {
 }
 
 /// Says how many of `n` prompts or pairs, as `what` says, are not shown.
-pub(super) fn more(n: usize, what: &str, w: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn more(n: usize, what: &str, w: &mut dyn Write) -> io::Result<()> {
     match n.saturating_sub(SHOWN as usize) {
         0 => Ok(()),
         n => writeln!(w, "... and {n} more {what}, in the files"),
@@ -203,7 +203,7 @@ fn short(hook: &str) -> String {
 }
 
 /// What is shown of attention: of the first prompts, for each layer and head the key that the last position looks at most.
-pub(super) struct Looks(Vec<BTreeMap<(u32, u32), Attention>>);
+pub(crate) struct Looks(Vec<BTreeMap<(u32, u32), Attention>>);
 
 impl Looks {
     /// Reads it from the table, in which the prompts are where `drawn` says.

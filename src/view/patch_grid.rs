@@ -18,7 +18,7 @@ const CELL: usize = 6;
 const LABEL: usize = 9;
 
 /// The sweeps of a pair, or of means over pairs, in words.
-pub(super) struct Summary<'a> {
+pub(crate) struct Summary<'a> {
     sweeps: Vec<Sweep<'a>>,
     /// Where values are from, if not from where everybody would expect it.
     values: Option<&'a str>,
