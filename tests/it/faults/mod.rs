@@ -8,4 +8,5 @@ mod kills;
 mod limits;
 mod run;
 mod signals;
+mod stopped;
 mod writers;

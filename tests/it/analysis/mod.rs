@@ -1,0 +1,12 @@
+//! Each analysis against an independent reference, and as a person runs it.
+
+pub mod answers;
+pub mod attribute;
+pub mod finite;
+pub mod patch_cli;
+pub mod patch_pairs;
+pub mod path;
+pub mod path_cli;
+pub mod positions;
+pub mod verify;
+pub mod verify_degenerate;

@@ -1,0 +1,9 @@
+//! The command line: what it writes, where it writes it, and what it refuses.
+
+pub mod commands;
+pub mod numbers;
+pub mod output;
+pub mod refusals;
+pub mod refused;
+pub mod starved;
+pub mod text;

@@ -1,0 +1,4 @@
+//! Rules of the house, and pages that are made from the code.
+
+pub mod docs;
+pub mod tidy;

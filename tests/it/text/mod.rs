@@ -1,0 +1,10 @@
+//! Where models, tokenizers, prompts and pairs come from.
+
+pub mod inputs;
+pub mod prompt_files;
+pub mod recognised;
+pub mod source;
+pub mod tokenizer_cases;
+pub mod tokenizer_files;
+pub mod tokenizer_matrix;
+pub mod tokenizer_models;
