@@ -2,10 +2,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pellucid::table::{
-    Attention, Attribution, Cell, ColumnInfo, Kind, LogitLens, Patch, PatchMean, PathMean, PathPatch, Provenance, Row,
-    TableWriter, Training,
+use pellucid::analysis::{
+    AttentionRow, AttributionRow, LensRow, PatchMeanRow, PatchRow, PathMeanRow, PathRow, TrainingRow,
 };
+use pellucid::table::{Cell, ColumnInfo, Kind, Provenance, Row, TableWriter};
 use pellucid::view;
 use pellucid_fuzz::{Folder, check, ensure};
 
@@ -108,13 +108,13 @@ fn draw<R: Row>(bytes: &[u8]) {
 fuzz_target!(|bytes: &[u8]| {
     let Some((&which, bytes)) = bytes.split_first() else { return };
     match which % 8 {
-        0 => draw::<LogitLens>(bytes),
-        1 => draw::<Attention>(bytes),
-        2 => draw::<Patch>(bytes),
-        3 => draw::<PatchMean>(bytes),
-        4 => draw::<PathPatch>(bytes),
-        5 => draw::<PathMean>(bytes),
-        6 => draw::<Attribution>(bytes),
-        _ => draw::<Training>(bytes),
+        0 => draw::<LensRow>(bytes),
+        1 => draw::<AttentionRow>(bytes),
+        2 => draw::<PatchRow>(bytes),
+        3 => draw::<PatchMeanRow>(bytes),
+        4 => draw::<PathRow>(bytes),
+        5 => draw::<PathMeanRow>(bytes),
+        6 => draw::<AttributionRow>(bytes),
+        _ => draw::<TrainingRow>(bytes),
     }
 });

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
+use pellucid::analysis::TrainingRow;
 use pellucid::session::Session;
-use pellucid::table::{TableWriter, Training, read_rows};
+use pellucid::table::{TableWriter, read_rows};
 use pellucid::view;
 use pellucid::whole::write_whole;
 use tokenizers::Tokenizer;
@@ -62,7 +63,7 @@ fn main() -> Result<()> {
         return Ok(());
     }
     if arguments.card {
-        let (reports, _) = read_rows::<Training>(arguments.out.join(LOSSES))?;
+        let (reports, _) = read_rows::<TrainingRow>(arguments.out.join(LOSSES))?;
         losses(&arguments.out, &reports)?;
     } else if !arguments.check {
         train(&arguments)?;
@@ -126,10 +127,10 @@ fn train(arguments: &Arguments) -> Result<()> {
 }
 
 /// The loss table and its figure.
-fn losses(out: &Path, reports: &[Training]) -> Result<()> {
+fn losses(out: &Path, reports: &[TrainingRow]) -> Result<()> {
     let provenance = Session::open(&out.to_string_lossy(), &[])?.provenance(vec!["train-demo".to_owned()]);
     let path = out.join(LOSSES);
-    let mut writer = TableWriter::<Training>::create(&path, provenance)?;
+    let mut writer = TableWriter::<TrainingRow>::create(&path, provenance)?;
     for report in reports {
         writer.push(report)?;
     }
@@ -145,7 +146,7 @@ fn measure(folder: &Path, seed: u64, steps: u64) -> Result<Card> {
     let loaded = Session::open(&folder.to_string_lossy(), &[])?;
     let bytes = fs_err::read(folder.join("tokenizer.json"))?;
     let tokenizer = Tokenizer::from_bytes(&bytes).map_err(|e| anyhow::anyhow!("{e}"))?;
-    let (reports, _) = read_rows::<Training>(folder.join(LOSSES))?;
+    let (reports, _) = read_rows::<TrainingRow>(folder.join(LOSSES))?;
     let last = reports.last().context("the loss table is empty")?;
     let corpus = Corpus::new(tokenizer, seed, steps);
     Ok(Card {

@@ -7,9 +7,10 @@ use super::args::{LoadArgs, PromptArgs, RunArgs, command, parse_head};
 use super::collect::{Written, collect};
 use super::out::Out;
 use super::request::request;
+use crate::analysis::AttentionRow;
 use crate::analysis::attention::{attention, need};
 use crate::error::{Error, Result};
-use crate::table::{Attention, Format, Row};
+use crate::table::{Format, Row};
 use crate::view;
 use crate::view::grid;
 
@@ -58,12 +59,12 @@ impl AttentionCommand {
         let request = request("attention", &loaded, &prompts, asked);
         // Listens to Ctrl-C from here on, so that nothing is left by it.
         let watch = out.watch("attention");
-        let mut folder = self.run.folder(out, "attention", &[Attention::TABLE.name], &request)?;
+        let mut folder = self.run.folder(out, "attention", &[AttentionRow::TABLE.name], &request)?;
         let path = folder.file("attention.parquet");
         let mut rows = collect(
             &path,
             loaded.provenance(command()),
-            |r: &Attention| r.prompt,
+            |r: &AttentionRow| r.prompt,
             |emit| attention(&loaded.model, &prompts, self.min_prob, self.run.memory, &watch, emit),
         )?;
         let Written { table, drawn, provenance } = &mut rows;

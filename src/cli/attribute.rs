@@ -11,10 +11,11 @@ use super::collect::collect;
 use super::out::Out;
 use super::pairs::say_spaces;
 use super::request::{Pairs, request};
+use crate::analysis::AttributionRow;
 use crate::analysis::attribute::{AttributeOptions, attribute, components, need};
 use crate::analysis::patch::{Align, Metric};
 use crate::error::Result;
-use crate::table::{Attribution, Format, Row, visible};
+use crate::table::{Format, Row, visible};
 use crate::view::{self, patch_words::is_no_better};
 
 /// Attribution patching: what would every patch do, to first order, at the cost of a few forward passes?
@@ -88,16 +89,16 @@ impl AttributeCommand {
         let asked = Asked { options: &asked, pairs: Pairs(&pairs), align };
         let watch = out.watch("attribute");
         let request = request("attribute", &loaded, pairs.iter().map(|pair| &pair.clean), asked);
-        let mut folder = self.run.folder(out, "attribute", &[Attribution::TABLE.name], &request)?;
+        let mut folder = self.run.folder(out, "attribute", &[AttributionRow::TABLE.name], &request)?;
         say_spaces(out, &loaded, &pairs, &[options.metric], options.measure_at)?;
         let path = folder.file("attribution.parquet");
         let (mut summary, mut strongest) = (None, Strongest::default());
         let mut rows = collect(
             &path,
             loaded.provenance(command()),
-            |r: &Attribution| r.pair,
+            |r: &AttributionRow| r.pair,
             |emit| {
-                let mut emit = |row: Attribution| {
+                let mut emit = |row: AttributionRow| {
                     strongest.take(&row);
                     emit(row)
                 };
@@ -152,13 +153,13 @@ const STRONGEST: usize = 10;
 #[derive(Default)]
 struct Strongest {
     /// The strongest first; of equals the first of the table.
-    rows: Vec<Attribution>,
+    rows: Vec<AttributionRow>,
     /// How many there are in all that are not 0.
     of: usize,
 }
 
 impl Strongest {
-    fn take(&mut self, row: &Attribution) {
+    fn take(&mut self, row: &AttributionRow) {
         if row.strength > 0.0 {
             self.of += 1;
             let at = self.rows.partition_point(|r| r.strength >= row.strength);
@@ -189,7 +190,7 @@ impl Strongest {
                 "the clean run is no better than the corrupt run: shares are of the way to it, and no success"
             )?;
         }
-        let named = |r: &Attribution| match n_pairs {
+        let named = |r: &AttributionRow| match n_pairs {
             1 => place(r),
             _ => format!("pair {} {}", visible(&r.pair_id), place(r)),
         };
@@ -213,7 +214,7 @@ impl Strongest {
 }
 
 /// `layer 2 attn.z head 3 at 5 (John)`.
-fn place(r: &Attribution) -> String {
+fn place(r: &AttributionRow) -> String {
     let layer = r.layer.map_or(String::new(), |l| format!("layer {l} "));
     let head = match (r.head, r.kv_head) {
         (Some(h), _) => format!(" head {h}"),

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::args::{LoadArgs, PromptArgs, RunArgs, command};
 use super::out::Out;
 use super::request::request;
-use crate::analysis::activations::{FORMAT, FORMAT_VERSION, need};
+use crate::analysis::cache::{FORMAT, FORMAT_VERSION, need};
 use crate::analysis::save_activations;
 use crate::error::Result;
 use crate::table::METADATA_KEY;

@@ -4,12 +4,12 @@ use clap::Args;
 
 use super::args::{AcceptArgs, ModelArgs};
 use super::out::Out;
-use crate::analysis::describe;
+use crate::analysis::{ModelRow, hooks, model, tables};
 use crate::error::{Error, Result, nearest};
 use crate::hook::select;
 use crate::model::{Model, Placement, WeightBytes};
 use crate::session::{Plan, Session};
-use crate::table::{Format, ModelFacts, tables};
+use crate::table::Format;
 use crate::text::{DEMO, Want};
 
 /// Every hook: its name, its axes (with a model's sizes), its meaning.
@@ -29,18 +29,18 @@ impl HooksCommand {
     pub fn run(&self, out: &Out) -> Result<()> {
         // A pattern counts layers, and only a model has them.
         let fallback = self.pattern.as_ref().map(|_| DEMO);
-        let Some(name) = self.model.as_deref().or(fallback) else { return out.rows(&describe::hooks(None)) };
+        let Some(name) = self.model.as_deref().or(fallback) else { return out.rows(&hooks::hooks(None)) };
         let model = ModelArgs { model: name.to_owned() };
         let source = model.find(Want::Config, out)?.accepting(&self.accept.accept_config);
         let (_, spec) = Model::read_spec(&source)?;
         out.accepted(&source);
-        let mut rows = describe::hooks(Some(&spec));
+        let mut rows = hooks::hooks(Some(&spec));
         if let Some(pattern) = &self.pattern {
             let wanted: Vec<String> = select(&spec, pattern)?.iter().map(|p| p.to_string()).collect();
             rows.retain(|r| wanted.contains(&r.hook));
         }
         if out.format == Format::Table {
-            rows = describe::brief(rows);
+            rows = hooks::brief(rows);
         }
         out.rows(&rows)
     }
@@ -60,9 +60,9 @@ impl ModelCommand {
         let source = Session::find(&self.model.model, &self.accept.accept_config, &out.hub(), &out.fetching())?;
         let (_, spec) = Model::read_spec(&source)?;
         out.accepted(&source);
-        let mut facts = vec![ModelFacts { property: "model".into(), value: source.id.clone() }];
-        facts.extend(describe::facts(&spec));
-        let mut say = |property: &str, value: String| facts.push(ModelFacts { property: property.into(), value });
+        let mut facts = vec![ModelRow { property: "model".into(), value: source.id.clone() }];
+        facts.extend(model::facts(&spec));
+        let mut say = |property: &str, value: String| facts.push(ModelRow { property: property.into(), value });
         let files = WeightBytes::open(&source)?;
         let weights = Model::footprint(&source, &files, &Placement::default(), false)?;
         say("memory", Plan::of_weights(weights).to_string());
@@ -87,11 +87,11 @@ pub(super) struct TablesCommand {
 
 impl TablesCommand {
     pub fn run(&self, out: &Out) -> Result<()> {
-        let names = || tables().iter().map(|t| t.name);
+        let names = || tables().map(|t| t.name);
         let chosen: Vec<_> = match &self.name {
-            None => tables().to_vec(),
-            Some(name) => match tables().iter().find(|t| t.name == name) {
-                Some(table) => vec![*table],
+            None => tables().collect(),
+            Some(name) => match tables().find(|t| t.name == name) {
+                Some(table) => vec![table],
                 None => {
                     let error = Error::no_such(format!("there is no table `{name}`"));
                     return Err(match nearest(name, names()) {
@@ -103,12 +103,12 @@ impl TablesCommand {
         };
         if out.format != Format::Table {
             // One document, whatever the number of tables.
-            return out.rows(&chosen.iter().flat_map(|t| describe::columns(t)).collect::<Vec<_>>());
+            return out.rows(&chosen.iter().flat_map(|t| tables::columns(t)).collect::<Vec<_>>());
         }
         for (i, table) in chosen.iter().enumerate() {
             let gap = if i == 0 { "" } else { "\n" };
             out.print(|w| writeln!(w, "{gap}{} (version {}): {}", table.name, table.version, table.about))?;
-            out.rows(&describe::columns(table))?;
+            out.rows(&tables::columns(table))?;
         }
         Ok(())
     }

@@ -7,11 +7,12 @@ use super::args::{LoadArgs, PromptArgs, RunArgs, command};
 use super::collect::collect;
 use super::out::Out;
 use super::request::request;
+use crate::analysis::LensRow;
 use crate::analysis::lens::need;
 use crate::analysis::{LensOptions, lens};
 use crate::error::Result;
 use crate::session::spaces::Words;
-use crate::table::{Format, LogitLens, Row};
+use crate::table::{Format, Row};
 use crate::text::positions::position_at;
 use crate::view;
 use crate::view::grid;
@@ -62,7 +63,7 @@ impl Lens {
         // Listens to Ctrl-C from here on, so that nothing is left by it.
         let watch = out.watch("lens");
         let request = request("lens", &loaded, &prompts, asked);
-        let mut folder = self.run.folder(out, "lens", &[LogitLens::TABLE.name], &request)?;
+        let mut folder = self.run.folder(out, "lens", &[LensRow::TABLE.name], &request)?;
         if let Some(target) = options.target {
             // After the last position that is looked at.
             let last = self.pos.as_ref().and_then(|positions| positions.last()).copied().unwrap_or(-1);
@@ -76,7 +77,7 @@ impl Lens {
         let mut rows = collect(
             &path,
             loaded.provenance(command()),
-            |r: &LogitLens| r.prompt,
+            |r: &LensRow| r.prompt,
             |emit| lens(&loaded.model, &prompts, &|id| loaded.spell(id), &options, &watch, emit),
         )?;
         view::lens::draw(&mut rows.table, &rows.drawn, &rows.provenance, &mut |figure| folder.figure(&figure))?;

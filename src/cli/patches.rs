@@ -10,9 +10,10 @@ use super::request::{Ids, Pairs, request};
 use super::signals;
 use crate::analysis::Watch;
 use crate::analysis::patch::{Align, Averaged, Keep, Means, PatchOptions, Summary, incomparable};
+use crate::analysis::{PatchRow, PathRow};
 use crate::error::{ErrorKind, Result};
 use crate::session::{Parts, RunFolder, Session};
-use crate::table::{Format, Patch, PathPatch, Provenance, Row, TableFile, TableWriter};
+use crate::table::{Format, Provenance, Row, TableFile, TableWriter};
 use crate::text::Pair;
 use crate::view::mark::{Mark, Marked, marks, marks_of};
 use crate::view::patch::{Named, draw, of_unit};
@@ -56,11 +57,11 @@ pub(super) trait Swept: Marked + Averaged<Mean: Marked> {
     const CALLED: &str;
 }
 
-impl Swept for Patch {
+impl Swept for PatchRow {
     const CALLED: &str = "patches";
 }
 
-impl Swept for PathPatch {
+impl Swept for PathRow {
     const CALLED: &str = "paths";
 }
 

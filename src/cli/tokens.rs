@@ -9,10 +9,11 @@ use super::args::{PromptArgs, command};
 use super::out::Out;
 use super::request::Prompts;
 use super::wait::WaitArgs;
+use crate::analysis::TokenRow;
 use crate::analysis::tokens::tokens;
 use crate::error::Result;
 use crate::model::Model;
-use crate::table::{Format, Provenance, Row, TableWriter, Tokens, visible};
+use crate::table::{Format, Provenance, Row, TableWriter, visible};
 use crate::text::{Prompt, Tokenizer, Want};
 
 /// Rows of a prompt that are shown as a table for people. A cell of such a table takes hundreds of bytes until it is printed.
@@ -48,7 +49,7 @@ impl TokensCommand {
             let version = env!("CARGO_PKG_VERSION");
             let request = json!({"analysis": "tokens", "version": version, "model": source.id, "prompts": asked});
             let mut folder =
-                self.wait.folder(out, Some(path), ("tokens", &[Tokens::TABLE.name]), &request, self.force)?;
+                self.wait.folder(out, Some(path), ("tokens", &[TokenRow::TABLE.name]), &request, self.force)?;
             let spec = Model::read_spec(&source).ok().and_then(|(_, s)| serde_json::to_value(s).ok());
             let provenance = Provenance {
                 model: source.id.clone(),
@@ -64,7 +65,7 @@ impl TokensCommand {
             out.wrote(&folder.finish(&command())?);
         }
         if out.format != Format::Table {
-            return out.streamed(|each| prompts.iter().flat_map(tokens).try_for_each(|row: Tokens| each(&row)));
+            return out.streamed(|each| prompts.iter().flat_map(tokens).try_for_each(|row: TokenRow| each(&row)));
         }
         for prompt in &prompts {
             out.print(|w| summary(prompt, w))?;

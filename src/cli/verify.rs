@@ -11,10 +11,11 @@ use super::out::Out;
 use super::request::request;
 use super::wait::WaitArgs;
 use crate::analysis::verify::{Dump, first_wrong, need, need_of_reference, own_prompts, verify, verify_reference};
+use crate::analysis::{ReferenceRow, VerifyRow};
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::session::{RunFolder, Session};
-use crate::table::{Format, Row, TableWriter, Verify, VerifyReference};
+use crate::table::{Format, Row, TableWriter};
 use crate::text::{Bos, Prompt, PromptEntry};
 
 /// Checks that a model obeys the laws on its own weights, or says where it differs from a reference.
@@ -67,7 +68,7 @@ impl VerifyCommand {
         let ids: Vec<Vec<u32>> = prompts.iter().map(Prompt::ids).collect();
         planned(out, loaded, need(&loaded.model, &ids))?;
         let watch = out.watch("verify");
-        let mut folder = self.folder::<Verify>(out, &request("verify", loaded, &prompts, json!({})))?;
+        let mut folder = self.folder::<VerifyRow>(out, &request("verify", loaded, &prompts, json!({})))?;
         let rows = verify(&loaded.model, &ids, &watch)?;
         write(&mut folder, loaded, &rows)?;
         out.wrote(&folder.finish(&command())?);
@@ -76,7 +77,7 @@ impl VerifyCommand {
             Format::Table => out.rows(&rows.iter().cloned().map(briefly).collect::<Vec<_>>())?,
             _ => out.rows(&rows)?,
         }
-        let failed: Vec<&Verify> = rows.iter().filter(|row| row.verdict == "failed").collect();
+        let failed: Vec<&VerifyRow> = rows.iter().filter(|row| row.verdict == "failed").collect();
         let Some(first) = failed.first() else { return Ok(()) };
         let at = first.hook.as_ref().map(|hook| format!(" at {hook}")).unwrap_or_default();
         let others = match failed.len() {
@@ -107,7 +108,7 @@ impl VerifyCommand {
         planned(out, loaded, need_of_reference(&loaded.model, dump.prompts(), loaded.footprint.numbers))?;
         let watch = out.watch("verify");
         let asked = request("verify", loaded, &prompts, json!({"reference": dump.hash()}));
-        let mut folder = self.folder::<VerifyReference>(out, &asked)?;
+        let mut folder = self.folder::<ReferenceRow>(out, &asked)?;
         let rows = verify_reference(&loaded.model, family, dump, &watch)?;
         write(&mut folder, loaded, &rows)?;
         out.wrote(&folder.finish(&command())?);
@@ -129,7 +130,7 @@ fn write<R: Row>(folder: &mut RunFolder, loaded: &Session, rows: &[R]) -> Result
     table.finish().map(drop)
 }
 
-fn briefly(row: Verify) -> Verify {
+fn briefly(row: VerifyRow) -> VerifyRow {
     let reason = row.reason.filter(|_| row.verdict != "ok");
-    Verify { reason, ..row }
+    VerifyRow { reason, ..row }
 }

@@ -1,34 +1,27 @@
 //! Tables: what every analysis makes, every file holds and every chart is drawn from.
 //!
-//! A row type declares its columns once, with their meaning and unit ([`rows`]); the struct, the parquet schema, the
-//! writer, the reader and `docs/tables.md` all come from that declaration ([`row`]).
+//! A row type declares its columns once, with their meaning and unit, beside the analysis that makes it; the struct, the
+//! parquet schema, the writer, the reader and `docs/tables.md` all come from that declaration ([`row`]).
 //!
 //! A table goes out through [`TableWriter`] (parquet) or [`write_rows`] (text for a terminal or another program), and
 //! comes back through [`read`], the only module that knows polars.
 
-mod docs;
 mod format;
-mod older;
+pub(crate) mod older;
 mod pages;
 mod provenance;
 pub mod read;
 pub mod row;
-pub mod rows;
 mod stream;
 mod thrift;
 mod write;
 
 pub(crate) use crate::visible::is_invisible;
 pub use crate::visible::{visible, visible_prose};
-pub use docs::docs;
 pub use format::{Format, TextOptions, TextWriter, write_rows};
 pub use provenance::{HOOK_NAMES, METADATA_KEY, Provenance};
 pub use read::{read_provenance, read_rows, read_some_rows};
 pub use row::{Cell, ColumnInfo, Field, Kind, Row, TOKEN, TableInfo};
-pub use rows::{
-    Attention, Attribution, Columns, Hooks, LogitLens, ModelFacts, Patch, PatchMean, PathMean, PathPatch, Tokens,
-    Training, Verify, VerifyReference, tables,
-};
 pub use stream::TableFile;
 pub(crate) use stream::{Held, Rows};
 pub use write::TableWriter;

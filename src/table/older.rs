@@ -3,68 +3,15 @@
 //! Version 1 of the tables of patched runs had neither what was done nor whether it changed anything. The first is in the
 //! command; the second was inferred from equal metrics, and for those files still is.
 
-use super::provenance::Provenance;
-use super::rows::{Attention, Attribution, Patch, PatchMean, PathMean, PathPatch};
-
 const NOT_RECORDED: &str = "not recorded";
 
-pub(super) fn attention(row: &mut Attention, _: &Provenance) {
-    // Nothing is known of the keys without a row: they may be hidden, or have a probability of 0.
-    (row.first_key, row.last_key) = (row.key_pos, row.key_pos);
-}
-
-pub(super) fn patch(row: &mut Patch, how: &Provenance) {
-    let did = Did::of(&how.command, row.corrupt.is_some());
-    (row.kind, row.direction, row.window, row.noise) = (did.kind, did.direction, did.window, did.noise);
-    row.changed = moved(row.patched, row.direction.as_deref(), row.clean, row.corrupt);
-    row.reached = row.changed;
-    row.not_finite = only_finite(&mut row.patched, &mut row.recovered);
-}
-
-pub(super) fn patch_mean(row: &mut PatchMean, how: &Provenance) {
-    let did = Did::of(&how.command, row.corrupt.is_some());
-    (row.kind, row.direction, row.window, row.noise) = (did.kind, did.direction, did.window, did.noise);
-    let moved = moved(row.patched, row.direction.as_deref(), row.clean, row.corrupt);
-    row.changed = if moved { row.pairs } else { 0 };
-    row.reached = row.changed;
-    if only_finite(&mut row.patched, &mut row.recovered).is_some() {
-        row.change = None;
-    }
-}
-
-pub(super) fn path(row: &mut PathPatch, how: &Provenance) {
-    let did = Did::of(&how.command, row.corrupt.is_some());
-    (row.kind, row.direction) = (did.kind, did.direction);
-    row.changed = moved(row.patched, row.direction.as_deref(), row.clean, row.corrupt);
-    row.reached = row.changed;
-    row.not_finite = only_finite(&mut row.patched, &mut row.recovered);
-}
-
-pub(super) fn path_mean(row: &mut PathMean, how: &Provenance) {
-    let did = Did::of(&how.command, row.corrupt.is_some());
-    (row.kind, row.direction) = (did.kind, did.direction);
-    let moved = moved(row.patched, row.direction.as_deref(), row.clean, row.corrupt);
-    row.changed = if moved { row.pairs } else { 0 };
-    row.reached = row.changed;
-    if only_finite(&mut row.patched, &mut row.recovered).is_some() {
-        row.change = None;
-    }
-}
-
-pub(super) fn attribution(row: &mut Attribution, how: &Provenance) {
-    row.kind = "replace".to_owned();
-    row.direction = Did::of(&how.command, true).direction.unwrap_or_default();
-    row.changed = row.estimate != 0.0;
-    row.not_finite = only_finite(&mut row.exact, &mut row.exact_recovered);
-}
-
 /// Whether the patched run's metric is another than that of the run that was patched.
-fn moved(patched: Option<f32>, direction: Option<&str>, clean: f32, corrupt: Option<f32>) -> bool {
+pub(crate) fn moved(patched: Option<f32>, direction: Option<&str>, clean: f32, corrupt: Option<f32>) -> bool {
     patched != if direction == Some("denoise") { corrupt } else { Some(clean) }
 }
 
 /// Makes a metric that is not finite null, and says where it was lost.
-fn only_finite(patched: &mut Option<f32>, recovered: &mut Option<f32>) -> Option<String> {
+pub(crate) fn only_finite(patched: &mut Option<f32>, recovered: &mut Option<f32>) -> Option<String> {
     *recovered = recovered.filter(|x| x.is_finite());
     let lost = patched.is_some_and(|x| !x.is_finite());
     if lost {
@@ -74,15 +21,15 @@ fn only_finite(patched: &mut Option<f32>, recovered: &mut Option<f32>) -> Option
 }
 
 /// What a command of version 0.1.0 did to the values of a run.
-struct Did {
-    kind: String,
-    direction: Option<String>,
-    window: u32,
-    noise: Option<f32>,
+pub(crate) struct Did {
+    pub kind: String,
+    pub direction: Option<String>,
+    pub window: u32,
+    pub noise: Option<f32>,
 }
 
 impl Did {
-    fn of(command: &[String], has_corrupt: bool) -> Self {
+    pub fn of(command: &[String], has_corrupt: bool) -> Self {
         let of_itself = if command.get(1).is_some_and(|c| c == "ablate") { "mean" } else { "replace" };
         let direction = said(command, "--direction").unwrap_or("denoise");
         Self {

@@ -8,8 +8,9 @@ use super::heads::Tiles;
 use super::label::{fit_mono, mono_width, probability, quoted, sans_width, short_probability};
 use super::svg::{Anchor, Rect, Svg, Type};
 use super::{Emit, Figure, Options, collected, suffix};
+use crate::analysis::AttentionRow;
 use crate::error::{Error, Result};
-use crate::table::{Attention, Cell, Held, Provenance, Rows, visible};
+use crate::table::{Cell, Held, Provenance, Rows, visible};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -26,10 +27,10 @@ const NUMBERS: f64 = 14.0;
 ///
 /// # Errors
 /// There are no rows, or none of that head.
-pub fn attention(rows: &[Attention], provenance: &Provenance, head: Option<(u32, u32)>) -> Result<Vec<Figure>> {
+pub fn attention(rows: &[AttentionRow], provenance: &Provenance, head: Option<(u32, u32)>) -> Result<Vec<Figure>> {
     collected(|emit| {
         let rows = &mut Held(rows);
-        let extents = Extents::of::<Attention>(rows, "prompt", Options::default().max_prompts)?;
+        let extents = Extents::of::<AttentionRow>(rows, "prompt", Options::default().max_prompts)?;
         draw(rows, &extents, provenance, head, emit)
     })
 }
@@ -42,13 +43,13 @@ pub(crate) fn bytes(entries: usize) -> usize {
 
 /// Draws the prompts of `extents`, one after another. Of a pattern of many heads, one is held, and the one that is drawn large.
 pub(crate) fn draw(
-    rows: &mut dyn Rows<Attention>,
+    rows: &mut dyn Rows<AttentionRow>,
     extents: &Extents,
     provenance: &Provenance,
     head: Option<(u32, u32)>,
     emit: &mut Emit<'_>,
 ) -> Result<()> {
-    for (prompt, range) in extents.each::<Attention>()? {
+    for (prompt, range) in extents.each::<AttentionRow>()? {
         let patterns = Patterns::of(rows, prompt, range)?;
         if let Some((layer, head)) = head.filter(|head| !patterns.heads.contains_key(head)) {
             return Err(no_such_head(layer, head, &patterns));
@@ -134,7 +135,7 @@ pub(super) struct Patterns {
 
 impl Patterns {
     /// Those of `prompt`, which are among the rows of `range`.
-    fn of(rows: &mut dyn Rows<Attention>, prompt: u32, range: Range<usize>) -> Result<Self> {
+    fn of(rows: &mut dyn Rows<AttentionRow>, prompt: u32, range: Range<usize>) -> Result<Self> {
         let (mut queries, mut keys) = (Positions::default(), Positions::default());
         let mut heads: BTreeMap<(u32, u32), Range<usize>> = BTreeMap::new();
         let (mut prompt_id, mut at) = (None, range.start);
@@ -177,7 +178,7 @@ impl Patterns {
     }
 
     /// The pattern of one head.
-    fn read(&self, rows: &mut dyn Rows<Attention>, at: (u32, u32)) -> Result<Pattern> {
+    fn read(&self, rows: &mut dyn Rows<AttentionRow>, at: (u32, u32)) -> Result<Pattern> {
         let place = |tokens: &[(u32, String)], pos: u32| match tokens.get(pos as usize) {
             // Mostly there are all positions from 0 on.
             Some((own, _)) if *own == pos => Some(pos),

@@ -12,8 +12,9 @@ use super::patch_sweep::Sweep;
 use super::patch_words::{Coord, number, place, short_place};
 use super::svg::{Anchor, Rect, Svg, Type};
 use super::{Emit, Figure, Options, collected, patch};
+use crate::analysis::AttributionRow;
 use crate::error::Result;
-use crate::table::{Attribution, Held, Provenance, Rows, visible_prose};
+use crate::table::{Held, Provenance, Rows, visible_prose};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -33,19 +34,19 @@ const MOST_DOTS: usize = 5000;
 ///
 /// # Errors
 /// There are no rows.
-pub fn attribution(rows: &[Attribution], provenance: &Provenance) -> Result<Vec<Figure>> {
+pub fn attribution(rows: &[AttributionRow], provenance: &Provenance) -> Result<Vec<Figure>> {
     collected(|emit| draw(&mut Held(rows), provenance, &Options::default(), emit))
 }
 
 /// Draws them one pair after another, of which one is held.
 pub(crate) fn draw(
-    rows: &mut dyn Rows<Attribution>,
+    rows: &mut dyn Rows<AttributionRow>,
     provenance: &Provenance,
     options: &Options,
     emit: &mut Emit<'_>,
 ) -> Result<()> {
-    let extents = Extents::of::<Attribution>(rows, "pair", options.max_prompts)?;
-    let pairs = extents.each::<Attribution>()?;
+    let extents = Extents::of::<AttributionRow>(rows, "pair", options.max_prompts)?;
+    let pairs = extents.each::<AttributionRow>()?;
     // All figures have one scale, and positions one order, which the last row may still change.
     let (mut names, mut scales) = (Names::default(), Scales::new(options.scale));
     let mut measured = Measured::default();
@@ -126,7 +127,7 @@ impl Default for Measured {
 
 impl Measured {
     /// One more row of the table.
-    fn take(&mut self, patch: Mark, row: &Attribution) {
+    fn take(&mut self, patch: Mark, row: &AttributionRow) {
         self.several |= *self.first.get_or_insert(row.pair) != row.pair;
         let Some(exact) = row.exact else {
             if row.not_finite.is_none() && !self.unmeasured.is_nan() {
@@ -271,7 +272,7 @@ fn signed(x: f64) -> String {
 }
 
 /// An estimate as a row of a sweep: what the patched run would have.
-fn as_estimate(r: &Attribution) -> Mark {
+fn as_estimate(r: &AttributionRow) -> Mark {
     let to_clean = r.direction == "noise";
     let patched = if to_clean { r.clean } else { r.corrupt } + r.estimate;
     Mark {

@@ -6,8 +6,9 @@ use std::io::{self, Write};
 use anstyle::{AnsiColor, Style};
 use unicode_width::UnicodeWidthStr;
 
+use crate::analysis::{AttentionRow, LensRow};
 use crate::error::Result;
-use crate::table::{Attention, Cell, LogitLens, Rows, visible};
+use crate::table::{Cell, Rows, visible};
 use crate::view::extent::{Extents, Positions};
 
 /// Prompts and pairs that are shown; the file has them all.
@@ -48,21 +49,21 @@ struct LensOfPrompt {
     /// In the order of the table.
     hooks: Vec<String>,
     /// The most probable token at (hook, position), of positions for which there is room.
-    cells: BTreeMap<(usize, u32), LogitLens>,
+    cells: BTreeMap<(usize, u32), LensRow>,
     positions: BTreeSet<u32>,
     /// How many positions there are before these.
     hidden: usize,
     /// The last position, and the first rows there of each hook that has any.
     last: Option<u32>,
-    at_last: Vec<Vec<LogitLens>>,
+    at_last: Vec<Vec<LensRow>>,
 }
 
 impl Lens {
     /// Reads it from the table, in which the prompts are where `drawn` says.
-    pub fn read(rows: &mut dyn Rows<LogitLens>, drawn: &Extents) -> Result<Self> {
+    pub fn read(rows: &mut dyn Rows<LensRow>, drawn: &Extents) -> Result<Self> {
         let room = ((terminal_width().saturating_sub(LABEL + 2)) / (CELL + 1)).max(1);
         let mut shown = vec![];
-        for (prompt, range) in drawn.each::<LogitLens>()?.into_iter().take_while(|(prompt, _)| *prompt < SHOWN) {
+        for (prompt, range) in drawn.each::<LensRow>()?.into_iter().take_while(|(prompt, _)| *prompt < SHOWN) {
             let (mut seen, mut of) = (Positions::<()>::default(), LensOfPrompt::default());
             rows.rows(range, &mut |row| {
                 if row.prompt == prompt {
@@ -94,7 +95,7 @@ impl Lens {
 
 impl LensOfPrompt {
     /// One more row. Rows of a hook follow one another.
-    fn take(&mut self, row: LogitLens, room: usize) {
+    fn take(&mut self, row: LensRow, room: usize) {
         if self.hooks.is_empty() {
             self.id.clone_from(&row.prompt_id);
         }
@@ -203,13 +204,13 @@ fn short(hook: &str) -> String {
 }
 
 /// What is shown of attention: of the first prompts, for each layer and head the key that the last position looks at most.
-pub(crate) struct Looks(Vec<BTreeMap<(u32, u32), Attention>>);
+pub(crate) struct Looks(Vec<BTreeMap<(u32, u32), AttentionRow>>);
 
 impl Looks {
     /// Reads it from the table, in which the prompts are where `drawn` says.
-    pub fn read(rows: &mut dyn Rows<Attention>, drawn: &Extents) -> Result<Self> {
+    pub fn read(rows: &mut dyn Rows<AttentionRow>, drawn: &Extents) -> Result<Self> {
         let mut shown = vec![];
-        for (prompt, range) in drawn.each::<Attention>()?.into_iter().take_while(|(prompt, _)| *prompt < SHOWN) {
+        for (prompt, range) in drawn.each::<AttentionRow>()?.into_iter().take_while(|(prompt, _)| *prompt < SHOWN) {
             // The rows that are shown are few, and those of the last position lie all over the table.
             let mut last: Option<u32> = None;
             let mut best: BTreeMap<(u32, u32), (usize, f32)> = BTreeMap::new();

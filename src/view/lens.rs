@@ -8,8 +8,9 @@ use super::lens_grid::Grid;
 use super::line::{Point, line};
 use super::svg::{Rect, Svg};
 use super::{Emit, Figure, Options, collected, suffix};
+use crate::analysis::LensRow;
 use crate::error::Result;
-use crate::table::{self, Held, LogitLens, Provenance, Rows, visible, visible_prose};
+use crate::table::{self, Held, Provenance, Rows, visible, visible_prose};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ops::Range;
@@ -25,7 +26,7 @@ pub(crate) const MOST_CELLS: usize = 50_000;
 /// What a figure of so many cells takes while it is drawn, each with so many tokens: the cells, and its text twice.
 pub(crate) fn bytes(cells: usize, top: usize) -> usize {
     // The texts of a row, each of its own; and in the figure a mark, its words, and a line of facts.
-    let cell = size_of::<LogitLens>() + 6 * 32 + top.min(SAID) * (size_of::<Said>() + 32);
+    let cell = size_of::<LensRow>() + 6 * 32 + top.min(SAID) * (size_of::<Said>() + 32);
     cells.min(MOST_CELLS) * (cell + 2 * (600 + 24 * top.min(SAID)))
 }
 
@@ -35,22 +36,22 @@ pub(crate) fn bytes(cells: usize, top: usize) -> usize {
 ///
 /// # Errors
 /// There are no rows.
-pub fn logit_lens(rows: &[LogitLens], provenance: &Provenance) -> Result<Vec<Figure>> {
+pub fn logit_lens(rows: &[LensRow], provenance: &Provenance) -> Result<Vec<Figure>> {
     collected(|emit| {
         let rows = &mut Held(rows);
-        let extents = Extents::of::<LogitLens>(rows, "prompt", Options::default().max_prompts)?;
+        let extents = Extents::of::<LensRow>(rows, "prompt", Options::default().max_prompts)?;
         draw(rows, &extents, provenance, emit)
     })
 }
 
 /// Draws the prompts of `extents`, one after another: no more than the cells of one figure is held.
 pub(crate) fn draw(
-    rows: &mut dyn Rows<LogitLens>,
+    rows: &mut dyn Rows<LensRow>,
     extents: &Extents,
     provenance: &Provenance,
     emit: &mut Emit<'_>,
 ) -> Result<()> {
-    for (prompt, range) in extents.each::<LogitLens>()? {
+    for (prompt, range) in extents.each::<LensRow>()? {
         let svg = figure(&Lens::of(rows, prompt, range)?, provenance)?;
         emit(Figure { name: format!("logit_lens{}", suffix(prompt, extents.only())), svg })?;
     }
@@ -77,7 +78,7 @@ pub(super) struct Column {
 /// What was predicted at one place.
 pub(super) struct Cell {
     /// The most probable, without the names of prompt and hook, which many cells share.
-    pub top: LogitLens,
+    pub top: LensRow,
     /// The [`SAID`] most probable.
     said: Vec<Said>,
     /// How many more there are.
@@ -106,7 +107,7 @@ pub(super) struct Lens {
 
 impl Lens {
     /// Those of `prompt`, which are among the rows of `range`.
-    fn of(rows: &mut dyn Rows<LogitLens>, prompt: u32, range: Range<usize>) -> Result<Self> {
+    fn of(rows: &mut dyn Rows<LensRow>, prompt: u32, range: Range<usize>) -> Result<Self> {
         let (mut hooks, mut positions) = (Vec::<(i64, usize, String)>::new(), Positions::<()>::default());
         rows.cells(range.clone(), &["prompt", "hook", "layer", "pos"], &mut |cells| {
             let [table::Cell::U32(of), table::Cell::Str(hook), layer, table::Cell::U32(pos)] = *cells else {
@@ -165,7 +166,7 @@ impl Lens {
         Ok(lens)
     }
 
-    fn take(&mut self, place: (usize, usize), mut row: LogitLens) {
+    fn take(&mut self, place: (usize, usize), mut row: LensRow) {
         (row.prompt_id, row.hook) = (String::new(), String::new());
         let said = Said { rank: row.rank, token: row.token.as_str().into(), prob: row.prob };
         match self.cells.entry(place) {
@@ -229,7 +230,7 @@ impl Lens {
         Some((name?, self.columns[column].pos, points))
     }
 
-    fn top(&self, site: usize, column: usize) -> Option<&LogitLens> {
+    fn top(&self, site: usize, column: usize) -> Option<&LensRow> {
         self.cells.get(&(site, column)).map(|cell| &cell.top)
     }
 }

@@ -6,7 +6,8 @@ use super::frame::{Band, colour_bar, number_step};
 use super::label::{fit_mono, mono_width, sans_width, short_probability};
 use super::lens::Lens;
 use super::svg::{Anchor, Rect, Svg, Type};
-use crate::table::{LogitLens, visible};
+use crate::analysis::LensRow;
+use crate::table::visible;
 
 /// The grid grows to this width before its columns get narrow.
 const WIDEST: f64 = 1400.0;
@@ -98,7 +99,7 @@ impl Grid {
         colour_bar(svg, left + all.w + 16.0, top, all.h.min(240.0), &Axis::quarters("probability"), viridis);
     }
 
-    fn cell(&self, svg: &mut Svg, r: Rect, row: &LogitLens, facts: &str) {
+    fn cell(&self, svg: &mut Svg, r: Rect, row: &LensRow, facts: &str) {
         let fill = viridis(f64::from(row.prob));
         let ink = fill.ink_on();
         // A hair of the background between cells.

@@ -1,8 +1,9 @@
 //! What figures and terminal see of a row: one patched run, measured, or the mean of several; of patches and of paths alike.
 
 use super::patch_method::{Method, Noise};
+use crate::analysis::{PatchMeanRow, PatchRow, PathMeanRow, PathRow};
 use crate::error::Result;
-use crate::table::{Patch, PatchMean, PathMean, PathPatch, Row, Rows};
+use crate::table::{Row, Rows};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -239,7 +240,7 @@ macro_rules! over {
     };
 }
 
-impl Marked for Patch {
+impl Marked for PatchRow {
     fn unit(&self) -> (u32, Option<u32>) {
         (self.pair, self.sample)
     }
@@ -257,7 +258,7 @@ impl Marked for Patch {
     }
 }
 
-impl Marked for PatchMean {
+impl Marked for PatchMeanRow {
     fn unit(&self) -> (u32, Option<u32>) {
         (0, None)
     }
@@ -276,7 +277,7 @@ impl Marked for PatchMean {
     }
 }
 
-impl Marked for PathPatch {
+impl Marked for PathRow {
     fn unit(&self) -> (u32, Option<u32>) {
         (self.pair, None)
     }
@@ -295,7 +296,7 @@ impl Marked for PathPatch {
     }
 }
 
-impl Marked for PathMean {
+impl Marked for PathMeanRow {
     fn unit(&self) -> (u32, Option<u32>) {
         (0, None)
     }

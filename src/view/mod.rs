@@ -37,11 +37,11 @@ pub use lens::logit_lens;
 pub use patch::{patch, patch_mean, path, path_mean};
 pub use training::training;
 
-use crate::error::{Error, Result, nearest};
-use crate::table::{
-    Attention, Attribution, LogitLens, Patch, PatchMean, PathMean, PathPatch, Row, TableFile, Training,
-    read_provenance, read_rows,
+use crate::analysis::{
+    AttentionRow, AttributionRow, LensRow, PatchMeanRow, PatchRow, PathMeanRow, PathRow, TrainingRow,
 };
+use crate::error::{Error, Result, nearest};
+use crate::table::{Row, TableFile, read_provenance, read_rows};
 use extent::Extents;
 use std::path::Path;
 
@@ -80,19 +80,24 @@ impl Default for Options {
 
 /// The tables that can be drawn.
 const DRAWABLE: [&str; 8] = [
-    LogitLens::TABLE.name,
-    Attention::TABLE.name,
-    Patch::TABLE.name,
-    PatchMean::TABLE.name,
-    PathPatch::TABLE.name,
-    PathMean::TABLE.name,
-    Attribution::TABLE.name,
-    Training::TABLE.name,
+    LensRow::TABLE.name,
+    AttentionRow::TABLE.name,
+    PatchRow::TABLE.name,
+    PatchMeanRow::TABLE.name,
+    PathRow::TABLE.name,
+    PathMeanRow::TABLE.name,
+    AttributionRow::TABLE.name,
+    TrainingRow::TABLE.name,
 ];
 
 /// Those whose figures have a scale of effects.
-const SCALED: [&str; 5] =
-    [Patch::TABLE.name, PatchMean::TABLE.name, PathPatch::TABLE.name, PathMean::TABLE.name, Attribution::TABLE.name];
+const SCALED: [&str; 5] = [
+    PatchRow::TABLE.name,
+    PatchMeanRow::TABLE.name,
+    PathRow::TABLE.name,
+    PathMeanRow::TABLE.name,
+    AttributionRow::TABLE.name,
+];
 
 /// Draws the table in a parquet file, whichever it is.
 ///
@@ -117,40 +122,40 @@ pub fn render_with(path: impl AsRef<Path>, options: &Options) -> Result<Vec<Figu
 pub fn render_each(path: &Path, options: &Options, emit: &mut Emit<'_>) -> Result<()> {
     let table = read_provenance(path)?.table;
     has_use_for(&table, options)?;
-    if table == LogitLens::TABLE.name {
+    if table == LensRow::TABLE.name {
         let mut rows = TableFile::open(path)?;
-        let extents = Extents::of::<LogitLens>(&mut rows, "prompt", options.max_prompts)?;
+        let extents = Extents::of::<LensRow>(&mut rows, "prompt", options.max_prompts)?;
         let provenance = rows.provenance().clone();
         lens::draw(&mut rows, &extents, &provenance, emit)
-    } else if table == Attention::TABLE.name {
+    } else if table == AttentionRow::TABLE.name {
         let mut rows = TableFile::open(path)?;
-        let extents = Extents::of::<Attention>(&mut rows, "prompt", options.max_prompts)?;
+        let extents = Extents::of::<AttentionRow>(&mut rows, "prompt", options.max_prompts)?;
         let provenance = rows.provenance().clone();
         attention::draw(&mut rows, &extents, &provenance, options.head, emit)
-    } else if table == Patch::TABLE.name {
-        let mut rows = TableFile::<Patch>::open(path)?;
+    } else if table == PatchRow::TABLE.name {
+        let mut rows = TableFile::<PatchRow>::open(path)?;
         let provenance = rows.provenance().clone();
         some(path, patch::draw_each(&mut rows, &provenance, options, emit)?)
-    } else if table == PatchMean::TABLE.name {
-        let (rows, provenance) = read_rows::<PatchMean>(path)?;
+    } else if table == PatchMeanRow::TABLE.name {
+        let (rows, provenance) = read_rows::<PatchMeanRow>(path)?;
         let figures = patch::draw(&rows, &provenance, options)?;
         some(path, figures.len())?;
         figures.into_iter().try_for_each(emit)
-    } else if table == PathPatch::TABLE.name {
-        let mut rows = TableFile::<PathPatch>::open(path)?;
+    } else if table == PathRow::TABLE.name {
+        let mut rows = TableFile::<PathRow>::open(path)?;
         let provenance = rows.provenance().clone();
         some(path, patch::draw_each(&mut rows, &provenance, options, emit)?)
-    } else if table == PathMean::TABLE.name {
-        let (rows, provenance) = read_rows::<PathMean>(path)?;
+    } else if table == PathMeanRow::TABLE.name {
+        let (rows, provenance) = read_rows::<PathMeanRow>(path)?;
         let figures = patch::draw(&rows, &provenance, options)?;
         some(path, figures.len())?;
         figures.into_iter().try_for_each(emit)
-    } else if table == Attribution::TABLE.name {
+    } else if table == AttributionRow::TABLE.name {
         let mut rows = TableFile::open(path)?;
         let provenance = rows.provenance().clone();
         attribution::draw(&mut rows, &provenance, options, emit)
-    } else if table == Training::TABLE.name {
-        let (rows, provenance) = read_rows::<Training>(path)?;
+    } else if table == TrainingRow::TABLE.name {
+        let (rows, provenance) = read_rows::<TrainingRow>(path)?;
         training(&rows, &provenance)?.into_iter().try_for_each(emit)
     } else {
         let hint = match nearest(&table, DRAWABLE) {
@@ -189,7 +194,7 @@ fn has_use_for(table: &str, options: &Options) -> Result<()> {
         return Err(Error::bad_input(format!("the figures of the table `{table}` have no scale to choose"))
             .hint("leave out --scale; it is for figures of patches, paths, ablations and attributions"));
     }
-    if drawable && options.head.is_some() && table != Attention::TABLE.name {
+    if drawable && options.head.is_some() && table != AttentionRow::TABLE.name {
         return Err(Error::bad_input(format!("the figures of the table `{table}` show no single head"))
             .hint("leave out --head; it is for attention patterns"));
     }

@@ -11,8 +11,9 @@ use super::patch_tiles::tiles;
 use super::patch_words::{Coord, places, short_place};
 use super::svg::Svg;
 use super::{Emit, Figure, Options, no_rows};
+use crate::analysis::{PatchMeanRow, PatchRow, PathMeanRow, PathRow};
 use crate::error::Result;
-use crate::table::{Patch, PatchMean, PathMean, PathPatch, Provenance, Rows};
+use crate::table::{Provenance, Rows};
 
 /// Of more rows or bars than this, the strongest are drawn.
 pub(super) const MOST_ROWS: usize = 60;
@@ -26,7 +27,7 @@ pub(super) const MOST_ROWS: usize = 60;
 ///
 /// # Errors
 /// There are no rows.
-pub fn patch(rows: &[Patch], provenance: &Provenance) -> Result<Vec<Figure>> {
+pub fn patch(rows: &[PatchRow], provenance: &Provenance) -> Result<Vec<Figure>> {
     draw(rows, provenance, &Options::default())
 }
 
@@ -35,7 +36,7 @@ pub fn patch(rows: &[Patch], provenance: &Provenance) -> Result<Vec<Figure>> {
 ///
 /// # Errors
 /// There are no rows.
-pub fn path(rows: &[PathPatch], provenance: &Provenance) -> Result<Vec<Figure>> {
+pub fn path(rows: &[PathRow], provenance: &Provenance) -> Result<Vec<Figure>> {
     draw(rows, provenance, &Options::default())
 }
 
@@ -44,7 +45,7 @@ pub fn path(rows: &[PathPatch], provenance: &Provenance) -> Result<Vec<Figure>> 
 ///
 /// # Errors
 /// There are no rows.
-pub fn patch_mean(rows: &[PatchMean], provenance: &Provenance) -> Result<Vec<Figure>> {
+pub fn patch_mean(rows: &[PatchMeanRow], provenance: &Provenance) -> Result<Vec<Figure>> {
     draw(rows, provenance, &Options::default())
 }
 
@@ -52,7 +53,7 @@ pub fn patch_mean(rows: &[PatchMean], provenance: &Provenance) -> Result<Vec<Fig
 ///
 /// # Errors
 /// There are no rows.
-pub fn path_mean(rows: &[PathMean], provenance: &Provenance) -> Result<Vec<Figure>> {
+pub fn path_mean(rows: &[PathMeanRow], provenance: &Provenance) -> Result<Vec<Figure>> {
     draw(rows, provenance, &Options::default())
 }
 

@@ -5,8 +5,9 @@ use super::colour::Rgb;
 use super::frame::{self, HEAD, MARGIN};
 use super::svg::{Rect, Stroke, Svg, Type};
 use super::{Figure, no_rows};
+use crate::analysis::TrainingRow;
 use crate::error::Result;
-use crate::table::{Provenance, Row, Training};
+use crate::table::{Provenance, Row};
 
 /// Width of the figure.
 const WIDTH: f64 = 760.0;
@@ -26,7 +27,7 @@ const MOST_DOTS: usize = 40;
 /// One of the two losses.
 struct Series {
     name: &'static str,
-    of: fn(&Training) -> f32,
+    of: fn(&TrainingRow) -> f32,
     stroke: Stroke,
     dot: f64,
 }
@@ -53,11 +54,11 @@ const SERIES: [Series; 2] = [
 ///
 /// # Errors
 /// There are no rows.
-pub fn training(rows: &[Training], provenance: &Provenance) -> Result<Vec<Figure>> {
-    let mut rows: Vec<&Training> = rows.iter().collect();
+pub fn training(rows: &[TrainingRow], provenance: &Provenance) -> Result<Vec<Figure>> {
+    let mut rows: Vec<&TrainingRow> = rows.iter().collect();
     // Stable: reports of the same step stay as they are.
     rows.sort_by_key(|r| r.step);
-    let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Err(no_rows::<Training>()) };
+    let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Err(no_rows::<TrainingRow>()) };
     let caption = frame::caption_lines(&caption(&rows), WIDTH);
     let mut svg = Svg::new(WIDTH, HEAD + PLOT + frame::caption_height(caption.len()));
     let about = format!("{} steps · {} tokens", thousands(last.step), thousands(last.tokens));
@@ -72,7 +73,7 @@ pub fn training(rows: &[Training], provenance: &Provenance) -> Result<Vec<Figure
     titles(&mut svg, &plot, &rows);
     frame::caption(&mut svg, &caption);
     let svg = svg.finish(&format!("Loss in training, {subtitle}"), &frame::desc(provenance));
-    Ok(vec![Figure { name: Training::TABLE.name.to_owned(), svg }])
+    Ok(vec![Figure { name: TrainingRow::TABLE.name.to_owned(), svg }])
 }
 
 /// The axis of steps: from 0, unless the run was taken up late.
@@ -83,7 +84,7 @@ fn steps(first: u64, last: u64) -> Axis {
 }
 
 /// The axis of losses, with a little room above and below them.
-fn losses(rows: &[&Training]) -> Axis {
+fn losses(rows: &[&TrainingRow]) -> Axis {
     let all = || rows.iter().flat_map(|r| SERIES.iter().map(|s| f64::from((s.of)(r)))).filter(|y| y.is_finite());
     let (least, most) = (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max));
     if least > most {
@@ -102,12 +103,12 @@ fn losses(rows: &[&Training]) -> Axis {
 }
 
 impl Series {
-    fn stroke(&self, rows: &[&Training]) -> Stroke {
+    fn stroke(&self, rows: &[&TrainingRow]) -> Stroke {
         Stroke { dash: self.stroke.dash.filter(|_| rows.len() <= MOST_DASHED), ..self.stroke }
     }
 
     /// The line, broken where the loss is not finite; what stands alone, and all if they are few, as dots.
-    fn draw(&self, svg: &mut Svg, plot: &Plot, rows: &[&Training]) {
+    fn draw(&self, svg: &mut Svg, plot: &Plot, rows: &[&TrainingRow]) {
         let few = rows.len() <= MOST_DOTS;
         for run in rows.split(|r| !(self.of)(r).is_finite()) {
             let run: Vec<_> = run.iter().map(|r| plot.at(r.step as f64, f64::from((self.of)(r)))).collect();
@@ -121,7 +122,7 @@ impl Series {
     }
 
     /// The last report with a finite loss.
-    fn end<'a>(&self, rows: &[&'a Training]) -> Option<&'a Training> {
+    fn end<'a>(&self, rows: &[&'a TrainingRow]) -> Option<&'a TrainingRow> {
         rows.iter().rev().find(|r| (self.of)(r).is_finite()).copied()
     }
 }
@@ -142,7 +143,7 @@ fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
 }
 
 /// Names the lines at their ends, with the losses of the last report, whatever those are.
-fn ends(svg: &mut Svg, plot: &Plot, rows: &[&Training]) {
+fn ends(svg: &mut Svg, plot: &Plot, rows: &[&TrainingRow]) {
     let Some(last) = rows.last() else { return };
     let inside = plot.inside;
     let mut ends: Vec<(f64, &Series)> = SERIES
@@ -170,11 +171,11 @@ fn ends(svg: &mut Svg, plot: &Plot, rows: &[&Training]) {
 }
 
 /// Columns over the plot that say the facts of a report where one points at it.
-fn titles(svg: &mut Svg, plot: &Plot, rows: &[&Training]) {
+fn titles(svg: &mut Svg, plot: &Plot, rows: &[&TrainingRow]) {
     let shown = rows.len().min(MOST_TITLES);
-    let chosen: Vec<&Training> =
+    let chosen: Vec<&TrainingRow> =
         (0..shown).map(|i| rows[if shown > 1 { i * (rows.len() - 1) / (shown - 1) } else { 0 }]).collect();
-    let at = |r: &Training| plot.at(r.step as f64, plot.lowest()).0;
+    let at = |r: &TrainingRow| plot.at(r.step as f64, plot.lowest()).0;
     let Rect { x: left, y, w, h } = plot.inside;
     let mut from = left;
     for (i, row) in chosen.iter().enumerate() {
@@ -185,7 +186,7 @@ fn titles(svg: &mut Svg, plot: &Plot, rows: &[&Training]) {
 }
 
 /// The facts of a report in one line.
-fn facts(row: &Training) -> String {
+fn facts(row: &TrainingRow) -> String {
     format!(
         "step {}, {} tokens: training {} nats, held out {} nats; gradient norm {}, learning rate {}",
         thousands(row.step),
@@ -197,7 +198,7 @@ fn facts(row: &Training) -> String {
     )
 }
 
-fn caption(rows: &[&Training]) -> Vec<String> {
+fn caption(rows: &[&TrainingRow]) -> Vec<String> {
     let mut sentences = vec![
         "Thin: mean of the batches since the report before, each before its own step.".to_owned(),
         "Thick: a fixed batch that is never trained on.".to_owned(),

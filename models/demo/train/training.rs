@@ -4,10 +4,10 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 use candle_core::Tensor;
+use pellucid::analysis::TrainingRow;
 use pellucid::model::{Model, Run, Unembed};
 use pellucid::ops::Path as Kernels;
 use pellucid::ops::loss::cross_entropy;
-use pellucid::table::Training;
 use pellucid::whole::write_whole;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -29,7 +29,7 @@ pub struct Trainer {
     /// What is learned.
     pub parameters: Parameters,
     /// Reports so far.
-    pub reports: Vec<Training>,
+    pub reports: Vec<TrainingRow>,
     so_far: SoFar,
 }
 
@@ -96,7 +96,7 @@ impl Trainer {
         self.so_far.losses = (self.so_far.losses.0 + loss, self.so_far.losses.1 + 1);
         if self.parameters.steps.is_multiple_of(self.plan.every) || self.finished() {
             let (sum, n) = std::mem::take(&mut self.so_far.losses);
-            self.reports.push(Training {
+            self.reports.push(TrainingRow {
                 step: self.parameters.steps,
                 tokens: self.so_far.tokens,
                 loss_nats: (sum / n as f64) as f32,

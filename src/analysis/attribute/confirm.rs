@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use crate::analysis::Watch;
 use crate::analysis::patch::patch_at;
+use crate::analysis::{AttributionRow, PatchRow};
 use crate::error::Result;
 use crate::hook::HookPoint;
 use crate::model::Model;
 use crate::sweep::{PatchOptions, Sources, Spot, Sweep};
-use crate::table::{Attribution, Patch};
 use crate::text::Pair;
 
 use super::AttributeOptions;
@@ -22,13 +22,13 @@ pub struct Confirmed {
     /// strengths and the sizes. None where all of one of them are the same.
     pub rank_correlation: Option<f64>,
     /// Where they are furthest apart.
-    pub worst: Attribution,
+    pub worst: AttributionRow,
 }
 
 impl Confirmed {
     /// From the rows that were measured; nothing where there are none.
-    pub(super) fn of(rows: &[Attribution], signed: bool) -> Option<Self> {
-        let measured = |r: &Attribution| r.exact.map(|exact| (f64::from(r.estimate) - f64::from(exact)).abs());
+    pub(super) fn of(rows: &[AttributionRow], signed: bool) -> Option<Self> {
+        let measured = |r: &AttributionRow| r.exact.map(|exact| (f64::from(r.estimate) - f64::from(exact)).abs());
         let worst =
             rows.iter().max_by(|a, b| measured(a).partial_cmp(&measured(b)).unwrap_or(std::cmp::Ordering::Equal))?;
         let exact = rows.iter().filter_map(|r| r.exact).map(|x| if signed { x } else { x.abs() }).collect::<Vec<_>>();
@@ -44,7 +44,7 @@ pub(super) fn measure(
     spots: &[Vec<Spot>],
     options: &AttributeOptions,
     watch: &dyn Watch,
-) -> Result<Vec<Patch>> {
+) -> Result<Vec<PatchRow>> {
     let spots: Vec<Arc<Vec<Spot>>> = spots.iter().cloned().map(Arc::new).collect();
     let mut points: Vec<HookPoint> =
         spots.iter().flat_map(|s| s.iter()).flat_map(|s| s.points.iter().copied()).collect();

@@ -19,6 +19,7 @@ mod confirm;
 mod nodes;
 mod pass;
 mod qk;
+pub mod rows;
 mod strongest;
 
 use std::ops::Range;
@@ -27,13 +28,13 @@ pub use confirm::Confirmed;
 
 use super::patch::row;
 use super::{Need, Watch};
+use crate::analysis::{AttributionRow, PatchRow};
 use crate::arch::Spec;
 use crate::error::{Error, Result};
 use crate::hook::site::Scope;
 use crate::hook::{HookPoint, Site, select};
 use crate::model::Model;
 use crate::sweep::{Align, Change, Direction, Doubts, How, Kind, Metric, Seen, Spot, Unpatched, row_bytes};
-use crate::table::{Attribution, Patch};
 use crate::text::Pair;
 use nodes::Nodes;
 use pass::{Ends, Estimates, Pass};
@@ -94,7 +95,7 @@ pub fn attribute(
     pairs: &[Pair],
     options: &AttributeOptions,
     watch: &dyn Watch,
-    emit: &mut dyn FnMut(Attribution) -> Result<()>,
+    emit: &mut dyn FnMut(AttributionRow) -> Result<()>,
 ) -> Result<Summary> {
     let points = points(model.spec(), options)?;
     let groups = groups(model.spec(), pairs, options.memory_bytes);
@@ -241,7 +242,7 @@ pub fn need(spec: &Spec, pairs: &[Pair], options: &AttributeOptions) -> Result<N
 }
 
 /// Bytes of a row while it is drawn: what a figure knows of it, and its texts.
-const ROW_BYTES: usize = size_of::<Attribution>() + 8 * 32 + 64;
+const ROW_BYTES: usize = size_of::<AttributionRow>() + 8 * 32 + 64;
 
 /// Bytes of a row of a forward and a backward pass. Every block's values are kept, beside them the other run's and, for a while,
 /// gradients.
@@ -268,7 +269,7 @@ fn groups(spec: &Spec, pairs: &[Pair], memory_bytes: usize) -> Vec<Range<usize>>
 /// A row with the patch that it stands for.
 struct Found {
     spot: Spot,
-    row: Attribution,
+    row: AttributionRow,
 }
 
 /// What was estimated of one pair.
@@ -318,8 +319,8 @@ impl Told<'_> {
     }
 }
 
-fn attribution(p: Patch, [corrupt, estimate, strength]: [f32; 3], direction: Direction) -> Attribution {
-    Attribution {
+fn attribution(p: PatchRow, [corrupt, estimate, strength]: [f32; 3], direction: Direction) -> AttributionRow {
+    AttributionRow {
         pair: p.pair,
         pair_id: p.pair_id,
         site: p.site,
@@ -356,7 +357,7 @@ fn measured_of(
     chosen: &[Vec<usize>],
     options: &AttributeOptions,
     watch: &dyn Watch,
-) -> Result<Vec<Patch>> {
+) -> Result<Vec<PatchRow>> {
     let (mut own, mut spots) = (vec![], vec![]);
     // A pair without any is not run.
     for (told, chosen) in pairs.iter().zip(chosen).filter(|(_, chosen)| !chosen.is_empty()) {

@@ -4,6 +4,7 @@
 //! last (nostalgebraist 2020, "interpreting GPT: the logit lens"). At the last `resid_post` that is the model itself.
 //! For `attn_out` and `mlp_out`, one sublayer's write is decoded alone.
 
+pub mod rows;
 mod stream;
 
 use std::ops::Range;
@@ -12,6 +13,7 @@ use candle_core::Tensor;
 use rayon::prelude::*;
 
 use super::{Need, Watch};
+use crate::analysis::LensRow;
 use crate::arch::Spec;
 use crate::error::{Error, Result};
 use crate::hook::site::Axis;
@@ -21,7 +23,6 @@ use crate::ops::values;
 use crate::sweep::budget::waves;
 use crate::sweep::check_finite;
 use crate::sweep::not_finite;
-use crate::table::LogitLens;
 use crate::text::Prompt;
 use stream::Reading;
 
@@ -71,7 +72,7 @@ pub fn lens(
     spell: &dyn Fn(u32) -> String,
     options: &LensOptions,
     watch: &dyn Watch,
-    emit: &mut dyn FnMut(LogitLens) -> Result<()>,
+    emit: &mut dyn FnMut(LensRow) -> Result<()>,
 ) -> Result<()> {
     let spec = model.spec();
     let points = select(spec, &options.at)?;
@@ -320,7 +321,7 @@ struct Telling<'a> {
 }
 
 impl Telling<'_> {
-    fn rows(&self, found: &Found, emit: &mut dyn FnMut(LogitLens) -> Result<()>) -> Result<()> {
+    fn rows(&self, found: &Found, emit: &mut dyn FnMut(LensRow) -> Result<()>) -> Result<()> {
         let Found { order, row, reading, kl_to_final_bits } = found;
         let (prompt, target) = (&self.prompts[row.prompt], reading.target());
         let (pos, point) = (row.pos, self.points[*order]);
@@ -328,7 +329,7 @@ impl Telling<'_> {
         let log_total = reading.log_total();
         let prob = |logit: f32| (logit - log_total).exp();
         for (i, (id, logit)) in reading.top().iter().enumerate() {
-            emit(LogitLens {
+            emit(LensRow {
                 prompt: prompt.index,
                 prompt_id: prompt.id.clone(),
                 hook: point.to_string(),

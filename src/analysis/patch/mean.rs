@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
 
-use crate::table::{Patch, PatchMean, PathMean, PathPatch};
+use crate::analysis::{PatchMeanRow, PatchRow, PathMeanRow, PathRow};
 
 /// Sums over the pairs that have a value.
 #[derive(Clone, Copy, Debug, Default)]
@@ -267,8 +267,8 @@ macro_rules! of_pair {
     };
 }
 
-impl Averaged for Patch {
-    type Mean = PatchMean;
+impl Averaged for PatchRow {
+    type Mean = PatchMeanRow;
     type Place = (String, [Option<u32>; 7], [Option<String>; 2], String);
 
     fn place(&self) -> Self::Place {
@@ -291,9 +291,9 @@ impl Averaged for Patch {
         of_pair!(self)
     }
 
-    fn mean(&self, of: MeanOf) -> PatchMean {
+    fn mean(&self, of: MeanOf) -> PatchMeanRow {
         let [token, key_token, noise_at, noise_tokens] = of.words;
-        PatchMean {
+        PatchMeanRow {
             site: self.site.clone(),
             layer: self.layer,
             head: self.head,
@@ -330,8 +330,8 @@ impl Averaged for Patch {
     }
 }
 
-impl Averaged for PathPatch {
-    type Mean = PathMean;
+impl Averaged for PathRow {
+    type Mean = PathMeanRow;
     type Place = (String, [Option<u32>; 4], Option<String>, String, [Option<u32>; 3], String);
 
     fn place(&self) -> Self::Place {
@@ -353,9 +353,9 @@ impl Averaged for PathPatch {
         of_pair!(self)
     }
 
-    fn mean(&self, of: MeanOf) -> PathMean {
+    fn mean(&self, of: MeanOf) -> PathMeanRow {
         let [token, ..] = of.words;
-        PathMean {
+        PathMeanRow {
             sender: self.sender.clone(),
             sender_layer: self.sender_layer,
             sender_head: self.sender_head,

@@ -5,6 +5,7 @@
 
 mod mean;
 mod patches;
+pub mod rows;
 
 use std::sync::Arc;
 
@@ -15,11 +16,11 @@ pub use crate::sweep::{
 pub use mean::{Averaged, MeanOf, Means, OfPair};
 
 use super::{Need, Watch};
+use crate::analysis::PatchRow;
 use crate::error::Result;
 use crate::hook::HookPoint;
 use crate::model::Model;
 use crate::sweep::{Sources, Sweep, in_groups, need_of, of_each_shape, with_means};
-use crate::table::Patch;
 use crate::text::Pair;
 use patches::Patches;
 pub(super) use patches::row;
@@ -36,7 +37,7 @@ pub fn patch(
     options: &PatchOptions,
     keep: &mut dyn Keep,
     watch: &dyn Watch,
-    emit: &mut dyn FnMut(Patch) -> Result<()>,
+    emit: &mut dyn FnMut(PatchRow) -> Result<()>,
 ) -> Result<Summary> {
     let spec = model.spec();
     let samples = options.noised.as_ref().map(|noised| noised.repeated(pairs));
@@ -70,7 +71,7 @@ pub(super) fn patch_at(
     points: &[HookPoint],
     spots: &[Arc<Vec<Spot>>],
     sweep: &mut Sweep,
-    emit: &mut dyn FnMut(Patch) -> Result<()>,
+    emit: &mut dyn FnMut(PatchRow) -> Result<()>,
 ) -> Result<Summary> {
     let (options, sources) = (sweep.options, sweep.sources);
     let places: Vec<usize> = spots.iter().map(|spots| spots.len()).collect();

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::analysis::PatchRow;
 use crate::error::Result;
 use crate::hook::{HookPoint, NotFinite};
 use crate::model::Model;
@@ -11,7 +12,6 @@ use crate::sweep::{
     Change, Group, How, Kind, Metric, PatchOptions, Patched, Runs, Seen, Sources, Spot, Wave, first_not_finite,
     has_kv_heads, naive, plan, sweep,
 };
-use crate::table::Patch;
 use crate::text::Pair;
 
 /// Runs of the spots that change something.
@@ -101,7 +101,7 @@ impl<'a> Patches<'a> {
 }
 
 impl Runs for Patches<'_> {
-    type Row = Patch;
+    type Row = PatchRow;
 
     fn of(&self) -> &[(usize, usize)] {
         &self.of
@@ -141,12 +141,12 @@ impl Runs for Patches<'_> {
         first_not_finite(self.model, &self.group.bases[pair].ids, &changes)
     }
 
-    fn row(&self, (pair, spot): (usize, usize), metric: Metric, seen: Seen) -> Patch {
+    fn row(&self, (pair, spot): (usize, usize), metric: Metric, seen: Seen) -> PatchRow {
         let row = row(self.model, &self.group.pairs[pair], &self.spots[pair][spot], metric, seen);
         let Self { options, .. } = self;
         let sample = options.noised.as_ref().map(|noised| noised.sample(row.pair));
         let (noise_at, noise_tokens) = self.noise_at[pair].clone().map(|[at, tokens]| (at, tokens)).unzip();
-        Patch {
+        PatchRow {
             pair: sample.map_or(row.pair, |(pair, _)| pair),
             sample: sample.map(|(_, sample)| sample),
             kind: options.kind.name(),
@@ -161,14 +161,14 @@ impl Runs for Patches<'_> {
 }
 
 /// The row of a place, without what was done there.
-pub(in crate::analysis) fn row(model: &Model, pair: &Pair, spot: &Spot, metric: Metric, seen: Seen) -> Patch {
+pub(in crate::analysis) fn row(model: &Model, pair: &Pair, spot: &Spot, metric: Metric, seen: Seen) -> PatchRow {
     let number = |x: Option<usize>| x.map(|x| x as u32);
     let of_kv_head = has_kv_heads(spot.site) && spot.shared_by.is_none();
     let of_pattern = spot.site.per_sequence();
     let group = spot.points[0].layer.map_or(1, |l| model.spec().blocks[l].attention.inner.shared_by());
     let token = |pos: Option<usize>| pos.map(|p| pair.clean.label(p).to_owned());
     let [position_name, key_position_name] = spot.position_names(pair);
-    Patch {
+    PatchRow {
         pair: pair.index,
         pair_id: pair.id.clone(),
         site: spot.name(),

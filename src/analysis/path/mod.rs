@@ -19,16 +19,17 @@ mod carry;
 mod naive;
 mod receiver;
 mod routes;
+pub mod rows;
 mod runs;
 mod sender;
 
 pub use receiver::{Reads, Receiver, Receivers};
 
 use super::{Need, Watch};
+use crate::analysis::PathRow;
 use crate::error::Result;
 use crate::model::Model;
 use crate::sweep::{Keep, PatchOptions, Sources, Summary, Sweep, in_groups, need_of, of_each_shape, with_means};
-use crate::table::PathPatch;
 use crate::text::Pair;
 use routes::Routes;
 use runs::Paths;
@@ -85,7 +86,7 @@ pub fn path(
     options: &PathOptions,
     keep: &mut dyn Keep,
     watch: &dyn Watch,
-    emit: &mut dyn FnMut(PathPatch) -> Result<()>,
+    emit: &mut dyn FnMut(PathRow) -> Result<()>,
 ) -> Result<Summary> {
     let (spec, patch) = (model.spec(), &options.patch);
     let receivers = Receivers::parse(spec, &options.to)?;

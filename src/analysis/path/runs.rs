@@ -11,12 +11,12 @@ use super::receiver::{Reads, Receiver};
 use super::routes::{Route, Routes};
 use super::sender::Sender;
 use super::{PathOptions, Through};
+use crate::analysis::PathRow;
 use crate::error::{Error, Result};
 use crate::hook::{HookPoint, NotFinite};
 use crate::model::Model;
 use crate::sweep::{Change, How, Patched, Wave, plan, row_bytes, sweep};
 use crate::sweep::{Group, Metric, Runs, Seen, Sources};
-use crate::table::PathPatch;
 
 /// Runs of the paths whose sender changes something.
 pub(super) struct Paths<'a> {
@@ -239,7 +239,7 @@ fn spread(x: &Tensor, rows: &[usize], n: usize) -> Result<Tensor> {
 }
 
 impl Runs for Paths<'_> {
-    type Row = PathPatch;
+    type Row = PathRow;
 
     fn of(&self) -> &[(usize, usize)] {
         &self.of
@@ -267,7 +267,7 @@ impl Runs for Paths<'_> {
         self.path(pair, route, &sender).first_not_finite()
     }
 
-    fn row(&self, (pair, r): (usize, usize), metric: Metric, seen: Seen) -> PathPatch {
+    fn row(&self, (pair, r): (usize, usize), metric: Metric, seen: Seen) -> PathRow {
         let ((own, routes), of) = (self.own[pair], &self.group.pairs[pair]);
         let route = &routes[r];
         let spot = &own.senders[route.sender];
@@ -277,7 +277,7 @@ impl Runs for Paths<'_> {
         let queries = one.is_some_and(|r| r.reads == Reads::Q);
         let shared_by =
             one.and_then(|r| r.layer).map_or(1, |l| self.model.spec().blocks[l].attention.inner.shared_by());
-        PathPatch {
+        PathRow {
             pair: of.index,
             pair_id: of.id.clone(),
             sender: spot.name(),

@@ -2,9 +2,9 @@
 
 use candle_core::{DType, Tensor};
 
+use crate::analysis::VerifyRow;
 use crate::error::Result;
 use crate::hook::HookPoint;
-use crate::table::Verify;
 
 /// What checking a law gave.
 pub(super) enum Finding {
@@ -81,8 +81,8 @@ impl Worst {
 
 impl Finding {
     /// The row of the table.
-    pub fn row(self, law: &str) -> Verify {
-        let bare = Verify {
+    pub fn row(self, law: &str) -> VerifyRow {
+        let bare = VerifyRow {
             law: law.into(),
             verdict: "not applicable".into(),
             difference: None,
@@ -93,12 +93,12 @@ impl Finding {
             reason: None,
         };
         match self {
-            Finding::NotApplicable(why) => Verify { reason: Some(why.into()), ..bare },
+            Finding::NotApplicable(why) => VerifyRow { reason: Some(why.into()), ..bare },
             Finding::Seen(worst) if worst.compared == 0 => {
-                Verify { reason: Some("there was nothing to compare".into()), ..bare }
+                VerifyRow { reason: Some("there was nothing to compare".into()), ..bare }
             }
             // Where nothing differs, no place is worse than another.
-            Finding::Seen(worst) if worst.difference == 0.0 && !worst.failed => Verify {
+            Finding::Seen(worst) if worst.difference == 0.0 && !worst.failed => VerifyRow {
                 verdict: "ok".into(),
                 difference: Some(0.0),
                 allowed: worst.allowed,
@@ -106,7 +106,7 @@ impl Finding {
                 reason: Some(worst.reason.into()),
                 ..bare
             },
-            Finding::Seen(worst) => Verify {
+            Finding::Seen(worst) => VerifyRow {
                 verdict: if worst.failed { "failed" } else { "ok" }.into(),
                 difference: Some(worst.difference),
                 allowed: worst.allowed,
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
     use candle_core::Device;
 
-    fn verdict(worst: Worst) -> Verify {
+    fn verdict(worst: Worst) -> VerifyRow {
         Finding::Seen(worst).row("law")
     }
 

@@ -5,6 +5,7 @@ mod edits;
 mod measure;
 mod parts;
 mod reference;
+pub mod rows;
 mod runs;
 mod sites;
 mod subject;
@@ -14,13 +15,13 @@ use candle_core::DType;
 use self::measure::Finding;
 use self::subject::Subject;
 use super::{Need, Watch};
+use crate::analysis::VerifyRow;
 use crate::arch::Spec;
 use crate::error::{Error, Result};
 use crate::hook::{HookPoint, Site};
 use crate::model::Model;
 use crate::ops::rounding::unit;
 use crate::sweep::row_bytes;
-use crate::table::Verify;
 
 pub use dump::Dump;
 pub use reference::{first_wrong, verify_reference};
@@ -53,7 +54,7 @@ const LAWS: &[(&str, Check)] = &[
 ///
 /// # Errors
 /// Whatever a run says, which includes prompts that do not fit the model. A law that fails is not an error but a row.
-pub fn verify(model: &Model, prompts: &[Vec<u32>], watch: &dyn Watch) -> Result<Vec<Verify>> {
+pub fn verify(model: &Model, prompts: &[Vec<u32>], watch: &dyn Watch) -> Result<Vec<VerifyRow>> {
     if prompts.is_empty() {
         return Err(Error::bad_input("there is no prompt to verify the model on").hint("give at least one prompt"));
     }

@@ -6,12 +6,12 @@ use super::dump::Dump;
 use super::measure::{distance, flat, largest};
 use super::sites::{Known, known};
 use super::{Watch, epsilon};
+use crate::analysis::ReferenceRow;
 use crate::arch::family::Family;
 use crate::error::{Error, Result};
 use crate::hook::{Cache, HookPoint, Site};
 use crate::model::{Batch, Model};
 use crate::ops::rounding::{TIMES, smallest};
-use crate::table::VerifyReference;
 
 /// What is always rounding, in units of epsilon times the largest value, and of the smallest number: where one side happens to be
 /// exact, the other may have rounded a few operations.
@@ -26,12 +26,7 @@ const FLOOR: f64 = 4.0;
 ///
 /// # Errors
 /// When the dump is of another model or cannot be run. A site that is wrong is not an error but a row.
-pub fn verify_reference(
-    model: &Model,
-    family: &Family,
-    dump: &Dump,
-    watch: &dyn Watch,
-) -> Result<Vec<VerifyReference>> {
+pub fn verify_reference(model: &Model, family: &Family, dump: &Dump, watch: &dyn Watch) -> Result<Vec<ReferenceRow>> {
     if !model.spec().processed.is_empty() {
         return Err(Error::bad_input("a model whose weights were processed has other activations than the reference")
             .hint("leave out --process"));
@@ -64,7 +59,7 @@ fn values(cache: &Cache, point: HookPoint) -> Result<Vec<f64>> {
     Ok(all)
 }
 
-fn row(known: &Known, ours: &[f64], exact: &[f64], dtypes: [DType; 2]) -> Result<VerifyReference> {
+fn row(known: &Known, ours: &[f64], exact: &[f64], dtypes: [DType; 2]) -> Result<ReferenceRow> {
     let theirs = flat(&known.value)?;
     if theirs.len() != exact.len() {
         return Err(Error::bad_input(format!(
@@ -90,7 +85,7 @@ fn row(known: &Known, ours: &[f64], exact: &[f64], dtypes: [DType; 2]) -> Result
     let apart =
         Apart { each_other: distance(ours, &theirs), reference: distance(&theirs, exact), ours: distance(ours, exact) };
     let (verdict, allowed) = apart.verdict(magnitude, dtypes);
-    Ok(VerifyReference {
+    Ok(ReferenceRow {
         hook: known.point.to_string(),
         layer: known.point.layer.map(|l| l as u32),
         reference: known.name.clone(),
@@ -136,7 +131,7 @@ impl Apart {
 ///
 /// # Errors
 /// When a site is wrong.
-pub fn first_wrong(rows: &[VerifyReference]) -> Result<()> {
+pub fn first_wrong(rows: &[ReferenceRow]) -> Result<()> {
     let Some(first) = rows.iter().find(|row| row.verdict == "wrong") else { return Ok(()) };
     let layer = first.layer.map(|l| format!(" in block {l}")).unwrap_or_default();
     let (difference, size) = (first.difference, first.magnitude);

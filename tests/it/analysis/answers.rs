@@ -1,7 +1,8 @@
 //! Answers and foils that make numbers mean something else than they seem to: the wrong form of a word, a clean run that prefers the
 //! foil, a clean run no better than the corrupt one.
 
-use pellucid::table::{LogitLens, Patch, read_rows};
+use pellucid::analysis::{LensRow, PatchRow};
+use pellucid::table::read_rows;
 
 use crate::bin::{Place, model};
 
@@ -21,7 +22,7 @@ fn notes(stderr: &str) -> Vec<String> {
 /// The probability of a word after a prompt, as the lens of the last layer has it.
 fn prob(place: &Place, prompt: &str, word: &str) -> f32 {
     place.ok(["lens", "-q", prompt, "--target", word, "--pos", "-1", "--top", "1", "--out", "lens", "--force"]);
-    let (rows, _) = read_rows::<LogitLens>(place.path("lens/logit_lens.parquet")).unwrap();
+    let (rows, _) = read_rows::<LensRow>(place.path("lens/logit_lens.parquet")).unwrap();
     rows.last().unwrap().target_prob.unwrap()
 }
 
@@ -147,8 +148,8 @@ fn clean_runs_that_prefer_the_foil_are_counted_and_do_not_read_as_success() {
     let rows = [row("Mary", "John"), row("John", "Mary"), row("Mary", "Paul"), row("Anna", "Mary")].concat();
     place.write("pairs.csv", format!("clean,corrupt,answer,foil\n{rows}"));
     let done = place.ok(["patch", "--pairs", "pairs.csv", "--metric", "logit_diff,prob"].iter().chain(&RUN));
-    let (rows, _) = read_rows::<Patch>(place.path("run/patch.parquet")).unwrap();
-    let of = |metric: &str, is: &dyn Fn(&Patch) -> bool| {
+    let (rows, _) = read_rows::<PatchRow>(place.path("run/patch.parquet")).unwrap();
+    let of = |metric: &str, is: &dyn Fn(&PatchRow) -> bool| {
         (0..4).filter(|pair| is(rows.iter().find(|r| r.pair == *pair && r.metric == metric).unwrap())).count()
     };
     let foil = of("logit_diff", &|r| r.clean < 0.0);
@@ -170,7 +171,7 @@ fn kinds_that_need_no_other_prompt_change_the_clean_run() {
             .iter()
             .chain(&["--kind", "zero", "--at", "z", "--over", "layer,head", "--out", out])
             .chain(more));
-        (done.stdout, read_rows::<Patch>(place.path(&format!("{out}/patch.parquet"))).unwrap().0)
+        (done.stdout, read_rows::<PatchRow>(place.path(&format!("{out}/patch.parquet"))).unwrap().0)
     };
     let (said, rows) = zero(&[], "default");
     let first = said.lines().next().unwrap();
@@ -184,8 +185,8 @@ fn kinds_that_need_no_other_prompt_change_the_clean_run() {
     let ablate =
         ["ablate", CLEAN, "-q", "--kind", "zero", "--answer", " Mary", "--foil", " John", "--metric", "logit_diff"];
     place.ok(ablate.iter().chain(&["--out", "ablate"]));
-    let (alone, _) = read_rows::<Patch>(place.path("ablate/patch.parquet")).unwrap();
-    let metric = |rows: &[Patch]| rows.iter().map(|r| (r.layer, r.head, r.patched)).collect::<Vec<_>>();
+    let (alone, _) = read_rows::<PatchRow>(place.path("ablate/patch.parquet")).unwrap();
+    let metric = |rows: &[PatchRow]| rows.iter().map(|r| (r.layer, r.head, r.patched)).collect::<Vec<_>>();
     assert_eq!(metric(&rows), metric(&alone));
     // Replacing needs the other prompt, and goes into the corrupt run as ever.
     let said = place.ok(pair("patch", " Mary", " John").iter().chain(&["--out", "replace"])).stdout;

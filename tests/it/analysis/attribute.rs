@@ -8,6 +8,7 @@ use candle_core::{DType, Tensor};
 use pellucid::Result;
 use pellucid::analysis::attribute::{AttributeOptions, Summary, attribute, components};
 use pellucid::analysis::patch::{Align, Direction, Grid, Kind, Metric, Over, PatchOptions, patch};
+use pellucid::analysis::{AttributionRow, PatchRow};
 use pellucid::arch::spec::Position;
 use pellucid::hook::site::Scope;
 use pellucid::hook::{Cache, Edit, Gradients, HookPoint, Site};
@@ -15,7 +16,6 @@ use pellucid::model::{Batch, Model, Run};
 use pellucid::ops;
 use pellucid::ops::rounding::unit;
 use pellucid::sweep::{Change, How, Readout, naive};
-use pellucid::table::{Attribution, Patch};
 use pellucid::text::{Bos, Pair, PromptEntry, build_prompts};
 
 use crate::bin::{Place, model as model_arg};
@@ -74,7 +74,7 @@ fn options(at: impl Into<String>) -> AttributeOptions {
     }
 }
 
-fn run(model: &Model, pairs: &[Pair], options: &AttributeOptions) -> Result<(Vec<Attribution>, Summary)> {
+fn run(model: &Model, pairs: &[Pair], options: &AttributeOptions) -> Result<(Vec<AttributionRow>, Summary)> {
     let mut rows = vec![];
     let summary = attribute(model, pairs, options, &(), &mut |row| {
         rows.push(row);
@@ -104,14 +104,14 @@ fn index(x: Option<u32>) -> Option<usize> {
 }
 
 /// What a row is about.
-fn change(point: HookPoint, r: &Attribution, how: How) -> Change {
+fn change(point: HookPoint, r: &AttributionRow, how: How) -> Change {
     let positions = index(r.pos.or(r.query_pos)).map(|p| vec![p]);
     let heads = point.site.info().axes.iter().any(|a| matches!(a.letter(), "h" | "g"));
     let head = if heads { index(r.head.or(r.kv_head)) } else { None };
     Change { positions, head, neuron: index(r.neuron), key_pos: index(r.key_pos), ..Change::new(point, how) }
 }
 
-fn of_point(point: HookPoint) -> impl Fn(&&Attribution) -> bool {
+fn of_point(point: HookPoint) -> impl Fn(&&AttributionRow) -> bool {
     move |r| r.site == point.site.short() && index(r.layer) == point.layer
 }
 
@@ -163,7 +163,7 @@ fn estimates_are_the_slopes_of_whole_forward_passes() -> Result<()> {
         assert!(size > 10.0 * of_slope(0.0, 0.0), "{name}: nothing to see, {size}");
         let (mut slopes, mut known) = (0, 0);
         for point in points {
-            let of_point: Vec<&Attribution> = rows.iter().filter(of_point(point)).collect();
+            let of_point: Vec<&AttributionRow> = rows.iter().filter(of_point(point)).collect();
             let away = difference(&donor[&point], &base[&point])?;
             // All at once, and the strongest alone.
             let whole: f64 = of_point.iter().map(|r| f64::from(r.estimate)).sum();
@@ -236,7 +236,7 @@ fn patch_options(at: &str, over: &[Over]) -> PatchOptions {
     PatchOptions { grid, memory_bytes: 1 << 30, ..PatchOptions::default() }
 }
 
-fn patches(model: &Model, options: &PatchOptions) -> Result<Vec<Patch>> {
+fn patches(model: &Model, options: &PatchOptions) -> Result<Vec<PatchRow>> {
     let mut rows = vec![];
     patch(model, &[the_pair()], options, &mut (), &(), &mut |row| {
         rows.push(row);
@@ -281,7 +281,7 @@ fn what_heads_and_neurons_write_adds_up() -> Result<()> {
         let (rows, _) = run(&model, &[the_pair()], &options(at))?;
         // And the sum of their sizes.
         let sum = |site: &str, layer: Option<u32>, pos: u32| -> [f64; 2] {
-            let of = |r: &&Attribution| r.site == site && r.layer == layer && r.pos == Some(pos);
+            let of = |r: &&AttributionRow| r.site == site && r.layer == layer && r.pos == Some(pos);
             let all = || rows.iter().filter(of).map(|r| f64::from(r.estimate));
             [all().sum(), all().map(f64::abs).sum()]
         };
@@ -392,7 +392,7 @@ fn strengths_under_graddrop_are_means_of_slopes_with_a_layer_held() -> Result<()
         let at = components(model.spec(), false);
         let (rows, _) = run(&model, &[the_pair()], &AttributeOptions { grad_drop: true, ..options(at) })?;
         let plain = run(&model, &[the_pair()], &options(components(model.spec(), false)))?.0;
-        let signed = |rows: &[Attribution]| rows.iter().map(|r| r.estimate).collect::<Vec<_>>();
+        let signed = |rows: &[AttributionRow]| rows.iter().map(|r| r.estimate).collect::<Vec<_>>();
         assert_eq!(signed(&rows), signed(&plain), "{name}");
         let points = every_point(&model);
         let (base, donor) = (values(&model, &CORRUPT, &points)?, values(&model, &CLEAN, &points)?);
@@ -432,10 +432,10 @@ fn confirmed_numbers_are_those_of_patch() -> Result<()> {
         let (rows, summary) = run(&model, &[the_pair()], &attributed)?;
         let heads = patches(&model, &patch_options("z", &[Over::Layer, Over::Pos, Over::Head]))?;
         let stream = patches(&model, &patch_options("resid_pre", &[Over::Layer, Over::Pos]))?;
-        let mut exact: Vec<&Attribution> = rows.iter().filter(|r| r.exact.is_some()).collect();
+        let mut exact: Vec<&AttributionRow> = rows.iter().filter(|r| r.exact.is_some()).collect();
         assert_eq!(exact.len(), 12);
         for r in &exact {
-            let same = |p: &&Patch| (p.layer, p.head, p.pos) == (r.layer, r.head, r.pos) && p.site == r.site;
+            let same = |p: &&PatchRow| (p.layer, p.head, p.pos) == (r.layer, r.head, r.pos) && p.site == r.site;
             let p = heads.iter().chain(&stream).find(same).unwrap();
             // The same run in a smaller pack, less the same unpatched run: sums of another kernel. And the same in units of the
             // gap between the prompts.
@@ -483,7 +483,7 @@ fn pairs_together_are_pairs_alone_and_the_strongest_neurons_are_kept() -> Result
     let (few, summary) = run(&model, &[the_pair()], &AttributeOptions { top: 3, ..options("mlp.post") })?;
     assert_eq!(summary.nodes, all.len());
     for (layer, pos) in (0..2).flat_map(|l| (0..9).map(move |p| (l, p))) {
-        let at = |rows: &[Attribution]| -> Vec<Attribution> {
+        let at = |rows: &[AttributionRow]| -> Vec<AttributionRow> {
             rows.iter().filter(|r| r.layer == Some(layer) && r.pos == Some(pos)).cloned().collect()
         };
         let mut want = at(&all);
@@ -508,7 +508,7 @@ fn the_command_says_what_is_strongest_and_refuses_what_has_no_slope() {
     let done = place.ok(args(&["--confirm", "5", "--qk-fix", "--grad-drop", "--out", "run"]));
     assert!(done.stderr.contains("5 measured: rank correlation of strengths and sizes"), "{}", done.stderr);
     assert!(done.stdout.contains("layer 1 attn.z head 0 at 4 (#65)"), "{}", done.stdout);
-    let (rows, _) = pellucid::table::read_rows::<Attribution>(place.path("run/attribution.parquet")).unwrap();
+    let (rows, _) = pellucid::table::read_rows::<AttributionRow>(place.path("run/attribution.parquet")).unwrap();
     assert_eq!(rows.iter().filter(|r| r.exact.is_some()).count(), 5);
     assert!(rows.iter().any(|r| r.site == "attn.q") && rows.iter().any(|r| r.neuron.is_some()));
     place.refused(args(&["--metric", "rank"]), 2, "has no gradient");

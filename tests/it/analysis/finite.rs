@@ -5,10 +5,11 @@ use std::cell::RefCell;
 
 use candle_core::{Device, Tensor};
 use pellucid::analysis::patch::{Grid, Keep, Kind, Measured, Metric, Over, PatchOptions, Summary, patch};
+use pellucid::analysis::{PatchMeanRow, PatchRow, PathRow};
 use pellucid::error::Result;
 use pellucid::hook::{Edit, NotFinite};
 use pellucid::model::{Batch, Model};
-use pellucid::table::{Patch, PatchMean, PathPatch, read_rows};
+use pellucid::table::read_rows;
 use pellucid::text::{Bos, Pair, PromptEntry, build_prompts};
 
 use crate::bin::{Place, fixture};
@@ -217,7 +218,7 @@ fn pairs() -> Vec<Pair> {
     all.iter().enumerate().map(pair).collect()
 }
 
-fn run(model: &Model, options: &PatchOptions, keep: &mut dyn Keep) -> Result<(Vec<Patch>, Summary)> {
+fn run(model: &Model, options: &PatchOptions, keep: &mut dyn Keep) -> Result<(Vec<PatchRow>, Summary)> {
     let mut rows = vec![];
     let summary = patch(model, &pairs(), options, keep, &(), &mut |row| {
         rows.push(row);
@@ -299,9 +300,9 @@ fn the_program_counts_what_is_not_finite_and_means_leave_it_out() {
     let done = place.ok(args.iter().chain(&["--out", "run"]));
     let n = 2 * 4 * 11;
     assert!(done.stderr.contains(&format!("{n} of 120 patches are not finite")), "{}", done.stderr);
-    let (rows, _) = read_rows::<Patch>(place.path("run/patch.parquet")).unwrap();
+    let (rows, _) = read_rows::<PatchRow>(place.path("run/patch.parquet")).unwrap();
     assert_eq!(rows.iter().filter(|r| r.not_finite.is_some()).count(), n);
-    let (means, _) = read_rows::<PatchMean>(place.path("run/patch_mean.parquet")).unwrap();
+    let (means, _) = read_rows::<PatchMeanRow>(place.path("run/patch_mean.parquet")).unwrap();
     for mean in means {
         let lost = mean.pos.unwrap() <= 10;
         assert_eq!((mean.not_finite, mean.pairs), if lost { (2, 0) } else { (0, 2) }, "{mean:?}");
@@ -315,8 +316,8 @@ fn the_program_counts_what_is_not_finite_and_means_leave_it_out() {
         ["path", "--clean", john, "--corrupt", mary, "--answer", " Mary", "--foil", " John", "--kind", "scale=1e38"];
     let done =
         place.ok(pair.iter().chain(&["--from", "z", "--over", "layer,head", "--to", "logits,3.q", "--out", "paths"]));
-    let (rows, _) = read_rows::<PathPatch>(place.path("paths/path.parquet")).unwrap();
-    let lost: Vec<&PathPatch> = rows.iter().filter(|r| r.patched.is_none()).collect();
+    let (rows, _) = read_rows::<PathRow>(place.path("paths/path.parquet")).unwrap();
+    let lost: Vec<&PathRow> = rows.iter().filter(|r| r.patched.is_none()).collect();
     assert!(!lost.is_empty() && lost.iter().all(|r| r.not_finite.is_some() && r.recovered.is_none() && r.reached));
     assert!(done.stderr.contains(&format!("{} of {} paths are not finite", lost.len(), rows.len())), "{}", done.stderr);
 }

@@ -1,9 +1,10 @@
 //! `patch` and `ablate` as a person runs them: means over pairs, checks at run time, and what is refused.
 
+use pellucid::analysis::{PatchMeanRow, PatchRow};
 use pellucid::model::Batch;
 use pellucid::ops::rounding::unit;
 use pellucid::session::Session;
-use pellucid::table::{Patch, PatchMean, read_rows};
+use pellucid::table::read_rows;
 use pellucid::text::Bos;
 use pellucid::view::{Figure, patch_mean, render};
 
@@ -40,12 +41,12 @@ pub(crate) fn facts(figure: &Figure) -> Vec<String> {
 fn means_over_pairs_have_a_figure_and_are_what_the_terminal_says() {
     let place = place();
     let said = place.ok(["patch", "--pairs", "pairs.csv", "--at", "resid_pre", "--out", "run"]).stdout;
-    let (rows, _) = read_rows::<Patch>(place.path("run/patch.parquet")).unwrap();
-    let (means, provenance) = read_rows::<PatchMean>(place.path("run/patch_mean.parquet")).unwrap();
+    let (rows, _) = read_rows::<PatchRow>(place.path("run/patch.parquet")).unwrap();
+    let (means, provenance) = read_rows::<PatchMeanRow>(place.path("run/patch_mean.parquet")).unwrap();
     assert_eq!((rows.len(), means.len()), (180, 60));
     for mean in &means {
-        let own: Vec<&Patch> = rows.iter().filter(|r| (r.layer, r.pos) == (mean.layer, mean.pos)).collect();
-        let average = |of: &dyn Fn(&Patch) -> f32| own.iter().map(|r| f64::from(of(r))).sum::<f64>() / 3.0;
+        let own: Vec<&PatchRow> = rows.iter().filter(|r| (r.layer, r.pos) == (mean.layer, mean.pos)).collect();
+        let average = |of: &dyn Fn(&PatchRow) -> f32| own.iter().map(|r| f64::from(of(r))).sum::<f64>() / 3.0;
         let recovered = average(&|r| r.recovered.unwrap());
         let squares = own.iter().map(|r| (f64::from(r.recovered.unwrap()) - recovered).powi(2)).sum::<f64>();
         // The rows' numbers in f64, rounded to f32 once at the end; the differences of the last are here made in f32.
@@ -108,7 +109,7 @@ fn bars_and_lines_of_means_have_whiskers_as_long_as_their_errors() {
         // From (x, y) to (x, y): upright, as a whisker is, and shorter than an axis.
         let upright = ink.filter(|p| p.len() == 4 && p[0] == p[2] && (p[1] - p[3]).abs() < 200.0);
         let whiskers: Vec<[f64; 2]> = upright.map(|p| [(p[1] + p[3]) / 2.0, (p[1] - p[3]).abs()]).collect();
-        let (means, _) = read_rows::<PatchMean>(place.path(&format!("{over}/patch_mean.parquet"))).unwrap();
+        let (means, _) = read_rows::<PatchMeanRow>(place.path(&format!("{over}/patch_mean.parquet"))).unwrap();
         assert_eq!(whiskers.len(), means.len(), "{at}");
         let of = |i: usize| (f64::from(means[i].recovered.unwrap()), f64::from(means[i].recovered_se.unwrap()));
         // Their middles say how many pixels one is.
@@ -153,7 +154,7 @@ fn the_experts_of_a_layer_are_patched_together() {
     command.extend(pair);
     let done = place.ok([&command[..], &["--over", "layer", "--out", "a"]].concat());
     assert!(done.stderr.contains("2 patches computed again"), "{}", done.stderr);
-    let (rows, _) = read_rows::<Patch>(place.path("a/patch.parquet")).unwrap();
+    let (rows, _) = read_rows::<PatchRow>(place.path("a/patch.parquet")).unwrap();
     assert_eq!(rows.iter().map(|r| r.layer).collect::<Vec<_>>(), [Some(0), Some(1)]);
 }
 
@@ -181,12 +182,12 @@ fn ablations_of_a_corpus_are_those_of_each_prompt() {
             );
             let all = [&command[..], &prompts[..], &["--out", "all", "--force"]].concat();
             place.ok(all);
-            let (rows, _) = read_rows::<Patch>(place.path("all/patch.parquet")).unwrap();
+            let (rows, _) = read_rows::<PatchRow>(place.path("all/patch.parquet")).unwrap();
             let mut alone = vec![];
             for (i, prompt) in prompts.iter().enumerate() {
                 place.ok([&command[..], &[prompt, "--out", "one", "--force"]].concat());
-                let (own, _) = read_rows::<Patch>(place.path("one/patch.parquet")).unwrap();
-                alone.extend(own.into_iter().map(|r| Patch { pair: i as u32, pair_id: i.to_string(), ..r }));
+                let (own, _) = read_rows::<PatchRow>(place.path("one/patch.parquet")).unwrap();
+                alone.extend(own.into_iter().map(|r| PatchRow { pair: i as u32, pair_id: i.to_string(), ..r }));
             }
             assert_eq!(rows.len(), alone.len());
             for (a, b) in rows.iter().zip(&alone) {

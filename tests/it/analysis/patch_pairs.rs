@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use pellucid::Result;
+use pellucid::analysis::{PatchMeanRow, PatchRow};
 use pellucid::model::{Batch, Model};
 use pellucid::ops::rounding::unit;
-use pellucid::table::{Patch, PatchMean, read_rows};
+use pellucid::table::read_rows;
 use serde_json::json;
 
 use crate::bin::{Place, model};
@@ -53,14 +54,14 @@ fn the_pairs_of_eap_ig_load_with_a_mapping() -> Result<()> {
             command.extend(["--limit", &limit]);
         }
         place.ok(command);
-        let (rows, _) = read_rows::<Patch>(place.path("run/patch.parquet"))?;
+        let (rows, _) = read_rows::<PatchRow>(place.path("run/patch.parquet"))?;
         assert_eq!(rows.len(), pairs, "{file}");
         // The whole stream of the other prompt is that prompt.
         for row in &rows {
             let far = f64::from((row.patched.unwrap() - row.clean).abs());
             assert!(far <= rounding[name], "{file} {row:?}");
         }
-        let (means, _) = read_rows::<PatchMean>(place.path("run/patch_mean.parquet"))?;
+        let (means, _) = read_rows::<PatchMeanRow>(place.path("run/patch_mean.parquet"))?;
         let [mean] = &means[..] else { panic!("{means:?}") };
         // As a spreadsheet would have it.
         let values: Vec<f64> = rows.iter().map(|r| f64::from(r.patched.unwrap())).collect();
@@ -95,7 +96,7 @@ fn text_and_ids_from_every_kind_of_file_are_the_same_pairs() -> Result<()> {
         let mut command = vec!["patch", "-q", "--pairs", file, "--at", "resid_pre", "--out", "run", "--force"];
         command.extend(more);
         place.ok(command);
-        read_rows::<Patch>(place.path("run/patch.parquet")).map(|(rows, _)| rows)
+        read_rows::<PatchRow>(place.path("run/patch.parquet")).map(|(rows, _)| rows)
     };
     place.write("text.csv", "id,clean,corrupt,answer,foil\na,When Mary and John,When John and John, Mary, John\n");
     let text = run("text.csv", &[])?;

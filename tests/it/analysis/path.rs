@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 use pellucid::Result;
+use pellucid::analysis::PathRow;
 use pellucid::analysis::patch::{Direction, Grid, Kind, Metric, Over, PatchOptions, Summary};
 use pellucid::analysis::path::{PathOptions, Through, path};
 use pellucid::hook::{Cache, Edit, HookPoint, Site};
 use pellucid::model::{Batch, Model, Run};
 use pellucid::ops;
-use pellucid::table::PathPatch;
 use pellucid::text::{Bos, Pair, Prompt, PromptEntry, build_prompts};
 
 use crate::bound::{Drifts, PATCHES, drift};
@@ -50,7 +50,7 @@ fn options(at: &str, over: &[Over], to: &str) -> PathOptions {
     PathOptions { patch, to: to.into(), ..PathOptions::default() }
 }
 
-fn run(model: &Model, pairs: &[Pair], options: &PathOptions) -> Result<(Vec<PathPatch>, Summary)> {
+fn run(model: &Model, pairs: &[Pair], options: &PathOptions) -> Result<(Vec<PathRow>, Summary)> {
     let mut rows = vec![];
     let summary = path(model, pairs, options, &mut (), &(), &mut |row| {
         rows.push(row);
@@ -104,7 +104,7 @@ fn mixed(
     Ok(Tensor::from_vec(x, dims, base.device())?)
 }
 
-fn sender_point(row: &PathPatch) -> HookPoint {
+fn sender_point(row: &PathRow) -> HookPoint {
     let sites = [Site::Embed, Site::PosEmbed, Site::Z, Site::AttnOut, Site::MlpPost, Site::MlpOut];
     let site = *sites.iter().find(|site| site.short() == row.sender).unwrap();
     HookPoint { layer: row.sender_layer.map(|l| l as usize), expert: None, site }
@@ -131,7 +131,7 @@ impl<'a> Reference<'a> {
 
     /// The metric of the run in which `row`'s receiver reads what `row`'s sender writes, where that is changed at its position, or
     /// at `positions`.
-    fn value(&mut self, row: &PathPatch, positions: Option<&[u32]>) -> Result<f32> {
+    fn value(&mut self, row: &PathRow, positions: Option<&[u32]>) -> Result<f32> {
         let spec = self.model.spec();
         let sender = sender_point(row);
         let own = row.pos.map(|p| [p]);
@@ -338,7 +338,7 @@ fn a_path_on_which_nothing_changes_changes_nothing() -> Result<()> {
     // The prompts are the same up to position 0, and at position 2 what is embedded is.
     let mut options = options("hook_embed", &[Over::Pos], "q,k,v,mlp,logits");
     let (rows, summary) = run(&model, &[pair(0, &CLEAN, Some(&CORRUPT))], &options)?;
-    let still: Vec<&PathPatch> = rows.iter().filter(|r| [0, 2, 4].contains(&r.pos.unwrap())).collect();
+    let still: Vec<&PathRow> = rows.iter().filter(|r| [0, 2, 4].contains(&r.pos.unwrap())).collect();
     assert!(!still.is_empty() && still.iter().all(|r| r.patched == r.corrupt));
     // What is written at a position that is not measured reaches the logits by no direct path.
     let apart = rows.iter().filter(|r| r.receiver == "logits" && r.pos != Some(6));
@@ -436,7 +436,7 @@ fn receivers_read_together() -> Result<()> {
             let mut reference = Reference::new(&model, base, other, through)?;
             for row in &rows {
                 // What each reads is what it reads alone.
-                let alone = PathPatch { receiver: "logits".into(), ..row.clone() };
+                let alone = PathRow { receiver: "logits".into(), ..row.clone() };
                 reference.value(&alone, None)?;
                 let key = format!("{} None {:?} None", sender_point(row), row.sender_head);
                 let seen = reference.frozen[&key].1.clone();
@@ -465,7 +465,7 @@ fn what_has_no_path_is_left_out_or_refused() -> Result<()> {
     let heads = [Over::Layer, Over::Head];
     let reached = |model: &Model, at: &str, over: &[Over], to: &str| -> Result<Vec<String>> {
         let (rows, _) = run(model, &pairs, &options(at, over, to))?;
-        let name = |r: &PathPatch| format!("{:?}-{:?}", r.sender_layer.unwrap_or(9), r.receiver_layer.unwrap_or(9));
+        let name = |r: &PathRow| format!("{:?}-{:?}", r.sender_layer.unwrap_or(9), r.receiver_layer.unwrap_or(9));
         let mut names: Vec<String> = rows.iter().map(name).collect();
         names.dedup();
         Ok(names)

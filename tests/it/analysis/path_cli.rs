@@ -1,7 +1,8 @@
 //! `pellucid path` as a person runs it: tables, figures, words, and what is refused; on the built-in model.
 
+use pellucid::analysis::{PathMeanRow, PathRow};
 use pellucid::ops::rounding::unit;
-use pellucid::table::{PathMean, PathPatch, Provenance, read_rows};
+use pellucid::table::{Provenance, read_rows};
 use pellucid::view::{Figure, Options, path, path_mean, render_with};
 
 use crate::analysis::patch_cli::facts;
@@ -14,8 +15,8 @@ fn run(place: &Place, more: &[&str]) -> Done {
     place.ok(command.iter().chain(&GIVERS).chain(more))
 }
 
-fn rows(place: &Place) -> (Vec<PathPatch>, Provenance) {
-    read_rows::<PathPatch>(place.path("run/path.parquet")).unwrap()
+fn rows(place: &Place) -> (Vec<PathRow>, Provenance) {
+    read_rows::<PathRow>(place.path("run/path.parquet")).unwrap()
 }
 
 /// Where names are brought to the last position, and who says them: what the card of the model and its logit lens tell.
@@ -25,7 +26,7 @@ fn the_heads_that_say_the_name_are_found() {
     let done = run(&place, &["--verify", "16"]);
     let (direct, _) = rows(&place);
     assert_eq!(direct.len(), 16);
-    let of = |rows: &[PathPatch], l: u32| -> f32 {
+    let of = |rows: &[PathRow], l: u32| -> f32 {
         rows.iter().filter(|r| r.sender_layer == Some(l)).map(|r| r.recovered.unwrap().abs()).fold(0.0, f32::max)
     };
     // The first blocks say nothing, the last ones do.
@@ -133,12 +134,12 @@ fn pairs_have_means_over_them() {
     let over = ["--from", "mlp_out", "--over", "layer", "--to", "3.q,logits"];
     let done = place.ok(["path", "--pairs", "pairs.csv", "--out", "run"].iter().chain(&over));
     let (rows, _) = rows(&place);
-    let (means, provenance) = read_rows::<PathMean>(place.path("run/path_mean.parquet")).unwrap();
+    let (means, provenance) = read_rows::<PathMeanRow>(place.path("run/path_mean.parquet")).unwrap();
     // Three layers to the four heads of the last, four to the logits.
     assert_eq!((rows.len(), means.len()), (2 * 16, 16));
     for mean in &means {
-        let place = |r: &PathPatch| (r.sender_layer, r.receiver.clone(), r.receiver_layer, r.receiver_head);
-        let same = |r: &&PathPatch| {
+        let place = |r: &PathRow| (r.sender_layer, r.receiver.clone(), r.receiver_layer, r.receiver_head);
+        let same = |r: &&PathRow| {
             place(r) == (mean.sender_layer, mean.receiver.clone(), mean.receiver_layer, mean.receiver_head)
         };
         let own: Vec<f32> = rows.iter().filter(same).map(|r| r.recovered.unwrap()).collect();
@@ -162,7 +163,7 @@ fn large_maps_show_the_strongest() {
         for (to_l, to_h) in (l + 1..12).flat_map(|l| (0..12).map(move |h| (l, h))) {
             let strong = (l, h, to_l, to_h) == (8, 6, 9, 9);
             let share = if strong { 0.4 } else { ((l * 31 + h * 17 + to_l * 7 + to_h) % 97) as f32 / 3000.0 };
-            rows.push(PathPatch {
+            rows.push(PathRow {
                 sender_layer: Some(l),
                 sender_head: Some(h),
                 receiver_layer: Some(to_l),
@@ -183,8 +184,8 @@ fn large_maps_show_the_strongest() {
     assert!(figure.svg.len() < 3_000_000, "{}", figure.svg.len());
 }
 
-fn bare() -> PathPatch {
-    PathPatch {
+fn bare() -> PathRow {
+    PathRow {
         pair: 0,
         pair_id: "0".into(),
         sender: "attn.z".into(),
@@ -215,7 +216,7 @@ fn bare() -> PathPatch {
 #[test]
 fn hostile_words_are_shown_not_obeyed() {
     let hostile = "<script>alert(1)</script>\u{1b}[2J\u{202e}";
-    let row = |pos: u32| PathPatch {
+    let row = |pos: u32| PathRow {
         sender: hostile.into(),
         receiver: format!("{hostile}{hostile}"),
         pair_id: hostile.into(),

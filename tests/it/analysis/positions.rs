@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use pellucid::table::{Attribution, Patch, PatchMean, PathMean, PathPatch, read_rows};
+use pellucid::analysis::{AttributionRow, PatchMeanRow, PatchRow, PathMeanRow, PathRow};
+use pellucid::table::read_rows;
 
 use crate::bin::Place;
 
@@ -52,9 +53,9 @@ fn texts(place: &Place, name: &str) -> Vec<String> {
 }
 
 /// The rows of a sweep over all positions, by numbers.
-fn by_number(place: &Place) -> Vec<Patch> {
+fn by_number(place: &Place) -> Vec<PatchRow> {
     place.ok(["patch", "-q", "--pairs", "pairs.csv", "--at", "resid_pre", "--out", "number"]);
-    read_rows::<Patch>(place.path("number/patch.parquet")).unwrap().0
+    read_rows::<PatchRow>(place.path("number/patch.parquet")).unwrap().0
 }
 
 #[test]
@@ -78,25 +79,25 @@ fn named_positions_are_those_of_each_pair_and_means_go_by_their_names() {
             "{of_pair:?}"
         );
         assert!(said.contains(", position end \"·to\": ") && !said.contains("query"), "{said}");
-        let (rows, _) = read_rows::<Patch>(place.path(&format!("{out}/patch.parquet"))).unwrap();
+        let (rows, _) = read_rows::<PatchRow>(place.path(&format!("{out}/patch.parquet"))).unwrap();
         assert_eq!(rows.len(), 3 * 4 * 3);
         for row in &rows {
             let name = row.position_name.clone().unwrap();
             let at = PLACES[row.pair as usize][NAMES.iter().position(|n| *n == name).unwrap()];
             assert_eq!(row.pos, Some(at), "{name}");
-            let same = |r: &&Patch| (r.pair, r.layer, r.pos) == (row.pair, row.layer, row.pos);
+            let same = |r: &&PatchRow| (r.pair, r.layer, r.pos) == (row.pair, row.layer, row.pos);
             let plain = all.iter().find(same).unwrap();
             let (patched, recovered) = (plain.patched, plain.recovered);
             assert!(alike(row.patched, patched) && alike(row.recovered, recovered), "{row:?} {plain:?}");
-            assert_eq!(Patch { position_name: None, patched, recovered, ..row.clone() }, *plain);
+            assert_eq!(PatchRow { position_name: None, patched, recovered, ..row.clone() }, *plain);
         }
-        let (means, _) = read_rows::<PatchMean>(place.path(&format!("{out}/patch_mean.parquet"))).unwrap();
+        let (means, _) = read_rows::<PatchMeanRow>(place.path(&format!("{out}/patch_mean.parquet"))).unwrap();
         assert_eq!(means.len(), 4 * 3);
         for of in &means {
             let name = of.position_name.clone().unwrap();
             let i = NAMES.iter().position(|n| *n == name).unwrap();
-            let at = |r: &&Patch| r.layer == of.layer && r.pos == Some(PLACES[r.pair as usize][i]);
-            let own: Vec<&Patch> = all.iter().filter(at).collect();
+            let at = |r: &&PatchRow| r.layer == of.layer && r.pos == Some(PLACES[r.pair as usize][i]);
+            let own: Vec<&PatchRow> = all.iter().filter(at).collect();
             assert_eq!((own.len(), of.pairs), (3, 3));
             let (recovered, error) = mean(&own.iter().map(|r| f64::from(r.recovered.unwrap())).collect::<Vec<_>>());
             assert!(close(of.recovered, Some(recovered)) && close(of.recovered_se, error), "{of:?} {recovered}");
@@ -116,19 +117,19 @@ fn counted_from_the_end_means_are_over_the_same_distance() {
     let all = by_number(&place);
     let args = ["patch", "-q", "--pairs", "pairs.csv", "--at", "resid_pre", "--align", "end", "--out", "end"];
     place.ok(args);
-    let (rows, _) = read_rows::<Patch>(place.path("end/patch.parquet")).unwrap();
+    let (rows, _) = read_rows::<PatchRow>(place.path("end/patch.parquet")).unwrap();
     let lengths = [15u32, 15, 17];
     assert_eq!(rows.len(), all.len());
     for (row, plain) in rows.iter().zip(&all) {
-        assert_eq!(Patch { position_name: None, ..row.clone() }, *plain);
+        assert_eq!(PatchRow { position_name: None, ..row.clone() }, *plain);
         let from_end = i64::from(row.pos.unwrap()) - i64::from(lengths[row.pair as usize]);
         assert_eq!(row.position_name, Some(from_end.to_string()));
     }
-    let (means, _) = read_rows::<PatchMean>(place.path("end/patch_mean.parquet")).unwrap();
+    let (means, _) = read_rows::<PatchMeanRow>(place.path("end/patch_mean.parquet")).unwrap();
     assert_eq!(means.len(), 4 * 17);
     for of in &means {
         let from_end: i64 = of.position_name.as_deref().unwrap().parse().unwrap();
-        let at = |r: &&Patch| {
+        let at = |r: &&PatchRow| {
             let pos = from_end + i64::from(lengths[r.pair as usize]);
             r.layer == of.layer && Some(pos) == r.pos.map(i64::from)
         };
@@ -150,8 +151,8 @@ fn edges_between_named_positions_are_named_at_both_ends() {
     command.extend(["--layers", "1", "--heads", "3"]);
     place.ok(command.iter().chain(&["--out", "all"]));
     place.ok(command.iter().chain(&["--positions", "io=io_pos,s2=s2_pos,end", "--out", "named"]));
-    let (all, _) = read_rows::<Patch>(place.path("all/patch.parquet")).unwrap();
-    let (rows, _) = read_rows::<Patch>(place.path("named/patch.parquet")).unwrap();
+    let (all, _) = read_rows::<PatchRow>(place.path("all/patch.parquet")).unwrap();
+    let (rows, _) = read_rows::<PatchRow>(place.path("named/patch.parquet")).unwrap();
     assert_eq!(rows.len(), 3 * 9);
     let at = |name: &Option<String>, pair: u32| {
         PLACES[pair as usize][NAMES.iter().position(|n| Some(*n) == name.as_deref()).unwrap()]
@@ -159,10 +160,10 @@ fn edges_between_named_positions_are_named_at_both_ends() {
     for row in &rows {
         assert_eq!(row.query_pos, Some(at(&row.position_name, row.pair)));
         assert_eq!(row.key_pos, Some(at(&row.key_position_name, row.pair)));
-        let same = |r: &&Patch| (r.pair, r.query_pos, r.key_pos) == (row.pair, row.query_pos, row.key_pos);
+        let same = |r: &&PatchRow| (r.pair, r.query_pos, r.key_pos) == (row.pair, row.query_pos, row.key_pos);
         assert!(alike(all.iter().find(same).unwrap().patched, row.patched), "{row:?}");
     }
-    let (means, _) = read_rows::<PatchMean>(place.path("named/patch_mean.parquet")).unwrap();
+    let (means, _) = read_rows::<PatchMeanRow>(place.path("named/patch_mean.parquet")).unwrap();
     let names: BTreeMap<_, _> =
         means.iter().map(|m| ((m.position_name.clone(), m.key_position_name.clone()), m.pairs)).collect();
     assert_eq!((names.len(), names.values().all(|pairs| *pairs == 3)), (9, true));
@@ -174,30 +175,30 @@ fn paths_and_attributions_go_by_names_too() {
     let path = ["path", "-q", "--pairs", "pairs.csv", "--from", "z", "--over", "layer,pos", "--to", "logits"];
     place.ok(path.iter().chain(&["--out", "path"]));
     place.ok(path.iter().chain(&["--positions", "io=io_pos,s2=s2_pos,end", "--out", "named-path"]));
-    let (all, _) = read_rows::<PathPatch>(place.path("path/path.parquet")).unwrap();
-    let (rows, _) = read_rows::<PathPatch>(place.path("named-path/path.parquet")).unwrap();
+    let (all, _) = read_rows::<PathRow>(place.path("path/path.parquet")).unwrap();
+    let (rows, _) = read_rows::<PathRow>(place.path("named-path/path.parquet")).unwrap();
     assert_eq!(rows.len(), 3 * 4 * 3);
     for row in &rows {
-        let same = |r: &&PathPatch| (r.pair, r.sender_layer, r.pos) == (row.pair, row.sender_layer, row.pos);
+        let same = |r: &&PathRow| (r.pair, r.sender_layer, r.pos) == (row.pair, row.sender_layer, row.pos);
         let plain = all.iter().find(same).unwrap();
         let (patched, recovered) = (plain.patched, plain.recovered);
         assert!(alike(row.patched, patched) && alike(row.recovered, recovered), "{row:?} {plain:?}");
-        assert_eq!(PathPatch { position_name: None, patched, recovered, ..row.clone() }, *plain);
+        assert_eq!(PathRow { position_name: None, patched, recovered, ..row.clone() }, *plain);
         let i = NAMES.iter().position(|n| Some(*n) == row.position_name.as_deref()).unwrap();
         assert_eq!(row.pos, Some(PLACES[row.pair as usize][i]));
     }
-    let (means, _) = read_rows::<PathMean>(place.path("named-path/path_mean.parquet")).unwrap();
+    let (means, _) = read_rows::<PathMeanRow>(place.path("named-path/path_mean.parquet")).unwrap();
     assert!(means.len() == 12 && means.iter().all(|m| m.pairs == 3 && m.position_name.is_some()));
 
     let attribute = ["attribute", "-q", "--pairs", "pairs.csv", "--at", "resid_pre,pattern"];
     place.ok(attribute.iter().chain(&["--out", "attribution"]));
     place.ok(attribute.iter().chain(&["--positions", "io=io_pos,s2=s2_pos,end", "--out", "named-attribution"]));
     place.ok(attribute.iter().chain(&["--align", "end", "--out", "end-attribution"]));
-    let read = |out: &str| read_rows::<Attribution>(place.path(&format!("{out}/attribution.parquet"))).unwrap().0;
+    let read = |out: &str| read_rows::<AttributionRow>(place.path(&format!("{out}/attribution.parquet"))).unwrap().0;
     let (all, rows, end) = (read("attribution"), read("named-attribution"), read("end-attribution"));
     assert_eq!(rows.len(), 3 * 4 * 3 + 3 * 4 * 4 * 9);
     for row in &rows {
-        let plain = Attribution { position_name: None, key_position_name: None, ..row.clone() };
+        let plain = AttributionRow { position_name: None, key_position_name: None, ..row.clone() };
         assert!(all.contains(&plain));
         let i = NAMES.iter().position(|n| Some(*n) == row.position_name.as_deref()).unwrap();
         assert_eq!(row.pos.or(row.query_pos), Some(PLACES[row.pair as usize][i]));
@@ -210,7 +211,7 @@ fn paths_and_attributions_go_by_names_too() {
             (&row.position_name, &row.key_position_name),
             (&name(row.pos.or(row.query_pos)), &name(row.key_pos))
         );
-        assert_eq!(Attribution { position_name: None, key_position_name: None, ..row.clone() }, *plain);
+        assert_eq!(AttributionRow { position_name: None, key_position_name: None, ..row.clone() }, *plain);
     }
 }
 

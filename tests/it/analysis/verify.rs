@@ -6,6 +6,7 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor};
 use pellucid::Result;
 use pellucid::analysis::verify::{Dump, first_wrong, own_prompts, verify, verify_reference};
+use pellucid::analysis::{ReferenceRow, VerifyRow};
 use pellucid::arch::Spec;
 use pellucid::arch::spec::{Activation, Mask, Position};
 use pellucid::hook::{HookPoint, Site};
@@ -13,7 +14,6 @@ use pellucid::model::weights::FeedForwardWeights;
 use pellucid::model::{Batch, Model, Run, Weights};
 use pellucid::ops;
 use pellucid::ops::rounding::{TIMES, unit};
-use pellucid::table::{Verify, VerifyReference};
 use pellucid::text::ModelSource;
 
 use crate::bin::{Place, fixture};
@@ -21,16 +21,16 @@ use crate::hook::hooked::HOOKED;
 use crate::model::parity::{FIXTURES, VARIANTS};
 use crate::reference::Reference;
 
-fn verified(model: &Model) -> Vec<Verify> {
+fn verified(model: &Model) -> Vec<VerifyRow> {
     verify(model, &own_prompts(model.spec()), &()).unwrap()
 }
 
-fn of<'a>(rows: &'a [Verify], law: &str) -> &'a Verify {
+fn of<'a>(rows: &'a [VerifyRow], law: &str) -> &'a VerifyRow {
     rows.iter().find(|row| row.law.contains(law)).unwrap_or_else(|| panic!("there is no law \"{law}\""))
 }
 
 /// Laws that these rows break.
-fn broken(rows: &[Verify]) -> Vec<&str> {
+fn broken(rows: &[VerifyRow]) -> Vec<&str> {
     rows.iter().filter(|row| row.verdict == "failed").map(|row| row.law.as_str()).collect()
 }
 
@@ -139,7 +139,7 @@ fn hugging_faces_runs_are_rounding_and_no_more() -> Result<()> {
     Ok(())
 }
 
-fn compared(dir: &Path, dump: &Dump) -> Result<Vec<VerifyReference>> {
+fn compared(dir: &Path, dump: &Dump) -> Result<Vec<ReferenceRow>> {
     let source = ModelSource::folder(dir)?;
     let (family, _) = Model::read_spec(&source)?;
     verify_reference(&Model::load(dir)?, family, dump, &())
@@ -203,7 +203,7 @@ fn dumps_of_the_script_are_rounding() -> Result<()> {
     for name in ["qwen3", "olmo2", "olmoe_clipped"] {
         let rows = compared(&fixture(name), &dump(name))?;
         for (hook, module) in [("hook_q", "q_proj"), ("q_norm.hook_out", "q_norm"), ("hook_v", "v_proj")] {
-            let of_hook = |r: &&VerifyReference| r.hook == format!("blocks.1.attn.{hook}");
+            let of_hook = |r: &&ReferenceRow| r.hook == format!("blocks.1.attn.{hook}");
             let row = rows.iter().find(of_hook).unwrap_or_else(|| panic!("{name} {hook}: {rows:?}"));
             assert_eq!(row.reference, format!("module.model.layers.1.self_attn.{module}.out"), "{name}");
         }
@@ -330,11 +330,11 @@ fn a_dump_of_something_else_is_refused_by_what_is_else() -> Result<()> {
 fn the_command_writes_a_table_and_ends_with_what_is_wrong() {
     let place = Place::new();
     let gpt2 = crate::bin::model("gpt2");
-    let laws = |stdout: &str| serde_json::from_str::<Vec<Verify>>(stdout).unwrap();
+    let laws = |stdout: &str| serde_json::from_str::<Vec<VerifyRow>>(stdout).unwrap();
     let done = place.ok(["verify", &gpt2, "--format", "json", "--out", "a"]);
     let rows = laws(&done.stdout);
     assert_eq!(rows.len(), 16);
-    assert_eq!(pellucid::table::read_rows::<Verify>(&place.path("a/verify.parquet")).unwrap().0, rows);
+    assert_eq!(pellucid::table::read_rows::<VerifyRow>(&place.path("a/verify.parquet")).unwrap().0, rows);
     // By -m, and on other prompts: other rows are compared.
     let done = place.ok(["verify", "-m", &gpt2, "--ids", "1,2,3", "--format", "json", "--out", "b"]);
     let few = laws(&done.stdout);
@@ -361,8 +361,8 @@ fn the_command_writes_a_table_and_ends_with_what_is_wrong() {
     let dump = fixture("llama").join("reference.safetensors").display().to_string();
     let llama = crate::bin::model("llama");
     let done = place.ok(["verify", &llama, "--reference", &dump, "--format", "json", "--out", "c"]);
-    let rows: Vec<VerifyReference> = serde_json::from_str(&done.stdout).unwrap();
-    let written = pellucid::table::read_rows::<VerifyReference>(&place.path("c/verify_reference.parquet")).unwrap();
+    let rows: Vec<ReferenceRow> = serde_json::from_str(&done.stdout).unwrap();
+    let written = pellucid::table::read_rows::<ReferenceRow>(&place.path("c/verify_reference.parquet")).unwrap();
     assert_eq!(written.0, rows);
     assert!(done.stderr.contains("with transformers 5"), "{}", done.stderr);
     let config: serde_json::Value = serde_json::from_slice(&copy("llama", "config.json")).unwrap();

@@ -3,10 +3,11 @@
 
 use candle_core::DType;
 use pellucid::Result;
+use pellucid::analysis::VerifyRow;
 use pellucid::analysis::verify::{own_prompts, verify};
 use pellucid::arch::spec::{FeedForward, Mask};
 use pellucid::model::Model;
-use pellucid::table::{Verify, read_rows};
+use pellucid::table::read_rows;
 use proptest::strategy::Strategy;
 
 use crate::bin::Place;
@@ -53,16 +54,16 @@ fn one_dimension(place: &Place, name: &str) {
     });
 }
 
-fn verified(model: &Model) -> Result<Vec<Verify>> {
+fn verified(model: &Model) -> Result<Vec<VerifyRow>> {
     verify(model, &own_prompts(model.spec()), &())
 }
 
-fn of<'a>(rows: &'a [Verify], law: &str) -> &'a Verify {
+fn of<'a>(rows: &'a [VerifyRow], law: &str) -> &'a VerifyRow {
     rows.iter().find(|row| row.law.contains(law)).unwrap_or_else(|| panic!("there is no law \"{law}\""))
 }
 
 #[track_caller]
-fn none_failed(what: &str, rows: &[Verify]) {
+fn none_failed(what: &str, rows: &[VerifyRow]) {
     for row in rows {
         assert_ne!(row.verdict, "failed", "{what}: {row:?}");
         assert_eq!(row.verdict == "ok", row.compared > 0, "{what}: {row:?}");
@@ -151,7 +152,7 @@ fn what_cannot_matter_is_said_to_be_not_applicable() {
         // A stream of one dimension can be taken away, only norms do not see it; and so can one of subnormal numbers.
         let verdict = if name == "zeros" { "not applicable" } else { "ok" };
         assert_eq!(row["verdict"], verdict, "{name}: {row}");
-        let (rows, _) = read_rows::<Verify>(place.path(&format!("out-{name}/verify.parquet"))).unwrap();
+        let (rows, _) = read_rows::<VerifyRow>(place.path(&format!("out-{name}/verify.parquet"))).unwrap();
         assert_eq!(of(&rows, MATTERS).verdict, verdict);
         none_failed(name, &rows);
     }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, StringArray};
 use pellucid::Result;
-use pellucid::table::{Attention, LogitLens, Row, read_rows};
+use pellucid::analysis::{AttentionRow, LensRow};
+use pellucid::table::{Row, read_rows};
 use serde_json::Value;
 
 use crate::bin::{Place, model};
@@ -131,8 +132,8 @@ fn every_format<R: Row + serde::Serialize>(args: &[&str], table: &str) -> Result
 
 #[test]
 fn every_format_holds_the_rows_of_the_file() -> Result<()> {
-    every_format::<LogitLens>(&["lens", "--ids", "3,1,4", "--ids", "1,5", "--target", "#7"], "logit_lens.parquet")?;
-    every_format::<Attention>(&["attention", "--ids", "3,1,4", "--ids", "1,5"], "attention.parquet")
+    every_format::<LensRow>(&["lens", "--ids", "3,1,4", "--ids", "1,5", "--target", "#7"], "logit_lens.parquet")?;
+    every_format::<AttentionRow>(&["attention", "--ids", "3,1,4", "--ids", "1,5"], "attention.parquet")
 }
 
 #[test]
@@ -155,7 +156,7 @@ fn many_prompts_are_all_in_the_output() -> Result<()> {
     let place = Place::new();
     place.write("p.csv", format!("ids\n{}", "1 2 3\n".repeat(50)));
     let said = place.ok(["lens", "-q", "-m", &m, "--prompts", "p.csv", "--out", "out", "--format", "ndjson"]).stdout;
-    let (rows, _) = read_rows::<LogitLens>(place.path("out/logit_lens.parquet"))?;
+    let (rows, _) = read_rows::<LensRow>(place.path("out/logit_lens.parquet"))?;
     assert_eq!((rows.len(), said.lines().count()), (50 * 3 * 2 * 5, 50 * 3 * 2 * 5));
     assert_eq!(results(&place.path("out")).len(), 21);
     let table = place.ok(["lens", "-q", "-m", &m, "--prompts", "p.csv"]).stdout;
@@ -177,9 +178,9 @@ fn tables_in_a_format_for_programs_are_one_document() {
 }
 
 /// The rows of `lens` on some prompts.
-fn lens(place: &Place, m: &str, prompts: &[&str]) -> Result<Vec<LogitLens>> {
+fn lens(place: &Place, m: &str, prompts: &[&str]) -> Result<Vec<LensRow>> {
     place.ok(["lens", "-q", "-m", m, "--top", "3", "--out", "out", "--force"].iter().chain(prompts));
-    Ok(read_rows::<LogitLens>(place.path("out/logit_lens.parquet"))?.0)
+    Ok(read_rows::<LensRow>(place.path("out/logit_lens.parquet"))?.0)
 }
 
 #[test]

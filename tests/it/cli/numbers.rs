@@ -5,9 +5,10 @@ use std::path::Path;
 
 use candle_core::{D, DType, Device, Tensor};
 use pellucid::Result;
+use pellucid::analysis::{AttentionRow, LensRow};
 use pellucid::hook::{Cache, HookPoint, Site};
 use pellucid::model::{Batch, Model};
-use pellucid::table::{Attention, LogitLens, read_rows};
+use pellucid::table::read_rows;
 use serde_json::Value;
 
 use crate::bin::{Place, fixture, model};
@@ -117,7 +118,7 @@ fn the_lens_is_the_naive_lens() -> Result<()> {
         let at = "hook_embed,resid_pre,resid_mid,resid_post,attn_out,mlp_out";
         let args = ["lens", "-q", "-m", &m, "--at", at, "--top", "7", "--target", "#17", "--out", "lens"];
         place.ok(args.iter().chain(&prompts));
-        let (rows, _) = read_rows::<LogitLens>(place.path("lens/logit_lens.parquet"))?;
+        let (rows, _) = read_rows::<LensRow>(place.path("lens/logit_lens.parquet"))?;
         let cache = tensors(&place.path("cache/activations.safetensors"));
         let last = unembed(name, &cache["blocks.1.hook_resid_post"])?;
         // One norm and one unembedding in f32, and so less than the whole model.
@@ -177,7 +178,7 @@ fn the_attention_table_is_hugging_faces() -> Result<()> {
         let place = Place::new();
         let args = ["attention", "-q", "-m", &m, "--ids", &text[0], "--ids", &text[1], "--out", "all"];
         place.ok(args);
-        let (rows, _) = read_rows::<Attention>(place.path("all/attention.parquet"))?;
+        let (rows, _) = read_rows::<AttentionRow>(place.path("all/attention.parquet"))?;
         let n = prompts[0].len();
         assert_eq!(rows.len(), prompts.len() * 2 * 4 * n * (n + 1) / 2);
         let kv_heads = if name == "gpt2" { 4 } else { 2 };
@@ -199,8 +200,8 @@ fn the_attention_table_is_hugging_faces() -> Result<()> {
             assert_eq!(row.key_token, format!("#{}", prompts[prompt][k]));
         }
         place.ok(args[..args.len() - 1].iter().copied().chain(["few", "--min-prob", "0.2"]));
-        let (few, _) = read_rows::<Attention>(place.path("few/attention.parquet"))?;
-        let thick: Vec<Attention> = rows.into_iter().filter(|r| r.prob >= 0.2).collect();
+        let (few, _) = read_rows::<AttentionRow>(place.path("few/attention.parquet"))?;
+        let thick: Vec<AttentionRow> = rows.into_iter().filter(|r| r.prob >= 0.2).collect();
         assert!(!thick.is_empty() && few == thick, "{name}: {} of {}", few.len(), thick.len());
     }
     Ok(())
@@ -221,12 +222,12 @@ fn memory_bounds_change_nothing_but_rounding() -> Result<()> {
     let mut tables = vec![];
     for memory in ["512MB", "1MB", "250kB"] {
         place.ok(["lens", "-q", "-m", &m, "--prompts", "p.jsonl", "--top", "3", "--memory", memory, "--out", memory]);
-        tables.push(read_rows::<LogitLens>(place.path(memory).join("logit_lens.parquet"))?.0);
+        tables.push(read_rows::<LensRow>(place.path(memory).join("logit_lens.parquet"))?.0);
     }
     for table in &tables[1..] {
         assert_eq!(table.len(), tables[0].len());
         for (a, b) in tables[0].iter().zip(table) {
-            let keys = |r: &LogitLens| (r.prompt, r.hook.clone(), r.pos, r.rank, r.input_token_id);
+            let keys = |r: &LensRow| (r.prompt, r.hook.clone(), r.pos, r.rank, r.input_token_id);
             assert_eq!(keys(a), keys(b));
             let near = |x: f32, y: f32, allowed: f64| assert!(f64::from((x - y).abs()) <= allowed, "{a:?}\n{b:?}");
             near(a.logit, b.logit, rounding);

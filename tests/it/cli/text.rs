@@ -1,7 +1,8 @@
 //! Text that is made to break out: markup, quotes, newlines, emoji, right-to-left overrides, escape sequences.
 
 use pellucid::Result;
-use pellucid::table::{Attention, LogitLens, read_rows};
+use pellucid::analysis::{AttentionRow, LensRow};
+use pellucid::table::read_rows;
 use serde_json::{Value, json};
 
 use crate::bin::{Done, Place, is_unprintable};
@@ -58,9 +59,9 @@ fn hostile_text_is_shown_and_never_obeyed() -> Result<()> {
                 [("lens", 1), ("attention", 2), ("tokens", 0)].iter().find(|c| c.0 == command).unwrap().1
             );
             let rows = match command {
-                "lens" => values(&read_rows::<LogitLens>(place.path("out/logit_lens.parquet"))?.0),
-                "attention" => values(&read_rows::<Attention>(place.path("out/attention.parquet"))?.0),
-                _ => values(&read_rows::<pellucid::table::Tokens>(place.path("out/tokens.parquet"))?.0),
+                "lens" => values(&read_rows::<LensRow>(place.path("out/logit_lens.parquet"))?.0),
+                "attention" => values(&read_rows::<AttentionRow>(place.path("out/attention.parquet"))?.0),
+                _ => values(&read_rows::<pellucid::analysis::TokenRow>(place.path("out/tokens.parquet"))?.0),
             };
             assert!(rows.iter().all(|r| r["prompt_id"] == NAME));
             match format {

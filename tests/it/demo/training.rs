@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use anyhow::Result;
+use pellucid::analysis::TrainingRow;
 use pellucid::session::Session;
-use pellucid::table::{Training, read_rows};
+use pellucid::table::read_rows;
 
 use crate::train::corpus::{Corpus, train_tokenizer};
 use crate::train::training::{Plan, Trainer};
@@ -32,7 +33,7 @@ fn a_short_run_learns_as_the_shipped_model_did() -> Result<()> {
     assert!((7.3..8.5).contains(&before), "{before}");
     assert!(after < before - 2.0, "from {before} to {after}");
     let curve = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/demo/training.parquet");
-    let (shipped, _) = read_rows::<Training>(curve)?;
+    let (shipped, _) = read_rows::<TrainingRow>(curve)?;
     assert_eq!(trainer.reports.len(), 3);
     for (report, shipped) in trainer.reports.iter().zip(&shipped) {
         assert_eq!((report.step, report.tokens), (shipped.step, shipped.tokens));

@@ -3,12 +3,13 @@
 
 use candle_core::{D, DType, Device, Tensor};
 use pellucid::Result;
+use pellucid::analysis::{AttributionRow, LensRow, PatchRow};
 use pellucid::arch::spec::{Gain, NormKind};
 use pellucid::hook::{Cache, Edit, HookPoint, Site};
 use pellucid::model::{Batch, Model, Run};
 use pellucid::ops;
 use pellucid::ops::norm::NormWeights;
-use pellucid::table::{Attribution, LogitLens, Patch, Provenance, Row, TableWriter, read_rows};
+use pellucid::table::{Provenance, Row, TableWriter, read_rows};
 
 use crate::bin::{Place, fixture};
 use crate::bound::{Drift, drift};
@@ -151,7 +152,7 @@ fn a_table_whose_names_meant_something_else_is_not_read() -> Result<()> {
         let clip = if clip { serde_json::json!(8.0) } else { serde_json::Value::Null };
         serde_json::json!({"blocks": [{"attention": {"inner": {"qk_norm": qk, "clip_qkv": clip}}}]})
     };
-    let patch = |site: &str| -> Patch {
+    let patch = |site: &str| -> PatchRow {
         serde_json::from_value(serde_json::json!({
             "pair": 0, "pair_id": "0", "site": site, "layer": 0, "metric": "logit", "clean": 1.0, "patched": 2.0,
             "kind": "replace", "window": 1, "changed": true, "reached": true,
@@ -172,7 +173,7 @@ fn a_table_whose_names_meant_something_else_is_not_read() -> Result<()> {
         ("resid_pre", true, true, false),
     ] {
         of_first_names(&place, "old.parquet", spec(qk_norm, clip), &patch(site))?;
-        match (read_rows::<Patch>(place.path("old.parquet")), refused) {
+        match (read_rows::<PatchRow>(place.path("old.parquet")), refused) {
             (Ok((rows, provenance)), false) => assert_eq!((&*rows[0].site, provenance.hook_names), (site, 1)),
             (Err(e), true) => {
                 assert!(e.message().contains("meant another value than it does now"), "{e}");
@@ -188,13 +189,13 @@ fn a_table_whose_names_meant_something_else_is_not_read() -> Result<()> {
         TableWriter::create(&now, Provenance { spec: spec(true, true), complete: true, ..Provenance::default() })?;
     table.extend(&[patch("ln1.normalized"), patch("attn.q")])?;
     table.finish()?;
-    let (rows, provenance) = read_rows::<Patch>(&now)?;
+    let (rows, provenance) = read_rows::<PatchRow>(&now)?;
     assert_eq!((rows.len(), provenance.hook_names), (2, 2));
     // A program that reads it says so.
     of_first_names(&place, "old.parquet", spec(false, false), &patch("ln1.normalized"))?;
     place.refused(["chart", "old.parquet"], 2, "was written when `ln1.normalized` meant another value");
     // Every table with names of hooks says so of its column, or nobody would look.
-    for (table, column) in [(Patch::TABLE, "site"), (Attribution::TABLE, "site"), (LogitLens::TABLE, "hook")] {
+    for (table, column) in [(PatchRow::TABLE, "site"), (AttributionRow::TABLE, "site"), (LensRow::TABLE, "hook")] {
         let unit = table.columns.iter().find(|c| c.name == column).unwrap().unit;
         assert!(matches!(unit, "site" | "hook name"), "{} {column}", table.name);
     }

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use pellucid::analysis::describe;
+use pellucid::analysis::hooks;
 use pellucid::hook::site::Axis;
 
 #[track_caller]
@@ -51,7 +51,7 @@ fn hooks() -> String {
          its sizes. This page is generated from `src/hook/site.rs`.\n\n\
          | hook | axes | meaning |\n|---|---|---|\n",
     );
-    for hook in describe::hooks(None) {
+    for hook in hooks::hooks(None) {
         let _ = writeln!(page, "| `{}` | {} | {} |", hook.hook, hook.axes, hook.meaning.replace('|', "\\|"));
     }
     page.push_str(
@@ -103,7 +103,7 @@ fn hooks() -> String {
 
 #[test]
 fn every_axis_letter_of_the_page_of_hooks_is_explained() {
-    for hook in describe::hooks(None) {
+    for hook in hooks::hooks(None) {
         for letter in hook.axes.split(' ') {
             assert!(AXES.iter().any(|(axis, _)| axis.letter() == letter), "{letter} of {} is not explained", hook.hook);
         }

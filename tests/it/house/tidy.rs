@@ -105,11 +105,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("ops", &["error", "arch"]),
     ("hook", &["error", "arch", "ops"]),
     ("table", &["visible", "error", "whole", "guard"]),
-    ("view", &["error", "table"]),
     ("text", &["error", "limits", "whole", "guard", "arch"]),
     ("model", &["error", "guard", "arch", "ops", "hook", "text"]),
     ("sweep", &["error", "arch", "ops", "hook", "text", "model"]),
     ("analysis", &["error", "whole", "arch", "ops", "hook", "text", "model", "sweep", "table"]),
+    ("view", &["error", "table", "analysis"]),
     ("session", &["error", "limits", "whole", "text", "model", "table", "analysis", "view"]),
     (
         "cli",

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use pellucid::Result;
+use pellucid::analysis::{PatchRow, VerifyRow};
 use pellucid::hook::Cache;
 use pellucid::model::Model;
-use pellucid::table::{Patch, Verify, read_rows};
+use pellucid::table::read_rows;
 use serde_json::Value;
 
 use crate::bin::{Place, fixture};
@@ -93,7 +94,7 @@ fn what_patching_finds_is_what_hooks_on_transformers_find() -> Result<()> {
         ];
         let args = ["patch", "-q", "-m", &folder, "--at", site, "--over", over, "--out", site];
         place.ok(args.iter().chain(&pair));
-        let (rows, _) = read_rows::<Patch>(place.path(&format!("{site}/patch.parquet")))?;
+        let (rows, _) = read_rows::<PatchRow>(place.path(&format!("{site}/patch.parquet")))?;
         let table = want[site].as_array().unwrap();
         assert_eq!(rows.len(), table.iter().map(|row| row.as_array().unwrap().len()).sum::<usize>());
         for row in &rows {
@@ -116,7 +117,7 @@ fn it_obeys_the_laws() -> Result<()> {
     let folder = smollm2_or_skip!().display().to_string();
     let place = Place::new();
     place.ok(["verify", "-q", "-m", &folder, "--out", "laws"]);
-    let (rows, _) = read_rows::<Verify>(place.path("laws/verify.parquet"))?;
+    let (rows, _) = read_rows::<VerifyRow>(place.path("laws/verify.parquet"))?;
     assert!(rows.len() >= 16, "{} laws", rows.len());
     Ok(())
 }

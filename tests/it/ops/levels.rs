@@ -1,6 +1,7 @@
 //! Which instructions computed a result: every file says so, because its bytes are promised for these alone.
 
-use pellucid::table::{LogitLens, read_rows};
+use pellucid::analysis::LensRow;
+use pellucid::table::read_rows;
 
 use crate::bin::{Place, model};
 
@@ -27,7 +28,7 @@ fn expected() -> &'static str {
 fn every_file_says_which_instructions_computed_it() {
     let place = Place::new();
     place.ok(["lens", "-m", &model("gpt2"), "--ids", "3,14,15", "--out", "run"]);
-    let (_, provenance) = read_rows::<LogitLens>(place.path("run/logit_lens.parquet")).unwrap();
+    let (_, provenance) = read_rows::<LensRow>(place.path("run/logit_lens.parquet")).unwrap();
     assert_eq!(provenance.instructions, expected());
     let figure = String::from_utf8(place.read("run/logit_lens.svg")).unwrap();
     let says = format!("&quot;instructions&quot;:&quot;{}&quot;", expected());

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use pellucid::table::{Patch, PatchMean, read_provenance, read_rows};
+use pellucid::analysis::{PatchMeanRow, PatchRow};
+use pellucid::table::{read_provenance, read_rows};
 
 use crate::bin::{Done, Place};
 
@@ -119,8 +120,8 @@ fn killed_and_interrupted_a_sweep_goes_on_to_the_same_bytes() {
     assert!(waves(&more) >= waves(&kept) + 20 && more.starts_with(&kept));
     // What the killed run left is gone.
     assert_eq!(names(&place, "stopped").into_iter().filter(|name| name.starts_with('.')).count(), 0);
-    let (rows, provenance) = read_rows::<Patch>(place.path("stopped/patch.parquet")).unwrap();
-    let (all, _) = read_rows::<Patch>(place.path("whole/patch.parquet")).unwrap();
+    let (rows, provenance) = read_rows::<PatchRow>(place.path("stopped/patch.parquet")).unwrap();
+    let (all, _) = read_rows::<PatchRow>(place.path("whole/patch.parquet")).unwrap();
     assert!(!provenance.complete && rows.len() < all.len() && !rows.is_empty(), "{} of {}", rows.len(), all.len());
     let mut rest = all.iter();
     assert!(rows.iter().all(|row| rest.any(|other| other == row)), "what is done is what it would have been, in order");
@@ -154,7 +155,7 @@ fn killed_and_interrupted_a_sweep_goes_on_to_the_same_bytes() {
     for (name, bytes) in &whole {
         assert!(resumed[name] == *bytes, "{name} differs");
     }
-    let (means, _) = read_rows::<PatchMean>(place.path("whole/patch_mean.parquet")).unwrap();
+    let (means, _) = read_rows::<PatchMeanRow>(place.path("whole/patch_mean.parquet")).unwrap();
     assert_eq!((means.len() * 2, means[0].pairs), (all.len(), 2));
     place.refused(SWEEP.iter().chain(&["--out", "stopped", "--resume"]), 2, "holds no stopped run");
 }

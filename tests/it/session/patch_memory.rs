@@ -4,7 +4,7 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use pellucid::table::Patch;
+use pellucid::analysis::PatchRow;
 use serde_json::json;
 
 use crate::bin::Place;
@@ -15,7 +15,7 @@ use crate::forge;
 const BESIDE: f64 = 12e6;
 /// What is held of each place that is gone over, whatever the pairs: a row of one pair until it is drawn, the first row and the sums of
 /// the mean, and the mean's own row. Each is as a row is: its fields, and at most nine texts of 32 bytes.
-const OF_A_PLACE: f64 = (3 * (size_of::<Patch>() + 9 * 32)) as f64;
+const OF_A_PLACE: f64 = (3 * (size_of::<PatchRow>() + 9 * 32)) as f64;
 
 /// The most memory that the command had, in bytes. It is asked again and again while it runs, so that it can be a little more.
 fn peak(command: &mut Command) -> f64 {

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use pellucid::Result;
+use pellucid::analysis::PatchRow;
 use pellucid::analysis::patch::{Direction, Grid, Kind, Metric, Noised, NoisedAt, Over, PatchOptions, patch};
 use pellucid::arch::spec::Mask;
 use pellucid::hook::site::{Axis, Scope};
 use pellucid::hook::{Cache, Edit, Hook, HookPoint, Site};
 use pellucid::model::{Batch, Model, Run};
 use pellucid::ops;
-use pellucid::table::Patch;
 use pellucid::text::{Bos, Pair, Prompt, PromptEntry, build_prompts};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -282,7 +282,7 @@ impl<'a> Reference<'a> {
     }
 
     /// The row's metric, by a pass of its own.
-    fn of(&self, row: &Patch, metric: &str) -> Result<f64> {
+    fn of(&self, row: &PatchRow, metric: &str) -> Result<f64> {
         let n = self.base_ids.len();
         let of_window = |p: &&HookPoint| match (row.layer, p.layer) {
             (Some(middle), Some(layer)) => {
@@ -424,7 +424,7 @@ fn options(case: &Case, points: &[HookPoint], vector: &Tensor) -> Result<PatchOp
     })
 }
 
-fn run(model: &Model, options: &PatchOptions, pairs: &[Pair]) -> Result<Vec<Patch>> {
+fn run(model: &Model, options: &PatchOptions, pairs: &[Pair]) -> Result<Vec<PatchRow>> {
     let mut rows = vec![];
     patch(model, pairs, options, &mut (), &(), &mut |row| {
         rows.push(row);
@@ -433,7 +433,7 @@ fn run(model: &Model, options: &PatchOptions, pairs: &[Pair]) -> Result<Vec<Patc
     Ok(rows)
 }
 
-fn said(r: &Patch) -> String {
+fn said(r: &PatchRow) -> String {
     let at = [r.layer, r.head, r.kv_head, r.neuron, r.pos, r.query_pos, r.key_pos];
     let at = at.map(|x| x.map_or("-".into(), |x| x.to_string())).join(" ");
     format!("pair {} {} [{at}] {} {:?}", r.pair, r.site, r.metric, r.patched)
@@ -497,10 +497,10 @@ fn whole_forward_passes(models: impl Iterator<Item = (&'static str, Model)>) -> 
                 }
             }
             for (m, metric) in case.metrics.iter().enumerate() {
-                let of_metric: Vec<&Patch> = rows.iter().skip(m).step_by(case.metrics.len()).collect();
+                let of_metric: Vec<&PatchRow> = rows.iter().skip(m).step_by(case.metrics.len()).collect();
                 // Ten or so of each case, of all pairs, sites and layers in turn.
                 let step = of_metric.len().div_ceil(10) | 1;
-                let chosen: Vec<&Patch> = of_metric.into_iter().skip(c % step).step_by(step).collect();
+                let chosen: Vec<&PatchRow> = of_metric.into_iter().skip(c % step).step_by(step).collect();
                 let wanted = (chosen.iter())
                     .map(|row| references[row.pair as usize].of(row, metric))
                     .collect::<Result<Vec<f64>>>()?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use pellucid::Result;
+use pellucid::analysis::PatchRow;
 use pellucid::analysis::Watch;
 use pellucid::analysis::patch::{
     Direction, Grid, Keep, Kind, Measured, Metric, Noised, NoisedAt, Over, PatchOptions, Summary, patch,
@@ -15,7 +16,6 @@ use pellucid::hook::{Cache, Edit, HookPoint, Site};
 use pellucid::model::{Batch, Model, Run};
 use pellucid::ops;
 use pellucid::ops::rounding::unit;
-use pellucid::table::Patch;
 use pellucid::text::{Bos, Pair, Prompt, PromptEntry, build_prompts};
 
 use crate::bound::{Drifts, PATCHES, drift};
@@ -52,7 +52,7 @@ fn options(at: &str, over: &[Over]) -> PatchOptions {
     }
 }
 
-fn run(model: &Model, pairs: &[Pair], options: &PatchOptions) -> Result<(Vec<Patch>, Summary)> {
+fn run(model: &Model, pairs: &[Pair], options: &PatchOptions) -> Result<(Vec<PatchRow>, Summary)> {
     let mut rows = vec![];
     let summary = patch(model, pairs, options, &mut (), &(), &mut |row| {
         rows.push(row);
@@ -241,7 +241,7 @@ fn metrics_are_those_of_the_textbook() -> Result<()> {
 fn means_noise_vectors_and_cut_edges_are_what_they_say() -> Result<()> {
     let (model, rounding) = (model("llama"), rounding("llama"));
     let near = |a: f32, b: f32| f64::from((a - b).abs()) <= rounding.metric();
-    let at_last = |rows: &[Patch], layer: u32, head: u32| {
+    let at_last = |rows: &[PatchRow], layer: u32, head: u32| {
         rows.iter().find(|r| r.layer == Some(layer) && r.head == Some(head)).unwrap().patched.unwrap()
     };
     // The mean of z over all positions of two prompts.

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 use pellucid::Result;
+use pellucid::analysis::PatchRow;
 use pellucid::analysis::patch::{Direction, Grid, Over, PatchOptions, Summary, patch};
 use pellucid::hook::{Cache, Edit, HookPoint, Site};
 use pellucid::model::{Batch, Model, Run, Unembed};
 use pellucid::ops;
 use pellucid::ops::attention::Scoring;
 use pellucid::ops::linear::Linear;
-use pellucid::table::Patch;
 use pellucid::text::{Bos, Pair, Prompt, PromptEntry, build_prompts};
 
 use crate::bound::{Drifts, drift};
@@ -38,7 +38,7 @@ fn pair() -> Pair {
     Pair::new(0, "0".into(), prompt(&CLEAN), Some(prompt(&CORRUPT)), vec![7], vec![42]).unwrap()
 }
 
-fn run(model: &Model, grid: Grid, verify: usize) -> Result<(Vec<Patch>, Summary)> {
+fn run(model: &Model, grid: Grid, verify: usize) -> Result<(Vec<PatchRow>, Summary)> {
     let options = PatchOptions { grid, direction: Direction::Denoise, verify, ..PatchOptions::default() };
     let mut rows = vec![];
     let summary = patch(model, &[pair()], &options, &mut (), &(), &mut |row| {

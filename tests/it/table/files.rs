@@ -1,16 +1,14 @@
 //! Tables: what is written is read back, the same twice, and a bad file is one clear sentence.
 
+use pellucid::analysis::{AttentionRow, HookRow, LensRow, ModelRow, TokenRow, docs, tables};
 use pellucid::error::ErrorKind;
 use pellucid::table::read::{Most, Values, read_columns};
-use pellucid::table::{
-    Attention, Format, Hooks, Kind, LogitLens, ModelFacts, Provenance, Row, TableWriter, Tokens, docs, read_provenance,
-    read_rows, tables, write_rows,
-};
+use pellucid::table::{Format, Kind, Provenance, Row, TableWriter, read_provenance, read_rows, write_rows};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-fn token(pos: u32, text: &str) -> Tokens {
-    Tokens {
+fn token(pos: u32, text: &str) -> TokenRow {
+    TokenRow {
         prompt: 0,
         prompt_id: "first".into(),
         pos,
@@ -23,8 +21,8 @@ fn token(pos: u32, text: &str) -> Tokens {
     }
 }
 
-fn lens(pos: u32) -> LogitLens {
-    LogitLens {
+fn lens(pos: u32) -> LensRow {
+    LensRow {
         prompt: 0,
         prompt_id: "0".into(),
         hook: "blocks.0.hook_resid_post".into(),
@@ -82,16 +80,16 @@ fn what_is_written_is_read_back() {
     let folder = TempDir::new().unwrap();
     let rows: Vec<_> = (0..20_000).map(|i| token(i, " the")).collect();
     let path = write(folder.path(), "tokens.parquet", &rows);
-    let (back, how) = read_rows::<Tokens>(&path).unwrap();
+    let (back, how) = read_rows::<TokenRow>(&path).unwrap();
     assert_eq!(back, rows);
     assert_eq!((how.table.as_str(), how.table_version), ("tokens", 1));
     assert_eq!(how.pellucid_version, env!("CARGO_PKG_VERSION"));
     assert_eq!((how.model, how.spec, how.command), (provenance().model, provenance().spec, provenance().command));
 
     let rows: Vec<_> = (0..3).map(lens).collect();
-    assert_eq!(read_rows::<LogitLens>(write(folder.path(), "l.parquet", &rows)).unwrap().0, rows);
-    let empty: [Attention; 0] = [];
-    assert_eq!(read_rows::<Attention>(write(folder.path(), "e.parquet", &empty)).unwrap().0, empty);
+    assert_eq!(read_rows::<LensRow>(write(folder.path(), "l.parquet", &rows)).unwrap().0, rows);
+    let empty: [AttentionRow; 0] = [];
+    assert_eq!(read_rows::<AttentionRow>(write(folder.path(), "e.parquet", &empty)).unwrap().0, empty);
 }
 
 #[test]
@@ -109,7 +107,7 @@ fn the_same_rows_give_the_same_bytes() {
 fn an_unfinished_writer_leaves_nothing() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("t.parquet");
-    let mut writer = TableWriter::<Tokens>::create(&path, provenance()).unwrap();
+    let mut writer = TableWriter::<TokenRow>::create(&path, provenance()).unwrap();
     for i in 0..10_000 {
         writer.push(&token(i, "x")).unwrap();
     }
@@ -122,7 +120,7 @@ fn an_unfinished_writer_leaves_nothing() {
 #[test]
 fn a_stopped_run_can_say_so() {
     let folder = TempDir::new().unwrap();
-    let mut writer = TableWriter::<Tokens>::create(folder.path().join("t.parquet"), provenance()).unwrap();
+    let mut writer = TableWriter::<TokenRow>::create(folder.path().join("t.parquet"), provenance()).unwrap();
     writer.push(&token(0, "x")).unwrap();
     writer.provenance_mut().complete = false;
     assert!(!read_provenance(writer.finish().unwrap()).unwrap().complete);
@@ -143,7 +141,7 @@ fn a_table_has_the_permissions_of_any_new_file() {
 #[test]
 fn a_bad_destination_is_an_error_with_a_hint() {
     let folder = TempDir::new().unwrap();
-    let fail = |path: &Path| TableWriter::<Tokens>::create(path, provenance()).err().unwrap();
+    let fail = |path: &Path| TableWriter::<TokenRow>::create(path, provenance()).err().unwrap();
     let e = fail(folder.path());
     assert!(e.message().contains("is a folder") && e.hint_text().is_some(), "{e:?}");
     let e = fail(&folder.path().join("no/such/t.parquet"));
@@ -157,7 +155,7 @@ fn a_bad_file_is_an_error_with_a_hint() {
     let good = write(folder.path(), "t.parquet", &(0..100).map(|i| token(i, "x")).collect::<Vec<_>>());
     let bytes = std::fs::read(&good).unwrap();
     let check = |path: &Path, says: &str| {
-        let e = read_rows::<Tokens>(path).err().unwrap_or_else(|| panic!("no error: {says}"));
+        let e = read_rows::<TokenRow>(path).err().unwrap_or_else(|| panic!("no error: {says}"));
         assert!(e.message().contains(says), "{e:?} does not say {says}");
         assert!(e.hint_text().is_some(), "{e:?}");
         e.kind()
@@ -172,7 +170,7 @@ fn a_bad_file_is_an_error_with_a_hint() {
     check(&at("marks"), "cut short");
     std::fs::write(at("short"), &bytes[..bytes.len() - 9]).unwrap();
     check(&at("short"), "cut short");
-    let e = read_rows::<Attention>(&good).err().unwrap();
+    let e = read_rows::<AttentionRow>(&good).err().unwrap();
     assert!(e.message().contains("holds the table `tokens`, not `attention`"), "{e:?}");
 
     let newer = String::from_utf8_lossy(&bytes).contains("\"table_version\":1");
@@ -194,7 +192,7 @@ fn a_damaged_file_never_panics() {
         let mut damaged = bytes.clone();
         damaged[at] ^= 0x5a;
         std::fs::write(&path, &damaged).unwrap();
-        let _ = read_rows::<Tokens>(&path);
+        let _ = read_rows::<TokenRow>(&path);
     }
 }
 
@@ -237,7 +235,7 @@ fn lists_of_ids_are_read_whatever_their_width() {
     save(&[Some(vec![3]), Some(vec![-1])]);
     let e = read_columns(&path, &["ids"], &ALL).unwrap_err();
     assert!(e.message().contains("row 1 of column `ids` holds -1"), "{e:?}");
-    let e = read_rows::<Tokens>(&path).unwrap_err();
+    let e = read_rows::<TokenRow>(&path).unwrap_err();
     assert!(e.message().contains("not a table of pellucid"), "{e:?}");
 }
 
@@ -266,7 +264,7 @@ fn a_changed_table_is_an_error_that_names_the_column() {
     let text = |values: Vec<Option<&str>>| Arc::new(StringArray::from(values)) as ArrayRef;
     let fails = |columns: Vec<(&str, ArrayRef)>| {
         forge(&path, columns);
-        let e = read_rows::<ModelFacts>(&path).unwrap_err();
+        let e = read_rows::<ModelRow>(&path).unwrap_err();
         assert!(e.hint_text().is_some());
         e.message().split_once(": ").unwrap().1.to_owned()
     };
@@ -279,7 +277,7 @@ fn a_changed_table_is_an_error_that_names_the_column() {
     assert_eq!(says, "column `property` has a missing value, and may have none");
     // Columns in another order, and more of them, are still the table.
     forge(&path, vec![("value", some()), ("more", some()), ("property", text(vec![Some("x"), Some("y")]))]);
-    let rows = read_rows::<ModelFacts>(&path).unwrap().0;
+    let rows = read_rows::<ModelRow>(&path).unwrap().0;
     assert_eq!((rows[1].property.as_str(), rows[1].value.as_str()), ("y", "b"));
 }
 
@@ -305,16 +303,16 @@ fn other_programs_find_units_and_provenance() {
 #[test]
 fn exact_formats_hold_every_value() {
     let rows = [lens(0), lens(1)];
-    assert_eq!(serde_json::from_str::<Vec<LogitLens>>(&text(&rows, Format::Json)).unwrap(), rows);
-    let lines: Vec<LogitLens> =
+    assert_eq!(serde_json::from_str::<Vec<LensRow>>(&text(&rows, Format::Json)).unwrap(), rows);
+    let lines: Vec<LensRow> =
         text(&rows, Format::Ndjson).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines, rows);
-    let none: [LogitLens; 0] = [];
+    let none: [LensRow; 0] = [];
     assert_eq!(text(&none, Format::Json), "[]\n");
 
     let csv_text = text(&rows, Format::Csv);
     let mut csv = csv::Reader::from_reader(csv_text.as_bytes());
-    let names: Vec<_> = LogitLens::TABLE.columns.iter().map(|c| c.name).collect();
+    let names: Vec<_> = LensRow::TABLE.columns.iter().map(|c| c.name).collect();
     assert_eq!(csv.headers().unwrap().iter().collect::<Vec<_>>(), names);
     let records: Vec<_> = csv.records().map(|r| r.unwrap()).collect();
     assert_eq!(records.len(), 2);
@@ -340,7 +338,7 @@ fn formats_for_reading_make_tokens_visible() {
 
 #[test]
 fn prose_keeps_its_spaces() {
-    let hook = Hooks {
+    let hook = HookRow {
         hook: "hook_embed".into(),
         axes: "t d".into(),
         shape: "t x 128".into(),
@@ -349,13 +347,13 @@ fn prose_keeps_its_spaces() {
     };
     let out = text(&[hook], Format::Table);
     assert!(out.contains("t x 128") && out.contains("the token embedding"), "{out}");
-    let fact = ModelFacts { property: "layers".into(), value: "12".into() };
+    let fact = ModelRow { property: "layers".into(), value: "12".into() };
     assert_eq!(fact.cells().len(), 2);
 }
 
 #[test]
 fn every_table_is_declared_once_and_documented() {
-    let names: Vec<_> = tables().iter().map(|t| t.name).collect();
+    let names: Vec<_> = tables().map(|t| t.name).collect();
     assert_eq!(
         names,
         [
@@ -382,7 +380,7 @@ fn every_table_is_declared_once_and_documented() {
             assert!(table.columns[..i].iter().all(|c| c.name != column.name), "{}.{}", table.name, column.name);
         }
     }
-    let prob = LogitLens::TABLE.columns.iter().find(|c| c.name == "target_prob").unwrap();
+    let prob = LensRow::TABLE.columns.iter().find(|c| c.name == "target_prob").unwrap();
     assert_eq!((prob.kind, prob.nullable, prob.unit), (Kind::F32, true, "probability"));
 }
 

@@ -4,7 +4,7 @@
 
 use std::mem::size_of;
 
-use pellucid::table::{Attention, Attribution, LogitLens};
+use pellucid::analysis::{AttentionRow, AttributionRow, LensRow};
 
 use crate::bin::Place;
 use crate::session::patch_memory::measured;
@@ -57,21 +57,26 @@ fn what_a_table_of_many_rows_takes_is_not_its_rows() {
     // Rows of the prompt that is drawn.
     let entries = LAYERS * HEADS * 320 * 321 / 2;
     let attention = beyond(&place, "attention", &["--prompts", "one.jsonl"], &little);
-    failed.extend(unbounded("attention", attention, entries, size_of::<Attention>()));
+    failed.extend(unbounded("attention", attention, entries, size_of::<AttentionRow>()));
     // Each row has six texts, and more of a place than a figure says.
     let lens =
         beyond(&place, "lens", &["--prompts", "one.jsonl", "--top", "700"], &[&little[..], &["--top", "700"]].concat());
-    failed.extend(unbounded("lens", lens, LAYERS * 320 * 700, size_of::<LogitLens>()));
+    failed.extend(unbounded("lens", lens, LAYERS * 320 * 700, size_of::<LensRow>()));
 
     // Rows of all prompts, on their way to stdout.
     let entries = 60 * LAYERS * HEADS * 64 * 65 / 2;
     let attention = beyond(&place, "attention", &to_stdout, &little);
-    failed.extend(unbounded("attention to stdout", attention, entries, size_of::<Attention>()));
+    failed.extend(unbounded("attention to stdout", attention, entries, size_of::<AttentionRow>()));
     let lens = beyond(&place, "lens", &[&to_stdout[..], &["--top", "60"]].concat(), &little);
-    failed.extend(unbounded("lens to stdout", lens, 60 * 64 * LAYERS * 60, size_of::<LogitLens>()));
+    failed.extend(unbounded("lens to stdout", lens, 60 * 64 * LAYERS * 60, size_of::<LensRow>()));
     let attribute = ["--pairs", "pairs.jsonl", "--at", "pattern", "--format", "ndjson"];
     let attribute = beyond(&place, "attribute", &attribute, &["--pairs", "pair.jsonl", "--at", "pattern"]);
-    failed.extend(unbounded("attribute to stdout", attribute, 40 * LAYERS * HEADS * 30 * 31, size_of::<Attribution>()));
+    failed.extend(unbounded(
+        "attribute to stdout",
+        attribute,
+        40 * LAYERS * HEADS * 30 * 31,
+        size_of::<AttributionRow>(),
+    ));
     assert!(failed.is_empty(), "{failed:#?}");
 }
 

@@ -3,7 +3,8 @@
 
 use std::path::PathBuf;
 
-use pellucid::table::{Attention, Attribution, Patch, PatchMean, PathMean, PathPatch, Row, read_rows};
+use pellucid::analysis::{AttentionRow, AttributionRow, PatchMeanRow, PatchRow, PathMeanRow, PathRow};
+use pellucid::table::{Row, read_rows};
 use pellucid::view::render;
 
 use crate::bin::{Place, fixture};
@@ -22,7 +23,7 @@ fn rows<R: Row>(name: &str) -> Vec<R> {
 #[test]
 fn rows_of_version_1_say_what_their_command_did() {
     // patch --pairs --at resid_pre --over layer,pos --layers 0,3 --pos 5,10,-1 --window 2 --direction noise --metric logit_diff,rank
-    let patches = rows::<Patch>("patch.parquet");
+    let patches = rows::<PatchRow>("patch.parquet");
     assert_eq!(patches.len(), 2 * 2 * 3 * 2);
     for row in &patches {
         let done = (row.kind.as_str(), row.direction.as_deref(), row.window, row.noise);
@@ -33,38 +34,38 @@ fn rows_of_version_1_say_what_their_command_did() {
         assert_eq!(moved && row.layer == Some(0), row.pos == Some(10) && row.layer == Some(0), "{row:?}");
         assert!(row.patched.is_some() && row.not_finite.is_none());
     }
-    for row in rows::<PatchMean>("patch_mean.parquet") {
+    for row in rows::<PatchMeanRow>("patch_mean.parquet") {
         assert_eq!((row.kind.as_str(), row.direction.as_deref(), row.window), ("replace", Some("noise"), 2));
         let pairs = if row.patched == Some(row.clean) { 0 } else { 2 };
         assert_eq!((row.pairs, row.changed, row.reached, row.not_finite), (2, pairs, pairs, 0), "{row:?}");
         assert!(row.change.is_some());
     }
     // patch --noise 3 --noise-at 1 --at mlp_out --over layer
-    for row in rows::<Patch>("traced.parquet") {
+    for row in rows::<PatchRow>("traced.parquet") {
         assert_eq!((row.kind.as_str(), row.direction.as_deref(), row.noise), ("replace", Some("denoise"), Some(3.0)));
         assert_eq!((row.changed, row.noise_at.as_deref()), (row.patched != row.corrupt, None));
     }
     // ablate --unit mlp
-    for row in rows::<Patch>("ablated.parquet") {
+    for row in rows::<PatchRow>("ablated.parquet") {
         assert_eq!((row.kind.as_str(), row.direction.as_deref(), row.changed), ("mean", None, true));
     }
     // path --pairs --from z --over layer --kind zero --to logits
-    for row in rows::<PathPatch>("path.parquet") {
+    for row in rows::<PathRow>("path.parquet") {
         assert_eq!((row.kind.as_str(), row.direction.as_deref()), ("zero", Some("denoise")));
         assert_eq!(row.changed, row.patched != row.corrupt);
     }
-    for row in rows::<PathMean>("path_mean.parquet") {
+    for row in rows::<PathMeanRow>("path_mean.parquet") {
         assert_eq!((row.kind.as_str(), row.direction.as_deref(), row.pairs), ("zero", Some("denoise"), 2));
     }
     // attribute --pairs --at attn_out --direction noise --confirm 3
-    let estimates = rows::<Attribution>("attribution.parquet");
+    let estimates = rows::<AttributionRow>("attribution.parquet");
     for row in &estimates {
         assert_eq!((row.kind.as_str(), row.direction.as_str()), ("replace", "noise"));
         assert_eq!(row.changed, row.estimate != 0.0);
     }
     assert_eq!(estimates.iter().filter(|r| r.exact.is_some()).count(), 6);
     // attention "Mary had"
-    for row in rows::<Attention>("attention.parquet") {
+    for row in rows::<AttentionRow>("attention.parquet") {
         assert_eq!((row.first_key, row.last_key), (row.key_pos, row.key_pos));
     }
 }

@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use pellucid::table::{
-    Attention, Attribution, LogitLens, Provenance, Row, TableFile, TableWriter, read_rows, read_some_rows,
-};
+use pellucid::analysis::{AttentionRow, AttributionRow, LensRow};
+use pellucid::table::{Provenance, Row, TableFile, TableWriter, read_rows, read_some_rows};
 use pellucid::view::{Figure, attention, attribution, logit_lens, render};
 
 use crate::bin::{Place, model};
@@ -43,11 +42,11 @@ fn figures_are_the_same_in_whatever_order_rows_lie() {
     let place = Place::new();
     let ids = ["--ids", "3,1,4,1,5,9,2,6", "--ids", "2,7,1,8", "--ids", "5"];
     place.ok(["attention", "-m", &m, "--out", "a"].iter().chain(&ids));
-    same_in_any_order::<Attention>(&place, "a/attention.parquet", |rows, how| attention(rows, how, None).unwrap());
+    same_in_any_order::<AttentionRow>(&place, "a/attention.parquet", |rows, how| attention(rows, how, None).unwrap());
     place.ok(["attention", "-m", &m, "--min-prob", "0.2", "--out", "b"].iter().chain(&ids));
-    same_in_any_order::<Attention>(&place, "b/attention.parquet", |rows, how| attention(rows, how, None).unwrap());
+    same_in_any_order::<AttentionRow>(&place, "b/attention.parquet", |rows, how| attention(rows, how, None).unwrap());
     place.ok(["lens", "-m", &m, "--top", "30", "--target", "#5", "--out", "c"].iter().chain(&ids));
-    same_in_any_order::<LogitLens>(&place, "c/logit_lens.parquet", |rows, how| logit_lens(rows, how).unwrap());
+    same_in_any_order::<LensRow>(&place, "c/logit_lens.parquet", |rows, how| logit_lens(rows, how).unwrap());
 }
 
 /// Sites come in the order of the table, so that other orders have other figures; but rows and file have the same.
@@ -60,7 +59,7 @@ fn attributions_are_drawn_from_the_file_as_from_rows() {
     place.write("pairs.jsonl", (10..33).map(line).collect::<String>());
     let m = model("gpt2");
     place.ok(["attribute", "-m", &m, "--pairs", "pairs.jsonl", "--confirm", "30", "--out", "run"]);
-    let (rows, how) = read_rows::<Attribution>(place.path("run/attribution.parquet")).unwrap();
+    let (rows, how) = read_rows::<AttributionRow>(place.path("run/attribution.parquet")).unwrap();
     let drawn = render(place.path("run/attribution.parquet")).unwrap();
     assert!(drawn == attribution(&rows, &how).unwrap());
     assert!(drawn.last().is_some_and(|figure| figure.name == "attribution-measured"));
@@ -74,13 +73,13 @@ fn any_rows_of_a_file_can_be_read() {
     let m = model("gpt2");
     let place = Place::new();
     place.ok(["attention", "-m", &m, "--ids", "1,2,3", "--out", "a"]);
-    let (few, how) = read_rows::<Attention>(place.path("a/attention.parquet")).unwrap();
+    let (few, how) = read_rows::<AttentionRow>(place.path("a/attention.parquet")).unwrap();
     // More than one batch, and more than one row group.
-    let rows: Vec<Attention> =
-        (0..300_000u32).map(|i| Attention { key_pos: i, ..few[i as usize % few.len()].clone() }).collect();
+    let rows: Vec<AttentionRow> =
+        (0..300_000u32).map(|i| AttentionRow { key_pos: i, ..few[i as usize % few.len()].clone() }).collect();
     let path = place.path("long.parquet");
     written(&path, &rows, &how);
-    let mut table = TableFile::<Attention>::open(&path).unwrap();
+    let mut table = TableFile::<AttentionRow>::open(&path).unwrap();
     assert_eq!(table.len(), rows.len());
     let mut at = 0;
     table
@@ -92,7 +91,7 @@ fn any_rows_of_a_file_can_be_read() {
         .unwrap();
     assert_eq!(at, rows.len());
     for (from, n) in [(0, 1), (8191, 3), (262_140, 10), (299_999, 5), (300_000, 5), (100_000, 20_000), (5, 0)] {
-        let read = read_some_rows::<Attention>(&path, from, n).unwrap().0;
+        let read = read_some_rows::<AttentionRow>(&path, from, n).unwrap().0;
         assert!(read == rows[from.min(rows.len())..(from + n).min(rows.len())], "{from} {n}");
     }
 }
@@ -102,14 +101,14 @@ fn a_figure_of_many_cells_leaves_out_the_first_and_says_so() {
     let m = model("gpt2");
     let place = Place::new();
     place.ok(["lens", "-m", &m, "--ids", "1", "--top", "25", "--out", "a"]);
-    let (few, how) = read_rows::<LogitLens>(place.path("a/logit_lens.parquet")).unwrap();
+    let (few, how) = read_rows::<LensRow>(place.path("a/logit_lens.parquet")).unwrap();
     let figure = logit_lens(&few, &how).unwrap().remove(0).svg;
     assert_eq!(few.len(), 50);
     assert_eq!(figure.matches(" and 5 more in the table").count(), 2);
     assert!(figure.contains("20. ") && !figure.contains("21. ") && !figure.contains("not drawn"));
     // Two hooks.
-    let at = |pos: u32| few.iter().filter(|row| row.rank == 1).map(move |row| LogitLens { pos, ..row.clone() });
-    let many: Vec<LogitLens> = (0..30_000).flat_map(at).collect();
+    let at = |pos: u32| few.iter().filter(|row| row.rank == 1).map(move |row| LensRow { pos, ..row.clone() });
+    let many: Vec<LensRow> = (0..30_000).flat_map(at).collect();
     let figure = logit_lens(&many, &how).unwrap().remove(0).svg;
     assert!(figure.contains("The first 5000 positions are not drawn; the table has them."));
     let cells = |pos: u32| figure.matches(&format!("position {pos} ")).count();

@@ -3,7 +3,8 @@
 
 use std::collections::HashMap;
 
-use pellucid::table::{Attention, Patch, PatchMean, read_rows};
+use pellucid::analysis::{AttentionRow, PatchMeanRow, PatchRow};
+use pellucid::table::read_rows;
 use pellucid::view::{attention, render};
 use safetensors::SafeTensors;
 
@@ -32,7 +33,7 @@ fn changed_is_whether_the_value_is_another_bit_for_bit() {
     for (direction, base) in [("denoise", MARY), ("noise", JOHN)] {
         let more = ["--metric", "rank,logit_diff", "--direction", direction, "--out", direction];
         let done = place.ok(["patch"].iter().chain(&pair).chain(&more));
-        let (rows, _) = read_rows::<Patch>(place.path(&format!("{direction}/patch.parquet"))).unwrap();
+        let (rows, _) = read_rows::<PatchRow>(place.path(&format!("{direction}/patch.parquet"))).unwrap();
         let (mut same, mut still) = (0, 0);
         for row in &rows {
             let (shape, values) = &acts[&format!("blocks.{}.hook_resid_pre", row.layer.unwrap())];
@@ -55,8 +56,8 @@ fn changed_is_whether_the_value_is_another_bit_for_bit() {
     }
     // A later position can be another value and still not reach what is measured before it.
     let done = place.ok(["patch"].iter().chain(&pair).chain(&["--measure-at", "10", "--out", "before"]));
-    let (rows, _) = read_rows::<Patch>(place.path("before/patch.parquet")).unwrap();
-    let later: Vec<&Patch> = rows.iter().filter(|r| r.pos.unwrap() > 10 && r.layer != Some(0)).collect();
+    let (rows, _) = read_rows::<PatchRow>(place.path("before/patch.parquet")).unwrap();
+    let later: Vec<&PatchRow> = rows.iter().filter(|r| r.pos.unwrap() > 10 && r.layer != Some(0)).collect();
     assert!(!later.is_empty() && later.iter().all(|r| r.changed && !r.reached && r.patched == r.corrupt));
     assert!(done.stdout.contains(" - "), "{}", done.stdout);
 }
@@ -67,7 +68,7 @@ fn rows_say_what_was_done() {
     let pair = ["--clean", JOHN, "--corrupt", MARY, "--answer", " Mary", "--foil", " John"];
     let said = |more: &[&str], input: &[&str]| {
         place.ok(["patch", "--out", "run", "--force", "--over", "layer"].iter().chain(input).chain(more));
-        let row = read_rows::<Patch>(place.path("run/patch.parquet")).unwrap().0.remove(0);
+        let row = read_rows::<PatchRow>(place.path("run/patch.parquet")).unwrap().0.remove(0);
         (row.kind, row.direction, row.window, row.noise, row.noise_at)
     };
     let expected = |kind: &str, direction: Option<&str>, window, noise, at: Option<&str>| {
@@ -84,7 +85,7 @@ fn rows_say_what_was_done() {
     assert_eq!(said(&traced, &alone), expected("replace", Some("denoise"), 1, Some(3.0), Some("2,3")));
     place.write("p.txt", format!("{JOHN}\n{MARY}\n"));
     place.ok(["ablate", "--prompts", "p.txt", "--unit", "mlp", "--out", "ablated"]);
-    let (means, _) = read_rows::<PatchMean>(place.path("ablated/patch_mean.parquet")).unwrap();
+    let (means, _) = read_rows::<PatchMeanRow>(place.path("ablated/patch_mean.parquet")).unwrap();
     let mean = &means[0];
     assert_eq!((mean.kind.as_str(), mean.direction.as_deref(), mean.pairs), ("mean", None, 2));
     assert_eq!((mean.changed, mean.reached, mean.not_finite), (2, 2, 0));
@@ -110,7 +111,7 @@ fn every_key_that_is_seen_has_a_row_though_its_probability_be_0() {
         let ids = (0..9).map(|i| (i * 11 % 97).to_string()).collect::<Vec<_>>().join(",");
         let args = ["attention", "-m", name, "--ids", &ids];
         place.ok(args.iter().chain(&["--out", "all", "--force"]));
-        let (rows, provenance) = read_rows::<Attention>(place.path("all/attention.parquet")).unwrap();
+        let (rows, provenance) = read_rows::<AttentionRow>(place.path("all/attention.parquet")).unwrap();
         place.ok(["cache", "-m", name, "--ids", &ids, "--hooks", "attn_scores", "--out", "acts", "--force"]);
         let acts = tensors(&place.read("acts/activations.safetensors"));
         let first = |q: usize| (q + 1).saturating_sub(window);
@@ -139,12 +140,12 @@ fn every_key_that_is_seen_has_a_row_though_its_probability_be_0() {
         assert!(!figures[0].svg.contains("not in the table"));
         // Where small ones are left out on request, they are still told from what is hidden.
         place.ok(args.iter().chain(&["--min-prob", "0.01", "--out", "some", "--force"]));
-        let (some, provenance) = read_rows::<Attention>(place.path("some/attention.parquet")).unwrap();
+        let (some, provenance) = read_rows::<AttentionRow>(place.path("some/attention.parquet")).unwrap();
         assert!(some.len() < rows.len() && some.iter().all(|r| r.prob >= 0.01));
         let figures = attention(&some, &provenance, Some((0, 0))).unwrap();
         let text = figures[0].svg.replace('\n', " ");
         assert!(text.contains("that can be seen"), "{name}");
-        let of_head = |rows: &[Attention]| rows.iter().filter(|r| (r.layer, r.head) == (0, 0)).count();
+        let of_head = |rows: &[AttentionRow]| rows.iter().filter(|r| (r.layer, r.head) == (0, 0)).count();
         if some.iter().map(|r| r.key_pos).collect::<std::collections::BTreeSet<_>>().len() == 9 {
             assert!(figures[0].svg.contains(&triangle), "{name}");
             assert!(text.contains(&format!("{} key", of_head(&rows) - of_head(&some))), "{name}");
@@ -173,7 +174,7 @@ fn a_file_of_activations_says_what_it_is_and_which_prompts_it_has() {
     assert_eq!(whole("rows"), [0, 0, 0, 1, 0, 2, 1, 0, 1, 1]);
     assert_eq!(whole("input_ids"), [3, 1, 4, 1, 5]);
     // The page that says so is beside the tables'.
-    assert!(pellucid::table::docs().contains("## `activations` (version 1)"));
+    assert!(pellucid::analysis::docs().contains("## `activations` (version 1)"));
 }
 
 #[test]

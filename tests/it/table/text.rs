@@ -1,6 +1,7 @@
 //! Text in stdout that another program may take for more than text: formulas in CSV, characters that a terminal obeys in JSON.
 
-use pellucid::table::{LogitLens, Row, read_rows};
+use pellucid::analysis::LensRow;
+use pellucid::table::{Row, read_rows};
 use serde_json::Value;
 
 use crate::bin::{Place, model};
@@ -32,7 +33,7 @@ fn csv_that_is_safe_has_no_formulas_and_its_numbers_are_numbers() {
     let formula = |text: &str| text.starts_with(['=', '+', '-', '@', '\t', '\r']);
     let (mut made_safe, mut negative) = (0, 0);
     for (plain, safe) in plain.iter().zip(&safe) {
-        for ((column, plain), safe) in LogitLens::TABLE.columns.iter().zip(plain).zip(safe) {
+        for ((column, plain), safe) in LensRow::TABLE.columns.iter().zip(plain).zip(safe) {
             match column.kind.name() {
                 "string" if formula(plain) => {
                     assert_eq!(*safe, format!("'{plain}"));
@@ -43,7 +44,7 @@ fn csv_that_is_safe_has_no_formulas_and_its_numbers_are_numbers() {
             negative += usize::from(column.name == "logit" && plain.starts_with('-'));
         }
     }
-    let (rows, _) = read_rows::<LogitLens>(place.path("run/logit_lens.parquet")).unwrap();
+    let (rows, _) = read_rows::<LensRow>(place.path("run/logit_lens.parquet")).unwrap();
     assert_eq!(made_safe, rows.iter().filter(|row| formula(&row.prompt_id)).count());
     assert!(made_safe > 0 && negative > 0);
     let asked = ["lens", "--ids", "1", "--csv-safe", "--format", "json"];
@@ -65,7 +66,7 @@ fn json_has_no_character_that_a_terminal_obeys() {
             "json" => serde_json::from_str(&said).unwrap(),
             _ => said.lines().map(|line| serde_json::from_str(line).unwrap()).collect(),
         };
-        let (table, _) = read_rows::<LogitLens>(place.path("run/logit_lens.parquet")).unwrap();
+        let (table, _) = read_rows::<LensRow>(place.path("run/logit_lens.parquet")).unwrap();
         assert_eq!(rows.len(), table.len());
         for (row, held) in rows.iter().zip(&table) {
             assert_eq!(row["prompt_id"], held.prompt_id.as_str());

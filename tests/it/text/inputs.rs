@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use pellucid::Result;
-use pellucid::table::{Patch, read_rows};
+use pellucid::analysis::PatchRow;
+use pellucid::table::read_rows;
 use serde_json::{Value, json};
 
 use crate::bin::{Done, Place};
@@ -247,13 +248,13 @@ fn pairs_of_public_data_sets_load_as_the_page_says() -> Result<()> {
             "note: 1 of 3 pairs have prompts of unlike lengths and are left out: {file}:2 (6 tokens against 5)"
         );
         assert!(done.stderr.contains(&note), "{}", done.stderr);
-        let (rows, _) = read_rows::<Patch>(place.path("run/patch.parquet"))?;
+        let (rows, _) = read_rows::<PatchRow>(place.path("run/patch.parquet"))?;
         let pairs: std::collections::BTreeSet<u32> = rows.iter().map(|row| row.pair).collect();
         assert_eq!(pairs.len(), 2);
         // The first of those that are left.
         command.extend(["--limit", "1", "--force"]);
         place.ok(&command);
-        assert!(read_rows::<Patch>(place.path("run/patch.parquet"))?.0.iter().all(|row| row.pair == 0));
+        assert!(read_rows::<PatchRow>(place.path("run/patch.parquet"))?.0.iter().all(|row| row.pair == 0));
         fs_err::remove_dir_all(place.path("run")).unwrap();
     }
     // ROME's facts, with the space that a token of the answer begins with.
@@ -279,7 +280,7 @@ fn pairs_of_public_data_sets_load_as_the_page_says() -> Result<()> {
         "run",
     ];
     place.ok(command);
-    assert_eq!(read_rows::<Patch>(place.path("run/patch.parquet"))?.0[0].pair_id, "3");
+    assert_eq!(read_rows::<PatchRow>(place.path("run/patch.parquet"))?.0[0].pair_id, "3");
     place.refused(
         ["patch", "--pairs", "rc_train.json", "--columns", "clean=clean_prefix,corrupt={nope} x"],
         2,
@@ -355,7 +356,7 @@ fn a_token_that_only_the_model_knows_is_named_by_its_id() -> Result<()> {
     assert_eq!((lens("#")["target_id"].as_u64(), lens("1")["target_id"].as_u64()), (Some(hash), Some(one)));
     let begun = |clean: &str| {
         place.ok(patch.iter().chain(&["--clean", clean, "--corrupt", "#9", "--answer", "#1", "--foil", "#2"]));
-        read_rows::<Patch>(place.path("run/patch.parquet")).map(|(rows, _)| rows.len())
+        read_rows::<PatchRow>(place.path("run/patch.parquet")).map(|(rows, _)| rows.len())
     };
     assert!(begun("#7")? > 0);
     place.refused(

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use pellucid::table::{
-    Attention, Attribution, Cell, Kind, LogitLens, Patch, PatchMean, PathMean, PathPatch, Provenance, Row, Training,
-    read_rows,
+use pellucid::analysis::{
+    AttentionRow, AttributionRow, LensRow, PatchMeanRow, PatchRow, PathMeanRow, PathRow, TrainingRow,
 };
+use pellucid::table::{Cell, Kind, Provenance, Row, read_rows};
 use pellucid::view::{self, Figure, Options, render_with};
 
 use crate::bin::Place;
@@ -209,34 +209,34 @@ fn of<R: Row>(name: &str, draw: Draw<R>) {
 
 #[test]
 fn any_logit_lens_is_drawn_or_refused() {
-    of::<LogitLens>("logit_lens", view::logit_lens);
+    of::<LensRow>("logit_lens", view::logit_lens);
 }
 
 #[test]
 fn any_attention_is_drawn_or_refused() {
-    of::<Attention>("attention", |rows, how| view::attention(rows, how, None));
+    of::<AttentionRow>("attention", |rows, how| view::attention(rows, how, None));
 }
 
 #[test]
 fn any_patch_is_drawn_or_refused() {
-    of::<Patch>("patch", view::patch);
-    of::<PatchMean>("patch_mean", view::patch_mean);
+    of::<PatchRow>("patch", view::patch);
+    of::<PatchMeanRow>("patch_mean", view::patch_mean);
 }
 
 #[test]
 fn any_path_is_drawn_or_refused() {
-    of::<PathPatch>("path", view::path);
-    of::<PathMean>("path_mean", view::path_mean);
+    of::<PathRow>("path", view::path);
+    of::<PathMeanRow>("path_mean", view::path_mean);
 }
 
 #[test]
 fn any_attribution_is_drawn_or_refused() {
-    of::<Attribution>("attribution", view::attribution);
+    of::<AttributionRow>("attribution", view::attribution);
 }
 
 #[test]
 fn any_training_is_drawn_or_refused() {
-    let row = |i: u64| Training {
+    let row = |i: u64| TrainingRow {
         step: i * 100,
         tokens: i * 1000,
         loss_nats: 5.0 / (i + 1) as f32,
@@ -244,7 +244,7 @@ fn any_training_is_drawn_or_refused() {
         gradient_norm: 1.0,
         learning_rate: 1e-3,
     };
-    let rows: Vec<Training> = (1..30).map(row).collect();
+    let rows: Vec<TrainingRow> = (1..30).map(row).collect();
     assert!(draws(&rows, &crate::view::chart::provenance(), view::training) > 20);
 }
 

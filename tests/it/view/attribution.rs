@@ -2,16 +2,16 @@
 
 use crate::view::chart::{check, noise, provenance, save, show};
 use crate::view::patch::contains;
-use pellucid::table::Attribution;
+use pellucid::analysis::AttributionRow;
 use pellucid::view::{Figure, attribution, render};
 use tempfile::TempDir;
 
 /// Heads at positions, every fifth measured: first as estimated, then farther and farther off.
-pub(crate) fn rows(token: &str) -> Vec<Attribution> {
+pub(crate) fn rows(token: &str) -> Vec<AttributionRow> {
     let row = |i: u32| {
         let estimate = if i.is_multiple_of(7) { 0.0 } else { 8.0 * (noise(i) - 0.5) };
         let exact = i.is_multiple_of(5).then(|| estimate + i as f32 / 10.0);
-        Attribution {
+        AttributionRow {
             pair: 0,
             pair_id: "0".into(),
             site: "attn.z".into(),
@@ -67,10 +67,10 @@ fn estimates_are_drawn_as_patches_are_and_called_estimates() {
 /// Of a clean run that would be patched, the same estimate is what would be lost.
 #[test]
 fn estimates_of_the_clean_run_start_from_it() {
-    let rows: Vec<Attribution> = rows(" to")
+    let rows: Vec<AttributionRow> = rows(" to")
         .into_iter()
-        .map(|r| Attribution { estimated_recovered: Some(1.0 + r.estimate / 10.0), exact: None, ..r })
-        .map(|r| Attribution { direction: "noise".into(), ..r })
+        .map(|r| AttributionRow { estimated_recovered: Some(1.0 + r.estimate / 10.0), exact: None, ..r })
+        .map(|r| AttributionRow { direction: "noise".into(), ..r })
         .collect();
     let figures = attribution(&rows, &provenance()).unwrap();
     assert_eq!(figures.len(), 1, "nothing was measured");
@@ -91,7 +91,7 @@ fn what_was_measured_lies_where_its_numbers_say() {
     let dots: Vec<(f64, f64, String)> = (xml.descendants().filter(|n| n.has_tag_name("circle")))
         .map(|n| (number(&n, "cx"), number(&n, "cy"), n.first_element_child().unwrap().text().unwrap().to_owned()))
         .collect();
-    let measured: Vec<&Attribution> = rows.iter().filter(|r| r.exact.is_some()).collect();
+    let measured: Vec<&AttributionRow> = rows.iter().filter(|r| r.exact.is_some()).collect();
     assert_eq!(dots.len(), measured.len());
     // Pixels are linear in both numbers, and the same length of either is as long: two dots give the scale.
     let line = xml.descendants().find(|n| n.has_tag_name("polyline") && n.attribute("stroke") == Some("#b0b0b0"));

@@ -2,8 +2,9 @@
 //!
 //! With `PELLUCID_FIGURES=folder` the sample figures are written there, to be looked at.
 
+use pellucid::analysis::{AttentionRow, HookRow, LensRow};
 use pellucid::error::ErrorKind;
-use pellucid::table::{Attention, Hooks, LogitLens, Provenance, Row, TableWriter};
+use pellucid::table::{Provenance, Row, TableWriter};
 use pellucid::view::{Figure, Options, attention, logit_lens, render, render_with};
 use std::path::PathBuf;
 use tempfile::TempDir;
@@ -44,7 +45,7 @@ pub(crate) fn provenance() -> Provenance {
     }
 }
 
-fn lens(words: &[&str], positions: u32, layers: u32, sites: &[&str], top: u32, target: bool) -> Vec<LogitLens> {
+fn lens(words: &[&str], positions: u32, layers: u32, sites: &[&str], top: u32, target: bool) -> Vec<LensRow> {
     let word = |i: u32| words[i as usize % words.len()].to_owned();
     let mut rows = Vec::new();
     for layer in 0..layers {
@@ -55,7 +56,7 @@ fn lens(words: &[&str], positions: u32, layers: u32, sites: &[&str], top: u32, t
                     let right = noise(layer * 977 + pos * 31) < sure * 0.8;
                     let prob = (sure * noise(pos * 7 + layer) * 1.1).min(0.999) / (rank * rank) as f32;
                     let guess = if right && rank == 1 { pos + 1 } else { pos * 5 + layer * 3 + rank };
-                    rows.push(LogitLens {
+                    rows.push(LensRow {
                         prompt: 0,
                         prompt_id: "0".into(),
                         hook: format!("blocks.{layer}.hook_{site}"),
@@ -85,7 +86,7 @@ fn lens(words: &[&str], positions: u32, layers: u32, sites: &[&str], top: u32, t
     rows
 }
 
-fn attends(words: &[&str], positions: u32, layers: u32, heads: u32) -> Vec<Attention> {
+fn attends(words: &[&str], positions: u32, layers: u32, heads: u32) -> Vec<AttentionRow> {
     let word = |i: u32| words[i as usize % words.len()].to_owned();
     let mut rows = Vec::new();
     for (layer, head) in (0..layers).flat_map(|l| (0..heads).map(move |h| (l, h))) {
@@ -98,7 +99,7 @@ fn attends(words: &[&str], positions: u32, layers: u32, heads: u32) -> Vec<Atten
             };
             let sum: f32 = (0..=query).map(weight).sum();
             for key in 0..=query {
-                rows.push(Attention {
+                rows.push(AttentionRow {
                     prompt: 0,
                     prompt_id: "0".into(),
                     layer,
@@ -252,10 +253,10 @@ fn a_figure_is_the_same_from_rows_and_from_the_file() {
 #[test]
 fn what_cannot_be_drawn_is_said() {
     let folder = TempDir::new().unwrap();
-    let none: [Hooks; 0] = [];
+    let none: [HookRow; 0] = [];
     let e = render(save(&folder, &none)).unwrap_err();
     assert!(e.message().contains("no chart of the table `hooks`") && e.message().contains("`logit_lens`"), "{e:?}");
-    let none: [LogitLens; 0] = [];
+    let none: [LensRow; 0] = [];
     let e = render(save(&folder, &none)).unwrap_err();
     assert!(e.message().contains("no rows to draw") && e.hint_text().is_some(), "{e:?}");
 }
@@ -265,7 +266,7 @@ fn each_prompt_has_its_figure() {
     let mut rows = lens(&WORDS, 3, 2, &["resid_post"], 1, false);
     for prompt in 1..4 {
         let more = lens(&WORDS, 3, 2, &["resid_post"], 1, false);
-        rows.extend(more.into_iter().map(|r| LogitLens { prompt, ..r }));
+        rows.extend(more.into_iter().map(|r| LensRow { prompt, ..r }));
     }
     let names = |figures: Vec<Figure>| figures.into_iter().map(|f| f.name).collect::<Vec<_>>();
     assert_eq!(

@@ -1,9 +1,8 @@
 //! Figures and words name what was done: the kind, the run, noise and its samples, windows, prompts or pairs. All of it comes from the
 //! columns of the rows, and none from the command in the provenance.
 
-use pellucid::table::{
-    Attribution, Patch, PatchMean, PathMean, PathPatch, Provenance, Row, TableWriter, read_provenance, read_rows,
-};
+use pellucid::analysis::{AttributionRow, PatchMeanRow, PatchRow, PathMeanRow, PathRow};
+use pellucid::table::{Provenance, Row, TableWriter, read_provenance, read_rows};
 use pellucid::view::{Figure, render};
 
 use crate::analysis::patch_cli::facts;
@@ -65,11 +64,11 @@ fn no_figure_reads_the_command() {
         for path in tables {
             let forged = place.path("forged.parquet");
             match read_provenance(&path).unwrap().table.as_str() {
-                "patch" => forge::<Patch>(&path, &forged),
-                "patch_mean" => forge::<PatchMean>(&path, &forged),
-                "path" => forge::<PathPatch>(&path, &forged),
-                "path_mean" => forge::<PathMean>(&path, &forged),
-                _ => forge::<Attribution>(&path, &forged),
+                "patch" => forge::<PatchRow>(&path, &forged),
+                "patch_mean" => forge::<PatchMeanRow>(&path, &forged),
+                "path" => forge::<PathRow>(&path, &forged),
+                "path_mean" => forge::<PathMeanRow>(&path, &forged),
+                _ => forge::<AttributionRow>(&path, &forged),
             }
             let (own, other) = (render(&path).unwrap(), render(&forged).unwrap());
             assert_eq!(own.len(), other.len());
@@ -151,8 +150,8 @@ fn samples_of_noise_are_samples_of_one_prompt() {
     let traced =
         ["--noise", "3", "--subject", "Mary", "--samples", "4", "--window", "2", "--at", "mlp_out", "--over", "layer"];
     let said = place.ok([&["patch", "--out", "run"][..], &ALONE[..], &traced].concat()).stdout;
-    let (rows, _) = read_rows::<Patch>(place.path("run/patch.parquet")).unwrap();
-    let (means, _) = read_rows::<PatchMean>(place.path("run/patch_mean.parquet")).unwrap();
+    let (rows, _) = read_rows::<PatchRow>(place.path("run/patch.parquet")).unwrap();
+    let (means, _) = read_rows::<PatchMeanRow>(place.path("run/patch_mean.parquet")).unwrap();
     assert_eq!((rows.len(), means.len()), (16, 4));
     for (i, row) in rows.iter().enumerate() {
         assert_eq!((row.pair, row.pair_id.as_str(), row.sample), (0, "0", Some(i as u32 / 4)));
@@ -209,8 +208,8 @@ fn means_are_over_samples_first_and_then_over_prompts() {
         .write("pairs.csv", format!("clean,answer,foil\n{}{}", pair((prompts[0], "John")), pair((prompts[1], "Paul"))));
     let traced = ["--noise", "3", "--subject", "Mary", "--samples", "3", "--at", "resid_pre", "--over", "layer"];
     let said = place.ok([&["patch", "--pairs", "pairs.csv", "--out", "run"][..], &traced].concat()).stdout;
-    let (rows, _) = read_rows::<Patch>(place.path("run/patch.parquet")).unwrap();
-    let (means, _) = read_rows::<PatchMean>(place.path("run/patch_mean.parquet")).unwrap();
+    let (rows, _) = read_rows::<PatchRow>(place.path("run/patch.parquet")).unwrap();
+    let (means, _) = read_rows::<PatchMeanRow>(place.path("run/patch_mean.parquet")).unwrap();
     assert_eq!((rows.len(), means.len()), (24, 4));
     for mean in &means {
         assert_eq!((mean.pairs, mean.samples), (2, Some(3)));

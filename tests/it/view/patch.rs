@@ -4,7 +4,8 @@ use std::path::Path;
 
 use crate::bin::{GIVERS, Place};
 use crate::view::chart::{check, noise, provenance, save, show};
-use pellucid::table::{Patch, read_rows};
+use pellucid::analysis::PatchRow;
+use pellucid::table::read_rows;
 use pellucid::view::{Figure, Options, diverging, patch, render, render_with};
 use tempfile::TempDir;
 
@@ -13,11 +14,11 @@ const HOSTILE: [&str; 6] =
     ["<script>alert(1)</script>", "\"]]>&amp;", "\n\u{1b}[2J", "\u{202e}evil", "東京", "\u{0301}"];
 
 /// A sweep over these axes, first the slowest. Of the positions the first third changes nothing.
-pub(crate) fn sweep(over: &[(&str, u32)]) -> Vec<Patch> {
+pub(crate) fn sweep(over: &[(&str, u32)]) -> Vec<PatchRow> {
     sweep_of(over, &WORDS)
 }
 
-fn sweep_of(over: &[(&str, u32)], words: &[&str]) -> Vec<Patch> {
+fn sweep_of(over: &[(&str, u32)], words: &[&str]) -> Vec<PatchRow> {
     let count: u32 = over.iter().map(|(_, n)| n).product();
     let word = |i: u32| words[i as usize % words.len()].to_owned();
     let row = |i: u32| {
@@ -47,8 +48,8 @@ fn sweep_of(over: &[(&str, u32)], words: &[&str]) -> Vec<Patch> {
     (0..count).map(row).collect()
 }
 
-pub(crate) fn bare() -> Patch {
-    Patch {
+pub(crate) fn bare() -> PatchRow {
+    PatchRow {
         pair: 0,
         pair_id: "0".into(),
         site: "attn.z".into(),
@@ -82,17 +83,17 @@ pub(crate) fn bare() -> Patch {
 }
 
 /// Makes a patch recover `share`.
-pub(crate) fn set(row: &mut Patch, share: f32) {
+pub(crate) fn set(row: &mut PatchRow, share: f32) {
     (row.patched, row.recovered) = (Some(-6.0 + 10.0 * share), Some(share));
     (row.changed, row.reached) = (share != 0.0, share != 0.0);
 }
 
-pub(crate) fn draw(rows: &[Patch]) -> Vec<(Figure, Vec<String>)> {
+pub(crate) fn draw(rows: &[PatchRow]) -> Vec<(Figure, Vec<String>)> {
     let figures = patch(rows, &provenance()).unwrap();
     figures.into_iter().map(|f| (f.clone(), check(&f))).collect()
 }
 
-fn one(rows: &[Patch]) -> (Figure, Vec<String>) {
+fn one(rows: &[PatchRow]) -> (Figure, Vec<String>) {
     let mut figures = draw(rows);
     assert_eq!(figures.len(), 1);
     figures.remove(0)
@@ -160,7 +161,7 @@ fn a_heat_map_says_every_patch() {
 
 #[test]
 fn the_axes_of_a_sweep_choose_its_figure() {
-    let names = |rows: &[Patch]| draw(rows).into_iter().map(|(f, _)| f.name).collect::<Vec<_>>();
+    let names = |rows: &[PatchRow]| draw(rows).into_iter().map(|(f, _)| f.name).collect::<Vec<_>>();
     let plain = "patch-attn.z-logit_diff";
     for (over, axes) in [
         (&[("layer", 3)][..], &["layer"][..]),
@@ -300,7 +301,7 @@ fn hostile_words_are_shown_not_obeyed() {
     }
     // Names that would be one file's.
     let mut rows = sweep(&[("layer", 2), ("pos", 3)]);
-    let other = rows.clone().into_iter().map(|r| Patch { site: "attn?z".into(), ..r });
+    let other = rows.clone().into_iter().map(|r| PatchRow { site: "attn?z".into(), ..r });
     rows.extend(other);
     rows.iter_mut().for_each(|r| r.site = r.site.replace('.', "!"));
     let names: Vec<String> = draw(&rows).into_iter().map(|(f, _)| f.name).collect();
@@ -371,10 +372,10 @@ fn figures_stay_small_and_whole_at_every_size() {
             assert!(figure.svg.len() < 5 << 20, "{} bytes: {over:?}", figure.svg.len());
         }
     }
-    let huge: Vec<Patch> = sweep(&[("layer", 3), ("pos", 4)])
+    let huge: Vec<PatchRow> = sweep(&[("layer", 3), ("pos", 4)])
         .into_iter()
         .enumerate()
-        .map(|(i, r)| Patch { recovered: Some([f32::MAX, f32::MIN, f32::MIN_POSITIVE, 0.0][i % 4]), ..r })
+        .map(|(i, r)| PatchRow { recovered: Some([f32::MAX, f32::MIN, f32::MIN_POSITIVE, 0.0][i % 4]), ..r })
         .collect();
     draw(&huge);
     draw(&huge[..4]);
@@ -386,7 +387,8 @@ fn a_figure_is_the_same_from_rows_and_from_the_file() {
     let mut rows = sweep_of(&[("layer", 3), ("pos", 6)], &HOSTILE);
     rows.extend(sweep(&[("layer", 2), ("head", 2), ("query_pos", 6), ("key_pos", 6)]));
     (rows[5].patched, rows[5].recovered, rows[5].not_finite) = (None, None, Some("logits at position 5".into()));
-    let second = rows.clone().into_iter().map(|r| Patch { pair: 1, pair_id: "b".into(), metric: "prob".into(), ..r });
+    let second =
+        rows.clone().into_iter().map(|r| PatchRow { pair: 1, pair_id: "b".into(), metric: "prob".into(), ..r });
     rows.extend(second.collect::<Vec<_>>());
     rows.iter_mut()
         .skip(18)
@@ -406,7 +408,7 @@ fn a_figure_is_the_same_from_rows_and_from_the_file() {
 }
 
 /// What the program says and the table that it wrote.
-fn run(place: &Place, more: &[&str]) -> (String, Vec<Patch>) {
+fn run(place: &Place, more: &[&str]) -> (String, Vec<PatchRow>) {
     let command = ["patch", "--out", "a", "--force"];
     let done = place.ok(command.iter().chain(&GIVERS).chain(more));
     (done.stdout, read_rows(place.path("a/patch.parquet")).unwrap().0)
@@ -422,7 +424,7 @@ fn the_terminal_has_the_grid_and_the_strongest_in_words() {
     assert!(lines[1].starts_with("Strongest of 60 patches: layer 0, position "), "{}", lines[1]);
     assert_eq!(lines[2], format!("logit_diff: clean {clean:.2}, corrupt {corrupt:.2}"));
     for (i, layer) in (0..4).rev().enumerate() {
-        let cell = |r: &Patch| match r.recovered.unwrap() {
+        let cell = |r: &PatchRow| match r.recovered.unwrap() {
             _ if !r.reached => "-".to_owned(),
             share => format!("{share:.2}").replace("-0.00", "0.00"),
         };

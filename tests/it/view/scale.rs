@@ -1,7 +1,8 @@
 //! How far the colours and axes of patching figures go: small effects look small, figures of one request can be compared, and what is
 //! cut off is said.
 
-use pellucid::table::{Patch, PatchMean, read_rows};
+use pellucid::analysis::{PatchMeanRow, PatchRow};
+use pellucid::table::read_rows;
 use pellucid::view::{Figure, Options, diverging, patch, patch_mean, render, render_with};
 use tempfile::TempDir;
 
@@ -10,14 +11,14 @@ use crate::view::chart::{check, provenance, save, show};
 use crate::view::patch::{contains, fill, says, set, sweep};
 
 /// A heat map in which the strongest effect recovers `share`.
-fn map(share: f32) -> Vec<Patch> {
+fn map(share: f32) -> Vec<PatchRow> {
     let mut rows = sweep(&[("layer", 4), ("pos", 6)]);
     rows.iter_mut().for_each(|row| set(row, row.recovered.unwrap().signum() * share.abs() / 10.0));
     set(&mut rows[3 * 6 + 5], share);
     rows
 }
 
-fn one(rows: &[Patch], scale: Option<f64>) -> Figure {
+fn one(rows: &[PatchRow], scale: Option<f64>) -> Figure {
     let folder = TempDir::new().unwrap();
     let mut figures = render_with(save(&folder, rows), &Options { scale, ..Options::default() }).unwrap();
     assert_eq!(figures.len(), 1);
@@ -69,7 +70,7 @@ fn small_shares_look_small() {
 fn figures_of_one_table_share_a_scale() {
     let pair = |pair: u32, share: f32, metric: &str| {
         let rows = map(share).into_iter();
-        rows.map(move |r| Patch { pair, pair_id: pair.to_string(), metric: metric.into(), ..r }).collect::<Vec<_>>()
+        rows.map(move |r| PatchRow { pair, pair_id: pair.to_string(), metric: metric.into(), ..r }).collect::<Vec<_>>()
     };
     let rows = [pair(0, 0.04, "logit_diff"), pair(0, 0.3, "prob"), pair(1, 0.15, "logit_diff")].concat();
     let figures = patch(&rows, &provenance()).unwrap();
@@ -79,7 +80,7 @@ fn figures_of_one_table_share_a_scale() {
         assert_eq!(colour(figure, "layer 3, position 5"), rgb(share, 0.5));
     }
     // Changes of two metrics are of two quantities.
-    let changes = |mut rows: Vec<Patch>| {
+    let changes = |mut rows: Vec<PatchRow>| {
         for row in &mut rows {
             row.patched = row.patched.map(|patched| patched + 10.0);
             (row.corrupt, row.recovered, row.direction) = (None, None, None);
@@ -222,15 +223,16 @@ fn heat_maps_of_means_show_their_errors() {
     };
     place.write("pairs.csv", format!("clean,corrupt,answer,foil\n{}", names.map(pair).concat()));
     let said = place.ok(["patch", "--pairs", "pairs.csv", "--at", "resid_pre", "--out", "run"]).stdout;
-    let (means, how) = read_rows::<PatchMean>(place.path("run/patch_mean.parquet")).unwrap();
+    let (means, how) = read_rows::<PatchMeanRow>(place.path("run/patch_mean.parquet")).unwrap();
     let figure = patch_mean(&means, &how).unwrap().remove(0);
     assert!(place.read("run/patch_mean-resid_pre-logit_diff.svg") == figure.svg.as_bytes());
     show(&figure, "mean-errors");
-    let shown: Vec<&PatchMean> = means.iter().filter(|m| m.changed > 0 && m.reached > 0).collect();
+    let shown: Vec<&PatchMeanRow> = means.iter().filter(|m| m.changed > 0 && m.reached > 0).collect();
     let mut errors: Vec<f32> = shown.iter().map(|m| m.recovered_se.unwrap()).collect();
     // A mean and an error that both round to 0 are not written.
     let written = shown.iter().filter(|m| m.recovered.unwrap().abs() >= 0.005 || m.recovered_se.unwrap() >= 0.005);
-    let cell = |m: &&PatchMean| format!("±{:.2}", m.recovered_se.unwrap()).replace("±0.00", "±0").replace("±0.", "±.");
+    let cell =
+        |m: &&PatchMeanRow| format!("±{:.2}", m.recovered_se.unwrap()).replace("±0.00", "±0").replace("±0.", "±.");
     let cells: Vec<String> = written.map(cell).collect();
     assert!(!cells.is_empty());
     for cell in &cells {

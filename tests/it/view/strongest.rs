@@ -1,6 +1,7 @@
 //! "The N strongest" is over all that was asked, in figures, in words and in what is measured; never over the first pairs alone.
 
-use pellucid::table::{Attribution, read_rows};
+use pellucid::analysis::AttributionRow;
+use pellucid::table::read_rows;
 use pellucid::view::{Figure, attribution, render};
 
 use crate::bin::{Done, Place};
@@ -22,15 +23,15 @@ fn pairs(place: &Place, n: usize) {
     place.write("pairs.csv", file);
 }
 
-fn run(place: &Place, more: &[&str]) -> (Done, Vec<Attribution>) {
+fn run(place: &Place, more: &[&str]) -> (Done, Vec<AttributionRow>) {
     let done = place
         .ok(["attribute", "--pairs", "pairs.csv", "--at", "z,resid_pre", "--out", "run", "--force"].iter().chain(more));
     (done, read_rows(place.path("run/attribution.parquet")).unwrap().0)
 }
 
 /// The rows by strength; of equals the first of the table stay first.
-fn by_strength(rows: &[Attribution]) -> Vec<&Attribution> {
-    let mut sorted: Vec<&Attribution> = rows.iter().collect();
+fn by_strength(rows: &[AttributionRow]) -> Vec<&AttributionRow> {
+    let mut sorted: Vec<&AttributionRow> = rows.iter().collect();
     sorted.sort_by(|a, b| b.strength.total_cmp(&a.strength));
     sorted
 }
@@ -50,7 +51,7 @@ fn what_is_measured_is_strongest_of_all_pairs() {
     for memory in ["512MB", "16MB"] {
         let (done, rows) = run(&place, &["--confirm", "40", "--memory", memory]);
         assert!(rows.iter().any(|r| r.pair == 23));
-        let measured: Vec<&Attribution> = rows.iter().filter(|r| r.exact.is_some()).collect();
+        let measured: Vec<&AttributionRow> = rows.iter().filter(|r| r.exact.is_some()).collect();
         assert_eq!(measured.len(), 40, "{memory}");
         let strongest = by_strength(&rows);
         let weakest = strongest[39].strength;
@@ -99,7 +100,7 @@ fn the_scatter_is_of_every_pair() {
         rows.extend(of_one_pair(" to").into_iter().enumerate().map(|(i, r)| {
             let estimate = (noise(i as u32) - 0.5) * (1.0 + pair as f32);
             let exact = (pair >= 15 && i % 6 == 0).then_some(estimate * 1.1);
-            Attribution { pair, pair_id: format!("p{pair}"), estimate, strength: estimate.abs(), exact, ..r }
+            AttributionRow { pair, pair_id: format!("p{pair}"), estimate, strength: estimate.abs(), exact, ..r }
         }));
     }
     let n = rows.iter().filter(|r| r.exact.is_some()).count();

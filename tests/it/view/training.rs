@@ -2,18 +2,19 @@
 
 use crate::bin::Place;
 use crate::view::chart::{check, noise, provenance, save, show};
+use pellucid::analysis::TrainingRow;
 use pellucid::error::ErrorKind;
-use pellucid::table::{Provenance, Training};
+use pellucid::table::Provenance;
 use pellucid::view::{Figure, render, training};
 use tempfile::TempDir;
 
 /// A run of `reports`, one every 100 steps: the losses fall fast, then slowly, and lie close together.
-fn run(reports: u32) -> Vec<Training> {
+fn run(reports: u32) -> Vec<TrainingRow> {
     (1..=reports)
         .map(|i| {
             let done = i as f32 / reports as f32;
             let held_out = 1.55 + 7.0 * (-(i as f32).sqrt() / 1.9).exp() + 0.9 * (1.0 - done) * (1.0 - done);
-            Training {
+            TrainingRow {
                 step: u64::from(i) * 100,
                 tokens: u64::from(i) * 100 * 16_384,
                 loss_nats: held_out - 0.04 * done + 0.09 * (noise(i) - 0.5),
@@ -25,7 +26,7 @@ fn run(reports: u32) -> Vec<Training> {
         .collect()
 }
 
-fn draw(rows: &[Training]) -> (Figure, Vec<String>) {
+fn draw(rows: &[TrainingRow]) -> (Figure, Vec<String>) {
     let mut figures = training(rows, &provenance()).unwrap();
     assert_eq!(figures.len(), 1);
     let figure = figures.remove(0);
@@ -152,7 +153,7 @@ fn figure_step(reports: u32) -> String {
 
 #[test]
 fn the_axes_suit_the_run() {
-    let linear = |rows: &[Training]| says(&draw(rows).0, "cross-entropy (nats)") == 1;
+    let linear = |rows: &[TrainingRow]| says(&draw(rows).0, "cross-entropy (nats)") == 1;
     let mut rows = run(40);
     assert!(!linear(&rows));
     rows.drain(..20);

@@ -1,11 +1,13 @@
 //! Tokens: what does the model see of a text?
 
-use crate::table::Tokens;
+pub mod rows;
+
+use crate::analysis::TokenRow;
 use crate::text::Prompt;
 
 /// One row for each token of a prompt.
-pub fn tokens(prompt: &Prompt) -> impl Iterator<Item = Tokens> + '_ {
-    prompt.tokens.iter().enumerate().map(|(pos, token)| Tokens {
+pub fn tokens(prompt: &Prompt) -> impl Iterator<Item = TokenRow> + '_ {
+    prompt.tokens.iter().enumerate().map(|(pos, token)| TokenRow {
         prompt: prompt.index,
         prompt_id: prompt.id.clone(),
         pos: pos as u32,

@@ -1,6 +1,6 @@
 //! The documentation of the tables, from their declarations.
 
-use super::rows::tables;
+use crate::analysis::{cache, tables};
 use std::fmt::Write;
 
 /// `docs/tables.md`: every table and column with its type, unit and meaning, as markdown.
@@ -19,7 +19,7 @@ pub fn docs() -> String {
          control characters, only their escapes. A spreadsheet takes text that begins with `=`, `+`, `-` or `@` for a formula, and prompts, \
          their names and tokens may begin so: `--csv-safe` puts an apostrophe before such text in CSV, and before text that begins with \
          a tab or a carriage return. Numbers stay as they are, and so does the file.\n\n\
-         A column marked `?` may be null. This page is generated from `src/table/rows.rs`.\n",
+         A column marked `?` may be null. This page is generated from the `rows.rs` of each folder in `src/analysis`.\n",
     );
     for table in tables() {
         let _ = write!(
@@ -37,33 +37,6 @@ pub fn docs() -> String {
             let _ = writeln!(out, "| `{}` | {kind}{optional} | {} | {meaning} |", column.name, column.unit);
         }
     }
-    out.push_str(ACTIVATIONS);
+    out.push_str(cache::ABOUT);
     out
 }
-
-/// What `pellucid cache` writes is no table, and is described beside them.
-const ACTIVATIONS: &str = "
-## `activations` (version 1)
-
-What `pellucid cache` writes: no table but one safetensors file, `activations.safetensors`. Tensors are f32 and have the names and \
-axes of [hooks](hooks.md), the rows of all prompts after one another; numbers of experts are u32.
-
-| tensor | type | meaning |
-|---|---|---|
-| `rows` | u32 [t, 2] | the prompt of each row, counted from 0, and its position there |
-| `input_ids` | u32 [t] | the token id at each row |
-| a hook's name | f32 [t, ..] | its value at each row |
-| `..hook_attn_scores`, `..hook_pattern` | f32 [h, q, k] | of one prompt; with several prompts, `.prompt0`, `.prompt1`, ... follows the name |
-
-The header's metadata has two keys: `pellucid`, how the file was made, as in every table (`table` is `activations`), and `prompts`, \
-a JSON list of the prompts' ids, in the order in which `rows` counts them.
-
-```python
-import json
-from safetensors import safe_open
-with safe_open(\"activations.safetensors\", \"np\") as f:
-    prompts = json.loads(f.metadata()[\"prompts\"])
-    rows = f.get_tensor(\"rows\")
-    last_of_first = f.get_tensor(\"blocks.0.hook_resid_post\")[(rows[:, 0] == 0)][-1]
-```
-";

@@ -248,3 +248,30 @@ impl File {
         keep(self.temporary, path)
     }
 }
+
+/// The file's section of the page of tables: it is none, and is described beside them.
+pub(super) const ABOUT: &str = "
+## `activations` (version 1)
+
+What `pellucid cache` writes: no table but one safetensors file, `activations.safetensors`. Tensors are f32 and have the names and \
+axes of [hooks](hooks.md), the rows of all prompts after one another; numbers of experts are u32.
+
+| tensor | type | meaning |
+|---|---|---|
+| `rows` | u32 [t, 2] | the prompt of each row, counted from 0, and its position there |
+| `input_ids` | u32 [t] | the token id at each row |
+| a hook's name | f32 [t, ..] | its value at each row |
+| `..hook_attn_scores`, `..hook_pattern` | f32 [h, q, k] | of one prompt; with several prompts, `.prompt0`, `.prompt1`, ... follows the name |
+
+The header's metadata has two keys: `pellucid`, how the file was made, as in every table (`table` is `activations`), and `prompts`, \
+a JSON list of the prompts' ids, in the order in which `rows` counts them.
+
+```python
+import json
+from safetensors import safe_open
+with safe_open(\"activations.safetensors\", \"np\") as f:
+    prompts = json.loads(f.metadata()[\"prompts\"])
+    rows = f.get_tensor(\"rows\")
+    last_of_first = f.get_tensor(\"blocks.0.hook_resid_post\")[(rows[:, 0] == 0)][-1]
+```
+";

@@ -1,10 +1,13 @@
 //! Attention: where does each head look?
 
+pub mod rows;
+
 use std::ops::Range;
 
 use candle_core::Tensor;
 
 use super::{Need, Watch};
+use crate::analysis::AttentionRow;
 use crate::arch::Spec;
 use crate::arch::spec::{Block, Mask};
 use crate::error::{Error, Result};
@@ -15,7 +18,6 @@ use crate::ops::rows::Rows;
 use crate::ops::values;
 use crate::sweep::budget::waves;
 use crate::sweep::check_finite;
-use crate::table::Attention;
 use crate::text::Prompt;
 
 /// Emits the attention probability of every layer, head, query and key of every prompt, in the order prompt, layer,
@@ -29,7 +31,7 @@ pub fn attention(
     min_prob: f32,
     memory_bytes: usize,
     watch: &dyn Watch,
-    emit: &mut dyn FnMut(Attention) -> Result<()>,
+    emit: &mut dyn FnMut(AttentionRow) -> Result<()>,
 ) -> Result<()> {
     let spec = model.spec();
     for wave in waves(spec, prompts, kept(spec, prompts), memory_bytes) {
@@ -109,7 +111,7 @@ struct Told<'a> {
     model: &'a Model,
     prompt: &'a Prompt,
     min_prob: f32,
-    emit: &'a mut dyn FnMut(Attention) -> Result<()>,
+    emit: &'a mut dyn FnMut(AttentionRow) -> Result<()>,
     /// Why a row could not be given away, in its own words.
     failed: Option<Error>,
 }
@@ -136,7 +138,7 @@ fn rows(
     scoring: &Scoring,
     pattern_hqk: &Tensor,
     min_prob: f32,
-    emit: &mut dyn FnMut(Attention) -> Result<()>,
+    emit: &mut dyn FnMut(AttentionRow) -> Result<()>,
 ) -> Result<()> {
     let group = scoring.n_heads / scoring.n_kv_heads;
     let (_, n_queries, n_keys) = pattern_hqk.dims3()?;
@@ -149,7 +151,7 @@ fn rows(
                 if *prob < min_prob {
                     continue;
                 }
-                emit(Attention {
+                emit(AttentionRow {
                     prompt: prompt.index,
                     prompt_id: prompt.id.clone(),
                     layer: layer as u32,

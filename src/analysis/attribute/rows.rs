@@ -1,0 +1,53 @@
+//! The table of attribution patching.
+
+use crate::analysis::patch::rows::said;
+use crate::table;
+use crate::table::older::{Did, only_finite};
+use crate::table::{Provenance, Row, TOKEN, TableInfo};
+
+/// In the order of the documentation.
+pub const TABLES: &[&TableInfo] = &[AttributionRow::TABLE];
+
+table! {
+    /// One patch, estimated.
+    AttributionRow = "attribution" version 2 upgraded by upgrade:
+    "Attribution patching: what patching a value would do to the metric, to first order, for every value at once. One row is \
+     one (pair, place); of neurons there are the strongest of each layer and position, and those that are zero are left out. \
+     Estimates of one site add up: the sum over positions estimates patching all of them. With --confirm, the strongest are \
+     also measured as `patch` does. Files of version 1 do not say what was done: their `direction` is that of the command, and `changed` \
+     is whether the estimate is not 0.";
+    pair: u32, "index", "which pair of the request, counted from 0";
+    pair_id: String, "", "the pair's id, as given; its index where none was";
+    site: String, "site", "which value, e.g. `resid_pre`, `attn.z`";
+    layer: Option<u32>, "index", "in which block, counted from 0; null outside the blocks";
+    head: Option<u32>, "index", "in which query head";
+    kv_head: Option<u32>, "index", "in which key/value head; for a query head, the one that it reads";
+    neuron: Option<u32>, "index", "which neuron";
+    pos: Option<u32>, "index", "at which position";
+    query_pos: Option<u32>, "index", "of scores and patterns: for which query";
+    key_pos: Option<u32>, "index", "of scores and patterns: for which key";
+    position_name: Option<String>, "", said!(position_name), since 2;
+    key_position_name: Option<String>, "", said!(key_position_name), since 2;
+    token: Option<String>, TOKEN, "the clean prompt's token at `pos` or `query_pos`";
+    key_token: Option<String>, TOKEN, "the clean prompt's token at `key_pos`";
+    metric: String, "", "what is estimated; its unit is the last part of its name, logits where there is none";
+    clean: f32, "of the metric", "the metric of the clean run";
+    corrupt: f32, "of the metric", "the metric of the corrupt run";
+    estimate: f32, "of the metric", "by how much the patch would change the metric of the run that is patched, to first order";
+    estimated_recovered: Option<f32>, "share", "the metric so changed, with 0 as corrupt and 1 as clean; null where these do not differ";
+    strength: f32, "of the metric", "what values are ranked by: the size of the estimate; with GradDrop the mean of such sizes, each with a layer dropped";
+    exact: Option<f32>, "of the metric", "by how much the patch does change the metric; null where it was not measured";
+    exact_recovered: Option<f32>, "share", "the metric so changed, with 0 as corrupt and 1 as clean; null where it was not measured";
+    kind: String, "", "what would become of the value: always `replace`, by the other run's", since 2;
+    direction: String, "", "which run would be changed: `denoise` for the corrupt run, `noise` for the clean one", since 2;
+    changed: bool, "", "whether the two runs' values differ there, bit for bit", since 2;
+    not_finite: Option<String>, "", "where the run that measures stopped being numbers: the hook and position of its first value that \
+        is NaN or infinite; then `exact` is null", since 2;
+}
+
+fn upgrade(row: &mut AttributionRow, how: &Provenance) {
+    row.kind = "replace".to_owned();
+    row.direction = Did::of(&how.command, true).direction.unwrap_or_default();
+    row.changed = row.estimate != 0.0;
+    row.not_finite = only_finite(&mut row.exact, &mut row.exact_recovered);
+}

@@ -1,0 +1,15 @@
+//! The table of facts about a model.
+
+use crate::table;
+use crate::table::{Row, TableInfo};
+
+/// In the order of the documentation.
+pub const TABLES: &[&TableInfo] = &[ModelRow::TABLE];
+
+table! {
+    /// One fact about a model.
+    ModelRow = "model" version 1:
+    "What a model is: family, sizes and choices that distinguish it. One row is one property.";
+    property: String, "", "name of the property";
+    value: String, "", "its value, as text";
+}

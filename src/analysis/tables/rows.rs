@@ -1,0 +1,19 @@
+//! The table of tables' columns.
+
+use crate::table;
+use crate::table::{Row, TableInfo};
+
+/// In the order of the documentation.
+pub const TABLES: &[&TableInfo] = &[ColumnRow::TABLE];
+
+table! {
+    /// One column of a table.
+    ColumnRow = "tables" version 1:
+    "The columns of the tables that pellucid writes. One row is one column.";
+    table: String, "", "the table";
+    column: String, "", "the column's name";
+    kind: String, "", "the type of its values";
+    nullable: bool, "", "whether a value may be missing";
+    unit: String, "", "what its values are counted in; empty for plain names and flags";
+    meaning: String, "", "what it says";
+}
