@@ -3,6 +3,7 @@
 use candle_core::{DType, Tensor};
 
 use super::Model;
+use super::block::unseen;
 use super::run::Pack;
 use super::weights::BlockWeights;
 use crate::arch::spec::{Attention, Position};
@@ -25,11 +26,11 @@ impl Model {
         pack: &Pack,
         tap: &mut Tap,
         x: &Tensor,
+        positions: Option<&Tensor>,
     ) -> Result<(Tensor, KeysValues)> {
         let (spec, w) = (&self.spec.blocks[layer].attention.inner, &self.weights.blocks[layer]);
         let path = pack.path;
-        let placed = pack.positions.as_ref().map(|p| add(path, x, p)).transpose()?;
-        let x_qk = placed.as_ref().unwrap_or(x);
+        let x_qk = &placed(path, x, positions)?;
         let k = project(path, &w.k, spec.d_head, x_qk)?;
         let v = project(path, &w.v, spec.d_head, x)?;
         let keys = tap.rows().clone();
@@ -49,9 +50,7 @@ impl Model {
         tap.lay_out(pack.asking_rows(&keys));
         (q, k) = (clamp(spec, q)?, clamp(spec, k)?);
         if let Position::Rotary(rotary) = &spec.position {
-            let Some((_, table)) = pack.rotary.iter().find(|(known, _)| known == rotary) else {
-                return Err(Error::compute("a block's rotation has no table").fault());
-            };
+            let table = pack.angles.table(rotary)?;
             let asking = Table { cos: pack.asking(&table.cos)?, sin: pack.asking(&table.sin)? };
             q = tap.at(Site::RotQ, rotate(path, rotary.pairing, &q, &asking)?)?;
             tap.lay_out(keys.clone());
@@ -65,6 +64,35 @@ impl Model {
         let z = tap.at(Site::Z, z)?;
         let out = self.attention_out(path, w, tap, &z)?;
         Ok((out, KeysValues { keys: k, values: v }))
+    }
+
+    /// Queries, keys or values as projected, or queries or keys after their norm, of rows of the stream before block `layer`, apart
+    /// from any run: `resid_pre [t, d]` to `[t, heads, e]`. `positions [t, d]` are the rows' position vectors beside the stream,
+    /// where the model has such.
+    ///
+    /// # Errors
+    /// When `site` is none of them, or `resid_pre` has another width.
+    pub(crate) fn project(
+        &self,
+        layer: usize,
+        site: Site,
+        resid_pre: &Tensor,
+        positions: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let (spec, w, path) = (&self.spec.blocks[layer].attention.inner, &self.weights.blocks[layer], self.path());
+        let x = self.attention_reads(layer, path, &mut unseen(resid_pre)?, resid_pre)?;
+        let (linear, norm, positions) = match site {
+            Site::Q => (&w.q, None, positions),
+            Site::K => (&w.k, None, positions),
+            Site::V => (&w.v, None, None),
+            Site::QNormed => (&w.q, w.q_norm.as_ref(), positions),
+            Site::KNormed => (&w.k, w.k_norm.as_ref(), positions),
+            other => {
+                return Err(Error::compute(format!("{} is not projected from the stream", other.short())).fault());
+            }
+        };
+        let made = project(path, linear, spec.d_head, &placed(path, &x, positions)?)?;
+        norm.map_or_else(|| Ok(made.clone()), |norm| normed(path, spec, norm, &made))
     }
 
     fn attention_out(&self, path: Path, w: &BlockWeights, tap: &mut Tap, z: &Tensor) -> Result<Tensor> {
@@ -97,15 +125,20 @@ impl Model {
     }
 }
 
+/// What queries and keys read: `x [t, d]` with the rows' position vectors, where the model has such beside the stream.
+fn placed(path: Path, x: &Tensor, positions: Option<&Tensor>) -> Result<Tensor> {
+    positions.map_or_else(|| Ok(x.clone()), |p| add(path, x, p))
+}
+
 /// Queries, keys or values `[t, heads, e]` as projected.
-pub(super) fn project(path: Path, map: &Linear, d_head: usize, x: &Tensor) -> Result<Tensor> {
+fn project(path: Path, map: &Linear, d_head: usize, x: &Tensor) -> Result<Tensor> {
     let y = map.apply(path, x)?;
     let (t, width) = y.dims2()?;
     Ok(y.reshape((t, width / d_head, d_head))?)
 }
 
 /// Queries or keys `[t, heads, e]` through their norm: of each head, or of all heads together.
-pub(super) fn normed(path: Path, spec: &Attention, norm: &NormWeights, x: &Tensor) -> Result<Tensor> {
+fn normed(path: Path, spec: &Attention, norm: &NormWeights, x: &Tensor) -> Result<Tensor> {
     let (t, heads, e) = x.dims3()?;
     let width = if spec.qk_norm.is_none_or(|qk| qk.per_head) { e } else { heads * e };
     Ok(norm.apply(path, &x.reshape(((), width))?, None)?.reshape((t, heads, e))?)

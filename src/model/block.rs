@@ -3,119 +3,152 @@
 use candle_core::Tensor;
 
 use super::Model;
-use super::run::Pack;
+use super::norm::{LN1, LN1_POST, LN2, LN2_POST, MLP_LN, read, through};
+use super::run::{Pack, Stream};
 use super::weights::{BlockWeights, FeedForwardWeights, NeuronWeights};
-use crate::arch::spec::{Arrangement, Block};
-use crate::error::Result;
+use crate::arch::spec::Arrangement;
+use crate::error::{Error, Result};
 use crate::hook::{Site, Tap};
 use crate::ops::Path;
 use crate::ops::activation::activate;
 use crate::ops::attention::KeysValues;
 use crate::ops::linear::add;
 use crate::ops::norm::NormWeights;
+use crate::ops::rows::Rows;
 
 impl Model {
-    /// `resid_pre [t, d]` to `resid_post [t, d]`, with the block's keys and values.
-    pub(super) fn block(
+    /// The stream before block `layer` to the stream after it, of the rows that ask, with the block's keys and values.
+    pub(crate) fn block(
         &self,
         layer: usize,
         pack: &Pack,
         tap: &mut Tap,
-        resid_pre: Tensor,
-    ) -> Result<(Tensor, KeysValues)> {
-        let (spec, w) = (&self.spec.blocks[layer], &self.weights.blocks[layer]);
+        Stream { resid, positions }: Stream,
+    ) -> Result<(Stream, KeysValues)> {
+        tap.enter(Some(layer));
         let path = pack.path;
-        let resid_pre = tap.at(Site::ResidPre, resid_pre)?;
+        let resid_pre = tap.at(Site::ResidPre, resid)?;
 
-        let attn_in = read(path, tap, w.ln1.as_ref(), LN1, &resid_pre)?;
-        let (attn_out, keys_values) = self.attention(layer, pack, tap, &attn_in)?;
+        let attn_in = self.attention_reads(layer, path, tap, &resid_pre)?;
+        let (attn_out, keys_values) = self.attention(layer, pack, tap, &attn_in, positions.as_ref())?;
         // From here on only the rows that asked.
         let (resid_pre, attn_in) = (pack.asking(&resid_pre)?, pack.asking(&attn_in)?);
-        let attn_out = write(path, tap, spec, w.ln1_post.as_ref(), LN1_POST, attn_out)?;
+        let attn_out = self.attention_write(layer, path, tap, attn_out)?;
         let attn_out = tap.at(Site::AttnOut, attn_out)?;
 
-        let Some(mlp) = &w.mlp else {
+        let after = |resid| (Stream { resid, positions }, keys_values);
+        let spec = &self.spec.blocks[layer];
+        if spec.mlp.is_none() {
             let resid_post = add(path, &resid_pre, &attn_out)?;
-            return Ok((tap.at(Site::ResidPost, resid_post)?, keys_values));
-        };
+            return Ok(after(tap.at(Site::ResidPost, resid_post)?));
+        }
         let (resid, mlp_in) = match spec.arrangement {
             Arrangement::Sequential => {
                 let resid_mid = tap.at(Site::ResidMid, add(path, &resid_pre, &attn_out)?)?;
-                let mlp_in = read(path, tap, mlp.ln2.as_ref(), LN2, &resid_mid)?;
+                let mlp_in = self.mlp_reads(layer, path, tap, &resid_mid)?;
                 (resid_mid, mlp_in)
             }
             Arrangement::Parallel => {
-                let mlp_in = read(path, tap, mlp.ln2.as_ref(), LN2, &resid_pre)?;
+                let mlp_in = self.mlp_reads(layer, path, tap, &resid_pre)?;
                 (add(path, &resid_pre, &attn_out)?, mlp_in)
             }
             Arrangement::ParallelSharedNorm => (add(path, &resid_pre, &attn_out)?, attn_in),
         };
-        let mlp_out = match &mlp.inner {
-            FeedForwardWeights::Dense(neurons) => neurons.apply(path, tap, &mlp_in)?,
-            FeedForwardWeights::Experts(experts) => experts.apply(path, tap, &mlp_in)?,
-        };
-        let mlp_out = write(path, tap, spec, mlp.ln2_post.as_ref(), LN2_POST, mlp_out)?;
+        let mlp_out = self.mlp(layer, path, tap, &mlp_in)?;
         let mlp_out = tap.at(Site::MlpOut, mlp_out)?;
-        let resid_post = tap.at(Site::ResidPost, add(path, &resid, &mlp_out)?)?;
-        Ok((resid_post, keys_values))
+        let resid_post = add(path, &resid, &mlp_out)?;
+        Ok(after(tap.at(Site::ResidPost, resid_post)?))
+    }
+
+    /// What attention reads of the stream `[t, d]`: through its norm, where it has one.
+    pub(super) fn attention_reads(&self, layer: usize, path: Path, tap: &mut Tap, resid: &Tensor) -> Result<Tensor> {
+        read(path, tap, self.weights.blocks[layer].ln1.as_ref(), LN1, resid)
+    }
+
+    /// What the MLP reads, where it has a norm of its own.
+    fn mlp_reads(&self, layer: usize, path: Path, tap: &mut Tap, resid: &Tensor) -> Result<Tensor> {
+        let norm = self.weights.blocks[layer].mlp.as_ref().and_then(|mlp| mlp.ln2.as_ref());
+        read(path, tap, norm, LN2, resid)
+    }
+
+    /// What the MLP makes of what it reads: what is added to the stream.
+    fn mlp(&self, layer: usize, path: Path, tap: &mut Tap, x: &Tensor) -> Result<Tensor> {
+        let mlp = self.weights.blocks[layer].mlp.as_ref();
+        let mlp = mlp.ok_or_else(|| Error::compute(format!("block {layer} has no MLP")).fault())?;
+        let out = match &mlp.inner {
+            FeedForwardWeights::Dense(neurons) => neurons.apply(path, tap, x)?,
+            FeedForwardWeights::Experts(experts) => experts.apply(path, tap, x)?,
+        };
+        self.mlp_write(layer, path, tap, out)
+    }
+
+    /// What the MLP of block `layer` adds, `[t, d]`, where the stream that it reads has these rows `[t, d]`, apart from any run:
+    /// no hook sees it.
+    ///
+    /// # Errors
+    /// When the block has none, or the rows have another width.
+    pub(crate) fn feed_forward(&self, layer: usize, resid: &Tensor) -> Result<Tensor> {
+        let (path, tap) = (self.path(), &mut unseen(resid)?);
+        let x = match self.spec.blocks[layer].arrangement {
+            Arrangement::ParallelSharedNorm => self.attention_reads(layer, path, tap, resid)?,
+            Arrangement::Sequential | Arrangement::Parallel => self.mlp_reads(layer, path, tap, resid)?,
+        };
+        self.mlp(layer, path, tap, &x)
+    }
+
+    /// What attention adds to the stream for what comes out of its output projection, `[t, d]`: after its norm and factor,
+    /// where it has them.
+    ///
+    /// # Errors
+    /// When `out` has another width.
+    pub(crate) fn attention_write(&self, layer: usize, path: Path, tap: &mut Tap, out: Tensor) -> Result<Tensor> {
+        self.write(layer, path, tap, self.weights.blocks[layer].ln1_post.as_ref(), LN1_POST, out)
+    }
+
+    /// The same of the MLP.
+    ///
+    /// # Errors
+    /// When `out` has another width.
+    pub(crate) fn mlp_write(&self, layer: usize, path: Path, tap: &mut Tap, out: Tensor) -> Result<Tensor> {
+        let norm = self.weights.blocks[layer].mlp.as_ref().and_then(|mlp| mlp.ln2_post.as_ref());
+        self.write(layer, path, tap, norm, LN2_POST, out)
+    }
+
+    fn write(
+        &self,
+        layer: usize,
+        path: Path,
+        tap: &mut Tap,
+        norm: Option<&NormWeights>,
+        sites: [Site; 2],
+        x: Tensor,
+    ) -> Result<Tensor> {
+        let x = match norm {
+            Some(norm) => through(path, tap, norm, sites, &x)?,
+            None => x,
+        };
+        Ok(match self.spec.blocks[layer].residual_scale {
+            Some(scale) => (x * scale)?,
+            None => x,
+        })
+    }
+
+    /// The stream before the first block for what is written there, token embeddings and positions together: through the
+    /// norm on it, where the model has one. `[t, d]` to `[t, d]`.
+    ///
+    /// # Errors
+    /// When `written` has another width.
+    pub(crate) fn embedding_write(&self, path: Path, written: Tensor) -> Result<Tensor> {
+        match &self.weights.embed_norm {
+            Some(norm) => norm.apply(path, &written, None),
+            None => Ok(written),
+        }
     }
 }
 
-/// The sites of a norm: its scale, the value divided by it, and, of a norm that something reads through, what is read.
-pub(super) const LN1: [Site; 3] = [Site::Ln1Scale, Site::Ln1Normalized, Site::Ln1Out];
-pub(super) const LN2: [Site; 3] = [Site::Ln2Scale, Site::Ln2Normalized, Site::Ln2Out];
-pub(super) const MLP_LN: [Site; 3] = [Site::MlpLnScale, Site::MlpLnNormalized, Site::MlpLnOut];
-pub(super) const LN_FINAL: [Site; 3] = [Site::FinalScale, Site::FinalNormalized, Site::FinalOut];
-pub(super) const LN1_POST: [Site; 2] = [Site::Ln1PostScale, Site::Ln1PostNormalized];
-pub(super) const LN2_POST: [Site; 2] = [Site::Ln2PostScale, Site::Ln2PostNormalized];
-
-/// What a sublayer reads: the stream through its norm, where it has one. The output map of an MLP reads neurons in the same
-/// way, and the unembedding the last stream.
-pub(super) fn read(
-    path: Path,
-    tap: &mut Tap,
-    norm: Option<&NormWeights>,
-    [scale, normalized, out]: [Site; 3],
-    x: &Tensor,
-) -> Result<Tensor> {
-    let Some(norm) = norm else { return Ok(x.clone()) };
-    let read = through(path, tap, norm, [scale, normalized], x)?;
-    tap.at(out, read)
-}
-
-/// `x` through a norm, which is taken apart only where somebody wants its parts.
-fn through(
-    path: Path,
-    tap: &mut Tap,
-    norm: &NormWeights,
-    [scale_site, normalized_site]: [Site; 2],
-    x: &Tensor,
-) -> Result<Tensor> {
-    let scale = tap.wants(scale_site).then(|| tap.at(scale_site, norm.scale(path, x)?)).transpose()?;
-    if !tap.wants(normalized_site) {
-        return norm.apply(path, x, scale.as_ref());
-    }
-    let normalized = tap.at(normalized_site, norm.normalize(path, x, scale.as_ref())?)?;
-    norm.apply_gain(&normalized)
-}
-
-/// What is added to the stream: a sublayer's output after its norm and factor, where it has them.
-pub(super) fn write(
-    path: Path,
-    tap: &mut Tap,
-    spec: &Block,
-    norm: Option<&NormWeights>,
-    sites: [Site; 2],
-    x: Tensor,
-) -> Result<Tensor> {
-    let x = match norm {
-        Some(norm) => through(path, tap, norm, sites, &x)?,
-        None => x,
-    };
-    Ok(match spec.residual_scale {
-        Some(scale) => (x * scale)?,
-        None => x,
-    })
+/// For parts of a block on rows alone, apart from a run: a tap without hooks.
+pub(crate) fn unseen(x: &Tensor) -> Result<Tap<'static, 'static>> {
+    Ok(Tap::new(&mut [], Rows::pack([(0, x.dim(0)?)])))
 }
 
 impl NeuronWeights {

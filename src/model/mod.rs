@@ -7,12 +7,11 @@ mod cast;
 mod experts;
 mod files;
 mod load;
-mod parts;
+mod norm;
 mod pickle;
 mod place;
 mod process;
 pub mod run;
-pub(crate) mod step;
 mod torch;
 pub mod weights;
 
@@ -24,9 +23,11 @@ use crate::error::Result;
 pub use crate::ops::simd::instructions;
 pub(crate) use attention::clamp;
 pub use batch::{Batch, Prefix, Sequence};
+pub(crate) use block::unseen;
 pub use files::WeightBytes;
 pub use load::Footprint;
 pub use place::{Place, Placement};
+pub(crate) use run::{Asking, Pack, Stream};
 pub use run::{Output, Run, Unembed};
 pub use weights::Weights;
 

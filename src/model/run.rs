@@ -6,8 +6,8 @@ use candle_core::Tensor;
 
 use super::Model;
 use super::batch::{Batch, Prefix};
-use super::block::{LN_FINAL, read};
-use crate::arch::spec::{AddedTo, Position};
+use super::norm::{LN_FINAL, read};
+use crate::arch::spec::{AddedTo, Position, Rotary};
 use crate::error::{Error, Result};
 use crate::hook::{Hook, Site, Tap};
 use crate::ops::Path;
@@ -70,20 +70,26 @@ impl Output {
     }
 }
 
+/// A pack between two blocks.
+pub(crate) struct Stream {
+    /// The stream `[t, d]`.
+    pub resid: Tensor,
+    /// Position vectors `[t, d]` that queries and keys read beside it, where the model has such.
+    pub positions: Option<Tensor>,
+}
+
 /// What every block needs to know of the pack.
-pub(super) struct Pack<'a> {
+pub(crate) struct Pack<'a> {
     pub path: Path,
     pub batch: &'a Batch,
-    pub rotary: Vec<(crate::arch::spec::Rotary, Table)>,
-    /// Position vectors `[t, d]` that queries and keys read beside the stream.
-    pub positions: Option<Tensor>,
-    /// The rows that ask and go on after attention, and how they are packed; all unless given. The others only answer:
-    /// with keys and values.
+    /// The angles of its rows.
+    pub angles: Angles,
+    /// The rows that ask and go on after attention; all unless given. The others only answer: with keys and values.
     pub asking: Option<Asking>,
 }
 
-/// Rows of a pack.
-pub(super) struct Asking {
+/// Some rows of a pack.
+pub(crate) struct Asking {
     /// How they are packed, for the same sequences.
     pub rows: Rows,
     /// Which rows of the whole pack they are.
@@ -105,6 +111,28 @@ impl Pack<'_> {
     }
 }
 
+/// The angles of some rows, for each distinct rotation in the model.
+pub(crate) struct Angles(Vec<(Rotary, Table)>);
+
+impl Angles {
+    /// Of the angles of positions `0..n`, those of `rows`.
+    pub fn of(&self, rows: &Rows) -> Result<Self> {
+        let at: Vec<u32> = rows.positions().map(|p| p as u32).collect();
+        let of = |(rotary, table): &(Rotary, Table)| {
+            let at = Tensor::new(at.as_slice(), table.cos.device())?;
+            let table = Table { cos: table.cos.index_select(&at, 0)?, sin: table.sin.index_select(&at, 0)? };
+            Ok((rotary.clone(), table))
+        };
+        Ok(Self(self.0.iter().map(of).collect::<Result<_>>()?))
+    }
+
+    /// Those of one rotation.
+    pub fn table(&self, rotary: &Rotary) -> Result<&Table> {
+        let table = self.0.iter().find(|(known, _)| known == rotary).map(|(_, table)| table);
+        table.ok_or_else(|| Error::compute("a block's rotation has no table").fault())
+    }
+}
+
 impl Model {
     /// Runs `batch` through the whole model: logits `[t, v]` of every row.
     ///
@@ -122,61 +150,65 @@ impl Model {
     /// As [`Model::forward`], and when `run` does not fit the model or the batch.
     pub fn run(&self, batch: &Batch, run: &Run, hooks: &mut [&mut dyn Hook]) -> Result<Output> {
         let rows = self.check(batch, run)?;
-        let path = run.path.unwrap_or_else(|| Path::best(&self.device, self.dtype));
-        let mut pack = Pack { path, batch, rotary: self.rotary_tables(&rows)?, positions: None, asking: None };
+        let path = run.path.unwrap_or_else(|| self.path());
+        let pack = Pack { path, batch, angles: self.angles(&rows)?, asking: None };
         let mut tap = Tap::new(hooks, rows.clone());
         let n_layers = self.spec.n_layers();
-        let (first, mut resid) = match &run.from {
-            Some((layer, resid)) => (*layer, resid.contiguous()?),
-            None => (0, self.embed(&pack, &mut tap)?),
+        let (first, mut stream) = match &run.from {
+            Some((layer, resid)) => {
+                let positions = self.positions(&rows, AddedTo::QueriesAndKeys)?;
+                (*layer, Stream { resid: resid.contiguous()?, positions })
+            }
+            None => (0, self.begin(path, batch, &mut tap)?),
         };
-        if let Some(p) = self.positions(&rows, AddedTo::QueriesAndKeys)? {
-            pack.positions = Some(if run.from.is_none() { tap.at(Site::PosEmbed, p)? } else { p });
-        }
         let last = run.until.unwrap_or(n_layers);
         let mut kept: Vec<Option<KeysValues>> = vec![None; n_layers];
         for (layer, kept) in kept.iter_mut().enumerate().take(last).skip(first) {
-            tap.enter(Some(layer));
-            let (post, keys_values) = self.block(layer, &pack, &mut tap, resid)?;
-            resid = post;
+            let (after, keys_values) = self.block(layer, &pack, &mut tap, stream)?;
+            stream = after;
             if run.keep_prefixes {
                 *kept = Some(keys_values);
             }
         }
         tap.enter(None);
-        let logits = if last == n_layers { self.unembed(path, &mut tap, &resid, &run.unembed)? } else { None };
+        let resid = stream.resid;
+        let logits = if last == n_layers { self.end(path, &mut tap, &resid, &run.unembed)? } else { None };
         tap.finish()?;
         let prefixes = if run.keep_prefixes { cut_prefixes(&rows, &kept)? } else { vec![] };
         Ok(Output { logits, resid, rows, prefixes })
     }
 
-    /// Token embeddings and positions: the first writes to the stream, `[t, d]`.
-    pub(super) fn embed(&self, pack: &Pack, tap: &mut Tap) -> Result<Tensor> {
-        let ids: Vec<u32> = pack.batch.sequences.iter().flat_map(|s| s.ids.iter().copied()).collect();
+    /// The fastest implementation here.
+    pub(crate) fn path(&self) -> Path {
+        Path::best(&self.device, self.dtype)
+    }
+
+    /// How a pass begins: token embeddings and positions, the first writes to the stream.
+    pub(crate) fn begin(&self, path: Path, batch: &Batch, tap: &mut Tap) -> Result<Stream> {
+        let ids: Vec<u32> = batch.sequences.iter().flat_map(|s| s.ids.iter().copied()).collect();
         let mut x = self.weights.embed.rows(&ids)?;
         if let Some(scale) = self.spec.embedding.scale {
             x = (x * scale)?;
         }
         x = tap.at(Site::Embed, x)?;
         if let Some(p) = self.positions(tap.rows(), AddedTo::Stream)? {
-            x = add(pack.path, &x, &tap.at(Site::PosEmbed, p)?)?;
+            x = add(path, &x, &tap.at(Site::PosEmbed, p)?)?;
         }
-        match &self.weights.embed_norm {
-            Some(norm) => norm.apply(pack.path, &x, None),
-            None => Ok(x),
-        }
+        let resid = self.embedding_write(path, x)?;
+        let beside = self.positions(tap.rows(), AddedTo::QueriesAndKeys)?;
+        Ok(Stream { resid, positions: beside.map(|p| tap.at(Site::PosEmbed, p)).transpose()? })
     }
 
     /// The position vectors `[t, d]` of rows, where the model has learned ones that are added to `what`.
-    pub(super) fn positions(&self, rows: &Rows, what: AddedTo) -> Result<Option<Tensor>> {
+    fn positions(&self, rows: &Rows, what: AddedTo) -> Result<Option<Tensor>> {
         let learned = self.spec.embedding.positions.filter(|p| p.added_to == what);
         let (Some(table), Some(learned)) = (&self.weights.positions, learned) else { return Ok(None) };
         let positions: Vec<u32> = rows.positions().map(|p| (p + learned.offset) as u32).collect();
         Ok(Some(table.index_select(&Tensor::new(positions, &self.device)?, 0)?))
     }
 
-    /// The final norm and the unembedding of the rows and tokens that are wanted.
-    pub(super) fn unembed(&self, path: Path, tap: &mut Tap, resid: &Tensor, what: &Unembed) -> Result<Option<Tensor>> {
+    /// How a pass ends: the final norm and the unembedding of the rows and tokens that are wanted.
+    fn end(&self, path: Path, tap: &mut Tap, resid: &Tensor, what: &Unembed) -> Result<Option<Tensor>> {
         let (rows, tokens) = match what {
             Unembed::Nothing => (Some(&[][..]), None),
             Unembed::All => (None, None),
@@ -215,8 +247,12 @@ impl Model {
     /// # Errors
     /// When `resid` has another width.
     pub fn decode(&self, resid: &Tensor) -> Result<Tensor> {
-        let path = Path::best(&self.device, self.dtype);
-        self.decode_normalized(path, &self.normalize(resid)?, None)
+        self.decode_some(resid, None)
+    }
+
+    /// The same of these tokens alone, where some are given: `[t, tokens]`.
+    pub(crate) fn decode_some(&self, resid: &Tensor, tokens: Option<&[u32]>) -> Result<Tensor> {
+        self.decode_normalized(self.path(), &self.normalize(resid)?, tokens)
     }
 
     /// What the unembedding reads of streams `[t, d]`: the final norm alone.
@@ -225,7 +261,7 @@ impl Model {
     /// When `resid` has another width.
     pub fn normalize(&self, resid: &Tensor) -> Result<Tensor> {
         match &self.weights.final_norm {
-            Some(norm) => norm.apply(Path::best(&self.device, self.dtype), &resid.contiguous()?, None),
+            Some(norm) => norm.apply(self.path(), &resid.contiguous()?, None),
             None => Ok(resid.clone()),
         }
     }
@@ -238,7 +274,7 @@ impl Model {
         let unembed = &self.weights.unembed;
         let weight = unembed.weight.narrow(1, tokens.start, tokens.len())?;
         let bias = unembed.bias.as_ref().map(|b| b.narrow(0, tokens.start, tokens.len())).transpose()?;
-        let logits = Linear { weight, bias }.apply(Path::best(&self.device, self.dtype), normalized)?;
+        let logits = Linear { weight, bias }.apply(self.path(), normalized)?;
         self.finish_logits(logits)
     }
 
@@ -267,9 +303,9 @@ impl Model {
         })
     }
 
-    /// One table of angles for each distinct rotation in the model.
-    pub(super) fn rotary_tables(&self, rows: &Rows) -> Result<Vec<(crate::arch::spec::Rotary, Table)>> {
-        let mut tables: Vec<(crate::arch::spec::Rotary, Table)> = vec![];
+    /// The angles of `rows`.
+    pub(crate) fn angles(&self, rows: &Rows) -> Result<Angles> {
+        let mut tables: Vec<(Rotary, Table)> = vec![];
         for block in &self.spec.blocks {
             if let Position::Rotary(rotary) = &block.attention.inner.position
                 && !tables.iter().any(|(known, _)| known == rotary)
@@ -278,7 +314,7 @@ impl Model {
                 tables.push((rotary.clone(), table));
             }
         }
-        Ok(tables)
+        Ok(Angles(tables))
     }
 
     fn check(&self, batch: &Batch, run: &Run) -> Result<Rows> {

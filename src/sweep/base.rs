@@ -7,6 +7,7 @@ use candle_core::Tensor;
 
 use super::change::{Change, Patcher};
 use super::finite::{first_not_finite, not_finite};
+use crate::arch::spec::AddedTo;
 use crate::error::{Error, Result};
 use crate::hook::finite::all_finite;
 use crate::hook::{Cache, Hook, HookPoint, Site};
@@ -52,13 +53,15 @@ impl Recorded {
         let batch = Batch::of(sequences.iter().cloned());
         let n_layers = model.spec().n_layers();
         let streams = (0..n_layers).map(|l| HookPoint::block(l, Site::ResidPre));
-        let mut cache = Cache::of(streams.clone().chain(points.iter().copied()));
+        let learned = model.spec().embedding.positions;
+        let beside =
+            learned.filter(|p| p.added_to == AddedTo::QueriesAndKeys).map(|_| HookPoint::global(Site::PosEmbed));
+        let mut cache = Cache::of(streams.clone().chain(points.iter().copied()).chain(beside));
         for (changes, ids) in changes.iter().zip(sequences) {
             changes.iter().try_for_each(|change| change.check(model.spec(), ids.len()))?;
         }
         let of_sequence = |s: usize| changes.get(s).into_iter().flatten().map(move |change| (s, change));
         let mut patcher = Patcher::new((0..sequences.len()).flat_map(of_sequence));
-        let begun = model.begin(&batch, &mut [&mut patcher])?;
         let run = Run { unembed: Unembed::Nothing, keep_prefixes: model.spec().is_causal(), ..Run::default() };
         let mut hooks: Vec<&mut dyn Hook> = vec![&mut patcher, &mut cache];
         let out = model.run(&batch, &run, &mut hooks)?;
@@ -83,7 +86,7 @@ impl Recorded {
                 Ok(Recorded {
                     ids: sequences[s.index].clone(),
                     streams: streams.clone().map(|p| of(&p)).chain([cut(&out.resid)]).collect::<Result<_>>()?,
-                    positions: begun.positions.as_ref().map(cut).transpose()?,
+                    positions: beside.as_ref().map(of).transpose()?,
                     prefixes: match whole {
                         Some(whole) => (0..s.len()).map(|n| Ok(Arc::new(whole.first(n)?))).collect::<Result<_>>()?,
                         None => vec![],

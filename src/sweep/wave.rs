@@ -7,9 +7,9 @@ use candle_core::{DType, Tensor};
 use super::change::Patcher;
 use super::plan::Joining;
 use super::{Change, Patched, Readout, Recorded, Wave};
-use crate::error::{Error, Result};
-use crate::model::step::Begun;
-use crate::model::{Batch, Model, Sequence};
+use crate::error::Result;
+use crate::hook::Tap;
+use crate::model::{Asking, Batch, Model, Pack, Sequence, Stream};
 use crate::ops::rows::{Rows, SequenceRows};
 use crate::ops::stacked;
 
@@ -61,24 +61,24 @@ pub fn sweep(
         })
         .collect();
     let Some(first) = waiting.iter().map(|live| live.joining.layer.unwrap_or(0)).min() else { return Ok(()) };
-    let angles = model.angles(waiting.iter().map(|live| live.base.len()).max().unwrap_or(0))?;
+    let longest = waiting.iter().map(|live| live.base.len()).max().unwrap_or(0);
+    let angles = model.angles(&Rows::pack([(0, longest)]))?;
     let mut live: Vec<Live> = waiting.extract_if(.., |w| w.joining.layer.is_none()).collect();
-    let mut begun = begin(model, &live)?;
+    let mut stream = begin(model, &live)?;
     for layer in first..n_layers {
         let joining: Vec<Live> = waiting.extract_if(.., |w| w.joining.layer == Some(layer)).collect();
-        begun = join(begun, &joining, layer)?;
+        stream = join(stream, &joining, layer)?;
         live.extend(joining);
         let batch = Batch { sequences: live.iter().map(Live::sequence).collect() };
-        let asking = (layer + 1 == n_layers).then(|| asking(&batch.rows(), &live, runs, readouts));
-        let rows = asking.as_ref().map_or_else(|| batch.rows(), |(rows, _)| rows.clone());
+        let all = batch.rows();
+        let asking = if layer + 1 == n_layers { Some(asking(model, &all, &live, runs, readouts)?) } else { None };
+        let pack = Pack { path: model.path(), batch: &batch, angles: angles.of(&all)?, asking };
         let mut patcher = patcher(&live, Some(layer));
-        let positions = begun.positions.clone();
-        let stream = model.step(layer, &batch, &angles, begun, asking, &mut [&mut patcher])?;
-        begun = Begun { resid: stream, positions };
-        if layer + 1 == n_layers {
-            return read(model, bases, readouts, runs, (&rows, &live), &begun.resid, memory_bytes, &mut emit);
+        stream = model.block(layer, &pack, &mut Tap::new(&mut [&mut patcher], all.clone()), stream)?.0;
+        if let Some(asking) = pack.asking {
+            return read(model, bases, readouts, runs, (&asking.rows, &live), &stream.resid, memory_bytes, &mut emit);
         }
-        begun = grow(begun, &mut live, layer + 1)?;
+        stream = grow(stream, &mut live, layer + 1)?;
     }
     Ok(())
 }
@@ -92,19 +92,19 @@ fn patcher<'a>(live: &[Live<'a>], layer: Option<usize>) -> Patcher<'a> {
 }
 
 /// The runs that begin at the embedding.
-fn begin(model: &Model, live: &[Live]) -> Result<Begun> {
+fn begin(model: &Model, live: &[Live]) -> Result<Stream> {
     if live.is_empty() {
         let nothing = Tensor::zeros((0, model.spec().d_model), model.dtype(), model.device())?;
-        return Ok(Begun { resid: nothing, positions: None });
+        return Ok(Stream { resid: nothing, positions: None });
     }
     let batch = Batch { sequences: live.iter().map(Live::sequence).collect() };
-    model.begin(&batch, &mut [&mut patcher(live, None)])
+    model.begin(model.path(), &batch, &mut Tap::new(&mut [&mut patcher(live, None)], batch.rows()))
 }
 
 /// The pack with the rows of those that join, as their base runs have them.
-fn join(begun: Begun, joining: &[Live], layer: usize) -> Result<Begun> {
+fn join(stream: Stream, joining: &[Live], layer: usize) -> Result<Stream> {
     if joining.is_empty() {
-        return Ok(begun);
+        return Ok(stream);
     }
     let with = |x: Option<&Tensor>, of: &dyn Fn(&Recorded) -> Option<Tensor>| -> Result<Option<Tensor>> {
         let mut parts: Vec<Tensor> = x.filter(|x| x.dims()[0] > 0).cloned().into_iter().collect();
@@ -113,21 +113,21 @@ fn join(begun: Begun, joining: &[Live], layer: usize) -> Result<Begun> {
         }
         (!parts.is_empty()).then(|| stacked(&parts)).transpose()
     };
-    let resid = with(Some(&begun.resid), &|base| Some(base.stream(layer).clone()))?;
-    let positions = with(begun.positions.as_ref(), &|base| base.positions().cloned())?;
-    Ok(Begun { resid: resid.unwrap_or(begun.resid), positions })
+    let resid = with(Some(&stream.resid), &|base| Some(base.stream(layer).clone()))?;
+    let positions = with(stream.positions.as_ref(), &|base| base.positions().cloned())?;
+    Ok(Stream { resid: resid.unwrap_or(stream.resid), positions })
 }
 
 /// After a block, rows after those that were changed follow: until now they were their base run's.
-fn grow(begun: Begun, live: &mut [Live], layer: usize) -> Result<Begun> {
+fn grow(stream: Stream, live: &mut [Live], layer: usize) -> Result<Stream> {
     if live.iter().all(|live| live.rows.end == live.base.len()) {
-        return Ok(begun);
+        return Ok(stream);
     }
     let (mut resid, mut positions, mut next) = (vec![], vec![], 0);
     for live in live {
         let (own, more) = (live.rows.len(), live.rows.end..live.base.len());
-        resid.push(begun.resid.narrow(0, next, own)?);
-        positions.extend(begun.positions.as_ref().map(|p| p.narrow(0, next, own)).transpose()?);
+        resid.push(stream.resid.narrow(0, next, own)?);
+        positions.extend(stream.positions.as_ref().map(|p| p.narrow(0, next, own)).transpose()?);
         if !more.is_empty() {
             resid.push(Live::cut(live.base.stream(layer), &more)?);
             positions.extend(live.base.positions().map(|p| Live::cut(p, &more)).transpose()?);
@@ -136,11 +136,11 @@ fn grow(begun: Begun, live: &mut [Live], layer: usize) -> Result<Begun> {
         live.rows.end = live.base.len();
     }
     let positions = (!positions.is_empty()).then(|| stacked(&positions)).transpose()?;
-    Ok(Begun { resid: stacked(&resid)?, positions })
+    Ok(Stream { resid: stacked(&resid)?, positions })
 }
 
 /// The rows that are measured, from the first to the last of each run.
-fn asking(all: &Rows, live: &[Live], runs: &[Patched], readouts: &[Readout]) -> (Rows, Vec<u32>) {
+fn asking(model: &Model, all: &Rows, live: &[Live], runs: &[Patched], readouts: &[Readout]) -> Result<Asking> {
     let (mut sequences, mut indices) = (vec![], vec![]);
     for (s, live) in all.sequences.iter().zip(live) {
         let measured = readouts[runs[live.run].base].positions.iter().filter(|p| live.rows.contains(p));
@@ -149,7 +149,7 @@ fn asking(all: &Rows, live: &[Live], runs: &[Patched], readouts: &[Readout]) -> 
         indices.extend((first..=last).map(|p| (s.rows.start + p - s.start) as u32));
         sequences.push(SequenceRows { index: s.index, rows: from..indices.len(), start: first });
     }
-    (Rows { sequences, made: None }, indices)
+    Ok(Asking { rows: Rows { sequences, made: None }, indices: Tensor::new(indices, model.device())? })
 }
 
 /// The logits of the measured rows, a few runs at a time.
@@ -230,9 +230,7 @@ impl Columns {
     }
 
     fn logits(&self, model: &Model, resid: &Tensor) -> Result<Vec<Vec<f32>>> {
-        let logits = model.end(resid, self.tokens.as_deref())?;
-        let logits = logits.ok_or_else(|| Error::compute("nothing was measured").fault())?;
-        Ok(logits.to_dtype(DType::F32)?.to_vec2()?)
+        Ok(model.decode_some(resid, self.tokens.as_deref())?.to_dtype(DType::F32)?.to_vec2()?)
     }
 
     /// Of a row of these columns, what `readout` asks for.

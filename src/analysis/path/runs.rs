@@ -195,8 +195,7 @@ impl<'a> Paths<'a> {
             let at_once = (self.options.patch.memory_bytes / 8 / (4 * width * rows)).max(1);
             for some in of_pair.chunks(at_once) {
                 let streams: Vec<&Tensor> = some.iter().map(|(.., stream)| stream).collect();
-                let logits = self.model.end(&Tensor::cat(&streams, 0)?, tokens)?;
-                let logits = logits.ok_or_else(|| Error::compute("nothing was measured").fault())?;
+                let logits = self.model.decode_some(&Tensor::cat(&streams, 0)?, tokens)?;
                 let logits = logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
                 for ((run, ..), logits) in some.iter().zip(logits.chunks(width * rows)) {
                     emit(*run, logits)?;

@@ -8,7 +8,7 @@ use crate::arch::spec::AddedTo;
 use crate::error::{Error, Result};
 use crate::hook::site::Axis;
 use crate::hook::{HookPoint, Site};
-use crate::model::Model;
+use crate::model::{Model, unseen};
 use crate::ops::linear::Linear;
 use crate::ops::matrix::Matrix;
 use crate::sweep::{Grid, Spot};
@@ -135,8 +135,8 @@ impl<'a> Sender<'a> {
             _ => return Ok(difference.clone()),
         };
         let write = |out: Tensor| match point.site {
-            Site::Z => model.attention_write(layer, out),
-            _ => model.mlp_write(layer, out),
+            Site::Z => model.attention_write(layer, path, &mut unseen(&out)?, out),
+            _ => model.mlp_write(layer, path, &mut unseen(&out)?, out),
         };
         // Only the rows of the map that read what is changed.
         let d_head = block.attention.inner.d_head;
@@ -161,7 +161,8 @@ impl<'a> Sender<'a> {
         if model.spec().embedding.positions.is_some_and(|p| p.added_to == AddedTo::Stream) {
             written = (written + self.at(self.base.value(HookPoint::global(Site::PosEmbed))?)?)?;
         }
-        Ok((model.embedding_write((&written + difference)?)? - model.embedding_write(written)?)?)
+        let write = |x| model.embedding_write(model.path(), x);
+        Ok((write((&written + difference)?)? - write(written)?)?)
     }
 }
 
