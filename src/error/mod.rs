@@ -4,10 +4,12 @@
 //! has the hints for what the system answers, and [`readable`] keeps names that others chose short and printable.
 
 mod files;
+mod position;
 mod readable;
 
 use std::fmt;
 
+pub use position::{counted, position};
 pub use readable::{bytes, readable, with_short_names};
 
 /// Shorthand for results of this crate.

@@ -8,7 +8,7 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CudaStorage, CustomOp1, Layout, MetalStorage, Shape, Tensor, Var};
 
 use super::point::{HookPoint, select};
-use super::site::Site;
+use super::site::{Role, Writer};
 use super::tap::Hook;
 use crate::arch::Spec;
 use crate::error::{Error, Result};
@@ -115,7 +115,7 @@ impl Hook for Gradients {
         let x = if x.track_op() { x } else { Var::from_tensor(&x)?.into_inner() };
         let slot = Slot::default();
         slots.push(slot.clone());
-        let droppable = matches!(at.site, Site::AttnOut | Site::MlpOut);
+        let droppable = matches!(at.site.info().role, Role::Write(Writer::Attention | Writer::Mlp));
         let dropped = at.layer.filter(|_| droppable).map(|l| (l, self.dropped.clone()));
         Ok(x.apply_op1(Seen { slot, dropped })?)
     }

@@ -20,6 +20,7 @@ pub mod rounding;
 pub mod routing;
 pub mod rows;
 pub mod simd;
+pub mod softmax;
 
 use std::ops::Deref;
 

@@ -1,7 +1,7 @@
 //! Mixtures of experts: which rows go through which expert, and the way back. Composed of candle's own operations, which
 //! have gradients: there are few numbers here, the experts' maps are elsewhere.
 
-use candle_core::{D, DType, Tensor};
+use candle_core::{DType, Tensor};
 
 use crate::error::{Error, Result};
 
@@ -11,9 +11,7 @@ use crate::error::{Error, Result};
 /// When the computation fails.
 pub fn softmax(logits: &Tensor) -> Result<Tensor> {
     let wide = logits.to_dtype(if logits.dtype() == DType::F64 { DType::F64 } else { DType::F32 })?;
-    let top = wide.max_keepdim(D::Minus1)?.detach();
-    let weights = wide.broadcast_sub(&top)?.exp()?;
-    Ok(weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)?.to_dtype(logits.dtype())?)
+    Ok(super::softmax::softmax(&wide)?.to_dtype(logits.dtype())?)
 }
 
 /// The places of the `k` largest of each row of `weights [t, x]`, the largest first, of equals the first: `[t, k]`, u32.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 
 /// The layout of a pack: the rows of every sequence lie one after the other, none is padded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,15 +97,14 @@ impl Rows {
             return Err(Error::no_such(format!("there is no sequence {index} in this batch"))
                 .hint("sequences are counted from 0, in the order of the batch"));
         };
-        let at = if pos < 0 { s.len() as isize + pos } else { pos - s.start as isize };
-        if at < 0 || at >= s.len() as isize {
-            return Err(Error::no_such(format!(
+        let at = counted(pos, s.n_keys()).filter(|at| *at >= s.start).ok_or_else(|| {
+            Error::no_such(format!(
                 "sequence {index} has positions {}..{}, and {pos} is not one of them",
                 s.start,
                 s.n_keys()
             ))
-            .hint("positions are counted from 0, or negative from the end"));
-        }
-        Ok(s.rows.start + at as usize)
+            .hint("positions are counted from 0, or negative from the end")
+        })?;
+        Ok(s.rows.start + at - s.start)
     }
 }

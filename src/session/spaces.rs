@@ -4,6 +4,7 @@
 use super::Session;
 use crate::error::Result;
 use crate::model::{Batch, Run, Unembed};
+use crate::ops::softmax::probabilities;
 use crate::table::visible;
 use crate::text::Prompt;
 
@@ -113,10 +114,7 @@ impl Session {
         let run = Run { unembed: Unembed::Rows(vec![*at as u32]), ..Run::default() };
         let out = self.model.run(&Batch::one(prompt.ids()), &run, &mut [])?;
         let logits = out.logits()?.to_device(&candle_core::Device::Cpu)?.to_dtype(candle_core::DType::F32)?;
-        let logits: Vec<f64> = logits.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f64::from).collect();
-        let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let sum: f64 = logits.iter().map(|x| (x - most).exp()).sum();
-        Ok(logits.into_iter().map(|x| (x - most).exp() / sum).collect())
+        Ok(probabilities(&logits.flatten_all()?.to_vec1::<f32>()?))
     }
 }
 

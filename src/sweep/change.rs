@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::arch::Spec;
 use crate::error::{Error, Result};
-use crate::hook::site::{Axis, Site};
+use crate::hook::site::{Axis, Scope, Site};
 use crate::hook::{Hook, HookPoint, NotFinite};
 use crate::ops::rows::{Rows, SequenceRows};
 use crate::ops::{copied_rows, values};
@@ -68,14 +68,6 @@ impl Change {
         Self { point, positions: None, head: None, neuron: None, key_pos: None, how }
     }
 
-    /// Whether the change can reach other rows of its own block: a key or value is read by later queries, and so is what
-    /// keys and values are made of. Everything after the mixing belongs to its own row, and so do queries and scores.
-    pub fn reaches_other_rows(&self) -> bool {
-        let own_row =
-            |s| s >= Site::Z || matches!(s, Site::Q | Site::QNormed | Site::RotQ | Site::AttnScores | Site::Pattern);
-        !own_row(self.point.site)
-    }
-
     /// The positions that it changes in a sequence of `n`.
     pub fn rows(&self, n: usize) -> Range<usize> {
         match self.positions.as_deref() {
@@ -98,7 +90,7 @@ impl Change {
             return Err(Error::no_such(format!("this model has no hook {point}"))
                 .hint("`pellucid hooks -m MODEL` lists what it has"));
         }
-        if point.site.is_index() || point.site > Site::ResidPost {
+        if point.site.is_index() || info.scope == Scope::End {
             return Err(Error::bad_input(format!("{point} cannot be patched")).hint(
                 "patch the stream, a sublayer's output, q, k, v, z, scores, patterns, neurons or the embeddings",
             ));

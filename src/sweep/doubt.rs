@@ -1,6 +1,6 @@
 //! Pairs whose numbers do not mean what they seem to: a share of a difference that goes the wrong way.
 
-use super::metric::{Gauge, Metric};
+use super::metric::Metric;
 
 /// In how many pairs the clean run does not do what it is there for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,26 +61,6 @@ impl Doubts {
             ));
         }
         words
-    }
-}
-
-impl Metric {
-    /// Whether `clean` is no better than `corrupt`. Nothing is said of the divergence from the clean run, nor of the loss, which is
-    /// about the prompt and not the answer.
-    pub fn is_no_better(self, clean: f64, corrupt: f64) -> bool {
-        match self {
-            Self::LogitDiff | Self::Logit | Self::Prob | Self::LogProb => clean <= corrupt,
-            Self::Rank => clean >= corrupt,
-            Self::KlToClean | Self::Loss => false,
-        }
-    }
-}
-
-impl Gauge<'_> {
-    /// Whether a run with these logits prefers the foil; not, where there is none.
-    pub fn prefers_foil(&self, logits: &[f32]) -> bool {
-        let both = !self.pair.answers.is_empty() && !self.pair.foils.is_empty();
-        both && self.value(Metric::LogitDiff, logits) < 0.0
     }
 }
 

@@ -1,10 +1,9 @@
 //! What a sweep goes over: which patches there are, one for each choice of layer, head, neuron and position.
 
 use super::align::{Align, Label};
-use super::seen::has_kv_heads;
 use super::{Change, How};
 use crate::arch::Spec;
-use crate::error::{Error, Result, nearest};
+use crate::error::{Error, Result, nearest, position};
 use crate::hook::site::{Axis, Site};
 use crate::hook::{HookPoint, select};
 use crate::text::Pair;
@@ -261,7 +260,7 @@ impl Grid {
             };
             for (layer, points) in groups {
                 let axes = Axes::of(self, spec, points[0], n, (positions.as_deref(), named))?;
-                let of_kv = points.iter().find(|p| self.per_query_head && has_kv_heads(p.site));
+                let of_kv = points.iter().find(|p| self.per_query_head && p.site.has(Axis::G));
                 let shared_by = of_kv.and_then(|p| spec.blocks.get(p.layer?)).map(|b| b.attention.inner.shared_by());
                 for head in &axes.heads {
                     for neuron in &axes.neurons {
@@ -354,13 +353,7 @@ fn window(points: &[HookPoint], middle: HookPoint, size: usize) -> Vec<HookPoint
 }
 
 pub(super) fn chosen_positions(positions: &[isize], n: usize) -> Result<Vec<usize>> {
-    let mut chosen = (positions.iter())
-        .map(|p| match if *p < 0 { n as isize + p } else { *p } {
-            at if (0..n as isize).contains(&at) => Ok(at as usize),
-            _ => Err(Error::no_such(format!("the prompt has {n} positions, and {p} is not one of them"))
-                .hint("`pellucid tokens` shows the position of each token; -1 is the last")),
-        })
-        .collect::<Result<Vec<_>>>()?;
+    let mut chosen = positions.iter().map(|p| position("the prompt", n, *p)).collect::<Result<Vec<_>>>()?;
     chosen.sort_unstable();
     chosen.dedup();
     Ok(chosen)

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use super::kind::{Direction, Kind, Sources, several};
 use super::measure::Long;
-use super::metric::{Gauge, Metric, readout, row_at};
+use super::metric::{Gauge, Needs, readout};
 use super::options::{Keep, PatchOptions, Summary, Watch};
 use super::{Change, Need, Readout, Recorded, first_not_finite, not_finite, row_bytes, unchanged};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, position};
 use crate::hook::{HookPoint, Site};
 use crate::model::Model;
 use crate::text::{Pair, Prompt};
@@ -42,7 +42,11 @@ fn recorded_bytes(model: &Model, pair: &Pair, points: &[HookPoint], options: &Pa
     let values: usize = points.iter().map(|p| numbers(p, n)).sum();
     // What is added may be as large as what it is added to. The clean logits stay for the KL divergence.
     let added = if matches!(options.kind, Kind::Noise(_) | Kind::Add { .. }) { values } else { 0 };
-    let logits = if options.metrics.contains(&Metric::KlToClean) { spec.unembedding.d_vocab_out } else { 0 };
+    let logits = if options.metrics.iter().any(|metric| metric.needs(Needs::CleanLogits)) {
+        spec.unembedding.d_vocab_out
+    } else {
+        0
+    };
     runs * (4 * (n * streams + values) + n * row_bytes(spec)) + 4 * (added + logits)
 }
 
@@ -245,11 +249,9 @@ impl<'a> Group<'a> {
             others.push(other);
         }
         let readouts = pairs.iter().map(|p| readout(p, &options.metrics, options.measure_at)).collect::<Result<_>>()?;
-        let at = |p: &Pair| match options.measure_at {
-            at if at < 0 => (p.clean.tokens.len() as isize + at) as usize,
-            at => at as usize,
-        };
-        Ok(Self { pairs, own, bases, others, begun_with, donors, readouts, at: pairs.iter().map(at).collect() })
+        let at = |p: &Pair| position(&format!("pair \"{}\"", p.id), p.clean.tokens.len(), options.measure_at);
+        let at = pairs.iter().map(at).collect::<Result<_>>()?;
+        Ok(Self { pairs, own, bases, others, begun_with, donors, readouts, at })
     }
 
     /// What a pair's clean and corrupt runs measure, nothing changed.
@@ -261,7 +263,7 @@ impl<'a> Group<'a> {
             (Some(other), Direction::Denoise) => (other, Some(base)),
             (other, _) => (base, other),
         };
-        let row = row_at(readout, &clean, self.at[pair]).to_vec();
+        let row = clean[readout.columns(self.at[pair], clean.len())].to_vec();
         let gauge = self.gauge(pair, &row);
         let of = |which: &str, run: &Recorded, changes: &[Change], logits: &[f32]| {
             let values = options.metrics.iter().map(|m| gauge.finite(*m, logits)).collect::<Option<Vec<_>>>();
@@ -288,7 +290,8 @@ impl<'a> Group<'a> {
     /// What a pair's runs are measured with; `clean` are the logits of its clean run where it is measured.
     pub fn gauge<'g>(&'g self, pair: usize, clean: &'g [f32]) -> Gauge<'g> {
         let (readout, at) = (&self.readouts[pair], self.at[pair]);
-        Gauge { pair: &self.pairs[pair], ids: &self.bases[pair].ids, readout, at, clean }
+        let Pair { answers, foils, .. } = &self.pairs[pair];
+        Gauge { answers, foils, ids: &self.bases[pair].ids, readout, at, clean }
     }
 
     /// Where a pair is measured.

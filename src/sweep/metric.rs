@@ -1,72 +1,250 @@
-//! What a run is measured by: one number of its logits.
+//! Metrics: what a run is measured by, one number of its logits; and how that number changes with each logit, which is where a
+//! backward pass begins. This is the one table of them: a new metric is a variant of [`Metric`] and a row of [`METRICS`].
+
+use std::ops::Range;
 
 use rayon::prelude::*;
 
 use super::Readout;
-use crate::error::{Error, Result, nearest};
+use crate::error::{Error, Result, nearest, position};
+use crate::ops::softmax::log_sum_exp;
 use crate::text::Pair;
 
 /// One number of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // Each variant's meaning is in the table below, where users read it too.
 pub enum Metric {
-    /// Mean logit of the answers minus mean logit of the foils (Wang et al. 2022).
     LogitDiff,
-    /// Mean logit of the answers.
     Logit,
-    /// Probability of the answers together.
     Prob,
-    /// Its logarithm, in nats.
     LogProb,
-    /// Place of the best answer among all tokens, 1 = most probable.
     Rank,
-    /// KL(clean || run) in nats: what the clean run would pay for believing this one.
     KlToClean,
-    /// Mean cross-entropy of the tokens that follow in the prompt itself, over all its positions, in nats.
     Loss,
 }
 
-const ALL: [(Metric, &str); 7] = [
-    (Metric::LogitDiff, "logit_diff"),
-    (Metric::Logit, "logit"),
-    (Metric::Prob, "prob"),
-    (Metric::LogProb, "log_prob"),
-    (Metric::Rank, "rank"),
-    (Metric::KlToClean, "kl_to_clean_nats"),
-    (Metric::Loss, "loss_nats"),
+/// What a metric reads beside the logits of a run at the measured position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Tokens that are right.
+    Answers,
+    /// Tokens that are wrong.
+    Foils,
+    /// The logits of all tokens, not of answers and foils alone.
+    Vocabulary,
+    /// The clean run's logits.
+    CleanLogits,
+    /// The logits of every position, beside the token that follows there.
+    EveryPosition,
+}
+
+/// Which of two runs does more of what the prompt asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Better {
+    /// The one in which the metric is larger.
+    Larger,
+    /// The one in which it is smaller.
+    Smaller,
+    /// The metric says nothing about that.
+    Neither,
+}
+
+/// The value of a metric, of logits `[positions, tokens]`, flat.
+type Value = fn(&Gauge, &[f32]) -> f64;
+/// Its derivative with respect to each of these logits, added to zeros in the same places.
+type Slope = fn(&Gauge, &[f32], &mut [f64]);
+
+/// A row of the table.
+pub struct MetricInfo {
+    /// The metric.
+    pub metric: Metric,
+    /// Its name, with its unit last where it has one.
+    pub name: &'static str,
+    /// Other names under which it can be asked for.
+    pub aliases: &'static [&'static str],
+    /// Its unit.
+    pub unit: &'static str,
+    /// What it is.
+    pub meaning: &'static str,
+    /// What it reads.
+    pub needs: &'static [Needs],
+    /// Which runs are better by it.
+    pub better: Better,
+    value: Value,
+    slope: Option<Slope>,
+}
+
+use Better::{Larger, Neither, Smaller};
+use Needs::{Answers, CleanLogits, EveryPosition, Foils, Vocabulary};
+
+/// Every metric, in the order of the enum.
+pub static METRICS: &[MetricInfo] = &[
+    MetricInfo {
+        metric: Metric::LogitDiff,
+        name: "logit_diff",
+        aliases: &[],
+        unit: "logits",
+        meaning: "mean logit of the answers minus mean logit of the foils (Wang et al. 2022)",
+        needs: &[Answers, Foils],
+        better: Larger,
+        value: |g, x| g.mean(g.row(x), g.answers) - g.mean(g.row(x), g.foils),
+        slope: Some(|g, _, d| {
+            g.mean_slope(g.answers, 1.0, d);
+            g.mean_slope(g.foils, -1.0, d);
+        }),
+    },
+    MetricInfo {
+        metric: Metric::Logit,
+        name: "logit",
+        aliases: &[],
+        unit: "logits",
+        meaning: "mean logit of the answers",
+        needs: &[Answers],
+        better: Larger,
+        value: |g, x| g.mean(g.row(x), g.answers),
+        slope: Some(|g, _, d| g.mean_slope(g.answers, 1.0, d)),
+    },
+    MetricInfo {
+        metric: Metric::Prob,
+        name: "prob",
+        aliases: &[],
+        unit: "probability",
+        meaning: "probability of the answers together",
+        needs: &[Answers, Vocabulary],
+        better: Larger,
+        value: |g, x| g.log_prob(g.row(x)).exp(),
+        slope: Some(|g, x, d| g.log_prob_slope(g.row(x), g.log_prob(g.row(x)).exp(), d)),
+    },
+    MetricInfo {
+        metric: Metric::LogProb,
+        name: "log_prob",
+        aliases: &[],
+        unit: "nats",
+        meaning: "the logarithm of the answers' probability, in nats",
+        needs: &[Answers, Vocabulary],
+        better: Larger,
+        value: |g, x| g.log_prob(g.row(x)),
+        slope: Some(|g, x, d| g.log_prob_slope(g.row(x), 1.0, d)),
+    },
+    MetricInfo {
+        metric: Metric::Rank,
+        name: "rank",
+        aliases: &[],
+        unit: "tokens",
+        meaning: "place of the best answer among all tokens, 1 = most probable",
+        needs: &[Answers, Vocabulary],
+        better: Smaller,
+        value: |g, x| {
+            let best = g.answers.iter().map(|t| g.row(x)[*t as usize]).fold(f32::NEG_INFINITY, f32::max);
+            1.0 + g.row(x).iter().filter(|v| **v > best).count() as f64
+        },
+        // It changes in steps.
+        slope: None,
+    },
+    MetricInfo {
+        metric: Metric::KlToClean,
+        name: "kl_to_clean_nats",
+        aliases: &["kl", "kl_to_clean"],
+        unit: "nats",
+        meaning: "KL(clean || run) in nats: what the clean run would pay for believing this one",
+        needs: &[Vocabulary, CleanLogits],
+        better: Neither,
+        value: |g, x| {
+            let (from, to) = (log_sum_exp(g.clean), log_sum_exp(g.row(x)));
+            let terms = g.clean.iter().zip(g.row(x)).map(|(p, q)| {
+                let (p, q) = (f64::from(*p) - from, f64::from(*q) - to);
+                if p == f64::NEG_INFINITY { 0.0 } else { p.exp() * (p - q) }
+            });
+            // Rounding can leave less than nothing.
+            terms.sum::<f64>().max(0.0)
+        },
+        slope: Some(|g, x, d| {
+            let (from, to) = (log_sum_exp(g.clean), log_sum_exp(g.row(x)));
+            for ((d, p), q) in d[g.columns(g.at, x.len())].iter_mut().zip(g.clean).zip(g.row(x)) {
+                *d = (f64::from(*q) - to).exp() - (f64::from(*p) - from).exp();
+            }
+        }),
+    },
+    MetricInfo {
+        metric: Metric::Loss,
+        name: "loss_nats",
+        aliases: &["loss"],
+        unit: "nats",
+        meaning: "mean cross-entropy of the tokens that follow in the prompt itself, over all its positions, in nats",
+        needs: &[Vocabulary, EveryPosition],
+        better: Neither,
+        value: |g, x| {
+            let follows = g.ids[1..].par_iter().enumerate();
+            let nats = follows.map(|(p, next)| {
+                let row = &x[g.columns(p, x.len())];
+                log_sum_exp(row) - f64::from(row[*next as usize])
+            });
+            // In order, or the same command would not give the same bytes.
+            nats.collect::<Vec<f64>>().iter().sum::<f64>() / (g.ids.len() - 1) as f64
+        },
+        slope: Some(|g, x, d| {
+            let n = (g.ids.len() - 1) as f64;
+            for (pos, next) in g.ids[1..].iter().enumerate() {
+                let at = g.columns(pos, x.len());
+                let (row, d) = (&x[at.clone()], &mut d[at]);
+                let all = log_sum_exp(row);
+                d.iter_mut().zip(row).for_each(|(d, x)| *d = (f64::from(*x) - all).exp() / n);
+                d[*next as usize] -= 1.0 / n;
+            }
+        }),
+    },
 ];
 
 impl Metric {
-    /// The metric of this name; `kl` and `loss` will do without their units.
+    /// Its row of the table.
+    pub fn info(self) -> &'static MetricInfo {
+        // The table is in the order of the enum; a test holds it so.
+        &METRICS[self as usize]
+    }
+
+    /// The metric of this name.
     ///
     /// # Errors
     /// When there is none, with the nearest.
     pub fn parse(name: &str) -> Result<Self> {
-        let same = |(_, known): &&(Metric, &str)| {
-            *known == name
-                || matches!((*known, name), ("kl_to_clean_nats", "kl" | "kl_to_clean") | ("loss_nats", "loss"))
-        };
-        ALL.iter().find(same).map(|(metric, _)| *metric).ok_or_else(|| {
-            let names = ALL.map(|(_, name)| name);
+        let row = METRICS.iter().find(|row| row.name == name || row.aliases.contains(&name));
+        row.map(|row| row.metric).ok_or_else(|| {
+            let names = METRICS.iter().map(|row| row.name);
             let e = Error::no_such(format!("there is no metric `{name}`"));
-            match nearest(name, names) {
+            match nearest(name, names.clone()) {
                 Some(near) => e.hint(format!("did you mean `{near}`?")),
-                None => e.hint(format!("there are {}", names.join(", "))),
+                None => e.hint(format!("there are {}", names.collect::<Vec<_>>().join(", "))),
             }
         })
     }
 
     /// Its name, with its unit last where it has one.
     pub fn name(self) -> &'static str {
-        ALL.iter().find(|(metric, _)| *metric == self).map_or("", |(_, name)| name)
+        self.info().name
+    }
+
+    /// Whether it reads `what`.
+    pub fn needs(self, what: Needs) -> bool {
+        self.info().needs.contains(&what)
     }
 
     /// Whether it is about answers.
     pub fn reads_answers(self) -> bool {
-        !matches!(self, Self::KlToClean | Self::Loss)
+        self.needs(Answers)
     }
 
-    fn whole_vocabulary(self) -> bool {
-        !matches!(self, Metric::LogitDiff | Metric::Logit)
+    /// Whether `clean` is no better than `corrupt`.
+    pub fn is_no_better(self, clean: f64, corrupt: f64) -> bool {
+        match self.info().better {
+            Larger => clean <= corrupt,
+            Smaller => clean >= corrupt,
+            Neither => false,
+        }
+    }
+
+    /// Whether it has a gradient.
+    pub fn has_slope(self) -> bool {
+        self.info().slope.is_some()
     }
 }
 
@@ -76,11 +254,7 @@ impl Metric {
 /// When a metric needs an answer or foil that the pair does not have, or the position is not in the prompt.
 pub fn readout(pair: &Pair, metrics: &[Metric], pos: isize) -> Result<Readout> {
     let n = pair.clean.tokens.len();
-    let at = if pos < 0 { n as isize + pos } else { pos };
-    if at < 0 || at >= n as isize {
-        return Err(Error::no_such(format!("pair \"{}\" has {n} positions, and {pos} is not one of them", pair.id))
-            .hint("`pellucid tokens` shows the position of each token; -1 is the last"));
-    }
+    let at = position(&format!("pair \"{}\"", pair.id), n, pos)?;
     let missing = |what: &str, metric: &Metric| {
         Error::bad_input(format!("`{}` needs {what}, and pair \"{}\" has none", metric.name(), pair.id)).hint(
             match what.contains("foil") {
@@ -90,37 +264,35 @@ pub fn readout(pair: &Pair, metrics: &[Metric], pos: isize) -> Result<Readout> {
         )
     };
     for metric in metrics {
-        if pair.answers.is_empty() && metric.reads_answers() {
+        if pair.answers.is_empty() && metric.needs(Answers) {
             return Err(missing("an answer", metric));
         }
-        if pair.foils.is_empty() && *metric == Metric::LogitDiff {
+        if pair.foils.is_empty() && metric.needs(Foils) {
             return Err(missing("a foil", metric));
         }
     }
-    if metrics.contains(&Metric::Loss) && n < 2 {
+    let any = |what| metrics.iter().any(|metric| metric.needs(what));
+    if any(EveryPosition) && n < 2 {
         return Err(Error::bad_input(format!("the loss needs a token that follows, and pair \"{}\" has one", pair.id))
             .hint("give a longer prompt, or another --metric"));
     }
-    let positions = if metrics.contains(&Metric::Loss) { (0..n).collect() } else { vec![at as usize] };
-    let tokens = (!metrics.iter().any(|m| m.whole_vocabulary())).then(|| [&pair.answers[..], &pair.foils[..]].concat());
+    let positions = if any(EveryPosition) { (0..n).collect() } else { vec![at] };
+    let tokens = (!any(Vocabulary)).then(|| [&pair.answers[..], &pair.foils[..]].concat());
     Ok(Readout { positions, tokens })
-}
-
-/// Of logits that were read, those of position `pos`.
-pub(crate) fn row_at<'l>(readout: &Readout, logits: &'l [f32], pos: usize) -> &'l [f32] {
-    let width = logits.len() / readout.positions.len();
-    let i = readout.positions.binary_search(&pos).unwrap_or(0);
-    &logits[i * width..(i + 1) * width]
 }
 
 /// What a pair's runs are measured with: what is read, and the clean run's own.
 pub(crate) struct Gauge<'a> {
-    pub pair: &'a Pair,
+    /// Tokens that are right.
+    pub answers: &'a [u32],
+    /// Tokens that are wrong.
+    pub foils: &'a [u32],
     /// The ids of the prompt that runs of this pair read: what follows in it is what the loss is about.
     pub ids: &'a [u32],
     pub readout: &'a Readout,
+    /// The measured position.
     pub at: usize,
-    /// Logits of the clean run at `at`.
+    /// Logits of the clean run there.
     pub clean: &'a [f32],
 }
 
@@ -134,57 +306,137 @@ impl Gauge<'_> {
 
     /// `metric` of a run whose logits `[positions, tokens]`, flat, were read.
     pub fn value(&self, metric: Metric, logits: &[f32]) -> f64 {
-        let row = self.row(logits, self.at);
-        match metric {
-            Metric::LogitDiff => self.mean(row, &self.pair.answers) - self.mean(row, &self.pair.foils),
-            Metric::Logit => self.mean(row, &self.pair.answers),
-            Metric::Prob => self.log_prob(row).exp(),
-            Metric::LogProb => self.log_prob(row),
-            Metric::Rank => {
-                let best = self.pair.answers.iter().map(|t| row[*t as usize]).fold(f32::NEG_INFINITY, f32::max);
-                1.0 + row.iter().filter(|v| **v > best).count() as f64
-            }
-            Metric::KlToClean => {
-                let (from, to) = (log_sum_exp(self.clean), log_sum_exp(row));
-                let terms = self.clean.iter().zip(row).map(|(p, q)| {
-                    let (p, q) = (f64::from(*p) - from, f64::from(*q) - to);
-                    if p == f64::NEG_INFINITY { 0.0 } else { p.exp() * (p - q) }
-                });
-                // Rounding can leave less than nothing.
-                terms.sum::<f64>().max(0.0)
-            }
-            Metric::Loss => {
-                let follows = self.ids[1..].par_iter().enumerate();
-                let nats = follows.map(|(p, next)| {
-                    let row = self.row(logits, p);
-                    log_sum_exp(row) - f64::from(row[*next as usize])
-                });
-                // In order, or the same command would not give the same bytes.
-                nats.collect::<Vec<f64>>().iter().sum::<f64>() / (self.ids.len() - 1) as f64
-            }
+        (metric.info().value)(self, logits)
+    }
+
+    /// The derivative of `metric` with respect to each of `logits [positions, tokens]`, flat, in the same places; zero for a
+    /// metric without one.
+    pub fn slope(&self, metric: Metric, logits: &[f32]) -> Vec<f32> {
+        let mut slope = vec![0f64; logits.len()];
+        if let Some(of) = metric.info().slope {
+            of(self, logits, &mut slope);
+        }
+        slope.into_iter().map(|d| d as f32).collect()
+    }
+
+    /// Whether a run with these logits prefers the foil; not, where there is none.
+    pub fn prefers_foil(&self, logits: &[f32]) -> bool {
+        let both = !self.answers.is_empty() && !self.foils.is_empty();
+        both && self.value(Metric::LogitDiff, logits) < 0.0
+    }
+
+    /// Where the logits of position `pos` lie among `len` that were read.
+    fn columns(&self, pos: usize, len: usize) -> Range<usize> {
+        self.readout.columns(pos, len)
+    }
+
+    /// The logits at the measured position.
+    fn row<'l>(&self, logits: &'l [f32]) -> &'l [f32] {
+        &logits[self.columns(self.at, logits.len())]
+    }
+
+    /// Where the logit of a token lies in a row.
+    fn column(&self, token: u32) -> Option<usize> {
+        match &self.readout.tokens {
+            Some(read) => read.iter().position(|r| *r == token),
+            None => Some(token as usize),
         }
     }
 
-    fn row<'l>(&self, logits: &'l [f32], pos: usize) -> &'l [f32] {
-        row_at(self.readout, logits, pos)
-    }
-
     fn mean(&self, row: &[f32], tokens: &[u32]) -> f64 {
-        let of = |t: &u32| match &self.readout.tokens {
-            Some(read) => read.iter().position(|r| r == t).map_or(f64::NAN, |i| f64::from(row[i])),
-            None => f64::from(row[*t as usize]),
-        };
+        let of = |t: &u32| self.column(*t).map_or(f64::NAN, |i| f64::from(row[i]));
         tokens.iter().map(of).sum::<f64>() / tokens.len() as f64
     }
 
+    fn mean_slope(&self, tokens: &[u32], sign: f64, slope: &mut [f64]) {
+        let at = self.columns(self.at, slope.len()).start;
+        for column in tokens.iter().filter_map(|t| self.column(*t)) {
+            slope[at + column] += sign / tokens.len() as f64;
+        }
+    }
+
+    /// The answers' logits in a row.
+    fn of_answers(&self, row: &[f32]) -> Vec<f32> {
+        self.answers.iter().map(|t| row[*t as usize]).collect()
+    }
+
     fn log_prob(&self, row: &[f32]) -> f64 {
-        let answers: Vec<f32> = self.pair.answers.iter().map(|t| row[*t as usize]).collect();
-        log_sum_exp(&answers) - log_sum_exp(row)
+        log_sum_exp(&self.of_answers(row)) - log_sum_exp(row)
+    }
+
+    /// `factor` times d ln p = (what the answers share of p) - (what they share of everything); d p = p d ln p.
+    fn log_prob_slope(&self, row: &[f32], factor: f64, slope: &mut [f64]) {
+        let (of_answers, of_all) = (log_sum_exp(&self.of_answers(row)), log_sum_exp(row));
+        let at = self.columns(self.at, slope.len());
+        let slope = &mut slope[at];
+        for t in self.answers {
+            slope[*t as usize] += factor * (f64::from(row[*t as usize]) - of_answers).exp();
+        }
+        for (d, x) in slope.iter_mut().zip(row) {
+            *d -= factor * (f64::from(*x) - of_all).exp();
+        }
     }
 }
 
-pub(super) fn log_sum_exp(x: &[f32]) -> f64 {
-    let top = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = x.iter().map(|v| f64::from(v - top).exp()).sum();
-    f64::from(top) + sum.ln()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::{Bos, PromptEntry, build_prompts};
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_enum_and_every_name_is_of_one_metric() -> Result<()> {
+        for (i, row) in METRICS.iter().enumerate() {
+            assert_eq!(row.metric as usize, i, "{}", row.name);
+            for name in [row.name].iter().chain(row.aliases) {
+                assert_eq!(Metric::parse(name)?, row.metric);
+                let named = |other: &&MetricInfo| other.name == *name || other.aliases.contains(name);
+                assert_eq!(METRICS.iter().filter(named).count(), 1, "{name}");
+            }
+            assert!(!row.unit.is_empty() && !row.meaning.is_empty(), "{}", row.name);
+            // What is drawn is the name: a unit that has a suffix stands in it.
+            let says = row.meaning.contains(&format!("in {}", row.unit)) || !["nats", "bits"].contains(&row.unit);
+            assert!(says, "{}", row.name);
+        }
+        Ok(())
+    }
+
+    /// Against differences of the metric itself, which is another piece of code.
+    #[test]
+    fn slopes_are_those_of_the_metrics() -> Result<()> {
+        let entries = [PromptEntry::ids([1, 2, 3, 4]), PromptEntry::ids([1, 5, 3, 4])];
+        let mut prompts = build_prompts(&entries, None, 9, None, Bos::default())?.into_iter();
+        let (Some(clean), corrupt) = (prompts.next(), prompts.next()) else { return Ok(()) };
+        let ids = clean.ids();
+        let pair = Pair::new(0, "0".into(), clean, corrupt, vec![2, 7], vec![3, 3, 0])?;
+        for metric in METRICS.iter().filter(|row| row.slope.is_some()).map(|row| row.metric) {
+            for at in [-1, 1] {
+                let readout = readout(&pair, &[metric], at)?;
+                let n = readout.positions.len() * readout.tokens.as_ref().map_or(9, Vec::len);
+                let logits: Vec<f32> = (0..n).map(|i| (i as f32 * 1.7).sin() * 2.0).collect();
+                let clean: Vec<f32> = (0..n).map(|i| (i as f32 * 0.9).cos()).collect();
+                let at = if at < 0 { 3 } else { 1 };
+                let clean = &clean[readout.columns(at, n)];
+                let gauge =
+                    Gauge { answers: &pair.answers, foils: &pair.foils, ids: &ids, readout: &readout, at, clean };
+                let slope = gauge.slope(metric, &logits);
+                // A token that is read in two columns (two foils are one) counts in the first.
+                for i in (0..n).filter(|i| readout.tokens.is_none() || *i != 3) {
+                    let moved = |by: f32| {
+                        let mut x = logits.clone();
+                        x[i] += by;
+                        gauge.value(metric, &x)
+                    };
+                    let difference = (moved(1e-2) - moved(-1e-2)) / 2e-2;
+                    // A step of 1e-2 leaves a third derivative's 1e-4 / 6; a logit of size 2 in f32 is moved by it but for two
+                    // roundings of 1.2e-7, which are 1.2e-5 of the step. The metric itself is computed in f64.
+                    assert!(
+                        (difference - f64::from(slope[i])).abs() < 5e-5,
+                        "{metric:?} {i}: {difference} {}",
+                        slope[i]
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
 }

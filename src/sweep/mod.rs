@@ -25,8 +25,9 @@ mod noised;
 mod options;
 mod plan;
 mod seen;
-mod slope;
 mod wave;
+
+use std::ops::Range;
 
 use candle_core::DType;
 
@@ -46,13 +47,12 @@ pub(crate) use group::{Group, Sweep, in_groups, need as need_of, of_each_shape};
 pub use kind::{Direction, Kind};
 pub(crate) use kind::{Sources, with_means};
 pub(crate) use measure::{Runs, Seen};
-pub(crate) use metric::{Gauge, row_at};
-pub use metric::{Metric, readout};
+pub(crate) use metric::Gauge;
+pub use metric::{Better, METRICS, Metric, MetricInfo, Needs, readout};
 pub use need::Need;
 pub use noised::{Noised, NoisedAt};
 pub use options::{Keep, Measured, PatchOptions, Summary, Watch};
 pub use plan::{Wave, plan, row_bytes};
-pub(crate) use seen::has_kv_heads;
 pub use wave::{sweep, unchanged};
 
 /// A run with changes.
@@ -71,6 +71,15 @@ pub struct Readout {
     pub positions: Vec<usize>,
     /// Tokens whose logits are read; all unless given.
     pub tokens: Option<Vec<u32>>,
+}
+
+impl Readout {
+    /// Where the logits of position `pos` lie among `len` that were read, `[positions, tokens]`, flat.
+    pub(crate) fn columns(&self, pos: usize, len: usize) -> Range<usize> {
+        let width = len / self.positions.len().max(1);
+        let from = self.positions.binary_search(&pos).unwrap_or(0) * width;
+        from..from + width
+    }
 }
 
 /// The logits of `base` with `changes`, as everybody else computes them: one forward pass over the whole prompt, nothing

@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::{Patched, Readout};
 use crate::arch::Spec;
 use crate::error::Result;
+use crate::hook::site::Reach;
 
 /// Where a run joins, and with which rows.
 #[derive(Clone, Debug)]
@@ -29,7 +30,7 @@ impl Patched {
         let of_layer = || self.changes.iter().filter(|change| change.point.layer == layer);
         let first = self.changes.iter().map(|change| change.rows(n).start).min()?;
         let last = of_layer().map(|change| change.rows(n).end).max()?;
-        let spreads = layer.is_none() || of_layer().any(|change| change.reaches_other_rows());
+        let spreads = layer.is_none() || of_layer().any(|change| change.point.site.info().reach == Reach::AllRows);
         let rows = match (spec.is_causal(), spreads) {
             // Without causality every row sees every other.
             (false, _) => 0..n,

@@ -11,11 +11,6 @@ use crate::error::{Error, Result};
 use crate::hook::HookPoint;
 use crate::hook::site::{Axis, Site};
 
-/// Whether a value has key/value heads.
-pub(crate) fn has_kv_heads(site: Site) -> bool {
-    site.info().axes.contains(&Axis::G)
-}
-
 impl Grid {
     /// The points whose values of the base run patches need: those that are patched, and the `z` of heads that keep theirs.
     ///
@@ -24,7 +19,7 @@ impl Grid {
     pub fn recorded(&self, spec: &Spec) -> Result<Vec<HookPoint>> {
         let mut points = self.points(spec)?;
         if self.per_query_head {
-            let of_kv = points.iter().filter(|p| has_kv_heads(p.site));
+            let of_kv = points.iter().filter(|p| p.site.has(Axis::G));
             let z: Vec<HookPoint> = of_kv.map(|p| HookPoint { site: Site::Z, ..*p }).collect();
             points.extend(z);
             points.sort_unstable();
@@ -39,7 +34,7 @@ impl Grid {
             return Ok(());
         }
         let bad = |what: String, hint: &str| Err(Error::bad_input(what).hint(hint));
-        if !points.iter().any(|p| has_kv_heads(p.site)) {
+        if !points.iter().any(|p| p.site.has(Axis::G)) {
             return bad(
                 format!("a query head is chosen for keys and values, and `{}` is neither", self.at),
                 "leave out --per-query-head, or patch k, v, k_norm.out or rot_k",
@@ -70,7 +65,7 @@ impl Grid {
                 "patch k_norm.out, the keys after that norm",
             );
         }
-        let of_all_heads = |p: &&HookPoint| !p.site.info().axes.iter().any(|a| matches!(a, Axis::H | Axis::G));
+        let of_all_heads = |p: &&HookPoint| !p.site.has(Axis::H) && !p.site.has(Axis::G);
         if let Some(point) = points.iter().find(of_all_heads).filter(|_| self.together) {
             return bad(
                 format!("{point} is read by every head, so it is not patched together with what one query head sees"),
@@ -84,7 +79,7 @@ impl Grid {
 impl Spot {
     /// The head of a value that is patched here: `head`, or the key/value head that this one reads.
     pub(super) fn head_of(&self, site: Site) -> Option<usize> {
-        match self.shared_by.filter(|_| has_kv_heads(site)) {
+        match self.shared_by.filter(|_| site.has(Axis::G)) {
             Some(shared_by) => self.head.map(|h| h / shared_by),
             None => self.head,
         }
@@ -96,7 +91,7 @@ impl Spot {
     /// When the `z` of `base` was not recorded.
     pub(crate) fn others_keep(&self, spec: &Spec, changes: &[Change], base: &Recorded) -> Result<Vec<Change>> {
         let (Some(shared_by), Some(head)) = (self.shared_by, self.head) else { return Ok(vec![]) };
-        let of_kv = changes.iter().filter(|change| has_kv_heads(change.point.site));
+        let of_kv = changes.iter().filter(|change| change.point.site.has(Axis::G));
         let Some(first) = of_kv.map(|change| change.rows(base.len()).start).min() else { return Ok(vec![]) };
         let positions = spec.is_causal().then(|| (first..base.len()).collect::<Vec<_>>());
         // All of one layer.

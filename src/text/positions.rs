@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::prompt::Prompt;
 use super::tokenizer::quoted;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, position};
 
 /// A named position, as it is asked for: `io=io_pos`, `s2=10`, `end`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,13 +62,7 @@ pub fn position_in(cell: &str, prompt: &Prompt) -> Result<usize> {
 /// # Errors
 /// When there is none.
 pub fn position_at(number: isize, prompt: &Prompt) -> Result<usize> {
-    let n = prompt.tokens.len();
-    let at = if number < 0 { n as isize + number } else { number };
-    if !(0..n as isize).contains(&at) {
-        return Err(Error::no_such(format!("the prompt has {n} positions, and {number} is not one of them"))
-            .hint("`pellucid tokens` shows the position of each token; -1 is the last"));
-    }
-    Ok(at as usize)
+    position("the prompt", prompt.tokens.len(), number)
 }
 
 fn last_token_of(words: &str, prompt: &Prompt) -> Result<usize> {

@@ -31,10 +31,12 @@ use super::{Need, Watch};
 use crate::analysis::{AttributionRow, PatchRow};
 use crate::arch::Spec;
 use crate::error::{Error, Result};
-use crate::hook::site::Scope;
+use crate::hook::site::{Role, Scope, Writer};
 use crate::hook::{HookPoint, Site, select};
 use crate::model::Model;
-use crate::sweep::{Align, Change, Direction, Doubts, How, Kind, Metric, Seen, Spot, Unpatched, row_bytes};
+use crate::sweep::{
+    Align, Change, Direction, Doubts, How, Kind, METRICS, Metric, Needs, Seen, Spot, Unpatched, row_bytes,
+};
 use crate::text::Pair;
 use nodes::Nodes;
 use pass::{Ends, Estimates, Pass};
@@ -181,8 +183,12 @@ fn points(spec: &Spec, options: &AttributeOptions) -> Result<Vec<HookPoint>> {
         }
         Change::new(*point, How::Fill(0.0)).check(spec, 1)?;
     }
-    options.metric.has_slope()?;
-    if options.metric == Metric::KlToClean && options.direction == Direction::Noise {
+    if !options.metric.has_slope() {
+        let names = METRICS.iter().filter(|row| row.metric.has_slope()).map(|row| row.name).collect::<Vec<_>>();
+        return Err(Error::bad_input(format!("`{}` changes in steps, so it has no gradient", options.metric.name()))
+            .hint(format!("measure one of {}", names.join(", "))));
+    }
+    if options.metric.needs(Needs::CleanLogits) && options.direction == Direction::Noise {
         return Err(Error::bad_input(
             "the divergence from the clean run is smallest at the clean run, so its slope is zero there",
         )
@@ -209,7 +215,7 @@ fn points(spec: &Spec, options: &AttributeOptions) -> Result<Vec<HookPoint>> {
 }
 
 fn has_fix(site: Site) -> bool {
-    matches!(site, Site::Q | Site::K | Site::QNormed | Site::KNormed | Site::RotQ | Site::RotK)
+    matches!(site.info().role, Role::Queries | Role::Keys)
 }
 
 /// Whether these are queries or keys that a norm over all heads together is still to be applied to.
@@ -379,5 +385,5 @@ fn measured_of(
 
 /// Whether a node of this site is part of the stream, which every layer only adds to.
 fn is_stream(site: Site) -> bool {
-    matches!(site, Site::Embed | Site::PosEmbed | Site::ResidPre | Site::ResidMid | Site::ResidPost)
+    matches!(site.info().role, Role::Stream | Role::Write(Writer::Embedding))
 }

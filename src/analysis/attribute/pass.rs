@@ -8,12 +8,13 @@ use super::nodes::{Nodes, host};
 use super::qk::Attended;
 use super::{AttributeOptions, has_fix, is_stream};
 use crate::analysis::Watch;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, position};
 use crate::hook::finite::all_finite;
+use crate::hook::site::Role;
 use crate::hook::{Cache, Gradients, Hook, HookPoint, NotFinite, Site};
 use crate::model::{Batch, Model, Run, Unembed, clamp};
 use crate::ops::rows::{Rows, SequenceRows};
-use crate::sweep::{Direction, Gauge, readout, row_at};
+use crate::sweep::{Direction, Gauge, readout};
 use crate::sweep::{Readout, first_not_finite, not_finite};
 use crate::text::Pair;
 
@@ -164,8 +165,9 @@ impl<'a> Pass<'a> {
     fn gauge(&self, i: usize) -> Gauge<'_> {
         let clean = if self.options.direction == Direction::Denoise { &self.donor } else { &self.base };
         let own = &self.reading.own[i];
-        let clean = row_at(&own.readout, &clean.logits[i], own.at);
-        Gauge { pair: &self.pairs[i], ids: &own.ids, readout: &own.readout, at: own.at, clean }
+        let clean = &clean.logits[i][own.readout.columns(own.at, clean.logits[i].len())];
+        let Pair { answers, foils, .. } = &self.pairs[i];
+        Gauge { answers, foils, ids: &own.ids, readout: &own.readout, at: own.at, clean }
     }
 
     /// Goes back from the metrics, and once more for each layer if that is asked for: by pair and point.
@@ -258,7 +260,7 @@ impl<'a> Pass<'a> {
             let x = part(&side.values[&at(site)], at(site), s)?;
             if matches!(site, Site::RotQ | Site::RotK) { Ok(x) } else { clamp(attention, x) }
         };
-        let queries = matches!(point.site, Site::Q | Site::QNormed | Site::RotQ);
+        let queries = point.site.info().role == Role::Queries;
         let attended = Attended {
             q: of(&self.base, q)?,
             k: of(&self.base, k)?,
@@ -301,9 +303,7 @@ impl Reading {
         let (mut own, mut rows, mut first, mut columns) = (vec![], vec![], 0, Some(vec![]));
         for (pair, ids) in pairs.iter().zip(base_ids) {
             let readout = readout(pair, &[options.metric], options.measure_at)?;
-            let n = ids.len();
-            let at = options.measure_at;
-            let at = if at < 0 { (n as isize + at) as usize } else { at as usize };
+            let (n, at) = (ids.len(), position("the prompt", ids.len(), options.measure_at)?);
             rows.extend(readout.positions.iter().map(|p| (first + p) as u32));
             first += n;
             columns = columns.zip(readout.tokens.clone()).map(|(columns, tokens)| [columns, tokens].concat());

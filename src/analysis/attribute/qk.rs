@@ -17,6 +17,7 @@ use crate::error::Result;
 use crate::ops::Path;
 use crate::ops::attention::{Inputs, Scoring, scores};
 use crate::ops::rows::Rows;
+use crate::ops::softmax::{log_sum_exp, probabilities};
 
 /// What one block's attention reads of one sequence. Queries and keys are those that are scored: rotated, where they are.
 pub(super) struct Attended {
@@ -42,7 +43,7 @@ impl Attended {
         let by_head: Vec<f64> = (0..rows)
             .into_par_iter()
             .map(|row| {
-                let of = |x: &[f32]| softmax(&x[row * n..][..n]);
+                let of = |x: &[f32]| probabilities(&x[row * n..][..n]);
                 let slopes = &slopes[row * n..][..n];
                 of(&new)
                     .iter()
@@ -64,7 +65,8 @@ impl Attended {
             let mut effects = vec![0f64; n];
             for row in head * n..(head + 1) * n {
                 let of = |x: &'_ [f32]| x[row * n..][..n].iter().map(|x| f64::from(*x)).collect::<Vec<_>>();
-                let (old, new, slopes, pattern) = (of(&old), of(&new), of(&slopes), softmax(&old[row * n..][..n]));
+                let (old, new, slopes, pattern) =
+                    (of(&old), of(&new), of(&slopes), probabilities(&old[row * n..][..n]));
                 let mean: f64 = pattern.iter().zip(&slopes).map(|(p, s)| p * s).sum();
                 let all = log_sum_exp(&old);
                 for (key, effect) in effects.iter_mut().enumerate().filter(|(key, _)| old[*key].is_finite()) {
@@ -96,15 +98,4 @@ impl Attended {
         let products = Scoring { scale: 1.0, cap: None, mask: Mask::Bidirectional, slopes: None, ..scoring.clone() };
         self.scores(&products, &self.dz, &self.v)
     }
-}
-
-fn log_sum_exp(x: &[f64]) -> f64 {
-    let top = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    top + x.iter().map(|x| (x - top).exp()).sum::<f64>().ln()
-}
-
-fn softmax(x: &[f32]) -> Vec<f64> {
-    let x: Vec<f64> = x.iter().map(|x| f64::from(*x)).collect();
-    let all = log_sum_exp(&x);
-    x.iter().map(|x| (x - all).exp()).collect()
 }

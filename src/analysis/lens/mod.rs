@@ -15,8 +15,8 @@ use rayon::prelude::*;
 use super::{Need, Watch};
 use crate::analysis::LensRow;
 use crate::arch::Spec;
-use crate::error::{Error, Result};
-use crate::hook::site::Axis;
+use crate::error::{Error, Result, counted};
+use crate::hook::site::{Axis, Role};
 use crate::hook::{Cache, HookPoint, Site, select};
 use crate::model::{Batch, Model, Output, Run, Unembed};
 use crate::ops::values;
@@ -76,7 +76,9 @@ pub fn lens(
 ) -> Result<()> {
     let spec = model.spec();
     let points = select(spec, &options.at)?;
-    if let Some(point) = points.iter().find(|p| p.site.info().axes != [Axis::T, Axis::D] || is_normalized(p.site)) {
+    if let Some(point) =
+        points.iter().find(|p| p.site.info().axes != [Axis::T, Axis::D] || p.site.info().role == Role::Normalized)
+    {
         return Err(Error::bad_input(format!("the lens cannot decode {point}, which is not written to the stream"))
             .hint("it decodes resid_pre, resid_mid, resid_post, attn_out, mlp_out, hook_embed and hook_pos_embed"));
     }
@@ -163,27 +165,13 @@ fn tops_bytes(distributions: usize, options: &LensOptions) -> usize {
 /// Refuses a position that some prompt does not have, before any of them is run.
 fn check_positions(prompts: &[Prompt], positions: &[isize]) -> Result<()> {
     for prompt in prompts {
-        let n = prompt.tokens.len() as isize;
-        if let Some(p) = positions.iter().find(|p| !(-n..n).contains(*p)) {
+        let n = prompt.tokens.len();
+        if let Some(p) = positions.iter().find(|p| counted(**p, n).is_none()) {
             return Err(Error::no_such(format!("prompt {} has {n} tokens, and there is no position {p}", prompt.id))
                 .hint("positions count from 0, or from the end with -1"));
         }
     }
     Ok(())
-}
-
-fn is_normalized(site: Site) -> bool {
-    matches!(
-        site,
-        Site::Ln1Normalized
-            | Site::Ln1Out
-            | Site::Ln1PostNormalized
-            | Site::Ln2Normalized
-            | Site::Ln2Out
-            | Site::Ln2PostNormalized
-            | Site::FinalNormalized
-            | Site::FinalOut
-    )
 }
 
 /// A row of the pack and what it is.

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use crate::analysis::PatchRow;
 use crate::error::Result;
+use crate::hook::site::Axis;
 use crate::hook::{HookPoint, NotFinite};
 use crate::model::Model;
 use crate::sweep::{
-    Change, Group, How, Kind, Metric, PatchOptions, Patched, Runs, Seen, Sources, Spot, Wave, first_not_finite,
-    has_kv_heads, naive, plan, sweep,
+    Change, Group, How, Kind, Metric, PatchOptions, Patched, Runs, Seen, Sources, Spot, Wave, first_not_finite, naive,
+    plan, sweep,
 };
 use crate::text::Pair;
 
@@ -163,7 +164,7 @@ impl Runs for Patches<'_> {
 /// The row of a place, without what was done there.
 pub(in crate::analysis) fn row(model: &Model, pair: &Pair, spot: &Spot, metric: Metric, seen: Seen) -> PatchRow {
     let number = |x: Option<usize>| x.map(|x| x as u32);
-    let of_kv_head = has_kv_heads(spot.site) && spot.shared_by.is_none();
+    let of_kv_head = spot.site.has(Axis::G) && spot.shared_by.is_none();
     let of_pattern = spot.site.per_sequence();
     let group = spot.points[0].layer.map_or(1, |l| model.spec().blocks[l].attention.inner.shared_by());
     let token = |pos: Option<usize>| pos.map(|p| pair.clean.label(p).to_owned());

@@ -9,6 +9,7 @@ use super::Through;
 use super::receiver::{Reads, written};
 use super::routes::Route;
 use crate::error::Result;
+use crate::hook::site::Role;
 use crate::hook::{Cache, FirstNotFinite, Hook, HookPoint, NotFinite, Site};
 use crate::model::{Batch, Model, Run, Unembed};
 use crate::ops::rows::Rows;
@@ -111,7 +112,7 @@ enum Given {
 
 /// Everything that is written to the stream.
 fn written_by_blocks(model: &Model) -> Vec<HookPoint> {
-    let writes = |p: &HookPoint| matches!(p.site, Site::Embed | Site::PosEmbed | Site::AttnOut | Site::MlpOut);
+    let writes = |p: &HookPoint| matches!(p.site.info().role, Role::Write(_));
     HookPoint::all(model.spec()).into_iter().filter(writes).collect()
 }
 

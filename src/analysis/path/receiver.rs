@@ -5,6 +5,7 @@ use std::fmt;
 use crate::arch::Spec;
 use crate::arch::spec::Arrangement;
 use crate::error::{Error, Result, nearest};
+use crate::hook::site::{Role, Writer};
 use crate::hook::{HookPoint, Site};
 
 /// What a receiver is.
@@ -93,10 +94,10 @@ pub(super) fn mlp_reads_at(spec: &Spec, layer: usize) -> usize {
 /// When `point` is written to the stream: the embedding first, then of each block attention and MLP. Nothing where it is no part
 /// of a write.
 pub(super) fn written(point: HookPoint) -> Option<usize> {
-    match (point.site, point.layer) {
-        (Site::Embed | Site::PosEmbed, None) => Some(0),
-        (Site::Z | Site::AttnOut, Some(layer)) => Some(2 * layer + 1),
-        (Site::MlpPost | Site::MlpOut, Some(layer)) => Some(2 * layer + 2),
+    match (point.site.info().role, point.layer) {
+        (Role::Write(Writer::Embedding), _) => Some(0),
+        (Role::Write(Writer::Attention) | Role::Part(Writer::Attention), Some(layer)) => Some(2 * layer + 1),
+        (Role::Write(Writer::Mlp) | Role::Part(Writer::Mlp), Some(layer)) => Some(2 * layer + 2),
         _ => None,
     }
 }

@@ -16,6 +16,7 @@ use candle_core::Tensor;
 use super::Path;
 use super::gradient::tracked;
 use super::rows::{Rows, SequenceRows};
+use super::softmax::softmax as composed;
 use crate::arch::spec::{Attention, Mask, Position};
 use crate::error::Result;
 
@@ -121,7 +122,7 @@ pub fn attend(scoring: &Scoring, rows: &Rows, x: &Inputs) -> Result<Tensor> {
     // The way back through one pass knows neither prefixes nor caps, nor keys without queries.
     if x.tracked() && (scoring.cap.is_some() || x.prefixes.iter().any(Option::is_some) || rows != x.keys) {
         let parts = (rows.sequences.iter())
-            .map(|s| plain::mix(scoring, s, &plain::softmax(&plain::scores(scoring, s, x)?)?, x))
+            .map(|s| plain::mix(scoring, s, &composed(&plain::scores(scoring, s, x)?)?, x))
             .collect::<Result<Vec<_>>>()?;
         return Ok(Tensor::cat(&parts, 0)?);
     }
@@ -146,7 +147,7 @@ pub fn scores(path: Path, scoring: &Scoring, s: &SequenceRows, x: &Inputs) -> Re
 pub fn softmax(path: Path, scores: &Tensor) -> Result<Tensor> {
     match path {
         Path::Fused if !tracked(&[scores]) => fused::softmax(scores),
-        _ => plain::softmax(scores),
+        _ => composed(scores),
     }
 }
 

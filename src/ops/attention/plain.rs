@@ -1,6 +1,6 @@
 //! Attention in candle's own operations: any device and dtype, gradients flow. One sequence at a time.
 
-use candle_core::{D, Tensor};
+use candle_core::Tensor;
 
 use super::{Inputs, KeysValues, Scoring, SequenceRows};
 use crate::error::Result;
@@ -49,13 +49,6 @@ pub(super) fn scores(scoring: &Scoring, s: &SequenceRows, x: &Inputs) -> Result<
     let hidden = Tensor::from_vec(hidden, (1, s.len(), n_keys), &device)?.broadcast_as(scores.shape())?;
     let minus_infinity = Tensor::new(f32::NEG_INFINITY, &device)?.to_dtype(dtype)?.broadcast_as(scores.shape())?;
     Ok(hidden.where_cond(&minus_infinity, &scores)?)
-}
-
-/// Composed of operations that have gradients; candle's fused softmax silently has none.
-pub(super) fn softmax(scores: &Tensor) -> Result<Tensor> {
-    let top = scores.max_keepdim(D::Minus1)?.detach();
-    let weights = scores.broadcast_sub(&top)?.exp()?;
-    Ok(weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)?)
 }
 
 pub(super) fn mix(scoring: &Scoring, s: &SequenceRows, pattern: &Tensor, x: &Inputs) -> Result<Tensor> {

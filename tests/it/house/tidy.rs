@@ -110,7 +110,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("sweep", &["error", "arch", "ops", "hook", "text", "model"]),
     ("analysis", &["error", "whole", "arch", "ops", "hook", "text", "model", "sweep", "table"]),
     ("view", &["error", "table", "analysis"]),
-    ("session", &["error", "limits", "whole", "text", "model", "table", "analysis", "view"]),
+    ("session", &["error", "limits", "whole", "ops", "text", "model", "table", "analysis", "view"]),
     (
         "cli",
         &[
