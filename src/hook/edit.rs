@@ -1,16 +1,17 @@
 //! A hook that changes what it sees, at chosen rows and heads.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::Tensor;
 
+use super::change::{Change, How};
 use super::finite::{NotFinite, all_finite};
 use super::point::{HookPoint, select};
 use super::site::{Axis, Site};
 use super::tap::Hook;
 use crate::arch::Spec;
-use crate::error::{Error, Result};
-use crate::ops::rows::Rows;
+use crate::error::{Error, Result, counted};
+use crate::ops::rows::{Rows, SequenceRows};
 
-type Change = Box<dyn FnMut(HookPoint, &Tensor) -> Result<Tensor>>;
+type New = Box<dyn FnMut(HookPoint, &Tensor) -> Result<Tensor>>;
 
 /// Changes the values of chosen hook points. Selects everything until it is narrowed.
 ///
@@ -26,7 +27,7 @@ pub struct Edit {
     sequences: Option<Vec<usize>>,
     heads: Option<Vec<usize>>,
     selected: bool,
-    change: Change,
+    change: New,
 }
 
 impl Edit {
@@ -111,58 +112,33 @@ impl Edit {
         self
     }
 
-    /// 1 where `x` is selected, or `None` when everything is. `[rows, 1, ..]` times `[.., heads, ..]`.
-    fn mask(&self, at: HookPoint, rows: &Rows, x: &Tensor) -> Result<Option<Tensor>> {
-        let axes = at.site.info().axes;
-        let (row_axis, n_rows) = match axes.iter().position(|a| *a == Axis::Q) {
-            Some(axis) => (axis, rows.len()),
-            None => (0, x.dim(0)?),
-        };
-        let base = rows.sequences.first().map_or(0, |s| if axes[row_axis] == Axis::Q { s.rows.start } else { 0 });
-        let mut along_rows = vec![self.positions.is_none() && self.sequences.is_none(); n_rows];
-        for s in &rows.sequences {
-            if self.sequences.as_ref().is_some_and(|chosen| !chosen.contains(&s.index)) {
-                continue;
-            }
-            match &self.positions {
-                None => along_rows[s.rows.start - base..s.rows.end - base].fill(true),
-                Some(positions) => {
-                    for row in positions.iter().filter_map(|p| rows.row(s.index, *p).ok()) {
-                        along_rows[row - base] = true;
-                    }
-                }
+    /// 1 where `x` is selected, or `None` when everything is.
+    fn mask(&self, at: HookPoint, rows: &Rows, x: &Tensor) -> Result<Option<Vec<u8>>> {
+        if let Some(heads) = &self.heads {
+            let axis = at.site.info().axes.iter().position(|a| matches!(a, Axis::H | Axis::G));
+            let axis = axis.ok_or_else(|| {
+                Error::bad_input(format!("heads were chosen at {at}, which has no head axis"))
+                    .hint("choose heads at q, k, v, z, pattern, attn_scores or result")
+            })?;
+            let n = x.dim(axis)?;
+            if let Some(head) = heads.iter().find(|h| **h >= n) {
+                return Err(Error::no_such(format!("{at} has {n} heads (0-{}), and {head} is not one", n - 1))
+                    .hint(format!("choose heads from 0 to {}", n - 1)));
             }
         }
-        if let Some(made) = &rows.made {
-            along_rows.iter_mut().zip(made).for_each(|(chosen, made)| *chosen &= made);
-        }
-        let head_axis = axes.iter().position(|a| matches!(a, Axis::H | Axis::G));
-        let along_heads = match (&self.heads, head_axis) {
-            (None, _) => None,
-            (Some(_), None) => {
-                return Err(Error::bad_input(format!("heads were chosen at {at}, which has no head axis"))
-                    .hint("choose heads at q, k, v, z, pattern, attn_scores or result"));
+        let heads: Vec<Option<usize>> =
+            self.heads.as_ref().map_or(vec![None], |heads| heads.iter().copied().map(Some).collect());
+        let mut mask = vec![0; x.elem_count()];
+        let of = |s: &&SequenceRows| self.sequences.as_ref().is_none_or(|chosen| chosen.contains(&s.index));
+        for s in rows.sequences.iter().filter(of) {
+            let at_position = |p: &isize| counted(*p, s.n_keys()).filter(|p| *p >= s.start);
+            let positions = self.positions.as_ref().map(|all| all.iter().filter_map(at_position).collect::<Vec<_>>());
+            for head in &heads {
+                let chosen = Change { positions: positions.clone(), head: *head, ..Change::new(at, How::Fill(0.0)) };
+                chosen.mark(x.dims(), s, rows.made.as_deref(), &mut mask);
             }
-            (Some(heads), Some(axis)) => {
-                let n = x.dim(axis)?;
-                if let Some(head) = heads.iter().find(|h| **h >= n) {
-                    return Err(Error::no_such(format!("{at} has {n} heads (0-{}), and {head} is not one", n - 1))
-                        .hint(format!("choose heads from 0 to {}", n - 1)));
-                }
-                Some((axis, (0..n).map(|h| heads.contains(&h)).collect::<Vec<_>>()))
-            }
-        };
-        let whole = along_rows.iter().all(|chosen| *chosen) && along_heads.is_none();
-        if whole {
-            return Ok(None);
         }
-        let device = x.device();
-        let mask = spread(&along_rows, row_axis, x.rank(), device)?.broadcast_as(x.shape())?;
-        let mask = match along_heads {
-            Some((axis, heads)) => (mask * spread(&heads, axis, x.rank(), device)?.broadcast_as(x.shape())?)?,
-            None => mask.contiguous()?,
-        };
-        Ok(Some(mask))
+        Ok(mask.contains(&0).then_some(mask))
     }
 }
 
@@ -172,12 +148,6 @@ fn check_finite(what: &str, x: &Tensor) -> Result<()> {
         false => Err(Error::bad_input(format!("{what} has values that are NaN or infinite"))
             .hint("look at where the tensor comes from")),
     }
-}
-
-fn spread(chosen: &[bool], axis: usize, rank: usize, device: &Device) -> Result<Tensor> {
-    let mut shape = vec![1; rank];
-    shape[axis] = chosen.len();
-    Ok(Tensor::from_vec(chosen.iter().map(|c| *c as u8).collect(), shape, device)?)
 }
 
 impl Hook for Edit {
@@ -190,16 +160,14 @@ impl Hook for Edit {
             *reached |= *point == at;
         }
         let mask = self.mask(at, rows, &x)?;
-        if let Some(mask) = &mask
-            && mask.to_dtype(DType::F32)?.max_all()?.to_scalar::<f32>()? == 0.0
-        {
+        if mask.as_ref().is_some_and(|mask| !mask.contains(&1)) {
             return Ok(x);
         }
         self.selected = true;
         let changed = (self.change)(at, &x)?;
         let changed = match mask {
             // A choice rather than a scatter: it keeps gradients, and untouched values stay bit for bit.
-            Some(mask) => mask.where_cond(&changed.contiguous()?, &x)?,
+            Some(mask) => Tensor::from_vec(mask, x.shape(), x.device())?.where_cond(&changed.contiguous()?, &x)?,
             None => changed,
         };
         // What was not finite before is not this edit's fault.

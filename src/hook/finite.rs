@@ -46,8 +46,7 @@ impl NotFinite {
         if point.site.is_index() || (point.site != Site::AttnScores && all_finite(x)?) {
             return Ok(None);
         }
-        let x = x.detach();
-        let numbers = x.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+        let numbers = crate::ops::numbers(x)?;
         let legal = |v: &f32| v.is_finite() || (point.site == Site::AttnScores && *v == f32::NEG_INFINITY);
         let Some(at) = numbers.iter().position(|v| !legal(v)) else { return Ok(None) };
         let value = numbers[at];

@@ -1,6 +1,7 @@
 //! Hooks: the table of sites, their names, and what can be done at them.
 
 pub mod cache;
+pub mod change;
 pub mod edit;
 pub mod finite;
 pub mod gradients;
@@ -9,6 +10,7 @@ pub mod site;
 pub mod tap;
 
 pub use cache::Cache;
+pub use change::{Change, Changed, How};
 pub use edit::Edit;
 pub use finite::{FirstNotFinite, NotFinite};
 pub use gradients::Gradients;

@@ -377,7 +377,7 @@ impl Model {
 fn cut_prefixes(rows: &Rows, kept: &[Option<KeysValues>]) -> Result<Vec<Prefix>> {
     (rows.sequences.iter())
         .map(|s| {
-            let cut = |x: &Tensor| x.narrow(0, s.rows.start, s.len())?.contiguous();
+            let cut = |x: &Tensor| Ok::<_, Error>(s.of(x)?.contiguous()?);
             let layers = (kept.iter())
                 .map(|kv| {
                     kv.as_ref().map(|kv| Ok(KeysValues { keys: cut(&kv.keys)?, values: cut(&kv.values)? })).transpose()

@@ -81,6 +81,14 @@ pub(crate) fn values(x: &Tensor) -> Result<impl Deref<Target = [f32]> + '_> {
     Ok(Values { storage, layout })
 }
 
+/// The numbers of a tensor in f32, in a copy.
+///
+/// # Errors
+/// When they cannot be read.
+pub fn numbers(x: &Tensor) -> Result<Vec<f32>> {
+    Ok(x.detach().to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
+}
+
 /// A base pointer that tasks writing to disjoint parts may share.
 #[derive(Clone, Copy)]
 pub(crate) struct SharedMut(*mut f32);

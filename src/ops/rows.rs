@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use candle_core::Tensor;
+
 use crate::error::{Error, Result, counted};
 
 /// The layout of a pack: the rows of every sequence lie one after the other, none is padded.
@@ -26,6 +28,14 @@ pub struct SequenceRows {
 }
 
 impl SequenceRows {
+    /// Of `x [t, ..]` of a pack, this sequence's rows.
+    ///
+    /// # Errors
+    /// When the pack has fewer rows.
+    pub fn of(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(x.narrow(0, self.rows.start, self.len())?)
+    }
+
     /// Number of rows.
     pub fn len(&self) -> usize {
         self.rows.len()

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 
-use super::change::{Change, Patcher};
-use super::finite::{first_not_finite, not_finite};
+use super::finite::check_finite;
+use super::patcher::Patcher;
 use crate::arch::spec::AddedTo;
 use crate::error::{Error, Result};
-use crate::hook::finite::all_finite;
+use crate::hook::Change;
 use crate::hook::{Cache, Hook, HookPoint, Site};
 use crate::model::{Batch, Model, Prefix, Run, Unembed};
 
@@ -65,18 +65,13 @@ impl Recorded {
         let run = Run { unembed: Unembed::Nothing, keep_prefixes: model.spec().is_causal(), ..Run::default() };
         let mut hooks: Vec<&mut dyn Hook> = vec![&mut patcher, &mut cache];
         let out = model.run(&batch, &run, &mut hooks)?;
-        for s in &out.rows.sequences {
-            if !all_finite(&out.resid.narrow(0, s.rows.start, s.len())?)? {
-                let own: Vec<&Change> = changes.get(s.index).into_iter().flatten().collect();
-                let first = first_not_finite(model, &sequences[s.index], &own)?;
-                return Err(not_finite(&name(s.index), first.as_ref()));
-            }
-        }
+        let changed = |i: usize| changes.get(i).map_or(&[][..], Vec::as_slice);
+        check_finite(model, &out, |i| (sequences[i].clone(), changed(i), name(i)))?;
         let kept: HashMap<HookPoint, Vec<Tensor>> = cache.iter().map(|(p, x)| (p, x.to_vec())).collect();
         let mut prefixes = out.prefixes.into_iter();
         (out.rows.sequences.iter())
             .map(|s| {
-                let cut = |x: &Tensor| Ok::<_, Error>(x.narrow(0, s.rows.start, s.len())?);
+                let cut = |x: &Tensor| s.of(x);
                 let of = |point: &HookPoint| match kept[point].as_slice() {
                     of_each if point.site.per_sequence() => Ok(of_each[s.index].clone()),
                     [packed] => cut(packed),

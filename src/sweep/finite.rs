@@ -1,9 +1,8 @@
 //! Where a run stops being numbers. Such a run is no result: the error says whose it was and where that began.
 
-use super::change::{Change, Patcher};
 use crate::error::{Error, Result};
 use crate::hook::finite::all_finite;
-use crate::hook::{FirstNotFinite, NotFinite};
+use crate::hook::{Change, Changed, FirstNotFinite, NotFinite};
 use crate::model::{Batch, Model, Output, Run, Unembed};
 use crate::text::Prompt;
 
@@ -17,10 +16,9 @@ const LONGEST: usize = 512;
 /// # Errors
 /// As [`Model::run`], and when a change does not fit.
 pub fn first_not_finite(model: &Model, ids: &[u32], changes: &[&Change]) -> Result<Option<NotFinite>> {
-    let mut patcher = Patcher::new(changes.iter().map(|change| (0, *change)));
     let mut first = FirstNotFinite::new(ids.len() <= LONGEST);
     let run = Run { unembed: Unembed::Nothing, ..Run::default() };
-    model.run(&Batch::one(ids), &run, &mut [&mut patcher, &mut first])?;
+    model.run(&Batch::one(ids), &run, &mut [&mut Changed(changes.to_vec()), &mut first])?;
     Ok(first.found())
 }
 
@@ -32,23 +30,27 @@ pub(crate) fn not_finite(what: &str, first: Option<&NotFinite>) -> Error {
     )
 }
 
-/// Refuses a run of `prompts` whose stream after the last block is not finite somewhere. What they are `of` is said beside the name
-/// of the prompt.
+/// Refuses a run whose stream after the last block is not finite somewhere. `of` says for a sequence what it reads, what is
+/// changed in it, and what it is called.
 ///
 /// The stream is the sum of all that was written, and neither norms nor softmaxes hide what is not finite from what comes after
 /// them, so what is in it is all that there can be.
-pub(crate) fn check_finite(model: &Model, prompts: &[Prompt], out: &Output, of: &str) -> Result<()> {
+pub(crate) fn check_finite<'c>(
+    model: &Model,
+    out: &Output,
+    of: impl Fn(usize) -> (Vec<u32>, &'c [Change], String),
+) -> Result<()> {
     for s in &out.rows.sequences {
-        if !all_finite(&out.resid.narrow(0, s.rows.start, s.len())?)? {
-            return refuse(model, &prompts[s.index], of);
+        if !all_finite(&s.of(&out.resid)?)? {
+            let (ids, changes, name) = of(s.index);
+            let first = first_not_finite(model, &ids, &changes.iter().collect::<Vec<_>>())?;
+            return Err(not_finite(&name, first.as_ref()));
         }
     }
     Ok(())
 }
 
-/// The error of a prompt whose run is not finite.
-pub(crate) fn refuse<T>(model: &Model, prompt: &Prompt, of: &str) -> Result<T> {
-    let first = first_not_finite(model, &prompt.ids(), &[])?;
-    let of = if of.is_empty() { String::new() } else { format!(" {of}") };
-    Err(not_finite(&format!("the run of prompt \"{}\"{of}", prompt.id), first.as_ref()))
+/// The same for a run of `prompts`. What they are `of` is said beside the name of the prompt.
+pub(crate) fn check_prompts(model: &Model, prompts: &[Prompt], out: &Output, of: &str) -> Result<()> {
+    check_finite(model, out, |i| (prompts[i].ids(), &[], format!("the run of prompt \"{}\"{of}", prompts[i].id)))
 }

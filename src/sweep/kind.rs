@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
 use super::budget::{self, waves};
-use super::finite::check_finite;
+use super::finite::check_prompts;
 use super::need::Need;
 use super::options::PatchOptions;
 use super::{Change, How, Recorded};
@@ -17,6 +17,7 @@ use crate::hook::finite::all_finite;
 use crate::hook::{Cache, HookPoint, Site};
 use crate::model::{Batch, Model, Run, Unembed};
 use crate::ops::attention::Scoring;
+use crate::ops::numbers;
 use crate::text::Prompt;
 
 /// Which run is changed, and which gives the values.
@@ -213,7 +214,7 @@ impl<'a> Sources<'a> {
     /// `x`, zero where nothing is.
     fn only_there(&self, point: HookPoint, x: &Tensor) -> Result<Tensor> {
         let Some(there) = self.there(point, x.dims()) else { return Ok(x.clone()) };
-        let x_flat = x.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+        let x_flat = numbers(x)?;
         let kept = x_flat.iter().zip(&there).map(|(v, there)| if *there { *v } else { 0.0 }).collect();
         Ok(Tensor::from_vec(kept, x.shape(), &Device::Cpu)?)
     }
@@ -254,13 +255,12 @@ impl<'a> Sources<'a> {
             }
             Kind::Noise(sigma) => {
                 let value = base.value(point)?;
-                let numbers: Vec<f32> =
-                    value.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+                let values = numbers(value)?;
                 let deviation = match self.there(point, value.dims()) {
-                    Some(there) => deviation(numbers.iter().zip(&there).filter(|(_, there)| **there).map(|(v, _)| *v)),
-                    None => deviation(numbers.iter().copied()),
+                    Some(there) => deviation(values.iter().zip(&there).filter(|(_, there)| **there).map(|(v, _)| *v)),
+                    None => deviation(values.iter().copied()),
                 };
-                let noise = gaussian(self.seed, (run, point), numbers.len(), sigma * deviation);
+                let noise = gaussian(self.seed, (run, point), values.len(), sigma * deviation);
                 How::Add(self.only_there(point, &Tensor::from_vec(noise, value.shape(), &Device::Cpu)?)?)
             }
             Kind::Scale(factor) => How::Scale(*factor),
@@ -373,7 +373,7 @@ fn means(
         let run = Run { unembed: Unembed::Nothing, ..Run::default() };
         let prompts = &dataset[wave];
         let out = model.run(&Batch::of(prompts.iter().map(Prompt::ids)), &run, &mut [&mut cache])?;
-        check_finite(model, prompts, &out, "of the dataset")?;
+        check_prompts(model, prompts, &out, " of the dataset")?;
         let at: Vec<Option<usize>> =
             out.rows.positions().map(|p| positions.map_or(Some(0), |n| (p < n).then_some(p))).collect();
         at.iter().flatten().for_each(|row| counts[*row] += 1);
@@ -381,8 +381,9 @@ fn means(
             let value = &values[0];
             let width = value.elem_count() / value.dim(0)?;
             let (_, sum) = sums.entry(point).or_insert_with(|| (value.dims().to_vec(), vec![0.0; rows * width]));
-            let numbers: Vec<f32> = value.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
-            for (row, numbers) in at.iter().zip(numbers.chunks_exact(width)).filter_map(|(at, x)| Some(((*at)?, x))) {
+            for (row, numbers) in
+                at.iter().zip(numbers(value)?.chunks_exact(width)).filter_map(|(at, x)| Some(((*at)?, x)))
+            {
                 sum[row * width..(row + 1) * width].iter_mut().zip(numbers).for_each(|(s, v)| *s += f64::from(*v));
             }
         }

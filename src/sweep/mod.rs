@@ -12,7 +12,6 @@
 mod align;
 mod base;
 pub(crate) mod budget;
-mod change;
 mod doubt;
 mod finite;
 mod grid;
@@ -23,25 +22,24 @@ mod metric;
 mod need;
 mod noised;
 mod options;
+mod patcher;
 mod plan;
 mod seen;
 mod wave;
 
 use std::ops::Range;
 
-use candle_core::DType;
-
 use crate::error::Result;
+use crate::hook::Changed;
+pub use crate::hook::{Change, How};
 use crate::model::{Batch, Model, Run, Unembed};
-use crate::ops::Path;
+use crate::ops::{Path, numbers};
 pub use align::{Align, incomparable};
 pub use base::Recorded;
-pub(crate) use change::Patcher;
-pub use change::{Change, How};
 pub use doubt::Doubts;
 pub(crate) use doubt::Unpatched;
 pub use finite::first_not_finite;
-pub(crate) use finite::{check_finite, not_finite, refuse};
+pub(crate) use finite::{check_finite, check_prompts, not_finite};
 pub use grid::{Grid, Over, Spot};
 pub(crate) use group::{Group, Sweep, in_groups, need as need_of, of_each_shape};
 pub use kind::{Direction, Kind};
@@ -89,13 +87,12 @@ impl Readout {
 /// As [`Model::run`], and when a change does not fit.
 pub fn naive(model: &Model, ids: &[u32], changes: &[&Change], readout: &Readout) -> Result<Vec<f32>> {
     changes.iter().try_for_each(|change| change.check(model.spec(), ids.len()))?;
-    let mut patcher = Patcher::new(changes.iter().map(|change| (0, *change)));
     let rows: Vec<u32> = readout.positions.iter().map(|p| *p as u32).collect();
     let unembed = match &readout.tokens {
         Some(tokens) => Unembed::Tokens(rows, tokens.clone()),
         None => Unembed::Rows(rows),
     };
     let run = Run { path: Some(Path::Plain), unembed, ..Run::default() };
-    let out = model.run(&Batch::one(ids), &run, &mut [&mut patcher])?;
-    Ok(out.logits()?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
+    let out = model.run(&Batch::one(ids), &run, &mut [&mut Changed(changes.to_vec())])?;
+    numbers(out.logits()?)
 }

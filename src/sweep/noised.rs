@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 
 use super::grid::chosen_positions;
 use super::kind::{gaussian, strength};
@@ -10,6 +10,7 @@ use super::{Change, How};
 use crate::error::{Error, Result};
 use crate::hook::{HookPoint, Site};
 use crate::model::Model;
+use crate::ops::numbers;
 use crate::text::Pair;
 
 /// Noise on the embeddings of some tokens (causal tracing; Meng et al. 2022, who take three deviations and the tokens of
@@ -42,8 +43,7 @@ impl Noised {
             let ids: Vec<u32> = (0..embed.dim(0)? as u32).collect();
             // The table may be larger than all that a sweep may use.
             for ids in ids.chunks(1024) {
-                let rows = embed.rows(ids)?.to_device(&Device::Cpu)?.to_dtype(DType::F32)?;
-                sum += rows.flatten_all()?.to_vec1::<f32>()?.iter().map(|v| of(f64::from(*v))).sum::<f64>();
+                sum += numbers(&embed.rows(ids)?)?.iter().map(|v| of(f64::from(*v))).sum::<f64>();
             }
             Ok(sum)
         };

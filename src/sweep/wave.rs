@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use candle_core::{DType, Tensor};
 
-use super::change::Patcher;
+use super::patcher::Patcher;
 use super::plan::Joining;
 use super::{Change, Patched, Readout, Recorded, Wave};
 use crate::error::Result;

@@ -17,7 +17,7 @@ use crate::ops::attention::Scoring;
 use crate::ops::rows::Rows;
 use crate::ops::values;
 use crate::sweep::budget::waves;
-use crate::sweep::check_finite;
+use crate::sweep::check_prompts;
 use crate::text::Prompt;
 
 /// Emits the attention probability of every layer, head, query and key of every prompt, in the order prompt, layer,
@@ -46,12 +46,12 @@ pub fn attention(
             if let Some(e) = told.failed {
                 return Err(e);
             }
-            check_finite(model, prompts, &out?, "")?;
+            check_prompts(model, prompts, &out?, "")?;
             continue;
         }
         let mut kept = Patterns { patterns: vec![vec![]; prompts.len()] };
         let out = model.run(&batch, &run, &mut [&mut kept])?;
-        check_finite(model, prompts, &out, "")?;
+        check_prompts(model, prompts, &out, "")?;
         for (prompt, patterns) in prompts.iter().zip(&kept.patterns) {
             for (layer, pattern_hqk) in patterns.iter().enumerate() {
                 rows(prompt, layer, &model.weights().blocks[layer].scoring, pattern_hqk, min_prob, emit)?;

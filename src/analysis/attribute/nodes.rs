@@ -1,9 +1,6 @@
 //! What an estimate is made for: one position, head or neuron of one value.
 
-use candle_core::{DType, Device, Tensor};
-
 use crate::arch::Spec;
-use crate::error::Result;
 use crate::hook::HookPoint;
 use crate::hook::site::{Axis, Site};
 use crate::sweep::Spot;
@@ -78,9 +75,4 @@ impl Nodes {
         let numbers = base.chunks_exact(self.width);
         numbers.zip(donor.chunks_exact(self.width).zip(gradient.chunks_exact(self.width))).map(each).collect()
     }
-}
-
-/// The numbers of a tensor, in f32.
-pub(super) fn host(x: &Tensor) -> Result<Vec<f32>> {
-    Ok(x.detach().to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
 }

@@ -4,18 +4,18 @@ use std::collections::HashMap;
 
 use candle_core::Tensor;
 
-use super::nodes::{Nodes, host};
+use super::nodes::Nodes;
 use super::qk::Attended;
 use super::{AttributeOptions, has_fix, is_stream};
 use crate::analysis::Watch;
 use crate::error::{Error, Result, position};
-use crate::hook::finite::all_finite;
 use crate::hook::site::Role;
 use crate::hook::{Cache, Gradients, Hook, HookPoint, NotFinite, Site};
 use crate::model::{Batch, Model, Run, Unembed, clamp};
+use crate::ops::numbers;
 use crate::ops::rows::{Rows, SequenceRows};
 use crate::sweep::{Direction, Gauge, readout};
-use crate::sweep::{Readout, first_not_finite, not_finite};
+use crate::sweep::{Readout, check_finite, not_finite};
 use crate::text::Pair;
 
 /// What was estimated of one value of one pair.
@@ -124,14 +124,10 @@ impl<'a> Pass<'a> {
         let run = |ids: &[Vec<u32>], hooks: &mut [&mut dyn Hook]| {
             let run = Run { unembed: reading.unembed.clone(), ..Run::default() };
             let out = model.run(&Batch::of(ids.iter().cloned()), &run, hooks)?;
-            for s in &out.rows.sequences {
-                if !all_finite(&out.resid.narrow(0, s.rows.start, s.len())?)? {
-                    let what = if std::ptr::eq(ids, &clean[..]) { "clean" } else { "corrupt" };
-                    let first = first_not_finite(model, &ids[s.index], &[])?;
-                    let what = format!("the {what} run of pair \"{}\"", pairs[s.index].id);
-                    return Err(not_finite(&what, first.as_ref()));
-                }
-            }
+            let what = if std::ptr::eq(ids, &clean[..]) { "clean" } else { "corrupt" };
+            check_finite(model, &out, |i| {
+                (ids[i].clone(), &[], format!("the {what} run of pair \"{}\"", pairs[i].id))
+            })?;
             Ok::<_, Error>((out.logits()?.clone(), out.rows))
         };
         let (donor_logits, _) = run(donor_ids, &mut [&mut donor_cache])?;
@@ -233,7 +229,7 @@ impl<'a> Pass<'a> {
 
     /// For each node of one value of one pair whether a bit of it is another in the other run.
     fn changed(&self, point: HookPoint, s: &SequenceRows) -> Result<Vec<bool>> {
-        let [base, donor] = [&self.base, &self.donor].map(|side| host(&part(&side.values[&point], point, s)?));
+        let [base, donor] = [&self.base, &self.donor].map(|side| numbers(&part(&side.values[&point], point, s)?));
         Ok(self.nodes(point, s).differ(&base?, &donor?))
     }
 
@@ -242,8 +238,8 @@ impl<'a> Pass<'a> {
         if self.options.qk_fix && has_fix(point.site) {
             return self.fixed(point, s);
         }
-        let [base, donor] = [&self.base, &self.donor].map(|side| host(&part(&side.values[&point], point, s)?));
-        let gradient = host(&part(&self.gradients.all(point)?, point, s)?)?;
+        let [base, donor] = [&self.base, &self.donor].map(|side| numbers(&part(&side.values[&point], point, s)?));
+        let gradient = numbers(&part(&self.gradients.all(point)?, point, s)?)?;
         Ok(self.nodes(point, s).linear(&base?, &donor?, &gradient))
     }
 
@@ -277,7 +273,7 @@ impl<'a> Pass<'a> {
 fn part(kept: &[Tensor], point: HookPoint, s: &SequenceRows) -> Result<Tensor> {
     match kept {
         of_each if point.site.per_sequence() => Ok(of_each[s.index].clone()),
-        [packed] => Ok(packed.narrow(0, s.rows.start, s.len())?.contiguous()?),
+        [packed] => Ok(s.of(packed)?.contiguous()?),
         _ => Err(Error::compute(format!("{point} was made more than once")).fault()),
     }
 }
@@ -336,7 +332,7 @@ impl Reading {
     }
 
     fn split(&self, logits: &Tensor) -> Result<Vec<Vec<f32>>> {
-        let (width, all) = (logits.dim(1)?, host(logits)?);
+        let (width, all) = (logits.dim(1)?, numbers(logits)?);
         Ok(self.places(width).into_iter().map(|places| places.into_iter().map(|i| all[i]).collect()).collect())
     }
 

@@ -17,7 +17,7 @@ use crate::model::{Batch, Model, Run, Unembed};
 use crate::ops::rows::Rows;
 use crate::ops::values;
 use crate::sweep::budget::waves;
-use crate::sweep::{check_finite, refuse};
+use crate::sweep::{check_prompts, first_not_finite, not_finite};
 use crate::text::Prompt;
 use crate::whole::{keep, temporary_beside};
 
@@ -67,9 +67,11 @@ pub fn save_activations(
         let mut hook = Save { model, points: &points, file: &mut file, row, first, alone, not_finite: None };
         let out = model.run(&batch, &run, &mut [&mut hook])?;
         let bad = hook.not_finite;
-        check_finite(model, &prompts[wave.clone()], &out, "")?;
+        check_prompts(model, &prompts[wave.clone()], &out, "")?;
         if let Some(prompt) = bad {
-            return refuse(model, &prompts[wave.start + prompt], "");
+            let prompt = &prompts[wave.start + prompt];
+            let first = first_not_finite(model, &prompt.ids(), &[])?;
+            return Err(not_finite(&format!("the run of prompt \"{}\"", prompt.id), first.as_ref()));
         }
         row += n_rows;
     }

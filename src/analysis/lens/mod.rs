@@ -21,7 +21,7 @@ use crate::hook::{Cache, HookPoint, Site, select};
 use crate::model::{Batch, Model, Output, Run, Unembed};
 use crate::ops::values;
 use crate::sweep::budget::waves;
-use crate::sweep::check_finite;
+use crate::sweep::check_prompts;
 use crate::sweep::not_finite;
 use crate::text::Prompt;
 use stream::Reading;
@@ -95,7 +95,7 @@ pub fn lens(
         let mut cache = Cache::of(points.iter().copied());
         let run = Run { unembed: Unembed::Nothing, ..Run::default() };
         let out = model.run(&Batch::of(prompts.iter().map(Prompt::ids)), &run, &mut [&mut cache])?;
-        check_finite(model, prompts, &out, "")?;
+        check_prompts(model, prompts, &out, "")?;
         let rows = chosen_rows(&out, options.positions.as_deref())?;
         let streams = Streams::new(model, &points, &cache, &out)?;
         let telling = Telling { points: &points, prompts, spell, options };

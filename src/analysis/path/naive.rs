@@ -1,19 +1,17 @@
 //! A path as the papers define it: forward passes over the whole prompt in candle's own operations, nothing shared, everything
 //! but the sender frozen by hooks.
 
-use std::collections::HashMap;
-
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 
 use super::Through;
 use super::receiver::{Reads, written};
 use super::routes::Route;
 use crate::error::Result;
 use crate::hook::site::Role;
-use crate::hook::{Cache, FirstNotFinite, Hook, HookPoint, NotFinite, Site};
+use crate::hook::{Cache, Change, Changed, FirstNotFinite, Hook, HookPoint, How, NotFinite, Site};
 use crate::model::{Batch, Model, Run, Unembed};
-use crate::ops::rows::Rows;
-use crate::sweep::{self, Change, How, Patcher, Readout};
+use crate::ops::numbers;
+use crate::sweep::{self, Readout};
 
 /// A path of one pair.
 pub(super) struct Path<'a> {
@@ -66,8 +64,7 @@ impl Path<'_> {
         let Self { model, ids, begun_with, route, through, readout, .. } = *self;
         let all = written_by_blocks(model);
         let mut base = Cache::of(all.iter().copied().chain(self.sender.iter().map(|change| change.point)));
-        let mut begin = Patcher::new(begun_with.iter().map(|change| (0, change)));
-        plain(model, ids, &mut [&mut begin, &mut base])?;
+        plain(model, ids, &mut [&mut Changed(begun_with.iter().collect()), &mut base])?;
 
         let mut given = vec![];
         for receiver in &route.receivers {
@@ -77,12 +74,13 @@ impl Path<'_> {
             let sender: Vec<&Change> = self.sender.iter().filter(|change| before(change.point)).collect();
             let own: Vec<HookPoint> = sender.iter().map(|change| change.point).collect();
             let frozen = all.iter().filter(|p| !is_made(**p, &own, through)).chain(&own);
-            let mut frozen =
-                Frozen(frozen.map(|p| Ok((*p, base.get(&p.to_string())?.clone()))).collect::<Result<_>>()?);
-            let mut changed = Patcher::new(sender.into_iter().map(|change| (0, change)));
+            let frozen = frozen.map(|p| Ok(Change::new(*p, How::Put(base.get(&p.to_string())?.clone()))));
+            let frozen = frozen.collect::<Result<Vec<_>>>()?;
+            // Everything is held, and then the sender changed.
+            let mut changed = Changed(frozen.iter().chain(sender).collect());
             // A receiver is looked at before it is frozen like everything else.
             let mut cache = Cache::of([point]);
-            let mut hooks: Vec<&mut dyn Hook> = vec![&mut cache, &mut frozen, &mut changed];
+            let mut hooks: Vec<&mut dyn Hook> = vec![&mut cache, &mut changed];
             if let Some(look) = look.as_deref_mut() {
                 hooks.push(look);
             }
@@ -93,7 +91,7 @@ impl Path<'_> {
                 if let Some(tokens) = &readout.tokens {
                     logits = logits.index_select(&Tensor::new(tokens.as_slice(), logits.device())?, 1)?;
                 }
-                return Ok(Given::Logits(logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?));
+                return Ok(Given::Logits(numbers(&logits)?));
             }
             let value = cache.get(&point.to_string())?.clone();
             given.push(Change { head: receiver.head, ..Change::new(point, How::Put(value)) });
@@ -130,17 +128,4 @@ fn is_made(p: HookPoint, sender: &[HookPoint], through: Through) -> bool {
 fn plain(model: &Model, ids: &[u32], hooks: &mut [&mut dyn Hook]) -> Result<Tensor> {
     let run = Run { path: Some(crate::ops::Path::Plain), unembed: Unembed::All, ..Run::default() };
     Ok(model.run(&Batch::one(ids), &run, hooks)?.logits()?.clone())
-}
-
-/// Puts the values of another run in the place of what is computed.
-struct Frozen(HashMap<HookPoint, Tensor>);
-
-impl Hook for Frozen {
-    fn wants(&self, at: HookPoint) -> bool {
-        self.0.contains_key(&at)
-    }
-
-    fn on(&mut self, at: HookPoint, _: &Rows, x: Tensor) -> Result<Tensor> {
-        Ok(self.0.get(&at).cloned().unwrap_or(x))
-    }
 }

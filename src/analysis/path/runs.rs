@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 
 use super::carry::{Received, receive};
 use super::naive::Path;
@@ -15,6 +15,7 @@ use crate::analysis::PathRow;
 use crate::error::{Error, Result};
 use crate::hook::{HookPoint, NotFinite};
 use crate::model::Model;
+use crate::ops::numbers;
 use crate::sweep::{Change, How, Patched, Wave, plan, row_bytes, sweep};
 use crate::sweep::{Group, Metric, Runs, Seen, Sources};
 
@@ -196,7 +197,7 @@ impl<'a> Paths<'a> {
             for some in of_pair.chunks(at_once) {
                 let streams: Vec<&Tensor> = some.iter().map(|(.., stream)| stream).collect();
                 let logits = self.model.decode_some(&Tensor::cat(&streams, 0)?, tokens)?;
-                let logits = logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+                let logits = numbers(&logits)?;
                 for ((run, ..), logits) in some.iter().zip(logits.chunks(width * rows)) {
                     emit(*run, logits)?;
                 }

@@ -1,6 +1,6 @@
 //! What a sender writes when it is changed, less what it writes in the base run: rows of the stream.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::Tensor;
 
 use super::receiver::written;
 use crate::arch::Spec;
@@ -11,6 +11,7 @@ use crate::hook::{HookPoint, Site};
 use crate::model::{Model, unseen};
 use crate::ops::linear::Linear;
 use crate::ops::matrix::Matrix;
+use crate::ops::numbers;
 use crate::sweep::{Grid, Spot};
 use crate::sweep::{How, Recorded};
 
@@ -66,18 +67,10 @@ impl<'a> Sender<'a> {
         for point in spot.points.iter().filter(|_| !rows.is_empty()) {
             let chosen = |x: &Tensor| chosen(x, *point, spot, &rows);
             let value = chosen(base.value(*point)?)?;
-            let new = match how(*point)? {
-                How::Put(x) => chosen(&x)?.broadcast_as(value.shape())?,
-                How::Add(x) => value.broadcast_add(&chosen(&x)?)?,
-                How::Fill(x) => Tensor::full(x, value.shape(), value.device())?.to_dtype(value.dtype())?,
-                How::Scale(x) => (&value * f64::from(x))?,
-            };
+            let new = how(*point)?.applied(&value, chosen)?;
             let (old, new) = (value, new.to_dtype(base.value(*point)?.dtype())?.contiguous()?);
             let width = old.dim(1)?.max(1);
-            let bits = |x: &Tensor| -> Result<Vec<f32>> {
-                Ok(x.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
-            };
-            let (a, b) = (bits(&old)?, bits(&new)?);
+            let (a, b) = (numbers(&old)?, numbers(&new)?);
             for (i, (a, b)) in a.chunks(width).zip(b.chunks(width)).enumerate() {
                 changed[i] |= a.iter().zip(b).any(|(a, b)| a.to_bits() != b.to_bits());
             }

@@ -159,11 +159,7 @@ pub(super) fn z_is_pattern_times_values(s: &Subject) -> Result<Finding> {
             let rows_of = &s.rows.sequences[i];
             for head in 0..a.n_heads {
                 let of_head = |x: &Tensor, head| -> Result<Tensor> {
-                    Ok(wide(x)?
-                        .narrow(0, rows_of.rows.start, rows_of.len())?
-                        .narrow(1, head, 1)?
-                        .squeeze(1)?
-                        .contiguous()?)
+                    Ok(rows_of.of(&wide(x)?)?.narrow(1, head, 1)?.squeeze(1)?.contiguous()?)
                 };
                 let (pattern, v) = (wide(&pattern.get(head)?)?, of_head(v, head * a.n_kv_heads / a.n_heads)?);
                 let parts = [pattern.matmul(&v)?, pattern.abs()?.matmul(&v.abs()?)?];

@@ -58,7 +58,7 @@ pub(super) fn packed_is_alone(s: &Subject) -> Result<Finding> {
     }
     for (ids, rows) in s.prompts.iter().zip(&s.rows.sequences) {
         for (point, alone) in s.landmarks_of(&Batch::one(ids.clone()), &Run::default(), None)? {
-            let packed = s.one(point)?.narrow(0, rows.rows.start, rows.len())?;
+            let packed = rows.of(s.one(point)?)?;
             worst.see_rows(Some(point), &packed, &alone, &s.of_run(&alone, point)?)?;
         }
     }

@@ -13,7 +13,7 @@ fn per_query_head(
     prefix: Option<&KeysValues>,
     pick: impl Fn(&KeysValues) -> &Tensor,
 ) -> Result<Tensor> {
-    let rows = new.narrow(0, keys.rows.start, keys.len())?;
+    let rows = keys.of(new)?;
     let all = match prefix {
         Some(prefix) => Tensor::cat(&[pick(prefix), &rows], 0)?,
         None => rows,
@@ -25,7 +25,7 @@ fn per_query_head(
 }
 
 pub(super) fn scores(scoring: &Scoring, s: &SequenceRows, x: &Inputs) -> Result<Tensor> {
-    let q = x.q.narrow(0, s.rows.start, s.len())?.transpose(0, 1)?.contiguous()?;
+    let q = s.of(x.q)?.transpose(0, 1)?.contiguous()?;
     let k = per_query_head(scoring, x.keys_of(s), x.k, x.prefix(s), |p| &p.keys)?;
     let mut scores = (q.matmul(&k.transpose(1, 2)?.contiguous()?)? * scoring.scale)?;
     let (dtype, device) = (scores.dtype(), scores.device().clone());

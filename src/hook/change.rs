@@ -1,16 +1,19 @@
-//! One intervention: where, on which rows and heads, and what becomes of the value; and the hook that does it.
+//! One intervention: where, on which rows and heads, and what becomes of the value. Two things carry it out: [`Changed`], a hook made
+//! of tensor operations, for runs of one sequence and for gradients; and the patcher of a sweep, which writes numbers of many runs
+//! in one pack. Neither uses the other, and a sweep is checked by the first.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use candle_core::{DType, Device, Tensor};
 
+use super::finite::NotFinite;
+use super::point::HookPoint;
+use super::site::{Axis, Scope, Site};
+use super::tap::Hook;
 use crate::arch::Spec;
 use crate::error::{Error, Result};
-use crate::hook::site::{Axis, Scope, Site};
-use crate::hook::{Hook, HookPoint, NotFinite};
 use crate::ops::rows::{Rows, SequenceRows};
-use crate::ops::{copied_rows, values};
+use crate::ops::values;
 
 /// One intervention in one run.
 ///
@@ -52,6 +55,20 @@ impl How {
             How::Put(x) | How::Add(x) => Some(x),
             How::Fill(_) | How::Scale(_) => None,
         }
+    }
+
+    /// What `old` becomes, all of it. `cut` gives of the tensor that is put or added what belongs to `old`.
+    ///
+    /// # Errors
+    /// When the shapes do not fit.
+    pub(crate) fn applied(&self, old: &Tensor, cut: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+        let like = |x: &Tensor| Ok::<_, Error>(cut(x)?.to_device(old.device())?.to_dtype(old.dtype())?);
+        Ok(match self {
+            How::Put(x) => like(x)?.broadcast_as(old.shape())?.contiguous()?,
+            How::Add(x) => old.broadcast_add(&like(x)?)?,
+            How::Fill(x) => Tensor::full(*x, old.shape(), old.device())?.to_dtype(old.dtype())?,
+            How::Scale(x) => (old * f64::from(*x))?,
+        })
     }
 }
 
@@ -160,8 +177,13 @@ impl Change {
             .collect()
     }
 
+    /// 1 for each number of a value of shape `dims` that is chosen, 0 for the others, in `mask`.
+    pub(super) fn mark(&self, dims: &[usize], s: &SequenceRows, made: Option<&[bool]>, mask: &mut [u8]) {
+        self.spans(dims, s, made, &[]).into_iter().for_each(|span| mask[span.to..span.to + span.len].fill(1));
+    }
+
     /// What a number becomes, where the source has `there`.
-    fn becomes(&self, old: f32, there: Option<f32>) -> f32 {
+    pub(crate) fn becomes(&self, old: f32, there: Option<f32>) -> f32 {
         let unseen = self.point.site == Site::AttnScores && old == f32::NEG_INFINITY;
         match (&self.how, there) {
             (How::Put(_), Some(there)) => there,
@@ -175,7 +197,7 @@ impl Change {
 
     /// Hands `each` every number that is chosen of a value of shape `dims`: its place, and what the source has for it. It goes
     /// on as long as `each` says so.
-    fn chosen(
+    pub(crate) fn chosen(
         &self,
         dims: &[usize],
         s: &SequenceRows,
@@ -240,58 +262,30 @@ impl Change {
 }
 
 /// The same numbers in f32 on the CPU, which is what they mostly are already.
-fn host(x: &Tensor) -> Result<Tensor> {
+pub(crate) fn host(x: &Tensor) -> Result<Tensor> {
     Ok(x.detach().to_device(&Device::Cpu)?.to_dtype(DType::F32)?.contiguous()?)
 }
 
-/// Makes the changes of the runs in a pack: each of its own sequence.
-pub(crate) struct Patcher<'a> {
-    /// With the sequences that they are for, in their order.
-    changes: BTreeMap<HookPoint, Vec<(usize, &'a Change)>>,
-}
+/// Makes the changes of a run of one sequence, in their order, with operations that have gradients.
+pub struct Changed<'a>(pub Vec<&'a Change>);
 
-impl<'a> Patcher<'a> {
-    /// Of changes with the sequences that they are for.
-    pub(crate) fn new(of: impl IntoIterator<Item = (usize, &'a Change)>) -> Self {
-        let mut changes: BTreeMap<HookPoint, Vec<_>> = BTreeMap::new();
-        for (sequence, change) in of {
-            changes.entry(change.point).or_default().push((sequence, change));
-        }
-        // Stable: the changes of one run stay in their order.
-        changes.values_mut().for_each(|of_point| of_point.sort_by_key(|(sequence, _)| *sequence));
-        Self { changes }
-    }
-
-    /// The changes of these sequences at this point.
-    fn of(&self, at: HookPoint, sequences: Range<usize>) -> &[(usize, &'a Change)] {
-        let Some(changes) = self.changes.get(&at) else { return &[] };
-        let before = |sequence| changes.partition_point(|(s, _)| *s < sequence);
-        &changes[before(sequences.start)..before(sequences.end)]
-    }
-}
-
-impl Hook for Patcher<'_> {
+impl Hook for Changed<'_> {
     fn wants(&self, at: HookPoint) -> bool {
-        self.changes.contains_key(&at)
+        self.0.iter().any(|change| change.point == at)
     }
 
-    fn wants_of(&self, at: HookPoint, sequence: usize) -> bool {
-        !self.of(at, sequence..sequence + 1).is_empty()
-    }
-
-    fn on(&mut self, at: HookPoint, rows: &Rows, x: Tensor) -> Result<Tensor> {
-        let here = host(&x)?;
-        let old = values(&here)?;
-        let width = (old.len() / here.dim(0)?.max(1)).max(1);
-        let mut new = copied_rows(old.len() / width, width, |i| &old[i * width..(i + 1) * width], |_, _| ());
-        for s in &rows.sequences {
-            for (_, change) in self.of(at, s.index..s.index + 1) {
-                change.chosen(x.dims(), s, rows.made.as_deref(), |at, there| {
-                    new[at] = change.becomes(new[at], there);
-                    true
-                })?;
+    fn on(&mut self, at: HookPoint, rows: &Rows, mut x: Tensor) -> Result<Tensor> {
+        for change in self.0.iter().filter(|change| change.point == at) {
+            let mut mask = vec![0; x.elem_count()];
+            change.mark(x.dims(), &rows.sequences[0], rows.made.as_deref(), &mut mask);
+            let mut mask = Tensor::from_vec(mask, x.shape(), x.device())?;
+            // A key that is hidden stays hidden.
+            if at.site == Site::AttnScores && !matches!(change.how, How::Put(_)) {
+                mask = (mask * x.ne(f64::NEG_INFINITY)?)?;
             }
+            let new = change.how.applied(&x, |source| Ok(source.clone()))?;
+            x = mask.where_cond(&new, &x)?;
         }
-        Ok(Tensor::from_vec(new, x.shape(), &Device::Cpu)?.to_device(x.device())?.to_dtype(x.dtype())?)
+        Ok(x)
     }
 }
