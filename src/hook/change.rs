@@ -283,7 +283,11 @@ impl Hook for Changed<'_> {
             if at.site == Site::AttnScores && !matches!(change.how, How::Put(_)) {
                 mask = (mask * x.ne(f64::NEG_INFINITY)?)?;
             }
-            let new = change.how.applied(&x, |source| Ok(source.clone()))?;
+            // A mean over a dataset has as many positions as the longest prompt.
+            let new = change.how.applied(&x, |source| {
+                let n = source.dim(0)?.min(x.dim(0)?);
+                Ok(if at.site.per_sequence() { source.clone() } else { source.narrow(0, 0, n)? })
+            })?;
             x = mask.where_cond(&new, &x)?;
         }
         Ok(x)
