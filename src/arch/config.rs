@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::keys::{FamilyKeys, Verdict, judge, same};
-use crate::error::{Error, Result, Sentence, nearest};
+use crate::error::{Error, Result, Sentence};
 
 /// No model has a size above this. Below it, what sizes are multiplied to cannot overflow, and a wrong one is an error
 /// instead of an allocation that ends the program.
@@ -373,10 +373,11 @@ impl Config {
         });
         let Some(value) = held else {
             let error = Error::no_such(format!("config.json has no `{path}`, so there is nothing to accept"));
-            return Err(match nearest(path, self.values.keys().map(String::as_str)) {
-                Some(near) => error.hint(format!("did you mean `{near}`?")),
-                None => error.hint("leave out --accept-config, or name a key that the file has"),
-            });
+            return Err(error.nearest_or(
+                path,
+                self.values.keys().map(String::as_str),
+                "leave out --accept-config, or name a key that the file has",
+            ));
         };
         if inner.is_some() {
             return Ok(());

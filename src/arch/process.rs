@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::error::{Error, Result, nearest};
+use crate::error::{Error, Result};
 
 /// One way to process weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -45,10 +45,7 @@ impl Processing {
         let found = Self::ALL.into_iter().find(|p| p.name() == name);
         found.ok_or_else(|| {
             let error = Error::no_such(format!("weights cannot be processed by `{name}`"));
-            match nearest(name, names) {
-                Some(near) => error.hint(format!("did you mean `{near}`?")),
-                None => error.hint(format!("there are {}", names.join(", "))),
-            }
+            error.nearest_or(name, names, format!("there are {}", names.join(", ")))
         })
     }
 

@@ -13,7 +13,7 @@ use super::wait::WaitArgs;
 use crate::analysis::Need;
 use crate::analysis::patch::{Align, Direction};
 use crate::error::{Error, Result};
-use crate::model::{Place, Placement, Processing};
+use crate::model::{Hardware, Placement, Processing};
 use crate::ops::matrix::Kept;
 use crate::session::plan::available;
 use crate::session::records::Input;
@@ -116,7 +116,7 @@ impl LoadArgs {
 
     fn load_named(&self, name: &str, out: &Out) -> Result<Session> {
         let process = self.process.iter().map(|name| Processing::parse(name)).collect::<Result<Vec<_>>>()?;
-        let placement = Placement { kept: Kept::parse(&self.dtype), place: Place::parse(&self.device)? };
+        let placement = Placement { kept: Kept::parse(&self.dtype), place: Hardware::parse(&self.device)? };
         // Before the files are looked for, which may take longer.
         placement.place.device()?;
         let source = Session::find(name, &self.accept.accept_config, &out.hub(), &out.fetching())?;

@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::pairs::asked_of;
-use crate::model::Place;
+use crate::model::Hardware;
 use crate::session::Session;
 use crate::table::HOOK_NAMES;
 use crate::text::{Pair, Prompt};
@@ -51,7 +51,7 @@ pub(super) fn request<'a, O: Serialize>(
         processed: (!processed.is_empty()).then(|| serde_json::json!(processed)),
         accepted_config: (!accepted.is_empty()).then(|| serde_json::json!(accepted)),
         dtype: loaded.placement.kept.map(|kept| kept.name()),
-        device: (place != Place::Cpu).then(|| format!("{place:?}")),
+        device: (place != Hardware::Cpu).then(|| format!("{place:?}")),
     }
 }
 

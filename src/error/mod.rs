@@ -66,6 +66,18 @@ impl Sentence {
         self.0.hint = readable(hint.as_ref());
         Error(self.0)
     }
+    /// The error, which asks whether the known name nearest to `name` is meant; where none is near, `otherwise` is what to do.
+    pub fn nearest_or<'a>(
+        self,
+        name: &str,
+        known: impl IntoIterator<Item = &'a str>,
+        otherwise: impl AsRef<str>,
+    ) -> Error {
+        match nearest(name, known) {
+            Some(near) => self.hint(format!("did you mean `{near}`?")),
+            None => self.hint(otherwise),
+        }
+    }
     /// The error of something that cannot happen while pellucid, or whoever calls it, is right.
     pub fn fault(self) -> Error {
         self.hint(REPORT)

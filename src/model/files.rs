@@ -17,7 +17,7 @@ use crate::text::{File, ModelSource, check_weights};
 
 /// Where a tensor lies.
 #[derive(Clone, Debug)]
-struct Place {
+struct Extent {
     file: usize,
     dtype: Dtype,
     shape: Vec<usize>,
@@ -96,7 +96,7 @@ impl WeightBytes {
 /// The tensors of one or several files, by name.
 pub(super) struct WeightFiles {
     files: Vec<(File, Arc<Bytes>)>,
-    tensors: BTreeMap<String, Place>,
+    tensors: BTreeMap<String, Extent>,
 }
 
 impl WeightFiles {
@@ -119,7 +119,7 @@ impl WeightFiles {
         let data = header + 8;
         for (name, info) in metadata.tensors() {
             let (from, to) = info.data_offsets;
-            let stored = Place {
+            let stored = Extent {
                 file: self.files.len(),
                 dtype: info.dtype,
                 shape: info.shape.clone(),
@@ -133,7 +133,7 @@ impl WeightFiles {
         Ok(())
     }
 
-    fn bytes(&self, stored: &Place) -> &[u8] {
+    fn bytes(&self, stored: &Extent) -> &[u8] {
         &self.files[stored.file].1[stored.bytes.clone()]
     }
 }

@@ -26,7 +26,7 @@ pub use batch::{Batch, Prefix, Sequence};
 pub(crate) use block::unseen;
 pub use files::WeightBytes;
 pub use load::Footprint;
-pub use place::{Place, Placement};
+pub use place::{Hardware, Placement};
 pub(crate) use run::{Asking, Pack, Stream};
 pub use run::{Output, Run, Unembed};
 pub use weights::Weights;

@@ -15,12 +15,12 @@ pub struct Placement {
     /// another device they have the dtype of the weights.
     pub kept: Option<Kept>,
     /// Where it computes.
-    pub place: Place,
+    pub place: Hardware,
 }
 
 /// A device that may not be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Place {
+pub enum Hardware {
     /// The processor.
     #[default]
     Cpu,
@@ -30,7 +30,7 @@ pub enum Place {
     Metal,
 }
 
-impl Place {
+impl Hardware {
     /// `cpu`, `cuda`, `cuda:1` or `metal`.
     ///
     /// # Errors

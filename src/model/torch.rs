@@ -83,10 +83,10 @@ impl From<Wrong> for Broken {
     }
 }
 
-type Found<T> = std::result::Result<T, Broken>;
+type Parsed<T> = std::result::Result<T, Broken>;
 
 /// The tensors that the archive `bytes` holds.
-fn tensors(file: usize, bytes: &[u8]) -> Found<Vec<(String, Stored)>> {
+fn tensors(file: usize, bytes: &[u8]) -> Parsed<Vec<(String, Stored)>> {
     // The magic number that torch's older format begins with, as a pickled long.
     if bytes.starts_with(&[0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46]) {
         let hint = "save it again with a newer torch: torch.save(torch.load(file), file), or as safetensors";
@@ -128,7 +128,7 @@ fn tensors(file: usize, bytes: &[u8]) -> Found<Vec<(String, Stored)>> {
 }
 
 /// The archive's files and where their bytes are. torch.save compresses nothing.
-fn entries(bytes: &[u8]) -> Found<HashMap<String, Range<usize>>> {
+fn entries(bytes: &[u8]) -> Parsed<HashMap<String, Range<usize>>> {
     let mut zip = ZipArchive::new(Cursor::new(bytes)).map_err(Broken::because)?;
     let mut found = HashMap::new();
     for i in 0..zip.len() {
@@ -148,7 +148,7 @@ fn entries(bytes: &[u8]) -> Found<HashMap<String, Range<usize>>> {
 }
 
 /// The names and values of a state dict, by their names.
-fn items<'a>(pickle: &Pickle<'a>) -> Found<Vec<(&'a str, Id)>> {
+fn items<'a>(pickle: &Pickle<'a>) -> Parsed<Vec<(&'a str, Id)>> {
     // An attribute of state dicts: the versions of their modules.
     const VERSIONS: &str = "_metadata";
     let Value::Dict(items) = pickle.at(pickle.root) else {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Session;
 use super::records::Input;
-use crate::error::{Error, Result, nearest};
+use crate::error::{Error, Result};
 use crate::table::visible;
 use crate::text::bounds::SPLIT;
 use crate::text::ids::parse_ids;
@@ -106,10 +106,11 @@ pub fn from_input(input: &Input, names: &Columns, positions: &[NamedPosition]) -
         let missing = fields_in(missing).find(|part| !has.iter().any(|name| name == part)).unwrap_or(missing);
         let names = some_of(has.iter().map(String::as_str));
         let e = Error::bad_input(format!("{shown} has no column `{missing}`; it has {names}"));
-        return Err(match nearest(missing, has.iter().map(String::as_str)) {
-            Some(near) => e.hint(format!("did you mean `{near}`?")),
-            None => e.hint("say how the file calls its columns: --columns clean=prompt,corrupt=corrupted"),
-        });
+        return Err(e.nearest_or(
+            missing,
+            has.iter().map(String::as_str),
+            "say how the file calls its columns: --columns clean=prompt,corrupt=corrupted",
+        ));
     }
     for (ours, theirs) in wanted.iter().skip(COLUMNS.len()) {
         if let Some(e) = entries.iter().find(|e| !e.cells.contains_key(ours)) {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 
-use crate::error::{Error, Result, nearest, without_backtrace};
+use crate::error::{Error, Result, without_backtrace};
 
 /// The vector in `name`: a safetensors file with one tensor, or `FILE:TENSOR`. In f32, flat.
 ///
@@ -25,10 +25,7 @@ pub fn read_vector(name: &str) -> Result<Tensor> {
     let chosen = match (tensor, &names[..]) {
         (Some(tensor), _) => tensors.get(tensor).ok_or_else(|| {
             let e = Error::no_such(format!("{path} has no tensor `{tensor}`"));
-            match nearest(tensor, names.iter().copied()) {
-                Some(near) => e.hint(format!("did you mean `{near}`?")),
-                None => e.hint(format!("it has {}", names.join(", "))),
-            }
+            e.nearest_or(tensor, names.iter().copied(), format!("it has {}", names.join(", ")))
         })?,
         (None, [only]) => &tensors[*only],
         (None, _) => {

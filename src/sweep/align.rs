@@ -1,7 +1,7 @@
 //! Which positions of different pairs are the same one: counted from the beginning, from the end, or by names.
 
 use super::grid::{Grid, Over};
-use crate::error::{Error, Result, nearest};
+use crate::error::{Error, Result};
 use crate::text::Pair;
 
 /// How positions of different pairs are matched where a sweep goes over them.
@@ -39,10 +39,11 @@ impl Align {
             "end" => Ok(Self::End),
             _ => {
                 let e = Error::no_such(format!("positions are not aligned at the `{name}`"));
-                Err(match nearest(name, ["start", "end"]) {
-                    Some(near) => e.hint(format!("did you mean `{near}`?")),
-                    None => e.hint("align them at the start or the end, or name them with --positions"),
-                })
+                Err(e.nearest_or(
+                    name,
+                    ["start", "end"],
+                    "align them at the start or the end, or name them with --positions",
+                ))
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::align::{Align, Label};
 use super::{Change, How};
 use crate::arch::Spec;
-use crate::error::{Error, Result, nearest, position};
+use crate::error::{Error, Result, position};
 use crate::hook::site::{Axis, Site};
 use crate::hook::{HookPoint, select};
 use crate::text::Pair;
@@ -48,10 +48,11 @@ impl Over {
             "key_pos" => Self::KeyPos,
             _ => {
                 let e = Error::no_such(format!("a sweep does not go over `{name}`"));
-                return Err(match nearest(name, ["layer", "pos", "head", "neuron", "key_pos", "query_pos"]) {
-                    Some(near) => e.hint(format!("did you mean `{near}`?")),
-                    None => e.hint("it goes over any of layer, pos, head, neuron, query_pos, key_pos"),
-                });
+                return Err(e.nearest_or(
+                    name,
+                    ["layer", "pos", "head", "neuron", "key_pos", "query_pos"],
+                    "it goes over any of layer, pos, head, neuron, query_pos, key_pos",
+                ));
             }
         })
     }

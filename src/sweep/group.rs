@@ -20,7 +20,7 @@ const PATCH_BYTES: usize = 700;
 const LEAST_PATCHES: usize = 1024;
 
 /// What is recorded and runs together: consecutive pairs, and which of each one's patches.
-struct Part {
+struct Chunk {
     pairs: Range<usize>,
     places: Range<usize>,
 }
@@ -78,7 +78,7 @@ pub(crate) fn need(
         need.least = need.least.max(least);
         need.rows = need.rows.max(places * options.metrics.len() * PLACE_BYTES);
     }
-    for Part { pairs: of, places: some } in parts(model, pairs, points, places, options) {
+    for Chunk { pairs: of, places: some } in parts(model, pairs, points, places, options) {
         let (mut held, mut rows, mut logits, mut longest) = (0, 0, 0, 0);
         for i in of {
             let (n, patches) = (pairs[i].clean.tokens.len(), places[i].min(some.end) - some.start.min(places[i]));
@@ -96,7 +96,7 @@ pub(crate) fn need(
 
 /// Parts of the sweep, in which each pair has so many `places` to be patched, whose recorded runs and lists of patches take at most half of the memory: the other half is for
 /// patched runs. A pair with more patches than that is parted.
-fn parts(model: &Model, pairs: &[Pair], points: &[HookPoint], places: &[usize], options: &PatchOptions) -> Vec<Part> {
+fn parts(model: &Model, pairs: &[Pair], points: &[HookPoint], places: &[usize], options: &PatchOptions) -> Vec<Chunk> {
     let half = options.memory_bytes / 2;
     let recorded = |pair: &Pair| recorded_bytes(model, pair, points, options);
     let (mut parts, mut start, mut used) = (vec![], 0, 0);
@@ -105,12 +105,12 @@ fn parts(model: &Model, pairs: &[Pair], points: &[HookPoint], places: &[usize], 
         let (runs, patches) = (recorded(pair), places[i]);
         let bytes = runs + patches * PATCH_BYTES;
         if used > 0 && used + bytes > half {
-            parts.push(Part { pairs: start..i, places: whole.clone() });
+            parts.push(Chunk { pairs: start..i, places: whole.clone() });
             (start, used) = (i, 0);
         }
         let at_once = (half.saturating_sub(runs) / PATCH_BYTES).max(LEAST_PATCHES);
         if patches > at_once {
-            let of = |first: usize| Part { pairs: i..i + 1, places: first..(first + at_once).min(patches) };
+            let of = |first: usize| Chunk { pairs: i..i + 1, places: first..(first + at_once).min(patches) };
             parts.extend((0..patches).step_by(at_once).map(of));
             start = i + 1;
             continue;
@@ -118,7 +118,7 @@ fn parts(model: &Model, pairs: &[Pair], points: &[HookPoint], places: &[usize], 
         used += bytes;
     }
     if start < pairs.len() {
-        parts.push(Part { pairs: start..pairs.len(), places: whole });
+        parts.push(Chunk { pairs: start..pairs.len(), places: whole });
     }
     parts
 }

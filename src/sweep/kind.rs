@@ -12,7 +12,7 @@ use super::finite::check_prompts;
 use super::need::Need;
 use super::options::PatchOptions;
 use super::{Change, How, Recorded};
-use crate::error::{Error, Result, nearest};
+use crate::error::{Error, Result};
 use crate::hook::finite::all_finite;
 use crate::hook::{Cache, HookPoint, Site};
 use crate::model::{Batch, Model, Run, Unembed};
@@ -104,10 +104,7 @@ impl Kind {
                 const NAMES: [&str; 9] =
                     ["replace", "zero", "mean", "mean-by-position", "resample", "noise", "scale", "add", "knock-out"];
                 let e = Error::no_such(format!("there is no kind of patch `{name}`"));
-                return Err(match nearest(name, NAMES) {
-                    Some(near) => e.hint(format!("did you mean `{near}`?")),
-                    None => e.hint(format!("there are {}", NAMES.join(", "))),
-                });
+                return Err(e.nearest_or(name, NAMES, format!("there are {}", NAMES.join(", "))));
             }
         })
     }

@@ -80,7 +80,7 @@ pub(crate) struct Long<'a> {
 const LOOKED_FOR: usize = 100;
 
 /// The metrics of each of a pair's places, or where it stopped being numbers; nothing where it was not run.
-type Found = Vec<Option<Finite>>;
+type Outcomes = Vec<Option<Finite>>;
 
 /// The metrics of a run, or where it stopped being numbers.
 type Finite = Result<Vec<f64>, String>;
@@ -103,7 +103,7 @@ impl Group<'_> {
             summary.doubts.add(&options.metrics, &Unpatched { clean, corrupt, foil_preferred });
         }
         // By pair, place and metric; what has no run has the base run's value.
-        let mut found: Vec<Found> = self.own.iter().map(|own| vec![None; own.places.len()]).collect();
+        let mut found: Vec<Outcomes> = self.own.iter().map(|own| vec![None; own.places.len()]).collect();
         let measure = |pair: usize, logits: &[f32]| -> Option<Vec<f64>> {
             let gauge = self.gauge(pair, &ends[pair].row);
             options.metrics.iter().map(|m| gauge.finite(*m, logits)).collect()
@@ -190,7 +190,7 @@ impl Group<'_> {
         &self,
         runs: &R,
         again: &BTreeSet<usize>,
-        (found, bases, ends): (&[Found], &[&[f64]], &[End]),
+        (found, bases, ends): (&[Outcomes], &[&[f64]], &[End]),
         measure: &Measure,
         summary: &mut Summary,
     ) -> Result<()> {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::Readout;
-use crate::error::{Error, Result, nearest, position};
+use crate::error::{Error, Result, position};
 use crate::ops::softmax::log_sum_exp;
 use crate::text::Pair;
 
@@ -211,10 +211,7 @@ impl Metric {
         row.map(|row| row.metric).ok_or_else(|| {
             let names = METRICS.iter().map(|row| row.name);
             let e = Error::no_such(format!("there is no metric `{name}`"));
-            match nearest(name, names.clone()) {
-                Some(near) => e.hint(format!("did you mean `{near}`?")),
-                None => e.hint(format!("there are {}", names.collect::<Vec<_>>().join(", "))),
-            }
+            e.nearest_or(name, names.clone(), format!("there are {}", names.collect::<Vec<_>>().join(", ")))
         })
     }
 

@@ -28,10 +28,7 @@ pub fn check_columns(columns: &Columns, known: &[&str], whose: &str) -> Result<(
     for (i, (ours, _)) in columns.iter().enumerate() {
         if !known.contains(&ours.as_str()) {
             let e = Error::no_such(format!("{whose} have no column `{ours}`"));
-            return Err(match nearest(ours, known.iter().copied()) {
-                Some(near) => e.hint(format!("did you mean `{near}`?")),
-                None => e.hint(format!("they have {}", known.join(", "))),
-            });
+            return Err(e.nearest_or(ours, known.iter().copied(), format!("they have {}", known.join(", "))));
         }
         if columns[..i].iter().any(|(earlier, _)| earlier == ours) {
             return Err(Error::bad_input(format!("--columns says twice what `{ours}` is called")).hint("say it once"));
@@ -54,10 +51,11 @@ pub fn missing_column(records: &Records, theirs: &str) -> Option<Error> {
         false => some_of(records.names.iter().map(String::as_str)),
     };
     let e = Error::bad_input(format!("{} has no column `{part}`; it has {has}", records.file));
-    Some(match nearest(part, records.names.iter().map(String::as_str)) {
-        Some(near) => e.hint(format!("did you mean `{near}`?")),
-        None => e.hint("say how the file calls its columns: --columns text=prompt for prompts, clean=prompt for pairs"),
-    })
+    Some(e.nearest_or(
+        part,
+        records.names.iter().map(String::as_str),
+        "say how the file calls its columns: --columns text=prompt for prompts, clean=prompt for pairs",
+    ))
 }
 
 /// The prompts in `records`, at least one. A string is a text, a list of numbers is token ids, and an object has `text` or

@@ -2,6 +2,7 @@
 
 use super::label::quoted;
 use super::mark::{Mark, OTHERS};
+use crate::analysis::patch::Metric;
 use crate::table::{visible, visible_prose};
 use std::collections::BTreeSet;
 
@@ -223,11 +224,7 @@ pub(crate) fn number(x: f32) -> String {
 /// Whether a clean run with this metric is no better than its corrupt run. Nothing is said of the divergence from the clean run and
 /// of the loss.
 pub(crate) fn is_no_better(metric: &str, clean: f32, corrupt: f32) -> bool {
-    match metric {
-        "kl_to_clean_nats" | "loss_nats" => false,
-        "rank" => clean >= corrupt,
-        _ => clean <= corrupt,
-    }
+    Metric::parse(metric).is_ok_and(|metric| metric.is_no_better(f64::from(clean), f64::from(corrupt)))
 }
 
 /// A share in percent.

@@ -139,7 +139,7 @@ pub fn attribute(
         let mut exact = measured_of(model, &told, &chosen, options, watch)?.into_iter();
         // Rows are made as they are given away: there may be one for each entry of each pattern.
         for (told, chosen) in told.iter().zip(&chosen) {
-            told.rows(&mut |i, Found { mut row, .. }| {
+            told.rows(&mut |i, Estimated { mut row, .. }| {
                 if chosen.binary_search(&i).is_ok() {
                     let patch = exact.next().ok_or_else(|| Error::compute("a patch was not measured").fault())?;
                     let base = if options.direction == Direction::Denoise { row.corrupt } else { row.clean };
@@ -273,7 +273,7 @@ fn groups(spec: &Spec, pairs: &[Pair], memory_bytes: usize) -> Vec<Range<usize>>
 }
 
 /// A row with the patch that it stands for.
-struct Found {
+struct Estimated {
     spot: Spot,
     row: AttributionRow,
 }
@@ -289,7 +289,7 @@ struct Told<'a> {
 
 impl Told<'_> {
     /// Gives the rows to `f`, in order, each with its place among them.
-    fn rows(&self, f: &mut dyn FnMut(usize, Found) -> Result<()>) -> Result<()> {
+    fn rows(&self, f: &mut dyn FnMut(usize, Estimated) -> Result<()>) -> Result<()> {
         let Self { model, pair, ends, estimates, options } = *self;
         let mut at = 0;
         for of_point in estimates {
@@ -316,7 +316,7 @@ impl Told<'_> {
                 for spot in spot.called(pair, options.align) {
                     let patch = row(model, pair, &spot, options.metric, seen.clone());
                     let numbers = [ends.corrupt, estimate, strength].map(|x| x as f32);
-                    f(at, Found { row: attribution(patch, numbers, options.direction), spot })?;
+                    f(at, Estimated { row: attribution(patch, numbers, options.direction), spot })?;
                     at += 1;
                 }
             }

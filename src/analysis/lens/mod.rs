@@ -115,7 +115,7 @@ pub fn lens(
             continue;
         }
         // All points of a position are decoded together, because each is compared with the model's own.
-        let (mut found, together): (Vec<Found>, _) = (vec![], (ROWS / streams.decoded.len()).max(1));
+        let (mut found, together): (Vec<Decoded>, _) = (vec![], (ROWS / streams.decoded.len()).max(1));
         for (i, chunk) in rows.chunks(together).enumerate() {
             watch.at(done, total)?;
             found.extend(streams.read(model, (prompts, &points), chunk, 0..points.len(), options)?);
@@ -150,7 +150,7 @@ pub fn need(spec: &Spec, prompts: &[Prompt], options: &LensOptions, figure: impl
     let tops = tops_bytes(cells, options);
     let least_tops = tops.min(tops_bytes(2, options));
     let tops = tops.min((options.memory_bytes / 4).max(least_tops));
-    let found = (cells + decoded) * size_of::<Found>() + 2 * tops;
+    let found = (cells + decoded) * size_of::<Decoded>() + 2 * tops;
     let beside = 2 * size_of::<f32>() * decoded * spec.d_model + tile + found;
     let need = crate::sweep::budget::need(spec, prompts, 4 * spec.d_model * n, beside, options.memory_bytes);
     let least = need.least - (tile - least_tile) - 2 * (tops - least_tops);
@@ -209,7 +209,7 @@ struct Streams<'a> {
 }
 
 /// What the lens found at one hook and row.
-struct Found {
+struct Decoded {
     order: usize,
     row: ChosenRow,
     reading: Reading,
@@ -240,7 +240,7 @@ impl<'a> Streams<'a> {
         rows: &[ChosenRow],
         wanted: Range<usize>,
         options: &LensOptions,
-    ) -> Result<Vec<Found>> {
+    ) -> Result<Vec<Decoded>> {
         let ids = Tensor::new(rows.iter().map(|r| r.row).collect::<Vec<_>>(), model.device())?;
         // The model's own first, with which all others are compared.
         let others = wanted.clone().map(|order| self.place[order]).filter(|place| *place != 0);
@@ -292,7 +292,7 @@ impl<'a> Streams<'a> {
                     return Err(not_finite(&what, None));
                 }
                 let kl_to_final_bits = if own { 0.0 } else { reading.kl_bits(&readings[0]) };
-                found.push(Found { order, row: *row, reading: reading.finished(), kl_to_final_bits });
+                found.push(Decoded { order, row: *row, reading: reading.finished(), kl_to_final_bits });
             }
         }
         found.sort_by_key(|f| (f.row.prompt, f.order, f.row.pos));
@@ -309,8 +309,8 @@ struct Telling<'a> {
 }
 
 impl Telling<'_> {
-    fn rows(&self, found: &Found, emit: &mut dyn FnMut(LensRow) -> Result<()>) -> Result<()> {
-        let Found { order, row, reading, kl_to_final_bits } = found;
+    fn rows(&self, found: &Decoded, emit: &mut dyn FnMut(LensRow) -> Result<()>) -> Result<()> {
+        let Decoded { order, row, reading, kl_to_final_bits } = found;
         let (prompt, target) = (&self.prompts[row.prompt], reading.target());
         let (pos, point) = (row.pos, self.points[*order]);
         let next = prompt.tokens.get(pos + 1);

@@ -87,7 +87,7 @@ pub(super) fn receive(
         let until = wanted.iter().filter(|(s, ..)| *s == i).map(|(.., reads_at)| *reads_at).max().unwrap_or(0);
         carried.push(Carried { sender, ahead, change: None, until });
     }
-    let mut wave = Wave { model, carried, received: HashMap::new() };
+    let mut wave = Carrier { model, carried, received: HashMap::new() };
     for layer in 0..model.spec().n_layers() {
         wave.block(layer, wanted, through)?;
     }
@@ -98,13 +98,13 @@ pub(super) fn receive(
     Ok(wave.received)
 }
 
-struct Wave<'a> {
+struct Carrier<'a> {
     model: &'a Model,
     carried: Vec<Carried<'a>>,
     received: Received,
 }
 
-impl Wave<'_> {
+impl Carrier<'_> {
     fn block(&mut self, layer: usize, wanted: &BTreeSet<(usize, HookPoint, usize)>, through: Through) -> Result<()> {
         let model = self.model;
         for site in [Site::Q, Site::K, Site::V, Site::QNormed, Site::KNormed] {

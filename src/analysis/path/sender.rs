@@ -40,11 +40,11 @@ pub(super) struct Sender<'a> {
     pub rows: Vec<usize>,
     head: Option<usize>,
     neuron: Option<usize>,
-    parts: Vec<Part>,
+    parts: Vec<Difference>,
 }
 
 /// What is changed of one value: its rows, heads and neurons that are chosen, `[rows, width]`.
-struct Part {
+struct Difference {
     point: HookPoint,
     /// What it becomes, less what it is.
     difference: Tensor,
@@ -74,7 +74,7 @@ impl<'a> Sender<'a> {
             for (i, (a, b)) in a.chunks(width).zip(b.chunks(width)).enumerate() {
                 changed[i] |= a.iter().zip(b).any(|(a, b)| a.to_bits() != b.to_bits());
             }
-            parts.push(Part { point: *point, difference: (new - old)? });
+            parts.push(Difference { point: *point, difference: (new - old)? });
         }
         // What is the same in both runs is the same in the stream.
         let kept: Vec<u32> = (0..rows.len()).filter(|i| changed[*i]).map(|i| i as u32).collect();
@@ -115,7 +115,7 @@ impl<'a> Sender<'a> {
         Ok(writes)
     }
 
-    fn write(&self, model: &Model, Part { point, difference }: &Part) -> Result<Tensor> {
+    fn write(&self, model: &Model, Difference { point, difference }: &Difference) -> Result<Tensor> {
         let (path, Some(layer)) = (model.path(), point.layer) else {
             return self.embedding(model, difference);
         };
