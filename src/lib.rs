@@ -2,9 +2,12 @@
 
 // A library neither prints nor panics on what it is given; tests may (clippy.toml).
 #![warn(clippy::expect_used, clippy::panic, clippy::print_stderr, clippy::print_stdout, clippy::unwrap_used)]
+// What the command line alone uses is no fault of a build without it.
+#![cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports))]
 
 pub mod analysis;
 pub mod arch;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod error;
 mod guard;
@@ -16,6 +19,7 @@ pub mod session;
 pub mod sweep;
 pub mod table;
 pub mod text;
+#[cfg(feature = "charts")]
 pub mod view;
 mod visible;
 pub mod whole;

@@ -10,7 +10,6 @@ use serde_json::json;
 use super::claim::{Claim, Claiming};
 use super::owned::{Listed, MANIFEST, Manifest, is_complete, is_ours, is_regular};
 use crate::error::{Error, Result};
-use crate::view::Figure;
 use crate::whole::write_whole;
 
 /// The folder of one request: `runs/<analysis>-<hash of the request>`, unless another was given.
@@ -117,7 +116,8 @@ impl RunFolder {
     ///
     /// # Errors
     /// As [`RunFolder::write`].
-    pub fn figure(&mut self, figure: &Figure) -> Result<()> {
+    #[cfg(feature = "charts")]
+    pub fn figure(&mut self, figure: &crate::view::Figure) -> Result<()> {
         self.write(&figure.file_name(), figure.svg.as_bytes())
     }
 

@@ -8,7 +8,8 @@ use std::io::{self, Write};
 use std::marker::PhantomData;
 
 /// How rows are written as text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Format {
     /// For people: aligned columns, rounded numbers, columns without any value left out.
     #[default]

@@ -8,11 +8,11 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::RecvTimeoutError;
 
-use super::cache::{GLANCE, Repo};
 use super::check::is_whole;
 use super::client::{Client, Facts};
 use super::wait::{PAUSES, Trouble, patiently, pause, pieces};
 use crate::error::{Error, Result};
+use crate::text::hub::cache::{GLANCE, Repo};
 
 /// Called with the number of bytes that are there; its error ends the download.
 pub(super) type Tick<'a> = dyn FnMut(u64) -> Result<()> + 'a;

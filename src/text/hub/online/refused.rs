@@ -1,7 +1,7 @@
 //! What a Hub's refusals mean, each with its own sentence and one thing to do.
 
+use super::client::origin;
 use crate::error::Error;
-use crate::text::hub::client::origin;
 
 /// A model on a Hub, as messages speak of it.
 pub(super) struct Subject {

@@ -5,9 +5,9 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::cache::GLANCE;
 use crate::error::{Error, Result};
 use crate::limits::threads::spawn;
+use crate::text::hub::cache::GLANCE;
 
 /// How long to wait before it is tried again: four times in all.
 pub(super) const PAUSES: [Duration; 4] =

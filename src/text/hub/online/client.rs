@@ -11,11 +11,11 @@ use ureq::http::HeaderMap;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body, Timeout};
 
-use super::environment;
 use super::refused::{Refusal, Subject};
-use super::token::Token;
 use super::wait::Trouble;
 use crate::error::{Error, Result};
+use crate::text::hub::environment;
+use crate::text::hub::token::Token;
 use crate::text::pick::is_plain_name;
 
 const TO_CONNECT: Duration = Duration::from_secs(10);
