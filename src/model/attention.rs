@@ -9,7 +9,7 @@ use super::weights::BlockWeights;
 use crate::arch::spec::{Attention, Position};
 use crate::error::{Error, Result};
 use crate::hook::{Site, Tap};
-use crate::ops::Path;
+use crate::ops::Kernels;
 use crate::ops::attention::{self, Inputs, KeysValues};
 use crate::ops::gradient::tracked;
 use crate::ops::linear::{Linear, add};
@@ -29,40 +29,40 @@ impl Model {
         positions: Option<&Tensor>,
     ) -> Result<(Tensor, KeysValues)> {
         let (spec, w) = (&self.spec.blocks[layer].attention.inner, &self.weights.blocks[layer]);
-        let path = pack.path;
-        let x_qk = &placed(path, x, positions)?;
-        let k = project(path, &w.k, spec.d_head, x_qk)?;
-        let v = project(path, &w.v, spec.d_head, x)?;
+        let kernels = pack.kernels;
+        let x_qk = &placed(kernels, x, positions)?;
+        let k = project(kernels, &w.k, spec.d_head, x_qk)?;
+        let v = project(kernels, &w.v, spec.d_head, x)?;
         let keys = tap.rows().clone();
         tap.lay_out(pack.asking_rows(&keys));
-        let q = project(path, &w.q, spec.d_head, &pack.asking(x_qk)?)?;
+        let q = project(kernels, &w.q, spec.d_head, &pack.asking(x_qk)?)?;
         let mut q = tap.at(Site::Q, q)?;
         tap.lay_out(keys.clone());
         let (mut k, v) = (tap.at(Site::K, k)?, clamp(spec, tap.at(Site::V, v)?)?);
         tap.lay_out(pack.asking_rows(&keys));
         if let Some(norm) = &w.q_norm {
-            q = tap.at(Site::QNormed, normed(path, spec, norm, &q)?)?;
+            q = tap.at(Site::QNormed, normed(kernels, spec, norm, &q)?)?;
         }
         tap.lay_out(keys.clone());
         if let Some(norm) = &w.k_norm {
-            k = tap.at(Site::KNormed, normed(path, spec, norm, &k)?)?;
+            k = tap.at(Site::KNormed, normed(kernels, spec, norm, &k)?)?;
         }
         tap.lay_out(pack.asking_rows(&keys));
         (q, k) = (clamp(spec, q)?, clamp(spec, k)?);
         if let Position::Rotary(rotary) = &spec.position {
             let table = pack.angles.table(rotary)?;
             let asking = Table { cos: pack.asking(&table.cos)?, sin: pack.asking(&table.sin)? };
-            q = tap.at(Site::RotQ, rotate(path, rotary.pairing, &q, &asking)?)?;
+            q = tap.at(Site::RotQ, rotate(kernels, rotary.pairing, &q, &asking)?)?;
             tap.lay_out(keys.clone());
-            k = tap.at(Site::RotK, rotate(path, rotary.pairing, &k, table)?)?;
+            k = tap.at(Site::RotK, rotate(kernels, rotary.pairing, &k, table)?)?;
             tap.lay_out(pack.asking_rows(&keys));
         }
         let prefixes = (pack.batch.sequences.iter())
             .map(|s| s.prefix.as_ref().filter(|p| !p.is_empty()).map(|p| p.layer(layer)).transpose())
             .collect::<Result<Vec<_>>>()?;
-        let z = mix(path, w, tap, &Inputs { q: &q, k: &k, v: &v, keys: &keys, prefixes: &prefixes })?;
+        let z = mix(kernels, w, tap, &Inputs { q: &q, k: &k, v: &v, keys: &keys, prefixes: &prefixes })?;
         let z = tap.at(Site::Z, z)?;
-        let out = self.attention_out(path, w, tap, &z)?;
+        let out = self.attention_out(kernels, w, tap, &z)?;
         Ok((out, KeysValues { keys: k, values: v }))
     }
 
@@ -79,8 +79,9 @@ impl Model {
         resid_pre: &Tensor,
         positions: Option<&Tensor>,
     ) -> Result<Tensor> {
-        let (spec, w, path) = (&self.spec.blocks[layer].attention.inner, &self.weights.blocks[layer], self.path());
-        let x = self.attention_reads(layer, path, &mut unseen(resid_pre)?, resid_pre)?;
+        let (spec, w, kernels) =
+            (&self.spec.blocks[layer].attention.inner, &self.weights.blocks[layer], self.kernels());
+        let x = self.attention_reads(layer, kernels, &mut unseen(resid_pre)?, resid_pre)?;
         let (linear, norm, positions) = match site {
             Site::Q => (&w.q, None, positions),
             Site::K => (&w.k, None, positions),
@@ -91,13 +92,13 @@ impl Model {
                 return Err(Error::compute(format!("{} is not projected from the stream", other.short())).fault());
             }
         };
-        let made = project(path, linear, spec.d_head, &placed(path, &x, positions)?)?;
-        norm.map_or_else(|| Ok(made.clone()), |norm| normed(path, spec, norm, &made))
+        let made = project(kernels, linear, spec.d_head, &placed(kernels, &x, positions)?)?;
+        norm.map_or_else(|| Ok(made.clone()), |norm| normed(kernels, spec, norm, &made))
     }
 
-    fn attention_out(&self, path: Path, w: &BlockWeights, tap: &mut Tap, z: &Tensor) -> Result<Tensor> {
+    fn attention_out(&self, kernels: Kernels, w: &BlockWeights, tap: &mut Tap, z: &Tensor) -> Result<Tensor> {
         let (t, h, e) = z.dims3()?;
-        let out = w.o.apply(path, &z.reshape((t, h * e))?)?;
+        let out = w.o.apply(kernels, &z.reshape((t, h * e))?)?;
         if !tap.wants(Site::Result) {
             return Ok(out);
         }
@@ -111,7 +112,7 @@ impl Model {
         let change = (&seen - result)?;
         if tracked(&[&seen]) {
             // Where hooks ask for gradients they change nothing, and the gradients come this way.
-            return add(path, &out, &change.sum(1)?);
+            return add(kernels, &out, &change.sum(1)?);
         }
         // Rows that a hook changed are summed anew: were only the change added, rounding would be left of a sum whose parts
         // are taken away, and a norm after it would make that large. Rows that it did not keep their bits.
@@ -126,22 +127,22 @@ impl Model {
 }
 
 /// What queries and keys read: `x [t, d]` with the rows' position vectors, where the model has such beside the stream.
-fn placed(path: Path, x: &Tensor, positions: Option<&Tensor>) -> Result<Tensor> {
-    positions.map_or_else(|| Ok(x.clone()), |p| add(path, x, p))
+fn placed(kernels: Kernels, x: &Tensor, positions: Option<&Tensor>) -> Result<Tensor> {
+    positions.map_or_else(|| Ok(x.clone()), |p| add(kernels, x, p))
 }
 
 /// Queries, keys or values `[t, heads, e]` as projected.
-fn project(path: Path, map: &Linear, d_head: usize, x: &Tensor) -> Result<Tensor> {
-    let y = map.apply(path, x)?;
+fn project(kernels: Kernels, map: &Linear, d_head: usize, x: &Tensor) -> Result<Tensor> {
+    let y = map.apply(kernels, x)?;
     let (t, width) = y.dims2()?;
     Ok(y.reshape((t, width / d_head, d_head))?)
 }
 
 /// Queries or keys `[t, heads, e]` through their norm: of each head, or of all heads together.
-fn normed(path: Path, spec: &Attention, norm: &NormWeights, x: &Tensor) -> Result<Tensor> {
+fn normed(kernels: Kernels, spec: &Attention, norm: &NormWeights, x: &Tensor) -> Result<Tensor> {
     let (t, heads, e) = x.dims3()?;
     let width = if spec.qk_norm.is_none_or(|qk| qk.per_head) { e } else { heads * e };
-    Ok(norm.apply(path, &x.reshape(((), width))?, None)?.reshape((t, heads, e))?)
+    Ok(norm.apply(kernels, &x.reshape(((), width))?, None)?.reshape((t, heads, e))?)
 }
 
 /// Queries, keys or values as scores and mixing read them.
@@ -153,10 +154,10 @@ pub(crate) fn clamp(spec: &Attention, x: Tensor) -> Result<Tensor> {
 }
 
 /// `z [t, h, e]`, in one pass, or in stages for the sequences whose scores or patterns somebody wants.
-fn mix(path: Path, w: &BlockWeights, tap: &mut Tap, x: &Inputs) -> Result<Tensor> {
+fn mix(kernels: Kernels, w: &BlockWeights, tap: &mut Tap, x: &Inputs) -> Result<Tensor> {
     let rows = tap.rows().clone();
     let seen = |s: &SequenceRows| {
-        path == Path::Plain || [Site::AttnScores, Site::Pattern].iter().any(|site| tap.wants_of(*site, s.index))
+        kernels == Kernels::Plain || [Site::AttnScores, Site::Pattern].iter().any(|site| tap.wants_of(*site, s.index))
     };
     let staged: Vec<bool> = rows.sequences.iter().map(seen).collect();
     if !staged.contains(&true) {
@@ -167,10 +168,10 @@ fn mix(path: Path, w: &BlockWeights, tap: &mut Tap, x: &Inputs) -> Result<Tensor
     while i < staged.len() {
         let s = &rows.sequences[i];
         if staged[i] {
-            let scores = attention::scores(path, &w.scoring, s, x)?;
+            let scores = attention::scores(kernels, &w.scoring, s, x)?;
             let scores = tap.at_sequence(Site::AttnScores, i, scores)?;
-            let pattern = tap.at_sequence(Site::Pattern, i, attention::softmax(path, &scores)?)?;
-            parts.push(attention::mix(path, &w.scoring, s, &pattern, x)?);
+            let pattern = tap.at_sequence(Site::Pattern, i, attention::softmax(kernels, &scores)?)?;
+            parts.push(attention::mix(kernels, &w.scoring, s, &pattern, x)?);
             i += 1;
             continue;
         }

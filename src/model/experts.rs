@@ -5,21 +5,21 @@ use candle_core::Tensor;
 use super::weights::{ExpertWeights, NeuronWeights};
 use crate::error::Result;
 use crate::hook::{Site, Tap};
-use crate::ops::Path;
+use crate::ops::Kernels;
 use crate::ops::activation::activate;
 use crate::ops::routing::{Routing, chosen_weights, largest, softmax};
 
 impl ExpertWeights {
     /// `[t, d]` to `[t, d]`, through the experts that the router chooses for each row.
-    pub(super) fn apply(&self, path: Path, tap: &mut Tap, x: &Tensor) -> Result<Tensor> {
-        let logits = tap.at(Site::RouterLogits, self.router.apply(path, x)?)?;
+    pub(super) fn apply(&self, kernels: Kernels, tap: &mut Tap, x: &Tensor) -> Result<Tensor> {
+        let logits = tap.at(Site::RouterLogits, self.router.apply(kernels, x)?)?;
         let weights = tap.at(Site::ExpertWeights, softmax(&logits)?)?;
         let indices = tap.at(Site::ExpertIndices, largest(&weights, self.per_row)?)?;
         let routing = Routing::new(&indices, self.experts.len())?;
         let chosen = chosen_weights(&weights, &indices, self.renormalized)?;
         let chosen = tap.at(Site::ChosenWeights, chosen)?;
         let outputs = (self.experts.iter().enumerate())
-            .map(|(e, expert)| Seen { tap, routing: &routing, expert: e }.run(path, expert, x))
+            .map(|(e, expert)| Seen { tap, routing: &routing, expert: e }.run(kernels, expert, x))
             .collect::<Result<Vec<_>>>()?;
         routing.combine(&outputs.into_iter().flatten().collect::<Vec<_>>(), &chosen)
     }
@@ -34,7 +34,7 @@ struct Seen<'s, 'a, 'h> {
 
 impl Seen<'_, '_, '_> {
     /// What the expert gives for its rows, `[rows, d]`; nothing where it has none.
-    fn run(mut self, path: Path, w: &NeuronWeights, x: &Tensor) -> Result<Option<Tensor>> {
+    fn run(mut self, kernels: Kernels, w: &NeuronWeights, x: &Tensor) -> Result<Option<Tensor>> {
         let gated = w.linear.is_some();
         if self.routing.rows(self.expert).is_empty() {
             // A hook has been reached even where there is nothing to see.
@@ -47,13 +47,13 @@ impl Seen<'_, '_, '_> {
             return Ok(None);
         }
         let x = self.routing.gather(self.expert, x)?;
-        let first = self.at(if gated { Site::ExpertGate } else { Site::ExpertPre }, w.input.apply(path, &x)?)?;
+        let first = self.at(if gated { Site::ExpertGate } else { Site::ExpertPre }, w.input.apply(kernels, &x)?)?;
         let partner = match &w.linear {
-            Some(map) => Some(self.at(Site::ExpertPre, map.apply(path, &x)?)?),
+            Some(map) => Some(self.at(Site::ExpertPre, map.apply(kernels, &x)?)?),
             None => None,
         };
-        let post = self.at(Site::ExpertPost, activate(path, w.activation, &first, partner.as_ref())?)?;
-        Ok(Some(w.output.apply(path, &post)?))
+        let post = self.at(Site::ExpertPost, activate(kernels, w.activation, &first, partner.as_ref())?)?;
+        Ok(Some(w.output.apply(kernels, &post)?))
     }
 
     /// Offers `y [rows, m]` to the hooks that want it.

@@ -4,7 +4,7 @@ use candle_core::Tensor;
 
 use crate::error::Result;
 use crate::hook::{Site, Tap};
-use crate::ops::Path;
+use crate::ops::Kernels;
 use crate::ops::norm::NormWeights;
 
 /// The sites of a norm: its scale, the value divided by it, and, of a norm that something reads through, what is read.
@@ -18,29 +18,29 @@ pub(super) const LN2_POST: [Site; 2] = [Site::Ln2PostScale, Site::Ln2PostNormali
 /// What a sublayer reads: the stream through its norm, where it has one. The output map of an MLP reads neurons in the same
 /// way, and the unembedding the last stream.
 pub(super) fn read(
-    path: Path,
+    kernels: Kernels,
     tap: &mut Tap,
     norm: Option<&NormWeights>,
     [scale, normalized, out]: [Site; 3],
     x: &Tensor,
 ) -> Result<Tensor> {
     let Some(norm) = norm else { return Ok(x.clone()) };
-    let read = through(path, tap, norm, [scale, normalized], x)?;
+    let read = through(kernels, tap, norm, [scale, normalized], x)?;
     tap.at(out, read)
 }
 
 /// `x` through a norm, which is taken apart only where somebody wants its parts.
 pub(super) fn through(
-    path: Path,
+    kernels: Kernels,
     tap: &mut Tap,
     norm: &NormWeights,
     [scale_site, normalized_site]: [Site; 2],
     x: &Tensor,
 ) -> Result<Tensor> {
-    let scale = tap.wants(scale_site).then(|| tap.at(scale_site, norm.scale(path, x)?)).transpose()?;
+    let scale = tap.wants(scale_site).then(|| tap.at(scale_site, norm.scale(kernels, x)?)).transpose()?;
     if !tap.wants(normalized_site) {
-        return norm.apply(path, x, scale.as_ref());
+        return norm.apply(kernels, x, scale.as_ref());
     }
-    let normalized = tap.at(normalized_site, norm.normalize(path, x, scale.as_ref())?)?;
+    let normalized = tap.at(normalized_site, norm.normalize(kernels, x, scale.as_ref())?)?;
     norm.apply_gain(&normalized)
 }

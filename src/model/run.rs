@@ -10,7 +10,7 @@ use super::norm::{LN_FINAL, read};
 use crate::arch::spec::{AddedTo, Position, Rotary};
 use crate::error::{Error, Result};
 use crate::hook::{Hook, Site, Tap};
-use crate::ops::Path;
+use crate::ops::Kernels;
 use crate::ops::attention::KeysValues;
 use crate::ops::linear::{Linear, add};
 use crate::ops::rotary::Table;
@@ -20,7 +20,7 @@ use crate::ops::rows::Rows;
 #[derive(Clone, Debug, Default)]
 pub struct Run {
     /// Which implementation; the fastest that fits unless given.
-    pub path: Option<Path>,
+    pub kernels: Option<Kernels>,
     /// Start at this block with this stream `[t, d]` instead of at the embedding.
     pub from: Option<(usize, Tensor)>,
     /// Stop before this block, without logits.
@@ -80,7 +80,7 @@ pub(crate) struct Stream {
 
 /// What every block needs to know of the pack.
 pub(crate) struct Pack<'a> {
-    pub path: Path,
+    pub kernels: Kernels,
     pub batch: &'a Batch,
     /// The angles of its rows.
     pub angles: Angles,
@@ -150,8 +150,8 @@ impl Model {
     /// As [`Model::forward`], and when `run` does not fit the model or the batch.
     pub fn run(&self, batch: &Batch, run: &Run, hooks: &mut [&mut dyn Hook]) -> Result<Output> {
         let rows = self.check(batch, run)?;
-        let path = run.path.unwrap_or_else(|| self.path());
-        let pack = Pack { path, batch, angles: self.angles(&rows)?, asking: None };
+        let kernels = run.kernels.unwrap_or_else(|| self.kernels());
+        let pack = Pack { kernels, batch, angles: self.angles(&rows)?, asking: None };
         let mut tap = Tap::new(hooks, rows.clone());
         let n_layers = self.spec.n_layers();
         let (first, mut stream) = match &run.from {
@@ -159,7 +159,7 @@ impl Model {
                 let positions = self.positions(&rows, AddedTo::QueriesAndKeys)?;
                 (*layer, Stream { resid: resid.contiguous()?, positions })
             }
-            None => (0, self.begin(path, batch, &mut tap)?),
+            None => (0, self.begin(kernels, batch, &mut tap)?),
         };
         let last = run.until.unwrap_or(n_layers);
         let mut kept: Vec<Option<KeysValues>> = vec![None; n_layers];
@@ -172,19 +172,19 @@ impl Model {
         }
         tap.enter(None);
         let resid = stream.resid;
-        let logits = if last == n_layers { self.end(path, &mut tap, &resid, &run.unembed)? } else { None };
+        let logits = if last == n_layers { self.end(kernels, &mut tap, &resid, &run.unembed)? } else { None };
         tap.finish()?;
         let prefixes = if run.keep_prefixes { cut_prefixes(&rows, &kept)? } else { vec![] };
         Ok(Output { logits, resid, rows, prefixes })
     }
 
     /// The fastest implementation here.
-    pub(crate) fn path(&self) -> Path {
-        Path::best(&self.device, self.dtype)
+    pub(crate) fn kernels(&self) -> Kernels {
+        Kernels::best(&self.device, self.dtype)
     }
 
     /// How a pass begins: token embeddings and positions, the first writes to the stream.
-    pub(crate) fn begin(&self, path: Path, batch: &Batch, tap: &mut Tap) -> Result<Stream> {
+    pub(crate) fn begin(&self, kernels: Kernels, batch: &Batch, tap: &mut Tap) -> Result<Stream> {
         let ids: Vec<u32> = batch.sequences.iter().flat_map(|s| s.ids.iter().copied()).collect();
         let mut x = self.weights.embed.rows(&ids)?;
         if let Some(scale) = self.spec.embedding.scale {
@@ -192,9 +192,9 @@ impl Model {
         }
         x = tap.at(Site::Embed, x)?;
         if let Some(p) = self.positions(tap.rows(), AddedTo::Stream)? {
-            x = add(path, &x, &tap.at(Site::PosEmbed, p)?)?;
+            x = add(kernels, &x, &tap.at(Site::PosEmbed, p)?)?;
         }
-        let resid = self.embedding_write(path, x)?;
+        let resid = self.embedding_write(kernels, x)?;
         let beside = self.positions(tap.rows(), AddedTo::QueriesAndKeys)?;
         Ok(Stream { resid, positions: beside.map(|p| tap.at(Site::PosEmbed, p)).transpose()? })
     }
@@ -208,7 +208,7 @@ impl Model {
     }
 
     /// How a pass ends: the final norm and the unembedding of the rows and tokens that are wanted.
-    fn end(&self, path: Path, tap: &mut Tap, resid: &Tensor, what: &Unembed) -> Result<Option<Tensor>> {
+    fn end(&self, kernels: Kernels, tap: &mut Tap, resid: &Tensor, what: &Unembed) -> Result<Option<Tensor>> {
         let (rows, tokens) = match what {
             Unembed::Nothing => (Some(&[][..]), None),
             Unembed::All => (None, None),
@@ -227,12 +227,12 @@ impl Model {
         };
         // A hook sees every row; without one, only the rows that are wanted are computed.
         let early = if seen { resid.clone() } else { pick(resid)? };
-        let normalized = read(path, tap, self.weights.final_norm.as_ref(), LN_FINAL, &early)?;
+        let normalized = read(kernels, tap, self.weights.final_norm.as_ref(), LN_FINAL, &early)?;
         let normalized = if seen && !tap.wants(Site::Logits) { pick(&normalized)? } else { normalized };
         if normalized.dim(0)? == 0 {
             return Ok(None);
         }
-        let mut logits = self.decode_normalized(path, &normalized, tokens.filter(|_| !tap.wants(Site::Logits)))?;
+        let mut logits = self.decode_normalized(kernels, &normalized, tokens.filter(|_| !tap.wants(Site::Logits)))?;
         if tap.wants(Site::Logits) {
             logits = pick(&tap.at(Site::Logits, logits)?)?;
             if let Some(tokens) = tokens {
@@ -252,7 +252,7 @@ impl Model {
 
     /// The same of these tokens alone, where some are given: `[t, tokens]`.
     pub(crate) fn decode_some(&self, resid: &Tensor, tokens: Option<&[u32]>) -> Result<Tensor> {
-        self.decode_normalized(self.path(), &self.normalize(resid)?, tokens)
+        self.decode_normalized(self.kernels(), &self.normalize(resid)?, tokens)
     }
 
     /// What the unembedding reads of streams `[t, d]`: the final norm alone.
@@ -261,7 +261,7 @@ impl Model {
     /// When `resid` has another width.
     pub fn normalize(&self, resid: &Tensor) -> Result<Tensor> {
         match &self.weights.final_norm {
-            Some(norm) => norm.apply(self.path(), &resid.contiguous()?, None),
+            Some(norm) => norm.apply(self.kernels(), &resid.contiguous()?, None),
             None => Ok(resid.clone()),
         }
     }
@@ -274,18 +274,18 @@ impl Model {
         let unembed = &self.weights.unembed;
         let weight = unembed.weight.narrow(1, tokens.start, tokens.len())?;
         let bias = unembed.bias.as_ref().map(|b| b.narrow(0, tokens.start, tokens.len())).transpose()?;
-        let logits = Linear { weight, bias }.apply(self.path(), normalized)?;
+        let logits = Linear { weight, bias }.apply(self.kernels(), normalized)?;
         self.finish_logits(logits)
     }
 
-    fn decode_normalized(&self, path: Path, x: &Tensor, tokens: Option<&[u32]>) -> Result<Tensor> {
+    fn decode_normalized(&self, kernels: Kernels, x: &Tensor, tokens: Option<&[u32]>) -> Result<Tensor> {
         let unembed = &self.weights.unembed;
         let logits = match tokens {
-            None => unembed.apply(path, x)?,
+            None => unembed.apply(kernels, x)?,
             Some(tokens) => {
                 let ids = Tensor::new(tokens, &self.device)?;
                 let bias = unembed.bias.as_ref().map(|b| b.index_select(&ids, 0)).transpose()?;
-                Linear::new(unembed.weight.columns(tokens)?, bias).apply(path, x)?
+                Linear::new(unembed.weight.columns(tokens)?, bias).apply(kernels, x)?
             }
         };
         self.finish_logits(logits)

@@ -4,7 +4,7 @@ use candle_core::Tensor;
 
 use super::gradient::with_backward;
 use super::routing::softmax;
-use super::{Path, copied_rows, simd, values};
+use super::{Kernels, copied_rows, simd, values};
 use crate::arch::spec::Activation;
 use crate::error::{Error, Result};
 
@@ -12,10 +12,10 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 /// When the computation fails.
-pub fn activate(path: Path, act: Activation, pre: &Tensor, linear: Option<&Tensor>) -> Result<Tensor> {
-    match path {
+pub fn activate(kernels: Kernels, act: Activation, pre: &Tensor, linear: Option<&Tensor>) -> Result<Tensor> {
+    match kernels {
         // Its softmax is not worth a kernel: only small models have it.
-        _ if path == Path::Plain || act == Activation::Solu => {
+        _ if kernels == Kernels::Plain || act == Activation::Solu => {
             let y = plain(act, pre)?;
             Ok(match linear {
                 Some(linear) => (y * linear)?,
@@ -174,10 +174,10 @@ mod tests {
         let gate = Tensor::randn(0f32, 1.0, (70, 301), &dev)?;
         for act in [Activation::Relu, Activation::GeluErf, Activation::GeluTanh, Activation::Silu] {
             for linear in [None, Some(&gate)] {
-                let got = activate(Path::Fused, act, &x, linear)?;
-                let want = activate(Path::Plain, act, &x, linear)?;
+                let got = activate(Kernels::Fused, act, &x, linear)?;
+                let want = activate(Kernels::Plain, act, &x, linear)?;
                 let [x, linear] = [Some(&x), linear].map(|x| x.map(|x| x.to_dtype(DType::F64)).transpose());
-                let exact = activate(Path::Plain, act, x?.as_ref().unwrap(), linear?.as_ref())?;
+                let exact = activate(Kernels::Plain, act, x?.as_ref().unwrap(), linear?.as_ref())?;
                 let (apart, allowed) = (Drift::of(&got, &want)?.drift, Drift::of(&want, &exact)?.allowed());
                 assert!(apart <= allowed, "{act:?}: {apart:e}, allowed {allowed:e}");
             }

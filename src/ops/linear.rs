@@ -5,7 +5,7 @@ use candle_core::{CpuStorage, Storage, Tensor};
 use super::gradient::{tracked, with_backward};
 use super::matrix::{Matrix, Numbers};
 use super::product::{multiply, product};
-use super::{Path, copied_rows, values};
+use super::{Kernels, copied_rows, values};
 use crate::error::{Error, Result};
 
 /// An affine map `[in, out]` with an optional bias `[out]`. The weight may be a strided view (a transposed torch
@@ -28,10 +28,10 @@ impl Linear {
     ///
     /// # Errors
     /// When the shapes do not fit.
-    pub fn apply(&self, path: Path, x: &Tensor) -> Result<Tensor> {
-        match path {
-            Path::Fused => self.fused(x),
-            Path::Plain => self.plain(x),
+    pub fn apply(&self, kernels: Kernels, x: &Tensor) -> Result<Tensor> {
+        match kernels {
+            Kernels::Fused => self.fused(x),
+            Kernels::Plain => self.plain(x),
         }
     }
 
@@ -131,8 +131,8 @@ pub(super) fn sum_rows(x: &[f32], sum: &mut [f32]) {
 ///
 /// # Errors
 /// When the shapes differ.
-pub fn add(path: Path, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    if path == Path::Plain {
+pub fn add(kernels: Kernels, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    if kernels == Kernels::Plain {
         return Ok((a + b)?);
     }
     let (x, y) = (values(a)?, values(b)?);

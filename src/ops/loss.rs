@@ -4,14 +4,14 @@ use candle_core::{D, Tensor};
 use rayon::prelude::*;
 
 use super::gradient::with_backward;
-use super::{Path, par_rows, simd, values};
+use super::{Kernels, par_rows, simd, values};
 use crate::error::{Error, Result};
 
 /// `-ln p(target)` of each row, in nats: logits `[t, v]` and a target for each row to `[t]`.
 ///
 /// # Errors
 /// When there are not as many targets as rows, or one is outside the vocabulary.
-pub fn cross_entropy(path: Path, logits: &Tensor, targets: &[u32]) -> Result<Tensor> {
+pub fn cross_entropy(kernels: Kernels, logits: &Tensor, targets: &[u32]) -> Result<Tensor> {
     let (t, v) = logits.dims2()?;
     if targets.len() != t || targets.iter().any(|&target| target as usize >= v) {
         return Err(Error::bad_input(format!(
@@ -20,9 +20,9 @@ pub fn cross_entropy(path: Path, logits: &Tensor, targets: &[u32]) -> Result<Ten
         ))
         .hint("give one target for each row, each a token of the vocabulary"));
     }
-    match path {
-        Path::Fused => fused(logits, targets),
-        Path::Plain => plain(logits, targets),
+    match kernels {
+        Kernels::Fused => fused(logits, targets),
+        Kernels::Plain => plain(logits, targets),
     }
 }
 
@@ -91,9 +91,9 @@ mod tests {
     fn fused_equals_plain_with_its_gradient() -> Result<()> {
         let logits = Var::from_tensor(&Tensor::randn(0f32, 4.0, (37, 1001), &Device::Cpu)?)?;
         let targets: Vec<u32> = (0..37).map(|i| i * 27).collect();
-        let all = [(Path::Fused, DType::F32), (Path::Plain, DType::F32), (Path::Plain, DType::F64)];
-        let [(a, da), (b, db), (exact, dexact)] = all.map(|(path, dtype)| {
-            let losses = cross_entropy(path, &logits.to_dtype(dtype).unwrap(), &targets).unwrap();
+        let all = [(Kernels::Fused, DType::F32), (Kernels::Plain, DType::F32), (Kernels::Plain, DType::F64)];
+        let [(a, da), (b, db), (exact, dexact)] = all.map(|(kernels, dtype)| {
+            let losses = cross_entropy(kernels, &logits.to_dtype(dtype).unwrap(), &targets).unwrap();
             // Rows that count differently.
             let weights = Tensor::arange(1f32, 38.0, &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
             let grads = (&losses * weights).unwrap().sum_all().unwrap().backward().unwrap();
@@ -103,7 +103,7 @@ mod tests {
             let (apart, allowed) = (Drift::of(&fused, &plain)?.drift, Drift::of(&plain, &exact)?.allowed());
             assert!(apart <= allowed, "{what}: {apart:e}, allowed {allowed:e}");
         }
-        assert!(cross_entropy(Path::Fused, &logits, &targets[1..]).is_err());
+        assert!(cross_entropy(Kernels::Fused, &logits, &targets[1..]).is_err());
         Ok(())
     }
 }

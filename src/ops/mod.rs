@@ -1,6 +1,6 @@
 //! CPU kernels that candle lacks or does slowly, each beside its plain candle twin.
 //!
-//! The twin is the oracle in tests; [`Path`] chooses. Gradients flow through both: a kernel brings its own way back
+//! The twin is the oracle in tests; [`Kernels`] chooses. Gradients flow through both: a kernel brings its own way back
 //! ([`gradient`]), and where it has none, what a gradient may be asked of is computed by its twin. Kernels pick their
 //! instructions at run time (pulp, gemm), so one binary is fast on every machine.
 
@@ -30,17 +30,17 @@ use crate::error::{Error, Result};
 
 /// Which implementation computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Path {
+pub enum Kernels {
     /// Our kernels: CPU, f32.
     Fused,
     /// Candle's own operations: any device and float dtype.
     Plain,
 }
 
-impl Path {
-    /// The fastest path that can compute with `dtype` on `device`.
+impl Kernels {
+    /// The fastest that can compute with `dtype` on `device`.
     pub fn best(device: &Device, dtype: DType) -> Self {
-        if device.is_cpu() && dtype == DType::F32 { Path::Fused } else { Path::Plain }
+        if device.is_cpu() && dtype == DType::F32 { Kernels::Fused } else { Kernels::Plain }
     }
 }
 
@@ -162,7 +162,8 @@ pub(crate) fn copied_rows<'a>(
 /// # Errors
 /// When the parts do not fit together.
 pub(crate) fn stacked(parts: &[Tensor]) -> Result<Tensor> {
-    let fused = |x: &Tensor| x.is_contiguous() && Path::best(x.device(), x.dtype()) == Path::Fused && !x.track_op();
+    let fused =
+        |x: &Tensor| x.is_contiguous() && Kernels::best(x.device(), x.dtype()) == Kernels::Fused && !x.track_op();
     let (Some(first), true) = (parts.first(), parts.iter().all(fused)) else { return Ok(Tensor::cat(parts, 0)?) };
     if parts.iter().any(|x| x.dims()[1..] != first.dims()[1..]) {
         return Ok(Tensor::cat(parts, 0)?);

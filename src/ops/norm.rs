@@ -5,7 +5,7 @@ use candle_core::{D, Tensor};
 
 use super::gradient::{tracked, with_backward};
 use super::linear::sum_rows;
-use super::{Path, copied_rows, simd, values};
+use super::{Kernels, copied_rows, simd, values};
 use crate::arch::spec::{Gain, NormKind};
 use crate::error::Result;
 
@@ -32,13 +32,13 @@ impl NormWeights {
     ///
     /// # Errors
     /// When the computation fails.
-    pub fn scale(&self, path: Path, x: &Tensor) -> Result<Tensor> {
-        match if tracked(&[x]) { Path::Plain } else { path } {
-            Path::Plain => {
+    pub fn scale(&self, kernels: Kernels, x: &Tensor) -> Result<Tensor> {
+        match if tracked(&[x]) { Kernels::Plain } else { kernels } {
+            Kernels::Plain => {
                 let centred = self.centred(x)?;
                 Ok((centred.sqr()?.mean_keepdim(D::Minus1)? + self.eps)?.sqrt()?)
             }
-            Path::Fused => {
+            Kernels::Fused => {
                 let (t, d) = x.dims2()?;
                 let x_values = values(x)?;
                 let scales: Vec<f32> = simd::vectorised(
@@ -54,10 +54,10 @@ impl NormWeights {
     ///
     /// # Errors
     /// When the computation fails.
-    pub fn apply(&self, path: Path, x: &Tensor, scale: Option<&Tensor>) -> Result<Tensor> {
-        match path {
+    pub fn apply(&self, kernels: Kernels, x: &Tensor, scale: Option<&Tensor>) -> Result<Tensor> {
+        match kernels {
             // The way back is that of a norm with its own scale.
-            Path::Fused if !scale.is_some_and(|scale| tracked(&[x, scale])) => self.fused(x, scale),
+            Kernels::Fused if !scale.is_some_and(|scale| tracked(&[x, scale])) => self.fused(x, scale),
             _ => self.plain(x, scale),
         }
     }
@@ -66,8 +66,8 @@ impl NormWeights {
     ///
     /// # Errors
     /// When the computation fails.
-    pub fn normalize(&self, path: Path, x: &Tensor, scale: Option<&Tensor>) -> Result<Tensor> {
-        Self { gain: None, meaning: Gain::None, bias: None, ..self.clone() }.apply(path, x, scale)
+    pub fn normalize(&self, kernels: Kernels, x: &Tensor, scale: Option<&Tensor>) -> Result<Tensor> {
+        Self { gain: None, meaning: Gain::None, bias: None, ..self.clone() }.apply(kernels, x, scale)
     }
 
     /// What [`NormWeights::normalize`] gives times the gain, plus the bias: what [`NormWeights::apply`] gives, bit for bit.
@@ -96,7 +96,7 @@ impl NormWeights {
     fn plain(&self, x: &Tensor, scale: Option<&Tensor>) -> Result<Tensor> {
         let scale = match scale {
             Some(scale) => scale.clone(),
-            None => self.scale(Path::Plain, x)?,
+            None => self.scale(Kernels::Plain, x)?,
         };
         // As it is, but NaN where it is infinite.
         let scale = ((&scale * 0.0)? + &scale)?;
@@ -220,18 +220,20 @@ mod tests {
             for meaning in [Gain::None, Gain::Weight, Gain::OnePlusWeight] {
                 let gain = if meaning == Gain::None { None } else { Some(vector()?) };
                 let norm = NormWeights { kind, eps: 1e-5, gain, meaning, bias: Some(vector()?) };
-                let fused = norm.apply(Path::Fused, &x, None)?;
-                let plain = norm.apply(Path::Plain, &x, None)?;
+                let fused = norm.apply(Kernels::Fused, &x, None)?;
+                let plain = norm.apply(Kernels::Plain, &x, None)?;
                 let wide = |x: &Tensor| Ok(x.to_dtype(DType::F64)?);
-                let exact = norm.map(&wide)?.apply(Path::Plain, &wide(&x)?, None)?;
+                let exact = norm.map(&wide)?.apply(Kernels::Plain, &wide(&x)?, None)?;
                 let (apart, allowed) = (Drift::of(&fused, &plain)?.drift, Drift::of(&plain, &exact)?.allowed());
                 assert!(apart <= allowed, "{kind:?} {meaning:?}: {apart:e}, allowed {allowed:e}");
-                let scale = norm.scale(Path::Fused, &x)?;
-                let again = norm.apply(Path::Fused, &x, Some(&scale))?;
+                let scale = norm.scale(Kernels::Fused, &x)?;
+                let again = norm.apply(Kernels::Fused, &x, Some(&scale))?;
                 assert_eq!(fused.to_vec2::<f32>()?, again.to_vec2::<f32>()?);
                 // In steps, on either path.
-                for (path, whole) in [(Path::Fused, &fused), (Path::Plain, &norm.apply(Path::Plain, &x, None)?)] {
-                    let normalized = norm.normalize(path, &x, None)?;
+                for (kernels, whole) in
+                    [(Kernels::Fused, &fused), (Kernels::Plain, &norm.apply(Kernels::Plain, &x, None)?)]
+                {
+                    let normalized = norm.normalize(kernels, &x, None)?;
                     assert_eq!(whole.to_vec2::<f32>()?, norm.apply_gain(&normalized)?.to_vec2::<f32>()?);
                     let size = wide(&normalized)?.sqr()?.mean_all()?.to_scalar::<f64>()?;
                     // Means of squares are one, but for epsilon in 4, and the rounding of a row's sum, root and quotient.
@@ -249,12 +251,12 @@ mod tests {
         let x = Tensor::new(&[[1e20f32, -1e20, 3e20, 1.0], [1.0, 2.0, 3.0, 4.0]], &Device::Cpu)?;
         for kind in [NormKind::Layer, NormKind::Rms] {
             let norm = NormWeights { kind, eps: 1e-5, gain: None, meaning: Gain::None, bias: None };
-            for path in [Path::Fused, Path::Plain] {
-                let given = norm.scale(path, &x)?;
+            for kernels in [Kernels::Fused, Kernels::Plain] {
+                let given = norm.scale(kernels, &x)?;
                 for scale in [None, Some(&given)] {
-                    let y = norm.apply(path, &x, scale)?.to_vec2::<f32>()?;
-                    assert!(y[0].iter().all(|v| v.is_nan()), "{kind:?} {path:?}: {y:?}");
-                    assert!(y[1].iter().all(|v| v.is_finite()), "{kind:?} {path:?}: {y:?}");
+                    let y = norm.apply(kernels, &x, scale)?.to_vec2::<f32>()?;
+                    assert!(y[0].iter().all(|v| v.is_nan()), "{kind:?} {kernels:?}: {y:?}");
+                    assert!(y[1].iter().all(|v| v.is_finite()), "{kind:?} {kernels:?}: {y:?}");
                 }
             }
         }

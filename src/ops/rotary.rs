@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 
 use super::gradient::tracked;
-use super::{Path, copied_rows, values};
+use super::{Kernels, copied_rows, values};
 use crate::arch::spec::{Pairing, RopeScaling, Rotary};
 use crate::error::Result;
 
@@ -97,9 +97,9 @@ impl Table {
 ///
 /// # Errors
 /// When the shapes do not fit.
-pub fn rotate(path: Path, pairing: Pairing, x: &Tensor, table: &Table) -> Result<Tensor> {
-    match path {
-        Path::Fused if !tracked(&[x]) => fused(pairing, x, table),
+pub fn rotate(kernels: Kernels, pairing: Pairing, x: &Tensor, table: &Table) -> Result<Tensor> {
+    match kernels {
+        Kernels::Fused if !tracked(&[x]) => fused(pairing, x, table),
         _ => plain(pairing, x, table),
     }
 }

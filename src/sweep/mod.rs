@@ -33,7 +33,7 @@ use crate::error::Result;
 use crate::hook::Changed;
 pub use crate::hook::{Change, How};
 use crate::model::{Batch, Model, Run, Unembed};
-use crate::ops::{Path, numbers};
+use crate::ops::{Kernels, numbers};
 pub use align::{Align, incomparable};
 pub use base::Recorded;
 pub use doubt::Doubts;
@@ -92,7 +92,7 @@ pub fn naive(model: &Model, ids: &[u32], changes: &[&Change], readout: &Readout)
         Some(tokens) => Unembed::Tokens(rows, tokens.clone()),
         None => Unembed::Rows(rows),
     };
-    let run = Run { path: Some(Path::Plain), unembed, ..Run::default() };
+    let run = Run { kernels: Some(Kernels::Plain), unembed, ..Run::default() };
     let out = model.run(&Batch::one(ids), &run, &mut [&mut Changed(changes.to_vec())])?;
     numbers(out.logits()?)
 }

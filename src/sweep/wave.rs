@@ -72,7 +72,7 @@ pub fn sweep(
         let batch = Batch { sequences: live.iter().map(Live::sequence).collect() };
         let all = batch.rows();
         let asking = if layer + 1 == n_layers { Some(asking(model, &all, &live, runs, readouts)?) } else { None };
-        let pack = Pack { path: model.path(), batch: &batch, angles: angles.of(&all)?, asking };
+        let pack = Pack { kernels: model.kernels(), batch: &batch, angles: angles.of(&all)?, asking };
         let mut patcher = patcher(&live, Some(layer));
         stream = model.block(layer, &pack, &mut Tap::new(&mut [&mut patcher], all.clone()), stream)?.0;
         if let Some(asking) = pack.asking {
@@ -98,7 +98,7 @@ fn begin(model: &Model, live: &[Live]) -> Result<Stream> {
         return Ok(Stream { resid: nothing, positions: None });
     }
     let batch = Batch { sequences: live.iter().map(Live::sequence).collect() };
-    model.begin(model.path(), &batch, &mut Tap::new(&mut [&mut patcher(live, None)], batch.rows()))
+    model.begin(model.kernels(), &batch, &mut Tap::new(&mut [&mut patcher(live, None)], batch.rows()))
 }
 
 /// The pack with the rows of those that join, as their base runs have them.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use pellucid::hook::{Cache, HookPoint, Site};
 use pellucid::model::{Batch, Run};
-use pellucid::ops::Path as Kernels;
+use pellucid::ops::Kernels;
 use pellucid::ops::loss::cross_entropy;
 use pellucid::session::Session;
 
@@ -68,7 +68,7 @@ impl<'a> Repetition<'a> {
     /// left out: nothing says that the repetition begins.
     fn loss_without(&self, parts: &[Part]) -> Result<Vec<f64>> {
         let model = &self.loaded.model;
-        let run = Run { path: Some(Kernels::Fused), ..Run::default() };
+        let run = Run { kernels: Some(Kernels::Fused), ..Run::default() };
         let logits = if parts.is_empty() {
             model.run(&self.batch, &run, &mut [])?
         } else {

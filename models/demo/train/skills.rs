@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use pellucid::model::{Batch, Model, Run, Unembed};
-use pellucid::ops::Path as Kernels;
+use pellucid::ops::Kernels;
 use pellucid::ops::loss::cross_entropy;
 use pellucid::session::Session;
 use pellucid::text::Bos;

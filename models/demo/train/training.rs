@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use candle_core::Tensor;
 use pellucid::analysis::TrainingRow;
 use pellucid::model::{Model, Run, Unembed};
-use pellucid::ops::Path as Kernels;
+use pellucid::ops::Kernels;
 use pellucid::ops::loss::cross_entropy;
 use pellucid::whole::write_whole;
 use safetensors::SafeTensors;

@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::ops::attention::{Inputs, Scoring, scores};
 use crate::ops::rows::Rows;
 use crate::ops::softmax::{log_sum_exp, probabilities};
-use crate::ops::{Path, numbers};
+use crate::ops::{Kernels, numbers};
 
 /// What one block's attention reads of one sequence. Queries and keys are those that are scored: rotated, where they are.
 pub(super) struct Attended {
@@ -89,7 +89,7 @@ impl Attended {
     fn scores(&self, scoring: &Scoring, q: &Tensor, k: &Tensor) -> Result<Vec<f32>> {
         let rows = Rows::pack([(0, q.dim(0)?)]);
         let x = Inputs { q, k, v: &self.v, keys: &rows, prefixes: &[None] };
-        numbers(&scores(Path::best(q.device(), q.dtype()), scoring, &rows.sequences[0], &x)?)
+        numbers(&scores(Kernels::best(q.device(), q.dtype()), scoring, &rows.sequences[0], &x)?)
     }
 
     /// The gradient with respect to the pattern, `[h, n, n]`, flat: products of `dz` and `v`, as scores are of `q` and `k`.

@@ -126,6 +126,6 @@ fn is_made(p: HookPoint, sender: &[HookPoint], through: Through) -> bool {
 
 /// Logits `[n, v]` of a whole forward pass.
 fn plain(model: &Model, ids: &[u32], hooks: &mut [&mut dyn Hook]) -> Result<Tensor> {
-    let run = Run { path: Some(crate::ops::Path::Plain), unembed: Unembed::All, ..Run::default() };
+    let run = Run { kernels: Some(crate::ops::Kernels::Plain), unembed: Unembed::All, ..Run::default() };
     Ok(model.run(&Batch::one(ids), &run, hooks)?.logits()?.clone())
 }

@@ -116,7 +116,7 @@ impl<'a> Sender<'a> {
     }
 
     fn write(&self, model: &Model, Difference { point, difference }: &Difference) -> Result<Tensor> {
-        let (path, Some(layer)) = (model.path(), point.layer) else {
+        let (path, Some(layer)) = (model.kernels(), point.layer) else {
             return self.embedding(model, difference);
         };
         let (block, w) = (&model.spec().blocks[layer], &model.weights().blocks[layer]);
@@ -154,7 +154,7 @@ impl<'a> Sender<'a> {
         if model.spec().embedding.positions.is_some_and(|p| p.added_to == AddedTo::Stream) {
             written = (written + self.at(self.base.value(HookPoint::global(Site::PosEmbed))?)?)?;
         }
-        let write = |x| model.embedding_write(model.path(), x);
+        let write = |x| model.embedding_write(model.kernels(), x);
         Ok((write((&written + difference)?)? - write(written)?)?)
     }
 }

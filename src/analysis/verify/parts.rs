@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::hook::{HookPoint, Site};
 use crate::model::clamp;
 use crate::model::weights::{ExpertWeights, FeedForwardWeights, NeuronWeights};
-use crate::ops::Path;
+use crate::ops::Kernels;
 use crate::ops::linear::Linear;
 use crate::ops::norm::NormWeights;
 
@@ -50,8 +50,8 @@ struct Sum {
 
 /// `x [t, in]` through `map`, in f64, and the sizes of what is summed, `[t, out]`.
 fn through(map: &Linear, x: &Tensor) -> Result<[Tensor; 2]> {
-    let value = map.map(&|w| wide(w))?.apply(Path::Plain, &wide(x)?)?;
-    let sizes = map.map(&|w| Ok(wide(w)?.abs()?))?.apply(Path::Plain, &wide(x)?.abs()?)?;
+    let value = map.map(&|w| wide(w))?.apply(Kernels::Plain, &wide(x)?)?;
+    let sizes = map.map(&|w| Ok(wide(w)?.abs()?))?.apply(Kernels::Plain, &wide(x)?.abs()?)?;
     Ok([value, sizes])
 }
 
@@ -66,12 +66,12 @@ impl Sum {
         let Self { mut value, mut allowed } = self;
         if let Some(norm) = norm {
             let norm = norm.map(&|w| wide(w))?;
-            let scale = norm.scale(Path::Plain, &value)?;
-            value = norm.apply(Path::Plain, &value, Some(&scale))?;
+            let scale = norm.scale(Kernels::Plain, &value)?;
+            value = norm.apply(Kernels::Plain, &value, Some(&scale))?;
             // The largest factor of the norm, and what it rounds itself.
             let ones = Tensor::ones(value.shape(), value.dtype(), value.device())?;
             let gain = NormWeights { kind: crate::arch::spec::NormKind::Rms, bias: None, ..norm };
-            let factors = rows(&gain.apply(Path::Plain, &ones, Some(&scale))?)?;
+            let factors = rows(&gain.apply(Kernels::Plain, &ones, Some(&scale))?)?;
             let (width, sizes) = (value.dim(D::Minus1)?, rows(&value)?);
             for ((allowed, factors), sizes) in allowed.iter_mut().zip(&factors).zip(&sizes) {
                 *allowed *= largest(factors.iter().map(|f| f.abs()));

@@ -6,7 +6,7 @@ use super::measure::{Finding, Worst};
 use super::subject::Subject;
 use crate::error::Result;
 use crate::model::{Batch, Run, Sequence};
-use crate::ops::Path;
+use crate::ops::Kernels;
 
 const RUN: &str = "the same sums in another order: 32 x epsilon x root of (widest sum x blocks so far) x root mean square of the row, or, in \
      streams of fewer than 8 dimensions, 8 times as far as rounding takes the value from f64 if that is more";
@@ -109,11 +109,11 @@ pub(super) fn one_token_at_a_time_is_all_at_once(s: &Subject) -> Result<Finding>
 }
 
 pub(super) fn fused_is_plain(s: &Subject) -> Result<Finding> {
-    if Path::best(s.model.device(), s.model.dtype()) != Path::Fused {
+    if Kernels::best(s.model.device(), s.model.dtype()) != Kernels::Fused {
         return Ok(Finding::NotApplicable("the plain path is the only one here"));
     }
     let mut worst = Worst::new(RUN);
-    let plain = Run { path: Some(Path::Plain), ..Run::default() };
+    let plain = Run { kernels: Some(Kernels::Plain), ..Run::default() };
     for (point, value) in s.landmarks_of(&s.batch, &plain, None)? {
         let fused = s.one(point)?;
         worst.see_rows(Some(point), fused, &value, &s.of_run(fused, point)?)?;

@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use candle_core::Tensor;
 
-use super::Path;
+use super::Kernels;
 use super::gradient::tracked;
 use super::rows::{Rows, SequenceRows};
 use super::softmax::softmax as composed;
@@ -133,9 +133,9 @@ pub fn attend(scoring: &Scoring, rows: &Rows, x: &Inputs) -> Result<Tensor> {
 ///
 /// # Errors
 /// When the computation fails.
-pub fn scores(path: Path, scoring: &Scoring, s: &SequenceRows, x: &Inputs) -> Result<Tensor> {
-    match path {
-        Path::Fused if !x.tracked() => fused::scores(scoring, s, x),
+pub fn scores(kernels: Kernels, scoring: &Scoring, s: &SequenceRows, x: &Inputs) -> Result<Tensor> {
+    match kernels {
+        Kernels::Fused if !x.tracked() => fused::scores(scoring, s, x),
         _ => plain::scores(scoring, s, x),
     }
 }
@@ -144,9 +144,9 @@ pub fn scores(path: Path, scoring: &Scoring, s: &SequenceRows, x: &Inputs) -> Re
 ///
 /// # Errors
 /// When the computation fails.
-pub fn softmax(path: Path, scores: &Tensor) -> Result<Tensor> {
-    match path {
-        Path::Fused if !tracked(&[scores]) => fused::softmax(scores),
+pub fn softmax(kernels: Kernels, scores: &Tensor) -> Result<Tensor> {
+    match kernels {
+        Kernels::Fused if !tracked(&[scores]) => fused::softmax(scores),
         _ => composed(scores),
     }
 }
@@ -155,9 +155,9 @@ pub fn softmax(path: Path, scores: &Tensor) -> Result<Tensor> {
 ///
 /// # Errors
 /// When the computation fails.
-pub fn mix(path: Path, scoring: &Scoring, s: &SequenceRows, pattern: &Tensor, x: &Inputs) -> Result<Tensor> {
-    match path {
-        Path::Fused if !(x.tracked() || tracked(&[pattern])) => fused::mix(scoring, s, pattern, x),
+pub fn mix(kernels: Kernels, scoring: &Scoring, s: &SequenceRows, pattern: &Tensor, x: &Inputs) -> Result<Tensor> {
+    match kernels {
+        Kernels::Fused if !(x.tracked() || tracked(&[pattern])) => fused::mix(scoring, s, pattern, x),
         _ => plain::mix(scoring, s, pattern, x),
     }
 }
@@ -206,18 +206,23 @@ mod tests {
                 let exact = Inputs { q: &q, k: &k, v: &v, keys: &rows, prefixes: &prefixes };
                 let mut parts = vec![];
                 for s in &rows.sequences {
-                    let fused_scores = scores(Path::Fused, &scoring, s, &x)?;
-                    let plain_scores = scores(Path::Plain, &scoring, s, &x)?;
-                    let exact_scores = scores(Path::Plain, &scoring, s, &exact)?;
+                    let fused_scores = scores(Kernels::Fused, &scoring, s, &x)?;
+                    let plain_scores = scores(Kernels::Plain, &scoring, s, &x)?;
+                    let exact_scores = scores(Kernels::Plain, &scoring, s, &exact)?;
                     let what = format!("{mask:?} {cap:?} {alibi}");
                     near(&format!("scores {what}"), &fused_scores, &plain_scores, &exact_scores)?;
-                    let pattern = softmax(Path::Fused, &fused_scores)?;
-                    let plain_pattern = softmax(Path::Plain, &plain_scores)?;
-                    let exact_pattern = softmax(Path::Plain, &exact_scores)?;
+                    let pattern = softmax(Kernels::Fused, &fused_scores)?;
+                    let plain_pattern = softmax(Kernels::Plain, &plain_scores)?;
+                    let exact_pattern = softmax(Kernels::Plain, &exact_scores)?;
                     near(&format!("pattern {what}"), &pattern, &plain_pattern, &exact_pattern)?;
-                    let z = mix(Path::Fused, &scoring, s, &pattern, &x)?;
-                    let plain_z = mix(Path::Plain, &scoring, s, &plain_pattern, &x)?;
-                    near(&format!("z {what}"), &z, &plain_z, &mix(Path::Plain, &scoring, s, &exact_pattern, &exact)?)?;
+                    let z = mix(Kernels::Fused, &scoring, s, &pattern, &x)?;
+                    let plain_z = mix(Kernels::Plain, &scoring, s, &plain_pattern, &x)?;
+                    near(
+                        &format!("z {what}"),
+                        &z,
+                        &plain_z,
+                        &mix(Kernels::Plain, &scoring, s, &exact_pattern, &exact)?,
+                    )?;
                     parts.push(z);
                 }
                 let stages = Tensor::cat(&parts, 0)?.flatten_all()?.to_vec1::<f32>()?;

@@ -346,7 +346,7 @@ fn fixed_queries_and_keys_are_the_attention_that_was_run() -> Result<()> {
                     .positions([r.pos.unwrap() as isize])
                     .heads([r.head.or(r.kv_head).unwrap() as usize]);
                 let mut cache = Cache::of([z]);
-                let run = Run { path: Some(ops::Path::Plain), ..Run::default() };
+                let run = Run { kernels: Some(ops::Kernels::Plain), ..Run::default() };
                 model.run(&Batch::one(CORRUPT), &run, &mut [&mut put, &mut cache])?;
                 let moved = (cache.get(&z.to_string())? - &before)?;
                 let parts = (&moved * &dz)?;

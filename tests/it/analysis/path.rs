@@ -78,7 +78,7 @@ fn plain(
     let writable: Vec<String> =
         HookPoint::all(model.spec()).iter().filter(|p| !p.site.is_index()).map(HookPoint::to_string).collect();
     let mut edit = Edit::with(model.spec(), &writable.join(","), edit)?;
-    let run = Run { path: Some(ops::Path::Plain), ..Run::default() };
+    let run = Run { kernels: Some(ops::Kernels::Plain), ..Run::default() };
     let logits = model.run(&Batch::one(ids), &run, &mut [&mut cache, &mut edit])?.logits()?.to_vec2()?;
     Ok((logits, cache.iter().map(|(p, x)| (p, x[0].clone())).collect()))
 }

@@ -402,7 +402,7 @@ fn f64_is_f32_without_its_rounding() -> Result<()> {
         // Alone or packed: what f32 may differ by, in roundoffs of f64. An f64 run whose parts were f32 would differ by 1e-8 or more.
         let alone = exact.run(
             &Batch::one([3u32, 14, 15, 92, 65]),
-            &Run { path: Some(ops::Path::Plain), ..Run::default() },
+            &Run { kernels: Some(ops::Kernels::Plain), ..Run::default() },
             &mut [],
         )?;
         let packing = crate::reference::max_diff(alone.logits()?, &wide.narrow(0, 0, 5)?);

@@ -46,7 +46,7 @@ impl Drifts {
     pub fn of(model: &Model, batch: &Batch) -> Result<Self> {
         let record = |model: &Model| -> Result<Cache> {
             let mut cache = Cache::new(model.spec(), "*")?;
-            let run = Run { path: Some(ops::Path::Plain), ..Run::default() };
+            let run = Run { kernels: Some(ops::Kernels::Plain), ..Run::default() };
             model.run(batch, &run, &mut [&mut cache])?;
             Ok(cache)
         };
@@ -168,7 +168,7 @@ fn what_is_measured_is_rounding_and_a_fault_is_not() -> Result<()> {
         // How many times what is allowed, where that is most.
         let farthest = |model: &Model| -> Result<f64> {
             let mut cache = Cache::new(model.spec(), "*")?;
-            let run = Run { path: Some(ops::Path::Plain), ..Run::default() };
+            let run = Run { kernels: Some(ops::Kernels::Plain), ..Run::default() };
             model.run(&batch(), &run, &mut [&mut cache])?;
             let apart = cache
                 .iter()

@@ -36,9 +36,9 @@ fn every_hook_is_transformer_lenss() -> Result<()> {
         let batch = want.batch("input_ids");
         // TransformerLens's runs are in f32 as ours are.
         let rounding = drift(name, &model, &batch);
-        for path in [ops::Path::Fused, ops::Path::Plain] {
+        for path in [ops::Kernels::Fused, ops::Kernels::Plain] {
             let mut cache = Cache::new(model.spec(), "*")?;
-            let run = Run { path: Some(path), ..Run::default() };
+            let run = Run { kernels: Some(path), ..Run::default() };
             let out = model.run(&batch, &run, &mut [&mut cache])?;
             close(&format!("{name} {path:?} logits"), out.logits()?, &want.packed("logits"), rounding.logits());
             let (mut compared, mut seen) = (0, want.names().filter(|n| n.contains("hook_")).count());

@@ -44,10 +44,10 @@ fn with_gain(norm: &NormWeights, x: &Tensor) -> Result<Tensor> {
 }
 
 /// Runs with `x` put at `at`, and gives back what `seen` was.
-fn put(model: &Model, path: ops::Path, at: HookPoint, x: &Tensor, seen: HookPoint) -> Result<Tensor> {
+fn put(model: &Model, path: ops::Kernels, at: HookPoint, x: &Tensor, seen: HookPoint) -> Result<Tensor> {
     let mut put = Edit::set(model.spec(), &at.to_string(), x.clone())?;
     let mut cache = Cache::of([seen]);
-    let run = Run { path: Some(path), ..Run::default() };
+    let run = Run { kernels: Some(path), ..Run::default() };
     model.run(&Batch::one(IDS), &run, &mut [&mut put, &mut cache])?;
     Ok(cache.get(&seen.to_string())?.clone())
 }
@@ -76,7 +76,7 @@ fn what_is_put_into_a_norm_goes_through_what_is_left_of_it() -> Result<()> {
         let wide = |x: &Tensor| Ok(x.to_dtype(DType::F64)?);
         let mut cache = Cache::new(spec, "*")?;
         model.forward(&Batch::one(IDS), &mut [&mut cache])?;
-        for path in [ops::Path::Fused, ops::Path::Plain] {
+        for path in [ops::Kernels::Fused, ops::Kernels::Plain] {
             let l = spec.n_layers() - 1;
             let (w, at) = (&weights.blocks[l], |site| HookPoint::block(l, site));
             let mlp = w.mlp.as_ref().unwrap();

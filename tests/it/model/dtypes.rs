@@ -4,7 +4,7 @@ use candle_core::{DType, Tensor};
 use pellucid::Result;
 use pellucid::hook::{HookPoint, Site};
 use pellucid::model::{Batch, Model, Placement, Run, WeightBytes};
-use pellucid::ops::Path;
+use pellucid::ops::Kernels;
 use pellucid::ops::matrix::Kept;
 use pellucid::text::ModelSource;
 use safetensors::Dtype;
@@ -24,8 +24,8 @@ fn load(dir: &std::path::Path, kept: Option<Kept>) -> Result<Model> {
     Model::place(&source, &WeightBytes::open(&source)?, &Placement { kept, ..Placement::default() })
 }
 
-fn logits(model: &Model, path: Path) -> Result<Tensor> {
-    let run = Run { path: Some(path), ..Run::default() };
+fn logits(model: &Model, path: Kernels) -> Result<Tensor> {
+    let run = Run { kernels: Some(path), ..Run::default() };
     // More rows than are multiplied without packing, and few.
     let long: Vec<u32> = IDS.iter().cycle().take(18).copied().collect();
     let many = model.run(&Batch::of([long.clone(), long]), &run, &mut [])?;
@@ -55,17 +55,18 @@ fn rounding_at_load_is_loading_what_was_rounded() -> Result<()> {
             assert_eq!(asked.numbers(), format!("{name} weights rounded from f32, f32 activations"), "{what}");
             assert_eq!(stored.numbers(), format!("{name} weights, f32 activations"), "{what}");
             assert_eq!(widened.numbers(), "f32", "{what}");
-            for path in [Path::Fused, Path::Plain] {
+            for path in [Kernels::Fused, Kernels::Plain] {
                 let [a, b, c] = [&asked, &stored, &widened].map(|model| logits(model, path).unwrap());
                 same_bits(&what, &a, &b);
                 // The same numbers, summed to depths at which no kernel cuts.
                 same_bits(&what, &b, &c);
             }
             // Rounding of activations, as on f32 weights: the same numbers in f64 are the same weights.
-            let plain = logits(&stored, Path::Plain)?;
-            let allowed = Drift::of(&plain, &logits(&widened.to_dtype(DType::F64)?, Path::Plain)?)?.allowed();
-            close(&what, &logits(&stored, Path::Fused)?, &plain, allowed);
-            let unlike = (logits(&asked, Path::Fused)? - logits(&load(&place.path("wide"), None)?, Path::Fused)?)?;
+            let plain = logits(&stored, Kernels::Plain)?;
+            let allowed = Drift::of(&plain, &logits(&widened.to_dtype(DType::F64)?, Kernels::Plain)?)?.allowed();
+            close(&what, &logits(&stored, Kernels::Fused)?, &plain, allowed);
+            let unlike =
+                (logits(&asked, Kernels::Fused)? - logits(&load(&place.path("wide"), None)?, Kernels::Fused)?)?;
             assert!(unlike.abs()?.max_all()?.to_scalar::<f32>()? > 0.0, "{what}: nothing was rounded");
         }
     }

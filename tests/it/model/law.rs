@@ -58,8 +58,8 @@ impl Hook for WriteBack {
 pub fn recording_and_writing_back_change_no_bit(case: &Case) -> Result<()> {
     let Case { name, model, .. } = *case;
     let batch = Batch::of([A.to_vec(), B.to_vec()]);
-    for path in [ops::Path::Fused, ops::Path::Plain] {
-        let run = Run { path: Some(path), ..Run::default() };
+    for path in [ops::Kernels::Fused, ops::Kernels::Plain] {
+        let run = Run { kernels: Some(path), ..Run::default() };
         let bare = model.run(&batch, &run, &mut [])?;
         let mut cache = Cache::new(model.spec(), "*")?;
         let recorded = model.run(&batch, &run, &mut [&mut cache])?;
@@ -77,7 +77,7 @@ pub fn recording_and_writing_back_change_no_bit(case: &Case) -> Result<()> {
 
 /// What is added to the stream of a sublayer's output.
 fn added(block: &Block, post_norm: Option<&NormWeights>, x: Tensor) -> Result<Tensor> {
-    let x = post_norm.map(|norm| norm.apply(ops::Path::Plain, &x, None)).unwrap_or(Ok(x))?;
+    let x = post_norm.map(|norm| norm.apply(ops::Kernels::Plain, &x, None)).unwrap_or(Ok(x))?;
     Ok((x * block.residual_scale.unwrap_or(1.0))?)
 }
 
@@ -244,8 +244,8 @@ pub fn alone_packed_and_one_token_at_a_time_are_the_same(case: &Case) -> Result<
     if !model.spec().is_causal() {
         return Ok(()); // What comes later would have changed the prefix.
     }
-    for path in [ops::Path::Fused, ops::Path::Plain] {
-        let keep = Run { path: Some(path), keep_prefixes: true, ..Run::default() };
+    for path in [ops::Kernels::Fused, ops::Kernels::Plain] {
+        let keep = Run { kernels: Some(path), keep_prefixes: true, ..Run::default() };
         let mut prefix = model.run(&Batch::one(&A[..3]), &keep, &mut [])?.prefixes.remove(0);
         for (i, id) in A.iter().enumerate().skip(3) {
             let next = Sequence::after(Arc::new(prefix.clone()), [*id]);
@@ -498,11 +498,11 @@ pub fn experts_do_what_hooks_make_of_their_choices(case: &Case) -> Result<bool> 
     let want = share.broadcast_mul(&writes.broadcast_as((width, writes.dim(1)?))?)?;
     // A sum over the stream's width, times a share of one at most and the block's factor.
     let allowed = products(spec.d_model + 2, out, &ones)? * factor.abs();
-    for path in [ops::Path::Fused, ops::Path::Plain].into_iter().filter(|_| plainly_added) {
+    for path in [ops::Kernels::Fused, ops::Kernels::Plain].into_iter().filter(|_| plainly_added) {
         let post = Var::from_tensor(before.get(&site)?)?;
         let mut put = Edit::set(spec, &site, post.as_tensor().clone())?;
         let mut out = Cache::new(spec, &of("hook_mlp_out"))?;
-        model.run(&batch, &Run { path: Some(path), ..Run::default() }, &mut [&mut put, &mut out])?;
+        model.run(&batch, &Run { kernels: Some(path), ..Run::default() }, &mut [&mut put, &mut out])?;
         let gradients = out.get(&of("hook_mlp_out"))?.sum_all()?.backward()?;
         close(&format!("{name} {path:?} gradient"), gradients.get(&post).unwrap(), &want, allowed);
     }
@@ -577,9 +577,9 @@ pub fn names_parse_and_values_have_the_promised_axes(case: &Case) -> Result<()> 
 pub fn both_paths_agree(case: &Case) -> Result<()> {
     let Case { name, model, .. } = *case;
     let batch = Batch::of([A.to_vec(), B.to_vec()]);
-    let caches = [ops::Path::Fused, ops::Path::Plain].map(|path| {
+    let caches = [ops::Kernels::Fused, ops::Kernels::Plain].map(|path| {
         let mut cache = Cache::new(model.spec(), "*").unwrap();
-        let run = Run { path: Some(path), ..Run::default() };
+        let run = Run { kernels: Some(path), ..Run::default() };
         model.run(&batch, &run, &mut [&mut cache]).unwrap();
         cache
     });
@@ -599,14 +599,14 @@ pub fn gradients_are_the_same_on_both_paths(case: &Case, variables: &BTreeMap<St
     let targets: Vec<u32> =
         A.iter().chain(&B).map(|id| (id + 7) % model.spec().unembedding.d_vocab_out as u32).collect();
     let gradients = |model: &Model, path| {
-        let run = Run { path: Some(path), ..Run::default() };
+        let run = Run { kernels: Some(path), ..Run::default() };
         let output = model.run(&batch, &run, &mut []).unwrap();
         let loss = cross_entropy(path, output.logits().unwrap(), &targets).unwrap();
         loss.sum_all().unwrap().backward().unwrap()
     };
-    let [fused, plain] = [ops::Path::Fused, ops::Path::Plain].map(|path| gradients(model, path));
+    let [fused, plain] = [ops::Kernels::Fused, ops::Kernels::Plain].map(|path| gradients(model, path));
     // Through the same variables, which are upcast on the way.
-    let exact = gradients(&model.to_dtype(DType::F64)?, ops::Path::Plain);
+    let exact = gradients(&model.to_dtype(DType::F64)?, ops::Kernels::Plain);
     let mut reached = 0;
     for (weight, variable) in variables {
         let Some(want) = plain.get(variable) else {

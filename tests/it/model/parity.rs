@@ -44,9 +44,9 @@ fn logits_hidden_states_and_patterns_are_hugging_faces() -> Result<()> {
         let batch = want.batch("input_ids");
         // Theirs is a run in f32, as ours are.
         let rounding = drift(&what.to_string(), &model, &batch);
-        for path in [ops::Path::Fused, ops::Path::Plain] {
+        for path in [ops::Kernels::Fused, ops::Kernels::Plain] {
             let mut cache = Cache::new(model.spec(), "*")?;
-            let run = Run { path: Some(path), ..Run::default() };
+            let run = Run { kernels: Some(path), ..Run::default() };
             let out = model.run(&batch, &run, &mut [&mut cache])?;
             let of = |hook: &str, got: &Tensor, want: &Tensor| {
                 close(&format!("{what} {path:?} {hook}"), got, want, rounding.hook(hook));
@@ -199,7 +199,7 @@ fn gradients_through_hooks_are_hugging_faces() -> Result<()> {
         let batch = Batch::one(want.ids("input_ids")[0].clone());
         let answer_foil: Vec<u32> = want.need("grad.answer_foil").to_dtype(DType::U32)?.to_vec1()?;
         let gradient = |model: &Model, path, layer: usize| -> Result<Tensor> {
-            let run = Run { path: Some(path), ..Run::default() };
+            let run = Run { kernels: Some(path), ..Run::default() };
             let site = format!("blocks.{layer}.hook_resid_pre");
             let mut cache = Cache::new(model.spec(), &site)?;
             model.run(&batch, &run, &mut [&mut cache])?;
@@ -213,11 +213,11 @@ fn gradients_through_hooks_are_hugging_faces() -> Result<()> {
         let exact = model.to_dtype(DType::F64)?;
         for layer in 0..model.spec().n_layers() {
             let want = want.need(&format!("grad.hidden_states.{layer}")).get(0)?;
-            let plain = gradient(&model, ops::Path::Plain, layer)?;
+            let plain = gradient(&model, ops::Kernels::Plain, layer)?;
             // Theirs is of a run in f32, as ours are.
-            let allowed = Drift::of(&plain, &gradient(&exact, ops::Path::Plain, layer)?)?.allowed();
+            let allowed = Drift::of(&plain, &gradient(&exact, ops::Kernels::Plain, layer)?)?.allowed();
             close(&format!("{name} plain gradient {layer}"), &plain, &want, allowed);
-            let fused = gradient(&model, ops::Path::Fused, layer)?;
+            let fused = gradient(&model, ops::Kernels::Fused, layer)?;
             close(&format!("{name} fused gradient {layer}"), &fused, &want, allowed);
         }
     }

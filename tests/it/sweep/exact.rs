@@ -169,7 +169,7 @@ fn pass(
     let mut cache = Cache::of(points.iter().copied());
     let mut hooks: Vec<&mut dyn Hook> = edit.iter_mut().map(|e| e as &mut dyn Hook).collect();
     hooks.push(&mut cache);
-    let run = Run { path: Some(ops::Path::Plain), ..Run::default() };
+    let run = Run { kernels: Some(ops::Kernels::Plain), ..Run::default() };
     let logits = model.run(&Batch::one(ids), &run, &mut hooks)?.logits()?.to_vec2()?;
     let values = cache.iter().map(|(p, x)| Ok((p, Arc::new(x[0].flatten_all()?.to_vec1()?))));
     Ok((logits, values.collect::<Result<_>>()?))

@@ -74,7 +74,7 @@ fn changed(
         change(at, &mut values, x.dims());
         Ok(Tensor::from_vec(values, x.shape(), &Device::Cpu)?)
     })?;
-    let run = Run { path: Some(ops::Path::Plain), ..Run::default() };
+    let run = Run { kernels: Some(ops::Kernels::Plain), ..Run::default() };
     Ok(model.run(&Batch::one(ids), &run, &mut [&mut edit])?.logits()?.to_vec2()?)
 }
 

@@ -86,7 +86,7 @@ fn changed(model: &Model, point: HookPoint, head: usize, pos: Option<u32>, value
     if let Some(pos) = pos {
         edit = edit.positions([pos as isize]);
     }
-    let run = Run { path: Some(ops::Path::Plain), unembed: Unembed::Rows(vec![6]), ..Run::default() };
+    let run = Run { kernels: Some(ops::Kernels::Plain), unembed: Unembed::Rows(vec![6]), ..Run::default() };
     let logits = model.run(&Batch::one(CORRUPT), &run, &mut [&mut edit])?.logits()?.to_vec2::<f32>()?;
     Ok(logits[0][7] - logits[0][42])
 }
@@ -163,7 +163,7 @@ fn what_belongs_to_one_query_head_is_patched_together() -> Result<()> {
             Ok(values[[Site::Q, Site::K, Site::V].iter().position(|s| *s == at.site).unwrap()].clone())
         })?
         .heads([head]);
-        let run = Run { path: Some(ops::Path::Plain), ..Run::default() };
+        let run = Run { kernels: Some(ops::Kernels::Plain), ..Run::default() };
         let logits = alone.run(&Batch::one(CORRUPT), &run, &mut [&mut edit])?.logits()?.to_vec2::<f32>()?;
         let far = f64::from((row.patched.unwrap() - (logits[6][7] - logits[6][42])).abs());
         assert!(far <= rounding("llama").metric(), "{row:?}");

@@ -85,7 +85,7 @@ fn naive(model: &Model, ids: &[u32], patch: &Patch, source: &Tensor) -> Result<V
     };
     let mut edit = Edit::with(model.spec(), &patch.point.to_string(), change)?;
     let unembed = Unembed::Rows(vec![ids.len() as u32 - 1]);
-    let run = Run { path: Some(ops::Path::Plain), unembed, ..Run::default() };
+    let run = Run { kernels: Some(ops::Kernels::Plain), unembed, ..Run::default() };
     Ok(model.run(&Batch::one(ids), &run, &mut [&mut edit])?.logits()?.flatten_all()?.to_vec1()?)
 }
 
