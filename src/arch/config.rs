@@ -410,6 +410,7 @@ pub(super) fn shortened(text: &str, most: usize) -> String {
 mod tests {
     use super::*;
 
+    /// Invariant: A configuration key that nothing reads is an error that names it.
     #[test]
     fn an_unread_key_is_named() {
         let config = Config::parse(r#"{"n_embd": 4, "sliding_mystery": 3, "use_cache": true}"#).unwrap();

@@ -226,6 +226,9 @@ mod tests {
     }
 
     /// Numbers where they lie, in any format and layout, aligned or not, give the bits of the same numbers in a tensor.
+    ///
+    /// Invariant: Weights read in place from the file, in 32 or 16 bits, aligned or not, give the same bits as tensors with those
+    /// numbers, and pass the same gradients.
     #[test]
     fn numbers_that_are_not_copied_give_the_bits_of_a_tensor() -> Result<()> {
         let same = |what: &str, a: &Tensor, b: &Tensor| -> Result<()> {
@@ -269,6 +272,7 @@ mod tests {
         Ok(())
     }
 
+    /// Invariant: as `numbers_that_are_not_copied_give_the_bits_of_a_tensor`.
     #[test]
     fn gradients_pass_numbers_as_they_pass_tensors() -> Result<()> {
         for kept in [Kept::F32, Kept::F16, Kept::Bf16] {

@@ -246,6 +246,8 @@ mod tests {
     }
 
     /// The squares of 1e20 are more than an f32 can hold: what comes of such a row is no number, and never 0.
+    ///
+    /// Invariant: Nothing hides a value that is not finite, not even a norm that could divide it by infinity.
     #[test]
     fn a_row_whose_squares_overflow_is_not_a_number() -> Result<()> {
         let x = Tensor::new(&[[1e20f32, -1e20, 3e20, 1.0], [1.0, 2.0, 3.0, 4.0]], &Device::Cpu)?;

@@ -87,6 +87,8 @@ mod tests {
     use super::*;
 
     /// Every number there is, against the crate `half`.
+    ///
+    /// Invariant: as `numbers_that_are_not_copied_give_the_bits_of_a_tensor`.
     #[test]
     fn widening_is_exact() {
         let all: Vec<u16> = (0..=u16::MAX).collect();

@@ -191,6 +191,7 @@ mod tests {
         Lock::take(folder, &["pellucid".to_owned(), "lens".to_owned()]).unwrap().unwrap()
     }
 
+    /// Invariant: as `what_a_run_said_was_done_is_there`.
     #[test]
     fn a_lock_that_was_given_back_is_not_taken_for_the_next_ones() {
         let folder = tempfile::tempdir().unwrap();

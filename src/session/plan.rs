@@ -176,6 +176,7 @@ mod tests {
         Plan { weights, need: Need { activations, least, rows: 0 } }
     }
 
+    /// Invariant: as `what_cannot_fit_is_refused_with_what_would`.
     #[test]
     fn what_fits_runs_and_what_is_mapped_need_not_fit() {
         let auto = Placement::default();
@@ -184,6 +185,7 @@ mod tests {
         assert!(slow.contains("5.0 GB of mapped weights do not fit into the 3.0 GB"), "{slow}");
     }
 
+    /// Invariant: A request that cannot fit into memory is refused before it runs, with what would fit.
     #[test]
     fn what_cannot_fit_is_refused_with_what_would() {
         let f32 = Placement { kept: Some(Kept::F32), ..Placement::default() };

@@ -133,6 +133,8 @@ mod tests {
     use crate::model::Model;
 
     /// An edit that does nothing where it must matter is found out; where none can matter, it is not accused.
+    ///
+    /// Invariant: as `models_of_zeros_and_of_tiny_numbers_obey_the_laws`.
     #[test]
     fn an_edit_that_does_nothing_is_found_out_where_it_would_matter() -> Result<()> {
         let dir = |name: &str| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);

@@ -176,6 +176,8 @@ mod tests {
     }
 
     /// Every mask, grouping, cap and prefix: stages equal the plain twin, and one pass equals the stages bitwise.
+    ///
+    /// Invariant: Attention in one pass gives the same bits as in stages, so a recorded pattern is the one that was used.
     #[test]
     fn fused_equals_plain_and_one_pass_equals_stages() -> Result<()> {
         let dev = Device::Cpu;

@@ -80,6 +80,7 @@ impl fmt::Debug for Token {
 mod tests {
     use super::*;
 
+    /// Invariant: as `the_token_is_told_to_the_hub_and_to_nobody_else`.
     #[test]
     fn nothing_shows_the_secret() {
         let token = Token::new("hf_verysecret\n", "HF_TOKEN").unwrap();

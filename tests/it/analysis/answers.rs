@@ -30,6 +30,7 @@ fn shown(p: f32) -> String {
     if p >= 0.001 { format!("{p:.3}") } else { format!("{p:.1e}") }
 }
 
+/// Invariant: An answer without its leading space is noted, with the probabilities of both forms.
 #[test]
 fn a_word_without_its_space_is_noted_with_both_probabilities() {
     let place = Place::new();
@@ -54,6 +55,7 @@ fn a_word_without_its_space_is_noted_with_both_probabilities() {
     assert!(notes(&place.ok(pair("patch", "Mary", "John").iter().chain(&RUN).chain(&kl)).stderr).is_empty());
 }
 
+/// Invariant: as `a_word_without_its_space_is_noted_with_both_probabilities`.
 #[test]
 fn a_space_after_a_prompt_that_ends_in_one_is_noted() {
     let place = Place::new();
@@ -70,6 +72,7 @@ fn a_space_after_a_prompt_that_ends_in_one_is_noted() {
     assert!(notes(&said).iter().all(|note| !note.contains("space")), "{said}");
 }
 
+/// Invariant: as `a_word_without_its_space_is_noted_with_both_probabilities`.
 #[test]
 fn in_files_words_without_their_space_are_counted() {
     let place = Place::new();
@@ -90,6 +93,7 @@ fn in_files_words_without_their_space_are_counted() {
     assert!(said.contains("the answer is a token with a space"), "{said}");
 }
 
+/// Invariant: as `clean_runs_that_prefer_the_foil_are_counted_and_do_not_read_as_success`.
 #[test]
 fn an_answer_that_is_its_foil_is_refused() {
     let place = Place::new();
@@ -114,6 +118,8 @@ fn an_answer_that_is_its_foil_is_refused() {
     place.refused(ids, 2, "the same token, #7");
 }
 
+/// Invariant: Clean runs that prefer the foil, or are no better than the corrupt run, are counted, and their numbers are never
+/// called a recovery.
 #[test]
 fn clean_runs_that_prefer_the_foil_are_counted_and_do_not_read_as_success() {
     let place = Place::new();
@@ -162,6 +168,7 @@ fn clean_runs_that_prefer_the_foil_are_counted_and_do_not_read_as_success() {
     }
 }
 
+/// Invariant: Kinds that need no second prompt change the clean run, and the output says so.
 #[test]
 fn kinds_that_need_no_other_prompt_change_the_clean_run() {
     let place = Place::new();
@@ -195,6 +202,7 @@ fn kinds_that_need_no_other_prompt_change_the_clean_run() {
     assert!(said.lines().next().unwrap().contains("in the clean run"), "{said}");
 }
 
+/// Invariant: as `kinds_that_need_no_other_prompt_change_the_clean_run`.
 #[test]
 fn ablations_of_one_sentence_by_its_own_values_say_so() {
     let place = Place::new();

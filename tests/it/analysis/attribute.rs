@@ -151,6 +151,8 @@ fn slope(model: &Model, along: impl Fn(f64) -> Vec<Change>) -> Result<(f64, f64)
     Ok(ends.min_by(|a, b| a.1.total_cmp(&b.1)).unwrap())
 }
 
+/// Invariant: Estimated effects of patches are the slopes of whole forward passes, at every site of every family and for every
+/// metric.
 #[test]
 fn estimates_are_the_slopes_of_whole_forward_passes() -> Result<()> {
     for (name, model) in models() {
@@ -184,6 +186,8 @@ fn estimates_are_the_slopes_of_whole_forward_passes() -> Result<()> {
 }
 
 /// The same with each metric, against the metric of `patch` along the change of the stream.
+///
+/// Invariant: as `estimates_are_the_slopes_of_whole_forward_passes`.
 #[test]
 fn estimates_follow_every_metric_in_both_directions() -> Result<()> {
     let model = load("gpt2");
@@ -246,6 +250,9 @@ fn patches(model: &Model, options: &PatchOptions) -> Result<Vec<PatchRow>> {
 }
 
 /// Where everything after a value is a linear map, the first order is all there is.
+///
+/// Invariant: Where the rest of the model is linear, estimates are exact; estimates for heads and neurons add up to that of their
+/// sublayer.
 #[test]
 fn where_the_rest_is_linear_estimates_are_exact() -> Result<()> {
     for (name, at) in [
@@ -273,6 +280,7 @@ fn where_the_rest_is_linear_estimates_are_exact() -> Result<()> {
     Ok(())
 }
 
+/// Invariant: as `where_the_rest_is_linear_estimates_are_exact`.
 #[test]
 fn what_heads_and_neurons_write_adds_up() -> Result<()> {
     for name in ["gpt2", "llama", "gptj", "hooked_ln", "granite"] {
@@ -306,6 +314,8 @@ fn what_heads_and_neurons_write_adds_up() -> Result<()> {
 }
 
 /// The fix for queries and keys is: run the attention with the other query or key, and take what follows as linear.
+///
+/// Invariant: `--qk-fix` gives the attention pattern that a run with that query or key has; GradDrop holds one layer fixed.
 #[test]
 fn fixed_queries_and_keys_are_the_attention_that_was_run() -> Result<()> {
     let mut refused = 0;
@@ -384,6 +394,8 @@ fn fixed_queries_and_keys_are_exact_where_the_rest_is_linear() -> Result<()> {
 }
 
 /// GradDrop's mean over layers, each held at what the base run has there.
+///
+/// Invariant: as `fixed_queries_and_keys_are_the_attention_that_was_run`.
 #[test]
 fn strengths_under_graddrop_are_means_of_slopes_with_a_layer_held() -> Result<()> {
     for name in ["gpt2", "llama", "gemma2", "gptj", "mixtral", "hooked_attn_only"] {
@@ -424,6 +436,7 @@ fn strengths_under_graddrop_are_means_of_slopes_with_a_layer_held() -> Result<()
     Ok(())
 }
 
+/// Invariant: `--confirm` measures what `patch` measures; pairs computed together give what each gives alone.
 #[test]
 fn confirmed_numbers_are_those_of_patch() -> Result<()> {
     for name in ["gpt2", "qwen2"] {
@@ -455,6 +468,7 @@ fn confirmed_numbers_are_those_of_patch() -> Result<()> {
     Ok(())
 }
 
+/// Invariant: as `confirmed_numbers_are_those_of_patch`.
 #[test]
 fn pairs_together_are_pairs_alone_and_the_strongest_neurons_are_kept() -> Result<()> {
     for name in ["gpt2", "gemma2", "mixtral"] {

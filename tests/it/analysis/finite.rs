@@ -46,6 +46,8 @@ fn commands() -> Vec<Vec<&'static str>> {
     ]
 }
 
+/// Invariant: NaN and infinity are not results: every command names prompt, hook and position; a sweep has a row that says so,
+/// and means leave it out.
 #[test]
 fn a_model_whose_numbers_overflow_is_refused_by_every_command() {
     let place = Place::new();
@@ -92,6 +94,7 @@ fn logits_that_overflow_alone_are_refused_by_what_reads_them() {
     place.ok(["attention", "-m", "logits", "--ids", "3,14,15,9", "--out", "fine"]);
 }
 
+/// Invariant: as `a_model_whose_numbers_overflow_is_refused_by_every_command`.
 #[test]
 fn a_gradient_that_overflows_names_where_the_backward_pass_lost_it() {
     let place = Place::new();
@@ -244,6 +247,7 @@ impl Keep for Kept {
     }
 }
 
+/// Invariant: as `a_model_whose_numbers_overflow_is_refused_by_every_command`.
 #[test]
 fn a_patch_that_overflows_has_a_row_that_says_where() -> Result<()> {
     let model = Model::load(&fixture("gpt2"))?;
@@ -287,6 +291,7 @@ fn a_patch_that_overflows_has_a_row_that_says_where() -> Result<()> {
     Ok(())
 }
 
+/// Invariant: as `a_model_whose_numbers_overflow_is_refused_by_every_command`.
 #[test]
 fn the_program_counts_what_is_not_finite_and_means_leave_it_out() {
     let place = Place::new();

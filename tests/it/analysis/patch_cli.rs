@@ -37,6 +37,7 @@ pub(crate) fn facts(figure: &Figure) -> Vec<String> {
     titles.map(|n| n.text().unwrap_or_default().to_owned()).collect()
 }
 
+/// Invariant: Means over pairs are the means of the pairs' rows, and so are their figures, error bars included.
 #[test]
 fn means_over_pairs_have_a_figure_and_are_what_the_terminal_says() {
     let place = place();
@@ -93,6 +94,7 @@ fn means_over_pairs_have_a_figure_and_are_what_the_terminal_says() {
     assert!(patch_mean(&[], &provenance).unwrap_err().message().contains("no rows to draw"));
 }
 
+/// Invariant: as `means_over_pairs_have_a_figure_and_are_what_the_terminal_says`.
 #[test]
 fn bars_and_lines_of_means_have_whiskers_as_long_as_their_errors() {
     let place = place();
@@ -124,6 +126,7 @@ fn bars_and_lines_of_means_have_whiskers_as_long_as_their_errors() {
     }
 }
 
+/// Invariant: `--verify` draws its sample from all patches, also from those that change nothing.
 #[test]
 fn as_many_as_asked_are_computed_again_of_all_pairs_and_of_what_changes_nothing() {
     let place = place();
@@ -158,6 +161,7 @@ fn the_experts_of_a_layer_are_patched_together() {
     assert_eq!(rows.iter().map(|r| r.layer).collect::<Vec<_>>(), [Some(0), Some(1)]);
 }
 
+/// Invariant: Ablating a file of prompts gives the ablation of each prompt.
 #[test]
 fn ablations_of_a_corpus_are_those_of_each_prompt() {
     let place = Place::new();

@@ -14,6 +14,8 @@ use crate::bound::Drifts;
 use crate::forge;
 
 /// Every layout of the `eap-ig` files, with the names that its columns have.
+///
+/// Invariant: as `text_and_ids_from_every_kind_of_file_are_the_same_pairs`.
 #[test]
 fn the_pairs_of_eap_ig_load_with_a_mapping() -> Result<()> {
     let files = shared_or_skip!("prompts/eap-ig");
@@ -89,6 +91,7 @@ fn the_pairs_of_eap_ig_load_with_a_mapping() -> Result<()> {
     Ok(())
 }
 
+/// Invariant: A file of pairs gives the same pairs in every format; an error in one is reported with its line.
 #[test]
 fn text_and_ids_from_every_kind_of_file_are_the_same_pairs() -> Result<()> {
     let place = Place::new();
@@ -123,6 +126,7 @@ fn text_and_ids_from_every_kind_of_file_are_the_same_pairs() -> Result<()> {
     Ok(())
 }
 
+/// Invariant: as `text_and_ids_from_every_kind_of_file_are_the_same_pairs`.
 #[test]
 fn what_is_wrong_with_a_file_is_said_with_its_line() {
     let place = Place::new();

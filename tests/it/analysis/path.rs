@@ -203,6 +203,8 @@ fn senders(model: &Model) -> Vec<Grid> {
     grids
 }
 
+/// Invariant: Path patching equals its definition: a run with everything but the sender frozen, then a run in which the receiver
+/// reads the result; in every family, for every sender and receiver, with MLPs frozen or not.
 #[test]
 fn a_path_is_the_run_in_which_everything_else_is_frozen() -> Result<()> {
     let (mut paths, mut receivers) = (0, std::collections::BTreeSet::new());
@@ -264,6 +266,8 @@ fn a_path_is_the_run_in_which_everything_else_is_frozen() -> Result<()> {
 }
 
 /// Where logits are linear in the stream, which is the sum of its writes.
+///
+/// Invariant: Without a final norm, direct effects on the logits add up to the difference between the prompts.
 #[test]
 fn direct_effects_on_the_logits_add_up_without_a_final_norm() -> Result<()> {
     for name in ["hooked_attn_only", "hooked_bidirectional"] {
@@ -332,6 +336,7 @@ fn a_head_of_the_last_block_does_directly_all_that_it_does() -> Result<()> {
     Ok(())
 }
 
+/// Invariant: as `what_has_no_path_is_left_out_or_refused`.
 #[test]
 fn a_path_on_which_nothing_changes_changes_nothing() -> Result<()> {
     let model = model("llama");
@@ -353,6 +358,8 @@ fn a_path_on_which_nothing_changes_changes_nothing() -> Result<()> {
 }
 
 /// Kinds, metrics and lengths, each held to forward passes by the program's own check, which the test above holds to the papers.
+///
+/// Invariant: as `a_path_is_the_run_in_which_everything_else_is_frozen`.
 #[test]
 fn every_kind_and_metric_is_what_whole_forward_passes_give() -> Result<()> {
     let dataset: Vec<Prompt> =
@@ -415,6 +422,8 @@ fn a_sweep_that_was_stopped_goes_on_to_the_same_rows_and_memory_changes_no_numbe
 }
 
 /// Wang et al. patch the queries of several name movers at once.
+///
+/// Invariant: as `a_path_is_the_run_in_which_everything_else_is_frozen`.
 #[test]
 fn receivers_read_together() -> Result<()> {
     for name in ["gpt2", "llama", "gptj"] {
@@ -458,6 +467,7 @@ fn receivers_read_together() -> Result<()> {
     Ok(())
 }
 
+/// Invariant: A path leads only to receivers that read after the sender writes; a path on which nothing changes has no effect.
 #[test]
 fn what_has_no_path_is_left_out_or_refused() -> Result<()> {
     let pairs = [pair(0, &CLEAN, Some(&CORRUPT))];

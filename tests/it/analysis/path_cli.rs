@@ -53,6 +53,7 @@ fn the_heads_that_say_the_name_are_found() {
     assert!(said.contains("Path patching attn.z → v of layer "), "{said}");
 }
 
+/// Invariant: A figure of paths shows every path and is the same from rows and from the file.
 #[test]
 fn a_figure_is_the_same_from_the_file_and_says_every_path() {
     let place = Place::new();

@@ -58,6 +58,8 @@ fn by_number(place: &Place) -> Vec<PatchRow> {
     read_rows::<PatchRow>(place.path("number/patch.parquet")).unwrap().0
 }
 
+/// Invariant: Means over named positions, or over positions counted from the end, are the means of the pairs' rows there; also
+/// for edges, paths and attributions.
 #[test]
 fn named_positions_are_those_of_each_pair_and_means_go_by_their_names() {
     let place = place();
@@ -111,6 +113,7 @@ fn named_positions_are_those_of_each_pair_and_means_go_by_their_names() {
     }
 }
 
+/// Invariant: as `named_positions_are_those_of_each_pair_and_means_go_by_their_names`.
 #[test]
 fn counted_from_the_end_means_are_over_the_same_distance() {
     let place = place();
@@ -144,6 +147,7 @@ fn counted_from_the_end_means_are_over_the_same_distance() {
     assert!(at("-17") < at("-15") && at("-15") < at("-2") && at("-2") < at("-1"), "{labels:?}");
 }
 
+/// Invariant: as `named_positions_are_those_of_each_pair_and_means_go_by_their_names`.
 #[test]
 fn edges_between_named_positions_are_named_at_both_ends() {
     let place = place();
@@ -169,6 +173,7 @@ fn edges_between_named_positions_are_named_at_both_ends() {
     assert_eq!((names.len(), names.values().all(|pairs| *pairs == 3)), (9, true));
 }
 
+/// Invariant: as `named_positions_are_those_of_each_pair_and_means_go_by_their_names`.
 #[test]
 fn paths_and_attributions_go_by_names_too() {
     let place = place();
@@ -215,6 +220,7 @@ fn paths_and_attributions_go_by_names_too() {
     }
 }
 
+/// Invariant: as `positions_that_mean_different_things_are_noted`.
 #[test]
 fn what_is_wrong_with_a_position_is_said_with_its_line() {
     let place = place();
@@ -258,6 +264,7 @@ fn what_is_wrong_with_a_position_is_said_with_its_line() {
     place.ok(pair.iter().chain(&["--positions", "io=1,end", "-q"]));
 }
 
+/// Invariant: Positions that mean different things in different pairs are noted; a wrong position is reported with its line.
 #[test]
 fn positions_that_mean_different_things_are_noted() {
     let place = place();

@@ -34,6 +34,7 @@ fn broken(rows: &[VerifyRow]) -> Vec<&str> {
     rows.iter().filter(|row| row.verdict == "failed").map(|row| row.law.as_str()).collect()
 }
 
+/// Invariant: `verify` checks the laws on any model: all models at hand obey them, and a broken one is found out.
 #[test]
 fn every_model_obeys_the_laws() -> Result<()> {
     let mut dirs: Vec<_> = FIXTURES.iter().chain(VARIANTS).chain(HOOKED).map(|name| fixture(name)).collect();
@@ -64,6 +65,8 @@ fn every_model_obeys_the_laws() -> Result<()> {
 }
 
 /// A mask other than the spec's: queries see the future, so everything that forbids it is broken, and nothing else.
+///
+/// Invariant: as `every_model_obeys_the_laws`.
 #[test]
 fn a_model_that_sees_the_future_is_found_out() -> Result<()> {
     let model = Model::load(&fixture("llama"))?;
@@ -81,6 +84,7 @@ fn a_model_that_sees_the_future_is_found_out() -> Result<()> {
     Ok(())
 }
 
+/// Invariant: as `every_model_obeys_the_laws`.
 #[test]
 fn a_weight_that_is_not_a_number_is_found_out() -> Result<()> {
     let model = Model::load(&fixture("gpt2"))?;
@@ -121,6 +125,9 @@ fn own_prompts_fit_every_vocabulary_and_context() -> Result<()> {
 }
 
 /// What Hugging Face's f32 gave for every fixture: rounding, at every site that the files have.
+///
+/// Invariant: Compared with another program's run, rounding is called rounding, and a real error is reported at the first site
+/// where it matters.
 #[test]
 fn hugging_faces_runs_are_rounding_and_no_more() -> Result<()> {
     let Some(shared) = crate::shared::shared("fixtures") else { return Ok(()) };
@@ -148,6 +155,8 @@ fn compared(dir: &Path, dump: &Dump) -> Result<Vec<ReferenceRow>> {
 /// Hugging Face's f32 and ours may be apart by more than 1e-5 where values are large: in the fixtures that scale their
 /// embeddings up, and in one whose neurons are as large. There f64 is the judge: at no site are we farther from it than rounding
 /// takes one run from another, or else within 1e-5, which is less than 20 unit roundoffs of a value of ten.
+///
+/// Invariant: as `f64_is_f32_without_its_rounding`.
 #[test]
 fn where_large_values_round_f64_is_the_judge() -> Result<()> {
     let large = ["gemma", "gemma2", "gemma3_text", "olmo2"];
@@ -188,6 +197,7 @@ fn dump(name: &str) -> Dump {
     Dump::open(&fixture(name).join(format!("{file}.safetensors"))).unwrap()
 }
 
+/// Invariant: as `hugging_faces_runs_are_rounding_and_no_more`.
 #[test]
 fn dumps_of_the_script_are_rounding() -> Result<()> {
     for (name, sites) in
@@ -232,6 +242,8 @@ fn first(name: &str, change: impl Fn(&mut Spec, &mut Weights)) -> String {
 }
 
 /// Mistakes that loaders make, each found where it first matters.
+///
+/// Invariant: as `hugging_faces_runs_are_rounding_and_no_more`.
 #[test]
 fn a_real_error_is_wrong_at_the_first_site_where_it_matters() {
     // The epsilon of the norms before attention and MLP: 1e-5 in place of 1e-6, or the other way round.
@@ -276,6 +288,7 @@ fn a_real_error_is_wrong_at_the_first_site_where_it_matters() {
     assert_eq!(first("qwen3", gain), "blocks.0.attn.k_norm.hook_out");
 }
 
+/// Invariant: as `hugging_faces_runs_are_rounding_and_no_more`.
 #[test]
 fn a_dump_of_something_else_is_refused_by_what_is_else() -> Result<()> {
     let place = Place::new();
@@ -381,6 +394,9 @@ fn the_command_writes_a_table_and_ends_with_what_is_wrong() {
 
 /// In f64 everything that f32 blurs falls into place: both ways of computing agree to f64's own rounding, and f32 lies
 /// about as far away as f32 rounds.
+///
+/// Invariant: A run in f64 rounds nothing to f32 except what is part of the model; where values are large, f64 judges between two
+/// f32 runs.
 #[test]
 fn f64_is_f32_without_its_rounding() -> Result<()> {
     let names = FIXTURES.iter().chain(VARIANTS).chain(HOOKED);

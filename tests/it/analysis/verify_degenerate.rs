@@ -72,6 +72,9 @@ fn none_failed(what: &str, rows: &[VerifyRow]) {
 }
 
 /// From nothing by way of subnormal numbers (1e-38 and less) to writes that are lost in rounding beside the stream.
+///
+/// Invariant: Models in which little can happen (weights of zeros, subnormal numbers, a stream of one dimension) obey the laws
+/// too, and faults in them are still found.
 #[test]
 fn models_of_zeros_and_of_tiny_numbers_obey_the_laws() -> Result<()> {
     let place = Place::new();
@@ -109,6 +112,7 @@ fn narrow() -> impl Strategy<Value = Sample> {
     })
 }
 
+/// Invariant: as `models_of_zeros_and_of_tiny_numbers_obey_the_laws`.
 #[test]
 fn random_models_of_few_dimensions_obey_the_laws() {
     for_random(150, narrow(), |sample| {
@@ -121,6 +125,8 @@ fn random_models_of_few_dimensions_obey_the_laws() {
 }
 
 /// What is broken is found out all the same: queries that see the future, in models where hardly anything can happen.
+///
+/// Invariant: as `models_of_zeros_and_of_tiny_numbers_obey_the_laws`.
 #[test]
 fn what_is_broken_is_found_out_where_little_can_happen() -> Result<()> {
     let place = Place::new();

@@ -20,6 +20,7 @@ fn changed(place: &Place, keys: &[(&str, Value)]) -> String {
     name
 }
 
+/// Invariant: as `harmless_keys_are_harmless_at_their_values`.
 #[test]
 fn one_unknown_key_is_let_through_loudly_and_on_record() -> Result<()> {
     let place = Place::new();
@@ -77,6 +78,7 @@ fn every_command_that_loads_a_model_takes_it() {
     }
 }
 
+/// Invariant: as `harmless_keys_are_harmless_at_their_values`.
 #[test]
 fn what_changes_the_model_and_what_is_not_there_is_not_accepted() {
     let place = Place::new();

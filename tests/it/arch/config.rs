@@ -75,6 +75,8 @@ fn the_table_has_every_family_and_says_where_it_is_from() {
 
 /// For every family and every key: left out, it is what it is where its default is written down. Defaults that a family works
 /// out from other keys are null in the table, and read as null.
+///
+/// Invariant: A configuration key that is left out means what transformers takes for it, in every family.
 #[test]
 fn a_key_left_out_means_what_transformers_takes() {
     let mut compared = 0;
@@ -109,6 +111,8 @@ fn a_key_left_out_means_what_transformers_takes() {
 }
 
 /// Defaults as the papers and model cards have them, written down here by hand: the table is not its own judge.
+///
+/// Invariant: as `a_key_left_out_means_what_transformers_takes`.
 #[test]
 fn defaults_are_the_known_ones() -> Result<()> {
     let of = |family: &str, sizes: Value| spec(&with(family, sizes.as_object().unwrap(), &[]));
@@ -152,6 +156,8 @@ fn defaults_are_the_known_ones() -> Result<()> {
 
 /// Every key of every family, put into the file of every other: what transformers does not read in a family changes nothing,
 /// or is refused; what changed transformers' model changes ours, or is refused.
+///
+/// Invariant: A key that transformers does not read in a family is not applied; a key that it reads is read or refused.
 #[test]
 fn only_keys_that_transformers_reads_are_applied() {
     let Probes { values, families } = probes();
@@ -246,6 +252,8 @@ fn settings_inside_the_rotary_object_are_those_that_transformers_reads() {
 }
 
 /// A family's reader asks for keys that transformers reads, and for all of them.
+///
+/// Invariant: as `only_keys_that_transformers_reads_are_applied`.
 #[test]
 fn a_reader_asks_for_the_keys_of_its_table_and_for_all_of_them() {
     let names: BTreeSet<&str> = (TABLE.families.values())
@@ -276,6 +284,9 @@ fn a_reader_asks_for_the_keys_of_its_table_and_for_all_of_them() {
 }
 
 /// A key that is harmless at some values is refused at others, with those values.
+///
+/// Invariant: A harmless key is harmless only at its known values; `--accept-config` lets an unknown key through by name, on
+/// record, and never one that changes the model.
 #[test]
 fn harmless_keys_are_harmless_at_their_values() {
     let config = &probes().families["llama"][0].config;

@@ -70,6 +70,7 @@ fn allowed(config: &Map<String, Value>) -> f64 {
     }
 }
 
+/// Invariant: Published configurations of widely used models give transformers' logits in f64.
 #[test]
 fn configurations_that_people_have_give_transformers_logits() -> Result<()> {
     let models = Models::open();

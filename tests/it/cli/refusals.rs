@@ -92,6 +92,8 @@ fn values() -> Vec<Value> {
     all
 }
 
+/// Invariant: Every error has a hint, or it does not compile (doctest of `Sentence` in `src/error/mod.rs`); thousands of wrong
+/// requests get one short, printable sentence and one hint that fits the cause.
 #[test]
 fn every_wrong_config_says_what_to_do() {
     let mut tally = Tally::default();
@@ -133,6 +135,7 @@ fn every_wrong_config_says_what_to_do() {
     tally.end(4000);
 }
 
+/// Invariant: as `every_wrong_config_says_what_to_do`.
 #[test]
 fn every_wrong_tokenizer_says_what_to_do() {
     let place = Place::new();
@@ -184,6 +187,7 @@ fn every_wrong_tokenizer_says_what_to_do() {
     tally.end(300);
 }
 
+/// Invariant: as `every_wrong_config_says_what_to_do`.
 #[test]
 fn every_wrong_path_says_what_to_do() {
     let place = Place::new();
@@ -248,6 +252,7 @@ fn options(place: &Place, command: &str) -> Vec<String> {
     names.collect()
 }
 
+/// Invariant: as `every_wrong_config_says_what_to_do`.
 #[test]
 fn every_wrong_option_says_what_to_do() {
     let place = Place::new();

@@ -37,6 +37,7 @@ fn with_threads(command: &mut Command, most: u64) {
     };
 }
 
+/// Invariant: When threads run out inside a parser, the file is not blamed.
 #[cfg(target_os = "linux")]
 #[test]
 fn without_threads_a_good_file_is_not_called_damaged() {
@@ -73,6 +74,7 @@ fn without_threads_a_good_file_is_not_called_damaged() {
     place.refused(["chart", "damaged.parquet"], 2, "as parquet");
 }
 
+/// Invariant: A stdout that cannot be written is an error with a hint, for help and version too; a closed pipe is silent.
 #[test]
 fn a_full_stdout_is_an_error_whatever_is_printed() {
     if !std::path::Path::new("/dev/full").exists() {
@@ -112,6 +114,7 @@ fn a_full_stdout_is_an_error_whatever_is_printed() {
     }
 }
 
+/// Invariant: Environment variables for libraries inside the program change no result and cause no output.
 #[test]
 fn variables_for_libraries_are_not_heeded() {
     let place = Place::new();

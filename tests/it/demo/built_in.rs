@@ -30,6 +30,7 @@ fn in_nowhere(place: &Place, args: &[&str]) -> Done {
     done
 }
 
+/// Invariant: The first command needs no file, no home folder and no network.
 #[test]
 fn the_first_command_needs_no_model_no_home_and_no_network() {
     let place = Place::new();
@@ -57,6 +58,7 @@ fn the_first_command_needs_no_model_no_home_and_no_network() {
     assert!(talk.starts_with("loaded demo (built in): ") && talk.contains(", with a tokenizer\n"), "{talk}");
 }
 
+/// Invariant: The built-in model is the one in `models/demo`, and is loaded and checked like any folder.
 #[test]
 fn what_is_built_in_is_what_the_repository_has() -> Result<()> {
     let built_in = ModelSource::resolve("demo")?;
@@ -78,6 +80,7 @@ fn what_is_built_in_is_what_the_repository_has() -> Result<()> {
     Ok(())
 }
 
+/// Invariant: as `what_is_built_in_is_what_the_repository_has`.
 #[test]
 fn the_built_in_model_gives_the_bits_of_its_folder() -> Result<()> {
     let (built_in, on_disk) = (Session::open("demo", &[])?, Session::open(&folder().display().to_string(), &[])?);
@@ -111,6 +114,7 @@ fn changed(name: &str, change: impl Fn(&mut Vec<u8>)) -> Result<[(tempfile::Temp
     Ok([(dir, on_disk), (tempfile::tempdir()?, built_in)])
 }
 
+/// Invariant: as `what_is_built_in_is_what_the_repository_has`.
 #[test]
 fn a_damaged_built_in_file_is_refused_as_in_any_folder() -> Result<()> {
     for name in NAMES {

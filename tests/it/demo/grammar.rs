@@ -13,6 +13,8 @@ fn documents() -> Vec<String> {
 }
 
 /// Looked for in the text itself, and not asked of the code that keeps them out.
+///
+/// Invariant: The questions asked of the built-in model were never in its training text.
 #[test]
 fn what_is_held_out_is_never_trained_on() {
     let documents = documents();

@@ -44,6 +44,9 @@ fn to_the_receiver(found: &Found) -> [f64; 2] {
 
 /// Heads that look at one place whoever gives have, on average over both orders, half of their attention on the receiver: more
 /// than what once was enough to be called a name mover.
+///
+/// Invariant: The name given to a head of the built-in model is true in both orders of the names, for its direct effect and when
+/// it is ablated; a head that reads a fixed position is not called a name mover.
 #[test]
 fn heads_of_a_fixed_place_are_not_called_name_movers() -> Result<()> {
     let loaded = demo();
@@ -103,6 +106,7 @@ fn planted(loaded: &Session, (layer, head): (usize, usize), looks: Looks) -> Res
     Ok((role, to_the_receiver(&found)))
 }
 
+/// Invariant: as `heads_of_a_fixed_place_are_not_called_name_movers`.
 #[test]
 fn a_planted_head_is_called_what_it_is() -> Result<()> {
     let loaded = demo();
@@ -121,6 +125,8 @@ fn a_planted_head_is_called_what_it_is() -> Result<()> {
 
 /// What the card calls direct effects and ablations is what `pellucid path` and `pellucid ablate` compute, which are themselves
 /// compared with whole forward passes.
+///
+/// Invariant: The effects on its card are those of `path` and `ablate`; every line and number of the card is checked.
 #[test]
 fn direct_effects_are_those_of_path_and_losses_those_of_ablate() -> Result<()> {
     let loaded = demo();
@@ -201,6 +207,8 @@ fn card(measured: Measured, found: Vec<(Found, Option<Role>)>) -> Card {
 }
 
 /// The check of the card sees every number, word and bound of it.
+///
+/// Invariant: as `direct_effects_are_those_of_path_and_losses_those_of_ablate`.
 #[test]
 fn a_card_that_is_not_true_is_found_out() -> Result<()> {
     let loaded = demo();

@@ -22,6 +22,9 @@ fn trainer(steps: u64, every: u64) -> Result<Trainer> {
 
 /// The program that made the shipped weights, from the same seed, takes the held-out loss from that of guessing among all
 /// tokens down by two nats in 150 steps, along the curve that was shipped.
+///
+/// Invariant: The built-in model was trained by the program beside it, and does and contains what its card says (`train-demo
+/// --check` in `.ci/run` checks the numbers).
 #[test]
 fn a_short_run_learns_as_the_shipped_model_did() -> Result<()> {
     let mut trainer = trainer(STEPS, 50)?;
@@ -45,6 +48,8 @@ fn a_short_run_learns_as_the_shipped_model_did() -> Result<()> {
 }
 
 /// Killed and started again, the run ends with the same bits.
+///
+/// Invariant: A training run that was killed ends with the same weights as one that was not.
 #[test]
 fn a_run_that_was_interrupted_ends_as_one_that_was_not() -> Result<()> {
     let folder = tempfile::tempdir()?;
@@ -71,6 +76,7 @@ fn a_run_that_was_interrupted_ends_as_one_that_was_not() -> Result<()> {
     Ok(())
 }
 
+/// Invariant: as `a_short_run_learns_as_the_shipped_model_did`.
 #[test]
 fn the_shipped_model_can_do_what_it_must() -> Result<()> {
     for skill in skills::measure(&Session::open("demo", &[])?, SEED)? {
@@ -79,6 +85,7 @@ fn the_shipped_model_can_do_what_it_must() -> Result<()> {
     Ok(())
 }
 
+/// Invariant: as `a_short_run_learns_as_the_shipped_model_did`.
 #[test]
 fn the_mechanisms_are_there_to_find() -> Result<()> {
     for mechanism in mechanisms::measure(&Session::open("demo", &[])?, SEED)?.measured {

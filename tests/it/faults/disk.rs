@@ -45,6 +45,8 @@ fn two(writer: &Writer) -> [Done; 2] {
 }
 
 /// One of `ALL` after another, each with a disk of several sizes: from hardly any room to almost enough.
+///
+/// Invariant: as `whoever_is_told_to_stop_clears_up_and_says_so`.
 #[test]
 fn a_full_disk_is_said_and_the_next_run_is_whole() {
     for writer in ALL.map(Writer::new) {
@@ -88,6 +90,7 @@ fn a_full_disk_is_said_and_the_next_run_is_whole() {
     }
 }
 
+/// Invariant: as `whoever_is_told_to_stop_clears_up_and_says_so`.
 #[test]
 fn a_disk_that_may_only_be_read_is_said() {
     for writer in ALL.map(Writer::new) {

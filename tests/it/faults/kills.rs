@@ -56,6 +56,8 @@ macro_rules! killed {
 
 killed! { lens attention cache tokens verify chart patch path ablate attribute }
 
+/// Invariant: Killed at any moment, every command that writes leaves whole files or none, leaves files of others alone, and the
+/// next run gives the bytes of an undisturbed one and nothing else.
 #[test]
 fn every_command_that_writes_is_killed() {
     assert_eq!(TESTED, ALL);

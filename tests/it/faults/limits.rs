@@ -60,11 +60,14 @@ fn memory(resource: u32, name: &str) {
     assert!(done > 20 && refused > 20, "{name}: {done} {refused}");
 }
 
+/// Invariant: The limits of the process count too (address space, data, threads, stack, descriptors, file sizes): too little is
+/// refused or reported, and fewer threads give the same bytes.
 #[test]
 fn little_address_space_is_said() {
     memory(libc::RLIMIT_AS as u32, "ulimit -v");
 }
 
+/// Invariant: as `little_address_space_is_said`.
 #[test]
 fn little_room_for_data_is_said() {
     memory(libc::RLIMIT_DATA as u32, "ulimit -d");
@@ -84,6 +87,7 @@ fn what_does_not_fit_under_the_limit_is_refused_before_it_runs() {
     assert!(!writer.place.path("out").exists());
 }
 
+/// Invariant: as `little_address_space_is_said`.
 #[test]
 fn a_stack_that_is_too_small_is_said() {
     let writers = ["lens", "chart", "path"].map(Writer::new);
@@ -111,6 +115,8 @@ fn nobody() -> u32 {
 }
 
 /// Few processes for the user, of which threads are some. Root is not bound by that, and becomes somebody else.
+///
+/// Invariant: as `little_address_space_is_said`.
 #[test]
 fn few_threads_are_noted_and_give_the_same_bytes() {
     use std::os::unix::fs::PermissionsExt;
@@ -165,6 +171,8 @@ fn few_threads_are_noted_and_give_the_same_bytes() {
 }
 
 /// More threads than processors can use are not started, whoever asks for them.
+///
+/// Invariant: as `little_address_space_is_said`.
 #[test]
 fn a_hundred_thousand_threads_are_not_started() {
     let writer = Writer::new("patch");
@@ -187,6 +195,7 @@ fn a_hundred_thousand_threads_are_not_started() {
     }
 }
 
+/// Invariant: as `little_address_space_is_said`.
 #[test]
 fn few_descriptors_are_said() {
     let resource = libc::RLIMIT_NOFILE as u32;
@@ -199,6 +208,7 @@ fn few_descriptors_are_said() {
     }
 }
 
+/// Invariant: as `little_address_space_is_said`.
 #[test]
 fn a_limit_of_the_size_of_files_is_said() {
     for writer in ALL.map(Writer::new) {

@@ -13,6 +13,7 @@ use crate::bin::Done;
 /// Signals with their exit codes.
 const SIGNALS: [(i32, i32); 3] = [(libc::SIGINT, 130), (libc::SIGTERM, 143), (libc::SIGHUP, 129)];
 
+/// Invariant: The same holds for a command that is told to stop, and for a full or read-only disk.
 #[test]
 fn whoever_is_told_to_stop_clears_up_and_says_so() {
     let mut moments = Moments::new("signals");

@@ -43,6 +43,8 @@ fn wait_until_at_work(place: &Place, child: &mut Child) {
     }
 }
 
+/// Invariant: Ctrl-C, SIGTERM and SIGHUP end a run with their exit code and leave nothing half written; an ignored signal stays
+/// ignored; the next run clears what a killed one left.
 #[test]
 fn signals_end_a_run_with_their_code_and_leave_nothing_half() {
     let place = place();
@@ -65,6 +67,7 @@ fn signals_end_a_run_with_their_code_and_leave_nothing_half() {
     }
 }
 
+/// Invariant: as `signals_end_a_run_with_their_code_and_leave_nothing_half`.
 #[test]
 fn waves_are_kept_by_whatever_signal_it_was() {
     let place = place();
@@ -82,6 +85,8 @@ fn waves_are_kept_by_whatever_signal_it_was() {
 }
 
 /// As `nohup` has it, and a shell that starts something in the background.
+///
+/// Invariant: as `signals_end_a_run_with_their_code_and_leave_nothing_half`.
 #[test]
 fn a_signal_that_is_ignored_stays_ignored() {
     let place = place();
@@ -98,6 +103,8 @@ fn a_signal_that_is_ignored_stays_ignored() {
 }
 
 /// Every command, killed while its temporaries are there: the next run in the folder clears them.
+///
+/// Invariant: as `signals_end_a_run_with_their_code_and_leave_nothing_half`.
 #[test]
 fn what_a_killed_run_left_goes_with_the_next() {
     let place = place();
@@ -128,6 +135,8 @@ fn what_a_killed_run_left_goes_with_the_next() {
 }
 
 /// `ulimit -f`: as a full disk, one sentence, and no result.
+///
+/// Invariant: A limit on file size is an error like a full disk.
 #[test]
 fn a_limit_of_a_files_size_is_an_error_like_others() {
     let m = model("gpt2");

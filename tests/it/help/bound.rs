@@ -146,6 +146,8 @@ pub fn drift(name: &str, model: &Model, batch: &Batch) -> Arc<Drifts> {
 }
 
 /// Mistakes, each of which one model makes; and how far rounding alone takes the right one's kernels from one another.
+///
+/// Invariant: as `sums_in_any_order_lie_within_gamma`.
 #[test]
 fn what_is_measured_is_rounding_and_a_fault_is_not() -> Result<()> {
     let batch = || Batch::of([A.to_vec(), B.to_vec()]);

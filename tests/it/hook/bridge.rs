@@ -46,6 +46,7 @@ fn ours(theirs: &str, block: Option<&Block>) -> Option<String> {
     Some(theirs.to_owned())
 }
 
+/// Invariant: The hooks of Hugging Face models agree with TransformerLens's bridge, up to rounding.
 #[test]
 fn every_hook_is_the_bridges() -> Result<()> {
     let mut parts_of_norms = 0;

@@ -28,6 +28,7 @@ pub const HOOKED: &[&str] = &[
     "hooked_alibi",
 ];
 
+/// Invariant: The hooks of HookedTransformer models agree with TransformerLens, up to rounding.
 #[test]
 fn every_hook_is_transformer_lenss() -> Result<()> {
     for name in HOOKED {
@@ -94,6 +95,8 @@ fn json_of(path: &std::path::Path) -> Value {
 }
 
 /// Programs in RASP that were compiled to weights say what they compute, for every input.
+///
+/// Invariant: Compiled programs and trained toy models do what they are known to do.
 #[test]
 fn compiled_programs_give_their_outputs() -> Result<()> {
     for name in ["tracr_reverse", "tracr_hist"] {
@@ -128,6 +131,7 @@ fn losses(logits: &Tensor, targets: &[u32]) -> Result<Vec<f32>> {
     Ok((log_sum - at)?.squeeze(1)?.to_dtype(DType::F32)?.to_vec1()?)
 }
 
+/// Invariant: as `compiled_programs_give_their_outputs`.
 #[test]
 fn addition_of_five_digits_has_its_recorded_loss() -> Result<()> {
     let dir = shared_or_skip!("models/hooked/nanda_add5digit");
@@ -164,6 +168,8 @@ fn addition_of_five_digits_has_its_recorded_loss() -> Result<()> {
 
 /// Three heads attend to the token after the last occurrence of the present one, and one to the previous token, as
 /// recorded; the distribution of the prompts is known, not the prompts.
+///
+/// Invariant: as `compiled_programs_give_their_outputs`.
 #[test]
 fn induction_heads_are_where_they_were_found() -> Result<()> {
     let dir = shared_or_skip!("models/hooked/nanda_induction_head_infinite");

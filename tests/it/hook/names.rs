@@ -56,6 +56,7 @@ fn random(dims: &[usize]) -> Result<Tensor> {
     Ok(Tensor::rand(0.5f32, 2.0, dims, &Device::Cpu)?)
 }
 
+/// Invariant: An edit inside a norm goes through the rest of that norm, and an edit of a query goes through its norm.
 #[test]
 fn what_is_put_into_a_norm_goes_through_what_is_left_of_it() -> Result<()> {
     let (mut norms, mut of_queries) = (0, 0);
@@ -144,6 +145,7 @@ fn of_first_names<R: Row>(place: &Place, name: &str, spec: serde_json::Value, ro
     Ok(())
 }
 
+/// Invariant: A table written when a hook's name meant another value is refused, not misread.
 #[test]
 fn a_table_whose_names_meant_something_else_is_not_read() -> Result<()> {
     let place = Place::new();

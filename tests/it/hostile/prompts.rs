@@ -50,6 +50,7 @@ fn texts(all: &[&str]) -> ArrayRef {
 
 const LENS: [&str; 3] = ["lens", "-m", "demo"];
 
+/// Invariant: A file of prompts or pairs takes no more memory than allowed, whatever it expands to.
 #[test]
 fn parquet_files_that_unfold_are_refused() {
     let place = Place::new();
@@ -87,6 +88,7 @@ fn parquet_files_that_unfold_are_refused() {
     }
 }
 
+/// Invariant: as `parquet_files_that_unfold_are_refused`.
 #[test]
 fn bounds_can_be_raised_and_lowered() {
     let place = Place::new();
@@ -133,6 +135,7 @@ fn bounds_can_be_raised_and_lowered() {
     assert_eq!(folder(&[]), folder(&["--insecure", "--fetch-limit", "1GB", "--offline", "--wait", "1"]));
 }
 
+/// Invariant: as `parquet_files_that_unfold_are_refused`.
 #[test]
 fn text_files_that_unfold_are_refused() {
     let place = Place::new();
@@ -237,6 +240,8 @@ fn texts_are_compared_with_the_context_first() {
 }
 
 /// A tokenizer of single bytes makes the most of a text: a token of each.
+///
+/// Invariant: as `parquet_files_that_unfold_are_refused`.
 #[test]
 fn what_a_text_takes_while_it_is_made_into_tokens() {
     let place = Place::new();
@@ -265,6 +270,8 @@ fn what_a_text_takes_while_it_is_made_into_tokens() {
 }
 
 /// A pipe that somebody writes to is a prompt file; one that nobody writes to is not waited for in silence.
+///
+/// Invariant: A pipe is read, and never waited for in silence.
 #[cfg(unix)]
 #[test]
 fn pipes_are_read_and_waited_for_aloud() {

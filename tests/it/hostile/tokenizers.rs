@@ -35,6 +35,7 @@ fn template(single: Value, special: Value) -> Value {
     json!({"type": "TemplateProcessing", "single": single, "pair": [text("A"), text("B")], "special_tokens": special})
 }
 
+/// Invariant: A tokenizer file can neither cause a panic nor turn a few letters into gigabytes.
 #[test]
 fn tokenizers_that_contradict_themselves_are_refused() {
     let text = |which: &str| json!({"Sequence": {"id": which, "type_id": 0}});
@@ -86,6 +87,7 @@ fn tokenizers_that_contradict_themselves_are_refused() {
     );
 }
 
+/// Invariant: as `tokenizers_that_contradict_themselves_are_refused`.
 #[test]
 fn tokenizers_that_explode_are_refused() {
     let added = |content: &str, normalized: bool| {
@@ -141,6 +143,8 @@ fn tokenizers_that_explode_are_refused() {
 }
 
 /// What models have: many spaces, each three bytes; characters that are taken apart; tokens in between.
+///
+/// Invariant: as `tokenizers_that_contradict_themselves_are_refused`.
 #[test]
 fn what_is_only_longer_is_read() {
     let steps = vec![

@@ -81,6 +81,7 @@ fn what_is_not_tampered_with_is_the_model() -> pellucid::Result<()> {
     Ok(())
 }
 
+/// Invariant: A pickle cannot exhaust stack or memory, nor can a view that repeats its numbers.
 #[test]
 fn pickles_that_explode_are_refused() {
     let put = |i: u32| [&b"r"[..], &i.to_le_bytes()].concat();
@@ -142,6 +143,8 @@ fn pickles_that_explode_are_refused() {
 }
 
 /// Views that repeat one number: planned where they are small, refused where they are gigabytes.
+///
+/// Invariant: as `pickles_that_explode_are_refused`.
 #[test]
 fn views_that_are_larger_than_their_files_are_refused() {
     // The largest vocabulary that a config may have: a gigabyte of one number.
@@ -167,6 +170,8 @@ fn views_that_are_larger_than_their_files_are_refused() {
 }
 
 /// Tied views are compared without either being copied.
+///
+/// Invariant: as `pickles_that_explode_are_refused`.
 #[test]
 fn tied_views_are_compared_where_they_lie() {
     let place = Place::new();
@@ -184,6 +189,8 @@ fn tied_views_are_compared_where_they_lie() {
 }
 
 /// A part of the archive that is compressed could be of any size; torch.save compresses nothing.
+///
+/// Invariant: as `pickles_that_explode_are_refused`.
 #[test]
 fn compressed_parts_are_refused() {
     let place = Place::new();
@@ -216,6 +223,8 @@ fn an_index_takes_no_more_than_its_bytes() {
 }
 
 /// A bias that is one number everywhere is a view that torch.save writes as such: it is read, and planned as what it takes.
+///
+/// Invariant: A view that must be copied is counted as a copy in the memory plan.
 #[test]
 fn a_small_view_that_repeats_is_read_and_planned() {
     let (place, usual) = (Place::new(), Place::new());

@@ -17,11 +17,13 @@ pub(crate) fn committed(name: &str, now: &str) {
     assert!(was == now, "docs/{name} is stale: run this test with PELLUCID_BLESS=1 and look at the difference");
 }
 
+/// Invariant: Pages generated from the code say what the code says.
 #[test]
 fn the_page_of_commands_is_what_help_says() {
     committed("cli.md", &pellucid::cli::docs());
 }
 
+/// Invariant: as `the_page_of_commands_is_what_help_says`.
 #[test]
 fn the_page_of_hooks_is_the_table_of_sites() {
     committed("hooks.md", &hooks());

@@ -35,12 +35,12 @@ impl Source {
     }
 }
 
-fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Every file under `dir` whose name ends in `end`.
-fn files(dir: &Path, end: &str) -> Vec<PathBuf> {
+pub fn files(dir: &Path, end: &str) -> Vec<PathBuf> {
     let mut found = vec![];
     for entry in fs::read_dir(dir).into_iter().flatten() {
         let path = entry.unwrap().path();
@@ -73,7 +73,7 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-fn read(name: &str) -> String {
+pub fn read(name: &str) -> String {
     fs::read_to_string(root().join(name)).unwrap()
 }
 
@@ -82,12 +82,14 @@ fn none(what: &str, wrong: Vec<String>) {
     assert!(wrong.is_empty(), "{what}:\n  {}", wrong.join("\n  "));
 }
 
+/// Invariant: Every file has one purpose and says it at the top; ARCHITECTURE.md is not stale.
 #[test]
 fn no_file_is_two_things() {
     let long = sources().into_iter().filter(|s| s.text.lines().count() > 500);
     none("over 500 lines", long.map(|s| s.path).collect());
 }
 
+/// Invariant: as `no_file_is_two_things`.
 #[test]
 fn every_file_begins_by_saying_what_it_is_for() {
     let bare = sources().into_iter().filter(|s| !s.text.starts_with("//! "));
@@ -122,6 +124,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("main", &["cli", "limits"]),
 ];
 
+/// Invariant: Dependencies point one way; heavy crates stay behind one door.
 #[test]
 fn dependencies_point_one_way() {
     for (i, (module, uses)) in MAY_USE.iter().enumerate() {
@@ -205,6 +208,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("ctrlc", &["cli/signals.rs"]),
 ];
 
+/// Invariant: as `dependencies_point_one_way`.
 #[test]
 fn heavy_crates_stay_behind_one_door() {
     let mut wrong = vec![];
@@ -224,6 +228,7 @@ fn uses_crate(line: &str, path: &str) -> bool {
     line.match_indices(path).any(|(i, _)| !line[..i].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':'))
 }
 
+/// Invariant: No family is named outside its file: the forward pass asks for properties.
 #[test]
 fn families_are_named_in_their_own_files_only() {
     // Names of rotary scalings, not of families.
@@ -248,6 +253,7 @@ fn families_are_named_in_their_own_files_only() {
     none("a family's name outside src/arch/family", wrong);
 }
 
+/// Invariant: One file prints.
 #[test]
 fn nothing_is_unfinished_and_only_one_file_prints() {
     let mut wrong = vec![];
@@ -292,6 +298,7 @@ fn quoted(page: &str) -> impl Iterator<Item = &str> {
     outside_blocks.flat_map(|text| text.split('`').skip(1).step_by(2))
 }
 
+/// Invariant: as `no_file_is_two_things`.
 #[test]
 fn the_architecture_page_knows_every_folder_and_only_those() {
     let page = read("ARCHITECTURE.md");

@@ -34,6 +34,7 @@ fn words(names: &[&'static str]) -> Vec<(&'static str, Vec<u8>)> {
     files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("models/demo"), names)
 }
 
+/// Invariant: as `a_model_is_fetched_once_and_lies_as_huggingface_hub_lays_it`.
 #[test]
 fn what_python_fetched_is_used_in_place_even_when_the_branch_has_moved() {
     let (server, place) = (Server::new(), Place::new());
@@ -122,6 +123,7 @@ fn a_full_disk_is_named() {
     assert!(done.stderr.contains("hint: free some disk space"), "{}", done.stderr);
 }
 
+/// Invariant: as `a_model_is_fetched_once_and_lies_as_huggingface_hub_lays_it`.
 #[test]
 fn offline_nobody_is_asked() {
     let (server, place) = (tiny(), Place::new());

@@ -52,6 +52,7 @@ fn ranges(asked: &[Asked]) -> Vec<Option<&str>> {
     asked.iter().filter(|a| a.store).map(|a| a.range.as_deref()).collect()
 }
 
+/// Invariant: The Hub is asked only for what is missing; what is in the cache needs no network, whoever fetched it.
 #[test]
 fn a_model_is_fetched_once_and_lies_as_huggingface_hub_lays_it() -> Result<()> {
     let (server, place) = (tiny(), Place::new());
@@ -141,6 +142,7 @@ fn a_branch_a_tag_and_a_commit_are_what_the_hub_says() {
     }
 }
 
+/// Invariant: as `a_model_is_fetched_once_and_lies_as_huggingface_hub_lays_it`.
 #[test]
 fn a_command_fetches_what_it_reads() {
     let server = Server::new();
@@ -211,6 +213,7 @@ fn a_model_that_has_another_name_now_is_found_under_the_old_one() {
     assert!(place.path("hf/hub/models--tiny/refs/main").is_file());
 }
 
+/// Invariant: A download resumes where it broke off, and gets its name only when it is complete and its checksum is right.
 #[test]
 fn a_dropped_connection_goes_on_from_where_it_broke() {
     let (server, place) = (tiny(), Place::new());
@@ -221,6 +224,7 @@ fn a_dropped_connection_goes_on_from_where_it_broke() {
     assert!(!part(&place).exists());
 }
 
+/// Invariant: as `a_dropped_connection_goes_on_from_where_it_broke`.
 #[test]
 fn a_later_run_goes_on_where_an_earlier_one_was_cut_off() {
     let wrong: Vec<u8> = weights()[..5000].iter().map(|b| b ^ 1).collect();
@@ -264,6 +268,7 @@ fn a_server_that_is_unwell_for_a_moment_is_asked_again() {
     server.ok(&place, &LENS);
 }
 
+/// Invariant: The token goes to the Hub alone, and appears in no message and no file.
 #[test]
 fn the_token_is_told_to_the_hub_and_to_nobody_else() {
     let secret = "hf_aVerySecretToken";
@@ -300,6 +305,7 @@ fn the_token_is_told_to_the_hub_and_to_nobody_else() {
     }
 }
 
+/// Invariant: as `a_dropped_connection_goes_on_from_where_it_broke`.
 #[test]
 fn two_at_once_fetch_it_once() {
     let (server, place) = (tiny(), Place::new());
@@ -318,6 +324,7 @@ fn two_at_once_fetch_it_once() {
     assert!(!part(&place).exists());
 }
 
+/// Invariant: as `a_dropped_connection_goes_on_from_where_it_broke`.
 #[test]
 #[cfg(unix)]
 fn ctrl_c_leaves_what_can_be_resumed() {

@@ -43,6 +43,7 @@ fn what_the_hub_does_not_have_is_a_bad_request() {
     refused(&server, "org/tiny@v9", None, 2, says, "its branches and tags are at http://127.0.0.1");
 }
 
+/// Invariant: as `the_token_is_told_to_the_hub_and_to_nobody_else`.
 #[test]
 fn who_may_not_read_it_is_told_what_to_do() {
     let server = tiny();
@@ -129,6 +130,7 @@ fn who_is_no_hub_is_found_out() {
     refused(&server, "org/tiny", None, 1, "does not answer as a Hub does", "check HF_ENDPOINT");
 }
 
+/// Invariant: as `a_dropped_connection_goes_on_from_where_it_broke`.
 #[test]
 fn a_body_that_is_not_what_it_should_be_is_thrown_away() {
     for name in ["config.json", "model.safetensors"] {

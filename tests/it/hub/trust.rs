@@ -8,6 +8,8 @@ const SECRET: &str = "hf_aVerySecretToken";
 const LENS: [&str; 8] = ["lens", "--ids", "3,1,4", "--format", "csv", "--quiet", "-m", "org/tiny"];
 
 /// This machine under an address that pellucid does not know to be it: as another machine would be.
+///
+/// Invariant: A token travels unencrypted only to this machine; a download of unknown size stops at a limit.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_token_goes_unencrypted_to_this_machine_alone() {
@@ -43,6 +45,7 @@ fn a_file_of_no_known_size_is_fetched_to_its_end() {
     assert_eq!(fs_err::read(repo(&place).join("blobs").join(sha256(&weights()))).unwrap(), weights());
 }
 
+/// Invariant: as `a_token_goes_unencrypted_to_this_machine_alone`.
 #[test]
 fn a_file_without_end_is_left_at_the_limit() {
     for (name, parts) in [
@@ -65,6 +68,7 @@ fn a_file_without_end_is_left_at_the_limit() {
     }
 }
 
+/// Invariant: as `a_token_goes_unencrypted_to_this_machine_alone`.
 #[test]
 fn the_index_of_shards_says_how_large_they_can_be() {
     let (server, place) = (Server::new(), Place::new());

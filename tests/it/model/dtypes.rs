@@ -33,6 +33,8 @@ fn logits(model: &Model, path: Kernels) -> Result<Tensor> {
     Ok(Tensor::cat(&[many.logits()?, few.logits()?], 0)?)
 }
 
+/// Invariant: `--dtype` gives the bits of a file that was rounded; the output says what is kept in which dtype, and calls nothing
+/// else rounded.
 #[test]
 fn rounding_at_load_is_loading_what_was_rounded() -> Result<()> {
     for fixture in LAYOUTS {
@@ -73,6 +75,7 @@ fn rounding_at_load_is_loading_what_was_rounded() -> Result<()> {
     Ok(())
 }
 
+/// Invariant: as `rounding_at_load_is_loading_what_was_rounded`.
 #[test]
 fn what_is_widened_or_stays_is_not_called_rounded() -> Result<()> {
     let place = Place::new();
@@ -89,6 +92,8 @@ fn what_is_widened_or_stays_is_not_called_rounded() -> Result<()> {
 }
 
 /// The plain path in another dtype: what a device computes, but for the device.
+///
+/// Invariant: The plain path computes in the dtype of its tensors.
 #[test]
 fn the_plain_path_computes_in_the_dtype_of_its_tensors() -> Result<()> {
     for fixture in LAYOUTS {
@@ -104,6 +109,7 @@ fn the_plain_path_computes_in_the_dtype_of_its_tensors() -> Result<()> {
     Ok(())
 }
 
+/// Invariant: A weight that is NaN, infinite or too large for the dtype is refused by name.
 #[test]
 fn numbers_that_no_weight_may_be_are_named() {
     type Change = fn(&mut forge::Tensors);
@@ -154,6 +160,7 @@ fn numbers_that_no_weight_may_be_are_named() {
     place.ok(lens.iter().chain(&["bf16"]));
 }
 
+/// Invariant: as `rounding_at_load_is_loading_what_was_rounded`.
 #[test]
 fn the_command_line_keeps_weights_as_asked_and_says_so() {
     let place = Place::new();

@@ -441,6 +441,7 @@ fn experts(mixture: &Experts, weights: &Weights, l: usize, x: &Rows, made: &mut 
     out
 }
 
+/// Invariant: Every site agrees with a second implementation in f64, written from the formulas one number at a time.
 #[test]
 fn every_site_of_random_models_is_what_the_formulas_give() {
     for_random(192, (samples(), prompts()), |(sample, prompts)| {

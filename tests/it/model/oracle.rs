@@ -157,6 +157,7 @@ fn changed(mut config: Value, changes: &Value) -> Value {
     config
 }
 
+/// Invariant: candle-transformers, written by other people, computes the same logits.
 #[test]
 fn candle_transformers_computes_the_same_logits() -> Result<()> {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");

@@ -35,6 +35,8 @@ pub fn fixture_dirs() -> Vec<std::path::PathBuf> {
     dirs
 }
 
+/// Invariant: Logits, hidden states, attention patterns and module outputs are Hugging Face's, on the fused and on the plain
+/// path, up to the rounding of f32 at each site.
 #[test]
 fn logits_hidden_states_and_patterns_are_hugging_faces() -> Result<()> {
     for dir in fixture_dirs() {
@@ -96,6 +98,8 @@ fn padded_rows_equal_our_packed_rows() -> Result<()> {
 }
 
 /// The same model in the older spelling of its config.
+///
+/// Invariant: Both spellings of `config.json` give the same model.
 #[test]
 fn both_config_spellings_mean_the_same() -> Result<()> {
     for dir in fixture_dirs() {
@@ -186,6 +190,8 @@ fn joined_experts_are_refused_by_name() -> Result<()> {
 }
 
 /// d (logit of the answer - logit of the foil) / d resid_pre, through an edit, on both paths.
+///
+/// Invariant: Gradients through hooks are Hugging Face's, on both paths.
 #[test]
 fn gradients_through_hooks_are_hugging_faces() -> Result<()> {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
@@ -224,6 +230,7 @@ fn gradients_through_hooks_are_hugging_faces() -> Result<()> {
     Ok(())
 }
 
+/// Invariant: On trained models they agree within the rounding of f32, the logit lens included.
 #[test]
 fn trained_models_give_the_published_numbers() -> Result<()> {
     for name in ["tinystories-656k", "stories260k", "nano-gpt-sort"] {

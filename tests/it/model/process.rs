@@ -53,6 +53,7 @@ fn undefined(spec: &Spec, how: Processing) -> bool {
     }
 }
 
+/// Invariant: as `processed_weights_are_transformer_lenss`.
 #[test]
 fn probabilities_stay_the_same_or_it_is_refused() -> Result<()> {
     let mut defined = HashMap::new();
@@ -208,6 +209,8 @@ fn pairs(a: &Weights, b: &Weights) -> Result<Vec<(String, Tensor, Tensor)>> {
 }
 
 /// `processed.safetensors` is what TransformerLens made of these models, in all ways that it knows for each.
+///
+/// Invariant: Processed weights are TransformerLens's, and leave the probabilities unchanged.
 #[test]
 fn processed_weights_are_transformer_lenss() -> Result<()> {
     use Processing::*;

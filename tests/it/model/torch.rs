@@ -32,6 +32,7 @@ fn same_weights(place: &Place) -> std::path::PathBuf {
     place.path(&name)
 }
 
+/// Invariant: Files of torch.save are read as the tensors they hold; anything else in them is refused.
 #[test]
 fn views_parameters_and_other_dtypes_are_the_tensors_they_mean() -> Result<()> {
     for name in ["anything.pt", "anything.pth", "pytorch_model.bin"] {
@@ -56,6 +57,7 @@ fn shards_are_found_by_their_index() -> Result<()> {
     Ok(())
 }
 
+/// Invariant: as `views_parameters_and_other_dtypes_are_the_tensors_they_mean`.
 #[test]
 fn what_holds_more_or_other_than_tensors_is_refused() {
     for (file, says) in [

@@ -24,6 +24,7 @@ fn expected() -> &'static str {
     return "scalar";
 }
 
+/// Invariant: Every file says which instruction level computed it; bytes are the same on one level only.
 #[test]
 fn every_file_says_which_instructions_computed_it() {
     let place = Place::new();

@@ -35,6 +35,8 @@ fn files(place: &Place) -> BTreeMap<PathBuf, Vec<u8>> {
     all.filter(|(path, _)| path.starts_with(place.path("run")) && !path.ends_with("manifest.json")).collect()
 }
 
+/// Invariant: A folder with another request's results is refused; `--force` replaces all of them, and the bytes are those of a
+/// new folder.
 #[test]
 fn another_requests_folder_is_refused_and_force_leaves_nothing_of_it() {
     let m = model("gpt2");
@@ -62,6 +64,7 @@ fn another_requests_folder_is_refused_and_force_leaves_nothing_of_it() {
     }
 }
 
+/// Invariant: as `another_requests_folder_is_refused_and_force_leaves_nothing_of_it`.
 #[test]
 fn figures_that_the_new_request_does_not_have_go_with_the_old_one() {
     let place = Place::new();
@@ -77,6 +80,7 @@ fn figures_that_the_new_request_does_not_have_go_with_the_old_one() {
     assert_eq!(names(), ["patch-attn_out-logit_diff.svg", "patch.parquet"]);
 }
 
+/// Invariant: as `strangers_files_are_never_touched`.
 #[test]
 fn a_run_that_fails_leaves_the_old_results_as_they_were() {
     let m = model("gpt2");
@@ -87,6 +91,8 @@ fn a_run_that_fails_leaves_the_old_results_as_they_were() {
 }
 
 /// Files of somebody else under every name that a run may write or clear.
+///
+/// Invariant: Files of others are never touched, and a failing run leaves the old results as they were.
 #[test]
 fn strangers_files_are_never_touched() {
     let m = model("gpt2");
@@ -141,6 +147,8 @@ fn results_without_a_manifest_are_replaced_only_with_force() {
 }
 
 /// A link is not followed: neither to be read as ours nor to be written through.
+///
+/// Invariant: as `strangers_files_are_never_touched`.
 #[cfg(unix)]
 #[test]
 fn links_are_not_followed() {

@@ -91,6 +91,8 @@ pub fn ended(child: Child) -> Done {
     child.wait_with_output().unwrap().into()
 }
 
+/// Invariant: A sweep that was killed or interrupted resumes to the same bytes without computing a finished wave again; leftovers
+/// of another request, or damaged ones, are refused.
 #[test]
 fn killed_and_interrupted_a_sweep_goes_on_to_the_same_bytes() {
     let place = place();
@@ -182,6 +184,7 @@ fn again<'a>(more: &[&'a str]) -> Vec<&'a str> {
     SWEEP.into_iter().chain(["--out", "run", "--resume"]).chain(more.iter().copied()).collect()
 }
 
+/// Invariant: as `killed_and_interrupted_a_sweep_goes_on_to_the_same_bytes`.
 #[test]
 fn what_is_left_of_another_sweep_or_damaged_is_refused() {
     let place = place();

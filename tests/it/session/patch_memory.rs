@@ -48,6 +48,7 @@ fn pairs(place: &Place, name: &str, pairs: usize, n: usize) {
     place.write(name, (0..pairs).map(line).collect::<String>());
 }
 
+/// Invariant: A sweep takes no more memory than its budget, the weights and the program itself.
 #[test]
 fn a_sweep_stays_within_its_budget_and_the_weights() {
     let place = Place::new();

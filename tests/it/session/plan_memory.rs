@@ -82,6 +82,7 @@ pub(crate) fn ids(n: usize, from: usize) -> String {
     (0..n).map(|i| ((from + i * 7) % VOCAB).to_string()).collect::<Vec<_>>().join(",")
 }
 
+/// Invariant: A command takes the memory that it plans; a budget that cannot be kept is refused with one that can.
 #[test]
 fn what_a_command_says_that_it_needs_is_what_it_takes() {
     let place = Place::new();
@@ -130,6 +131,7 @@ fn what_a_command_says_that_it_needs_is_what_it_takes() {
     assert!(failed.is_empty(), "{failed:#?}");
 }
 
+/// Invariant: as `what_a_command_says_that_it_needs_is_what_it_takes`.
 #[test]
 fn a_budget_that_cannot_be_kept_is_refused_before_anything_runs() {
     let place = Place::new();
@@ -171,6 +173,8 @@ fn a_budget_that_cannot_be_kept_is_refused_before_anything_runs() {
 }
 
 /// The block that holds most decides, wherever it stands: in a model of mixed layers the first says little.
+///
+/// Invariant: as `what_a_command_says_that_it_needs_is_what_it_takes`.
 #[test]
 fn plans_look_at_every_block() {
     let config = fs_err::read_to_string(fixture("qwen3_moe_mixed").join("config.json")).unwrap();

@@ -89,6 +89,8 @@ fn all() -> Vec<(Vec<String>, bool)> {
     all
 }
 
+/// Invariant: Files are never removed because of their name or because a manifest lists them: files of others stay under every
+/// name, with `--force` and `--resume` too.
 #[test]
 fn files_that_are_nobodys_of_ours_stay() {
     for (args, resumes) in all() {
@@ -124,6 +126,8 @@ fn files_that_are_nobodys_of_ours_stay() {
 }
 
 /// Names that the program needs for itself: it does without the folder, not without the file.
+///
+/// Invariant: as `files_that_are_nobodys_of_ours_stay`.
 #[test]
 fn files_that_stand_in_the_way_are_named_and_stay() {
     let mut all = all();
@@ -161,6 +165,8 @@ fn files_that_stand_in_the_way_are_named_and_stay() {
 }
 
 /// A manifest that somebody else wrote makes no file pellucid's, and no result of another run one of this.
+///
+/// Invariant: as `files_that_are_nobodys_of_ours_stay`.
 #[test]
 fn what_a_strangers_manifest_lists_stays() {
     for (args, resumes) in all() {

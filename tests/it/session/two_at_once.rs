@@ -74,6 +74,9 @@ fn two(place: &Place, random: &mut ChaCha8Rng, first: &Alone, args: [Vec<String>
 }
 
 /// Whatever two runs do to one another: both done, one refused, one stopped; what was said to be done is there.
+///
+/// Invariant: Runs that share a folder take turns: when a run says that it is done, its results are there, whole, whatever
+/// another run does meanwhile (200 random offsets with `PELLUCID_TRIALS=200`).
 #[test]
 fn what_a_run_said_was_done_is_there() {
     let requests = requests();
@@ -134,6 +137,7 @@ fn what_a_run_said_was_done_is_there() {
     println!("{} trials, none lost: {seen:#?}", trials());
 }
 
+/// Invariant: as `what_a_run_said_was_done_is_there`.
 #[test]
 fn two_charts_do_not_replace_one_another() {
     let m = model("gpt2");
@@ -160,6 +164,7 @@ fn two_charts_do_not_replace_one_another() {
     }
 }
 
+/// Invariant: as `what_a_run_said_was_done_is_there`.
 #[test]
 fn eight_at_once_take_turns() {
     let (_, args, _) = commands(&model("gpt2")).swap_remove(3);
@@ -178,6 +183,7 @@ fn eight_at_once_take_turns() {
     }
 }
 
+/// Invariant: as `what_a_run_said_was_done_is_there`.
 #[test]
 fn four_that_resume_at_once_end_with_the_same_bytes() {
     let place = patch_long::place();
@@ -204,6 +210,8 @@ fn held(place: &Place) -> Child {
     child
 }
 
+/// Invariant: A run that finds its folder in use says by whom, waits as long as `--wait` allows, and can be stopped; the time to
+/// wait does not change the request.
 #[test]
 fn who_finds_another_at_work_says_who_that_is_and_waits_as_long_as_it_may() {
     let place = patch_long::place();
@@ -250,6 +258,8 @@ fn who_finds_another_at_work_says_who_that_is_and_waits_as_long_as_it_may() {
 }
 
 /// A run that is stopped leaves what another completed there.
+///
+/// Invariant: A run that is stopped does not replace complete results.
 #[test]
 fn a_stopped_run_does_not_replace_complete_results() {
     let place = patch_long::place();
@@ -277,6 +287,7 @@ fn a_stopped_run_does_not_replace_complete_results() {
     assert!(results(&place, "run") == results(&place, "other"));
 }
 
+/// Invariant: as `who_finds_another_at_work_says_who_that_is_and_waits_as_long_as_it_may`.
 #[test]
 fn how_long_one_waits_is_no_part_of_the_request() {
     let m = model("gpt2");

@@ -439,6 +439,8 @@ fn said(r: &PatchRow) -> String {
     format!("pair {} {} [{at}] {} {:?}", r.pair, r.site, r.metric, r.patched)
 }
 
+/// Invariant: Every kind of patch equals a whole forward pass, in both directions, for packed pairs, with any metric, in every
+/// family; a smaller `--memory` gives the same numbers.
 #[test]
 fn every_kind_of_patch_in_every_family_is_a_whole_forward_pass() -> Result<()> {
     let compared = whole_forward_passes(models().filter(|(name, _)| !ON_EVERY_LEVEL.contains(name)))?;

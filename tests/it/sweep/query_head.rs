@@ -91,6 +91,8 @@ fn changed(model: &Model, point: HookPoint, head: usize, pos: Option<u32>, value
     Ok(logits[0][7] - logits[0][42])
 }
 
+/// Invariant: Patching a key or value as one query head sees it equals patching that head's own key or value in the same model
+/// with nothing shared.
 #[test]
 fn what_one_query_head_sees_is_its_own_key_where_nothing_is_shared() -> Result<()> {
     let (mut seen, mut together) = (0, 0);
@@ -171,6 +173,7 @@ fn what_belongs_to_one_query_head_is_patched_together() -> Result<()> {
     Ok(())
 }
 
+/// Invariant: as `what_one_query_head_sees_is_its_own_key_where_nothing_is_shared`.
 #[test]
 fn where_nothing_is_shared_it_is_the_ordinary_patch() -> Result<()> {
     for name in ["gpt2", "gpt_neox", "hooked_bidirectional"] {

@@ -90,6 +90,8 @@ fn naive(model: &Model, ids: &[u32], patch: &Patch, source: &Tensor) -> Result<V
 }
 
 /// The same with every run in one wave, and with a wave for each few.
+///
+/// Invariant: The wavefront gives what one whole forward pass for each patch gives, at every site and granularity.
 #[test]
 fn law_7_the_wavefront_is_one_forward_pass_for_each_patch() -> Result<()> {
     for (name, model) in models() {
@@ -141,6 +143,7 @@ fn law_7_the_wavefront_is_one_forward_pass_for_each_patch() -> Result<()> {
     Ok(())
 }
 
+/// Invariant: as `law_7_the_wavefront_is_one_forward_pass_for_each_patch`.
 #[test]
 fn patching_a_run_with_itself_changes_nothing_and_with_everything_gives_the_other_run() -> Result<()> {
     for (name, model) in models() {

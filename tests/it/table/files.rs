@@ -92,6 +92,7 @@ fn what_is_written_is_read_back() {
     assert_eq!(read_rows::<AttentionRow>(write(folder.path(), "e.parquet", &empty)).unwrap().0, empty);
 }
 
+/// Invariant: The same rows give the same bytes, in tables and figures.
 #[test]
 fn the_same_rows_give_the_same_bytes() {
     let folder = TempDir::new().unwrap();
@@ -103,6 +104,7 @@ fn the_same_rows_give_the_same_bytes() {
     assert!(a != c);
 }
 
+/// Invariant: A file is written whole or not at all.
 #[test]
 fn an_unfinished_writer_leaves_nothing() {
     let folder = TempDir::new().unwrap();
@@ -320,6 +322,7 @@ fn exact_formats_hold_every_value() {
     assert_eq!(records[1][13].parse::<f32>().unwrap(), rows[1].prob);
 }
 
+/// Invariant: as `hostile_tokens_are_shown_not_obeyed`.
 #[test]
 fn formats_for_reading_make_tokens_visible() {
     for format in [Format::Table, Format::Markdown] {
@@ -384,6 +387,7 @@ fn every_table_is_declared_once_and_documented() {
     assert_eq!((prob.kind, prob.nullable, prob.unit), (Kind::F32, true, "probability"));
 }
 
+/// Invariant: as `the_page_of_commands_is_what_help_says`.
 #[test]
 fn the_documentation_is_what_the_declarations_say() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/tables.md");

@@ -38,6 +38,8 @@ fn unbounded(name: &str, (taken, said): (f64, String), rows: usize, row: usize) 
     wrong.then(|| format!("{name}: {:.1} MB of {:.1} MB planned", taken / 1e6, planned(&said) / 1e6))
 }
 
+/// Invariant: Memory grows neither with the number of rows in a table, drawn or printed, nor by more than two kilobytes for each
+/// prompt.
 #[test]
 fn what_a_table_of_many_rows_takes_is_not_its_rows() {
     let place = Place::new();
@@ -83,6 +85,7 @@ fn what_a_table_of_many_rows_takes_is_not_its_rows() {
 /// What each prompt may take: its tokens and names, and what is read of its line until it is tokens.
 const OF_A_PROMPT: f64 = 2000.0;
 
+/// Invariant: as `what_a_table_of_many_rows_takes_is_not_its_rows`.
 #[test]
 fn many_prompts_take_little_each() {
     const PROMPTS: usize = 40_000;
@@ -104,6 +107,8 @@ fn many_prompts_take_little_each() {
 
 /// The bound that is promised, at GPT-2 small's shape but for its vocabulary. Slow, and not among the tests that always run:
 /// `cargo test --release -- --ignored gpt2_small`.
+///
+/// Invariant: as `what_a_table_of_many_rows_takes_is_not_its_rows`.
 #[test]
 #[ignore = "75 million rows"]
 fn attention_at_gpt2_smalls_shape_takes_weights_and_budget() {

@@ -20,6 +20,7 @@ fn rows<R: Row>(name: &str) -> Vec<R> {
     rows
 }
 
+/// Invariant: Tables of an older version can be read and drawn, and it is documented what they do not say.
 #[test]
 fn rows_of_version_1_say_what_their_command_did() {
     // patch --pairs --at resid_pre --over layer,pos --layers 0,3 --pos 5,10,-1 --window 2 --direction noise --metric logit_diff,rank
@@ -70,6 +71,7 @@ fn rows_of_version_1_say_what_their_command_did() {
     }
 }
 
+/// Invariant: as `rows_of_version_1_say_what_their_command_did`.
 #[test]
 fn tables_of_version_1_are_drawn() {
     let place = Place::new();

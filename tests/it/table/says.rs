@@ -24,6 +24,8 @@ fn tensors(bytes: &[u8]) -> HashMap<String, (Vec<usize>, Vec<f32>)> {
 
 /// Ranks and saturated probabilities stay the same though the value is another: what the row says is what the values are, which
 /// `cache` records apart from any sweep.
+///
+/// Invariant: A row of a sweep says what was done, and whether the patched value changed bit for bit, which no metric shows.
 #[test]
 fn changed_is_whether_the_value_is_another_bit_for_bit() {
     let place = Place::new();
@@ -62,6 +64,7 @@ fn changed_is_whether_the_value_is_another_bit_for_bit() {
     assert!(done.stdout.contains(" - "), "{}", done.stdout);
 }
 
+/// Invariant: as `changed_is_whether_the_value_is_another_bit_for_bit`.
 #[test]
 fn rows_say_what_was_done() {
     let place = Place::new();
@@ -92,6 +95,8 @@ fn rows_say_what_was_done() {
 }
 
 /// Scores that are far apart make probabilities that are 0 in f32. They are seen, and have rows; what the mask hides has none.
+///
+/// Invariant: Every key that a query can see has a row, even with probability 0, and no other key has one.
 #[test]
 fn every_key_that_is_seen_has_a_row_though_its_probability_be_0() {
     let place = Place::new();

@@ -20,6 +20,7 @@ fn records(csv: &str) -> Vec<Vec<String>> {
     reader.records().map(|record| record.unwrap().iter().map(str::to_owned).collect()).collect()
 }
 
+/// Invariant: With `--csv-safe` no text in CSV is a formula, and no text in JSON holds a control character for a terminal.
 #[test]
 fn csv_that_is_safe_has_no_formulas_and_its_numbers_are_numbers() {
     let place = Place::new();
@@ -51,6 +52,7 @@ fn csv_that_is_safe_has_no_formulas_and_its_numbers_are_numbers() {
     place.refused(asked, 2, "--csv-safe is about CSV, and nothing is written as CSV");
 }
 
+/// Invariant: as `csv_that_is_safe_has_no_formulas_and_its_numbers_are_numbers`.
 #[test]
 fn json_has_no_character_that_a_terminal_obeys() {
     let place = Place::new();

@@ -81,6 +81,7 @@ fn standard_input_is_lines_of_text_unless_it_is_said() {
     fed(&place, pair, &patch).is_refusal("no format", 2, "stdin has no name that says how it is written");
 }
 
+/// Invariant: Waiting for a pipe can be interrupted.
 #[cfg(unix)]
 #[test]
 fn pipes_are_read_and_one_that_never_speaks_can_be_left() {
@@ -123,6 +124,7 @@ fn documented(options: &str) -> &str {
     options
 }
 
+/// Invariant: Public data sets load as docs/prompts.md says.
 #[test]
 fn prompts_of_public_data_sets_load_as_the_page_says() -> Result<()> {
     let place = Place::new();
@@ -215,6 +217,7 @@ fn prompts_of_the_shared_data_sets_load() -> Result<()> {
     Ok(())
 }
 
+/// Invariant: as `prompts_of_public_data_sets_load_as_the_page_says`.
 #[test]
 fn pairs_of_public_data_sets_load_as_the_page_says() -> Result<()> {
     let place = Place::new();

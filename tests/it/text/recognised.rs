@@ -45,6 +45,7 @@ fn shards() -> [Vec<u8>; 2] {
     parts.map(|(header, data)| file(&header, &data))
 }
 
+/// Invariant: Shards without an index load as the whole model or are refused.
 #[test]
 fn shards_without_an_index_are_read_if_they_are_all_there() {
     let place = with_model();
@@ -69,6 +70,7 @@ fn shards_without_an_index_are_read_if_they_are_all_there() {
     place.ok(["lens", "-q", "-m", "m", "--ids", "1,2"]);
 }
 
+/// Invariant: as `weights_for_other_programs_are_called_so`.
 #[test]
 fn git_lfs_pointers_are_called_so() {
     for (file, says) in [
@@ -157,6 +159,7 @@ fn an_adapter_alone_is_no_model_and_beside_one_is_not_used() {
     assert_eq!(with.stdout, without.stdout);
 }
 
+/// Invariant: A path that is not a model is called what it is.
 #[test]
 fn weights_for_other_programs_are_called_so() {
     for (file, says) in [
@@ -198,6 +201,7 @@ fn quantized_weights_are_called_so_by_their_own_files_too() {
     }
 }
 
+/// Invariant: as `weights_for_other_programs_are_called_so`.
 #[test]
 fn folders_of_other_things_are_called_so() {
     let cases: &[(&[(&str, &str)], &str)] = &[

@@ -127,6 +127,7 @@ fn demo_is_built_in_wherever_it_is_asked_for() -> Result<()> {
     Ok(())
 }
 
+/// Invariant: No model name leads outside the cache, and no shard outside its folder.
 #[test]
 fn names_do_not_leave_the_cache() -> Result<()> {
     let root = tempfile::tempdir()?;
@@ -166,6 +167,7 @@ fn shards_are_each_file_of_the_index_once() -> Result<()> {
     Ok(())
 }
 
+/// Invariant: as `names_do_not_leave_the_cache`.
 #[test]
 fn an_index_cannot_reach_outside_its_folder() {
     for name in ["../a.safetensors", "/etc/passwd", "x/a.safetensors", "..", "", r"..\\a", "./a.safetensors"] {

@@ -100,6 +100,7 @@ fn gpt2_takes_any_text_apart_and_puts_it_together() -> Result<()> {
     Ok(())
 }
 
+/// Invariant: Every token knows which bytes of the prompt it covers.
 #[test]
 fn byte_ranges_are_in_order_whatever_the_tokenizer_did_to_the_text() -> Result<()> {
     // Pythia's normalises to NFC and leaves spaces out of its offsets; stories260k's collapses them.

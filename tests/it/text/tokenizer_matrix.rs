@@ -70,6 +70,8 @@ fn ids(tokens: &[Token]) -> Vec<u32> {
     tokens.iter().map(|t| t.id).collect()
 }
 
+/// Invariant: Token ids are those of Hugging Face transformers, in every layout of tokenizer files, wherever versions 4 and 5
+/// agree; where they disagree it is known which is followed, and for BOS it is said.
 #[test]
 fn ids_are_those_of_transformers_in_every_layout() -> Result<()> {
     let mut compared = 0;
@@ -186,6 +188,7 @@ fn added_tokens_are_special_as_their_files_say() -> Result<()> {
     Ok(())
 }
 
+/// Invariant: as `ids_are_those_of_transformers_in_every_layout`.
 #[test]
 fn where_versions_of_transformers_disagree_about_bos_it_is_said() -> Result<()> {
     let note = |name: &str| load(name).map(|t| t.note().map(str::to_owned));

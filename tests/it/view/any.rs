@@ -212,6 +212,7 @@ fn any_logit_lens_is_drawn_or_refused() {
     of::<LensRow>("logit_lens", view::logit_lens);
 }
 
+/// Invariant: Any numbers in a drawable table are drawn or refused, and no figure has a coordinate that is not a number.
 #[test]
 fn any_attention_is_drawn_or_refused() {
     of::<AttentionRow>("attention", |rows, how| view::attention(rows, how, None));

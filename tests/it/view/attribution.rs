@@ -47,6 +47,7 @@ pub(crate) fn named<'a>(figures: &'a [Figure], name: &str) -> &'a Figure {
     figures.iter().find(|f| f.name == name).unwrap_or_else(|| panic!("no {name}"))
 }
 
+/// Invariant: Estimates are drawn as estimates, next to the values that were measured.
 #[test]
 fn estimates_are_drawn_as_patches_are_and_called_estimates() {
     let figures = attribution(&rows(" to"), &provenance()).unwrap();
@@ -79,6 +80,7 @@ fn estimates_of_the_clean_run_start_from_it() {
     assert!(figures[0].svg.contains(&says), "{says}");
 }
 
+/// Invariant: as `estimates_are_drawn_as_patches_are_and_called_estimates`.
 #[test]
 fn what_was_measured_lies_where_its_numbers_say() {
     let rows = rows(" to");

@@ -217,6 +217,7 @@ fn the_telling_head_looks_back() {
     assert_eq!(e.hint_text(), Some("it has layers 0 and heads 0 to 2"));
 }
 
+/// Invariant: Text from models and users is data in every output format.
 #[test]
 fn hostile_tokens_are_shown_not_obeyed() {
     let mut figures = logit_lens(&lens(&HOSTILE, 10, 3, &["resid_post"], 2, true), &provenance()).unwrap();
@@ -232,6 +233,7 @@ fn hostile_tokens_are_shown_not_obeyed() {
     assert!(check(&figures[0]).iter().any(|t| t.contains("\\u{0}\\u{1b}[2J")));
 }
 
+/// Invariant: as `the_same_rows_give_the_same_bytes`.
 #[test]
 fn a_figure_is_the_same_from_rows_and_from_the_file() {
     let folder = TempDir::new().unwrap();

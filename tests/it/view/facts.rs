@@ -37,6 +37,8 @@ fn forge<R: Row>(path: &std::path::Path, to: &std::path::Path) {
     table.finish().unwrap();
 }
 
+/// Invariant: Figures and words read what was done from the rows alone: another command in the provenance draws the same picture;
+/// ablations are labelled by prompt, noise by sample.
 #[test]
 fn no_figure_reads_the_command() {
     let place = Place::new();
@@ -84,6 +86,7 @@ fn no_figure_reads_the_command() {
     }
 }
 
+/// Invariant: as `no_figure_reads_the_command`.
 #[test]
 fn ablations_are_called_so_and_are_of_prompts() {
     let place = Place::new();
@@ -144,6 +147,7 @@ fn the_direction_is_named() {
     assert_eq!(said, "Patching resid_pre: pair 0 · corrupt values into the clean run");
 }
 
+/// Invariant: as `no_figure_reads_the_command`.
 #[test]
 fn samples_of_noise_are_samples_of_one_prompt() {
     let place = Place::new();
@@ -196,6 +200,8 @@ fn samples_of_noise_are_samples_of_one_prompt() {
 }
 
 /// Standard errors are over prompts, not over samples: ten samples of one prompt are not ten prompts.
+///
+/// Invariant: as `no_figure_reads_the_command`.
 #[test]
 fn means_are_over_samples_first_and_then_over_prompts() {
     let place = Place::new();

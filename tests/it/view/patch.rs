@@ -119,6 +119,7 @@ pub(crate) fn fill(figure: &Figure, title: &str) -> (u8, u8, u8) {
     (part(1), part(3), part(5))
 }
 
+/// Invariant: The figure of a sweep shows every patch, and 0 in it means that the patch has no effect, whichever run was patched.
 #[test]
 fn a_heat_map_says_every_patch() {
     let mut rows = sweep(&[("layer", 4), ("pos", 6)]);
@@ -227,6 +228,7 @@ fn patterns_are_tiles_and_the_strongest_is_large() {
     assert_eq!(titles.iter().filter(|t| t.starts_with("layer 2, head 1")).count(), 49);
 }
 
+/// Invariant: as `a_heat_map_says_every_patch`.
 #[test]
 fn what_is_drawn_is_zero_where_nothing_is_done() {
     // Of a clean run that was patched, what it loses.
@@ -279,6 +281,7 @@ fn of_many_rows_the_strongest_are_shown() {
     assert!(titles.iter().any(|t| t.starts_with("neuron 3000: ")) && contains(&figure, "Of 3072, the 60"));
 }
 
+/// Invariant: as `hostile_tokens_are_shown_not_obeyed`.
 #[test]
 fn hostile_words_are_shown_not_obeyed() {
     for over in [&[("layer", 2), ("pos", 6)][..], &[("pos", 6)], &[("layer", 2), ("query_pos", 6), ("key_pos", 6)]] {
@@ -381,6 +384,7 @@ fn figures_stay_small_and_whole_at_every_size() {
     draw(&huge[..4]);
 }
 
+/// Invariant: as `the_same_rows_give_the_same_bytes`.
 #[test]
 fn a_figure_is_the_same_from_rows_and_from_the_file() {
     let folder = TempDir::new().unwrap();

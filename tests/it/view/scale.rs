@@ -38,6 +38,8 @@ fn rgb(share: f64, most: f64) -> (u8, u8, u8) {
     (colour.0, colour.1, colour.2)
 }
 
+/// Invariant: Small shares look small, all figures of a table share one scale, values beyond a chosen scale are marked, and
+/// choosing a scale does not change the request.
 #[test]
 fn small_shares_look_small() {
     let place = "layer 3, position 5";
@@ -66,6 +68,7 @@ fn small_shares_look_small() {
     }
 }
 
+/// Invariant: as `small_shares_look_small`.
 #[test]
 fn figures_of_one_table_share_a_scale() {
     let pair = |pair: u32, share: f32, metric: &str| {
@@ -101,6 +104,7 @@ fn figures_of_one_table_share_a_scale() {
     );
 }
 
+/// Invariant: as `small_shares_look_small`.
 #[test]
 fn what_lies_beyond_a_chosen_scale_is_marked() {
     let rows = map(0.8);
@@ -159,6 +163,8 @@ pub(crate) fn figures(place: &Place, folder: &str) -> Vec<Figure> {
 }
 
 /// The same request, the same folder, the same table: only the figures differ.
+///
+/// Invariant: as `small_shares_look_small`.
 #[test]
 fn a_scale_is_no_part_of_the_request() {
     let place = Place::new();

@@ -43,6 +43,7 @@ fn dots(figure: &Figure) -> Vec<String> {
     dots.map(|n| n.first_element_child().unwrap().text().unwrap().to_owned()).collect()
 }
 
+/// Invariant: "The N strongest" is taken over all pairs, in what is measured, drawn and said.
 #[test]
 fn what_is_measured_is_strongest_of_all_pairs() {
     let place = Place::new();
@@ -93,6 +94,8 @@ fn what_is_measured_is_strongest_of_all_pairs() {
 }
 
 /// As many pairs as one likes, the strongest in the last.
+///
+/// Invariant: as `what_is_measured_is_strongest_of_all_pairs`.
 #[test]
 fn the_scatter_is_of_every_pair() {
     let mut rows = vec![];
