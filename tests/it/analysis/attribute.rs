@@ -20,8 +20,7 @@ use pellucid::text::{Bos, Pair, PromptEntry, build_prompts};
 
 use crate::bin::{Place, model as model_arg};
 use crate::bound::{Drifts, drift, gamma};
-use crate::hook::hooked::HOOKED;
-use crate::model::parity::{FIXTURES, VARIANTS};
+use crate::help::fixtures::every_model;
 
 const CLEAN: [u32; 9] = [3, 14, 15, 92, 65, 35, 89, 79, 32];
 const CORRUPT: [u32; 9] = [3, 14, 27, 18, 65, 28, 18, 28, 45];
@@ -38,7 +37,7 @@ fn rounding(name: &str) -> Arc<Drifts> {
 }
 
 fn models() -> impl Iterator<Item = (&'static str, Model)> {
-    FIXTURES.iter().chain(VARIANTS).chain(HOOKED).map(|name| (*name, load(name)))
+    every_model().map(|name| (name, load(name)))
 }
 
 /// The model without what turns queries and keys by their positions.

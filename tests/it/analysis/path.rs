@@ -15,8 +15,7 @@ use pellucid::ops;
 use pellucid::text::{Bos, Pair, Prompt, PromptEntry, build_prompts};
 
 use crate::bound::{Drifts, PATCHES, drift};
-use crate::hook::hooked::HOOKED;
-use crate::model::parity::{FIXTURES, VARIANTS};
+use crate::help::fixtures::every_model;
 use crate::sweep::patch::goes_on;
 
 const CLEAN: [u32; 7] = [3, 14, 15, 92, 65, 35, 89];
@@ -208,7 +207,7 @@ fn senders(model: &Model) -> Vec<Grid> {
 #[test]
 fn a_path_is_the_run_in_which_everything_else_is_frozen() -> Result<()> {
     let (mut paths, mut receivers) = (0, std::collections::BTreeSet::new());
-    for name in FIXTURES.iter().chain(VARIANTS).chain(HOOKED) {
+    for name in every_model() {
         let (model, rounding) = (model(name), rounding(name));
         let mlps = model.spec().blocks.iter().any(|b| b.mlp.is_some());
         for (through, direction) in [(Through::Nothing, Direction::Denoise), (Through::Mlps, Direction::Noise)] {

@@ -17,8 +17,7 @@ use pellucid::ops::rounding::{TIMES, unit};
 use pellucid::text::ModelSource;
 
 use crate::bin::{Place, fixture};
-use crate::hook::hooked::HOOKED;
-use crate::model::parity::{FIXTURES, VARIANTS};
+use crate::help::fixtures::{FIXTURES, every_model};
 use crate::reference::Reference;
 
 fn verified(model: &Model) -> Vec<VerifyRow> {
@@ -34,32 +33,38 @@ fn broken(rows: &[VerifyRow]) -> Vec<&str> {
     rows.iter().filter(|row| row.verdict == "failed").map(|row| row.law.as_str()).collect()
 }
 
-/// Invariant: `verify` checks the laws on any model: all models at hand obey them, and a broken one is found out.
+for_every_model! {
+    /// Invariant: `verify` checks the laws on any model: all models at hand obey them, and a broken one is found out.
+    fn every_model_obeys_the_laws = |name| obeys_the_laws(&fixture(name));
+}
+
+/// Invariant: as `every_model_obeys_the_laws`.
 #[test]
-fn every_model_obeys_the_laws() -> Result<()> {
-    let mut dirs: Vec<_> = FIXTURES.iter().chain(VARIANTS).chain(HOOKED).map(|name| fixture(name)).collect();
-    dirs.push(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/demo"));
+fn trained_models_obey_the_laws() -> Result<()> {
+    let mut dirs = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("models/demo")];
     if let Some(shared) = crate::shared::shared("models") {
         dirs.extend(["tinystories-656k", "stories260k", "nano-gpt-sort"].map(|name| shared.join(name)));
         for entry in std::fs::read_dir(shared.join("hooked"))? {
             dirs.push(entry?.path());
         }
     }
-    for dir in dirs {
-        let model = Model::load(&dir)?;
-        for model in [model.clone(), model.to_dtype(DType::F64)?] {
-            let rows = verified(&model);
-            for row in &rows {
-                assert_ne!(row.verdict, "failed", "{} {:?}: {row:?}", dir.display(), model.dtype());
-                assert_eq!(row.verdict == "not applicable", row.difference.is_none());
-                assert_eq!(row.verdict == "ok", row.compared > 0, "{}: {row:?}", dir.display());
-            }
-            let n_a = |law| of(&rows, law).verdict == "not applicable";
-            let causal = model.spec().is_causal();
-            assert_eq!(n_a("before it"), !causal, "{}", dir.display());
-            assert_eq!(n_a("one token at a time"), !causal, "{}", dir.display());
-            assert_eq!(n_a("plain path"), model.dtype() == DType::F64, "{}", dir.display());
+    dirs.iter().try_for_each(|dir| obeys_the_laws(dir))
+}
+
+fn obeys_the_laws(dir: &Path) -> Result<()> {
+    let model = Model::load(dir)?;
+    for model in [model.clone(), model.to_dtype(DType::F64)?] {
+        let rows = verified(&model);
+        for row in &rows {
+            assert_ne!(row.verdict, "failed", "{} {:?}: {row:?}", dir.display(), model.dtype());
+            assert_eq!(row.verdict == "not applicable", row.difference.is_none());
+            assert_eq!(row.verdict == "ok", row.compared > 0, "{}: {row:?}", dir.display());
         }
+        let n_a = |law| of(&rows, law).verdict == "not applicable";
+        let causal = model.spec().is_causal();
+        assert_eq!(n_a("before it"), !causal, "{}", dir.display());
+        assert_eq!(n_a("one token at a time"), !causal, "{}", dir.display());
+        assert_eq!(n_a("plain path"), model.dtype() == DType::F64, "{}", dir.display());
     }
     Ok(())
 }
@@ -399,8 +404,7 @@ fn the_command_writes_a_table_and_ends_with_what_is_wrong() {
 /// f32 runs.
 #[test]
 fn f64_is_f32_without_its_rounding() -> Result<()> {
-    let names = FIXTURES.iter().chain(VARIANTS).chain(HOOKED);
-    for name in names {
+    for name in every_model() {
         let model = Model::load(&fixture(name))?;
         let exact = model.to_dtype(DType::F64)?;
         assert_eq!(exact.dtype(), DType::F64);

@@ -12,8 +12,7 @@ use proptest::strategy::Strategy;
 
 use crate::bin::Place;
 use crate::forge;
-use crate::hook::hooked::HOOKED;
-use crate::model::parity::{FIXTURES, VARIANTS};
+use crate::help::fixtures::every_model;
 use crate::specs::{Sample, for_random, samples};
 
 const MATTERS: &str = "an edit that must matter does";
@@ -79,7 +78,7 @@ fn none_failed(what: &str, rows: &[VerifyRow]) {
 fn models_of_zeros_and_of_tiny_numbers_obey_the_laws() -> Result<()> {
     let place = Place::new();
     let mut partly = 0;
-    for name in FIXTURES.iter().chain(VARIANTS).chain(HOOKED) {
+    for name in every_model() {
         for factor in [0.0, 1e-44, 1e-34, 1e-20, 1e-8, 1e-2] {
             scaled(&place, name, "m", factor);
             let model = Model::load(&place.path("m"))?;

@@ -2,6 +2,8 @@
 
 pub mod bin;
 pub mod bound;
+#[macro_use]
+pub mod fixtures;
 pub mod forge;
 pub mod reference;
 #[macro_use]

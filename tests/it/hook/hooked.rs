@@ -11,22 +11,8 @@ use serde_json::{Value, json};
 
 use crate::bin::fixture;
 use crate::bound::{Drift, drift};
+use crate::help::fixtures::HOOKED;
 use crate::reference::{Reference, close};
-
-/// Random weights, with what TransformerLens computes for them (`tests/fixtures/make_hooked.py`).
-pub const HOOKED: &[&str] = &[
-    "hooked_attn_only",
-    "hooked_shortformer",
-    "hooked_ln",
-    "hooked_lnpre",
-    "hooked_rms",
-    "hooked_rmspre",
-    "hooked_rms_post",
-    "hooked_bidirectional",
-    "hooked_solu_ln",
-    "hooked_solu_lnpre",
-    "hooked_alibi",
-];
 
 /// Invariant: The hooks of HookedTransformer models agree with TransformerLens, up to rounding.
 #[test]

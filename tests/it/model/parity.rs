@@ -9,21 +9,10 @@ use pellucid::model::{Batch, Model, Run};
 use pellucid::ops;
 
 use crate::bound::{Drift, Drifts, drift};
+use crate::help::fixtures::{FIXTURES, VARIANTS};
 use crate::model::modules;
 use crate::reference::{Reference, close, same_bits};
 use crate::shared;
-
-#[rustfmt::skip]
-pub const FIXTURES: &[&str] = &[
-    "gpt2", "gpt2_scaled", "gpt_neo", "gptj", "gpt_neox", "gpt_neox_sequential", "opt", "bloom", "falcon_mqa",
-    "falcon_gqa", "llama", "llama_mha_tied", "llama3_rope", "llama_linear_rope", "llama_yarn_rope", "mistral",
-    "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi", "phi3", "olmo", "olmo2", "stablelm",
-    "starcoder2", "gpt_bigcode", "cohere", "granite", "smollm3", "mixtral", "qwen3_moe", "olmoe",
-];
-
-/// Committed only, and whole: choices of these families that the fixtures above do not make. Blocks with and without experts,
-/// three of six a token, weights as they are, windows; queries, keys and values clamped after their norm.
-pub const VARIANTS: &[&str] = &["qwen3_moe_mixed", "olmoe_clipped"];
 
 /// The committed fixtures, and the larger ones where the reference data is there.
 pub fn fixture_dirs() -> Vec<std::path::PathBuf> {

@@ -14,8 +14,7 @@ use serde_json::{Value, json};
 
 use crate::bin::{Place, fixture};
 use crate::bound::{Drift, Drifts, drift};
-use crate::hook::hooked::HOOKED;
-use crate::model::parity::{FIXTURES, VARIANTS};
+use crate::help::fixtures::every_model;
 use crate::reference::{close, max_diff};
 
 const IDS: [u32; 9] = [3, 14, 15, 92, 65, 35, 89, 79, 32];
@@ -57,7 +56,7 @@ fn undefined(spec: &Spec, how: Processing) -> bool {
 #[test]
 fn probabilities_stay_the_same_or_it_is_refused() -> Result<()> {
     let mut defined = HashMap::new();
-    for name in FIXTURES.iter().chain(VARIANTS).chain(HOOKED) {
+    for name in every_model() {
         let model = Model::load(&fixture(name))?;
         let batch = Batch::of([IDS.to_vec(), IDS[2..7].to_vec()]);
         let logits = model.forward(&batch, &mut [])?;

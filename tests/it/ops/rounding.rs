@@ -9,7 +9,7 @@ use pellucid::ops::rotary::frequencies;
 use serde_json::Value;
 
 use crate::bin::fixture;
-use crate::model::parity::{FIXTURES, VARIANTS};
+use crate::help::fixtures::{FIXTURES, VARIANTS};
 use crate::reference::{Reference, close};
 
 /// Without the rounding of f32 nothing is left of a difference: logits and every hidden state, at values of up to 17. A wrong

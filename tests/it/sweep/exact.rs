@@ -2,7 +2,6 @@
 //! index. Nothing here is shared with the engine but the forward pass on plain operations and what a hook is.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
@@ -20,8 +19,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
 use crate::bound::{PATCHES, drift};
-use crate::hook::hooked::HOOKED;
-use crate::model::parity::{FIXTURES, VARIANTS};
+use crate::help::fixtures::{every_model, load};
 
 /// Prompts of several lengths, which run packed together.
 const PAIRS: [(&[u32], &[u32]); 3] = [
@@ -132,8 +130,7 @@ const CASES: &[Case] = {
 type Values = HashMap<HookPoint, Arc<Vec<f32>>>;
 
 fn models() -> impl Iterator<Item = (&'static str, Model)> {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    FIXTURES.iter().chain(VARIANTS).chain(HOOKED).map(move |name| (*name, Model::load(&own.join(name)).unwrap()))
+    every_model().map(|name| (name, load(name)))
 }
 
 fn prompt(ids: &[u32]) -> Prompt {

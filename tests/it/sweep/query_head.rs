@@ -16,8 +16,7 @@ use pellucid::ops::linear::Linear;
 use pellucid::text::{Bos, Pair, Prompt, PromptEntry, build_prompts};
 
 use crate::bound::{Drifts, drift};
-use crate::hook::hooked::HOOKED;
-use crate::model::parity::{FIXTURES, VARIANTS};
+use crate::help::fixtures::every_model;
 
 const CLEAN: [u32; 7] = [3, 14, 15, 92, 65, 35, 89];
 const CORRUPT: [u32; 7] = [3, 27, 15, 18, 65, 28, 18];
@@ -96,7 +95,7 @@ fn changed(model: &Model, point: HookPoint, head: usize, pos: Option<u32>, value
 #[test]
 fn what_one_query_head_sees_is_its_own_key_where_nothing_is_shared() -> Result<()> {
     let (mut seen, mut together) = (0, 0);
-    for name in FIXTURES.iter().chain(VARIANTS).chain(HOOKED) {
+    for name in every_model() {
         let model = model(name);
         let a = &model.spec().blocks[0].attention.inner;
         if a.n_heads == a.n_kv_heads {

@@ -1,7 +1,5 @@
 //! The wavefront equals one whole forward pass for each patch, over every family, site and grain.
 
-use std::path::Path;
-
 use candle_core::{DType, Tensor};
 use pellucid::Result;
 use pellucid::hook::site::{Axis, Scope};
@@ -11,15 +9,18 @@ use pellucid::ops;
 use pellucid::sweep::{Change, How, Patched, Readout, Recorded, plan, sweep, unchanged};
 
 use crate::bound::drift;
-use crate::hook::hooked::HOOKED;
-use crate::model::parity::{FIXTURES, VARIANTS};
+use crate::help::fixtures::load;
 
 const CLEAN: [u32; 9] = [3, 14, 15, 92, 65, 35, 89, 79, 32];
 const CORRUPT: [u32; 9] = [3, 14, 27, 18, 65, 28, 18, 28, 45];
 
-fn models() -> impl Iterator<Item = (&'static str, Model)> {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    FIXTURES.iter().chain(VARIANTS).chain(HOOKED).map(move |name| (*name, Model::load(&own.join(name)).unwrap()))
+for_every_model! {
+    /// Invariant: The wavefront gives what one whole forward pass for each patch gives, at every site and granularity.
+    fn law_7_the_wavefront_is_one_forward_pass_for_each_patch = every_patch_is_one_forward_pass;
+
+    /// Invariant: as `law_7_the_wavefront_is_one_forward_pass_for_each_patch`.
+    fn patching_a_run_with_itself_changes_nothing_and_with_everything_gives_the_other_run =
+        itself_is_nothing_and_everything_is_the_other_run;
 }
 
 /// A patch, said once for the wavefront and for the naive run.
@@ -90,94 +91,85 @@ fn naive(model: &Model, ids: &[u32], patch: &Patch, source: &Tensor) -> Result<V
 }
 
 /// The same with every run in one wave, and with a wave for each few.
-///
-/// Invariant: The wavefront gives what one whole forward pass for each patch gives, at every site and granularity.
-#[test]
-fn law_7_the_wavefront_is_one_forward_pass_for_each_patch() -> Result<()> {
-    for (name, model) in models() {
-        let patches = patches(&model);
-        let points: Vec<HookPoint> = HookPoint::all(model.spec());
-        let mut clean = Cache::of(points.iter().copied());
-        model.forward(&Batch::one(CLEAN), &mut [&mut clean])?;
-        let bases = Recorded::of(&model, &[CORRUPT.to_vec()], &[], &[])?;
-        let readouts = [Readout { positions: vec![8], tokens: None }];
-        let source = |p: HookPoint| clean.get(&p.to_string()).cloned();
-        let runs: Vec<Patched> = (patches.iter())
-            .map(|p| {
-                let positions = p.pos.map(|p| vec![p]);
-                let (head, neuron, key_pos) = (p.head, p.neuron, p.key_pos);
-                let change =
-                    Change { positions, head, neuron, key_pos, ..Change::new(p.point, How::Put(source(p.point)?)) };
-                Ok(Patched { base: 0, changes: vec![change] })
-            })
-            .collect::<Result<_>>()?;
-        let base = unchanged(&model, &bases[0], &readouts[0])?;
-        let want =
-            (patches.iter()).map(|p| naive(&model, &CORRUPT, p, &source(p.point)?)).collect::<Result<Vec<_>>>()?;
-        let away = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
-        let spread = want.iter().map(|w| away(w, &base)).fold(0f32, f32::max);
-        let rounding = drift(name, &model, &Batch::of([CLEAN.to_vec(), CORRUPT.to_vec()]));
-        assert!(
-            f64::from(spread) > 20.0 * rounding.metric(),
-            "{name}: patches that change nothing show nothing ({spread})"
-        );
-        let allowed = rounding.patched(f64::from(spread)) as f32;
-        for memory in [usize::MAX, 200_000] {
-            let waves = plan(model.spec(), &[9], &runs, &readouts, memory)?;
-            assert_eq!(waves.len() > 1, memory != usize::MAX, "{name}: {} waves", waves.len());
-            let mut got: Vec<Option<Vec<f32>>> = vec![None; runs.len()];
-            for wave in &waves {
-                sweep(&model, &bases, &readouts, &runs, wave, memory, |run, logits| {
-                    assert!(got[run].replace(logits.to_vec()).is_none(), "{name}: run {run} came twice");
-                    Ok(())
-                })?;
-            }
-            for ((patch, want), got) in patches.iter().zip(&want).zip(&got) {
-                // A run that is in no wave cannot reach what is measured.
-                let got = got.as_ref().unwrap_or(&base);
-                let diff = away(got, want);
-                assert!(diff <= allowed, "{name} {patch:?}: {diff:e} of a spread of {spread:e}");
-            }
+fn every_patch_is_one_forward_pass(name: &str) -> Result<()> {
+    let model = load(name);
+    let patches = patches(&model);
+    let points: Vec<HookPoint> = HookPoint::all(model.spec());
+    let mut clean = Cache::of(points.iter().copied());
+    model.forward(&Batch::one(CLEAN), &mut [&mut clean])?;
+    let bases = Recorded::of(&model, &[CORRUPT.to_vec()], &[], &[])?;
+    let readouts = [Readout { positions: vec![8], tokens: None }];
+    let source = |p: HookPoint| clean.get(&p.to_string()).cloned();
+    let runs: Vec<Patched> = (patches.iter())
+        .map(|p| {
+            let positions = p.pos.map(|p| vec![p]);
+            let (head, neuron, key_pos) = (p.head, p.neuron, p.key_pos);
+            let change =
+                Change { positions, head, neuron, key_pos, ..Change::new(p.point, How::Put(source(p.point)?)) };
+            Ok(Patched { base: 0, changes: vec![change] })
+        })
+        .collect::<Result<_>>()?;
+    let base = unchanged(&model, &bases[0], &readouts[0])?;
+    let want = (patches.iter()).map(|p| naive(&model, &CORRUPT, p, &source(p.point)?)).collect::<Result<Vec<_>>>()?;
+    let away = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+    let spread = want.iter().map(|w| away(w, &base)).fold(0f32, f32::max);
+    let rounding = drift(name, &model, &Batch::of([CLEAN.to_vec(), CORRUPT.to_vec()]));
+    assert!(
+        f64::from(spread) > 20.0 * rounding.metric(),
+        "{name}: patches that change nothing show nothing ({spread})"
+    );
+    let allowed = rounding.patched(f64::from(spread)) as f32;
+    for memory in [usize::MAX, 200_000] {
+        let waves = plan(model.spec(), &[9], &runs, &readouts, memory)?;
+        assert_eq!(waves.len() > 1, memory != usize::MAX, "{name}: {} waves", waves.len());
+        let mut got: Vec<Option<Vec<f32>>> = vec![None; runs.len()];
+        for wave in &waves {
+            sweep(&model, &bases, &readouts, &runs, wave, memory, |run, logits| {
+                assert!(got[run].replace(logits.to_vec()).is_none(), "{name}: run {run} came twice");
+                Ok(())
+            })?;
+        }
+        for ((patch, want), got) in patches.iter().zip(&want).zip(&got) {
+            // A run that is in no wave cannot reach what is measured.
+            let got = got.as_ref().unwrap_or(&base);
+            let diff = away(got, want);
+            assert!(diff <= allowed, "{name} {patch:?}: {diff:e} of a spread of {spread:e}");
         }
     }
     Ok(())
 }
 
-/// Invariant: as `law_7_the_wavefront_is_one_forward_pass_for_each_patch`.
-#[test]
-fn patching_a_run_with_itself_changes_nothing_and_with_everything_gives_the_other_run() -> Result<()> {
-    for (name, model) in models() {
-        let points: Vec<HookPoint> =
-            HookPoint::all(model.spec()).into_iter().filter(|p| p.site == Site::ResidPre).collect();
-        let both = Recorded::of(&model, &[CLEAN.to_vec(), CORRUPT.to_vec()], &[], &points)?;
-        let readouts = [8, 8].map(|p| Readout { positions: vec![0, p], tokens: Some(vec![5, 70, 6]) });
-        let runs: Vec<Patched> = (points.iter())
-            .flat_map(|p| [0, 1].map(|base| (base, *p)))
-            .map(|(base, p)| Ok(Patched { base, changes: vec![Change::new(p, How::Put(both[0].value(p)?.clone()))] }))
-            .collect::<Result<_>>()?;
-        let allowed = drift(name, &model, &Batch::of([CLEAN.to_vec(), CORRUPT.to_vec()])).logits();
-        let clean = unchanged(&model, &both[0], &readouts[0])?;
-        let corrupt = unchanged(&model, &both[1], &readouts[1])?;
-        assert_ne!(clean, corrupt, "{name}");
-        let mut seen = 0;
-        for wave in plan(model.spec(), &[9, 9], &runs, &readouts, usize::MAX)? {
-            sweep(&model, &both, &readouts, &runs, &wave, usize::MAX, |run, logits| {
-                let diff = logits.iter().zip(&clean).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
-                // The same sums, perhaps in kernels for another number of rows.
-                assert!(f64::from(diff) <= allowed, "{name} run {run}: {logits:?} {clean:?}");
-                seen += 1;
-                Ok(())
-            })?;
-        }
-        assert_eq!(seen, runs.len(), "{name}");
+fn itself_is_nothing_and_everything_is_the_other_run(name: &str) -> Result<()> {
+    let model = load(name);
+    let points: Vec<HookPoint> =
+        HookPoint::all(model.spec()).into_iter().filter(|p| p.site == Site::ResidPre).collect();
+    let both = Recorded::of(&model, &[CLEAN.to_vec(), CORRUPT.to_vec()], &[], &points)?;
+    let readouts = [8, 8].map(|p| Readout { positions: vec![0, p], tokens: Some(vec![5, 70, 6]) });
+    let runs: Vec<Patched> = (points.iter())
+        .flat_map(|p| [0, 1].map(|base| (base, *p)))
+        .map(|(base, p)| Ok(Patched { base, changes: vec![Change::new(p, How::Put(both[0].value(p)?.clone()))] }))
+        .collect::<Result<_>>()?;
+    let allowed = drift(name, &model, &Batch::of([CLEAN.to_vec(), CORRUPT.to_vec()])).logits();
+    let clean = unchanged(&model, &both[0], &readouts[0])?;
+    let corrupt = unchanged(&model, &both[1], &readouts[1])?;
+    assert_ne!(clean, corrupt, "{name}");
+    let mut seen = 0;
+    for wave in plan(model.spec(), &[9, 9], &runs, &readouts, usize::MAX)? {
+        sweep(&model, &both, &readouts, &runs, &wave, usize::MAX, |run, logits| {
+            let diff = logits.iter().zip(&clean).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+            // The same sums, perhaps in kernels for another number of rows.
+            assert!(f64::from(diff) <= allowed, "{name} run {run}: {logits:?} {clean:?}");
+            seen += 1;
+            Ok(())
+        })?;
     }
+    assert_eq!(seen, runs.len(), "{name}");
     Ok(())
 }
 
 #[test]
 fn what_changes_nothing_is_known_and_what_does_not_fit_is_refused() -> Result<()> {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/llama");
-    let model = Model::load(&own)?;
+    let model = load("llama");
     let point = HookPoint::block(1, Site::V);
     let both = Recorded::of(&model, &[CLEAN.to_vec(), CORRUPT.to_vec()], &[], &[point])?;
     let put = Change::new(point, How::Put(both[0].value(point)?.clone()));
