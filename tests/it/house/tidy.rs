@@ -302,8 +302,9 @@ fn quoted(page: &str) -> impl Iterator<Item = &str> {
 #[test]
 fn the_architecture_page_knows_every_folder_and_only_those() {
     let page = read("ARCHITECTURE.md");
-    let mut folders: Vec<String> =
-        sources().iter().filter_map(|s| Some(s.path.rsplit_once('/')?.0.to_owned())).collect();
+    // What lies deeper says in its `mod.rs` what it is for.
+    let top = sources();
+    let mut folders: Vec<&str> = top.iter().filter_map(|s| Some(s.path.split_once('/')?.0)).collect();
     folders.dedup();
     let missing = folders.into_iter().map(|f| format!("`src/{f}/`")).filter(|f| !page.contains(f));
     none("ARCHITECTURE.md does not name", missing.collect());
@@ -312,29 +313,7 @@ fn the_architecture_page_knows_every_folder_and_only_those() {
         ours && !q.contains(['*', '<', '{']) && !root().join(q).exists()
     });
     none("ARCHITECTURE.md names what does not exist", gone.map(str::to_owned).collect());
-}
-
-#[test]
-fn the_tests_that_the_architecture_page_names_exist() {
-    let page = read("ARCHITECTURE.md");
-    let mut named = 0;
-    let mut wrong = vec![];
-    let rows = page.lines().filter(|line| line.starts_with('|'));
-    for (place, test) in rows.flat_map(quoted).filter_map(|q| q.rsplit_once("::")) {
-        // `model::laws::law_4` is in tests/it/model/laws.rs, `ops/linear.rs::fused` in src/ops/linear.rs.
-        let file = if place.ends_with(".rs") {
-            format!("src/{place}")
-        } else {
-            format!("tests/it/{}.rs", place.replace("::", "/"))
-        };
-        let text = fs::read_to_string(root().join(&file)).unwrap_or_default();
-        named += 1;
-        if !text.contains(&format!("fn {test}(")) {
-            wrong.push(format!("{test} in {file}"));
-        }
-    }
-    none("ARCHITECTURE.md says that this checks something, and it does not exist", wrong);
-    assert!(named > 10, "the page should say which test checks what");
+    assert!(page.lines().count() <= 120, "ARCHITECTURE.md is one look, and has {} lines", page.lines().count());
 }
 
 #[test]

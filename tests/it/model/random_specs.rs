@@ -25,7 +25,6 @@ fn every<T>(law: impl Fn(&Case) -> Result<T>) {
     for_random(CASES, samples(), |sample| judge(&sample.model(), &law).map(drop));
 }
 
-/// Invariant: The laws hold for random models of every kind that a `Spec` can describe.
 #[test]
 fn law_1_recording_and_writing_back_change_no_bit() {
     every(law::recording_and_writing_back_change_no_bit);
@@ -107,7 +106,7 @@ fn gradients_of_every_weight_are_the_same_on_both_paths() {
 
 /// What is never drawn is never tested.
 ///
-/// Invariant: as `law_1_recording_and_writing_back_change_no_bit`.
+/// Invariant: The laws hold for random models of every kind that a `Spec` can describe (all tests of this file).
 #[test]
 fn random_models_are_of_every_kind() {
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
