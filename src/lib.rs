@@ -26,7 +26,8 @@ pub mod whole;
 
 pub use error::{Error, Result};
 
-/// The README's Rust examples are tests.
+/// Examples in Rust on the README and on the page about the library are tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
-struct Readme;
+#[doc = include_str!("../docs/library.md")]
+struct Pages;
