@@ -14,6 +14,7 @@ mod guard;
 pub mod hook;
 pub mod limits;
 pub mod model;
+pub mod number;
 pub mod ops;
 pub mod session;
 pub mod sweep;

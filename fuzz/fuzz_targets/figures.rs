@@ -6,7 +6,6 @@ use pellucid::analysis::{
     AttentionRow, AttributionRow, LensRow, PatchMeanRow, PatchRow, PathMeanRow, PathRow, TrainingRow,
 };
 use pellucid::table::{Cell, ColumnInfo, Kind, Provenance, Row, TableWriter};
-use pellucid::view;
 use pellucid_fuzz::{Folder, check, ensure};
 
 const WORDS: [&str; 24] = [
@@ -98,7 +97,7 @@ fn draw<R: Row>(bytes: &[u8]) {
         writer.finish()
     });
     written.expect("rows of any content are written");
-    for figure in check(|| view::render(&path)).into_iter().flatten() {
+    for figure in check(|| pellucid::analysis::seen::render(&path)).into_iter().flatten() {
         let nowhere = ["=\"NaN", "=\"inf", "=\"-inf", "NaN,", ",NaN", "(NaN", ",inf", ",-inf"];
         let mut tags = figure.svg.split('<').filter_map(|tag| tag.split_once('>').map(|(tag, _)| tag));
         ensure(!tags.any(|tag| nowhere.iter().any(|n| tag.contains(n))), "something is drawn at no number");

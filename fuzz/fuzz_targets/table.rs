@@ -3,12 +3,11 @@
 
 use libfuzzer_sys::fuzz_target;
 use pellucid::table::read_provenance;
-use pellucid::view;
 use pellucid_fuzz::{Folder, check};
 
 fuzz_target!(|bytes: &[u8]| {
     let folder = Folder::with(&[("t.parquet", bytes)]);
     let path = folder.file("t.parquet");
     check(|| read_provenance(&path));
-    check(|| view::render(&path));
+    check(|| pellucid::analysis::seen::render(&path));
 });

@@ -14,7 +14,6 @@ use indicatif::{ProgressBar, ProgressStyle};
 use pellucid::analysis::TrainingRow;
 use pellucid::session::Session;
 use pellucid::table::{TableWriter, read_rows};
-use pellucid::view;
 use pellucid::whole::write_whole;
 use tokenizers::Tokenizer;
 use train::card::Card;
@@ -135,7 +134,7 @@ fn losses(out: &Path, reports: &[TrainingRow]) -> Result<()> {
         writer.push(report)?;
     }
     writer.finish()?;
-    for figure in view::render(&path)? {
+    for figure in pellucid::analysis::seen::render(&path)? {
         write_whole(&out.join(format!("{}.svg", figure.name)), figure.svg.as_bytes())?;
     }
     Ok(())

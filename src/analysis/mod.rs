@@ -10,6 +10,8 @@ pub mod lens;
 pub mod model;
 pub mod patch;
 pub mod path;
+#[cfg(feature = "charts")]
+pub mod seen;
 pub mod tables;
 pub mod tokens;
 pub mod training;

@@ -4,15 +4,14 @@ use clap::Args;
 use serde_json::json;
 
 use super::args::{LoadArgs, PromptArgs, RunArgs, command, parse_head};
-use super::collect::{Written, collect};
+use super::collect::{Shown, Written, collect};
 use super::out::Out;
 use super::request::request;
 use crate::analysis::AttentionRow;
-use crate::analysis::attention::{attention, need};
+use crate::analysis::attention::{attention, need, view};
 use crate::error::{Error, Result};
 use crate::table::{Format, Row};
-use crate::view;
-use crate::view::grid;
+use crate::view::Options;
 
 /// Attention patterns: where does each head look?
 #[derive(Args, Debug)]
@@ -42,7 +41,7 @@ impl AttentionCommand {
         }
         let loaded = self.model.load(out)?;
         let prompts = self.prompts.build(&loaded)?;
-        self.run.plan(out, &loaded, need(loaded.model.spec(), &prompts, self.run.memory, view::attention::bytes))?;
+        self.run.plan(out, &loaded, need(loaded.model.spec(), &prompts, self.run.memory, view::bytes))?;
         if let Some((layer, head)) = self.head {
             let blocks = &loaded.model.spec().blocks;
             let n = blocks.get(layer as usize).map(|b| b.attention.inner.n_heads);
@@ -68,13 +67,14 @@ impl AttentionCommand {
             |emit| attention(&loaded.model, &prompts, self.min_prob, self.run.memory, &watch, emit),
         )?;
         let Written { table, drawn, provenance } = &mut rows;
-        view::attention::draw(table, drawn, provenance, self.head, &mut |figure| folder.figure(&figure))?;
+        let (mut shown, how) = (Shown::default(), Options { head: self.head, ..Options::default() });
+        view::views(table, drawn, provenance, &how, &mut |view| {
+            shown.take(&view);
+            folder.view(&view)
+        })?;
         out.wrote(&folder.finish(&command())?);
         match out.format {
-            Format::Table => {
-                let shown = grid::Looks::read(table, drawn)?;
-                out.print(|w| shown.write(prompts.len(), w))
-            }
+            Format::Table => shown.print(out, prompts.len(), "prompts"),
             _ => out.table(table),
         }
     }

@@ -13,10 +13,11 @@ use super::pairs::say_spaces;
 use super::request::{Pairs, request};
 use crate::analysis::AttributionRow;
 use crate::analysis::attribute::{AttributeOptions, attribute, components, need};
+use crate::analysis::patch::view::words::is_no_better;
 use crate::analysis::patch::{Align, Metric};
 use crate::error::Result;
 use crate::table::{Format, Row, visible};
-use crate::view::{self, patch_words::is_no_better};
+use crate::view::{Options, Seen};
 
 /// Attribution patching: what would every patch do, to first order, at the cost of a few forward passes?
 #[derive(Args, Debug)]
@@ -107,9 +108,8 @@ impl AttributeCommand {
             },
         )?;
         if !rows.table.is_empty() {
-            let options = view::Options { scale: self.draw.scale(), ..Default::default() };
-            let draw = &mut |figure: view::Figure| folder.figure(&figure);
-            view::attribution::draw(&mut rows.table, &rows.provenance, &options, draw)?;
+            let options = Options { scale: self.draw.scale(), ..Default::default() };
+            AttributionRow::views(&mut rows.table, &rows.provenance, &options, &mut |view| folder.view(&view))?;
         }
         out.wrote(&folder.finish(&command())?);
         if let Some(summary) = summary {

@@ -8,11 +8,12 @@ use super::args::{DrawArgs, parse_head};
 use super::out::Out;
 use super::signals;
 use super::wait::WaitArgs;
+use crate::analysis::seen::drawable;
 use crate::error::{Error, Result};
 use crate::session::Claim;
 use crate::session::owned::figure_provenance;
 use crate::table::read_provenance;
-use crate::view::{Figure, Options, render_each};
+use crate::view::{Drawable, Figure, Options};
 use crate::whole::write_whole;
 
 /// Redraws the figures of a table from its file alone.
@@ -43,7 +44,8 @@ impl Chart {
         if self.max_prompts == 0 {
             return Err(Error::bad_input("--max-prompts is 0, so there is nothing to draw").hint("draw at least 1"));
         }
-        let options = Options { max_prompts: self.max_prompts, head: self.head, scale: self.draw.scale() };
+        let options =
+            Options { max_prompts: self.max_prompts, head: self.head, scale: self.draw.scale(), ..Options::default() };
         let beside = match self.file.parent() {
             Some(beside) if !beside.as_os_str().is_empty() => beside,
             _ => Path::new("."),
@@ -54,7 +56,7 @@ impl Chart {
         let claim = self.wait.claiming(out, |how| Claim::of(folder, how))?;
         // None gets its name before all are drawn, of which one is held.
         let mut drawn = vec![];
-        render_each(&self.file, &options, &mut |figure| {
+        Drawable::figures(&drawable(), &self.file, &options, &mut |figure| {
             signals::check()?;
             let name = figure.file_name();
             self.check(&folder.join(&name), &figure)?;

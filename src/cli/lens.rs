@@ -4,18 +4,17 @@ use clap::Args;
 use serde_json::json;
 
 use super::args::{LoadArgs, PromptArgs, RunArgs, command};
-use super::collect::collect;
+use super::collect::{Shown, collect};
 use super::out::Out;
 use super::request::request;
 use crate::analysis::LensRow;
-use crate::analysis::lens::need;
+use crate::analysis::lens::{need, view};
 use crate::analysis::{LensOptions, lens};
 use crate::error::Result;
+use crate::number::Locale;
 use crate::session::spaces::Words;
 use crate::table::{Format, Row};
 use crate::text::positions::position_at;
-use crate::view;
-use crate::view::grid;
 
 /// The logit lens: what would the model say if it stopped at each layer?
 #[derive(Args, Debug)]
@@ -57,7 +56,7 @@ impl Lens {
         self.run.plan(
             out,
             &loaded,
-            need(loaded.model.spec(), &prompts, &options, |cells| view::lens::bytes(cells, options.top))?,
+            need(loaded.model.spec(), &prompts, &options, |cells| view::bytes(cells, options.top))?,
         )?;
         let asked = json!({"at": self.at, "pos": self.pos, "top": options.top, "target": options.target});
         // Listens to Ctrl-C from here on, so that nothing is left by it.
@@ -80,13 +79,14 @@ impl Lens {
             |r: &LensRow| r.prompt,
             |emit| lens(&loaded.model, &prompts, &|id| loaded.spell(id), &options, &watch, emit),
         )?;
-        view::lens::draw(&mut rows.table, &rows.drawn, &rows.provenance, &mut |figure| folder.figure(&figure))?;
+        let mut shown = Shown::default();
+        view::views(&mut rows.table, &rows.drawn, &rows.provenance, Locale::EN, &mut |view| {
+            shown.take(&view);
+            folder.view(&view)
+        })?;
         out.wrote(&folder.finish(&command())?);
         match out.format {
-            Format::Table => {
-                let shown = grid::Lens::read(&mut rows.table, &rows.drawn)?;
-                out.print(|w| shown.write(prompts.len(), w))
-            }
+            Format::Table => shown.print(out, prompts.len(), "prompts"),
             _ => out.table(&mut rows.table),
         }
     }

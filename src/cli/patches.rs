@@ -1,5 +1,7 @@
 //! What the commands that patch have in common, values and paths alike: the sweep on its way to files, figures and words.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -9,17 +11,18 @@ use super::pairs::say_spaces;
 use super::request::{Ids, Pairs, request};
 use super::signals;
 use crate::analysis::Watch;
+use crate::analysis::patch::view::mark::{Marked, marks_of};
+use crate::analysis::patch::view::scale::Scales;
+use crate::analysis::patch::view::{Named, of_unit};
 use crate::analysis::patch::{Align, Averaged, Keep, Means, PatchOptions, Summary, incomparable};
 use crate::analysis::{PatchRow, PathRow};
 use crate::error::{ErrorKind, Result};
+use crate::number::Locale;
 use crate::session::{Parts, RunFolder, Session};
-use crate::table::{Format, Provenance, Row, TableFile, TableWriter};
+use crate::table::{Format, Held, Provenance, Row, TableFile, TableWriter};
 use crate::text::Pair;
-use crate::view::mark::{Mark, Marked, marks, marks_of};
-use crate::view::patch::{Named, draw, of_unit};
-use crate::view::patch_grid;
-use crate::view::patch_scale::Scales;
-use crate::view::{Figure, Options};
+use crate::view::kind::View;
+use crate::view::{Options, Seen, terminal};
 
 /// A sweep that was asked for.
 pub(super) struct Sweep<'a> {
@@ -52,7 +55,7 @@ struct Asked<'a> {
 }
 
 /// A row of such a sweep.
-pub(super) trait Swept: Marked + Averaged<Mean: Marked> {
+pub(super) trait Swept: Marked + Averaged<Mean: Marked + Seen> {
     /// What one is called, in the plural.
     const CALLED: &str;
 }
@@ -113,13 +116,13 @@ impl Sweep<'_> {
         let provenance = table.provenance_mut().clone();
         table.finish()?;
         let mut written = TableFile::<R>::open(&path)?;
-        let mut only = drawn.draw(&mut written, &mut folder)?;
+        let mut shown = drawn.draw(&mut written, &mut folder, self)?;
         // Nothing is held twice: neither what the means were made of, nor a pair's rows that nobody asks for.
         let of_means: Vec<R::Mean> = means.rows().collect();
         drop(means);
         let means = of_means;
         if many {
-            only = vec![];
+            shown.clear();
         }
         if !means.is_empty() {
             let mut table =
@@ -128,7 +131,11 @@ impl Sweep<'_> {
             let provenance = table.provenance_mut().clone();
             table.finish()?;
             let options = Options { scale: self.scale, ..Options::default() };
-            write(&mut folder, draw(&means, &provenance, &options)?)?;
+            R::Mean::views(&mut Held(&means), &provenance, &options, &mut |view| {
+                folder.view(&view)?;
+                shown.push(self.in_words(view));
+                Ok(())
+            })?;
         }
         if let Some(e) = stopped {
             let hint = format!("the same command with --resume --out {} goes on from here", folder.path().display());
@@ -174,13 +181,19 @@ impl Sweep<'_> {
             ));
         }
         match out.format {
-            Format::Table => {
-                let seen = if means.is_empty() { only } else { marks(&means) };
-                let words = patch_grid::Summary::of(&seen, self.scale, self.values.as_deref());
-                out.print(|w| words.write(w))
-            }
+            Format::Table => out.print(|w| w.write_all(shown.join("\n").as_bytes())),
             _ => out.table(&mut written),
         }
+    }
+}
+
+impl Sweep<'_> {
+    /// A view for the terminal, which also says where values are from.
+    fn in_words(&self, mut view: View) -> String {
+        if let Some(values) = &self.values {
+            view.subtitle += &format!(", {values}");
+        }
+        terminal::text(&view, terminal::width())
     }
 }
 
@@ -214,17 +227,23 @@ impl Drawn {
         self.scales.add(&row.mark());
     }
 
-    /// Draws the figures of the table, and gives the marks of the last pair that is drawn.
-    fn draw<R: Marked>(&self, table: &mut TableFile<R>, folder: &mut RunFolder) -> Result<Vec<Mark>> {
+    /// Draws the figures of the table, and gives the last pair that is drawn in words.
+    fn draw<R: Marked>(
+        &self,
+        table: &mut TableFile<R>,
+        folder: &mut RunFolder,
+        asked: &Sweep<'_>,
+    ) -> Result<Vec<String>> {
         let named = Named::of(self.units.iter().map(|(unit, _)| *unit));
-        let (mut from, mut last, provenance) = (0, vec![], table.provenance().clone());
+        let (mut from, mut words, provenance) = (0, vec![], Arc::new(table.provenance().clone()));
         for (unit, n) in &self.units {
-            drop(last);
             let seen = marks_of(table, *unit, from..from + n, None)?;
-            write(folder, of_unit(R::TABLE.name, &seen, &provenance, &self.scales, named)?)?;
-            (from, last) = (from + n, seen);
+            let views = of_unit(R::TABLE.name, &seen, &provenance, &self.scales, named, Locale::EN);
+            views.iter().try_for_each(|view| folder.view(view))?;
+            words = views.into_iter().map(|view| asked.in_words(view)).collect();
+            from += n;
         }
-        Ok(last)
+        Ok(words)
     }
 
     /// Says where not all have a figure; `units` is what they are called.
@@ -234,8 +253,4 @@ impl Drawn {
             out.say(format_args!("figures of the first {n} {units}; means are over all, and the table has them all"));
         }
     }
-}
-
-fn write(folder: &mut RunFolder, figures: Vec<Figure>) -> Result<()> {
-    figures.iter().try_for_each(|figure| folder.figure(figure))
 }

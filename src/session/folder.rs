@@ -112,13 +112,16 @@ impl RunFolder {
         write_whole(&self.file(name), bytes)
     }
 
-    /// Writes a figure.
+    /// Draws a view into the folder, if it has anything to draw.
     ///
     /// # Errors
-    /// As [`RunFolder::write`].
+    /// It cannot be written.
     #[cfg(feature = "charts")]
-    pub fn figure(&mut self, figure: &crate::view::Figure) -> Result<()> {
-        self.write(&figure.file_name(), figure.svg.as_bytes())
+    pub fn view(&mut self, view: &crate::view::View) -> Result<()> {
+        match crate::view::Figure::of(view)? {
+            Some(figure) => self.write(&figure.file_name(), figure.svg.as_bytes()),
+            None => Ok(()),
+        }
     }
 
     /// Gives the results their names, takes away those that they replace, and writes `manifest.json`: what differs between two

@@ -4,6 +4,7 @@
 use super::Session;
 use crate::error::Result;
 use crate::model::{Batch, Run, Unembed};
+use crate::number::Locale;
 use crate::ops::softmax::probabilities;
 use crate::table::visible;
 use crate::text::Prompt;
@@ -78,14 +79,18 @@ impl Session {
                 doubtful.len(),
                 word(first[0].given),
                 word(first[0].other),
-                prob(given),
-                prob(other),
+                Locale::EN.long_probability(given),
+                Locale::EN.long_probability(other),
             ));
         }
         let each = first.iter().map(|two| {
             let (given, other) = two.probs.unwrap_or_default();
             let (own, its) = (word(two.given), word(two.other));
-            format!("{own} has the probability {} after the prompt, and {its} {}", prob(given), prob(other))
+            format!(
+                "{own} has the probability {} after the prompt, and {its} {}",
+                Locale::EN.long_probability(given),
+                Locale::EN.long_probability(other)
+            )
         });
         Some(format!("the {what} is a token {with} too: {}{meant}", each.collect::<Vec<_>>().join("; ")))
     }
@@ -115,13 +120,5 @@ impl Session {
         let out = self.model.run(&Batch::one(prompt.ids()), &run, &mut [])?;
         let logits = out.logits()?.to_device(&candle_core::Device::Cpu)?.to_dtype(candle_core::DType::F32)?;
         Ok(probabilities(&logits.flatten_all()?.to_vec1::<f32>()?))
-    }
-}
-
-/// A probability, short.
-fn prob(p: f64) -> String {
-    match p {
-        0.001.. => format!("{p:.3}"),
-        _ => format!("{p:.1e}"),
     }
 }

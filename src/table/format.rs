@@ -2,6 +2,7 @@
 
 use super::row::{Cell, ColumnInfo, Row, TOKEN};
 use crate::error::{Error, Result};
+use crate::number::Locale;
 use crate::visible::{visible, visible_prose};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use std::io::{self, Write};
@@ -203,7 +204,7 @@ fn write_table<R: Row>(rows: &[R], out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// Text that markdown shows as it is: every character with a meaning there is escaped.
-fn markdown(text: &str) -> String {
+pub(crate) fn markdown(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -235,26 +236,10 @@ fn exact(cell: Cell<'_>) -> String {
 /// The value, for reading.
 fn short(column: &ColumnInfo, cell: Cell<'_>) -> String {
     match cell {
-        Cell::F32(x) => round(f64::from(x)),
-        Cell::F64(x) => round(x),
+        Cell::F32(x) => Locale::EN.in_table(f64::from(x)),
+        Cell::F64(x) => Locale::EN.in_table(x),
         Cell::Str(s) if column.unit == TOKEN => visible(s),
         Cell::Str(s) => visible_prose(s),
         other => exact(other),
-    }
-}
-
-/// About four significant digits; small probabilities in scientific notation.
-fn round(x: f64) -> String {
-    let size = x.abs();
-    if x == 0.0 || !x.is_finite() {
-        format!("{x}")
-    } else if !(0.001..1e7).contains(&size) {
-        format!("{x:.2e}")
-    } else if size < 10.0 {
-        format!("{x:.4}")
-    } else if size < 1000.0 {
-        format!("{x:.2}")
-    } else {
-        format!("{x:.1}")
     }
 }

@@ -18,10 +18,10 @@ mod write;
 
 pub(crate) use crate::visible::is_invisible;
 pub use crate::visible::{visible, visible_prose};
+pub(crate) use format::markdown as markdown_text;
 pub use format::{Format, TextOptions, TextWriter, write_rows};
 pub use provenance::{HOOK_NAMES, METADATA_KEY, Provenance};
 pub use read::{read_provenance, read_rows, read_some_rows};
 pub use row::{Cell, ColumnInfo, Field, Kind, Row, TOKEN, TableInfo};
-pub use stream::TableFile;
-pub(crate) use stream::{Held, Rows};
+pub use stream::{Held, Rows, TableFile};
 pub use write::TableWriter;

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 const BATCH_ROWS: usize = 8 * 1024;
 
 /// Where the rows of a table are: in a file, or in memory. They can be gone through any number of times.
-pub(crate) trait Rows<R: Row> {
+pub trait Rows<R: Row> {
     /// How many there are.
     fn len(&self) -> usize;
 
@@ -47,7 +47,7 @@ pub(crate) trait Rows<R: Row> {
 }
 
 /// Rows that are in memory.
-pub(crate) struct Held<'a, R>(pub &'a [R]);
+pub struct Held<'a, R>(pub &'a [R]);
 
 impl<R: Row> Rows<R> for Held<'_, R> {
     fn len(&self) -> usize {

@@ -1,22 +1,10 @@
-//! Axes: where they end, which round numbers stand on them, and the grid that plotters draws for them.
+//! Axes: where they end, and which round numbers stand on them.
 
-use super::backend::Backend;
-use super::colour::Rgb;
-use super::svg::{Anchor, Rect, Svg, Type};
-use super::undrawn;
-use crate::error::Result;
-use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
-use plotters::prelude::{ChartBuilder, IntoDrawingArea, LabelAreaPosition};
-use plotters::style::{Color, RGBColor, ShapeStyle};
-
-/// Pixels left of the plot.
-pub(crate) const LEFT: f64 = 56.0;
-/// Pixels below the plot.
-pub(crate) const BELOW: f64 = 40.0;
+use crate::number::Locale;
 
 /// One axis.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Axis {
+pub struct Axis {
     /// Its name, with the unit.
     pub name: String,
     /// The value at its beginning.
@@ -25,26 +13,26 @@ pub(crate) struct Axis {
     pub to: f64,
     /// Equal factors are equally long. `from` is positive then.
     pub log: bool,
-    /// Values that have a label, and the labels.
-    pub ticks: Vec<(f64, String)>,
+    /// Whether values are counts.
+    pub counted: bool,
+    /// Values that have a label.
+    pub ticks: Vec<f64>,
 }
 
 impl Axis {
     /// A linear axis without labels.
     pub fn bare(name: &str, from: f64, to: f64) -> Self {
-        Self { name: name.to_owned(), from, to, log: false, ticks: Vec::new() }
+        Self { name: name.to_owned(), from, to, log: false, counted: false, ticks: Vec::new() }
     }
 
     /// A linear axis with labels on about `most` round numbers.
     pub fn linear(name: &str, from: f64, to: f64, most: usize) -> Self {
-        let ticks = round_ticks(from, to, most, 0.0).into_iter().map(|t| (t, tick(t))).collect();
-        Self { ticks, ..Self::bare(name, from, to) }
+        Self { ticks: round_ticks(from, to, most, 0.0), ..Self::bare(name, from, to) }
     }
 
     /// A probability's: from 0 to 1, with labels on the quarters.
     pub fn quarters(name: &str) -> Self {
-        let ticks = [0.0, 0.25, 0.5, 0.75, 1.0].map(|t| (t, format!("{t}"))).to_vec();
-        Self { ticks, ..Self::bare(name, 0.0, 1.0) }
+        Self { ticks: vec![0.0, 0.25, 0.5, 0.75, 1.0], ..Self::bare(name, 0.0, 1.0) }
     }
 
     /// For signed values of size `most`, 0 in the middle.
@@ -52,16 +40,23 @@ impl Axis {
         Self::linear(name, -most, most, 6)
     }
 
-    /// The same for what is counted: whole numbers, with commas between thousands.
+    /// A linear axis of what is counted: labels are whole numbers.
     pub fn counted(name: &str, from: f64, to: f64, most: usize) -> Self {
-        let label = |t: f64| if t < 1e10 { thousands(t as u64) } else { format!("{t:e}") };
-        let ticks = round_ticks(from, to, most, 1.0).into_iter().map(|t| (t, label(t))).collect();
-        Self { ticks, ..Self::bare(name, from, to) }
+        Self { ticks: round_ticks(from, to, most, 1.0), counted: true, ..Self::bare(name, from, to) }
     }
 
     /// A logarithmic axis with labels on round numbers.
     pub fn log(name: &str, from: f64, to: f64) -> Self {
         Self { ticks: log_ticks(from, to), log: true, ..Self::bare(name, from, to) }
+    }
+
+    /// What is written at a value.
+    pub fn label(&self, value: f64, locale: Locale) -> String {
+        match self.counted {
+            true if value < 1e10 => locale.count(value as u64),
+            true => format!("{value:e}"),
+            false => locale.tick(value),
+        }
     }
 
     /// How far along the axis a value is: 0 at its beginning, 1 at its end.
@@ -73,93 +68,8 @@ impl Axis {
     }
 }
 
-impl Ranged for Axis {
-    type FormatOption = NoDefaultFormatting;
-    type ValueType = f64;
-
-    fn map(&self, value: &f64, (from, to): (i32, i32)) -> i32 {
-        from + (self.along(*value) * f64::from(to - from)).round() as i32
-    }
-
-    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
-        // Plotters asks again for lines between the labelled ones.
-        if hint.weight().allow_light_points() { Vec::new() } else { self.ticks.iter().map(|(at, _)| *at).collect() }
-    }
-
-    fn range(&self) -> std::ops::Range<f64> {
-        self.from..self.to
-    }
-}
-
-impl ValueFormatter<f64> for Axis {
-    fn format_ext(&self, value: &f64) -> String {
-        let found = self.ticks.iter().find(|(at, _)| at == value);
-        found.map_or(String::new(), |(_, label)| label.clone())
-    }
-}
-
-/// Two axes on a figure: where values are.
-#[derive(Clone, Debug)]
-pub(crate) struct Plot {
-    /// Between the axes.
-    pub inside: Rect,
-    x: Axis,
-    y: Axis,
-}
-
-impl Plot {
-    /// Draws both axes within `place`: grid lines at the labels of y, and the names.
-    ///
-    /// # Errors
-    /// None that are known; plotters' are passed on.
-    pub fn draw(svg: &mut Svg, place: Rect, x: Axis, y: Axis) -> Result<Self> {
-        let shade = |c: Rgb| ShapeStyle { color: RGBColor(c.0, c.1, c.2).to_rgba(), filled: false, stroke_width: 1 };
-        let (lower, upper) = {
-            let root = Backend(svg).into_drawing_area();
-            let area = root.shrink((place.x as i32, place.y as i32), (place.w as u32, place.h as u32));
-            let mut chart = ChartBuilder::on(&area)
-                .set_label_area_size(LabelAreaPosition::Left, LEFT as i32)
-                .set_label_area_size(LabelAreaPosition::Bottom, BELOW as i32)
-                .build_cartesian_2d(x.clone(), y.clone())
-                .map_err(undrawn)?;
-            chart
-                .configure_mesh()
-                .disable_x_mesh()
-                .x_labels(x.ticks.len())
-                .label_style(("sans-serif", 12.4))
-                .axis_style(shade(Rgb::SOFT))
-                .bold_line_style(shade(Rgb::FAINT))
-                .light_line_style(RGBColor(255, 255, 255).mix(0.0))
-                .draw()
-                .map_err(undrawn)?;
-            let corner = |at: fn(&Axis) -> f64| chart.backend_coord(&(at(&x), at(&y)));
-            (corner(|a| a.from), corner(|a| a.to))
-        };
-        // Half a pixel on, as the lines that plotters draws.
-        let (left, right) = (f64::from(lower.0) + 0.5, f64::from(upper.0) + 0.5);
-        let (floor, top) = (f64::from(lower.1) + 0.5, f64::from(upper.1) + 0.5);
-        let name = Type::new(11.0).at(Anchor::Middle);
-        if !x.name.is_empty() {
-            svg.text((left + right) / 2.0, place.y + place.h - BELOW + 30.0, &x.name, name);
-        }
-        svg.text(place.x + 8.0, (floor + top) / 2.0, &y.name, name.upwards());
-        Ok(Self { inside: Rect { x: left, y: top, w: right - left, h: floor - top }, x, y })
-    }
-
-    /// The value at the beginning of y.
-    pub fn lowest(&self) -> f64 {
-        self.y.from
-    }
-
-    /// Where a pair of values is, in pixels.
-    pub fn at(&self, x: f64, y: f64) -> (f64, f64) {
-        let Rect { x: left, y: top, w, h } = self.inside;
-        (left + self.x.along(x) * w, top + (1.0 - self.y.along(y)) * h)
-    }
-}
-
 /// The end of an axis: 1, 2 or 5 times a power of ten, with room over the largest value.
-pub(crate) fn round_up(most: f64) -> f64 {
+pub fn round_up(most: f64) -> f64 {
     if !(most > 0.0 && most.is_finite()) {
         return 1.0;
     }
@@ -196,41 +106,17 @@ fn round_ticks(from: f64, to: f64, most: usize, least: f64) -> Vec<f64> {
 }
 
 /// The labels of a logarithmic axis: powers of ten alone where they are enough, else numbers between them.
-fn log_ticks(from: f64, to: f64) -> Vec<(f64, String)> {
+fn log_ticks(from: f64, to: f64) -> Vec<f64> {
     let (first, last) = (from.log10().floor() as i32, to.log10().ceil() as i32);
     let decades = (last - first).max(1) as usize;
-    let within = |mantissas: &[f64], every: usize| -> Vec<(f64, String)> {
+    let within = |mantissas: &[f64], every: usize| -> Vec<f64> {
         let powers = (first..=last).filter(|p| p.rem_euclid(every as i32) == 0);
         let values = powers.flat_map(|p| mantissas.iter().map(move |m| scaled(*m, p)));
-        values.filter(|v| (from..=to).contains(v)).map(|v| (v, tick(v))).collect()
+        values.filter(|v| (from..=to).contains(v)).collect()
     };
     let choices = [&[1.0][..], &[1.0, 2.0, 5.0], &[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0]];
     let enough = choices.iter().map(|m| within(m, decades.div_ceil(8))).find(|ticks| ticks.len() >= 4);
     enough.unwrap_or_else(|| within(choices[2], 1))
-}
-
-/// A number on an axis, short.
-fn tick(y: f64) -> String {
-    if y == 0.0 {
-        "0".to_owned()
-    } else if !(0.001..1e5).contains(&y.abs()) {
-        format!("{y:e}")
-    } else {
-        format!("{y:.4}").trim_end_matches('0').trim_end_matches('.').to_owned()
-    }
-}
-
-/// A count with commas between thousands.
-pub(crate) fn thousands(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 #[cfg(test)]
@@ -243,16 +129,6 @@ mod tests {
         // f64: a power of ten and a product, whose roundings are 1e-16 of it.
         assert!((round_up(0.013) - 0.02).abs() < 1e-12);
         assert_eq!((round_up(f64::NAN), round_up(7.0)), (1.0, 10.0));
-    }
-
-    #[test]
-    fn numbers_on_axes_can_be_read() {
-        assert_eq!((tick(0.25), tick(0.0), tick(0.0002)), ("0.25".into(), "0".into(), "2e-4".into()));
-        assert_eq!((tick(12_000.0), tick(-1.5), tick(2e30)), ("12000".into(), "-1.5".into(), "2e30".into()));
-        assert_eq!(
-            (thousands(999), thousands(1000), thousands(1_234_567)),
-            ("999".into(), "1,000".into(), "1,234,567".into())
-        );
     }
 
     #[test]
@@ -279,7 +155,7 @@ mod tests {
 
     #[test]
     fn logarithmic_ticks_are_neither_few_nor_many() {
-        let labels = |from, to| log_ticks(from, to).into_iter().map(|(_, label)| label).collect::<Vec<_>>();
+        let labels = |from, to| log_ticks(from, to).into_iter().map(|v| Locale::EN.tick(v)).collect::<Vec<_>>();
         assert_eq!(labels(1.2, 9.5), ["1.5", "2", "3", "4", "5", "7"]);
         assert_eq!(labels(0.4, 11.0), ["0.5", "1", "2", "5", "10"]);
         assert_eq!(labels(0.0005, 50.0), ["0.001", "0.01", "0.1", "1", "10"]);

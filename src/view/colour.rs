@@ -1,5 +1,6 @@
 //! Colours: viridis for what has no sign, red-blue around zero for what has one, and ink that can be read on either.
 
+use super::axis::Axis;
 use std::fmt;
 
 /// A colour without transparency.
@@ -62,6 +63,69 @@ pub fn diverging(x: f64, most: f64) -> Rgb {
     Rgb::of(colorous::RED_BLUE.eval_continuous(0.5 - t / 2.0))
 }
 
+/// What the colours of a view mean: values of one quantity, up to a size.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Colours {
+    /// The quantity, with its unit.
+    pub name: String,
+    /// The value, or the size, of full colour.
+    pub most: f64,
+    /// Which colours.
+    pub map: Map,
+}
+
+/// A map of colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Map {
+    /// Viridis from 0 on, for probabilities and norms.
+    Viridis,
+    /// Blue below 0, red above.
+    Diverging,
+    /// White at 0, red above: for what is written over it.
+    Rising,
+}
+
+impl Colours {
+    /// Of probabilities.
+    pub fn probability(name: &str) -> Self {
+        Self { name: name.to_owned(), most: 1.0, map: Map::Viridis }
+    }
+
+    /// Of signed values; full at `most` and `-most`.
+    pub fn signed(name: &str, most: f64) -> Self {
+        Self { name: name.to_owned(), most, map: Map::Diverging }
+    }
+
+    /// Of amounts from 0 to `most`, behind text.
+    pub fn rising(name: &str, most: f64) -> Self {
+        Self { name: name.to_owned(), most, map: Map::Rising }
+    }
+
+    /// The colour of a value.
+    pub fn of(&self, value: f64) -> Rgb {
+        match self.map {
+            Map::Viridis => viridis(value / self.most),
+            Map::Diverging => diverging(value, self.most),
+            // A file may say anything.
+            Map::Rising => diverging(if value < 0.0 { 0.0 } else { value }, self.most),
+        }
+    }
+
+    /// Whether a value lies outside. What lies a hair outside, by rounding, does not.
+    pub fn clips(&self, value: f64) -> bool {
+        self.map != Map::Viridis && value.is_finite() && value.abs() > self.most * (1.0 + 1e-4)
+    }
+
+    /// The axis of a colour bar.
+    pub fn axis(&self) -> Axis {
+        match self.map {
+            Map::Viridis if self.most == 1.0 => Axis::quarters(&self.name),
+            Map::Diverging => Axis::signed(&self.name, self.most),
+            Map::Viridis | Map::Rising => Axis::linear(&self.name, 0.0, self.most, 5),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,5 +148,19 @@ mod tests {
         assert!(zero.luminance() > 0.8);
         assert_eq!(diverging(0.0, 0.0), zero);
         assert_eq!(diverging(f64::NAN, 1.0), Rgb::NONE);
+    }
+
+    #[test]
+    fn a_scale_says_what_its_colours_mean() {
+        let (share, signed, rising) =
+            (Colours::probability("p"), Colours::signed("d", 2.0), Colours::rising("surprise (bits)", 10.0));
+        assert_eq!(
+            (share.of(1.0), signed.of(-2.0), rising.of(10.0)),
+            (viridis(1.0), diverging(-1.0, 1.0), diverging(1.0, 1.0))
+        );
+        assert_eq!((rising.of(-3.0), rising.of(0.0)), (diverging(0.0, 1.0), diverging(0.0, 1.0)));
+        assert!(signed.clips(-2.01) && rising.clips(11.0) && !signed.clips(2.0001) && !share.clips(7.0));
+        let ends = |c: &Colours| (c.axis().from, c.axis().to);
+        assert_eq!((ends(&share), ends(&signed), ends(&rising)), ((0.0, 1.0), (-2.0, 2.0), (0.0, 10.0)));
     }
 }

@@ -20,16 +20,16 @@ pub fn sans_width(text: &str, size: f64) -> f64 {
 
 /// Monospaced `text` cut to `width` pixels: `…` stands for what is missing at the end. Empty if not even that fits.
 pub fn fit_mono(text: &str, width: f64, size: f64) -> String {
-    fit(text, (width / (MONO * size)).floor())
+    fit(text, (width / (MONO * size)) as usize)
 }
 
 /// Proportional `text` cut to `width` pixels.
 pub fn fit_sans(text: &str, width: f64, size: f64) -> String {
-    fit(text, (width / (SANS * size)).floor())
+    fit(text, (width / (SANS * size)) as usize)
 }
 
-fn fit(text: &str, columns: f64) -> String {
-    let columns = if columns < 0.0 { 0 } else { columns as usize };
+/// Text cut to so many columns of a fixed width.
+pub fn fit(text: &str, columns: usize) -> String {
     if text.width() <= columns {
         return text.to_owned();
     }
@@ -55,49 +55,17 @@ pub fn quoted(token: &str) -> String {
     format!("\"{}\"", visible(token))
 }
 
-/// A probability in a title: three significant digits, so that small ones are not all 0.00.
-pub fn probability(p: f32) -> String {
-    if p == 0.0 || !p.is_finite() {
-        format!("{p}")
-    } else if p >= 0.01 {
-        format!("{p:.3}")
-    } else {
-        format!("{p:.1e}")
-    }
-}
-
-/// A probability in a cell: two decimals without the leading zero.
-pub fn short_probability(p: f32) -> String {
-    match p {
-        _ if p >= 0.995 => "1.0".to_owned(),
-        _ if p > 0.0 && p < 0.005 => "<.01".to_owned(),
-        _ => format!("{p:.2}").trim_start_matches('0').to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_does_not_fit_is_cut() {
-        assert_eq!(fit("hello", 5.0), "hello");
-        assert_eq!(fit("hello", 4.0), "hel…");
-        assert_eq!(fit("東京都", 4.0), "東…");
-        assert_eq!(fit("hello", 0.0), "");
-        assert_eq!(fit("hello", -3.0), "");
-        assert_eq!(fit("hello", 1.0), "…");
-    }
-
-    #[test]
-    fn probabilities_are_short() {
-        assert_eq!(short_probability(0.424), ".42");
-        assert_eq!(short_probability(0.999), "1.0");
-        assert_eq!((short_probability(0.001), short_probability(0.0)), ("<.01".into(), ".00".into()));
-        assert_eq!(short_probability(f32::NAN), "NaN");
-        assert_eq!(
-            (probability(0.5), probability(0.0004), probability(0.0)),
-            ("0.500".into(), "4.0e-4".into(), "0".into())
-        );
+        assert_eq!(fit("hello", 5), "hello");
+        assert_eq!(fit("hello", 4), "hel…");
+        assert_eq!(fit("東京都", 4), "東…");
+        assert_eq!(fit("hello", 0), "");
+        assert_eq!(fit_mono("hello", -3.0, 10.0), "");
+        assert_eq!(fit("hello", 1), "…");
     }
 }

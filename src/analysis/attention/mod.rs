@@ -1,6 +1,8 @@
 //! Attention: where does each head look?
 
 pub mod rows;
+#[cfg(feature = "charts")]
+pub(crate) mod view;
 
 use std::ops::Range;
 

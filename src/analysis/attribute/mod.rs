@@ -21,6 +21,8 @@ mod pass;
 mod qk;
 pub mod rows;
 mod strongest;
+#[cfg(feature = "charts")]
+pub(crate) mod view;
 
 use std::ops::Range;
 

@@ -6,6 +6,8 @@
 
 pub mod rows;
 mod stream;
+#[cfg(feature = "charts")]
+pub(crate) mod view;
 
 use std::ops::Range;
 

@@ -6,6 +6,7 @@ use crate::arch::Spec;
 use crate::arch::spec::{
     Activation, AddedTo, Arrangement, FeedForward, Gain, Mask, Norm, NormKind, Position, RopeScaling,
 };
+use crate::number::Locale;
 pub use rows::ModelRow;
 
 /// The spec in words, one property a row.
@@ -15,7 +16,7 @@ pub fn facts(spec: &Spec) -> Vec<ModelRow> {
     let first = &spec.blocks[0];
     let a = &first.attention.inner;
     say("family", spec.family.clone());
-    say("parameters", thousands(spec.n_params()));
+    say("parameters", Locale::EN.count((spec.n_params()) as u64));
     say("layers", spec.n_layers().to_string());
     say("d_model", spec.d_model.to_string());
     say("d_vocab", vocabulary(spec));
@@ -120,11 +121,4 @@ fn varied(spec: &Spec, of: impl Fn(&crate::arch::spec::Block) -> String) -> Stri
         true => each[0].clone(),
         false => each.join(" | "),
     }
-}
-
-/// 123456 as 123,456.
-fn thousands(n: usize) -> String {
-    let digits = n.to_string();
-    let groups: Vec<&str> = (digits.as_bytes().rchunks(3).rev()).filter_map(|g| std::str::from_utf8(g).ok()).collect();
-    groups.join(",")
 }

@@ -6,6 +6,8 @@
 mod mean;
 mod patches;
 pub mod rows;
+#[cfg(feature = "charts")]
+pub(crate) mod view;
 
 use std::sync::Arc;
 

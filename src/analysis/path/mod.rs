@@ -22,6 +22,8 @@ mod routes;
 pub mod rows;
 mod runs;
 mod sender;
+#[cfg(feature = "charts")]
+pub(super) mod view;
 
 pub use receiver::{Reads, Receiver, Receivers};
 

@@ -1,12 +1,13 @@
 //! `patch` and `ablate` as a person runs them: means over pairs, checks at run time, and what is refused.
 
+use pellucid::analysis::seen::render;
 use pellucid::analysis::{PatchMeanRow, PatchRow};
 use pellucid::model::Batch;
 use pellucid::ops::rounding::unit;
 use pellucid::session::Session;
 use pellucid::table::read_rows;
 use pellucid::text::Bos;
-use pellucid::view::{Figure, patch_mean, render};
+use pellucid::view::Figure;
 
 use crate::bin::{Place, model};
 use crate::bound::{PATCHES, drift};
@@ -80,7 +81,7 @@ fn means_over_pairs_have_a_figure_and_are_what_the_terminal_says() {
     assert!(title.ends_with(&format!("{words}, mean of 3 pairs")), "{title} {words}");
     assert!(
         said.starts_with(
-            "Patching resid_pre: mean of 3 pairs · clean values into the corrupt run\nStrongest of 60 patches: "
+            "Patching resid_pre: mean logit_diff recovered\ndemo · mean of 3 pairs · clean values into the corrupt run\nStrongest of 60 patches: "
         ),
         "{said}"
     );
@@ -91,7 +92,9 @@ fn means_over_pairs_have_a_figure_and_are_what_the_terminal_says() {
     assert!(of_pairs.iter().all(|f| figure(&place, "run", &f.name) == *f));
     assert!(render(place.path("run/patch_mean.parquet")).unwrap() == [drawn]);
     place.ok(["chart", "run/patch_mean.parquet", "--out", "again"]);
-    assert!(patch_mean(&[], &provenance).unwrap_err().message().contains("no rows to draw"));
+    assert!(
+        crate::view::figures_of::<PatchMeanRow>(&[], &provenance).unwrap_err().message().contains("no rows to draw")
+    );
 }
 
 /// Invariant: as `means_over_pairs_have_a_figure_and_are_what_the_terminal_says`.

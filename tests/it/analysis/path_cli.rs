@@ -1,9 +1,11 @@
 //! `pellucid path` as a person runs it: tables, figures, words, and what is refused; on the built-in model.
 
+use crate::view::figures_of;
+use pellucid::analysis::seen::render_with;
 use pellucid::analysis::{PathMeanRow, PathRow};
 use pellucid::ops::rounding::unit;
 use pellucid::table::{Provenance, read_rows};
-use pellucid::view::{Figure, Options, path, path_mean, render_with};
+use pellucid::view::{Figure, Options};
 
 use crate::analysis::patch_cli::facts;
 use crate::bin::{Done, GIVERS, Place};
@@ -64,7 +66,7 @@ fn a_figure_is_the_same_from_the_file_and_says_every_path() {
     let heads = [4 * 12 + 4 * 8, 8 * 4, 4 * 4 + 4 * 3];
     assert_eq!(rows.len(), 2 * heads.iter().sum::<usize>());
     let redrawn = render_with(place.path("run/path.parquet"), &Options::default()).unwrap();
-    assert_eq!(redrawn, path(&rows, &provenance).unwrap());
+    assert_eq!(redrawn, figures_of(&rows, &provenance).unwrap());
     assert_eq!(redrawn.len(), 6);
     for figure in &redrawn {
         assert_eq!(place.read(&format!("run/{}.svg", figure.name)), figure.svg.as_bytes(), "{}", figure.name);
@@ -151,7 +153,7 @@ fn pairs_have_means_over_them() {
         assert!(near(mean.recovered, (own[0] + own[1]) / 2.0), "{mean:?} {own:?}");
         assert!(near(mean.recovered_se, (own[0] - own[1]).abs() / 2.0), "{mean:?} {own:?}");
     }
-    assert_eq!(path_mean(&means, &provenance).unwrap().len(), 2);
+    assert_eq!(figures_of(&means, &provenance).unwrap().len(), 2);
     assert!(place.path("run/path_mean-mlp_out-logits-logit_diff.svg").exists());
     assert!(done.stdout.contains("Path patching mlp_out → logits: mean of 2 pairs"), "{}", done.stdout);
 }
@@ -176,7 +178,7 @@ fn large_maps_show_the_strongest() {
             });
         }
     }
-    let figures = path(&rows, &provenance()).unwrap();
+    let figures = figures_of(&rows, &provenance()).unwrap();
     let [figure] = &figures[..] else { panic!("{} figures", figures.len()) };
     show(figure, "path-large");
     let titles = check(figure);
@@ -226,7 +228,7 @@ fn hostile_words_are_shown_not_obeyed() {
         pos: Some(pos),
         ..bare()
     };
-    for figure in path(&[row(0), row(1)], &provenance()).unwrap() {
+    for figure in figures_of(&[row(0), row(1)], &provenance()).unwrap() {
         check(&figure);
         assert!(!figure.svg.contains("<script>"));
     }

@@ -207,7 +207,7 @@ fn every_wrong_path_says_what_to_do() {
         let path = std::path::Path::new(&name);
         tried("reading", read_bytes(path, usize::MAX).err());
         tried("a vector", read_vector(&name).err());
-        tried("a chart", pellucid::view::render(path).err());
+        tried("a chart", pellucid::analysis::seen::render(path).err());
         tried("a table", pellucid::table::read_provenance(path).err());
         let below = path.join("x").join("y");
         tried("writing", pellucid::whole::write_whole(&below, b"x").err());

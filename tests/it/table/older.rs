@@ -3,9 +3,9 @@
 
 use std::path::PathBuf;
 
+use pellucid::analysis::seen::render;
 use pellucid::analysis::{AttentionRow, AttributionRow, PatchMeanRow, PatchRow, PathMeanRow, PathRow};
 use pellucid::table::{Row, read_rows};
-use pellucid::view::render;
 
 use crate::bin::{Place, fixture};
 

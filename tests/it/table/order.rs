@@ -1,10 +1,12 @@
 //! Figures are read from tables a part at a time, in whatever order the rows lie there, and have a bounded number of marks.
 
+use crate::view::figures_of;
 use std::path::Path;
 
+use pellucid::analysis::seen::render;
 use pellucid::analysis::{AttentionRow, AttributionRow, LensRow};
 use pellucid::table::{Provenance, Row, TableFile, TableWriter, read_rows, read_some_rows};
-use pellucid::view::{Figure, attention, attribution, logit_lens, render};
+use pellucid::view::Figure;
 
 use crate::bin::{Place, model};
 
@@ -42,11 +44,11 @@ fn figures_are_the_same_in_whatever_order_rows_lie() {
     let place = Place::new();
     let ids = ["--ids", "3,1,4,1,5,9,2,6", "--ids", "2,7,1,8", "--ids", "5"];
     place.ok(["attention", "-m", &m, "--out", "a"].iter().chain(&ids));
-    same_in_any_order::<AttentionRow>(&place, "a/attention.parquet", |rows, how| attention(rows, how, None).unwrap());
+    same_in_any_order::<AttentionRow>(&place, "a/attention.parquet", |rows, how| figures_of(rows, how).unwrap());
     place.ok(["attention", "-m", &m, "--min-prob", "0.2", "--out", "b"].iter().chain(&ids));
-    same_in_any_order::<AttentionRow>(&place, "b/attention.parquet", |rows, how| attention(rows, how, None).unwrap());
+    same_in_any_order::<AttentionRow>(&place, "b/attention.parquet", |rows, how| figures_of(rows, how).unwrap());
     place.ok(["lens", "-m", &m, "--top", "30", "--target", "#5", "--out", "c"].iter().chain(&ids));
-    same_in_any_order::<LensRow>(&place, "c/logit_lens.parquet", |rows, how| logit_lens(rows, how).unwrap());
+    same_in_any_order::<LensRow>(&place, "c/logit_lens.parquet", |rows, how| figures_of(rows, how).unwrap());
 }
 
 /// Sites come in the order of the table, so that other orders have other figures; but rows and file have the same.
@@ -61,7 +63,7 @@ fn attributions_are_drawn_from_the_file_as_from_rows() {
     place.ok(["attribute", "-m", &m, "--pairs", "pairs.jsonl", "--confirm", "30", "--out", "run"]);
     let (rows, how) = read_rows::<AttributionRow>(place.path("run/attribution.parquet")).unwrap();
     let drawn = render(place.path("run/attribution.parquet")).unwrap();
-    assert!(drawn == attribution(&rows, &how).unwrap());
+    assert!(drawn == figures_of(&rows, &how).unwrap());
     assert!(drawn.last().is_some_and(|figure| figure.name == "attribution-measured"));
     for figure in &drawn {
         assert!(place.read(&format!("run/{}.svg", figure.name)) == figure.svg.as_bytes(), "{}", figure.name);
@@ -102,14 +104,14 @@ fn a_figure_of_many_cells_leaves_out_the_first_and_says_so() {
     let place = Place::new();
     place.ok(["lens", "-m", &m, "--ids", "1", "--top", "25", "--out", "a"]);
     let (few, how) = read_rows::<LensRow>(place.path("a/logit_lens.parquet")).unwrap();
-    let figure = logit_lens(&few, &how).unwrap().remove(0).svg;
+    let figure = figures_of(&few, &how).unwrap().remove(0).svg;
     assert_eq!(few.len(), 50);
     assert_eq!(figure.matches(" and 5 more in the table").count(), 2);
     assert!(figure.contains("20. ") && !figure.contains("21. ") && !figure.contains("not drawn"));
     // Two hooks.
     let at = |pos: u32| few.iter().filter(|row| row.rank == 1).map(move |row| LensRow { pos, ..row.clone() });
     let many: Vec<LensRow> = (0..30_000).flat_map(at).collect();
-    let figure = logit_lens(&many, &how).unwrap().remove(0).svg;
+    let figure = figures_of(&many, &how).unwrap().remove(0).svg;
     assert!(figure.contains("The first 5000 positions are not drawn; the table has them."));
     let cells = |pos: u32| figure.matches(&format!("position {pos} ")).count();
     assert_eq!((cells(4999), cells(5000), cells(29_999)), (0, 2, 2));

@@ -1,11 +1,12 @@
 //! What rows say beside their numbers: whether anything was changed, which keys can be seen, and which prompts a file of
 //! activations is of.
 
+use crate::view::attention;
 use std::collections::HashMap;
 
+use pellucid::analysis::seen::render;
 use pellucid::analysis::{AttentionRow, PatchMeanRow, PatchRow};
 use pellucid::table::read_rows;
-use pellucid::view::{attention, render};
 use safetensors::SafeTensors;
 
 use crate::analysis::patch_cli::facts;

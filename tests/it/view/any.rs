@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use pellucid::analysis::seen::render_with;
 use pellucid::analysis::{
     AttentionRow, AttributionRow, LensRow, PatchMeanRow, PatchRow, PathMeanRow, PathRow, TrainingRow,
 };
 use pellucid::table::{Cell, Kind, Provenance, Row, read_rows};
-use pellucid::view::{self, Figure, Options, render_with};
+use pellucid::view::{Figure, Options};
 
 use crate::bin::Place;
 
@@ -209,30 +210,30 @@ fn of<R: Row>(name: &str, draw: Draw<R>) {
 
 #[test]
 fn any_logit_lens_is_drawn_or_refused() {
-    of::<LensRow>("logit_lens", view::logit_lens);
+    of::<LensRow>("logit_lens", crate::view::figures_of);
 }
 
 /// Invariant: Any numbers in a drawable table are drawn or refused, and no figure has a coordinate that is not a number.
 #[test]
 fn any_attention_is_drawn_or_refused() {
-    of::<AttentionRow>("attention", |rows, how| view::attention(rows, how, None));
+    of::<AttentionRow>("attention", crate::view::figures_of);
 }
 
 #[test]
 fn any_patch_is_drawn_or_refused() {
-    of::<PatchRow>("patch", view::patch);
-    of::<PatchMeanRow>("patch_mean", view::patch_mean);
+    of::<PatchRow>("patch", crate::view::figures_of);
+    of::<PatchMeanRow>("patch_mean", crate::view::figures_of);
 }
 
 #[test]
 fn any_path_is_drawn_or_refused() {
-    of::<PathRow>("path", view::path);
-    of::<PathMeanRow>("path_mean", view::path_mean);
+    of::<PathRow>("path", crate::view::figures_of);
+    of::<PathMeanRow>("path_mean", crate::view::figures_of);
 }
 
 #[test]
 fn any_attribution_is_drawn_or_refused() {
-    of::<AttributionRow>("attribution", view::attribution);
+    of::<AttributionRow>("attribution", crate::view::figures_of);
 }
 
 #[test]
@@ -246,7 +247,7 @@ fn any_training_is_drawn_or_refused() {
         learning_rate: 1e-3,
     };
     let rows: Vec<TrainingRow> = (1..30).map(row).collect();
-    assert!(draws(&rows, &crate::view::chart::provenance(), view::training) > 20);
+    assert!(draws(&rows, &crate::view::chart::provenance(), crate::view::figures_of) > 20);
 }
 
 #[test]

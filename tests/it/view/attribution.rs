@@ -1,9 +1,11 @@
 //! Figures of attribution patching: estimates are called so, and lie where their numbers say beside what was measured.
 
 use crate::view::chart::{check, noise, provenance, save, show};
+use crate::view::figures_of;
 use crate::view::patch::contains;
 use pellucid::analysis::AttributionRow;
-use pellucid::view::{Figure, attribution, render};
+use pellucid::analysis::seen::render;
+use pellucid::view::Figure;
 use tempfile::TempDir;
 
 /// Heads at positions, every fifth measured: first as estimated, then farther and farther off.
@@ -50,7 +52,7 @@ pub(crate) fn named<'a>(figures: &'a [Figure], name: &str) -> &'a Figure {
 /// Invariant: Estimates are drawn as estimates, next to the values that were measured.
 #[test]
 fn estimates_are_drawn_as_patches_are_and_called_estimates() {
-    let figures = attribution(&rows(" to"), &provenance()).unwrap();
+    let figures = figures_of(&rows(" to"), &provenance()).unwrap();
     assert_eq!(figures.len(), 2);
     let map = named(&figures, "attribution-attn.z-logit_diff");
     show(map, "attribution-map");
@@ -73,7 +75,7 @@ fn estimates_of_the_clean_run_start_from_it() {
         .map(|r| AttributionRow { estimated_recovered: Some(1.0 + r.estimate / 10.0), exact: None, ..r })
         .map(|r| AttributionRow { direction: "noise".into(), ..r })
         .collect();
-    let figures = attribution(&rows, &provenance()).unwrap();
+    let figures = figures_of(&rows, &provenance()).unwrap();
     assert_eq!(figures.len(), 1, "nothing was measured");
     let patched = format!("{:.2}", 4.0 + rows[13].estimate);
     let says = format!("layer 0, head 3, position 1 &quot;·to&quot;: logit_diff {patched} (clean 4, corrupt -6)");
@@ -84,7 +86,7 @@ fn estimates_of_the_clean_run_start_from_it() {
 #[test]
 fn what_was_measured_lies_where_its_numbers_say() {
     let rows = rows(" to");
-    let figures = attribution(&rows, &provenance()).unwrap();
+    let figures = figures_of(&rows, &provenance()).unwrap();
     let figure = named(&figures, "attribution-measured");
     show(figure, "attribution-measured");
     check(figure);
@@ -124,8 +126,8 @@ fn a_figure_is_the_same_from_rows_and_from_the_file_whatever_the_words() {
     let mut how = provenance();
     (how.table, how.table_version) = ("attribution".into(), 2);
     how.pellucid_version = env!("CARGO_PKG_VERSION").into();
-    let drawn = attribution(&rows, &how).unwrap();
+    let drawn = figures_of(&rows, &how).unwrap();
     assert!(render(save(&folder, &rows)).unwrap() == drawn);
     drawn.iter().for_each(|figure| assert!(!check(figure).is_empty() && !figure.svg.contains("<script")));
-    assert!(attribution(&[], &how).is_err());
+    assert!(figures_of::<AttributionRow>(&[], &how).is_err());
 }

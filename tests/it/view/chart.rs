@@ -2,10 +2,12 @@
 //!
 //! With `PELLUCID_FIGURES=folder` the sample figures are written there, to be looked at.
 
+use crate::view::{attention, figures_of};
+use pellucid::analysis::seen::{render, render_with};
 use pellucid::analysis::{AttentionRow, HookRow, LensRow};
 use pellucid::error::ErrorKind;
 use pellucid::table::{Provenance, Row, TableWriter};
-use pellucid::view::{Figure, Options, attention, logit_lens, render, render_with};
+use pellucid::view::{Figure, Options};
 use std::path::PathBuf;
 use tempfile::TempDir;
 
@@ -162,7 +164,7 @@ pub(crate) fn check(figure: &Figure) -> Vec<String> {
 #[test]
 fn a_lens_figure_says_every_cell() {
     let rows = lens(&WORDS, 12, 6, &["resid_post"], 3, true);
-    let figures = logit_lens(&rows, &provenance()).unwrap();
+    let figures = figures_of(&rows, &provenance()).unwrap();
     assert_eq!(figures.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["logit_lens"]);
     let titles = check(&figures[0]);
     let cells = titles.iter().filter(|t| t.starts_with("layer ")).count();
@@ -176,7 +178,7 @@ fn a_lens_figure_says_every_cell() {
 #[test]
 fn sites_of_one_layer_are_separate_rows() {
     let rows = lens(&WORDS, 4, 3, &["resid_mid", "resid_post"], 1, false);
-    let figure = &logit_lens(&rows, &provenance()).unwrap()[0];
+    let figure = &figures_of(&rows, &provenance()).unwrap()[0];
     let titles = check(figure);
     assert_eq!(titles.iter().filter(|t| t.starts_with("blocks.")).count(), 3 * 2 * 4);
     let at = |label: &str| figure.svg.find(&format!(">{label}</text>")).unwrap_or_else(|| panic!("{label}"));
@@ -190,7 +192,7 @@ fn a_right_guess_is_outlined() {
     for row in &mut rows {
         row.token_id = if row.pos == 1 && row.layer == Some(1) { 2 } else { 99 };
     }
-    let svg = logit_lens(&rows, &provenance()).unwrap().remove(0).svg;
+    let svg = figures_of(&rows, &provenance()).unwrap().remove(0).svg;
     assert_eq!(svg.matches("fill=\"none\" stroke=\"#").count(), 1 + svg.matches("<polyline").count());
 }
 
@@ -220,7 +222,7 @@ fn the_telling_head_looks_back() {
 /// Invariant: Text from models and users is data in every output format.
 #[test]
 fn hostile_tokens_are_shown_not_obeyed() {
-    let mut figures = logit_lens(&lens(&HOSTILE, 10, 3, &["resid_post"], 2, true), &provenance()).unwrap();
+    let mut figures = figures_of(&lens(&HOSTILE, 10, 3, &["resid_post"], 2, true), &provenance()).unwrap();
     figures.extend(attention(&attends(&HOSTILE, 10, 2, 2), &provenance(), None).unwrap());
     for figure in &figures {
         let titles = check(figure).join("\n");
@@ -242,7 +244,7 @@ fn a_figure_is_the_same_from_rows_and_from_the_file() {
     let mut how = provenance();
     (how.table, how.table_version) = ("logit_lens".into(), 1);
     how.pellucid_version = env!("CARGO_PKG_VERSION").into();
-    assert!(file == logit_lens(&rows, &how).unwrap());
+    assert!(file == figures_of(&rows, &how).unwrap());
 
     let rows = attends(&HOSTILE, 10, 2, 2);
     (how.table, how.table_version) = ("attention".into(), 2);
@@ -272,7 +274,7 @@ fn each_prompt_has_its_figure() {
     }
     let names = |figures: Vec<Figure>| figures.into_iter().map(|f| f.name).collect::<Vec<_>>();
     assert_eq!(
-        names(logit_lens(&rows, &provenance()).unwrap()),
+        names(figures_of(&rows, &provenance()).unwrap()),
         ["logit_lens-p0", "logit_lens-p1", "logit_lens-p2", "logit_lens-p3"]
     );
     let folder = TempDir::new().unwrap();
@@ -285,7 +287,7 @@ fn values_that_are_no_numbers_are_drawn_grey() {
     let mut rows = lens(&WORDS, 3, 2, &["resid_post"], 1, true);
     rows[0].prob = f32::NAN;
     rows[2].target_prob = Some(f32::NAN);
-    let figure = logit_lens(&rows, &provenance()).unwrap().remove(0);
+    let figure = figures_of(&rows, &provenance()).unwrap().remove(0);
     assert!(check(&figure).iter().any(|t| t.contains("NaN")));
     assert!(figure.svg.contains("fill=\"#b0b0b0\""));
     assert_eq!(figure.svg.matches("<circle").count(), 1, "the target has a number in one layer of two");
@@ -297,7 +299,7 @@ fn values_that_are_no_numbers_are_drawn_grey() {
 #[test]
 fn figures_stay_small_and_whole_at_every_size() {
     for (positions, layers) in [(1, 2), (2, 2), (12, 12), (40, 24), (128, 48)] {
-        for figure in logit_lens(&lens(&WORDS, positions, layers, &["resid_post"], 1, true), &provenance()).unwrap() {
+        for figure in figures_of(&lens(&WORDS, positions, layers, &["resid_post"], 1, true), &provenance()).unwrap() {
             check(&figure);
             show(&figure, &format!("lens-{positions}x{layers}"));
             assert!(figure.svg.len() < 6 << 20, "{} bytes", figure.svg.len());
@@ -310,7 +312,7 @@ fn figures_stay_small_and_whole_at_every_size() {
             assert!(figure.svg.len() < 3 << 20, "{} bytes at {positions}", figure.svg.len());
         }
     }
-    for (i, figure) in logit_lens(&lens(&HOSTILE, 10, 3, &["resid_mid", "resid_post"], 2, true), &provenance())
+    for (i, figure) in figures_of(&lens(&HOSTILE, 10, 3, &["resid_mid", "resid_post"], 2, true), &provenance())
         .unwrap()
         .iter()
         .chain(&attention(&attends(&HOSTILE, 10, 2, 2), &provenance(), None).unwrap())

@@ -1,9 +1,10 @@
 //! Figures and words name what was done: the kind, the run, noise and its samples, windows, prompts or pairs. All of it comes from the
 //! columns of the rows, and none from the command in the provenance.
 
+use pellucid::analysis::seen::render;
 use pellucid::analysis::{AttributionRow, PatchMeanRow, PatchRow, PathMeanRow, PathRow};
 use pellucid::table::{Provenance, Row, TableWriter, read_provenance, read_rows};
-use pellucid::view::{Figure, render};
+use pellucid::view::Figure;
 
 use crate::analysis::patch_cli::facts;
 use crate::bin::{GIVERS, Place};
@@ -92,7 +93,7 @@ fn ablations_are_called_so_and_are_of_prompts() {
     let place = Place::new();
     let said = place.ok(["ablate", CLEAN, "The nurse said that", "--kind", "zero", "--out", "zero"]).stdout;
     assert!(
-        said.starts_with("Zero ablation of attn.z: mean of 2 prompts\nStrongest of 16 ablations: layer "),
+        said.starts_with("Zero ablation of attn.z: mean change of loss_nats\ndemo · mean of 2 prompts\nStrongest of 16 ablations: layer "),
         "{said}"
     );
     let all = figures(&place, "zero");
@@ -137,14 +138,15 @@ fn the_direction_is_named() {
     let head = |direction: &str| {
         let said =
             place.ok([&["patch", "--direction", direction][..], &GIVERS[..], &["--out", direction]].concat()).stdout;
-        (facts(&figures(&place, direction)[0])[0].clone(), said.lines().next().unwrap().to_owned())
+        let head: Vec<&str> = said.lines().take(2).collect();
+        (facts(&figures(&place, direction)[0])[0].clone(), head.join("\n"))
     };
     let (title, said) = head("denoise");
     assert!(title.ends_with("demo · pair 0 · clean values into the corrupt run"), "{title}");
-    assert_eq!(said, "Patching resid_pre: pair 0 · clean values into the corrupt run");
+    assert_eq!(said, "Patching resid_pre: logit_diff recovered\ndemo · pair 0 · clean values into the corrupt run");
     let (title, said) = head("noise");
     assert!(title.ends_with("demo · pair 0 · corrupt values into the clean run"), "{title}");
-    assert_eq!(said, "Patching resid_pre: pair 0 · corrupt values into the clean run");
+    assert_eq!(said, "Patching resid_pre: logit_diff recovered−1\ndemo · pair 0 · corrupt values into the clean run");
 }
 
 /// Invariant: as `no_figure_reads_the_command`.
@@ -194,8 +196,7 @@ fn samples_of_noise_are_samples_of_one_prompt() {
     }
     assert!(contains(&all[2], "prompt 0, noise sample 2") && contains(&all[4], "mean of 4 noise samples"));
     assert!(contains(&all[4], "with standard errors over noise samples."));
-    let first =
-        "Causal tracing of mlp_out in windows of 2 layers: mean of 4 noise samples · clean values into the noised run";
+    let first = "Causal tracing of mlp_out in windows of 2 layers: mean logit_diff recovered\ndemo · mean of 4 noise samples · clean values into the noised run";
     assert!(said.starts_with(first) && !said.contains("pair"), "{said}");
 }
 
@@ -230,7 +231,7 @@ fn means_are_over_samples_first_and_then_over_prompts() {
         assert!((f64::from(mean.recovered.unwrap()) - average).abs() < 1e-6, "{mean:?}");
         assert!((f64::from(mean.recovered_se.unwrap()) - error).abs() < 1e-6, "{mean:?}");
     }
-    assert!(said.contains(": mean of 2 prompts, 3 noise samples each · "), "{said}");
+    assert!(said.contains("\ndemo · mean of 2 prompts, 3 noise samples each · "), "{said}");
     let names: Vec<String> = figures(&place, "run").into_iter().map(|f| f.name).collect();
     assert!(names.iter().any(|n| n == "patch-resid_pre-logit_diff-p1-s2"), "{names:?}");
 }

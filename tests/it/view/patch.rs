@@ -1,12 +1,14 @@
 //! Figures and words of patching sweeps: every patch says its facts, nothing is taken for something, at every size.
 
+use crate::view::figures_of;
 use std::path::Path;
 
 use crate::bin::{GIVERS, Place};
 use crate::view::chart::{check, noise, provenance, save, show};
 use pellucid::analysis::PatchRow;
+use pellucid::analysis::seen::{render, render_with};
 use pellucid::table::read_rows;
-use pellucid::view::{Figure, Options, diverging, patch, render, render_with};
+use pellucid::view::{Figure, Options, diverging};
 use tempfile::TempDir;
 
 const WORDS: [&str; 6] = ["When", " Mary", " and", " John", " went", " to"];
@@ -89,7 +91,7 @@ pub(crate) fn set(row: &mut PatchRow, share: f32) {
 }
 
 pub(crate) fn draw(rows: &[PatchRow]) -> Vec<(Figure, Vec<String>)> {
-    let figures = patch(rows, &provenance()).unwrap();
+    let figures = figures_of(rows, &provenance()).unwrap();
     figures.into_iter().map(|f| (f.clone(), check(&f))).collect()
 }
 
@@ -197,7 +199,7 @@ fn the_axes_of_a_sweep_choose_its_figure() {
     let folder = TempDir::new().unwrap();
     let e = render(save(&folder, &[bare()])).unwrap_err();
     assert!(e.message().contains("one patch each") && e.hint_text().is_some(), "{e:?}");
-    let e = patch(&[], &provenance()).unwrap_err();
+    let e = figures_of::<PatchRow>(&[], &provenance()).unwrap_err();
     assert!(e.message().contains("no rows to draw"), "{e:?}");
 }
 
@@ -238,7 +240,7 @@ fn what_is_drawn_is_zero_where_nothing_is_done() {
         (row.patched, row.recovered) = (Some(4.0 + 10.0 * share), Some(1.0 + share));
         row.direction = Some("noise".into());
     }
-    let figure = patch(&rows, &provenance()).unwrap().remove(0);
+    let figure = figures_of(&rows, &provenance()).unwrap().remove(0);
     show(&figure, "patch-noise");
     assert!(contains(&figure, "0 as the clean run (4), which was patched; -1 as the corrupt run (-6)"));
     assert_eq!(figure.svg.matches("stroke=\"#b0b0b0\"").count(), 2 * 2, "dashes where it is as the clean run");
@@ -401,7 +403,7 @@ fn a_figure_is_the_same_from_rows_and_from_the_file() {
     (how.table, how.table_version) = ("patch".into(), 2);
     how.pellucid_version = env!("CARGO_PKG_VERSION").into();
     let file = save(&folder, &rows);
-    let drawn = patch(&rows, &how).unwrap();
+    let drawn = figures_of(&rows, &how).unwrap();
     assert!(render(&file).unwrap() == drawn);
     let names: Vec<&str> = drawn.iter().map(|f| f.name.as_str()).collect();
     assert_eq!(names.len(), 6);
@@ -424,9 +426,11 @@ fn the_terminal_has_the_grid_and_the_strongest_in_words() {
     let (words, rows) = run(&place, &[]);
     let lines: Vec<&str> = words.lines().collect();
     let (clean, corrupt) = (rows[0].clean, rows[0].corrupt.unwrap());
-    assert_eq!(lines[0], "Patching resid_pre: pair 0 · clean values into the corrupt run");
-    assert!(lines[1].starts_with("Strongest of 60 patches: layer 0, position "), "{}", lines[1]);
-    assert_eq!(lines[2], format!("logit_diff: clean {clean:.2}, corrupt {corrupt:.2}"));
+    assert_eq!(lines[0], "Patching resid_pre: logit_diff recovered");
+    assert_eq!(lines[1], "demo · pair 0 · clean values into the corrupt run");
+    assert!(lines[2].starts_with("Strongest of 60 patches: layer 0, position "), "{}", lines[2]);
+    let runs = format!("0 as the corrupt run ({corrupt:.2}), which was patched; 1 as the clean run ({clean:.2}).");
+    assert_eq!(lines[3], format!("logit_diff recovered: {runs}"));
     for (i, layer) in (0..4).rev().enumerate() {
         let cell = |r: &PatchRow| match r.recovered.unwrap() {
             _ if !r.reached => "-".to_owned(),
@@ -437,18 +441,23 @@ fn the_terminal_has_the_grid_and_the_strongest_in_words() {
         let found: Vec<&str> = lines[4 + i].split_whitespace().collect();
         assert_eq!(found, [&["layer".into(), layer.to_string()][..], &of_layer].concat());
     }
-    assert!(lines[8].starts_with("reads") && lines[8].ends_with("·drink    ·to"), "{}", lines[8]);
+    assert!(lines[8].starts_with("token ") && lines[8].ends_with("·drink    ·to"), "{}", lines[8]);
     let mut sorted = rows.clone();
     sorted.retain(|r| r.reached);
     sorted.sort_by(|a, b| b.recovered.unwrap().abs().total_cmp(&a.recovered.unwrap().abs()));
-    assert_eq!(lines[10], "the 10 strongest of 60 patches:");
-    for (line, row) in lines[11..21].iter().zip(&sorted) {
+    assert!(lines[9].starts_with("position ") && lines[9].ends_with("13     14"), "{}", lines[9]);
+    assert_eq!(lines[10..12], ["- where nothing changes", "the 10 strongest of 60 patches:"]);
+    assert_eq!(lines[12].split_whitespace().collect::<Vec<_>>(), ["patch", "logit_diff", "effect"]);
+    for (line, row) in lines[13..23].iter().zip(&sorted) {
         let token = row.token.as_deref().unwrap().replace(' ', "·");
         let (layer, pos) = (row.layer.unwrap(), row.pos.unwrap());
-        assert!(line.starts_with(&format!("  layer {layer}, position {pos} \"{token}\": logit_diff ")), "{line}");
+        assert!(line.starts_with(&format!("  layer {layer}, position {pos} \"{token}\"")), "{line}");
+        let patched = row.patched.unwrap();
+        let digits = if patched.abs() < 1.0 { 3 } else { 2 };
+        assert!(line.contains(&format!("  {patched:.digits$}  ")), "{line}: {patched}");
         assert!(line.ends_with(" % recovered"), "{line}");
     }
-    assert_eq!(lines.len(), 21);
+    assert_eq!(lines.len(), 23);
 
     let svg = place.read("a/patch-resid_pre-logit_diff.svg");
     let again = place.ok(["chart", "a/patch.parquet", "--out", "b"]);
@@ -468,11 +477,10 @@ fn the_terminal_says_what_the_clean_run_lost() {
     let worst = worst.unwrap();
     let lost = 100.0 * (1.0 - worst.recovered.unwrap());
     let line = words.lines().find(|l| l.starts_with("  layer ")).unwrap();
-    let place = format!("  layer {}, head {}: logit_diff ", worst.layer.unwrap(), worst.head.unwrap());
-    assert!(line.starts_with(&place) && line.ends_with(&format!(", {lost:.0} % lost")), "{line}");
-    assert!(
-        words.contains("\n\nPatching attn.z: pair 0 · corrupt values into the clean run\nStrongest of 16 patches: ")
-    );
-    assert!(words.contains("\nprob: clean "), "{words}");
+    let place = format!("  layer {}, head {}  ", worst.layer.unwrap(), worst.head.unwrap());
+    assert!(line.starts_with(&place) && line.ends_with(&format!("  {lost:.0} % lost")), "{line}");
+    let second = "\n\nPatching attn.z: prob recovered−1\ndemo · pair 0 · corrupt values into the clean run\nStrongest of 16 patches: ";
+    assert!(words.contains(second), "{words}");
+    assert!(words.contains("\nprob recovered−1: 0 as the clean run ("), "{words}");
     assert!(words.contains(&format!("{:>6.2}", -lost / 100.0)), "{words}");
 }

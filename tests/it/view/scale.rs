@@ -1,9 +1,11 @@
 //! How far the colours and axes of patching figures go: small effects look small, figures of one request can be compared, and what is
 //! cut off is said.
 
+use crate::view::figures_of;
+use pellucid::analysis::seen::{render, render_with};
 use pellucid::analysis::{PatchMeanRow, PatchRow};
 use pellucid::table::read_rows;
-use pellucid::view::{Figure, Options, diverging, patch, patch_mean, render, render_with};
+use pellucid::view::{Figure, Options, diverging};
 use tempfile::TempDir;
 
 use crate::bin::{GIVERS, Place};
@@ -76,7 +78,7 @@ fn figures_of_one_table_share_a_scale() {
         rows.map(move |r| PatchRow { pair, pair_id: pair.to_string(), metric: metric.into(), ..r }).collect::<Vec<_>>()
     };
     let rows = [pair(0, 0.04, "logit_diff"), pair(0, 0.3, "prob"), pair(1, 0.15, "logit_diff")].concat();
-    let figures = patch(&rows, &provenance()).unwrap();
+    let figures = figures_of(&rows, &provenance()).unwrap();
     assert_eq!(figures.len(), 3);
     for (figure, share) in figures.iter().zip([0.04, 0.3, 0.15]) {
         assert!(contains(figure, "Colours from −0.5 to 0.5."), "{}", figure.name);
@@ -90,12 +92,12 @@ fn figures_of_one_table_share_a_scale() {
         }
         rows
     };
-    let figures = patch(&changes(rows), &provenance()).unwrap();
+    let figures = figures_of(&changes(rows), &provenance()).unwrap();
     assert!(contains(&figures[0], "Colours from −1.5 to 1.5.") && contains(&figures[2], "Colours from −1.5 to 1.5."));
     assert!(contains(&figures[1], "Colours from −3 to 3."), "{}", figures[1].svg);
     // A pair whose runs hardly differ does not make all others white.
     let wild = [pair(0, 0.7, "logit_diff"), pair(1, 300.0, "logit_diff")].concat();
-    let figures = patch(&wild, &provenance()).unwrap();
+    let figures = figures_of(&wild, &provenance()).unwrap();
     assert_eq!(colour(&figures[0], "layer 3, position 5"), rgb(0.7, 2.0));
     assert!(
         contains(&figures[1], "Colours from −2 to 2; 24 effects beyond are marked by a corner."),
@@ -230,7 +232,7 @@ fn heat_maps_of_means_show_their_errors() {
     place.write("pairs.csv", format!("clean,corrupt,answer,foil\n{}", names.map(pair).concat()));
     let said = place.ok(["patch", "--pairs", "pairs.csv", "--at", "resid_pre", "--out", "run"]).stdout;
     let (means, how) = read_rows::<PatchMeanRow>(place.path("run/patch_mean.parquet")).unwrap();
-    let figure = patch_mean(&means, &how).unwrap().remove(0);
+    let figure = figures_of(&means, &how).unwrap().remove(0);
     assert!(place.read("run/patch_mean-resid_pre-logit_diff.svg") == figure.svg.as_bytes());
     show(&figure, "mean-errors");
     let shown: Vec<&PatchMeanRow> = means.iter().filter(|m| m.changed > 0 && m.reached > 0).collect();
@@ -248,6 +250,6 @@ fn heat_maps_of_means_show_their_errors() {
     let most = errors.last().unwrap();
     let sentence = format!("Standard errors: {most:.3} at most, ");
     assert!(contains(&figure, &sentence) && said.contains(&sentence), "{sentence}: {said}");
-    assert!(contains(&figure, "Under each mean stands its standard error."));
+    assert!(contains(&figure, "Under a mean stands its standard error, where there is room."));
     assert!(render(place.path("run/patch_mean.parquet")).unwrap() == [figure]);
 }

@@ -1,8 +1,10 @@
 //! "The N strongest" is over all that was asked, in figures, in words and in what is measured; never over the first pairs alone.
 
+use crate::view::figures_of;
 use pellucid::analysis::AttributionRow;
+use pellucid::analysis::seen::render;
 use pellucid::table::read_rows;
-use pellucid::view::{Figure, attribution, render};
+use pellucid::view::Figure;
 
 use crate::bin::{Done, Place};
 use crate::view::attribution::{named, rows as of_one_pair};
@@ -107,7 +109,7 @@ fn the_scatter_is_of_every_pair() {
         }));
     }
     let n = rows.iter().filter(|r| r.exact.is_some()).count();
-    let figures = attribution(&rows, &provenance()).unwrap();
+    let figures = figures_of(&rows, &provenance()).unwrap();
     let figure = named(&figures, "attribution-measured");
     show(figure, "strongest-scatter");
     check(figure);

@@ -2,10 +2,12 @@
 
 use crate::bin::Place;
 use crate::view::chart::{check, noise, provenance, save, show};
+use crate::view::figures_of;
 use pellucid::analysis::TrainingRow;
+use pellucid::analysis::seen::render;
 use pellucid::error::ErrorKind;
 use pellucid::table::Provenance;
-use pellucid::view::{Figure, render, training};
+use pellucid::view::Figure;
 use tempfile::TempDir;
 
 /// A run of `reports`, one every 100 steps: the losses fall fast, then slowly, and lie close together.
@@ -27,7 +29,7 @@ fn run(reports: u32) -> Vec<TrainingRow> {
 }
 
 fn draw(rows: &[TrainingRow]) -> (Figure, Vec<String>) {
-    let mut figures = training(rows, &provenance()).unwrap();
+    let mut figures = figures_of(rows, &provenance()).unwrap();
     assert_eq!(figures.len(), 1);
     let figure = figures.remove(0);
     let titles = check(&figure);
@@ -135,7 +137,7 @@ fn a_run_of_any_length_is_a_figure() {
         assert_eq!(facts, reports.min(120) as usize);
         assert!(titles.iter().any(|t| t.starts_with(&format!("step {}", figure_step(reports)))), "the last report");
     }
-    let e = training(&[], &provenance()).unwrap_err();
+    let e = figures_of::<TrainingRow>(&[], &provenance()).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::BadInput);
     assert!(e.message().contains("`training` has no rows to draw") && e.hint_text().is_some(), "{e:?}");
 }
@@ -195,8 +197,8 @@ fn a_training_figure_is_the_same_from_rows_and_from_the_file() {
     place.write("loss.parquet", std::fs::read(table).unwrap());
     assert_eq!(place.ok(["chart", "-q", "loss.parquet"]).stdout, "training.svg\n");
     assert!(place.read("training.svg") == file[0].svg.as_bytes());
-    assert!(file == training(&rows, &how).unwrap());
-    assert!(file == training(&rows, &how).unwrap());
+    assert!(file == figures_of(&rows, &how).unwrap());
+    assert!(file == figures_of(&rows, &how).unwrap());
     how.complete = false;
-    assert!(training(&rows, &how).unwrap()[0].svg.contains("incomplete: the run was stopped"));
+    assert!(figures_of(&rows, &how).unwrap()[0].svg.contains("incomplete: the run was stopped"));
 }

@@ -4,7 +4,7 @@
 //! property is an attribute of the mark itself. Numbers are written with at most two decimals, so that the same figure
 //! is the same bytes.
 
-use super::colour::Rgb;
+use crate::view::colour::Rgb;
 use std::fmt::Write;
 
 /// Font families: tokens are set in a monospaced face, everything else in a proportional one.
@@ -139,25 +139,21 @@ impl Svg {
 
     /// A straight or broken line.
     pub fn line(&mut self, points: &[(f64, f64)], ink: Rgb, width: f64) {
-        let points: Vec<String> = points.iter().map(|(x, y)| format!("{},{}", num(*x), num(*y))).collect();
-        let _ = writeln!(
-            self.body,
-            "<polyline points=\"{}\" fill=\"none\" stroke=\"{ink}\" stroke-width=\"{}\"/>",
-            points.join(" "),
-            num(width)
-        );
+        self.polyline(points, Stroke { ink, width, dash: None }, "");
     }
 
     /// A line through many points: its corners are rounded, or noise would have spikes that are not in the data.
     pub fn curve(&mut self, points: &[(f64, f64)], stroke: Stroke) {
+        self.polyline(points, stroke, " stroke-linejoin=\"round\"");
+    }
+
+    fn polyline(&mut self, points: &[(f64, f64)], stroke: Stroke, more: &str) {
         let points: Vec<String> = points.iter().map(|(x, y)| format!("{},{}", num(*x), num(*y))).collect();
         let dash = stroke.dash.map_or(String::new(), |dash| format!(" stroke-dasharray=\"{dash}\""));
+        let (points, ink, width) = (points.join(" "), stroke.ink, num(stroke.width));
         let _ = writeln!(
             self.body,
-            "<polyline points=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"{}\" stroke-linejoin=\"round\"{dash}/>",
-            points.join(" "),
-            stroke.ink,
-            num(stroke.width)
+            "<polyline points=\"{points}\" fill=\"none\" stroke=\"{ink}\" stroke-width=\"{width}\"{more}{dash}/>"
         );
     }
 
@@ -170,14 +166,6 @@ impl Svg {
     /// A filled path, `d` in the units of the current group.
     pub fn path(&mut self, d: &str, fill: Rgb) {
         let _ = writeln!(self.body, "<path d=\"{d}\" fill=\"{fill}\"/>");
-    }
-
-    /// A filled path from (`x`, `y`) on, `unit` pixels for one of its units across and down.
-    pub fn path_over(&mut self, x: f64, y: f64, unit: (f64, f64), d: &str, fill: Rgb) {
-        let (x, y, (across, down)) = (num(x), num(y), unit);
-        let scale = format!("{} {}", fine(across), fine(down));
-        let _ =
-            writeln!(self.body, "<path transform=\"translate({x} {y}) scale({scale})\" d=\"{d}\" fill=\"{fill}\"/>");
     }
 
     /// A line of text.
@@ -205,16 +193,12 @@ impl Svg {
         let _ = writeln!(self.body, ">{}</text>", escape(text));
     }
 
-    /// Several marks as one: moved to (`x`, `y`), `scale` pixels for one of their units, with a title.
-    pub fn group(&mut self, x: f64, y: f64, scale: f64, title: &str, draw: impl FnOnce(&mut Self)) {
-        let _ = writeln!(
-            self.body,
-            "<g transform=\"translate({} {}) scale({})\"><title>{}</title>",
-            num(x),
-            num(y),
-            fine(scale),
-            escape(title)
-        );
+    /// Several marks as one: moved to (`x`, `y`), `scale` pixels for one of their units across and down, with a title.
+    pub fn group(&mut self, x: f64, y: f64, scale: (f64, f64), title: &str, draw: impl FnOnce(&mut Self)) {
+        let (x, y, (across, down)) = (num(x), num(y), scale);
+        let scale = if across == down { fine(across) } else { format!("{} {}", fine(across), fine(down)) };
+        let title = escape(title);
+        let _ = writeln!(self.body, "<g transform=\"translate({x} {y}) scale({scale})\"><title>{title}</title>");
         draw(self);
         self.body.push_str("</g>\n");
     }
@@ -262,7 +246,7 @@ fn trim(s: String) -> String {
 }
 
 /// XML character data. Control characters, which XML forbids, become U+FFFD; callers have made them visible before.
-fn escape(text: &str) -> String {
+pub(in crate::view) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -1,7 +1,7 @@
 //! How far the colours and axes of patching figures go: one scale for all figures of a table, so that they can be compared.
 
 use super::mark::Mark;
-use super::patch_sweep::Effect;
+use super::sweep::Effect;
 use std::collections::BTreeMap;
 
 /// The ends that a scale of shares can have, where nobody asked for another.
@@ -43,13 +43,6 @@ impl Scales {
     /// No effects yet. `asked` is the end that all scales are to have; else each fits its effects.
     pub fn new(asked: Option<f64>) -> Self {
         Self { asked, reach: BTreeMap::new() }
-    }
-
-    /// Those of `marks`.
-    pub fn of_all<'a>(marks: impl IntoIterator<Item = &'a Mark>, asked: Option<f64>) -> Self {
-        let mut scales = Self::new(asked);
-        marks.into_iter().for_each(|mark| scales.add(mark));
-        scales
     }
 
     /// One more effect.
@@ -112,11 +105,6 @@ impl Scale {
     /// Whether an effect lies outside. What lies a hair outside, by rounding, does not.
     pub fn clips(&self, value: f64) -> bool {
         value.is_finite() && value.abs() > self.most * (1.0 + 1e-4)
-    }
-
-    /// Where on an axis an effect is drawn.
-    pub fn on_axis(&self, value: f64) -> f64 {
-        value.clamp(self.axis.0, self.axis.1)
     }
 }
 

@@ -1,9 +1,9 @@
 //! Where a patch is, and how its numbers are written: the words of figures and terminal.
 
-use super::label::quoted;
 use super::mark::{Mark, OTHERS};
 use crate::analysis::patch::Metric;
 use crate::table::{visible, visible_prose};
+use crate::view::label::quoted;
 use std::collections::BTreeSet;
 
 /// What a sweep can go over.
@@ -117,7 +117,7 @@ impl Coord {
 }
 
 /// Whether a coordinate says no more than another one does.
-pub(super) fn implied(coord: Coord, row: &Mark) -> bool {
+pub(crate) fn implied(coord: Coord, row: &Mark) -> bool {
     match coord {
         Coord::KvHead => row.head.is_some() && row.head == row.kv_head,
         Coord::ToKvHead => row.to.as_ref().is_some_and(|to| to.head.is_some() && to.head == to.kv_head),
@@ -126,7 +126,7 @@ pub(super) fn implied(coord: Coord, row: &Mark) -> bool {
 }
 
 /// Its place along one of them, where it has one.
-pub(super) fn place_along(coord: Coord, row: &Mark) -> Option<String> {
+pub(crate) fn place_along(coord: Coord, row: &Mark) -> Option<String> {
     let token = coord.token(row).map_or(String::new(), |t| format!(" {}", quoted(t)));
     coord.label(row).map(|i| match (coord, row.method.window) {
         (Coord::Layer, 2..) => format!("{} layers around {i}", row.method.window),
@@ -184,7 +184,7 @@ pub(crate) fn axis_name(coords: &[Coord], all: &[Coord], window: u32) -> String 
 }
 
 /// What stands at a position on an axis: its token, after its name if it has one; without a token its name or number.
-pub(super) fn on_axis(coord: Coord, row: &Mark) -> String {
+pub(crate) fn on_axis(coord: Coord, row: &Mark) -> String {
     let own = |token: &&str| *token != OTHERS;
     match (coord.position_name(row).map(visible_prose), coord.token(row)) {
         (Some(name), token) => token.filter(own).map_or(name.clone(), |t| format!("{name} {}", visible(t))),
@@ -205,51 +205,8 @@ pub(crate) fn places<'a>(rows: &[&'a Mark], coords: &[Coord]) -> Vec<Place<'a>> 
     found
 }
 
-/// The metric of a patched run.
-pub(crate) fn patched(row: &Mark) -> String {
-    row.patched.map_or("not finite".to_owned(), number)
-}
-
-/// A value of a metric: three significant digits or so; ranks as they are.
-pub(crate) fn number(x: f32) -> String {
-    match x.abs() {
-        size if !size.is_finite() => x.to_string(),
-        size if size < 1e7 && size.fract() == 0.0 => format!("{:.0}", x + 0.0),
-        0.01..1.0 => format!("{x:.3}"),
-        1.0..1e5 => format!("{x:.2}"),
-        _ => format!("{x:.2e}"),
-    }
-}
-
 /// Whether a clean run with this metric is no better than its corrupt run. Nothing is said of the divergence from the clean run and
 /// of the loss.
 pub(crate) fn is_no_better(metric: &str, clean: f32, corrupt: f32) -> bool {
     Metric::parse(metric).is_ok_and(|metric| metric.is_no_better(f64::from(clean), f64::from(corrupt)))
-}
-
-/// A share in percent.
-pub(super) fn percent(share: f64) -> String {
-    let percent = share * 100.0;
-    match percent.abs() {
-        0.0 => "0 %".to_owned(),
-        size if !size.is_finite() => share.to_string(),
-        0.01..0.1 => format!("{percent:.2} %"),
-        0.1..10.0 => format!("{percent:.1} %"),
-        10.0..1e6 => format!("{percent:.0} %"),
-        _ => format!("{percent:.1e} %"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_short_and_never_nothing() {
-        assert_eq!((number(5.414), number(-7.0), number(1253.0)), ("5.41".into(), "-7".into(), "1253".into()));
-        assert_eq!((number(0.0234), number(3.8e-4), number(-0.0)), ("0.023".into(), "3.80e-4".into(), "0".into()));
-        assert_eq!((number(f32::NAN), number(2e30)), ("NaN".into(), "2.00e30".into()));
-        assert_eq!((percent(0.7712), percent(-0.028), percent(0.0)), ("77 %".into(), "-2.8 %".into(), "0 %".into()));
-        assert_eq!((percent(4.5e-4), percent(1e-6)), ("0.04 %".into(), "1.0e-4 %".into()));
-    }
 }

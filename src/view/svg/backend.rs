@@ -1,9 +1,9 @@
 //! Plotters draws on our canvas: its coordinates, ticks and grid lines, without its SVG writer, whose marks can have
 //! no titles.
 
-use super::colour::Rgb;
-use super::svg::{Anchor, Rect, Svg, Type};
+use super::canvas::{Anchor, Rect, Svg, Type};
 use crate::table::visible_prose;
+use crate::view::colour::Rgb;
 use plotters::style::FontTransform;
 use plotters::style::text_anchor::{HPos, VPos};
 use plotters_backend::{
@@ -14,7 +14,7 @@ use std::convert::Infallible;
 type Drawn = Result<(), DrawingErrorKind<Infallible>>;
 
 /// A plotters backend over a figure; drawing on it cannot fail.
-pub(crate) struct Backend<'a>(pub &'a mut Svg);
+pub(super) struct Backend<'a>(pub &'a mut Svg);
 
 /// The colour over the figure's paper: plotters fades grid lines by transparency, which we resolve.
 fn solid(c: BackendColor) -> Option<Rgb> {

@@ -1,8 +1,8 @@
 //! What was done to the runs of a sweep, in words: which kind of change, in which run, with what noise, in how many layers at once.
 //! All of it comes from the columns of the rows.
 
-use super::label::quoted;
 use crate::table::{visible, visible_prose};
+use crate::view::label::quoted;
 
 /// What was done; the same for all rows of a sweep.
 #[derive(Clone, Debug, PartialEq)]

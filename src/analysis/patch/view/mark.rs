@@ -1,6 +1,6 @@
 //! What figures and terminal see of a row: one patched run, measured, or the mean of several; of patches and of paths alike.
 
-use super::patch_method::{Method, Noise};
+use super::method::{Method, Noise};
 use crate::analysis::{PatchMeanRow, PatchRow, PathMeanRow, PathRow};
 use crate::error::Result;
 use crate::table::{Row, Rows};
@@ -110,43 +110,22 @@ pub(crate) fn marks_of<R: Marked>(
         }
         Ok(())
     })?;
-    match names {
-        Some(names) => marks.iter_mut().for_each(|mark| names.number(mark)),
-        None => in_order_of_names(&mut marks),
+    let own = || marks.iter().fold(Names::default(), |names, mark| names.with(mark)).in_order();
+    let names = names.cloned().unwrap_or_else(own);
+    marks.iter_mut().for_each(|mark| names.number(mark));
+    // Where no position of means has a token that all pairs share, positions are numbers.
+    let any = marks.iter().any(|m| m.token.is_some() || m.key_token.is_some());
+    for m in marks.iter_mut().filter(|m| any && m.mean.is_some()) {
+        let places = [(m.pos.or(m.query_pos), &mut m.token), (m.key_pos, &mut m.key_token)];
+        for (_, token) in places.into_iter().filter(|(pos, _)| pos.is_some()) {
+            token.get_or_insert_with(|| OTHERS.to_owned());
+        }
     }
     Ok(marks)
 }
 
-/// All rows as they are seen.
-pub(crate) fn marks<R: Marked>(rows: &[R]) -> Vec<Mark> {
-    let mut marks: Vec<Mark> = Vec::with_capacity(rows.len());
-    rows.iter().for_each(|row| push(&mut marks, row.mark()));
-    in_order_of_names(&mut marks);
-    if marks.iter().all(|m| m.mean.is_none()) {
-        return marks;
-    }
-    // Where no position has a token that all pairs share, positions are numbers.
-    let any = marks.iter().any(|m| m.token.is_some() || m.key_token.is_some());
-    for m in &mut marks {
-        let places = [(m.pos.or(m.query_pos), &mut m.token), (m.key_pos, &mut m.key_token)];
-        for (_, token) in places.into_iter().filter(|(pos, _)| any && pos.is_some()) {
-            token.get_or_insert_with(|| OTHERS.to_owned());
-        }
-    }
-    marks
-}
-
-/// Gives positions that go by names the place of their name as a number: numbers such as -2 and -1 in their order, others as they
-/// come.
-fn in_order_of_names(marks: &mut [Mark]) {
-    let mut names = Names::default();
-    marks.iter().for_each(|mark| names.add(mark));
-    let names = names.in_order();
-    marks.iter_mut().for_each(|mark| names.number(mark));
-}
-
 /// What positions are called, each name once, in the order in which they come.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Names(Vec<String>);
 
 impl Names {
@@ -159,7 +138,12 @@ impl Names {
         }
     }
 
-    /// Numbers such as -2 and -1 in their order.
+    fn with(mut self, mark: &Mark) -> Self {
+        self.add(mark);
+        self
+    }
+
+    /// Numbers such as -2 and -1 in their order, others as they come.
     pub fn in_order(mut self) -> Self {
         if let Ok(mut numbers) = self.0.iter().map(|name| name.parse::<i64>()).collect::<Result<Vec<_>, _>>() {
             numbers.sort_unstable();

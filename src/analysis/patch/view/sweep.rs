@@ -1,9 +1,10 @@
 //! A sweep of patches, as figures and terminal see it: what it went over, what each patch did, and that in words.
 
 use super::mark::{Mark, OTHERS};
-use super::patch_method::Method;
-use super::patch_scale::{Scale, Scales};
-use super::patch_words::{Coord, implied, is_no_better, number, patched, percent, place, place_along};
+use super::method::Method;
+use super::scale::{Scale, Scales};
+use super::words::{Coord, implied, is_no_better, place, place_along};
+use crate::number::Locale;
 use crate::table::visible_prose;
 use std::collections::BTreeMap;
 
@@ -59,34 +60,27 @@ pub(crate) struct Sweep<'a> {
     pub over: Vec<Coord>,
     pub effect: Effect,
     pub scale: Scale,
+    pub locale: Locale,
 }
 
 impl<'a> Sweep<'a> {
-    /// All sweeps of the first `most` pairs, or samples of them: pair by pair, then in the order of the table. All that show one
-    /// quantity have one scale, which ends at `end` if that is given.
-    pub fn all(marks: &'a [Mark], most: usize, end: Option<f64>) -> Vec<Self> {
-        let sweeps = grouped(marks, most);
-        let scales = Scales::of_all(sweeps.iter().flatten().copied(), end);
-        sweeps.into_iter().map(|rows| Self::of(rows, &scales)).collect()
+    /// All sweeps of `marks`, on the scales of a whole table: pair by pair, then in the order of the table.
+    pub fn all(marks: &'a [Mark], scales: &Scales, locale: Locale) -> Vec<Self> {
+        grouped(marks).into_iter().map(|rows| Self::of(rows, scales, locale)).collect()
     }
 
-    /// All sweeps of `marks`, on the scales of a whole table.
-    pub fn on(marks: &'a [Mark], scales: &Scales) -> Vec<Self> {
-        grouped(marks, usize::MAX).into_iter().map(|rows| Self::of(rows, scales)).collect()
-    }
-
-    fn of(rows: Vec<&'a Mark>, scales: &Scales) -> Self {
+    fn of(rows: Vec<&'a Mark>, scales: &Scales, locale: Locale) -> Self {
         // Of one pair or of means, all rows have a share, or none; but for those whose run is not finite.
         let shown = rows.iter().find(|r| r.patched.is_some()).unwrap_or(&rows[0]);
         let (effect, scale) = (Effect::of(shown), scales.of(shown));
-        Self { over: over(&rows), rows, effect, scale }
+        Self { over: over(&rows), rows, effect, scale, locale }
     }
 
     /// The part of it that is at the same place as `row` along `coords`.
     pub fn part(&self, row: &Mark, coords: &[Coord]) -> Self {
         let same = |r: &&&Mark| coords.iter().all(|c| c.of(r) == c.of(row));
         let rows: Vec<&Mark> = self.rows.iter().filter(same).copied().collect();
-        Self { over: over(&rows), rows, effect: self.effect, scale: self.scale }
+        Self { over: over(&rows), rows, effect: self.effect, scale: self.scale, locale: self.locale }
     }
 
     /// Of a mean, its standard error.
@@ -150,9 +144,9 @@ impl<'a> Sweep<'a> {
         (!row.changed || !row.reached) && row.patched.is_some()
     }
 
-    /// The effect of full colour.
-    pub fn most(&self) -> f64 {
-        self.scale.most
+    /// The metric of a patched run.
+    pub fn patched(&self, row: &Mark) -> String {
+        row.patched.map_or("not finite".to_owned(), |x| self.locale.number(x))
     }
 
     /// How far the colours go, and what lies beyond; `marked` says how that is marked.
@@ -180,8 +174,8 @@ impl<'a> Sweep<'a> {
     /// What [`Sweep::value`] means, and what was done.
     pub fn meaning(&self) -> String {
         let (row, method) = (self.any(), &self.any().method);
-        let (metric, clean) = (visible_prose(&row.metric), number(row.clean));
-        let (base, corrupt) = (method.corrupt(), number(row.corrupt.unwrap_or(f32::NAN)));
+        let (metric, clean) = (visible_prose(&row.metric), self.locale.number(row.clean));
+        let (base, corrupt) = (method.corrupt(), self.locale.number(row.corrupt.unwrap_or(f32::NAN)));
         let others = |r: &&Mark| [&r.token, &r.key_token].into_iter().flatten().any(|t| t == OTHERS);
         let unit = method.unit(2);
         let mean = match row.mean {
@@ -254,7 +248,7 @@ impl<'a> Sweep<'a> {
 
     /// How far the scale goes on which effects are `drawn`, and what lies beyond; `marked` says how that is marked.
     pub fn range(&self, drawn: &str, (from, to): (f64, f64), marked: &str) -> String {
-        let (from, to) = (short(from).replace('-', "−"), short(to));
+        let (from, to) = (self.locale.trimmed(from).replace('-', "−"), self.locale.trimmed(to));
         let beyond = self.rows.iter().filter(|r| self.scale.clips(self.value(r))).count();
         let beyond = match beyond {
             0 => String::new(),
@@ -270,7 +264,8 @@ impl<'a> Sweep<'a> {
         let mut errors: Vec<f64> = changed.filter_map(|r| self.error(r)).filter(|e| e.is_finite()).collect();
         errors.sort_by(f64::total_cmp);
         let (middle, most) = (errors.get(errors.len() / 2)?, errors.last()?);
-        Some(format!("Standard errors: {} at most, {} at the median.", short_error(*most), short_error(*middle)))
+        let error = |x: f64| self.locale.number(x as f32);
+        Some(format!("Standard errors: {} at most, {} at the median.", error(*most), error(*middle)))
     }
 
     /// `Patching attn.z of layer 2`: with the coordinates that all patches share; `Path patching attn.z → q of layer 2, head 1`.
@@ -310,9 +305,10 @@ impl<'a> Sweep<'a> {
 
     /// The facts of a patch in one line.
     pub fn facts(&self, row: &Mark) -> String {
-        let (metric, patched, clean) = (visible_prose(&row.metric), patched(row), number(row.clean));
+        let (metric, patched, clean) = (visible_prose(&row.metric), self.patched(row), self.locale.number(row.clean));
         let method = &row.method;
-        let corrupt = row.corrupt.map_or(String::new(), |c| format!(", {} {}", method.corrupt(), number(c)));
+        let corrupt =
+            row.corrupt.map_or(String::new(), |c| format!(", {} {}", method.corrupt(), self.locale.number(c)));
         let noun = method.noun().0;
         let nothing = match (self.estimated(), row.changed, row.reached) {
             (true, ..) => ", estimated".to_owned(),
@@ -338,8 +334,10 @@ impl<'a> Sweep<'a> {
     pub fn effect_in_words(&self, row: &Mark) -> String {
         let error = self.error(row);
         let share = |share: f64| match error {
-            Some(error) => format!("{} ± {}", percent(share).trim_end_matches(" %"), percent(error)),
-            None => percent(share),
+            Some(error) => {
+                format!("{} ± {}", self.locale.percent(share).trim_end_matches(" %"), self.locale.percent(error))
+            }
+            None => self.locale.percent(share),
         };
         if row.patched.is_none() {
             let at = row.not_finite.as_deref().map_or(String::new(), |at| format!(" ({})", visible_prose(at)));
@@ -354,15 +352,15 @@ impl<'a> Sweep<'a> {
             (Effect::Lost, gained) if gained > 0.0 => format!("{} gained", share(gained)),
             (Effect::Lost, lost) => format!("{} lost", share(-lost)),
             (Effect::Change, change) => {
-                let error = error.map_or(String::new(), |error| format!(" ± {}", number(error as f32)));
-                format!("{}{}{error} from clean", if change > 0.0 { "+" } else { "" }, number(change as f32))
+                let error = error.map_or(String::new(), |error| format!(" ± {}", self.locale.number(error as f32)));
+                format!("{}{error} from clean", self.locale.signed(change))
             }
         }
     }
 }
 
-/// The marks of each pair, sample, value, path, metric and kind, of the first `most` pairs and samples.
-fn grouped(marks: &[Mark], most: usize) -> Vec<Vec<&Mark>> {
+/// The marks of each pair, sample, value, path, metric and kind.
+fn grouped(marks: &[Mark]) -> Vec<Vec<&Mark>> {
     let mut of_pairs = BTreeMap::<(u32, Option<u32>), Vec<Vec<&Mark>>>::new();
     for mark in marks {
         let own = of_pairs.entry((mark.pair, mark.sample)).or_default();
@@ -374,7 +372,7 @@ fn grouped(marks: &[Mark], most: usize) -> Vec<Vec<&Mark>> {
             None => own.push(vec![mark]),
         }
     }
-    of_pairs.into_values().take(most).flatten().collect()
+    of_pairs.into_values().flatten().collect()
 }
 
 /// Whether the same was done. Where the noise was may differ between rows of means.
@@ -396,21 +394,6 @@ fn over(rows: &[&Mark]) -> Vec<Coord> {
         over.retain(|c| *c != Coord::ToKvHead);
     }
     over
-}
-
-/// The end of a scale as it is written.
-fn short(end: f64) -> String {
-    let text = number(end as f32);
-    if text.contains(['.']) && !text.contains('e') {
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    } else {
-        text
-    }
-}
-
-/// A standard error as it is written.
-fn short_error(error: f64) -> String {
-    number(error as f32)
 }
 
 fn capital(text: &str) -> String {

@@ -1,21 +1,21 @@
 //! What every figure has around its data: title, subtitle, caption, colour bar, labels along a grid.
 
-use super::axis::Axis;
-use super::colour::Rgb;
-use super::label::{fit_mono, fit_sans, mono_width, sans_width};
-use super::svg::{Anchor, Rect, Svg, Type};
-use crate::table::{Provenance, visible_prose};
+use super::canvas::{Anchor, Rect, Svg, Type};
+use crate::number::Locale;
+use crate::table::Provenance;
+use crate::view::colour::{Colours, Rgb};
+use crate::view::label::{fit_mono, fit_sans, mono_width, sans_width};
 
 /// Space around everything.
-pub(crate) const MARGIN: f64 = 16.0;
+pub(super) const MARGIN: f64 = 16.0;
 /// Height of title and subtitle, margin included.
-pub(crate) const HEAD: f64 = 64.0;
+pub(super) const HEAD: f64 = 64.0;
 /// Width of a colour bar with its labels.
-pub(crate) const BAR: f64 = 76.0;
+pub(super) const BAR: f64 = 76.0;
 /// A colour bar is at least this high, so that its labels stand apart.
-pub(crate) const SHORTEST_BAR: f64 = 76.0;
+pub(super) const SHORTEST_BAR: f64 = 76.0;
 /// A figure is at least this wide, so that its title can be read.
-pub(crate) const NARROWEST: f64 = 480.0;
+pub(super) const NARROWEST: f64 = 480.0;
 /// A title makes a figure at most this wide.
 const WIDEST_TITLE: f64 = 760.0;
 /// Font size of titles.
@@ -28,34 +28,27 @@ const CAPTION: f64 = 11.0;
 const CAPTION_LINE: f64 = 16.0;
 
 /// The width that a figure needs for its title; a long one is cut.
-pub(crate) fn title_width(title: &str) -> f64 {
+pub(super) fn title_width(title: &str) -> f64 {
     (sans_width(title, TITLE) + 2.0 * MARGIN + 1.0).clamp(NARROWEST, WIDEST_TITLE)
 }
 
 /// The same for its subtitle.
-pub(crate) fn subtitle_width(subtitle: &str) -> f64 {
+pub(super) fn subtitle_width(subtitle: &str) -> f64 {
     (sans_width(subtitle, SUBTITLE) + 2.0 * MARGIN + 1.0).clamp(NARROWEST, WIDEST_TITLE)
 }
 
 /// Draws title and subtitle, cut to the width of the figure.
-pub(crate) fn head(svg: &mut Svg, title: &str, subtitle: &str) {
+pub(super) fn head(svg: &mut Svg, title: &str, subtitle: &str) {
     let room = svg.size().0 - 2.0 * MARGIN;
     svg.text(MARGIN, MARGIN + 9.0, &fit_sans(title, room, TITLE), Type::new(TITLE).bold());
     svg.text(MARGIN, MARGIN + 30.0, &fit_sans(subtitle, room, SUBTITLE), Type::new(SUBTITLE).ink(Rgb::SOFT));
 }
 
-/// `model · about`, with the first digits of the revision if there is one.
-pub(crate) fn subtitle(provenance: &Provenance, about: &str) -> String {
-    let revision = provenance.revision.as_deref().map(|r| format!("@{}", r.chars().take(8).collect::<String>()));
-    let incomplete = if provenance.complete { "" } else { " · incomplete: the run was stopped" };
-    visible_prose(&format!("{}{} · {about}{incomplete}", provenance.model, revision.unwrap_or_default()))
-}
-
 /// The lines of a caption in a figure of `width` pixels.
-pub(crate) fn caption_lines(sentences: &[String], width: f64) -> Vec<String> {
+pub(super) fn caption_lines<'a>(sentences: impl Iterator<Item = &'a String>, width: f64) -> Vec<String> {
     let room = width - 2.0 * MARGIN;
     let mut lines: Vec<String> = Vec::new();
-    for word in sentences.iter().flat_map(|s| s.split(' ')) {
+    for word in sentences.flat_map(|s| s.split(' ')) {
         match lines.last_mut() {
             Some(line) if sans_width(line, CAPTION) + sans_width(word, CAPTION) + CAPTION * 0.6 <= room => {
                 line.push(' ');
@@ -68,12 +61,12 @@ pub(crate) fn caption_lines(sentences: &[String], width: f64) -> Vec<String> {
 }
 
 /// The height of a caption of `lines` lines, margins included.
-pub(crate) fn caption_height(lines: usize) -> f64 {
+pub(super) fn caption_height(lines: usize) -> f64 {
     MARGIN + lines as f64 * CAPTION_LINE + MARGIN / 2.0
 }
 
 /// Draws a caption at the bottom of the figure.
-pub(crate) fn caption(svg: &mut Svg, lines: &[String]) {
+pub(super) fn caption(svg: &mut Svg, lines: &[String]) {
     let top = svg.size().1 - caption_height(lines.len()) + MARGIN;
     for (i, line) in lines.iter().enumerate() {
         let y = top + (i as f64 + 0.5) * CAPTION_LINE;
@@ -81,20 +74,22 @@ pub(crate) fn caption(svg: &mut Svg, lines: &[String]) {
     }
 }
 
-/// Draws a vertical colour bar over `axis`, its beginning below, `h` pixels high but at least [`SHORTEST_BAR`], with its
-/// name beside it; of a name that is longer than the bar, the last word.
-pub(crate) fn colour_bar(svg: &mut Svg, x: f64, y: f64, h: f64, axis: &Axis, colour: impl Fn(f64) -> Rgb) {
+/// Draws a vertical colour bar, its beginning below, `h` pixels high but at least [`SHORTEST_BAR`], with its name beside it; of a
+/// name that is longer than the bar, the last word.
+pub(super) fn colour_bar(svg: &mut Svg, x: f64, y: f64, h: f64, colours: &Colours, locale: Locale) {
+    let axis = colours.axis();
     // Each step reaches to the bottom, under those that follow: where two merely met, a zoomed figure would show a seam.
     let (x, y, h) = (x.round(), y.round(), h.round().max(SHORTEST_BAR));
     let mut top = 0.0;
     while top < h {
         let step = f64::min(3.0, h - top);
         let t = 1.0 - (top + step / 2.0) / h;
-        svg.rect(Rect { x, y: y + top, w: 12.0, h: h - top }, colour(axis.from + t * (axis.to - axis.from)), None);
+        svg.rect(Rect { x, y: y + top, w: 12.0, h: h - top }, colours.of(axis.from + t * (axis.to - axis.from)), None);
         top += step;
     }
     let mut aside = 50.0;
-    for (tick, label) in &axis.ticks {
+    for tick in &axis.ticks {
+        let label = &axis.label(*tick, locale);
         let at = y + h * (1.0 - axis.along(*tick));
         svg.line(&[(x + 12.0, at), (x + 15.0, at)], Rgb::SOFT, 1.0);
         svg.text(x + 18.0, at, label, Type::new(10.0).ink(Rgb::SOFT));
@@ -107,7 +102,7 @@ pub(crate) fn colour_bar(svg: &mut Svg, x: f64, y: f64, h: f64, axis: &Axis, col
 
 /// Token labels along one side of a grid whose columns are `pitch` pixels apart.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Band {
+pub(super) struct Band {
     pitch: f64,
     size: f64,
     upwards: bool,
@@ -150,14 +145,14 @@ impl Band {
 }
 
 /// How many columns apart the position numbers stand, so that `largest` fits at `size` pixels.
-pub(crate) fn number_step(largest: u32, pitch: f64, size: f64) -> usize {
+pub(super) fn number_step(largest: u32, pitch: f64, size: f64) -> usize {
     let wide = sans_width(&largest.to_string(), size) + 4.0;
     [1, 2, 5, 10, 20, 50, 100].into_iter().find(|k| *k as f64 * pitch >= wide).unwrap_or(200)
 }
 
 /// Provenance for `<desc>`: JSON in which every character that prints nothing is a JSON escape, so that it survives
 /// in XML exactly and cannot reorder what a viewer shows.
-pub(crate) fn desc(provenance: &Provenance) -> String {
+pub(super) fn desc(provenance: &Provenance) -> String {
     let mut out = String::new();
     let mut units = [0; 2];
     for c in provenance.to_json().chars() {

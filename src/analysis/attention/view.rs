@@ -1,0 +1,509 @@
+//! Attention patterns: one head large, with its numbers; all heads small, side by side.
+
+use crate::analysis::AttentionRow;
+use crate::error::{Error, Result};
+use crate::number::Locale;
+use crate::table::{Cell, Provenance, Rows, visible};
+use crate::view::colour::Colours;
+use crate::view::extent::{Extents, Positions};
+use crate::view::kind::{self, Area, Body, Heat, Item, Panel, Run, Shape, Side, Table, TableRow, Tile, Tiles, View};
+use crate::view::label::quoted;
+use crate::view::{Drawable, Emit, Options, Seen, suffix};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A figure draws at most this many cells one by one; of more, the weakest are left blank.
+const MOST_CELLS: usize = 12_000;
+/// Tiles show probabilities in this many steps.
+const STEPS: u32 = 16;
+
+/// The table that is drawn.
+pub(crate) const DRAWABLE: [Drawable; 1] = [Drawable::of::<AttentionRow>()];
+
+impl Seen for AttentionRow {
+    const OF_HEADS: bool = true;
+
+    fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
+        let extents = Extents::of::<Self>(rows, "prompt", how.max_prompts)?;
+        views(rows, &extents, from, how, emit)
+    }
+}
+
+/// What figures of patterns with so many entries each take while they are drawn: the pattern that is drawn large, the next, and the
+/// numbers by which entries are chosen.
+pub(crate) fn bytes(entries: usize) -> usize {
+    entries * (2 * size_of::<Entry>() + size_of::<f32>()) + MOST_CELLS * (600 + size_of::<kind::Cell>())
+}
+
+/// For each prompt of `extents`: one head large (queries down, keys along, probabilities written in), and, if the table has several, all
+/// heads as small multiples. Without a head that was asked for, the one is shown that looks most at tokens other than the first and itself.
+/// Of a pattern of many heads, one is held, and the one that is drawn large.
+///
+/// # Errors
+/// There are no rows, or none of that head.
+pub(crate) fn views(
+    rows: &mut dyn Rows<AttentionRow>,
+    extents: &Extents,
+    provenance: &Provenance,
+    how: &Options,
+    emit: &mut Emit<'_>,
+) -> Result<()> {
+    let provenance = Arc::new(provenance.clone());
+    for (prompt, range) in extents.each::<AttentionRow>()? {
+        let patterns = Patterns::of(rows, prompt, range, how.locale)?;
+        if let Some((layer, head)) = how.head.filter(|head| !patterns.heads.contains_key(head)) {
+            return Err(no_such_head(layer, head, &patterns));
+        }
+        let several = patterns.heads.len() > 1;
+        let mut all = AllHeads::of(&patterns);
+        let mut best: Option<(Pattern, f64)> = None;
+        for at in patterns.heads.keys() {
+            let pattern = patterns.read(rows, *at)?;
+            all.add(&pattern, several);
+            let telling = patterns.telling(&pattern);
+            // Of equals the first stays.
+            let better = best.as_ref().is_none_or(|(_, most)| telling > *most);
+            if how.head.map_or(better, |head| head == *at) {
+                best = Some((pattern, telling));
+            }
+        }
+        let end = suffix(prompt, extents.only());
+        let looks = all.looks();
+        if let Some((pattern, _)) = best {
+            let mut view = patterns.large(&pattern, &end, provenance.clone());
+            if !several {
+                view.more = looks.clone().into_iter().collect();
+            }
+            emit(view)?;
+        }
+        if several {
+            let mut view = all.view(&end, provenance.clone());
+            view.more = looks.into_iter().collect();
+            emit(view)?;
+        }
+    }
+    Ok(())
+}
+
+fn no_such_head(layer: u32, head: u32, patterns: &Patterns) -> Error {
+    let list = |mut numbers: Vec<u32>| {
+        numbers.sort_unstable();
+        numbers.dedup();
+        match numbers[..] {
+            [first, .., last] if (last - first) as usize == numbers.len() - 1 => format!("{first} to {last}"),
+            _ => numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(", "),
+        }
+    };
+    let layers = list(patterns.heads.keys().map(|h| h.0).collect());
+    let heads = list(patterns.heads.keys().map(|h| h.1).collect());
+    Error::no_such(format!("the table has no head {head} of layer {layer}"))
+        .hint(format!("it has layers {layers} and heads {heads}"))
+}
+
+/// A probability with its query and key, as places in [`Patterns::queries`] and [`Patterns::keys`].
+type Entry = (u32, u32, f32);
+
+/// One head's probabilities.
+struct Pattern {
+    /// Layer and head.
+    head: (u32, u32),
+    /// In order of query, then key.
+    entries: Vec<Entry>,
+    /// What the queries can see, whether or not it has an entry, in the same order.
+    seen: Vec<Run>,
+}
+
+impl Pattern {
+    /// How many keys the queries can see that have no entry.
+    fn left_out(&self) -> usize {
+        let seen: usize = self.seen.iter().map(|(_, from, to)| (to - from) as usize).sum();
+        seen.saturating_sub(self.entries.len())
+    }
+}
+
+/// Whose patterns one prompt's are, and where they are in the table.
+struct Patterns {
+    prompt_id: String,
+    prompt: u32,
+    /// Position and token of each query, in order.
+    queries: Vec<(u32, String)>,
+    /// Position and token of each key, in order.
+    keys: Vec<(u32, String)>,
+    /// By (layer, head) the rows between which its own are.
+    heads: BTreeMap<(u32, u32), Range<usize>>,
+    locale: Locale,
+}
+
+impl Patterns {
+    /// Those of `prompt`, which are among the rows of `range`.
+    fn of(rows: &mut dyn Rows<AttentionRow>, prompt: u32, range: Range<usize>, locale: Locale) -> Result<Self> {
+        let (mut queries, mut keys) = (Positions::default(), Positions::default());
+        let mut heads: BTreeMap<(u32, u32), Range<usize>> = BTreeMap::new();
+        let (mut prompt_id, mut at) = (None, range.start);
+        // The rows of a head follow one another.
+        let mut open: Option<((u32, u32), Range<usize>)> = None;
+        let mut close = |head: Option<((u32, u32), Range<usize>)>| {
+            if let Some((head, rows)) = head {
+                heads.entry(head).or_insert(rows.clone()).end = rows.end;
+            }
+        };
+        let columns = ["prompt", "prompt_id", "layer", "head", "query_pos", "key_pos", "query_token", "key_token"];
+        rows.cells(range, &columns, &mut |cells| {
+            use Cell::{Str, U32};
+            let [U32(of), Str(id), U32(layer), U32(head), U32(query), U32(key), Str(query_token), Str(key_token)] =
+                *cells
+            else {
+                return Ok(());
+            };
+            at += 1;
+            if of != prompt {
+                return Ok(());
+            }
+            prompt_id.get_or_insert_with(|| id.to_owned());
+            queries.add_with(query, || query_token.to_owned());
+            keys.add_with(key, || key_token.to_owned());
+            match &mut open {
+                Some((open, rows)) if *open == (layer, head) => rows.end = at,
+                _ => close(open.replace(((layer, head), at - 1..at))),
+            }
+            Ok(())
+        })?;
+        close(open);
+        Ok(Self {
+            prompt_id: prompt_id.unwrap_or_default(),
+            prompt,
+            queries: queries.into_pairs().collect(),
+            keys: keys.into_pairs().collect(),
+            heads,
+            locale,
+        })
+    }
+
+    /// The pattern of one head.
+    fn read(&self, rows: &mut dyn Rows<AttentionRow>, at: (u32, u32)) -> Result<Pattern> {
+        let place = |tokens: &[(u32, String)], pos: u32| match tokens.get(pos as usize) {
+            // Mostly there are all positions from 0 on.
+            Some((own, _)) if *own == pos => Some(pos),
+            _ => tokens.binary_search_by_key(&pos, |(pos, _)| *pos).ok().map(|i| i as u32),
+        };
+        let range = self.heads.get(&at).cloned().unwrap_or_default();
+        let mut entries: Vec<Entry> = vec![];
+        let mut visible: BTreeMap<u32, (u32, u32)> = BTreeMap::new();
+        let columns = ["prompt", "layer", "head", "query_pos", "key_pos", "prob", "first_key", "last_key"];
+        rows.cells(range, &columns, &mut |cells| {
+            use Cell::{F32, U32};
+            let [U32(prompt), U32(layer), U32(head), U32(query), U32(key), F32(p), U32(first), U32(last)] = *cells
+            else {
+                return Ok(());
+            };
+            if prompt != self.prompt || (layer, head) != at {
+                return Ok(());
+            }
+            if let (Some(q), Some(k)) = (place(&self.queries, query), place(&self.keys, key)) {
+                if entries.last().is_none_or(|(before, _, _)| *before != q) {
+                    // A file may say anything, and a range that ends before it begins is none.
+                    visible.entry(q).or_insert((first.min(last), first.max(last)));
+                }
+                entries.push((q, k, p));
+            }
+            Ok(())
+        })?;
+        entries.sort_by_key(|(q, k, _)| (*q, *k));
+        let mut seen: Vec<Run> = vec![];
+        let mut rest = &entries[..];
+        for (q, (first, last)) in visible {
+            let from = self.keys.partition_point(|(pos, _)| *pos < first) as u32;
+            let to = self.keys.partition_point(|(pos, _)| *pos <= last) as u32;
+            let (own, others) = rest.split_at(rest.partition_point(|(query, _, _)| *query <= q));
+            rest = others;
+            let (before, after): (Vec<&Entry>, Vec<&Entry>) =
+                own.iter().filter(|(_, k, _)| !(from..to).contains(k)).partition(|(_, k, _)| *k < from);
+            let one = |(_, k, _): &&Entry| (*k, k + 1);
+            let start = seen.len();
+            for (from, to) in before.iter().map(one).chain([(from, to)]).chain(after.iter().map(one)) {
+                match seen[start..].last_mut() {
+                    Some((_, _, end)) if from <= *end => *end = to.max(*end),
+                    _ if from < to => seen.push((q, from, to)),
+                    _ => {}
+                }
+            }
+        }
+        Ok(Pattern { head: at, entries, seen })
+    }
+
+    /// How much the queries of a head look, on average, at keys that are neither the first token nor the query itself:
+    /// what is left when resting and self-attention are set aside.
+    fn telling(&self, pattern: &Pattern) -> f64 {
+        let first = self.keys.first().map_or(0, |k| k.0);
+        let told = |(q, k, p): &Entry| {
+            let (q, k) = (self.queries[*q as usize].0, self.keys[*k as usize].0);
+            // A file may say anything, and infinities add up to NaN, which is larger than nothing.
+            if k == first || k == q || !p.is_finite() { 0.0 } else { f64::from(*p) }
+        };
+        pattern.entries.iter().map(told).sum()
+    }
+
+    /// The facts of one entry in one line.
+    fn facts(&self, (q, k, p): Entry) -> String {
+        let ((q, query), (k, key)) = (&self.queries[q as usize], &self.keys[k as usize]);
+        format!("query {q} {} → key {k} {}: {}", quoted(query), quoted(key), self.locale.probability(p))
+    }
+
+    fn subtitle(&self, provenance: &Provenance) -> String {
+        View::subtitle(provenance, &format!("prompt {}", self.prompt_id))
+    }
+
+    /// The figure of one head.
+    fn large(&self, pattern: &Pattern, end: &str, provenance: Arc<Provenance>) -> View {
+        let (layer, head) = pattern.head;
+        let least = threshold(&pattern.entries);
+        let mut legend =
+            vec!["Row: the query that attends; column: the key it attends to; a row sums to 1.".to_owned()];
+        if least > 0.0 {
+            legend.push(format!("Cells below {} are drawn as 0.", self.locale.probability(least)));
+        }
+        let left_out = pattern.left_out();
+        if left_out > 0 {
+            let keys = if left_out == 1 { "key that can be seen is" } else { "keys that can be seen are" };
+            let why = "not in the table, which leaves small probabilities out; drawn as 0.";
+            legend.push(format!("{left_out} {keys} {why}"));
+        }
+        legend.push("Grey: what a query cannot see.".to_owned());
+        let side = |names: [&str; 2], tokens: &[(u32, String)]| Side {
+            names: names.map(str::to_owned).to_vec(),
+            items: tokens.iter().map(|(pos, token)| Item { label: visible(token), number: Some(*pos) }).collect(),
+        };
+        let cell = |entry: &Entry| {
+            let (q, k, p) = *entry;
+            let label = if p >= 0.005 { self.locale.short_probability(p) } else { String::new() };
+            let cell = kind::Cell { value: f64::from(p), label, title: self.facts(*entry), ..kind::Cell::default() };
+            ((q as usize, k as usize), cell)
+        };
+        let heat = Heat {
+            rows: side(["query (attends)", "query"], &self.queries),
+            columns: side(["key (attended to)", "key"], &self.keys),
+            above: Side::default(),
+            cells: pattern.entries.iter().filter(|(_, _, p)| *p >= least || p.is_nan()).map(cell).collect(),
+            // What can be seen is drawn as zero first.
+            areas: vec![Area {
+                runs: pattern.seen.clone(),
+                value: Some(0.0),
+                title: format!("{}: what the queries can see", name(pattern.head)),
+            }],
+            colours: Colours::probability("attention probability"),
+            shape: Shape::Square,
+        };
+        View {
+            name: format!("attention-L{layer}H{head}{end}"),
+            title: format!("Attention of layer {layer}, head {head}"),
+            subtitle: self.subtitle(&provenance),
+            caption: vec![capital(&summary("", self, &pattern.entries))],
+            legend,
+            panels: View::panel(Body::Heat(heat)),
+            more: vec![],
+            provenance,
+            locale: self.locale,
+        }
+    }
+}
+
+/// What is known of all heads after one another.
+struct AllHeads<'a> {
+    patterns: &'a Patterns,
+    layers: Vec<u32>,
+    heads: Vec<u32>,
+    /// So many queries and keys are one cell.
+    merged: usize,
+    tiles: Tiles,
+    /// By layer and head, what the last query looks at most.
+    looks: BTreeMap<(u32, u32), Entry>,
+    left_out: bool,
+}
+
+impl<'a> AllHeads<'a> {
+    /// None of these patterns yet.
+    fn of(patterns: &'a Patterns) -> Self {
+        let mut layers: Vec<u32> = patterns.heads.keys().map(|h| h.0).collect();
+        layers.dedup();
+        let mut heads: Vec<u32> = patterns.heads.keys().map(|h| h.1).collect();
+        heads.sort_unstable();
+        heads.dedup();
+        let (rows, columns) = (patterns.queries.len().max(1), patterns.keys.len().max(1));
+        let merged = Tiles::merged(heads.len(), rows, columns);
+        let size = (columns.div_ceil(merged), rows.div_ceil(merged));
+        let colours = Colours::probability("attention probability");
+        let tiles = Tiles { size, steps: STEPS, colours, tiles: vec![] };
+        Self { patterns, layers, heads, merged, tiles, looks: BTreeMap::new(), left_out: false }
+    }
+
+    /// One more; `tiled` if it is one of several.
+    fn add(&mut self, pattern: &Pattern, tiled: bool) {
+        let last = self.patterns.queries.len().saturating_sub(1) as u32;
+        // The first of equals; what is no number is less than all that are.
+        let looks = pattern.entries.iter().filter(|(q, _, p)| *q == last && !p.is_nan());
+        if let Some(look) = looks.reduce(|best, look| if look.2 > best.2 { look } else { best }) {
+            self.looks.insert(pattern.head, *look);
+        }
+        let at = (self.layers.binary_search(&pattern.head.0), self.heads.binary_search(&pattern.head.1));
+        if let ((Ok(line), Ok(along)), true) = (at, tiled) {
+            self.left_out |= pattern.left_out() > 0;
+            let name = name(pattern.head);
+            let title = summary(&format!("{name}: "), self.patterns, &pattern.entries);
+            self.tiles.tiles.push(Tile { at: (line, along), name, title, cells: self.cells(pattern) });
+        }
+    }
+
+    /// The cells of a tile; of what is seen, what has no entry is 0.
+    fn cells(&self, pattern: &Pattern) -> Vec<Option<f32>> {
+        let ((across, down), merged) = (self.tiles.size, self.merged);
+        let mut cells: Vec<Option<f32>> = vec![None; across * down];
+        for (q, from, to) in &pattern.seen {
+            let row = *q as usize / merged * across;
+            cells[row + *from as usize / merged..=row + (*to as usize - 1) / merged].fill(Some(0.0));
+        }
+        for (q, k, p) in &pattern.entries {
+            let cell = &mut cells[*q as usize / merged * across + *k as usize / merged];
+            // `max` passes over NaN.
+            *cell = Some(cell.unwrap_or(0.0).max(*p));
+        }
+        cells
+    }
+
+    /// What each head looks at most from the last position.
+    fn looks(&self) -> Option<Panel> {
+        let patterns = self.patterns;
+        let (pos, token) = patterns.queries.last()?;
+        let cell = |layer: u32, head: u32| match self.looks.get(&(layer, head)) {
+            None => kind::Cell::said(""),
+            Some(look @ (_, k, p)) => kind::Cell {
+                value: f64::from(*p),
+                label: visible(&patterns.keys[*k as usize].1),
+                below: patterns.locale.fixed(f64::from(*p), 2),
+                title: patterns.facts(*look),
+                ..kind::Cell::default()
+            },
+        };
+        let row = |layer: &u32| TableRow {
+            depth: 0,
+            label: format!("layer {layer}"),
+            cells: self.heads.iter().map(|head| cell(*layer, *head)).collect(),
+        };
+        let heads = self.heads.iter().map(|head| format!("head {head}"));
+        let table = Table {
+            columns: std::iter::once(String::new()).chain(heads).collect(),
+            rows: self.layers.iter().map(row).collect(),
+            colours: Some(Colours::probability("attention probability")),
+        };
+        let heading = format!("from position {pos}, {}, each head looks most at", visible(token));
+        Some(Panel { heading, body: Body::Table(table) })
+    }
+
+    /// The figure of all heads.
+    fn view(self, end: &str, provenance: Arc<Provenance>) -> View {
+        let (patterns, merged) = (self.patterns, self.merged);
+        let least = patterns.locale.probability(0.5 / STEPS as f32);
+        let mut legend = vec![
+            "One tile for each head, LxHy: layer x, head y. In a tile: query down, key across, the first token at the upper left."
+                .to_owned(),
+            format!("Colour in {STEPS} steps; probabilities below {least} are drawn as 0."),
+        ];
+        if self.left_out {
+            legend.push("Small probabilities that the table leaves out are drawn as 0.".to_owned());
+        }
+        if merged > 1 {
+            legend.push(format!("Each cell is the largest of {merged} x {merged} entries."));
+        }
+        View {
+            name: format!("attention{end}"),
+            title: "Attention of all heads".to_owned(),
+            subtitle: patterns.subtitle(&provenance),
+            caption: vec![],
+            legend,
+            panels: View::panel(Body::Tiles(self.tiles)),
+            more: vec![],
+            provenance,
+            locale: patterns.locale,
+        }
+    }
+}
+
+fn name((layer, head): (u32, u32)) -> String {
+    format!("L{layer}H{head}")
+}
+
+/// Where a head looks, in one line: its means over the queries that have a choice, and its strongest look elsewhere.
+fn summary(name: &str, patterns: &Patterns, entries: &[Entry]) -> String {
+    let first = patterns.keys.first().map_or(0, |k| k.0);
+    let (mut to_first, mut to_previous, mut to_itself, mut queries) = (0.0, 0.0, 0.0, 0usize);
+    let mut last = None;
+    let mut strongest: Option<Entry> = None;
+    for &(q, k, p) in entries {
+        let (query, key) = (patterns.queries[q as usize].0, patterns.keys[k as usize].0);
+        if query == first {
+            continue;
+        }
+        if last != Some(q) {
+            last = Some(q);
+            queries += 1;
+        }
+        let p64 = f64::from(p);
+        if key == first {
+            to_first += p64;
+        }
+        if key == query {
+            to_itself += p64;
+        }
+        if key.checked_add(1) == Some(query) {
+            to_previous += p64;
+        }
+        if key != first && key != query && strongest.is_none_or(|(_, _, most)| p > most) {
+            strongest = Some((q, k, p));
+        }
+    }
+    if queries == 0 {
+        return format!("{name}one query only");
+    }
+    let mean = |sum: f64| patterns.locale.probability((sum / queries as f64) as f32);
+    let mut out = format!(
+        "{name}on average {} on the first token, {} on the token before, {} on itself",
+        mean(to_first),
+        mean(to_previous),
+        mean(to_itself)
+    );
+    if let Some(entry) = strongest {
+        out += &format!("; strongest elsewhere: {}", patterns.facts(entry));
+    }
+    out
+}
+
+/// As a sentence.
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).chain(['.']).collect())
+}
+
+/// The least probability that is drawn, so that at most [`MOST_CELLS`] are; 0 if all are.
+fn threshold(entries: &[Entry]) -> f32 {
+    let mut probs: Vec<f32> = entries.iter().map(|(_, _, p)| *p).collect();
+    if probs.len() <= MOST_CELLS {
+        return 0.0;
+    }
+    let (_, least, _) = probs.select_nth_unstable_by(MOST_CELLS - 1, |a, b| b.total_cmp(a));
+    // A round number reads better in the caption.
+    [0.001, 0.002, 0.005, 0.01, 0.02, 0.05].into_iter().find(|round| *round >= *least).unwrap_or(*least)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_cells_have_a_threshold() {
+        let pattern: Vec<Entry> =
+            (0..MOST_CELLS as u32 + 10).map(|i| (i, 0, if i < 100 { 0.5 } else { 0.0001 })).collect();
+        let least = threshold(&pattern);
+        assert!(least > 0.0001 && least <= 0.001, "{least}");
+        assert_eq!(threshold(&pattern[..50]), 0.0);
+    }
+}

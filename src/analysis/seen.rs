@@ -1,0 +1,48 @@
+//! The tables that can be drawn, of all analyses.
+
+use super::{attention, attribute, lens, patch, path, training};
+use crate::error::Result;
+use crate::view::{Drawable, Emit, Figure, Options};
+use std::path::Path;
+
+/// The tables that can be drawn.
+pub fn drawable() -> Vec<Drawable> {
+    [
+        &lens::view::DRAWABLE[..],
+        &attention::view::DRAWABLE,
+        &patch::view::DRAWABLE,
+        &path::view::DRAWABLE,
+        &attribute::view::DRAWABLE,
+        &training::view::DRAWABLE,
+    ]
+    .concat()
+}
+
+/// Draws the table in a parquet file, whichever it is.
+///
+/// # Errors
+/// The file cannot be read as a table of pellucid (see [`crate::table::read_rows`]), there is no chart of its table, or it has no rows.
+pub fn render(path: impl AsRef<Path>) -> Result<Vec<Figure>> {
+    render_with(path, &Options::default())
+}
+
+/// Like [`render`], with options.
+///
+/// # Errors
+/// As [`render`]; also if the table does not have the head that was asked for, or its figures have no head or scale to choose.
+pub fn render_with(path: impl AsRef<Path>, options: &Options) -> Result<Vec<Figure>> {
+    let mut figures = vec![];
+    Drawable::figures(&drawable(), path.as_ref(), options, &mut |figure| {
+        figures.push(figure);
+        Ok(())
+    })?;
+    Ok(figures)
+}
+
+/// Gives the views of the table in a parquet file to `emit`, for any renderer.
+///
+/// # Errors
+/// As [`render_with`]; what `emit` says.
+pub fn views(path: impl AsRef<Path>, options: &Options, emit: &mut Emit<'_>) -> Result<()> {
+    Drawable::views(&drawable(), path.as_ref(), options, emit)
+}

@@ -1,0 +1,243 @@
+//! Numbers as people read them, in figures, on terminals and on pages: how many digits, and with which signs.
+//!
+//! Numbers for programs (parquet, JSON, CSV, places in a figure) are written elsewhere, exactly.
+
+/// How a language writes numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Locale {
+    /// Between the whole part and the decimals.
+    point: char,
+    /// Between thousands.
+    group: char,
+}
+
+/// Decimals by size: a number of at least the size on the left has so many, until the next.
+struct Style {
+    decimals: &'static [(f64, usize)],
+    /// From this size on, and below the first of `decimals`, there is an exponent with so many decimals before it.
+    exponent: (f64, usize),
+}
+
+/// Values of a metric: three significant digits or so.
+const METRIC: Style = Style { decimals: &[(0.01, 3), (1.0, 2)], exponent: (1e5, 2) };
+/// Losses: three decimals, unless that would hide them.
+const LOSS: Style = Style { decimals: &[(0.01, 3)], exponent: (1e5, 2) };
+/// Any size: three significant digits or so.
+const ANY: Style = Style { decimals: &[(0.1, 3)], exponent: (1e3, 2) };
+/// Probabilities: so that small ones are not all 0.00.
+const PROBABILITY: Style = Style { decimals: &[(0.01, 3)], exponent: (f64::INFINITY, 1) };
+/// The same where there is more room.
+const TABLE_PROBABILITY: Style = Style { decimals: &[(0.001, 3)], exponent: (f64::INFINITY, 1) };
+/// Cells of a table: about four significant digits.
+const TABLE: Style = Style { decimals: &[(0.001, 4), (10.0, 2), (1000.0, 1)], exponent: (1e7, 2) };
+const PERCENT: Style = Style { decimals: &[(0.01, 2), (0.1, 1), (10.0, 0)], exponent: (1e6, 1) };
+
+impl Default for Locale {
+    fn default() -> Self {
+        Self::EN
+    }
+}
+
+impl Locale {
+    /// 1,234.5
+    pub const EN: Self = Self { point: '.', group: ',' };
+    /// 1.234,5
+    pub const DE: Self = Self { point: ',', group: '.' };
+    /// 1 234,5, with a narrow space that does not break.
+    pub const FR: Self = Self { point: ',', group: '\u{202f}' };
+
+    fn styled(self, x: f64, style: &Style) -> String {
+        let size = x.abs();
+        let (beyond, digits) = style.exponent;
+        let found = style.decimals.iter().rev().find(|(from, _)| size >= *from).filter(|_| size < beyond);
+        self.local(match found {
+            _ if !size.is_finite() => return x.to_string(),
+            _ if size == 0.0 => "0".to_owned(),
+            Some((_, decimals)) => format!("{x:.decimals$}"),
+            None => format!("{x:.digits$e}"),
+        })
+    }
+
+    fn local(self, text: String) -> String {
+        if self.point == '.' { text } else { text.replace('.', &self.point.to_string()) }
+    }
+
+    /// So many decimals, whatever the size.
+    pub fn fixed(self, x: f64, decimals: usize) -> String {
+        self.local(format!("{x:.decimals$}"))
+    }
+
+    /// A value of a metric: three significant digits or so; whole numbers, such as ranks, as they are.
+    pub fn number(self, x: f32) -> String {
+        match x.abs() {
+            size if size < 1e7 && size.fract() == 0.0 => format!("{:.0}", x + 0.0),
+            _ => self.styled(f64::from(x), &METRIC),
+        }
+    }
+
+    /// The same with a plus before what is above 0.
+    pub fn signed(self, x: f64) -> String {
+        format!("{}{}", if x > 0.0 { "+" } else { "" }, self.number(x as f32))
+    }
+
+    /// The same without zeros at the end.
+    pub fn trimmed(self, x: f64) -> String {
+        let text = self.number(x as f32);
+        if text.contains(self.point) && !text.contains('e') {
+            text.trim_end_matches('0').trim_end_matches(self.point).to_owned()
+        } else {
+            text
+        }
+    }
+
+    /// A share in percent.
+    pub fn percent(self, share: f64) -> String {
+        let percent = share * 100.0;
+        if percent.is_finite() { format!("{} %", self.styled(percent, &PERCENT)) } else { share.to_string() }
+    }
+
+    /// A probability: three significant digits.
+    pub fn probability(self, p: f32) -> String {
+        self.styled(f64::from(p), &PROBABILITY)
+    }
+
+    /// A probability in a sentence or a table.
+    pub fn long_probability(self, p: f64) -> String {
+        self.styled(p, &TABLE_PROBABILITY)
+    }
+
+    /// A probability where there is no room: two decimals without the leading zero.
+    pub fn short_probability(self, p: f32) -> String {
+        self.local(match p {
+            _ if p >= 0.995 => "1.0".to_owned(),
+            _ if p > 0.0 && p < 0.005 => "<.01".to_owned(),
+            _ => format!("{p:.2}").trim_start_matches('0').to_owned(),
+        })
+    }
+
+    /// A loss: three decimals, unless that would hide it.
+    pub fn loss(self, nats: f32) -> String {
+        self.styled(f64::from(nats), &LOSS)
+    }
+
+    /// Three significant digits or so of a number of any size.
+    pub fn any(self, x: f32) -> String {
+        self.styled(f64::from(x), &ANY)
+    }
+
+    /// A number in a table: about four significant digits.
+    pub fn in_table(self, x: f64) -> String {
+        // It keeps the sign of a zero, as the value has it.
+        if x == 0.0 { format!("{x}") } else { self.styled(x, &TABLE) }
+    }
+
+    /// An effect where there is little room: as many decimals as the largest, `most`, needs for two digits, no leading zero,
+    /// and nothing if it is too weak for them.
+    pub fn in_cell(self, value: f64, most: f64) -> String {
+        if !value.is_finite() {
+            return value.to_string();
+        }
+        let decimals = match most {
+            100.0.. => 0,
+            10.0.. => 1,
+            0.1.. => 2,
+            0.01.. => 3,
+            _ => return String::new(),
+        };
+        let text = format!("{value:.decimals$}");
+        if text.trim_matches(['-', '0', '.']).is_empty() {
+            return String::new();
+        }
+        self.local(match text.strip_prefix("-0.") {
+            Some(rest) => format!("-.{rest}"),
+            None => text.strip_prefix("0.").map_or(text.clone(), |rest| format!(".{rest}")),
+        })
+    }
+
+    /// The same in a column of a terminal: two digits of the largest, the leading zero kept; nothing is less than no effect.
+    pub fn in_column(self, value: f64, most: f64) -> String {
+        let text = match (value.abs(), most) {
+            (size, _) if size >= 999.5 && size.is_finite() => format!("{value:.0e}"),
+            (_, 0.1..) => format!("{value:.2}"),
+            (_, 0.01..) => format!("{value:.3}"),
+            _ => format!("{value:.0e}"),
+        };
+        let nothing = text.trim_matches(['-', '0', '.']).is_empty();
+        self.local(if nothing { text.trim_start_matches('-').to_owned() } else { text })
+    }
+
+    /// A number on an axis, short.
+    pub fn tick(self, y: f64) -> String {
+        self.local(if y == 0.0 {
+            "0".to_owned()
+        } else if !(0.001..1e5).contains(&y.abs()) {
+            format!("{y:e}")
+        } else {
+            format!("{y:.4}").trim_end_matches('0').trim_end_matches('.').to_owned()
+        })
+    }
+
+    /// A count, in groups of three digits.
+    pub fn count(self, n: u64) -> String {
+        let digits = n.to_string();
+        let groups: Vec<&str> =
+            digits.as_bytes().rchunks(3).rev().filter_map(|g| std::str::from_utf8(g).ok()).collect();
+        groups.join(&self.group.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EN: Locale = Locale::EN;
+
+    #[test]
+    fn numbers_are_short_and_never_nothing() {
+        assert_eq!(
+            [5.414, -7.0, 1253.0, 0.0234, 3.8e-4, -0.0, f32::NAN, 2e30].map(|x| EN.number(x)),
+            ["5.41", "-7", "1253", "0.023", "3.80e-4", "0", "NaN", "2.00e30"]
+        );
+        assert_eq!(
+            [0.7712, -0.028, 0.0, 4.5e-4, 1e-6].map(|x| EN.percent(x)),
+            ["77 %", "-2.8 %", "0 %", "0.04 %", "1.0e-4 %"]
+        );
+        assert_eq!(
+            [1.48249, 0.0, 0.0004, 2e30, f32::NAN, f32::INFINITY].map(|x| EN.loss(x)),
+            ["1.482", "0", "4.00e-4", "2.00e30", "NaN", "inf"]
+        );
+        assert_eq!([0.00054, 1.25].map(|x| EN.any(x)), ["5.40e-4", "1.250"]);
+        assert_eq!(
+            [0.25, 0.0, 0.0002, 12_000.0, -1.5, 2e30].map(|y| EN.tick(y)),
+            ["0.25", "0", "2e-4", "12000", "-1.5", "2e30"]
+        );
+        assert_eq!([999, 1000, 1_234_567].map(|n| EN.count(n)), ["999", "1,000", "1,234,567"]);
+        assert_eq!([0.5, 0.0004, 0.0].map(|p| EN.probability(p)), ["0.500", "4.0e-4", "0"]);
+        assert_eq!(
+            [0.424, 0.999, 0.001, 0.0, f32::NAN].map(|p| EN.short_probability(p)),
+            [".42", "1.0", "<.01", ".00", "NaN"]
+        );
+        assert_eq!([1.0, 0.25, 1e-7].map(|x| EN.trimmed(x)), ["1", "0.25", "1.00e-7"]);
+    }
+
+    #[test]
+    fn numbers_in_cells_are_short() {
+        let cells = [(0.7712, 1.0), (-0.7712, 1.0), (1.0, 1.0), (0.004, 1.0), (-0.004, 1.0), (0.004, 0.05)];
+        assert_eq!(cells.map(|(x, most)| EN.in_cell(x, most)), [".77", "-.77", "1.00", "", "", ".004"]);
+        let cells = [(-13.26, 20.0), (200.4, 300.0), (10.0, 20.0), (f64::NAN, 1.0)];
+        assert_eq!(cells.map(|(x, most)| EN.in_cell(x, most)), ["-13.3", "200", "10.0", "NaN"]);
+        let columns = [(0.7712, 1.0), (-0.001, 1.0), (0.004, 0.05), (12_345.0, 2.0)];
+        assert_eq!(columns.map(|(x, most)| EN.in_column(x, most)), ["0.77", "0.00", "0.004", "1e4"]);
+    }
+
+    #[test]
+    fn other_languages_have_other_signs() {
+        let (de, fr) = (Locale::DE, Locale::FR);
+        assert_eq!(
+            (de.number(5.414), de.percent(0.028), de.in_cell(-0.7712, 1.0)),
+            ("5,41".into(), "2,8 %".into(), "-,77".into())
+        );
+        assert_eq!((de.count(1_234_567), fr.count(1_234_567)), ("1.234.567".into(), "1\u{202f}234\u{202f}567".into()));
+        assert_eq!((de.tick(0.25), de.trimmed(0.5), fr.loss(1.48249)), ("0,25".into(), "0,5".into(), "1,482".into()));
+    }
+}

@@ -1,0 +1,231 @@
+//! Colours in a grid, with labels along its sides and as much written in its cells as there is room for.
+
+use super::Sized;
+use super::canvas::{Anchor, Rect, Svg, Type, num};
+use super::frame::{BAR, Band, SHORTEST_BAR, colour_bar, number_step};
+use crate::error::Result;
+use crate::number::Locale;
+use crate::view::colour::Rgb;
+use crate::view::kind::{Cell, Heat, Mark, Run, Shape, Side};
+use crate::view::label::{fit_mono, mono_width, sans_width};
+
+/// From this width on, a cell's token is written level; below it, upwards.
+const LEVEL: f64 = 38.0;
+/// The longest label of a row, in pixels.
+const LONGEST: f64 = 130.0;
+/// Line with the name of an axis.
+const NAME: f64 = 20.0;
+/// Line with position numbers.
+const NUMBERS: f64 = 14.0;
+
+/// A heat map with the sizes of its parts.
+pub(super) struct Drawn<'a> {
+    heat: &'a Heat,
+    locale: Locale,
+    cell: (f64, f64),
+    above: Option<Band>,
+    below: Band,
+    /// Pixels of the labels of rows, and of their numbers.
+    room: (f64, f64),
+    /// Whether the second lines of cells have room.
+    both: bool,
+}
+
+impl<'a> Drawn<'a> {
+    pub fn new(heat: &'a Heat, locale: Locale) -> Self {
+        let cells = || heat.cells.iter().map(|(_, cell)| cell);
+        let (rows, columns) = (heat.rows.items.len().max(1), heat.columns.items.len().max(1));
+        let w = match heat.shape {
+            // The grid grows to a width before its columns get narrow.
+            Shape::Tokens => {
+                let widest = cells().map(|cell| mono_width(&cell.label, 11.0)).fold(0.0, f64::max) + 8.0;
+                (1400.0 / columns as f64).clamp(9.0, widest.clamp(46.0, 76.0))
+            }
+            Shape::Numbers => (1100.0 / columns as f64).clamp(6.0, 44.0),
+            Shape::Square => (680.0 / rows.max(columns) as f64).clamp(4.0, 34.0),
+        }
+        .floor();
+        let h = match (heat.shape, rows) {
+            (Shape::Square, _) => w,
+            (Shape::Tokens, ..17) if w >= LEVEL => 32.0,
+            (Shape::Tokens, _) if w >= LEVEL => 20.0,
+            (Shape::Tokens, ..25) => 48.0,
+            (Shape::Tokens, ..33) => 40.0,
+            (Shape::Tokens, _) => 34.0,
+            // Room for the standard error of a mean.
+            (Shape::Numbers, ..17) if cells().any(|cell| cell.error.is_some()) => 28.0,
+            (Shape::Numbers, ..17) => 24.0,
+            (Shape::Numbers, 17..33) => 18.0,
+            (Shape::Numbers, _) => 14.0,
+        };
+        let size = label_size(h);
+        let labels = heat.rows.items.iter().map(|item| mono_width(&item.label, size)).fold(0.0, f64::max);
+        let numbers =
+            if heat.rows.numbered() { sans_width(&heat.rows.last().to_string(), 9.0).ceil() + 6.0 } else { 0.0 };
+        let band = |side: &Side| Band::plan(side.items.iter().map(|item| item.label.as_str()), w);
+        Self {
+            heat,
+            locale,
+            cell: (w, h),
+            above: (!heat.above.items.is_empty()).then(|| band(&heat.above)),
+            below: band(&heat.columns),
+            room: (labels.min(LONGEST).ceil(), numbers),
+            both: h >= 26.0
+                && cells().all(|cell| heat.shape == Shape::Tokens || sans_width(&cell.below, 8.0) <= w - 2.0),
+        }
+    }
+
+    /// Pixels left of the cells.
+    fn left(&self) -> f64 {
+        NAME + self.room.0 + 6.0 + self.room.1
+    }
+
+    /// Pixels over the cells.
+    fn over(&self) -> f64 {
+        self.above.map_or(0.0, |band| NAME + band.depth)
+    }
+
+    /// Pixels of the cells.
+    fn cells(&self) -> (f64, f64) {
+        let (w, h) = self.cell;
+        (self.heat.columns.items.len() as f64 * w, self.heat.rows.items.len() as f64 * h)
+    }
+
+    fn numbers(&self) -> f64 {
+        if self.heat.columns.numbered() { NUMBERS } else { 0.0 }
+    }
+
+    /// Labels, numbers and names along the sides of the cells, which lie at (`left`, `top`).
+    fn sides(&self, svg: &mut Svg, left: f64, top: f64) {
+        let (heat, (w, h), (cw, ch)) = (self.heat, self.cells(), self.cell);
+        let number = Type::new(9.0).ink(Rgb::SOFT);
+        let size = label_size(ch);
+        let every = ((size + 1.0) / ch).ceil().max(1.0) as usize;
+        for (i, item) in heat.rows.items.iter().enumerate().step_by(every) {
+            let y = top + (i as f64 + 0.5) * ch;
+            if let Some(n) = item.number {
+                svg.text(left - 5.0, y, &n.to_string(), number.at(Anchor::End));
+            }
+            let label = fit_mono(&item.label, self.room.0 + 1.0, size);
+            svg.text(left - self.room.1 - 5.0, y, &label, Type::new(size).mono().at(Anchor::End));
+        }
+        let step = number_step(heat.columns.last(), cw, 9.0);
+        for (i, item) in heat.columns.items.iter().enumerate() {
+            let x = left + (i as f64 + 0.5) * cw;
+            if let Some(n) = item.number.filter(|_| i.is_multiple_of(step)) {
+                svg.text(x, top + h + 8.0, &n.to_string(), number.at(Anchor::Middle));
+            }
+            self.below.draw(svg, i, x, top + h + self.numbers(), false, &item.label);
+        }
+        let name = Type::new(11.0).at(Anchor::Middle);
+        // A narrow grid is narrower than the names of its axes: then they begin with it.
+        let along = |side: &Side, y: f64, svg: &mut Svg| match side.fitting(w) {
+            Some(text) => svg.text(left + w / 2.0, y, text, name),
+            None => svg.text(left, y, side.names.last().map_or("", String::as_str), name.at(Anchor::Start)),
+        };
+        if let Some(band) = self.above {
+            for (i, item) in heat.above.items.iter().enumerate() {
+                band.draw(svg, i, left + (i as f64 + 0.5) * cw, top, true, &item.label);
+            }
+            along(&heat.above, top - self.over() + NAME / 2.0, svg);
+        }
+        svg.text(left - self.left() + 7.0, top + h / 2.0, heat.rows.fitting(h).unwrap_or(""), name.upwards());
+        along(&heat.columns, top + h + self.numbers() + self.below.depth + NAME / 2.0, svg);
+    }
+
+    fn cell(&self, svg: &mut Svg, r: Rect, cell: &Cell) {
+        let (x, y) = (r.x + r.w / 2.0, r.y + r.h / 2.0);
+        // A hair of the background between cells, where they are large enough to spare it; none over an area.
+        let hair = if self.heat.areas.is_empty() && r.w.min(r.h) >= 9.0 { 0.5 } else { 0.0 };
+        let inner = shrunk(r, hair);
+        if cell.mark == Mark::Nothing {
+            svg.rect(inner, Rgb::PAPER, Some(&cell.title));
+            let half = (r.w / 2.0 - 2.0).clamp(0.5, 3.0);
+            return svg.line(&[(x - half, y), (x + half, y)], Rgb::NONE, 1.0);
+        }
+        let fill = self.heat.colours.of(cell.value);
+        let ink = fill.ink_on();
+        svg.rect(inner, fill, Some(&cell.title));
+        if cell.mark == Mark::Hit {
+            // Narrow cells have no room between outline and token.
+            let by = if r.w < 20.0 { 1.0 } else { 2.0 };
+            svg.outline(shrunk(r, by), ink, by.sqrt());
+        }
+        if self.heat.colours.clips(cell.value) {
+            corner(svg, inner, ink);
+        }
+        let t = Type::new(9.0).at(Anchor::Middle).ink(ink);
+        match self.heat.shape {
+            Shape::Tokens if r.w < LEVEL => {
+                let size = (r.w - 4.0).min(10.0);
+                svg.text(x, y, &fit_mono(&cell.label, r.h - 9.0, size), Type { size, ..t }.mono().upwards());
+            }
+            Shape::Tokens => {
+                let token = fit_mono(&cell.label, r.w - 6.0, 11.0);
+                svg.text(x, if self.both { y - 5.0 } else { y }, &token, Type { size: 11.0, ..t }.mono());
+                if self.both {
+                    svg.text(x, y + 8.0, &cell.below, t);
+                }
+            }
+            _ if r.h < 12.0 || sans_width(&cell.label, 9.0) > r.w - 2.0 => {}
+            // Where both round to 0, neither is written.
+            _ if self.both && !cell.below.is_empty() && !(cell.label.is_empty() && cell.below == "±0") => {
+                svg.text(x, y - 5.0, if cell.label.is_empty() { "0" } else { &cell.label }, t);
+                svg.text(x, y + 6.0, &cell.below, Type { size: 8.0, ..t });
+            }
+            _ => svg.text(x, y, &cell.label, t),
+        }
+    }
+}
+
+impl Sized for Drawn<'_> {
+    fn size(&self) -> (f64, f64) {
+        let (w, h) = self.cells();
+        (self.left() + w + BAR, self.over() + h.max(SHORTEST_BAR) + self.numbers() + self.below.depth + NAME)
+    }
+
+    fn draw(&self, svg: &mut Svg, x: f64, y: f64) -> Result<()> {
+        let ((w, h), (cw, ch)) = (self.cells(), self.cell);
+        let (left, top) = (x + self.left(), y + self.over());
+        svg.rect(Rect { x: left, y: top, w, h }, Rgb::FAINT, None);
+        for area in self.heat.areas.iter().filter(|area| !area.runs.is_empty()) {
+            let fill = area.value.map_or(Rgb::PAPER, |value| self.heat.colours.of(value));
+            svg.group(left, top, (cw, ch), &area.title, |svg| svg.path(&path(&area.runs), fill));
+        }
+        for ((row, column), cell) in &self.heat.cells {
+            let (x, y) = (left + *column as f64 * cw, top + *row as f64 * ch);
+            self.cell(svg, Rect { x, y, w: cw, h: ch }, cell);
+        }
+        self.sides(svg, left, top);
+        colour_bar(svg, left + w + 16.0, top, h.min(240.0), &self.heat.colours, self.locale);
+        Ok(())
+    }
+}
+
+impl Side {
+    /// The first of its names that fits into so many pixels.
+    fn fitting(&self, room: f64) -> Option<&str> {
+        self.names.iter().map(String::as_str).find(|name| sans_width(name, 11.0) <= room)
+    }
+}
+
+fn label_size(h: f64) -> f64 {
+    (h - 1.0).clamp(8.0, 11.0)
+}
+
+fn shrunk(r: Rect, by: f64) -> Rect {
+    Rect { x: r.x + by, y: r.y + by, w: r.w - 2.0 * by, h: r.h - 2.0 * by }
+}
+
+/// The mark of an effect beyond the scale: the upper right corner of its cell.
+fn corner(svg: &mut Svg, cell: Rect, ink: Rgb) {
+    let side = (cell.w.min(cell.h) / 3.0).min(7.0);
+    let (right, top) = (num(cell.x + cell.w), num(cell.y));
+    svg.path(&format!("M{right} {top}v{0}l-{0} -{0}z", num(side)), ink);
+}
+
+/// A path over runs of unit cells, each one rectangle.
+pub(super) fn path(runs: &[Run]) -> String {
+    let rectangle = |(row, from, to): &Run| format!("M{from} {row}h{n}v1h-{n}z", n = to - from);
+    runs.iter().map(rectangle).collect()
+}

@@ -1,0 +1,139 @@
+//! Lines over numbers, named at their ends.
+
+use super::Sized;
+use super::canvas::{Rect, Stroke, Svg, Type};
+use super::plot::Plot;
+use crate::error::Result;
+use crate::number::Locale;
+use crate::view::colour::Rgb;
+use crate::view::kind::{Line, Lines};
+
+/// Width of the plot, labels of its y axis included.
+const WIDTH: f64 = 610.0;
+/// Height of the plot, labels and name of its x axis included.
+const PLOT: f64 = 340.0;
+/// Space right of the plot, where the lines are named.
+const NAMES: f64 = 118.0;
+/// Up to so many points, the weak line is dashed; the noise of more would make a speckled band of it.
+const MOST_DASHED: usize = 500;
+/// Up to so many points have a dot each.
+const MOST_DOTS: usize = 40;
+
+/// Lines as a panel.
+pub(super) struct Drawn<'a>(pub &'a Lines, pub Locale);
+
+impl Line {
+    /// Thin and dashed, or thick and whole: they differ without colour too.
+    fn stroke(&self) -> Stroke {
+        match self.strong {
+            true => Stroke { ink: Rgb::LINE, width: 2.2, dash: None },
+            false => {
+                let dash = Some("4 2.5").filter(|_| self.points.len() <= MOST_DASHED);
+                Stroke { ink: Rgb(116, 116, 124), width: 1.2, dash }
+            }
+        }
+    }
+
+    /// The line, broken where a value is not finite; what stands alone, and all points if they are few, as dots.
+    fn draw(&self, svg: &mut Svg, plot: &Plot) {
+        let few = self.points.len() <= MOST_DOTS;
+        for run in self.points.split(|(_, y)| !y.is_finite()) {
+            let run: Vec<_> = run.iter().map(|(x, y)| plot.at(*x, *y)).collect();
+            if run.len() > 1 {
+                svg.curve(&thinned(&run), self.stroke());
+            }
+            for &(x, y) in run.iter().filter(|_| few || run.len() == 1) {
+                svg.dot(x, y, if self.strong { 2.8 } else { 1.8 }, self.stroke().ink, None);
+            }
+        }
+    }
+}
+
+impl Sized for Drawn<'_> {
+    fn size(&self) -> (f64, f64) {
+        (WIDTH + NAMES, PLOT)
+    }
+
+    fn draw(&self, svg: &mut Svg, x: f64, y: f64) -> Result<()> {
+        let Lines { lines, titles, .. } = self.0;
+        let place = Rect { x, y, w: WIDTH, h: PLOT };
+        let plot = Plot::draw(svg, place, self.0.x.clone(), self.0.y.clone(), self.1)?;
+        lines.iter().for_each(|line| line.draw(svg, &plot));
+        ends(svg, &plot, lines);
+        // Columns over the plot that say facts where one points at them.
+        let Rect { x: left, y, w, h } = plot.inside;
+        let at = |x: f64| plot.at(x, self.0.y.from).0;
+        let mut from = left;
+        for (i, (x, title)) in titles.iter().enumerate() {
+            let to = titles.get(i + 1).map_or(left + w, |next| (at(*x) + at(next.0)) / 2.0);
+            svg.hover(Rect { x: from, y, w: to - from, h }, title);
+            from = to;
+        }
+        Ok(())
+    }
+}
+
+/// Names the lines at their ends, with their last values.
+fn ends(svg: &mut Svg, plot: &Plot, lines: &[Line]) {
+    let inside = plot.inside;
+    let last = |line: &Line| line.points.iter().rev().find(|(_, y)| y.is_finite()).copied();
+    let mut ends: Vec<(f64, &Line)> =
+        lines.iter().map(|line| (last(line).map_or(inside.y, |(x, y)| plot.at(x, y).1), line)).collect();
+    ends.sort_by(|a, b| a.0.total_cmp(&b.0));
+    // Two lines of text each.
+    let (apart, half) = (36.0, 16.0);
+    if let [upper, lower] = &mut ends[..] {
+        let short = (apart - (lower.0 - upper.0)).max(0.0);
+        upper.0 -= short / 2.0;
+        lower.0 += short / 2.0;
+        let down = (inside.y + half - upper.0).max(0.0);
+        let up = (lower.0 + down - (inside.y + inside.h - half)).max(0.0);
+        upper.0 += down - up;
+        lower.0 += down - up;
+    }
+    let x = inside.x + inside.w + 10.0;
+    for (y, line) in ends {
+        svg.curve(&[(x, y - 8.0), (x + 24.0, y - 8.0)], line.stroke());
+        svg.text(x + 30.0, y - 8.0, &line.name, Type::new(11.0));
+        svg.text(x + 30.0, y + 8.0, &line.end, Type::new(13.0).bold());
+    }
+}
+
+/// A line of which no pixel column has more than four points: the first, the lowest, the highest and the last of it,
+/// so that it looks as it did.
+fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let mut out = Vec::new();
+    for column in points.chunk_by(|a, b| a.0.floor() == b.0.floor()) {
+        let by_height = |a: &usize, b: &usize| column[*a].1.total_cmp(&column[*b].1);
+        let all = || 0..column.len();
+        let (Some(least), Some(most)) = (all().min_by(by_height), all().max_by(by_height)) else { continue };
+        let mut kept = [0, least, most, column.len() - 1];
+        kept.sort_unstable();
+        out.extend(kept.iter().enumerate().filter(|(i, k)| *i == 0 || kept[i - 1] != **k).map(|(_, k)| column[*k]));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thinned_line_keeps_its_extremes() {
+        let points: Vec<(f64, f64)> =
+            (0..10_000).map(|i| (f64::from(i) / 1000.0, f64::from(i * 7919 % 1000))).collect();
+        let thin = thinned(&points);
+        assert!(thin.len() <= 4 * 10, "{}", thin.len());
+        for column in 0..10 {
+            let of = |points: &[(f64, f64)]| {
+                let heights: Vec<f64> =
+                    points.iter().filter(|p| p.0.floor() == f64::from(column)).map(|p| p.1).collect();
+                (heights[0], heights.iter().copied().fold(0.0, f64::max), heights.iter().copied().fold(1e9, f64::min))
+            };
+            assert_eq!(of(&thin), of(&points));
+        }
+        assert_eq!(thinned(&points[..1]), points[..1]);
+        let apart = [(0.0, 1.0), (5.0, 2.0), (9.0, 0.0)];
+        assert_eq!(thinned(&apart), apart);
+    }
+}

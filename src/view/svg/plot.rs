@@ -1,0 +1,103 @@
+//! Two axes on a figure, with the grid that plotters draws for them.
+
+use super::backend::Backend;
+use super::canvas::{Anchor, Rect, Svg, Type};
+use crate::error::{Error, Result};
+use crate::number::Locale;
+use crate::view::axis::Axis;
+use crate::view::colour::Rgb;
+use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
+use plotters::prelude::{ChartBuilder, IntoDrawingArea, LabelAreaPosition};
+use plotters::style::{Color, RGBColor, ShapeStyle};
+
+/// Pixels left of the plot.
+pub(super) const LEFT: f64 = 56.0;
+/// Pixels below the plot.
+pub(super) const BELOW: f64 = 40.0;
+
+/// An axis as plotters asks it.
+struct Scale(Axis, Locale);
+
+impl Ranged for Scale {
+    type FormatOption = NoDefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, (from, to): (i32, i32)) -> i32 {
+        from + (self.0.along(*value) * f64::from(to - from)).round() as i32
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
+        // Plotters asks again for lines between the labelled ones.
+        if hint.weight().allow_light_points() { Vec::new() } else { self.0.ticks.clone() }
+    }
+
+    fn range(&self) -> std::ops::Range<f64> {
+        self.0.from..self.0.to
+    }
+}
+
+impl ValueFormatter<f64> for Scale {
+    fn format_ext(&self, value: &f64) -> String {
+        if self.0.ticks.contains(value) { self.0.label(*value, self.1) } else { String::new() }
+    }
+}
+
+/// Plotters cannot fail on our canvas; should it, say so.
+fn undrawn(e: impl std::fmt::Display) -> Error {
+    Error::compute(format!("the chart could not be drawn: {e}")).fault()
+}
+
+/// Two axes on a figure: where values are.
+#[derive(Clone, Debug)]
+pub(super) struct Plot {
+    /// Between the axes.
+    pub inside: Rect,
+    x: Axis,
+    y: Axis,
+}
+
+impl Plot {
+    /// Draws both axes within `place`: grid lines at the labels of y, and the names.
+    ///
+    /// # Errors
+    /// None that are known; plotters' are passed on.
+    pub fn draw(svg: &mut Svg, place: Rect, x: Axis, y: Axis, locale: Locale) -> Result<Self> {
+        let shade = |c: Rgb| ShapeStyle { color: RGBColor(c.0, c.1, c.2).to_rgba(), filled: false, stroke_width: 1 };
+        let (lower, upper) = {
+            let root = Backend(svg).into_drawing_area();
+            let area = root.shrink((place.x as i32, place.y as i32), (place.w as u32, place.h as u32));
+            let mut chart = ChartBuilder::on(&area)
+                .set_label_area_size(LabelAreaPosition::Left, LEFT as i32)
+                .set_label_area_size(LabelAreaPosition::Bottom, BELOW as i32)
+                .build_cartesian_2d(Scale(x.clone(), locale), Scale(y.clone(), locale))
+                .map_err(undrawn)?;
+            chart
+                .configure_mesh()
+                .disable_x_mesh()
+                .x_labels(x.ticks.len())
+                .label_style(("sans-serif", 12.4))
+                .axis_style(shade(Rgb::SOFT))
+                .bold_line_style(shade(Rgb::FAINT))
+                .light_line_style(RGBColor(255, 255, 255).mix(0.0))
+                .draw()
+                .map_err(undrawn)?;
+            let corner = |at: fn(&Axis) -> f64| chart.backend_coord(&(at(&x), at(&y)));
+            (corner(|a| a.from), corner(|a| a.to))
+        };
+        // Half a pixel on, as the lines that plotters draws.
+        let (left, right) = (f64::from(lower.0) + 0.5, f64::from(upper.0) + 0.5);
+        let (floor, top) = (f64::from(lower.1) + 0.5, f64::from(upper.1) + 0.5);
+        let name = Type::new(11.0).at(Anchor::Middle);
+        if !x.name.is_empty() {
+            svg.text((left + right) / 2.0, place.y + place.h - BELOW + 30.0, &x.name, name);
+        }
+        svg.text(place.x + 8.0, (floor + top) / 2.0, &y.name, name.upwards());
+        Ok(Self { inside: Rect { x: left, y: top, w: right - left, h: floor - top }, x, y })
+    }
+
+    /// Where a pair of values is, in pixels.
+    pub fn at(&self, x: f64, y: f64) -> (f64, f64) {
+        let Rect { x: left, y: top, w, h } = self.inside;
+        (left + self.x.along(x) * w, top + (1.0 - self.y.along(y)) * h)
+    }
+}

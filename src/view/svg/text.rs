@@ -1,0 +1,156 @@
+//! Tokens in the order of a text, each on its colour; and tables.
+
+use super::Sized;
+use super::canvas::{Anchor, Rect, Svg, Type};
+use super::frame::{BAR, SHORTEST_BAR, colour_bar};
+use crate::error::Result;
+use crate::number::Locale;
+use crate::view::colour::Rgb;
+use crate::view::kind::{Cell, Mark, Table, Text};
+use crate::view::label::{fit_mono, mono_width};
+
+/// A line of text is at most this wide.
+const WIDEST: f64 = 860.0;
+/// Font size of tokens.
+const SIZE: f64 = 13.0;
+/// Height of a token, and of a line: token, number, and space below.
+const TOKEN: f64 = 20.0;
+const LINE: f64 = 38.0;
+/// The longest token, in pixels.
+const LONGEST: f64 = 320.0;
+/// Height of a row of a table.
+const ROW: f64 = 18.0;
+/// Font size in tables.
+const SMALL: f64 = 11.0;
+/// The widest column of a table.
+const COLUMN: f64 = 420.0;
+/// Of a longer table, the first rows are drawn.
+const MOST_ROWS: usize = 400;
+
+/// Tokens, each with its place.
+pub(super) struct Flow<'a> {
+    text: &'a Text,
+    locale: Locale,
+    places: Vec<Rect>,
+    size: (f64, f64),
+}
+
+impl<'a> Flow<'a> {
+    pub fn new(text: &'a Text, locale: Locale) -> Self {
+        let (mut x, mut y, mut places, mut wide) = (0.0, 0.0, vec![], 0f64);
+        for cell in &text.tokens {
+            let label = mono_width(&cell.label, SIZE).min(LONGEST);
+            let w = label.max(mono_width(&cell.below, 8.0)).ceil() + 4.0;
+            if x > 0.0 && x + w > WIDEST {
+                (x, y) = (0.0, y + LINE);
+            }
+            places.push(Rect { x, y, w, h: TOKEN });
+            wide = wide.max(x + w);
+            x += w + 1.0;
+            if cell.label.ends_with('↵') {
+                (x, y) = (0.0, y + LINE);
+            }
+        }
+        let lines = places.last().map_or(0.0, |last| last.y + LINE);
+        Self { text, locale, places, size: (wide, lines) }
+    }
+}
+
+impl Sized for Flow<'_> {
+    fn size(&self) -> (f64, f64) {
+        (self.size.0 + 8.0 + BAR, self.size.1.max(SHORTEST_BAR))
+    }
+
+    fn draw(&self, svg: &mut Svg, left: f64, top: f64) -> Result<()> {
+        for (cell, place) in self.text.tokens.iter().zip(&self.places) {
+            let r = Rect { x: left + place.x, y: top + place.y, ..*place };
+            let fill = self.text.colours.of(cell.value);
+            let label = fit_mono(&cell.label, LONGEST, SIZE);
+            let middle = r.x + r.w / 2.0;
+            let plain = cell.value.is_nan() || cell.mark == Mark::Nothing;
+            svg.rect(r, if plain { Rgb::PAPER } else { fill }, Some(&cell.title));
+            if cell.mark == Mark::Hit {
+                svg.outline(r, Rgb::INK, 1.0);
+            }
+            let ink = if plain { Rgb::INK } else { fill.ink_on() };
+            svg.text(middle, r.y + TOKEN / 2.0, &label, Type::new(SIZE).mono().at(Anchor::Middle).ink(ink));
+            // Never by colour alone.
+            let number = Type::new(8.0).at(Anchor::Middle).ink(Rgb::SOFT);
+            svg.text(middle, r.y + TOKEN + 6.0, &cell.below, number);
+        }
+        colour_bar(svg, left + self.size.0 + 16.0, top, self.size.1.min(240.0), &self.text.colours, self.locale);
+        Ok(())
+    }
+}
+
+/// A table with the widths of its columns.
+pub(super) struct Rows<'a> {
+    table: &'a Table,
+    widths: Vec<f64>,
+}
+
+impl<'a> Rows<'a> {
+    pub fn new(table: &'a Table) -> Self {
+        let rows = || table.rows.iter().take(MOST_ROWS);
+        let width = |label: &str| mono_width(label, SMALL).min(COLUMN);
+        let mut widths: Vec<f64> = table.columns.iter().map(|name| width(name)).collect();
+        for row in rows() {
+            let cells = row.cells.iter().map(|cell| width(&written(cell)));
+            let label = width(&row.label) + 16.0 * row.depth as f64;
+            for (i, w) in std::iter::once(label).chain(cells).enumerate() {
+                match widths.get_mut(i) {
+                    Some(width) => *width = width.max(w),
+                    None => widths.push(w),
+                }
+            }
+        }
+        Self { table, widths: widths.into_iter().map(|w| w.ceil() + 12.0).collect() }
+    }
+
+    fn shown(&self) -> usize {
+        self.table.rows.len().min(MOST_ROWS)
+    }
+}
+
+/// What a cell of a table has written in it.
+fn written(cell: &Cell) -> String {
+    [cell.label.as_str(), cell.below.as_str()].join(" ").trim_end().to_owned()
+}
+
+impl Sized for Rows<'_> {
+    fn size(&self) -> (f64, f64) {
+        let left_out = if self.table.rows.len() > MOST_ROWS { 1.0 } else { 0.0 };
+        (self.widths.iter().sum(), (self.shown() as f64 + 1.0 + left_out) * ROW)
+    }
+
+    fn draw(&self, svg: &mut Svg, left: f64, top: f64) -> Result<()> {
+        let t = Type::new(SMALL);
+        let mut x = left;
+        for (name, w) in self.table.columns.iter().zip(&self.widths) {
+            svg.text(x, top + ROW / 2.0, &fit_mono(name, w - 8.0, SMALL), t.bold());
+            x += w;
+        }
+        for (i, row) in self.table.rows.iter().take(MOST_ROWS).enumerate() {
+            let y = top + (i as f64 + 1.0) * ROW;
+            let indent = 16.0 * row.depth as f64;
+            let label = fit_mono(&row.label, self.widths.first().map_or(0.0, |w| w - 8.0) - indent, SMALL);
+            svg.text(left + indent, y + ROW / 2.0, &label, t.mono());
+            let mut x = left;
+            for (cell, w) in row.cells.iter().zip(self.widths.windows(2)) {
+                x += w[0];
+                let fill = self.table.colour(cell);
+                if fill.is_some() || !cell.title.is_empty() {
+                    let r = Rect { x: x - 4.0, y: y + 0.5, w: w[1] - 4.0, h: ROW - 1.0 };
+                    svg.rect(r, fill.unwrap_or(Rgb::PAPER), Some(&cell.title));
+                }
+                let text = fit_mono(&written(cell), w[1] - 8.0, SMALL);
+                svg.text(x, y + ROW / 2.0, &text, t.mono().ink(fill.map_or(Rgb::INK, Rgb::ink_on)));
+            }
+        }
+        if self.table.rows.len() > MOST_ROWS {
+            let more = format!("and {} more", self.table.rows.len() - MOST_ROWS);
+            svg.text(left, top + (MOST_ROWS as f64 + 1.5) * ROW, &more, t.ink(Rgb::SOFT));
+        }
+        Ok(())
+    }
+}
