@@ -44,7 +44,7 @@ fn flow(out: &mut String, text: &Text) {
         let _ =
             write!(out, "<span title=\"{title}\"{colour}>{label}<sub style=\"font-size:60%\">{below}</sub></span> ");
         if cell.label.ends_with('↵') {
-            out.push_str("<br>");
+            out.push_str("<br/>");
         }
     }
     out.push_str("</p>\n");

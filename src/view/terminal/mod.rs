@@ -22,7 +22,7 @@ pub fn width() -> usize {
 /// A view as lines of text, for a terminal of so many columns.
 pub fn text(view: &View, columns: usize) -> String {
     let bold = Style::new().bold();
-    let mut out = format!("{bold}{}{bold:#}\n{}\n", view.title, view.subtitle);
+    let mut out = format!("{bold}{}{bold:#} · {}\n", view.title, view.subtitle);
     for sentence in &view.caption {
         out += sentence;
         out.push('\n');

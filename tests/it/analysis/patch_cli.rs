@@ -81,7 +81,7 @@ fn means_over_pairs_have_a_figure_and_are_what_the_terminal_says() {
     assert!(title.ends_with(&format!("{words}, mean of 3 pairs")), "{title} {words}");
     assert!(
         said.starts_with(
-            "Patching resid_pre: mean logit_diff recovered\ndemo · mean of 3 pairs · clean values into the corrupt run\nStrongest of 60 patches: "
+            "Patching resid_pre: mean logit_diff recovered · demo · mean of 3 pairs · clean values into the corrupt run\nStrongest of 60 patches: "
         ),
         "{said}"
     );

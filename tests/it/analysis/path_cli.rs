@@ -36,7 +36,9 @@ fn the_heads_that_say_the_name_are_found() {
     assert!(of(&direct, 2) > 0.2 && of(&direct, 3) > 0.1, "{direct:?}");
     assert!(direct.iter().all(|r| r.receiver == "logits" && r.receiver_layer.is_none() && r.through.is_none()));
     assert!(
-        done.stdout.contains("Path patching attn.z → logits: pair 0 · clean values into the corrupt run\n"),
+        done.stdout.contains(
+            "Path patching attn.z → logits: logit_diff recovered · demo · pair 0 · clean values into the corrupt run\n"
+        ),
         "{}",
         done.stdout
     );
@@ -94,7 +96,8 @@ fn a_figure_is_the_same_from_the_file_and_says_every_path() {
         "Path patching attn.z → v of layer 3: prob recovered−1, demo · pair 0 · corrupt values into the clean run"
     );
     assert!(
-        done.stdout.contains("Path patching attn.z → mlp: pair 0 ") && done.stdout.contains("\nprob: clean"),
+        done.stdout.contains("Path patching attn.z → mlp: prob recovered−1 · demo · pair 0 ")
+            && done.stdout.contains("\nprob recovered−1: 0 as the clean run ("),
         "{}",
         done.stdout
     );
@@ -155,7 +158,11 @@ fn pairs_have_means_over_them() {
     }
     assert_eq!(figures_of(&means, &provenance).unwrap().len(), 2);
     assert!(place.path("run/path_mean-mlp_out-logits-logit_diff.svg").exists());
-    assert!(done.stdout.contains("Path patching mlp_out → logits: mean of 2 pairs"), "{}", done.stdout);
+    assert!(
+        done.stdout.contains("Path patching mlp_out → logits: mean logit_diff recovered · demo · mean of 2 pairs"),
+        "{}",
+        done.stdout
+    );
 }
 
 /// As large as GPT-2 small: every head to the queries of every later one.

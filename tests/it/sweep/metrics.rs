@@ -4,10 +4,9 @@
 use std::fmt::Write;
 
 use pellucid::sweep::{METRICS, Metric, Needs};
-use pellucid::view::patch;
 
 use crate::house::docs::committed;
-use crate::view::{chart::provenance, patch::sweep};
+use crate::view::{chart::provenance, figures_of, patch::sweep};
 
 #[test]
 fn the_page_of_metrics_is_the_table() {
@@ -43,7 +42,7 @@ fn every_metric_is_parsed_and_drawn_by_its_name_which_says_its_unit() {
         assert!(says, "the name of {} does not say {}", row.name, row.unit);
         let mut rows = sweep(&[("layer", 3), ("pos", 4)]);
         rows.iter_mut().for_each(|patch| patch.metric = row.name.to_owned());
-        let figures = patch(&rows, &provenance()).unwrap();
+        let figures = figures_of(&rows, &provenance()).unwrap();
         assert!(!figures.is_empty() && figures.iter().all(|figure| figure.svg.contains(row.name)), "{}", row.name);
     }
 }

@@ -182,7 +182,7 @@ fn sites_of_one_layer_are_separate_rows() {
     let titles = check(figure);
     assert_eq!(titles.iter().filter(|t| t.starts_with("blocks.")).count(), 3 * 2 * 4);
     let at = |label: &str| figure.svg.find(&format!(">{label}</text>")).unwrap_or_else(|| panic!("{label}"));
-    assert!(at("0 resid_mid") < at("0 resid_post") && at("0 resid_post") < at("1 resid_mid"));
+    assert!(at("1 resid_mid") < at("0 resid_post") && at("0 resid_post") < at("0 resid_mid"));
     assert!(!figure.svg.contains("Target"));
 }
 

@@ -93,7 +93,7 @@ fn ablations_are_called_so_and_are_of_prompts() {
     let place = Place::new();
     let said = place.ok(["ablate", CLEAN, "The nurse said that", "--kind", "zero", "--out", "zero"]).stdout;
     assert!(
-        said.starts_with("Zero ablation of attn.z: mean change of loss_nats\ndemo · mean of 2 prompts\nStrongest of 16 ablations: layer "),
+        said.starts_with("Zero ablation of attn.z: mean change of loss_nats · demo · mean of 2 prompts\nStrongest of 16 ablations: layer "),
         "{said}"
     );
     let all = figures(&place, "zero");
@@ -138,15 +138,14 @@ fn the_direction_is_named() {
     let head = |direction: &str| {
         let said =
             place.ok([&["patch", "--direction", direction][..], &GIVERS[..], &["--out", direction]].concat()).stdout;
-        let head: Vec<&str> = said.lines().take(2).collect();
-        (facts(&figures(&place, direction)[0])[0].clone(), head.join("\n"))
+        (facts(&figures(&place, direction)[0])[0].clone(), said.lines().next().unwrap().to_owned())
     };
     let (title, said) = head("denoise");
     assert!(title.ends_with("demo · pair 0 · clean values into the corrupt run"), "{title}");
-    assert_eq!(said, "Patching resid_pre: logit_diff recovered\ndemo · pair 0 · clean values into the corrupt run");
+    assert_eq!(said, "Patching resid_pre: logit_diff recovered · demo · pair 0 · clean values into the corrupt run");
     let (title, said) = head("noise");
     assert!(title.ends_with("demo · pair 0 · corrupt values into the clean run"), "{title}");
-    assert_eq!(said, "Patching resid_pre: logit_diff recovered−1\ndemo · pair 0 · corrupt values into the clean run");
+    assert_eq!(said, "Patching resid_pre: logit_diff recovered−1 · demo · pair 0 · corrupt values into the clean run");
 }
 
 /// Invariant: as `no_figure_reads_the_command`.
@@ -196,7 +195,7 @@ fn samples_of_noise_are_samples_of_one_prompt() {
     }
     assert!(contains(&all[2], "prompt 0, noise sample 2") && contains(&all[4], "mean of 4 noise samples"));
     assert!(contains(&all[4], "with standard errors over noise samples."));
-    let first = "Causal tracing of mlp_out in windows of 2 layers: mean logit_diff recovered\ndemo · mean of 4 noise samples · clean values into the noised run";
+    let first = "Causal tracing of mlp_out in windows of 2 layers: mean logit_diff recovered · demo · mean of 4 noise samples · clean values into the noised run";
     assert!(said.starts_with(first) && !said.contains("pair"), "{said}");
 }
 
@@ -231,7 +230,7 @@ fn means_are_over_samples_first_and_then_over_prompts() {
         assert!((f64::from(mean.recovered.unwrap()) - average).abs() < 1e-6, "{mean:?}");
         assert!((f64::from(mean.recovered_se.unwrap()) - error).abs() < 1e-6, "{mean:?}");
     }
-    assert!(said.contains("\ndemo · mean of 2 prompts, 3 noise samples each · "), "{said}");
+    assert!(said.contains(" · demo · mean of 2 prompts, 3 noise samples each · "), "{said}");
     let names: Vec<String> = figures(&place, "run").into_iter().map(|f| f.name).collect();
     assert!(names.iter().any(|n| n == "patch-resid_pre-logit_diff-p1-s2"), "{names:?}");
 }

@@ -10,6 +10,7 @@ pub mod attribution;
 pub mod chart;
 pub mod facts;
 pub mod patch;
+pub mod renderers;
 pub mod scale;
 pub mod strongest;
 pub mod training;

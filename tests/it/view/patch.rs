@@ -426,11 +426,13 @@ fn the_terminal_has_the_grid_and_the_strongest_in_words() {
     let (words, rows) = run(&place, &[]);
     let lines: Vec<&str> = words.lines().collect();
     let (clean, corrupt) = (rows[0].clean, rows[0].corrupt.unwrap());
-    assert_eq!(lines[0], "Patching resid_pre: logit_diff recovered");
-    assert_eq!(lines[1], "demo · pair 0 · clean values into the corrupt run");
-    assert!(lines[2].starts_with("Strongest of 60 patches: layer 0, position "), "{}", lines[2]);
+    assert_eq!(
+        lines[0],
+        "Patching resid_pre: logit_diff recovered · demo · pair 0 · clean values into the corrupt run"
+    );
+    assert!(lines[1].starts_with("Strongest of 60 patches: layer 0, position "), "{}", lines[1]);
     let runs = format!("0 as the corrupt run ({corrupt:.2}), which was patched; 1 as the clean run ({clean:.2}).");
-    assert_eq!(lines[3], format!("logit_diff recovered: {runs}"));
+    assert_eq!(lines[2], format!("logit_diff recovered: {runs}"));
     for (i, layer) in (0..4).rev().enumerate() {
         let cell = |r: &PatchRow| match r.recovered.unwrap() {
             _ if !r.reached => "-".to_owned(),
@@ -438,17 +440,17 @@ fn the_terminal_has_the_grid_and_the_strongest_in_words() {
         };
         let of_layer: Vec<String> = rows.iter().filter(|r| r.layer == Some(layer)).map(cell).collect();
         assert_eq!(of_layer.len(), 15);
-        let found: Vec<&str> = lines[4 + i].split_whitespace().collect();
+        let found: Vec<&str> = lines[3 + i].split_whitespace().collect();
         assert_eq!(found, [&["layer".into(), layer.to_string()][..], &of_layer].concat());
     }
-    assert!(lines[8].starts_with("token ") && lines[8].ends_with("·drink    ·to"), "{}", lines[8]);
+    assert!(lines[7].starts_with("token ") && lines[7].ends_with("·drink    ·to"), "{}", lines[7]);
     let mut sorted = rows.clone();
     sorted.retain(|r| r.reached);
     sorted.sort_by(|a, b| b.recovered.unwrap().abs().total_cmp(&a.recovered.unwrap().abs()));
-    assert!(lines[9].starts_with("position ") && lines[9].ends_with("13     14"), "{}", lines[9]);
-    assert_eq!(lines[10..12], ["- where nothing changes", "the 10 strongest of 60 patches:"]);
-    assert_eq!(lines[12].split_whitespace().collect::<Vec<_>>(), ["patch", "logit_diff", "effect"]);
-    for (line, row) in lines[13..23].iter().zip(&sorted) {
+    assert!(lines[8].starts_with("position ") && lines[8].ends_with("13     14"), "{}", lines[8]);
+    assert_eq!(lines[9..11], ["- where nothing changes", "the 10 strongest of 60 patches:"]);
+    assert_eq!(lines[11].split_whitespace().collect::<Vec<_>>(), ["patch", "logit_diff", "effect"]);
+    for (line, row) in lines[12..22].iter().zip(&sorted) {
         let token = row.token.as_deref().unwrap().replace(' ', "·");
         let (layer, pos) = (row.layer.unwrap(), row.pos.unwrap());
         assert!(line.starts_with(&format!("  layer {layer}, position {pos} \"{token}\"")), "{line}");
@@ -457,7 +459,7 @@ fn the_terminal_has_the_grid_and_the_strongest_in_words() {
         assert!(line.contains(&format!("  {patched:.digits$}  ")), "{line}: {patched}");
         assert!(line.ends_with(" % recovered"), "{line}");
     }
-    assert_eq!(lines.len(), 23);
+    assert_eq!(lines.len(), 22);
 
     let svg = place.read("a/patch-resid_pre-logit_diff.svg");
     let again = place.ok(["chart", "a/patch.parquet", "--out", "b"]);
@@ -479,7 +481,7 @@ fn the_terminal_says_what_the_clean_run_lost() {
     let line = words.lines().find(|l| l.starts_with("  layer ")).unwrap();
     let place = format!("  layer {}, head {}  ", worst.layer.unwrap(), worst.head.unwrap());
     assert!(line.starts_with(&place) && line.ends_with(&format!("  {lost:.0} % lost")), "{line}");
-    let second = "\n\nPatching attn.z: prob recovered−1\ndemo · pair 0 · corrupt values into the clean run\nStrongest of 16 patches: ";
+    let second = "\n\nPatching attn.z: prob recovered−1 · demo · pair 0 · corrupt values into the clean run\nStrongest of 16 patches: ";
     assert!(words.contains(second), "{words}");
     assert!(words.contains("\nprob recovered−1: 0 as the clean run ("), "{words}");
     assert!(words.contains(&format!("{:>6.2}", -lost / 100.0)), "{words}");

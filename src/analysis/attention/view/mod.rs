@@ -1,22 +1,23 @@
 //! Attention patterns: one head large, with its numbers; all heads small, side by side.
 
+mod heads;
+
 use crate::analysis::AttentionRow;
 use crate::error::{Error, Result};
 use crate::number::Locale;
 use crate::table::{Cell, Provenance, Rows, visible};
 use crate::view::colour::Colours;
 use crate::view::extent::{Extents, Positions};
-use crate::view::kind::{self, Area, Body, Heat, Item, Panel, Run, Shape, Side, Table, TableRow, Tile, Tiles, View};
+use crate::view::kind::{self, Area, Body, Heat, Item, Run, Shape, Side, View};
 use crate::view::label::quoted;
 use crate::view::{Drawable, Emit, Options, Seen, suffix};
+use heads::{AllHeads, name, summary};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 /// A figure draws at most this many cells one by one; of more, the weakest are left blank.
 const MOST_CELLS: usize = 12_000;
-/// Tiles show probabilities in this many steps.
-const STEPS: u32 = 16;
 
 /// The table that is drawn.
 pub(crate) const DRAWABLE: [Drawable; 1] = [Drawable::of::<AttentionRow>()];
@@ -306,175 +307,6 @@ impl Patterns {
             locale: self.locale,
         }
     }
-}
-
-/// What is known of all heads after one another.
-struct AllHeads<'a> {
-    patterns: &'a Patterns,
-    layers: Vec<u32>,
-    heads: Vec<u32>,
-    /// So many queries and keys are one cell.
-    merged: usize,
-    tiles: Tiles,
-    /// By layer and head, what the last query looks at most.
-    looks: BTreeMap<(u32, u32), Entry>,
-    left_out: bool,
-}
-
-impl<'a> AllHeads<'a> {
-    /// None of these patterns yet.
-    fn of(patterns: &'a Patterns) -> Self {
-        let mut layers: Vec<u32> = patterns.heads.keys().map(|h| h.0).collect();
-        layers.dedup();
-        let mut heads: Vec<u32> = patterns.heads.keys().map(|h| h.1).collect();
-        heads.sort_unstable();
-        heads.dedup();
-        let (rows, columns) = (patterns.queries.len().max(1), patterns.keys.len().max(1));
-        let merged = Tiles::merged(heads.len(), rows, columns);
-        let size = (columns.div_ceil(merged), rows.div_ceil(merged));
-        let colours = Colours::probability("attention probability");
-        let tiles = Tiles { size, steps: STEPS, colours, tiles: vec![] };
-        Self { patterns, layers, heads, merged, tiles, looks: BTreeMap::new(), left_out: false }
-    }
-
-    /// One more; `tiled` if it is one of several.
-    fn add(&mut self, pattern: &Pattern, tiled: bool) {
-        let last = self.patterns.queries.len().saturating_sub(1) as u32;
-        // The first of equals; what is no number is less than all that are.
-        let looks = pattern.entries.iter().filter(|(q, _, p)| *q == last && !p.is_nan());
-        if let Some(look) = looks.reduce(|best, look| if look.2 > best.2 { look } else { best }) {
-            self.looks.insert(pattern.head, *look);
-        }
-        let at = (self.layers.binary_search(&pattern.head.0), self.heads.binary_search(&pattern.head.1));
-        if let ((Ok(line), Ok(along)), true) = (at, tiled) {
-            self.left_out |= pattern.left_out() > 0;
-            let name = name(pattern.head);
-            let title = summary(&format!("{name}: "), self.patterns, &pattern.entries);
-            self.tiles.tiles.push(Tile { at: (line, along), name, title, cells: self.cells(pattern) });
-        }
-    }
-
-    /// The cells of a tile; of what is seen, what has no entry is 0.
-    fn cells(&self, pattern: &Pattern) -> Vec<Option<f32>> {
-        let ((across, down), merged) = (self.tiles.size, self.merged);
-        let mut cells: Vec<Option<f32>> = vec![None; across * down];
-        for (q, from, to) in &pattern.seen {
-            let row = *q as usize / merged * across;
-            cells[row + *from as usize / merged..=row + (*to as usize - 1) / merged].fill(Some(0.0));
-        }
-        for (q, k, p) in &pattern.entries {
-            let cell = &mut cells[*q as usize / merged * across + *k as usize / merged];
-            // `max` passes over NaN.
-            *cell = Some(cell.unwrap_or(0.0).max(*p));
-        }
-        cells
-    }
-
-    /// What each head looks at most from the last position.
-    fn looks(&self) -> Option<Panel> {
-        let patterns = self.patterns;
-        let (pos, token) = patterns.queries.last()?;
-        let cell = |layer: u32, head: u32| match self.looks.get(&(layer, head)) {
-            None => kind::Cell::said(""),
-            Some(look @ (_, k, p)) => kind::Cell {
-                value: f64::from(*p),
-                label: visible(&patterns.keys[*k as usize].1),
-                below: patterns.locale.fixed(f64::from(*p), 2),
-                title: patterns.facts(*look),
-                ..kind::Cell::default()
-            },
-        };
-        let row = |layer: &u32| TableRow {
-            depth: 0,
-            label: format!("layer {layer}"),
-            cells: self.heads.iter().map(|head| cell(*layer, *head)).collect(),
-        };
-        let heads = self.heads.iter().map(|head| format!("head {head}"));
-        let table = Table {
-            columns: std::iter::once(String::new()).chain(heads).collect(),
-            rows: self.layers.iter().map(row).collect(),
-            colours: Some(Colours::probability("attention probability")),
-        };
-        let heading = format!("from position {pos}, {}, each head looks most at", visible(token));
-        Some(Panel { heading, body: Body::Table(table) })
-    }
-
-    /// The figure of all heads.
-    fn view(self, end: &str, provenance: Arc<Provenance>) -> View {
-        let (patterns, merged) = (self.patterns, self.merged);
-        let least = patterns.locale.probability(0.5 / STEPS as f32);
-        let mut legend = vec![
-            "One tile for each head, LxHy: layer x, head y. In a tile: query down, key across, the first token at the upper left."
-                .to_owned(),
-            format!("Colour in {STEPS} steps; probabilities below {least} are drawn as 0."),
-        ];
-        if self.left_out {
-            legend.push("Small probabilities that the table leaves out are drawn as 0.".to_owned());
-        }
-        if merged > 1 {
-            legend.push(format!("Each cell is the largest of {merged} x {merged} entries."));
-        }
-        View {
-            name: format!("attention{end}"),
-            title: "Attention of all heads".to_owned(),
-            subtitle: patterns.subtitle(&provenance),
-            caption: vec![],
-            legend,
-            panels: View::panel(Body::Tiles(self.tiles)),
-            more: vec![],
-            provenance,
-            locale: patterns.locale,
-        }
-    }
-}
-
-fn name((layer, head): (u32, u32)) -> String {
-    format!("L{layer}H{head}")
-}
-
-/// Where a head looks, in one line: its means over the queries that have a choice, and its strongest look elsewhere.
-fn summary(name: &str, patterns: &Patterns, entries: &[Entry]) -> String {
-    let first = patterns.keys.first().map_or(0, |k| k.0);
-    let (mut to_first, mut to_previous, mut to_itself, mut queries) = (0.0, 0.0, 0.0, 0usize);
-    let mut last = None;
-    let mut strongest: Option<Entry> = None;
-    for &(q, k, p) in entries {
-        let (query, key) = (patterns.queries[q as usize].0, patterns.keys[k as usize].0);
-        if query == first {
-            continue;
-        }
-        if last != Some(q) {
-            last = Some(q);
-            queries += 1;
-        }
-        let p64 = f64::from(p);
-        if key == first {
-            to_first += p64;
-        }
-        if key == query {
-            to_itself += p64;
-        }
-        if key.checked_add(1) == Some(query) {
-            to_previous += p64;
-        }
-        if key != first && key != query && strongest.is_none_or(|(_, _, most)| p > most) {
-            strongest = Some((q, k, p));
-        }
-    }
-    if queries == 0 {
-        return format!("{name}one query only");
-    }
-    let mean = |sum: f64| patterns.locale.probability((sum / queries as f64) as f32);
-    let mut out = format!(
-        "{name}on average {} on the first token, {} on the token before, {} on itself",
-        mean(to_first),
-        mean(to_previous),
-        mean(to_itself)
-    );
-    if let Some(entry) = strongest {
-        out += &format!("; strongest elsewhere: {}", patterns.facts(entry));
-    }
-    out
 }
 
 /// As a sentence.
