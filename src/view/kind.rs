@@ -362,14 +362,16 @@ impl Body {
                 columns: vec!["token".to_owned(), colours.name.clone()],
                 rows: tokens
                     .iter()
-                    .map(|t| row(t.label.clone(), vec![Cell { label: value(t), ..t.clone() }]))
+                    .map(|t| row(t.label.clone(), vec![Cell { label: value(t), below: String::new(), ..t.clone() }]))
                     .collect(),
                 colours: Some(colours.clone()),
             },
             Self::Steps(steps) => Table {
                 columns: vec![steps.x.name().to_owned(), steps.y.name.clone()],
                 rows: (steps.x.items.iter().zip(&steps.points))
-                    .map(|(item, point)| row(item.head(), vec![Cell { label: value(point), ..point.clone() }]))
+                    .map(|(item, point)| {
+                        row(item.head(), vec![Cell { label: value(point), below: String::new(), ..point.clone() }])
+                    })
                     .collect(),
                 colours: None,
             },
@@ -389,7 +391,7 @@ impl Body {
                         Shape::Tokens => format!("{} {}", cell.label, value(cell)),
                         _ => value(cell),
                     };
-                    rows[*r].cells[*c] = Cell { label, ..cell.clone() };
+                    rows[*r].cells[*c] = Cell { label, below: String::new(), ..cell.clone() };
                 }
                 let corner = format!("{} / {}", heat.rows.name(), heat.columns.name());
                 let columns = std::iter::once(corner).chain(heat.columns.items.iter().map(Item::head)).collect();

@@ -32,7 +32,7 @@ pub(super) fn heat(heat: &Heat, locale: Locale, columns: usize) -> String {
     let follows = short(&heat.above);
     let along = short(&heat.columns);
     let heads = rows.iter().map(String::as_str).chain([follows, along]);
-    let label = heads.map(UnicodeWidthStr::width).max().unwrap_or(0).min(LABEL);
+    let label = heads.map(UnicodeWidthStr::width).max().unwrap_or(0).clamp(9, LABEL);
     let room = (columns.saturating_sub(label + 1) / (wide + 1)).max(1);
     // Of positions the last matter most, and there can be many; heads are all shown, some below others.
     let hidden = if heat.columns.numbered() { across.saturating_sub(room) } else { 0 };

@@ -80,7 +80,7 @@ fn named_positions_are_those_of_each_pair_and_means_go_by_their_names() {
             ["io ·Mary", "s2 ·John", "end ·to"].iter().all(|label| of_pair.contains(&(*label).to_owned())),
             "{of_pair:?}"
         );
-        assert!(said.contains(", position end \"·to\": ") && !said.contains("query"), "{said}");
+        assert!(said.contains(", position end \"·to\"  ") && !said.contains("query"), "{said}");
         let (rows, _) = read_rows::<PatchRow>(place.path(&format!("{out}/patch.parquet"))).unwrap();
         assert_eq!(rows.len(), 3 * 4 * 3);
         for row in &rows {
