@@ -1,4 +1,4 @@
-//! Cutting many prompts into batches that fit a memory budget.
+//! Cutting work into groups that fit a memory budget.
 
 use std::ops::Range;
 
@@ -6,24 +6,28 @@ use super::need::Need;
 use crate::arch::Spec;
 use crate::text::Prompt;
 
+/// Cuts consecutive things of these sizes into groups: in each as many as fit `limit`, at least one.
+pub(crate) fn cut(sizes: impl IntoIterator<Item = usize>, limit: usize) -> Vec<Range<usize>> {
+    let (mut groups, mut used): (Vec<Range<usize>>, usize) = (vec![], 0);
+    for (i, size) in sizes.into_iter().enumerate() {
+        match groups.last_mut() {
+            Some(group) if used + size <= limit => group.end = i + 1,
+            _ => {
+                groups.push(i..i + 1);
+                used = 0;
+            }
+        }
+        used += size;
+    }
+    groups
+}
+
 /// Consecutive prompts that run together: as many as fit `budget_bytes`, at least one.
 ///
 /// `kept_bytes` is what the analysis keeps of each row beside the run itself.
 pub(crate) fn waves(spec: &Spec, prompts: &[Prompt], kept_bytes: usize, budget_bytes: usize) -> Vec<Range<usize>> {
     let row = kept_bytes + run_bytes(spec);
-    let mut waves = vec![];
-    let (mut start, mut rows) = (0, 0);
-    for (i, prompt) in prompts.iter().enumerate() {
-        if i > start && (rows + prompt.tokens.len()) * row > budget_bytes {
-            waves.push(start..i);
-            (start, rows) = (i, 0);
-        }
-        rows += prompt.tokens.len();
-    }
-    if start < prompts.len() {
-        waves.push(start..prompts.len());
-    }
-    waves
+    cut(prompts.iter().map(|prompt| prompt.tokens.len() * row), budget_bytes)
 }
 
 /// What these prompts need, cut into waves: of each row what the run and the analysis hold, and `beside` that, which is there once.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::budget::cut;
 use super::kind::{Direction, Kind, Sources, several};
 use super::measure::Long;
 use super::metric::{Gauge, Needs, readout};
@@ -78,7 +79,7 @@ pub(crate) fn need(
         need.least = need.least.max(least);
         need.rows = need.rows.max(places * options.metrics.len() * PLACE_BYTES);
     }
-    for Chunk { pairs: of, places: some } in parts(model, pairs, points, places, options) {
+    for Chunk { pairs: of, places: some } in chunks(model, pairs, points, places, options) {
         let (mut held, mut rows, mut logits, mut longest) = (0, 0, 0, 0);
         for i in of {
             let (n, patches) = (pairs[i].clean.tokens.len(), places[i].min(some.end) - some.start.min(places[i]));
@@ -94,33 +95,24 @@ pub(crate) fn need(
     Ok(need)
 }
 
-/// Parts of the sweep, in which each pair has so many `places` to be patched, whose recorded runs and lists of patches take at most half of the memory: the other half is for
-/// patched runs. A pair with more patches than that is parted.
-fn parts(model: &Model, pairs: &[Pair], points: &[HookPoint], places: &[usize], options: &PatchOptions) -> Vec<Chunk> {
+/// Splits the sweep into chunks whose recordings and lists of patches fit half of the memory budget: the other half is for
+/// patched runs. A pair with more patches than that is split itself.
+fn chunks(model: &Model, pairs: &[Pair], points: &[HookPoint], places: &[usize], options: &PatchOptions) -> Vec<Chunk> {
     let half = options.memory_bytes / 2;
-    let recorded = |pair: &Pair| recorded_bytes(model, pair, points, options);
-    let (mut parts, mut start, mut used) = (vec![], 0, 0);
-    let whole = 0..usize::MAX;
-    for (i, pair) in pairs.iter().enumerate() {
-        let (runs, patches) = (recorded(pair), places[i]);
-        let bytes = runs + patches * PATCH_BYTES;
-        if used > 0 && used + bytes > half {
-            parts.push(Chunk { pairs: start..i, places: whole.clone() });
-            (start, used) = (i, 0);
+    let recorded: Vec<usize> = pairs.iter().map(|pair| recorded_bytes(model, pair, points, options)).collect();
+    let mut chunks = vec![];
+    for pairs in cut(recorded.iter().zip(places).map(|(runs, patches)| runs + patches * PATCH_BYTES), half) {
+        let first = pairs.start;
+        let at_once = (half.saturating_sub(recorded[first]) / PATCH_BYTES).max(LEAST_PATCHES);
+        match places[first] {
+            patches if pairs.len() == 1 && patches > at_once => {
+                let of = |from: usize| Chunk { pairs: pairs.clone(), places: from..(from + at_once).min(patches) };
+                chunks.extend((0..patches).step_by(at_once).map(of));
+            }
+            _ => chunks.push(Chunk { pairs, places: 0..usize::MAX }),
         }
-        let at_once = (half.saturating_sub(runs) / PATCH_BYTES).max(LEAST_PATCHES);
-        if patches > at_once {
-            let of = |first: usize| Chunk { pairs: i..i + 1, places: first..(first + at_once).min(patches) };
-            parts.extend((0..patches).step_by(at_once).map(of));
-            start = i + 1;
-            continue;
-        }
-        used += bytes;
     }
-    if start < pairs.len() {
-        parts.push(Chunk { pairs: start..pairs.len(), places: whole });
-    }
-    parts
+    chunks
 }
 
 /// What a sweep goes by, whatever its places are.
@@ -154,7 +146,7 @@ pub(crate) fn in_groups(
         .collect();
     let again = several(options.seed, options.verify, total);
     let mut done = 0;
-    for (g, part) in parts(model, pairs, points, places, options).into_iter().enumerate() {
+    for (g, part) in chunks(model, pairs, points, places, options).into_iter().enumerate() {
         let own = |pair: usize| {
             let to = part.places.end.min(places[pair]);
             let from = part.places.start.min(to);

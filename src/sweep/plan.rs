@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::budget::cut;
 use super::{Patched, Readout};
 use crate::arch::Spec;
 use crate::error::Result;
@@ -65,19 +66,8 @@ pub fn plan(
     }
     joining.sort_unstable();
     let limit = (memory_bytes / row_bytes(spec)).max(1);
-    let (mut waves, mut wave, mut rows) = (vec![], vec![], 0);
-    for (_, _, i, n) in joining {
-        if rows + n > limit && !wave.is_empty() {
-            waves.push(Wave { runs: std::mem::take(&mut wave) });
-            rows = 0;
-        }
-        wave.push(i);
-        rows += n;
-    }
-    if !wave.is_empty() {
-        waves.push(Wave { runs: wave });
-    }
-    Ok(waves)
+    let wave = |group: Range<usize>| Wave { runs: joining[group].iter().map(|(.., i, _)| *i).collect() };
+    Ok(cut(joining.iter().map(|(.., n)| *n), limit).into_iter().map(wave).collect())
 }
 
 /// Bytes of a row's activations that one block holds at once, in f32.

@@ -36,6 +36,7 @@ use crate::error::{Error, Result};
 use crate::hook::site::{Role, Scope, Writer};
 use crate::hook::{HookPoint, Site, select};
 use crate::model::Model;
+use crate::sweep::budget::cut;
 use crate::sweep::{
     Align, Change, Direction, Doubts, How, Kind, METRICS, Metric, Needs, Seen, Spot, Unpatched, row_bytes,
 };
@@ -260,18 +261,7 @@ fn row_of_pass(spec: &Spec) -> usize {
 
 /// Consecutive pairs whose values, gradients and what lies between them take at most `memory_bytes`, at least one pair.
 fn groups(spec: &Spec, pairs: &[Pair], memory_bytes: usize) -> Vec<Range<usize>> {
-    let row = row_of_pass(spec);
-    let (mut groups, mut start, mut rows) = (vec![], 0, 0);
-    for (i, pair) in pairs.iter().enumerate() {
-        let n = pair.clean.tokens.len();
-        if i > start && (rows + n) * row > memory_bytes {
-            groups.push(start..i);
-            (start, rows) = (i, 0);
-        }
-        rows += n;
-    }
-    groups.push(start..pairs.len());
-    groups
+    cut(pairs.iter().map(|pair| pair.clean.tokens.len() * row_of_pass(spec)), memory_bytes)
 }
 
 /// A row with the patch that it stands for.

@@ -1,6 +1,7 @@
 //! The paths of a group of pairs as runs: which of them go together, and what the receivers of a wave are given.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::Tensor;
@@ -16,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::hook::{HookPoint, NotFinite};
 use crate::model::Model;
 use crate::ops::numbers;
+use crate::sweep::budget::cut;
 use crate::sweep::{Change, How, Patched, Wave, plan, row_bytes, sweep};
 use crate::sweep::{Group, Metric, Runs, Seen, Sources};
 
@@ -78,7 +80,9 @@ impl<'a> Paths<'a> {
             }
         }
         let half = options.patch.memory_bytes / 2;
-        paths.waves = waves_to_logits(&to_logits, half / row_bytes(model.spec()));
+        let groups = cut(to_logits.iter().map(|(_, rows)| *rows), half / row_bytes(model.spec()));
+        let wave = |group: Range<usize>| Wave { runs: to_logits[group].iter().map(|(run, _)| *run).collect() };
+        paths.waves = groups.into_iter().map(wave).collect();
         paths.waves.extend(plan(model.spec(), &group.lengths(), &skeletons, &group.readouts, half)?);
         Ok(paths)
     }
@@ -209,22 +213,6 @@ impl<'a> Paths<'a> {
 
 fn is_logits(route: &Route) -> bool {
     route.receivers.iter().any(|r| r.reads == Reads::Logits)
-}
-
-/// Runs with so many rows each, cut into waves of up to `limit` rows, at least one run each.
-fn waves_to_logits(runs: &[(usize, usize)], limit: usize) -> Vec<Wave> {
-    let (mut waves, mut rows): (Vec<Wave>, usize) = (vec![], 0);
-    for (run, n) in runs {
-        match waves.last_mut().filter(|_| rows + n <= limit) {
-            Some(wave) => wave.runs.push(*run),
-            None => {
-                waves.push(Wave { runs: vec![*run] });
-                rows = 0;
-            }
-        }
-        rows += n;
-    }
-    waves
 }
 
 /// `x [rows, ..]` as rows of a sequence of `n`; what lies between is never read.
