@@ -18,6 +18,8 @@ use crate::model::{Batch, Model, Prefix, Run, Unembed};
 pub struct Recorded {
     /// Its tokens.
     pub ids: Vec<u32>,
+    /// What was changed in it.
+    pub changes: Vec<Change>,
     /// The stream `[n, d]` before every block, and after the last.
     streams: Vec<Tensor>,
     /// Position vectors `[n, d]` beside the stream, where the model has such.
@@ -80,6 +82,7 @@ impl Recorded {
                 let whole = prefixes.next();
                 Ok(Recorded {
                     ids: sequences[s.index].clone(),
+                    changes: changed(s.index).to_vec(),
                     streams: streams.clone().map(|p| of(&p)).chain([cut(&out.resid)]).collect::<Result<_>>()?,
                     positions: beside.as_ref().map(of).transpose()?,
                     prefixes: match whole {

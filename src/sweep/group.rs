@@ -9,11 +9,11 @@ use super::kind::{Direction, Kind, Sources, several};
 use super::measure::Long;
 use super::metric::{Gauge, Needs, readout};
 use super::options::{Keep, PatchOptions, Summary, Watch};
-use super::{Change, Need, Readout, Recorded, first_not_finite, not_finite, row_bytes, unchanged};
+use super::{Need, Readout, Recorded, first_not_finite, not_finite, row_bytes, unchanged};
 use crate::error::{Error, Result, position};
 use crate::hook::{HookPoint, Site};
 use crate::model::Model;
-use crate::text::{Pair, Prompt};
+use crate::text::Pair;
 
 /// Bytes that are kept of a patch while its part of the sweep runs, in several lists.
 const PATCH_BYTES: usize = 700;
@@ -182,8 +182,6 @@ pub(crate) struct Group<'a> {
     /// The runs that are changed, the pairs' other runs, and those that give values; where there are such.
     pub bases: Vec<Recorded>,
     others: Vec<Option<Recorded>>,
-    /// What was changed in the runs that are changed further.
-    pub begun_with: Vec<Vec<Change>>,
     pub donors: Vec<Option<Recorded>>,
     pub readouts: Vec<Readout>,
     at: Vec<usize>,
@@ -206,27 +204,23 @@ impl<'a> Group<'a> {
                     .hint("give --corrupt, or the file's column (--columns corrupt=NAME), or another --kind"));
             }
             let clean = pair.clean.ids();
-            let n = clean.len();
             let noise = options.noised.as_ref().map(|n| n.change(model, options.seed, pair, sigma)).transpose()?;
-            let corrupt = match &pair.corrupt {
-                _ if noise.is_some() => Some(clean.clone()),
-                corrupt => corrupt.as_ref().map(Prompt::ids),
+            let resample = matches!(options.kind, Kind::Resample);
+            let resampled = resample.then(|| options.resampled(pair, clean.len())).transpose()?;
+            let corrupt = match noise {
+                Some(noise) => Some((clean.clone(), vec![noise])),
+                None => pair.corrupt.as_ref().map(|corrupt| (corrupt.ids(), vec![])),
             };
-            let resampled = matches!(options.kind, Kind::Resample).then(|| options.resampled(pair, n)).transpose()?;
-            let all = [(Some(clean), "clean run"), (corrupt, "corrupt run"), (resampled, "resampled prompt")];
-            for (ids, what) in all.into_iter().filter_map(|(ids, what)| Some((ids?, what))) {
+            let (clean, resampled) = (Some((clean, vec![])), resampled.map(|ids| (ids, vec![])));
+            let all = [(clean, "clean run"), (corrupt, "corrupt run"), (resampled, "resampled prompt")];
+            for ((ids, changed), what) in all.into_iter().filter_map(|(run, what)| Some((run?, what))) {
                 sequences.push(ids);
+                changes.push(changed);
                 names.push(format!("the {what} of pair \"{}\"", pair.id));
-            }
-            changes.resize(sequences.len(), vec![]);
-            if let Some(noise) = noise {
-                let at = sequences.len() - 1 - usize::from(matches!(options.kind, Kind::Resample));
-                changes[at] = vec![noise];
             }
         }
         let mut recorded = Recorded::named(model, &sequences, &changes, points, &|i| names[i].clone())?.into_iter();
-        let (mut bases, mut donors, mut others, mut begun_with) = (vec![], vec![], vec![], vec![]);
-        let mut changes = changes.into_iter().filter(|changes| !changes.is_empty());
+        let (mut bases, mut donors, mut others) = (vec![], vec![], vec![]);
         for pair in pairs {
             let clean = recorded.next().ok_or_else(|| Error::compute("a prompt was not recorded").fault())?;
             let corrupt = (pair.corrupt.is_some() || options.noised.is_some()).then(|| recorded.next()).flatten();
@@ -234,8 +228,6 @@ impl<'a> Group<'a> {
                 (Some(corrupt), Direction::Denoise) => (corrupt, Some(clean)),
                 (corrupt, _) => (clean, corrupt),
             };
-            let noise = if options.noised.is_some() { changes.next().unwrap_or_default() } else { vec![] };
-            begun_with.push(if options.direction == Direction::Denoise { noise } else { vec![] });
             bases.push(base);
             donors.push(if matches!(options.kind, Kind::Resample) { recorded.next() } else { other.clone() });
             others.push(other);
@@ -243,39 +235,34 @@ impl<'a> Group<'a> {
         let readouts = pairs.iter().map(|p| readout(p, &options.metrics, options.measure_at)).collect::<Result<_>>()?;
         let at = |p: &Pair| position(&format!("pair \"{}\"", p.id), p.clean.tokens.len(), options.measure_at);
         let at = pairs.iter().map(at).collect::<Result<_>>()?;
-        Ok(Self { pairs, own, bases, others, begun_with, donors, readouts, at })
+        Ok(Self { pairs, own, bases, others, donors, readouts, at })
     }
 
     /// What a pair's clean and corrupt runs measure, nothing changed.
     pub(super) fn ends(&self, model: &Model, pair: usize, options: &PatchOptions) -> Result<End> {
         let readout = &self.readouts[pair];
-        let base = unchanged(model, &self.bases[pair], readout)?;
-        let other = self.others[pair].as_ref().map(|d| unchanged(model, d, readout)).transpose()?;
-        let (clean, corrupt) = match (other, options.direction) {
-            (Some(other), Direction::Denoise) => (other, Some(base)),
-            (other, _) => (base, other),
-        };
-        let row = clean[readout.columns(self.at[pair], clean.len())].to_vec();
-        let gauge = self.gauge(pair, &row);
-        let of = |which: &str, run: &Recorded, changes: &[Change], logits: &[f32]| {
-            let values = options.metrics.iter().map(|m| gauge.finite(*m, logits)).collect::<Option<Vec<_>>>();
-            let Some(values) = values else {
-                let (id, at) = (&self.pairs[pair].id, self.at[pair]);
-                let first = first_not_finite(model, &run.ids, &changes.iter().collect::<Vec<_>>())?;
-                let what = format!("the {which} run of pair \"{id}\", measured at position {at},");
-                return Err(not_finite(&what, first.as_ref()));
-            };
-            Ok(values)
-        };
         // The base is the corrupt run, where there is one and it is changed.
-        let (base, other) = (&self.bases[pair], self.others[pair].as_ref());
-        let (clean_run, corrupt_run) = match (other, options.direction) {
-            (Some(other), Direction::Denoise) => (other, base),
-            _ => (base, other.unwrap_or(base)),
+        let (clean, corrupt) = match (&self.others[pair], options.direction) {
+            (Some(other), Direction::Denoise) => (other, Some(&self.bases[pair])),
+            (other, _) => (&self.bases[pair], other.as_ref()),
         };
-        let corrupt = corrupt.map(|c| of("corrupt", corrupt_run, &self.begun_with[pair], &c)).transpose()?;
-        let foil_preferred = gauge.prefers_foil(&clean);
-        let clean = of("clean", clean_run, &[], &clean)?;
+        let logits = unchanged(model, clean, readout)?;
+        let row = logits[readout.columns(self.at[pair], logits.len())].to_vec();
+        let gauge = self.gauge(pair, &row);
+        let of = |which: &str, run: &Recorded, logits: &[f32]| {
+            let values = options.metrics.iter().map(|m| gauge.finite(*m, logits)).collect::<Option<Vec<_>>>();
+            values.map_or_else(
+                || {
+                    let (id, at) = (&self.pairs[pair].id, self.at[pair]);
+                    let first = first_not_finite(model, &run.ids, &run.changes.iter().collect::<Vec<_>>())?;
+                    let what = format!("the {which} run of pair \"{id}\", measured at position {at},");
+                    Err(not_finite(&what, first.as_ref()))
+                },
+                Ok,
+            )
+        };
+        let corrupt = corrupt.map(|run| of("corrupt", run, &unchanged(model, run, readout)?)).transpose()?;
+        let (foil_preferred, clean) = (gauge.prefers_foil(&logits), of("clean", clean, &logits)?);
         Ok(End { clean, corrupt, row, foil_preferred })
     }
 

@@ -96,7 +96,7 @@ impl<'a> Patches<'a> {
     /// The changes of a run that begins at the embedding: it is embedded anew, with whatever its base run was given there.
     fn with_its_own(&self, pair: usize, changes: Vec<Change>) -> Vec<Change> {
         let anew = changes.iter().any(|change| change.point.layer.is_none());
-        let before = if anew { self.group.begun_with[pair].clone() } else { vec![] };
+        let before = if anew { self.group.bases[pair].changes.clone() } else { vec![] };
         before.into_iter().chain(changes).collect()
     }
 }
@@ -121,7 +121,7 @@ impl Runs for Patches<'_> {
     fn naive(&self, (pair, spot): (usize, usize)) -> Result<Vec<f32>> {
         let mut changes = self.with_its_own(pair, self.changes(pair)(&self.spots[pair][spot])?);
         if changes.iter().all(|change| change.point.layer.is_some()) {
-            changes.splice(0..0, self.group.begun_with[pair].clone());
+            changes.splice(0..0, self.group.bases[pair].changes.clone());
         }
         let changes: Vec<&Change> = changes.iter().collect();
         naive(self.model, &self.group.bases[pair].ids, &changes, &self.group.readouts[pair])
@@ -137,7 +137,7 @@ impl Runs for Patches<'_> {
                 return Ok(found);
             }
         }
-        let begun_with = &self.group.begun_with[pair];
+        let begun_with = &self.group.bases[pair].changes;
         let changes: Vec<&Change> = begun_with.iter().chain(&own).collect();
         first_not_finite(self.model, &self.group.bases[pair].ids, &changes)
     }

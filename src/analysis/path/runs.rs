@@ -135,7 +135,7 @@ impl<'a> Paths<'a> {
         Path {
             model: self.model,
             ids: &self.group.bases[pair].ids,
-            begun_with: &self.group.begun_with[pair],
+            begun_with: &self.group.bases[pair].changes,
             sender,
             route: &self.own[pair].1[route],
             through: self.options.through,
