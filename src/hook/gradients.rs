@@ -17,8 +17,8 @@ use crate::ops::rows::Rows;
 /// Keeps the gradients of values: make it a hook of a run, make one number of what the run gives, and call candle's
 /// `backward` on that. No gradient of a weight is computed.
 ///
-/// A value is passed on as it is, with an operation around it that sees its gradient on the way back. Where nothing that
-/// came before may be asked for a gradient, the value becomes a variable: the way back ends at the first points that are
+/// A value is passed on as it is, with an operation around it that sees its gradient on the backward pass. Where nothing that
+/// came before may be asked for a gradient, the value becomes a variable: the backward pass ends at the first points that are
 /// wanted. The run can be gone back through more than once, each time from another number or with another layer dropped;
 /// the last gradients are kept. The hook sees values before hooks that stand after it, and so do its gradients.
 ///
@@ -64,7 +64,7 @@ impl Gradients {
         Self { points: points.into_iter().map(|p| (p, vec![])).collect(), dropped: Arc::default() }
     }
 
-    /// On the following ways back, nothing goes through the sublayers of block `layer`; the stream passes them by. For that,
+    /// In the following backward passes, nothing goes through the sublayers of block `layer`; the stream passes them by. For that,
     /// the run needs the block's `attn_out` and `mlp_out` among the points. `None` drops nothing.
     pub fn drop_layer(&self, layer: Option<usize>) {
         self.dropped.store(layer.map_or(0, |l| l + 1), Ordering::SeqCst);
@@ -73,7 +73,7 @@ impl Gradients {
     /// The gradient of the point called `name`, over the whole pack.
     ///
     /// # Errors
-    /// When it was not asked for, no way back has reached it, or it is made once per sequence and there were several.
+    /// When it was not asked for, no backward pass has reached it, or it is made once per sequence and there were several.
     pub fn get(&self, name: &str) -> Result<Tensor> {
         let point = self.points.keys().find(|p| p.to_string() == name);
         let point = point.ok_or_else(|| {
@@ -131,7 +131,7 @@ impl Hook for Gradients {
     }
 }
 
-/// The value itself; on the way back it keeps the gradient.
+/// The value itself; on the backward pass it keeps the gradient.
 struct Seen {
     slot: Slot,
     dropped: Option<(usize, Arc<AtomicUsize>)>,

@@ -40,7 +40,7 @@ impl Model {
 type Each<'a> = &'a dyn Fn(&Tensor) -> Result<Tensor>;
 
 impl Linear {
-    /// The map of `f(weight)` and `f(bias)`.
+    /// The linear layer of `f(weight)` and `f(bias)`.
     ///
     /// # Errors
     /// Whatever `f` says.

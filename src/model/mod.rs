@@ -101,7 +101,7 @@ impl Model {
     pub fn numbers(&self) -> String {
         let kept = self.weights.kept_in();
         let names = |dtypes: &[DType]| dtypes.iter().map(|d| d.as_str()).collect::<Vec<_>>().join(" and ");
-        // Widening is exact; f64 is always rounded, which is no choice, but is said as well.
+        // Upcasting is exact; f64 is always rounded, which is no choice, but is said as well.
         let least = kept.iter().map(DType::size_in_bytes).min().unwrap_or(0);
         let changed = |from: &DType| from.size_in_bytes() > least || from.size_in_bytes() == least && least == 2;
         let rounded: Vec<DType> = self.stored.iter().copied().filter(|d| !kept.contains(d) && changed(d)).collect();

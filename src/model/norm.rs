@@ -15,7 +15,7 @@ pub(super) const LN_FINAL: [Site; 3] = [Site::FinalScale, Site::FinalNormalized,
 pub(super) const LN1_POST: [Site; 2] = [Site::Ln1PostScale, Site::Ln1PostNormalized];
 pub(super) const LN2_POST: [Site; 2] = [Site::Ln2PostScale, Site::Ln2PostNormalized];
 
-/// What a sublayer reads: the stream through its norm, where it has one. The output map of an MLP reads neurons in the same
+/// What a sublayer reads: the stream through its norm, where it has one. The output projection of an MLP reads neurons in the same
 /// way, and the unembedding the last stream.
 pub(super) fn read(
     kernels: Kernels,

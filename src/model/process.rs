@@ -83,7 +83,7 @@ fn fold_ln(spec: &mut Spec, w: &mut Weights) -> Result<()> {
                     w.norm = Some(bare(norm));
                     spec.norm = spec.norm.map(bare_spec);
                 }
-                // The maps of an MLP have biases together.
+                // The linear layers of an MLP have biases together.
                 spec.bias |= norm.bias.is_some();
                 if spec.bias && w.output.bias.is_none() {
                     let d = w.output.weight.dim(1)?;

@@ -2,7 +2,7 @@
 //!
 //! gemm packs such a weight before it multiplies, which for a handful of rows costs more than the product. Here each
 //! output is a dot product of two contiguous rows, in tiles small enough for registers, and the weight is read once,
-//! in order. Weights of 16 bits are widened a tile's rows at a time, and multiplied as if they had been f32.
+//! in order. Weights of 16 bits are upcast a tile's rows at a time, and multiplied as if they had been f32.
 
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;

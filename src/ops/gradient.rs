@@ -1,4 +1,4 @@
-//! Gradients through the kernels: a kernel's value enters candle's graph together with the way back through it.
+//! Gradients through the kernels: a kernel's value enters candle's graph together with the backward pass through it.
 
 use std::sync::Mutex;
 

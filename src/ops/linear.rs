@@ -19,7 +19,7 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// A map of this weight and bias.
+    /// A linear layer of this weight and bias.
     pub fn new(weight: impl Into<Matrix>, bias: Option<Tensor>) -> Self {
         Self { weight: weight.into(), bias }
     }
@@ -45,7 +45,7 @@ impl Linear {
 
     fn fused(&self, x: &Tensor) -> Result<Tensor> {
         let shape = (x.dim(0)?, self.weight.dim(1)?);
-        // What a gradient may be asked of. Numbers that are not a tensor are held by the way back.
+        // What a gradient may be asked of. Numbers that are not a tensor are held by the backward pass.
         let (weight, stored) = match &self.weight {
             Matrix::Tensor(weight) => (Some(weight), None),
             Matrix::Stored(stored) => (None, Some(stored.clone())),
@@ -180,7 +180,7 @@ mod tests {
         Ok((Stored::new(Arc::new(bytes), range, kept, &[rows, columns])?.into(), exact.to_dtype(DType::F32)?))
     }
 
-    /// Every layout in which a map of `ins` and `outs` may lie, as numbers and as a tensor.
+    /// Every layout in which a linear layer of `ins` and `outs` may lie, as numbers and as a tensor.
     fn layouts(ins: usize, outs: usize, kept: Kept, odd: usize) -> Result<Vec<(Matrix, Tensor)>> {
         let (in_out, dense) = stored(ins, outs, kept, odd)?;
         let (out_in, dense_t) = stored(outs, ins, kept, odd)?;

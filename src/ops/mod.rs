@@ -1,6 +1,6 @@
 //! CPU kernels that candle lacks or does slowly, each beside its plain candle twin.
 //!
-//! The twin is the oracle in tests; [`Kernels`] chooses. Gradients flow through both: a kernel brings its own way back
+//! The twin is the oracle in tests; [`Kernels`] chooses. Gradients flow through both: a kernel brings its own backward pass
 //! ([`gradient`]), and where it has none, what a gradient may be asked of is computed by its twin. Kernels pick their
 //! instructions at run time (pulp, gemm), so one binary is fast on every machine.
 

@@ -56,7 +56,7 @@ impl NormWeights {
     /// When the computation fails.
     pub fn apply(&self, kernels: Kernels, x: &Tensor, scale: Option<&Tensor>) -> Result<Tensor> {
         match kernels {
-            // The way back is that of a norm with its own scale.
+            // The backward pass is that of a norm with its own scale.
             Kernels::Fused if !scale.is_some_and(|scale| tracked(&[x, scale])) => self.fused(x, scale),
             _ => self.plain(x, scale),
         }

@@ -1,4 +1,4 @@
-//! Numbers of 16 bits, widened to f32, which is exact.
+//! Numbers of 16 bits, upcast to f32, which is exact.
 
 use bytemuck::Pod;
 use half::slice::HalfFloatSliceExt;

@@ -1,6 +1,6 @@
 //! Products of rows in f32 with weights in f32 or in 16 bits. A weight of 16 bits, or one stored `[out, in]` as torch has it, is
-//! copied into the cache a panel at a time, widened, and multiplied there: memory is read once, as it is kept and in the order
-//! in which it lies, and the product is that of the widened weight.
+//! copied into the cache a panel at a time, upcast, and multiplied there: memory is read once, as it is kept and in the order
+//! in which it lies, and the product is that of the upcast weight.
 
 use gemm::Parallelism;
 use rayon::prelude::*;

@@ -1,4 +1,4 @@
-//! Mixtures of experts: which rows go through which expert, and the way back. Composed of candle's own operations, which
+//! Mixtures of experts: which rows go through which expert, and the backward pass. Composed of candle's own operations, which
 //! have gradients: there are few numbers here, the experts' maps are elsewhere.
 
 use candle_core::{DType, Tensor};

@@ -4,7 +4,7 @@ use super::grid::{Grid, Over};
 use crate::error::{Error, Result};
 use crate::text::Pair;
 
-/// How positions of different pairs are matched where a sweep goes over them.
+/// How positions of different pairs are matched where a sweep has an axis of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Align {
     /// By their number, from 0.

@@ -1,4 +1,4 @@
-//! What a sweep goes over: which patches there are, one for each choice of layer, head, neuron and position.
+//! What a sweep patches: its places, one for each choice of layer, head, neuron and position.
 
 use super::align::{Align, Label};
 use super::{Change, How};
@@ -8,7 +8,7 @@ use crate::hook::site::{Axis, Site};
 use crate::hook::{HookPoint, select};
 use crate::text::Pair;
 
-/// An axis of the grid. What is not gone over is patched all at once.
+/// An axis of the grid. What is not swept is patched all at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Over {
     /// Block by block.
@@ -63,7 +63,7 @@ impl Over {
 pub struct Grid {
     /// Hook names or patterns, as [`select`] reads them.
     pub at: String,
-    /// What is gone over.
+    /// The swept axes.
     pub over: Vec<Over>,
     /// Only these layers.
     pub layers: Option<Vec<usize>>,
@@ -91,7 +91,7 @@ pub struct Grid {
 pub struct Spot {
     /// Which value; the first where several are patched together.
     pub site: Site,
-    /// In which block, where layers are gone over; the middle of the window.
+    /// In which block, where layers are swept; the middle of the window.
     pub layer: Option<usize>,
     /// All points that are patched together.
     pub points: Vec<HookPoint>,
@@ -107,7 +107,7 @@ pub struct Spot {
     pub key_pos: Option<usize>,
     /// What `pos` and `key_pos` are called.
     pub(super) labels: [Label; 2],
-    /// The positions that are patched where they are not gone over and only some are.
+    /// The positions that are patched where they are not swept and only some are.
     together: Option<Vec<usize>>,
 }
 
@@ -220,7 +220,7 @@ impl Grid {
     /// Every patch of a prompt of `n` positions, which have no names.
     ///
     /// # Errors
-    /// As [`Grid::points`]; and when what is gone over is no axis of a site, or a chosen head, neuron or position is not
+    /// As [`Grid::points`]; and when a swept axis is no axis of a site, or a chosen head, neuron or position is not
     /// there.
     pub fn spots(&self, spec: &Spec, n: usize) -> Result<Vec<Spot>> {
         self.spots_at(spec, n, &[])
@@ -289,7 +289,7 @@ impl Grid {
     }
 }
 
-/// What each axis goes over at one site; a single nothing where all is patched at once.
+/// The values of each swept axis at one site; a single `None` where all is patched at once.
 struct Axes {
     heads: Vec<Option<usize>>,
     neurons: Vec<Option<usize>>,

@@ -15,9 +15,9 @@ use crate::hook::{HookPoint, Site};
 use crate::model::Model;
 use crate::text::Pair;
 
-/// Bytes that are kept of a patch while its part of the sweep runs, in several lists.
+/// Bytes that are kept of a patch while its chunk of the sweep runs, in several lists.
 const PATCH_BYTES: usize = 700;
-/// A pair's patches are not parted into fewer than this: for each part, the pair's runs are recorded anew.
+/// A pair's patches are not split into fewer than this: for each chunk, the pair's runs are recorded anew.
 const LEAST_PATCHES: usize = 1024;
 
 /// What is recorded and runs together: consecutive pairs, and which of each one's patches.
@@ -121,12 +121,12 @@ pub(crate) struct Sweep<'a> {
     pub sources: &'a Sources<'a>,
     /// Where finished waves are kept.
     pub keep: &'a mut dyn Keep,
-    /// Told how far it is.
+    /// Hears how far the sweep is.
     pub watch: &'a dyn Watch,
 }
 
-/// Records `pairs`, of which each has so many `places` to be patched, part by part with the values of `points`, and lets `each`
-/// run what it has for a part.
+/// Records `pairs`, of which each has so many `places` to be patched, chunk by chunk with the values of `points`, and lets `each`
+/// run what it has for a chunk.
 pub(crate) fn in_groups(
     model: &Model,
     pairs: &[Pair],
@@ -146,14 +146,14 @@ pub(crate) fn in_groups(
         .collect();
     let again = several(options.seed, options.verify, total);
     let mut done = 0;
-    for (g, part) in chunks(model, pairs, points, places, options).into_iter().enumerate() {
+    for (g, chunk) in chunks(model, pairs, points, places, options).into_iter().enumerate() {
         let own = |pair: usize| {
-            let to = part.places.end.min(places[pair]);
-            let from = part.places.start.min(to);
+            let to = chunk.places.end.min(places[pair]);
+            let from = chunk.places.start.min(to);
             Own { pair, places: from..to, first: first[pair] + from }
         };
-        let own = part.pairs.clone().map(own).collect();
-        let group = Group::record(model, &pairs[part.pairs], own, points, options)?;
+        let own = chunk.pairs.clone().map(own).collect();
+        let group = Group::record(model, &pairs[chunk.pairs], own, points, options)?;
         let mut after = |n: usize| {
             done += n;
             watch.at(done, total)
@@ -164,7 +164,7 @@ pub(crate) fn in_groups(
     Ok(summary)
 }
 
-/// What of a pair is in a group.
+/// The places of a pair that are in a group.
 pub(crate) struct Own {
     /// Its place among all pairs.
     pub pair: usize,

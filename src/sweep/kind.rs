@@ -166,7 +166,7 @@ impl Kind {
     }
 }
 
-/// Where patched values come from.
+/// Where replacement values come from.
 pub(crate) struct Sources<'a> {
     pub kind: &'a Kind,
     pub seed: u64,

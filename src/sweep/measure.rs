@@ -1,5 +1,5 @@
-//! Runs of a group on their way: wave by wave, kept or taken from what was kept, computed again where that was asked for, and
-//! made into rows. What is changed in them, and how they are computed, is whose they are.
+//! The runs of a group of pairs, measured: wave by wave, kept or taken from what was kept, computed again where that was asked for, and
+//! made into rows. What is changed in them, and how they are computed, an implementation of [`Runs`] says.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -20,7 +20,7 @@ pub(crate) trait Runs {
     /// The first value that is not finite in the run of a place, before its logits.
     fn first_not_finite(&self, place: (usize, usize)) -> Result<Option<NotFinite>>;
 
-    /// What is told of a place.
+    /// The row of a place.
     type Row;
 
     /// The place that each run is for. Not every place has a run.
@@ -35,7 +35,7 @@ pub(crate) trait Runs {
     /// The logits of a place, run or not, computed apart from all others by whole forward passes.
     fn naive(&self, place: (usize, usize)) -> Result<Vec<f32>>;
 
-    /// What is told of a place.
+    /// The row of a place.
     fn row(&self, place: (usize, usize), metric: Metric, seen: Seen) -> Self::Row;
 }
 

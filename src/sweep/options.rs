@@ -27,7 +27,7 @@ pub struct PatchOptions {
     pub memory_bytes: usize,
     /// What a dataset gives, where the kind takes values of one.
     pub dataset: Vec<Prompt>,
-    /// Of whatever is drawn.
+    /// Seed for random draws.
     pub seed: u64,
     /// The corrupt run is the clean prompt with noise on its embeddings (causal tracing).
     pub noised: Option<Noised>,
@@ -35,7 +35,7 @@ pub struct PatchOptions {
     pub verify: usize,
 }
 
-/// What was found beside the rows.
+/// What a sweep leaves beside its rows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Summary {
     /// Patches in all.

@@ -1,4 +1,4 @@
-//! Attribution patching: what would every patch do, to first order? One forward pass of each prompt and one way back.
+//! Attribution patching: what would every patch do, to first order? One forward pass of each prompt and one backward pass.
 //!
 //! A patch replaces a value of the run that is changed, the base, by that of the other run, the donor. To first order, the
 //! metric changes by (Nanda 2023, "Attribution patching"; Syed, Rager and Conmy 2023)
@@ -8,7 +8,7 @@
 //! for every node at once. Two fixes are those of AtP* (Kramár, Lieberum, Shah and Nanda 2024, arXiv 2403.00745):
 //!
 //! - for queries and keys the pattern is made again instead of taken as linear (`qk.rs`);
-//! - GradDrop, against effects that cancel: the way back is gone once more for each layer `l` of `L`, with nothing going
+//! - GradDrop, against effects that cancel: the backward pass is repeated for each layer `l` of `L`, with nothing going
 //!   through that layer's sublayers. With `estimate_l` what that gives, the `strength` of a node is
 //!   `1 / (L - 1)  sum over l of |estimate_l|`: the layer of the node itself gives zero. A node of the stream is in no layer, so
 //!   there the divisor is `L`.
@@ -60,7 +60,7 @@ pub struct AttributeOptions {
     pub top: usize,
     /// Whether the patterns of patched queries and keys are made again.
     pub qk_fix: bool,
-    /// Whether strengths are means over ways back with a layer dropped.
+    /// Whether strengths are means over backward passes with a layer dropped.
     pub grad_drop: bool,
     /// So many nodes are measured: the strongest of all pairs.
     pub confirm: usize,
@@ -70,7 +70,7 @@ pub struct AttributeOptions {
     pub align: Align,
 }
 
-/// What was found beside the rows.
+/// What a sweep leaves beside its rows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Summary {
     /// Nodes in all, of which only some have a row.

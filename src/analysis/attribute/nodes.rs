@@ -36,7 +36,7 @@ impl Nodes {
         self.n * self.heads * self.within
     }
 
-    /// Whether they are neurons: so many that only the strongest are told of.
+    /// Whether they are neurons: so many that only the strongest have rows.
     pub fn are_neurons(&self) -> bool {
         self.within > 1 && !self.point.site.per_sequence()
     }

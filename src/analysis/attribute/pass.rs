@@ -31,7 +31,7 @@ pub(super) struct Estimates {
 }
 
 impl Estimates {
-    /// The nodes that are told of: all, but of neurons only the `top` strongest of each position.
+    /// The nodes that have rows: all, but of neurons only the `top` strongest of each position.
     pub fn told(&self, top: usize) -> Vec<usize> {
         let n = self.nodes.len();
         if !self.nodes.are_neurons() || top == 0 {
@@ -233,7 +233,7 @@ impl<'a> Pass<'a> {
         Ok(self.nodes(point, s).differ(&base?, &donor?))
     }
 
-    /// What the last way back says of one value of one pair.
+    /// What the last backward pass says of one value of one pair.
     fn of_point(&self, point: HookPoint, s: &SequenceRows) -> Result<Vec<f64>> {
         if self.options.qk_fix && has_fix(point.site) {
             return self.fixed(point, s);

@@ -16,7 +16,7 @@ impl Strongest {
         Self { most, found: vec![] }
     }
 
-    /// The estimates of pairs from `first` on. A pair's rows are those that [`Estimates::told`] tells of, in its order.
+    /// The estimates of pairs from `first` on. A pair's rows are those of [`Estimates::told`], in its order.
     pub fn add_all(&mut self, first: usize, pairs: &[Vec<Estimates>], top: usize) {
         if self.most == 0 {
             return;

@@ -1,4 +1,4 @@
-//! The way back through attention in one pass: patterns are made again rather than kept (as in FlashAttention, Dao et al.
+//! The backward pass through attention in one pass: patterns are made again rather than kept (as in FlashAttention, Dao et al.
 //! 2022), one sequence and key/value head at a time.
 
 use candle_core::Tensor;

@@ -2,7 +2,7 @@
 //!
 //! The three stages can run apart, so that scores and patterns can be seen and changed, or as one pass per block of
 //! queries that never stores them ([`attend`]). Both run the same arithmetic on the same blocks, so what is recorded
-//! is bit for bit what was used. Where a gradient may be asked for, one pass has its own way back ([`backward`]), and
+//! is bit for bit what was used. Where a gradient may be asked for, one pass has its own backward pass ([`backward`]), and
 //! stages that are looked at are plain.
 
 mod backward;
@@ -119,7 +119,7 @@ fn alibi_slopes(n: usize) -> Vec<f32> {
 /// # Errors
 /// When the tensors are not contiguous f32 on the CPU.
 pub fn attend(scoring: &Scoring, rows: &Rows, x: &Inputs) -> Result<Tensor> {
-    // The way back through one pass knows neither prefixes nor caps, nor keys without queries.
+    // The backward pass through one pass knows neither prefixes nor caps, nor keys without queries.
     if x.tracked() && (scoring.cap.is_some() || x.prefixes.iter().any(Option::is_some) || rows != x.keys) {
         let parts = (rows.sequences.iter())
             .map(|s| plain::mix(scoring, s, &composed(&plain::scores(scoring, s, x)?)?, x))

@@ -12,7 +12,7 @@ pub use stored::{Kept, Owner, Stored};
 
 /// A weight: a linear map `[in, out]`, a table of rows, or, while a model is loaded, an array of any rank.
 ///
-/// Whichever it is, it means numbers in f32 (or, for a tensor, in its dtype): widening from 16 bits is exact. Only tensors
+/// Whichever it is, it means numbers in f32 (or, for a tensor, in its dtype): upcasting from 16 bits is exact. Only tensors
 /// have gradients. Views share what they are views of.
 #[derive(Clone, Debug)]
 pub enum Matrix {
