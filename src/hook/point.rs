@@ -37,6 +37,11 @@ impl PartialOrd for HookPoint {
 const FIRST_OF_EXPERT: Site = Site::ExpertGate;
 
 impl HookPoint {
+    /// The shape of its value, where `n` is the length of each axis that depends on the batch: rows, queries and keys.
+    pub fn shape(&self, spec: &Spec, n: usize) -> Vec<usize> {
+        self.site.info().axes.iter().map(|a| Site::axis_len(spec, self.layer, *a).unwrap_or(n)).collect()
+    }
+
     /// A point outside the blocks.
     pub fn global(site: Site) -> Self {
         Self { layer: None, expert: None, site }

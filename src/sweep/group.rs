@@ -11,7 +11,7 @@ use super::metric::{Gauge, Needs, readout};
 use super::options::{Keep, PatchOptions, Summary, Watch};
 use super::{Need, Readout, Recorded, first_not_finite, not_finite, row_bytes, unchanged};
 use crate::error::{Error, Result, position};
-use crate::hook::{HookPoint, Site};
+use crate::hook::HookPoint;
 use crate::model::Model;
 use crate::text::Pair;
 
@@ -29,18 +29,13 @@ struct Chunk {
 /// Bytes of a pair's recorded runs, with the values of `points`, and of what one of them holds while it runs.
 fn recorded_bytes(model: &Model, pair: &Pair, points: &[HookPoint], options: &PatchOptions) -> usize {
     let spec = model.spec();
-    let numbers = |p: &HookPoint, n: usize| -> usize {
-        let width = p.site.info().axes.iter().map(|a| Site::axis_len(spec, p.layer, *a).unwrap_or(n)).product();
-        // Outside the blocks, what has no length of its own is as wide as the stream.
-        if p.layer.is_none() { n * spec.d_model } else { width }
-    };
     let streams: usize =
         spec.blocks.iter().map(|b| spec.d_model + 2 * b.attention.inner.n_kv_heads * b.attention.inner.d_head).sum();
     let n = pair.clean.tokens.len();
     let runs = 1
         + usize::from(pair.corrupt.is_some() || options.noised.is_some())
         + usize::from(matches!(options.kind, Kind::Resample));
-    let values: usize = points.iter().map(|p| numbers(p, n)).sum();
+    let values: usize = points.iter().map(|p| p.shape(spec, n).iter().product::<usize>()).sum();
     // What is added may be as large as what it is added to. The clean logits stay for the KL divergence.
     let added = if matches!(options.kind, Kind::Noise(_) | Kind::Add { .. }) { values } else { 0 };
     let logits = if options.metrics.iter().any(|metric| metric.needs(Needs::CleanLogits)) {

@@ -414,6 +414,5 @@ pub(crate) fn with_means(
 }
 
 fn width(model: &Model, point: HookPoint) -> usize {
-    let axes = &point.site.info().axes[1..];
-    axes.iter().map(|a| Site::axis_len(model.spec(), point.layer, *a).unwrap_or(1)).product()
+    point.shape(model.spec(), 1).iter().product()
 }

@@ -92,10 +92,7 @@ pub fn need(spec: &Spec, prompts: &[Prompt], pattern: &str, budget_bytes: usize)
 /// Bytes of a row that are held beside the run: a value that is large, such as the logits or what each head writes, and its bytes
 /// on their way to the file.
 fn kept(spec: &Spec, points: &[HookPoint]) -> usize {
-    let width = |p: &HookPoint| {
-        let axes = p.site.info().axes[1..].iter();
-        axes.map(|a| Site::axis_len(spec, p.layer, *a).unwrap_or(0)).product::<usize>()
-    };
+    let width = |p: &HookPoint| p.shape(spec, 1).iter().product::<usize>();
     2 * size_of::<f32>() * points.iter().filter(|p| !p.site.per_sequence()).map(width).max().unwrap_or(0)
 }
 
@@ -112,10 +109,7 @@ fn plan(model: &Model, points: &[HookPoint], lengths: &[usize]) -> Vec<(String, 
     let t: usize = lengths.iter().sum();
     let mut plan = vec![("rows".into(), Dtype::U32, vec![t, 2]), ("input_ids".into(), Dtype::U32, vec![t])];
     for point in points {
-        let shape = |n: usize| {
-            let axes = point.site.info().axes.iter();
-            axes.map(|a| Site::axis_len(spec, point.layer, *a).unwrap_or(n)).collect::<Vec<_>>()
-        };
+        let shape = |n: usize| point.shape(spec, n);
         if point.site.per_sequence() {
             for (i, n) in lengths.iter().enumerate() {
                 plan.push((sequence_name(*point, i, lengths.len() == 1), Dtype::F32, shape(*n)));

@@ -18,7 +18,7 @@ use super::{Need, Watch};
 use crate::analysis::VerifyRow;
 use crate::arch::Spec;
 use crate::error::{Error, Result};
-use crate::hook::{HookPoint, Site};
+use crate::hook::HookPoint;
 use crate::model::Model;
 use crate::ops::rounding::unit;
 use crate::sweep::row_bytes;
@@ -75,8 +75,7 @@ pub fn need(model: &Model, prompts: &[Vec<u32>]) -> Need {
     let spec = model.spec();
     let rows: usize = prompts.iter().map(Vec::len).sum();
     let numbers = |p: &HookPoint| {
-        let axes = p.site.info().axes;
-        let of = |n: usize| axes.iter().map(|a| Site::axis_len(spec, p.layer, *a).unwrap_or(n)).product::<usize>();
+        let of = |n: usize| p.shape(spec, n).iter().product::<usize>();
         if p.site.per_sequence() { prompts.iter().map(|p| of(p.len())).sum() } else { of(rows) }
     };
     let recorded: usize = HookPoint::all(spec).iter().map(numbers).sum();
