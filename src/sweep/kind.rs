@@ -18,7 +18,7 @@ use crate::hook::{Cache, HookPoint, Site};
 use crate::model::{Batch, Model, Run, Unembed};
 use crate::ops::attention::Scoring;
 use crate::ops::numbers;
-use crate::text::Prompt;
+use crate::text::{Pair, Prompt};
 
 /// Which run is changed, and which gives the values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,27 +177,22 @@ pub(crate) struct Sources<'a> {
 }
 
 impl<'a> Sources<'a> {
-    /// What `kind` needs of the dataset at `points`, for prompts of up to `longest` positions.
-    pub fn of(
-        model: &'a Model,
-        kind: &'a Kind,
-        seed: u64,
-        dataset: &[Prompt],
-        points: &[HookPoint],
-        longest: usize,
-        memory_bytes: usize,
-    ) -> Result<Self> {
+    /// What the kind of `options` needs of the dataset at `points`, for the prompts of `pairs`.
+    pub fn of(model: &'a Model, options: &'a PatchOptions, points: &[HookPoint], pairs: &[Pair]) -> Result<Self> {
+        let PatchOptions { kind, dataset, seed, memory_bytes, .. } = options;
         if kind.needs_a_dataset() && dataset.is_empty() {
             return Err(Error::bad_input("this kind of patch takes values of a dataset, and none was given")
                 .hint("give prompts with --dataset FILE"));
         }
         kind.clone().finite()?;
         let means = match kind {
-            Kind::Mean { by_position } => means(model, dataset, points, by_position.then_some(longest), memory_bytes)?,
+            Kind::Mean { by_position } => {
+                means(model, dataset, points, by_position.then(|| longest(pairs)), *memory_bytes)?
+            }
             _ => HashMap::new(),
         };
         let scoring = model.weights().blocks.iter().map(|block| &block.scoring).collect();
-        Ok(Self { kind, seed, scoring, means })
+        Ok(Self { kind, seed: *seed, scoring, means })
     }
 
     /// What of the value of `point`, of the shape `dims`, is there: of scores and patterns, the keys that a query sees.
@@ -395,22 +390,27 @@ fn means(
         .collect()
 }
 
-/// `need` of a sweep of prompts of up to `longest` positions, and what the means over its dataset need: while they are made, and
+/// `need` of a sweep of `pairs`, and what the means over its dataset need: while they are made, and
 /// from then on.
 pub(crate) fn with_means(
     model: &Model,
     points: &[HookPoint],
-    longest: usize,
+    pairs: &[Pair],
     options: &PatchOptions,
     need: Need,
 ) -> Need {
     let Kind::Mean { by_position } = options.kind else { return need };
     let numbers: usize = points.iter().map(|p| width(model, *p)).sum();
-    let rows = if by_position { longest } else { 1 };
+    let rows = if by_position { longest(pairs) } else { 1 };
     // Sums in f64, and what is made of them.
     let (sums, means) = (numbers * rows * size_of::<f64>(), numbers * rows * size_of::<f32>());
     let making = budget::need(model.spec(), &options.dataset, 4 * numbers, sums + means, options.memory_bytes);
     Need { activations: need.activations + means, least: need.least + means, ..need }.or(making)
+}
+
+/// Positions of the longest prompt.
+fn longest(pairs: &[Pair]) -> usize {
+    pairs.iter().map(|pair| pair.clean.tokens.len()).max().unwrap_or(0)
 }
 
 fn width(model: &Model, point: HookPoint) -> usize {

@@ -57,7 +57,7 @@ pub(super) fn measure(
         memory_bytes: options.memory_bytes,
         ..PatchOptions::default()
     };
-    let sources = Sources::of(model, &options.kind, 0, &[], &points, 0, options.memory_bytes)?;
+    let sources = Sources::of(model, &options, &points, pairs)?;
     let mut sweep = Sweep { options: &options, sources: &sources, keep: &mut (), watch };
     let mut rows = vec![];
     patch_at(model, pairs, &points, &spots, &mut sweep, &mut |row| {

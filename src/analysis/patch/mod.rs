@@ -45,9 +45,7 @@ pub fn patch(
     let samples = options.noised.as_ref().map(|noised| noised.repeated(pairs));
     let pairs = samples.as_deref().unwrap_or(pairs);
     let points = options.grid.points(spec)?;
-    let longest = pairs.iter().map(|p| p.clean.tokens.len()).max().unwrap_or(0);
-    let sources =
-        Sources::of(model, &options.kind, options.seed, &options.dataset, &points, longest, options.memory_bytes)?;
+    let sources = Sources::of(model, options, &points, pairs)?;
     let spots = of_each_shape(pairs, |pair| options.grid.spots_of(spec, pair))?;
     let mut found = Sweep { options, sources: &sources, keep, watch };
     patch_at(model, pairs, &options.grid.recorded(spec)?, &spots, &mut found, emit)
@@ -62,8 +60,7 @@ pub fn need(model: &Model, pairs: &[Pair], options: &PatchOptions) -> Result<Nee
     let spots = of_each_shape(pairs, |pair| options.grid.spots_of(spec, pair))?;
     let places: Vec<usize> = spots.iter().map(|spots| spots.len()).collect();
     let need = need_of(model, pairs, &options.grid.recorded(spec)?, &places, options)?;
-    let longest = pairs.iter().map(|p| p.clean.tokens.len()).max().unwrap_or(0);
-    Ok(with_means(model, &options.grid.points(spec)?, longest, options, need))
+    Ok(with_means(model, &options.grid.points(spec)?, pairs, options, need))
 }
 
 /// The same for each pair's own `spots`, of values of `points`, whatever the grid of the options.

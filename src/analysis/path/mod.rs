@@ -71,8 +71,7 @@ pub fn need(model: &Model, pairs: &[Pair], options: &PathOptions) -> Result<Need
     let places: Vec<usize> = routes.iter().map(|routes| routes.len()).collect();
     let recorded = carry::points(spec, &points, &receivers, options.through);
     let need = need_of(model, pairs, &recorded, &places, patch)?;
-    let longest = pairs.iter().map(|p| p.clean.tokens.len()).max().unwrap_or(0);
-    Ok(with_means(model, &points, longest, patch, need))
+    Ok(with_means(model, &points, pairs, patch, need))
 }
 
 /// Patches every path from a sender to a receiver, on every pair, and emits a row for each and each metric, pair after pair.
@@ -93,8 +92,7 @@ pub fn path(
     let (spec, patch) = (model.spec(), &options.patch);
     let receivers = Receivers::parse(spec, &options.to)?;
     let points = sender::points(spec, &patch.grid)?;
-    let longest = pairs.iter().map(|p| p.clean.tokens.len()).max().unwrap_or(0);
-    let sources = Sources::of(model, &patch.kind, patch.seed, &patch.dataset, &points, longest, patch.memory_bytes)?;
+    let sources = Sources::of(model, patch, &points, pairs)?;
     let routes = of_each_shape(pairs, |pair| Routes::of(spec, &patch.grid, pair, &receivers, options.together))?;
     let recorded = carry::points(spec, &points, &receivers, options.through);
     let places: Vec<usize> = routes.iter().map(|routes| routes.len()).collect();
