@@ -1,7 +1,8 @@
 //! The one table of sites: every place in the forward pass whose value can be seen and changed.
 //!
 //! Names are TransformerLens's, because papers and notebooks use them. Everything that knows a site's name, axes or
-//! meaning reads it here.
+//! meaning reads it here. A new site is a variant, a row of the table, one expression in the forward pass, and, where not every
+//! model has it, a line of [`Site::exists`].
 
 use crate::arch::spec::{Arrangement, Block, Position, Spec};
 
