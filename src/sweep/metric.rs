@@ -77,123 +77,90 @@ pub struct MetricInfo {
 use Better::{Larger, Neither, Smaller};
 use Needs::{Answers, CleanLogits, EveryPosition, Foils, Vocabulary};
 
+#[allow(clippy::too_many_arguments)]
+const fn row(
+    metric: Metric,
+    name: &'static str,
+    aliases: &'static [&'static str],
+    unit: &'static str,
+    needs: &'static [Needs],
+    better: Better,
+    meaning: &'static str,
+    value: Value,
+    slope: Option<Slope>,
+) -> MetricInfo {
+    MetricInfo { metric, name, aliases, unit, meaning, needs, better, value, slope }
+}
+
 /// Every metric, in the order of the enum.
+#[rustfmt::skip]
 pub static METRICS: &[MetricInfo] = &[
-    MetricInfo {
-        metric: Metric::LogitDiff,
-        name: "logit_diff",
-        aliases: &[],
-        unit: "logits",
-        meaning: "mean logit of the answers minus mean logit of the foils (Wang et al. 2022)",
-        needs: &[Answers, Foils],
-        better: Larger,
-        value: |g, x| g.mean(g.row(x), g.answers) - g.mean(g.row(x), g.foils),
-        slope: Some(|g, _, d| {
+    row(Metric::LogitDiff, "logit_diff", &[], "logits", &[Answers, Foils], Larger,
+        "mean logit of the answers minus mean logit of the foils (Wang et al. 2022)",
+        |g, x| g.mean(g.row(x), g.answers) - g.mean(g.row(x), g.foils),
+        Some(|g, _, d| {
             g.mean_slope(g.answers, 1.0, d);
             g.mean_slope(g.foils, -1.0, d);
-        }),
-    },
-    MetricInfo {
-        metric: Metric::Logit,
-        name: "logit",
-        aliases: &[],
-        unit: "logits",
-        meaning: "mean logit of the answers",
-        needs: &[Answers],
-        better: Larger,
-        value: |g, x| g.mean(g.row(x), g.answers),
-        slope: Some(|g, _, d| g.mean_slope(g.answers, 1.0, d)),
-    },
-    MetricInfo {
-        metric: Metric::Prob,
-        name: "prob",
-        aliases: &[],
-        unit: "probability",
-        meaning: "probability of the answers together",
-        needs: &[Answers, Vocabulary],
-        better: Larger,
-        value: |g, x| g.log_prob(g.row(x)).exp(),
-        slope: Some(|g, x, d| g.log_prob_slope(g.row(x), g.log_prob(g.row(x)).exp(), d)),
-    },
-    MetricInfo {
-        metric: Metric::LogProb,
-        name: "log_prob",
-        aliases: &[],
-        unit: "nats",
-        meaning: "the logarithm of the answers' probability, in nats",
-        needs: &[Answers, Vocabulary],
-        better: Larger,
-        value: |g, x| g.log_prob(g.row(x)),
-        slope: Some(|g, x, d| g.log_prob_slope(g.row(x), 1.0, d)),
-    },
-    MetricInfo {
-        metric: Metric::Rank,
-        name: "rank",
-        aliases: &[],
-        unit: "tokens",
-        meaning: "place of the best answer among all tokens, 1 = most probable",
-        needs: &[Answers, Vocabulary],
-        better: Smaller,
-        value: |g, x| {
-            let best = g.answers.iter().map(|t| g.row(x)[*t as usize]).fold(f32::NEG_INFINITY, f32::max);
-            1.0 + g.row(x).iter().filter(|v| **v > best).count() as f64
-        },
-        // It changes in steps.
-        slope: None,
-    },
-    MetricInfo {
-        metric: Metric::KlToClean,
-        name: "kl_to_clean_nats",
-        aliases: &["kl", "kl_to_clean"],
-        unit: "nats",
-        meaning: "KL(clean || run) in nats: what the clean run would pay for believing this one",
-        needs: &[Vocabulary, CleanLogits],
-        better: Neither,
-        value: |g, x| {
-            let (from, to) = (log_sum_exp(g.clean), log_sum_exp(g.row(x)));
-            let terms = g.clean.iter().zip(g.row(x)).map(|(p, q)| {
-                let (p, q) = (f64::from(*p) - from, f64::from(*q) - to);
-                if p == f64::NEG_INFINITY { 0.0 } else { p.exp() * (p - q) }
-            });
-            // Rounding can leave less than nothing.
-            terms.sum::<f64>().max(0.0)
-        },
-        slope: Some(|g, x, d| {
-            let (from, to) = (log_sum_exp(g.clean), log_sum_exp(g.row(x)));
-            for ((d, p), q) in d[g.columns(g.at, x.len())].iter_mut().zip(g.clean).zip(g.row(x)) {
-                *d = (f64::from(*q) - to).exp() - (f64::from(*p) - from).exp();
-            }
-        }),
-    },
-    MetricInfo {
-        metric: Metric::Loss,
-        name: "loss_nats",
-        aliases: &["loss"],
-        unit: "nats",
-        meaning: "mean cross-entropy of the tokens that follow in the prompt itself, over all its positions, in nats",
-        needs: &[Vocabulary, EveryPosition],
-        better: Neither,
-        value: |g, x| {
-            let follows = g.ids[1..].par_iter().enumerate();
-            let nats = follows.map(|(p, next)| {
-                let row = &x[g.columns(p, x.len())];
-                log_sum_exp(row) - f64::from(row[*next as usize])
-            });
-            // In order, or the same command would not give the same bytes.
-            nats.collect::<Vec<f64>>().iter().sum::<f64>() / (g.ids.len() - 1) as f64
-        },
-        slope: Some(|g, x, d| {
-            let n = (g.ids.len() - 1) as f64;
-            for (pos, next) in g.ids[1..].iter().enumerate() {
-                let at = g.columns(pos, x.len());
-                let (row, d) = (&x[at.clone()], &mut d[at]);
-                let all = log_sum_exp(row);
-                d.iter_mut().zip(row).for_each(|(d, x)| *d = (f64::from(*x) - all).exp() / n);
-                d[*next as usize] -= 1.0 / n;
-            }
-        }),
-    },
+        })),
+    row(Metric::Logit, "logit", &[], "logits", &[Answers], Larger, "mean logit of the answers",
+        |g, x| g.mean(g.row(x), g.answers), Some(|g, _, d| g.mean_slope(g.answers, 1.0, d))),
+    row(Metric::Prob, "prob", &[], "probability", &[Answers, Vocabulary], Larger, "probability of the answers together",
+        |g, x| g.log_prob(g.row(x)).exp(),
+        Some(|g, x, d| g.log_prob_slope(g.row(x), g.log_prob(g.row(x)).exp(), d))),
+    row(Metric::LogProb, "log_prob", &[], "nats", &[Answers, Vocabulary], Larger,
+        "the logarithm of the answers' probability, in nats",
+        |g, x| g.log_prob(g.row(x)), Some(|g, x, d| g.log_prob_slope(g.row(x), 1.0, d))),
+    // It changes in steps, so it has no slope.
+    row(Metric::Rank, "rank", &[], "tokens", &[Answers, Vocabulary], Smaller,
+        "place of the best answer among all tokens, 1 = most probable", rank, None),
+    row(Metric::KlToClean, "kl_to_clean_nats", &["kl", "kl_to_clean"], "nats", &[Vocabulary, CleanLogits], Neither,
+        "KL(clean || run) in nats: what the clean run would pay for believing this one", kl, Some(kl_slope)),
+    row(Metric::Loss, "loss_nats", &["loss"], "nats", &[Vocabulary, EveryPosition], Neither,
+        "mean cross-entropy of the tokens that follow in the prompt itself, over all its positions, in nats",
+        loss, Some(loss_slope)),
 ];
+
+fn rank(g: &Gauge, x: &[f32]) -> f64 {
+    let best = g.answers.iter().map(|t| g.row(x)[*t as usize]).fold(f32::NEG_INFINITY, f32::max);
+    1.0 + g.row(x).iter().filter(|v| **v > best).count() as f64
+}
+
+fn kl(g: &Gauge, x: &[f32]) -> f64 {
+    let (from, to) = (log_sum_exp(g.clean), log_sum_exp(g.row(x)));
+    let terms = g.clean.iter().zip(g.row(x)).map(|(p, q)| {
+        let (p, q) = (f64::from(*p) - from, f64::from(*q) - to);
+        if p == f64::NEG_INFINITY { 0.0 } else { p.exp() * (p - q) }
+    });
+    // Rounding can leave less than nothing.
+    terms.sum::<f64>().max(0.0)
+}
+
+fn kl_slope(g: &Gauge, x: &[f32], d: &mut [f64]) {
+    let (from, to) = (log_sum_exp(g.clean), log_sum_exp(g.row(x)));
+    for ((d, p), q) in d[g.columns(g.at, x.len())].iter_mut().zip(g.clean).zip(g.row(x)) {
+        *d = (f64::from(*q) - to).exp() - (f64::from(*p) - from).exp();
+    }
+}
+
+fn loss(g: &Gauge, x: &[f32]) -> f64 {
+    let nats = g.ids[1..].par_iter().enumerate().map(|(p, next)| {
+        let row = &x[g.columns(p, x.len())];
+        log_sum_exp(row) - f64::from(row[*next as usize])
+    });
+    // In order, or the same command would not give the same bytes.
+    nats.collect::<Vec<f64>>().iter().sum::<f64>() / (g.ids.len() - 1) as f64
+}
+
+fn loss_slope(g: &Gauge, x: &[f32], d: &mut [f64]) {
+    let n = (g.ids.len() - 1) as f64;
+    for (pos, next) in g.ids[1..].iter().enumerate() {
+        let at = g.columns(pos, x.len());
+        let (row, d) = (&x[at.clone()], &mut d[at]);
+        let all = log_sum_exp(row);
+        d.iter_mut().zip(row).for_each(|(d, x)| *d = (f64::from(*x) - all).exp() / n);
+        d[*next as usize] -= 1.0 / n;
+    }
+}
 
 impl Metric {
     /// Its row of the table.
