@@ -95,6 +95,11 @@ impl Recorded {
             .collect()
     }
 
+    /// What is changed in this run where `own` is changed in it as well.
+    pub(crate) fn with<'c>(&'c self, own: &'c [Change]) -> Vec<&'c Change> {
+        self.changes.iter().chain(own).collect()
+    }
+
     /// Number of positions.
     pub fn len(&self) -> usize {
         self.ids.len()

@@ -119,12 +119,8 @@ impl Runs for Patches<'_> {
     }
 
     fn naive(&self, (pair, spot): (usize, usize)) -> Result<Vec<f32>> {
-        let mut changes = self.with_its_own(pair, self.changes(pair)(&self.spots[pair][spot])?);
-        if changes.iter().all(|change| change.point.layer.is_some()) {
-            changes.splice(0..0, self.group.bases[pair].changes.clone());
-        }
-        let changes: Vec<&Change> = changes.iter().collect();
-        naive(self.model, &self.group.bases[pair].ids, &changes, &self.group.readouts[pair])
+        let (base, own) = (&self.group.bases[pair], self.changes(pair)(&self.spots[pair][spot])?);
+        naive(self.model, &base.ids, &base.with(&own), &self.group.readouts[pair])
     }
 
     fn first_not_finite(&self, (pair, spot): (usize, usize)) -> Result<Option<NotFinite>> {
@@ -137,9 +133,8 @@ impl Runs for Patches<'_> {
                 return Ok(found);
             }
         }
-        let begun_with = &self.group.bases[pair].changes;
-        let changes: Vec<&Change> = begun_with.iter().chain(&own).collect();
-        first_not_finite(self.model, &self.group.bases[pair].ids, &changes)
+        let base = &self.group.bases[pair];
+        first_not_finite(self.model, &base.ids, &base.with(&own))
     }
 
     fn row(&self, (pair, spot): (usize, usize), metric: Metric, seen: Seen) -> PatchRow {

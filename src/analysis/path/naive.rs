@@ -11,14 +11,12 @@ use crate::hook::site::Role;
 use crate::hook::{Cache, Change, Changed, FirstNotFinite, Hook, HookPoint, How, NotFinite, Site};
 use crate::model::{Batch, Model, Run, Unembed};
 use crate::ops::numbers;
-use crate::sweep::{self, Readout};
+use crate::sweep::{self, Readout, Recorded};
 
 /// A path of one pair.
-pub(super) struct Path<'a> {
+pub(super) struct FrozenPath<'a> {
     pub model: &'a Model,
-    pub ids: &'a [u32],
-    /// What the base run itself was given.
-    pub begun_with: &'a [Change],
+    pub base: &'a Recorded,
     /// What is changed in it.
     pub sender: &'a [Change],
     pub route: &'a Route,
@@ -26,7 +24,7 @@ pub(super) struct Path<'a> {
     pub readout: &'a Readout,
 }
 
-impl Path<'_> {
+impl FrozenPath<'_> {
     /// The logits `[positions, tokens]`, flat, of the run in which the receivers read the change of the sender.
     ///
     /// # Errors
@@ -35,10 +33,7 @@ impl Path<'_> {
         match self.given(None)? {
             Given::Logits(logits) => Ok(logits),
             // The base run again, with what the receivers made of that.
-            Given::Values(given) => {
-                let changes: Vec<&Change> = self.begun_with.iter().chain(&given).collect();
-                sweep::naive(self.model, self.ids, &changes, self.readout)
-            }
+            Given::Values(given) => sweep::naive(self.model, &self.base.ids, &self.base.with(&given), self.readout),
         }
     }
 
@@ -46,14 +41,13 @@ impl Path<'_> {
     /// that; nothing where there is none before the logits.
     ///
     /// # Errors
-    /// As [`Path::naive`].
+    /// As [`FrozenPath::naive`].
     pub fn first_not_finite(&self) -> Result<Option<NotFinite>> {
         let mut first = FirstNotFinite::new(true);
         let given = self.given(Some(&mut first))?;
         match (first.found(), given) {
             (None, Given::Values(given)) => {
-                let changes: Vec<&Change> = self.begun_with.iter().chain(&given).collect();
-                sweep::first_not_finite(self.model, self.ids, &changes)
+                sweep::first_not_finite(self.model, &self.base.ids, &self.base.with(&given))
             }
             (found, _) => Ok(found),
         }
@@ -61,10 +55,11 @@ impl Path<'_> {
 
     /// What the receivers make of the sender's change. `look`, where there is one, sees those runs.
     fn given(&self, mut look: Option<&mut FirstNotFinite>) -> Result<Given> {
-        let Self { model, ids, begun_with, route, through, readout, .. } = *self;
+        let Self { model, route, through, readout, .. } = *self;
+        let ids = &self.base.ids;
         let all = written_by_blocks(model);
         let mut base = Cache::of(all.iter().copied().chain(self.sender.iter().map(|change| change.point)));
-        plain(model, ids, &mut [&mut Changed(begun_with.iter().collect()), &mut base])?;
+        plain(model, ids, &mut [&mut Changed(self.base.with(&[])), &mut base])?;
 
         let mut given = vec![];
         for receiver in &route.receivers {

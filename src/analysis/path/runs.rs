@@ -7,7 +7,7 @@ use std::sync::Arc;
 use candle_core::Tensor;
 
 use super::carry::{Received, receive};
-use super::naive::Path;
+use super::naive::FrozenPath;
 use super::receiver::{Reads, Receiver};
 use super::routes::{Route, Routes};
 use super::sender::Sender;
@@ -131,11 +131,10 @@ impl<'a> Paths<'a> {
         all.senders[routes[route].sender].changes(|point| self.sources.how(point, index, base, donor))
     }
 
-    fn path<'s>(&'s self, pair: usize, route: usize, sender: &'s [Change]) -> Path<'s> {
-        Path {
+    fn path<'s>(&'s self, pair: usize, route: usize, sender: &'s [Change]) -> FrozenPath<'s> {
+        FrozenPath {
             model: self.model,
-            ids: &self.group.bases[pair].ids,
-            begun_with: &self.group.bases[pair].changes,
+            base: &self.group.bases[pair],
             sender,
             route: &self.own[pair].1[route],
             through: self.options.through,
