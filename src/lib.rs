@@ -8,6 +8,7 @@
 pub mod analysis;
 pub mod arch;
 #[cfg(feature = "cli")]
+#[doc(hidden)] // For the program, fuzzing and tests.
 pub mod cli;
 pub mod error;
 mod guard;
@@ -23,6 +24,7 @@ pub mod text;
 #[cfg(feature = "charts")]
 pub mod view;
 mod visible;
+#[doc(hidden)] // For the program that trains the built-in model, and tests.
 pub mod whole;
 
 pub use error::{Error, Result};

@@ -4,22 +4,35 @@
 //! ([`gradient`]), and where it has none, what a gradient may be asked of is computed by its twin. Kernels pick their
 //! instructions at run time (pulp, gemm), so one binary is fast on every machine.
 
+// Kernels are public for tests, benches and training alone.
+#[doc(hidden)]
 pub mod activation;
+#[doc(hidden)]
 pub mod attention;
 mod dot;
 pub(crate) mod gradient;
+#[doc(hidden)]
 pub mod linear;
+#[doc(hidden)]
 pub mod loss;
+#[doc(hidden)]
 pub mod matrix;
+#[doc(hidden)]
 pub mod memory;
+#[doc(hidden)]
 pub mod norm;
 mod number;
 mod product;
+#[doc(hidden)]
 pub mod rotary;
+#[doc(hidden)]
 pub mod rounding;
+#[doc(hidden)]
 pub mod routing;
 pub mod rows;
+#[doc(hidden)]
 pub mod simd;
+#[doc(hidden)]
 pub mod softmax;
 
 use std::ops::Deref;

@@ -5,4 +5,5 @@ pub mod patch_long;
 pub mod patch_memory;
 pub mod plan_memory;
 pub mod strangers;
+pub mod threads;
 pub mod two_at_once;
