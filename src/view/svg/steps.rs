@@ -125,8 +125,11 @@ impl<'a> Drawn<'a> {
             match (goes_on(i.checked_sub(1)), goes_on(Some(i + 1))) {
                 (false, true) => svg.text(x - 3.0, written, text, t.at(Anchor::End)),
                 (true, false) => svg.text(x + 3.0, written, text, t.at(Anchor::Start)),
-                (true, true) => svg.text(x, 2.0 * y - written, text, t),
-                (false, false) => svg.text(x, written, text, t),
+                // On the other side of the point, unless labels stand there.
+                (true, true) if 2.0 * y - written < plot.inside.y + plot.inside.h - 4.0 => {
+                    svg.text(x, 2.0 * y - written, text, t);
+                }
+                _ => svg.text(x, written, text, t),
             }
         }
     }

@@ -213,7 +213,7 @@ fn text_is_coloured_and_says_its_values() {
     assert_eq!(titles.iter().filter(|t| t.starts_with(HOSTILE)).count(), 5, "{titles:?}");
     let most = Colours::rising("", 16.0).of(14.5);
     assert!(figure.svg.contains(&format!("fill=\"{most}\"")));
-    for token in ["Once", "·upon", "8.25", "0.125", "14.5", "surprise (bits)"] {
+    for token in ["Once", "·upon", "8.25", "0.125", "14.5", "(bits)"] {
         assert!(figure.svg.contains(&format!(">{token}</text>")), "{token}");
     }
 }
