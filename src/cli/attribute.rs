@@ -214,7 +214,7 @@ impl Strongest {
 }
 
 /// `layer 2 attn.z head 3 at 5 (John)`.
-fn place(r: &AttributionRow) -> String {
+fn place(AttributionRow { place: r, .. }: &AttributionRow) -> String {
     let layer = r.layer.map_or(String::new(), |l| format!("layer {l} "));
     let head = match (r.head, r.kv_head) {
         (Some(h), _) => format!(" head {h}"),

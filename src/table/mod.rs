@@ -9,6 +9,7 @@
 mod format;
 pub(crate) mod older;
 mod pages;
+mod parts;
 mod provenance;
 pub mod read;
 pub mod row;
@@ -20,8 +21,9 @@ pub(crate) use crate::visible::is_invisible;
 pub use crate::visible::{visible, visible_prose};
 pub(crate) use format::markdown as markdown_text;
 pub use format::{Format, TextOptions, TextWriter, write_rows};
+pub use parts::{Around, Done, Measured, MeasuredMean, Outcome, OutcomeMean, Place};
 pub use provenance::{HOOK_NAMES, METADATA_KEY, Provenance};
 pub use read::{read_provenance, read_rows, read_some_rows};
-pub use row::{Cell, ColumnInfo, Field, Kind, Row, TOKEN, TableInfo};
+pub use row::{Cell, ColumnInfo, Field, Kind, Part, Row, TOKEN, TableInfo};
 pub use stream::{Held, Rows, TableFile};
 pub use write::TableWriter;

@@ -3,11 +3,47 @@
 //! Version 1 of the tables of patched runs had neither what was done nor whether it changed anything. The first is in the
 //! command; the second was inferred from equal metrics, and for those files still is.
 
+use super::parts::{Around, Done, Measured, MeasuredMean, Outcome, OutcomeMean};
+use super::provenance::Provenance;
+
 const NOT_RECORDED: &str = "not recorded";
 
+/// What the command did to the values of a run.
+pub(crate) fn done(how: &Provenance, has_corrupt: bool) -> (Done, Around) {
+    let command = &how.command;
+    let of_itself = if command.get(1).is_some_and(|c| c == "ablate") { "mean" } else { "replace" };
+    let direction = said(command, "--direction").unwrap_or("denoise");
+    let done = Done {
+        kind: said(command, "--kind").unwrap_or(of_itself).to_owned(),
+        direction: has_corrupt.then(|| direction.to_owned()),
+    };
+    let around = Around {
+        window: said(command, "--window").and_then(|n| n.parse().ok()).unwrap_or(1),
+        noise: said(command, "--noise").and_then(|n| n.parse().ok()),
+        ..Around::default()
+    };
+    (done, around)
+}
+
+/// Whether anything changed, from the metrics; those that are not finite become null.
+pub(crate) fn outcome(of: &mut Measured, done: &Done) -> Outcome {
+    let changed = moved(of.patched, done, of.clean, of.corrupt);
+    let not_finite = only_finite(&mut of.patched, &mut of.recovered);
+    Outcome { changed, reached: changed, not_finite }
+}
+
+/// The same of means.
+pub(crate) fn outcome_mean(of: &mut MeasuredMean, done: &Done) -> OutcomeMean {
+    let changed = if moved(of.patched, done, of.clean, of.corrupt) { of.pairs } else { 0 };
+    if only_finite(&mut of.patched, &mut of.recovered).is_some() {
+        of.change = None;
+    }
+    OutcomeMean { changed, reached: changed, not_finite: 0 }
+}
+
 /// Whether the patched run's metric is another than that of the run that was patched.
-pub(crate) fn moved(patched: Option<f32>, direction: Option<&str>, clean: f32, corrupt: Option<f32>) -> bool {
-    patched != if direction == Some("denoise") { corrupt } else { Some(clean) }
+fn moved(patched: Option<f32>, done: &Done, clean: f32, corrupt: Option<f32>) -> bool {
+    patched != if done.direction.as_deref() == Some("denoise") { corrupt } else { Some(clean) }
 }
 
 /// Makes a metric that is not finite null, and says where it was lost.
@@ -18,27 +54,6 @@ pub(crate) fn only_finite(patched: &mut Option<f32>, recovered: &mut Option<f32>
         (*patched, *recovered) = (None, None);
     }
     lost.then(|| NOT_RECORDED.to_owned())
-}
-
-/// What a command of version 0.1.0 did to the values of a run.
-pub(crate) struct Did {
-    pub kind: String,
-    pub direction: Option<String>,
-    pub window: u32,
-    pub noise: Option<f32>,
-}
-
-impl Did {
-    pub fn of(command: &[String], has_corrupt: bool) -> Self {
-        let of_itself = if command.get(1).is_some_and(|c| c == "ablate") { "mean" } else { "replace" };
-        let direction = said(command, "--direction").unwrap_or("denoise");
-        Self {
-            kind: said(command, "--kind").unwrap_or(of_itself).to_owned(),
-            direction: has_corrupt.then(|| direction.to_owned()),
-            window: said(command, "--window").and_then(|n| n.parse().ok()).unwrap_or(1),
-            noise: said(command, "--noise").and_then(|n| n.parse().ok()),
-        }
-    }
 }
 
 /// The value of an option, as `--name value` or `--name=value`.
@@ -55,8 +70,8 @@ mod tests {
     fn the_command_says_what_was_done() {
         let of = |line: &str, has_corrupt| {
             let command: Vec<String> = line.split(' ').map(str::to_owned).collect();
-            let Did { kind, direction, window, noise } = Did::of(&command, has_corrupt);
-            (kind, direction.unwrap_or_default(), window, noise)
+            let (done, around) = done(&Provenance { command, ..Provenance::default() }, has_corrupt);
+            (done.kind, done.direction.unwrap_or_default(), around.window, around.noise)
         };
         let did = |kind: &str, direction: &str, window, noise| (kind.to_owned(), direction.to_owned(), window, noise);
         assert_eq!(of("pellucid patch --at z", true), did("replace", "denoise", 1, None));

@@ -91,16 +91,25 @@ pub struct TableInfo {
     pub columns: &'static [ColumnInfo],
 }
 
-/// A row of a documented table. Implemented by [`table!`], never by hand.
-pub trait Row: Clone + Serialize + DeserializeOwned {
-    /// Name, version and columns of the table.
-    const TABLE: &'static TableInfo;
+/// Columns that belong together: a row of a table, or a part that several tables share. Implemented by [`table!`] and [`part!`],
+/// never by hand.
+///
+/// [`part!`]: crate::part!
+pub trait Part: Clone + Serialize + DeserializeOwned {
+    /// The columns, in order.
+    const COLUMNS: &'static [ColumnInfo];
 
     /// Gives each value to `f`, in the order of the columns.
     fn visit<'a>(&'a self, f: &mut dyn FnMut(Cell<'a>));
 
-    /// Makes a row from values in the order of the columns; `None` if one has another type than its column.
+    /// Makes it from values in the order of the columns; `None` if one has another type than its column.
     fn build<'a>(next: &mut dyn FnMut() -> Cell<'a>) -> Option<Self>;
+}
+
+/// A row of a documented table.
+pub trait Row: Part {
+    /// Name, version and columns of the table.
+    const TABLE: &'static TableInfo;
 
     /// Fills in what an older version of the table, made as `how` says, does not have: until then those columns are null,
     /// false, 0 or empty.
@@ -180,23 +189,93 @@ pub const fn since(said: &[u32]) -> u32 {
     }
 }
 
+/// How many columns these are.
+#[doc(hidden)]
+pub const fn count(pieces: &[&[ColumnInfo]]) -> usize {
+    match pieces {
+        [first, rest @ ..] => first.len() + count(rest),
+        [] => 0,
+    }
+}
+
+/// These columns, one after another.
+#[doc(hidden)]
+pub const fn join<const N: usize>(pieces: &[&[ColumnInfo]]) -> [ColumnInfo; N] {
+    let mut all = [ColumnInfo { name: "", kind: Kind::Bool, nullable: false, unit: "", meaning: "", since: 1 }; N];
+    let (mut piece, mut at, mut n) = (0, 0, 0);
+    while piece < pieces.len() {
+        if at == pieces[piece].len() {
+            (piece, at) = (piece + 1, 0);
+        } else {
+            all[n] = pieces[piece][at];
+            (at, n) = (at + 1, n + 1);
+        }
+    }
+    all
+}
+
+/// Declares columns that several tables share: `Name: column: type, "unit", "meaning"; ...`, as in [`table!`].
+#[macro_export]
+macro_rules! part {
+    ($(#[$attr:meta])* $name:ident:
+     $($(.. $part:ident: $shared:ident)?
+       $($column:ident: $type:ty, $unit:expr, $meaning:expr $(, since $since:literal)?)?;)+) => {
+        $(#[$attr])*
+        #[derive(Clone, Debug, PartialEq, ::serde::Serialize, ::serde::Deserialize)]
+        pub struct $name {
+            $($(#[doc = $meaning] pub $column: $type,)?
+              $(#[doc = concat!("The columns of [`", stringify!($shared), "`].")] #[serde(flatten)] pub $part: $shared,)?)+
+        }
+
+        impl $crate::table::Part for $name {
+            const COLUMNS: &'static [$crate::table::ColumnInfo] = {
+                const PIECES: &[&[$crate::table::ColumnInfo]] = &[$(
+                    $(&[$crate::table::ColumnInfo {
+                        name: stringify!($column),
+                        kind: <$type as $crate::table::Field>::KIND,
+                        nullable: <$type as $crate::table::Field>::NULLABLE,
+                        unit: $unit,
+                        meaning: $meaning,
+                        since: $crate::table::row::since(&[$($since)?]),
+                    }],)?
+                    $(<$shared as $crate::table::Part>::COLUMNS,)?
+                )+];
+                &$crate::table::row::join::<{ $crate::table::row::count(PIECES) }>(PIECES)
+            };
+
+            fn visit<'a>(&'a self, f: &mut dyn FnMut($crate::table::Cell<'a>)) {
+                $($(f($crate::table::Field::to_cell(&self.$column));)?
+                  $($crate::table::Part::visit(&self.$part, f);)?)+
+            }
+
+            fn build<'a>(next: &mut dyn FnMut() -> $crate::table::Cell<'a>) -> Option<Self> {
+                // A struct literal evaluates its fields as written, so `next` sees the order of the columns.
+                Some(Self {
+                    $($($column: $crate::table::Field::from_cell(next())?,)?
+                      $($part: $crate::table::Part::build(next)?,)?)+
+                })
+            }
+        }
+    };
+}
+
 /// Declares a row type: `Name = "name" version 1: "about"; column: type, "unit", "meaning"; ...`.
 ///
-/// A column that version 1 did not have ends in `, since 2`, and the table says `version 2 upgraded by f`, where `f` fills such
-/// columns in rows of older files ([`Row::upgrade`](crate::table::Row::upgrade)).
+/// `..field: Shared;` stands for all columns of a [`part!`]. A column that version 1 did not have ends in `, since 2`, and the
+/// table says `version 2 upgraded by f`, where `f` fills such columns in rows of older files
+/// ([`Row::upgrade`](crate::table::Row::upgrade)).
 ///
 /// From this one declaration come the struct with documented public fields (serde included), its [`TableInfo`], and
 /// its [`Row`] implementation, hence schema, writer, reader and documentation.
 #[macro_export]
 macro_rules! table {
     ($(#[$attr:meta])* $row:ident = $name:literal version $version:literal $(upgraded by $older:path)?: $about:expr;
-     $($column:ident: $type:ty, $unit:expr, $meaning:expr $(, since $since:literal)?;)+) => {
-        $(#[$attr])*
-        #[doc = ""]
-        #[doc = $about]
-        #[derive(Clone, Debug, PartialEq, ::serde::Serialize, ::serde::Deserialize)]
-        pub struct $row {
-            $(#[doc = $meaning] pub $column: $type,)+
+     $($columns:tt)+) => {
+        $crate::part! {
+            $(#[$attr])*
+            #[doc = ""]
+            #[doc = $about]
+            $row: $($columns)+
         }
 
         impl $crate::table::Row for $row {
@@ -204,24 +283,8 @@ macro_rules! table {
                 name: $name,
                 version: $version,
                 about: $about,
-                columns: &[$($crate::table::ColumnInfo {
-                    name: stringify!($column),
-                    kind: <$type as $crate::table::Field>::KIND,
-                    nullable: <$type as $crate::table::Field>::NULLABLE,
-                    unit: $unit,
-                    meaning: $meaning,
-                    since: $crate::table::row::since(&[$($since)?]),
-                }),+],
+                columns: <$row as $crate::table::Part>::COLUMNS,
             };
-
-            fn visit<'a>(&'a self, f: &mut dyn FnMut($crate::table::Cell<'a>)) {
-                $(f($crate::table::Field::to_cell(&self.$column));)+
-            }
-
-            fn build<'a>(next: &mut dyn FnMut() -> $crate::table::Cell<'a>) -> Option<Self> {
-                // A struct literal evaluates its fields as written, so `next` sees the order of the columns.
-                Some(Self { $($column: $crate::table::Field::from_cell(next())?,)+ })
-            }
 
             fn upgrade(&mut self, how: &$crate::table::Provenance) {
                 let _ = how;

@@ -28,7 +28,7 @@ use std::ops::Range;
 
 pub use confirm::Confirmed;
 
-use super::patch::row;
+use super::patch::place;
 use super::{Need, Watch};
 use crate::analysis::{AttributionRow, PatchRow};
 use crate::arch::Spec;
@@ -146,9 +146,9 @@ pub fn attribute(
                 if chosen.binary_search(&i).is_ok() {
                     let patch = exact.next().ok_or_else(|| Error::compute("a patch was not measured").fault())?;
                     let base = if options.direction == Direction::Denoise { row.corrupt } else { row.clean };
-                    row.exact = patch.patched.map(|patched| patched - base);
-                    row.exact_recovered = patch.recovered;
-                    row.not_finite = patch.not_finite;
+                    row.exact = patch.measured.patched.map(|patched| patched - base);
+                    row.exact_recovered = patch.measured.recovered;
+                    row.not_finite = patch.outcome.not_finite;
                     measured.push(row.clone());
                 }
                 emit(row)
@@ -296,55 +296,38 @@ impl Told<'_> {
                     ))
                     .hint("measure another metric, such as logit_diff"));
                 }
-                let patched = ends.base + estimate;
                 let seen = Seen {
                     clean: ends.clean,
                     corrupt: Some(ends.corrupt),
-                    patched: Some(patched),
+                    patched: Some(ends.base + estimate),
                     changed: of_point.changed[i],
                     reached: true,
                     not_finite: None,
                 };
                 for spot in spot.called(pair, options.align) {
-                    let patch = row(model, pair, &spot, options.metric, seen.clone());
-                    let numbers = [ends.corrupt, estimate, strength].map(|x| x as f32);
-                    f(at, Estimated { row: attribution(patch, numbers, options.direction), spot })?;
+                    let row = AttributionRow {
+                        pair: pair.index,
+                        pair_id: pair.id.clone(),
+                        place: place(model, pair, &spot),
+                        metric: options.metric.name().to_owned(),
+                        clean: ends.clean as f32,
+                        corrupt: ends.corrupt as f32,
+                        estimate: estimate as f32,
+                        estimated_recovered: seen.recovered(),
+                        strength: strength as f32,
+                        exact: None,
+                        exact_recovered: None,
+                        kind: Kind::Replace.name(),
+                        direction: options.direction.name().to_owned(),
+                        changed: seen.changed,
+                        not_finite: None,
+                    };
+                    f(at, Estimated { row, spot })?;
                     at += 1;
                 }
             }
         }
         Ok(())
-    }
-}
-
-fn attribution(p: PatchRow, [corrupt, estimate, strength]: [f32; 3], direction: Direction) -> AttributionRow {
-    AttributionRow {
-        pair: p.pair,
-        pair_id: p.pair_id,
-        site: p.site,
-        layer: p.layer,
-        head: p.head,
-        kv_head: p.kv_head,
-        neuron: p.neuron,
-        pos: p.pos,
-        query_pos: p.query_pos,
-        key_pos: p.key_pos,
-        position_name: p.position_name,
-        key_position_name: p.key_position_name,
-        token: p.token,
-        key_token: p.key_token,
-        metric: p.metric,
-        clean: p.clean,
-        corrupt,
-        estimate,
-        estimated_recovered: p.recovered,
-        strength,
-        exact: None,
-        exact_recovered: None,
-        kind: Kind::Replace.name(),
-        direction: direction.name().to_owned(),
-        changed: p.changed,
-        not_finite: None,
     }
 }
 

@@ -1,9 +1,7 @@
 //! The table of attribution patching.
 
-use crate::analysis::patch::rows::said;
 use crate::table;
-use crate::table::older::{Did, only_finite};
-use crate::table::{Provenance, Row, TOKEN, TableInfo};
+use crate::table::{Place, Provenance, Row, TableInfo, older};
 
 /// In the order of the documentation.
 pub const TABLES: &[&TableInfo] = &[AttributionRow::TABLE];
@@ -18,18 +16,7 @@ table! {
      is whether the estimate is not 0.";
     pair: u32, "index", "which pair of the request, counted from 0";
     pair_id: String, "", "the pair's id, as given; its index where none was";
-    site: String, "site", "which value, e.g. `resid_pre`, `attn.z`";
-    layer: Option<u32>, "index", "in which block, counted from 0; null outside the blocks";
-    head: Option<u32>, "index", "in which query head";
-    kv_head: Option<u32>, "index", "in which key/value head; for a query head, the one that it reads";
-    neuron: Option<u32>, "index", "which neuron";
-    pos: Option<u32>, "index", "at which position";
-    query_pos: Option<u32>, "index", "of scores and patterns: for which query";
-    key_pos: Option<u32>, "index", "of scores and patterns: for which key";
-    position_name: Option<String>, "", said!(position_name), since 2;
-    key_position_name: Option<String>, "", said!(key_position_name), since 2;
-    token: Option<String>, TOKEN, "the clean prompt's token at `pos` or `query_pos`";
-    key_token: Option<String>, TOKEN, "the clean prompt's token at `key_pos`";
+    ..place: Place;
     metric: String, "", "what is estimated; its unit is the last part of its name, logits where there is none";
     clean: f32, "of the metric", "the metric of the clean run";
     corrupt: f32, "of the metric", "the metric of the corrupt run";
@@ -47,7 +34,7 @@ table! {
 
 fn upgrade(row: &mut AttributionRow, how: &Provenance) {
     row.kind = "replace".to_owned();
-    row.direction = Did::of(&how.command, true).direction.unwrap_or_default();
+    row.direction = older::done(how, true).0.direction.unwrap_or_default();
     row.changed = row.estimate != 0.0;
-    row.not_finite = only_finite(&mut row.exact, &mut row.exact_recovered);
+    row.not_finite = older::only_finite(&mut row.exact, &mut row.exact_recovered);
 }

@@ -4,9 +4,9 @@
 //! and standard errors are over pairs. Of a single pair they are over its samples.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
-use crate::analysis::{PatchMeanRow, PatchRow, PathMeanRow, PathRow};
+use crate::table::{Measured, MeasuredMean, Outcome, OutcomeMean};
 
 /// Sums over the pairs that have a value.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,82 +34,32 @@ impl Sums {
     }
 }
 
+/// What rows of different pairs have in common: a name, numbers, names of positions, the metric.
+pub type Key<'a> = (&'a str, [Option<u32>; 7], [Option<&'a str>; 2], &'a str);
+
 /// A row that tells of one pair.
 pub trait Averaged: Clone {
     /// The row that tells of all pairs.
     type Mean;
-    /// Where and what: what rows of different pairs have in common.
-    type Place: Eq + Hash;
 
-    /// Where it is.
-    fn place(&self) -> Self::Place;
+    /// Where and what it is.
+    fn key(&self) -> Key<'_>;
 
-    /// Words that a mean has where those of all pairs are the same: the tokens at the position that is patched and at the key, the
-    /// positions of noise and the tokens there.
-    fn words(&self) -> [Option<&str>; 4];
+    /// The pair, and what was measured there.
+    fn of_pair(&self) -> (u32, &Measured, &Outcome);
 
-    /// The numbers of its position and of its key, which need not be those of other pairs where they go by names.
-    fn positions(&self) -> [Option<u32>; 2];
+    /// Makes null what another pair with the same key has otherwise: tokens, and the numbers of positions that go by names.
+    fn keep_common(&mut self, other: &Self);
 
-    /// What was measured there.
-    fn measured(&self) -> OfPair;
-
-    /// The mean of rows that are at the place of this one.
-    fn mean(&self, of: MeanOf) -> Self::Mean;
+    /// The mean of rows that have in common what is left in this one; each pair has `samples` of them.
+    fn mean(&self, samples: u32, measured: MeasuredMean, outcome: OutcomeMean) -> Self::Mean;
 }
 
-/// What was measured of a place in one pair.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct OfPair {
-    /// The pair.
-    pub pair: u32,
-    /// The metric of the clean run.
-    pub clean: f32,
-    /// Of the corrupt run, if there is one.
-    pub corrupt: Option<f32>,
-    /// Of the patched run, if it is finite.
-    pub patched: Option<f32>,
-    /// The share that was recovered.
-    pub recovered: Option<f32>,
-    /// Whether the value that was put there differs from what was there.
-    pub changed: bool,
-    /// Whether a change could reach what is measured.
-    pub reached: bool,
-}
-
-/// What a place does on the whole.
-#[derive(Clone, Debug, PartialEq)]
-pub struct MeanOf {
-    /// What [`Averaged::words`] says, where it says the same of all pairs.
-    pub words: [Option<String>; 4],
-    /// The position and the key, where all pairs have the same.
-    pub positions: [Option<u32>; 2],
-    /// How many samples each pair has.
-    pub samples: u32,
-    /// Over how many pairs: those whose patched run is finite.
-    pub pairs: u32,
-    /// How many others there are.
-    pub not_finite: u32,
-    /// In how many pairs the value differs from what was there.
-    pub changed: u32,
-    /// In how many pairs a change could reach what is measured.
-    pub reached: u32,
-    /// Mean of the clean runs, of all pairs.
-    pub clean: f32,
-    /// Mean of the corrupt runs, where there are such.
-    pub corrupt: Option<f32>,
-    /// Mean of the patched runs.
-    pub patched: Option<f32>,
-    /// Its standard error, of several pairs.
-    pub patched_se: Option<f32>,
-    /// Mean of patched - clean.
-    pub change: Option<f32>,
-    /// Its standard error, of several pairs.
-    pub change_se: Option<f32>,
-    /// Mean of the shares that were recovered.
-    pub recovered: Option<f32>,
-    /// Its standard error, of several pairs.
-    pub recovered_se: Option<f32>,
+/// Makes `known` null where `other` differs.
+pub(crate) fn common<T: PartialEq>(known: &mut Option<T>, other: &Option<T>) {
+    if known != other {
+        *known = None;
+    }
 }
 
 /// Takes rows in, pair after pair, and gives their means.
@@ -125,12 +75,8 @@ pub struct Means<R: Averaged> {
 /// What is known of a place.
 #[derive(Debug)]
 struct Known<R> {
-    /// The first row there.
-    first: R,
-    /// Which of its words all pairs have.
-    same: [bool; 4],
-    /// Positions there, as long as all pairs have the same.
-    positions: [Option<u32>; 2],
+    /// What all its rows have in common; the rest is that of the first.
+    row: R,
     /// Over pairs.
     pairs: Counts,
     /// Over the samples of the last pair, which are not in `pairs` yet.
@@ -174,36 +120,31 @@ impl<R: Averaged> Default for Means<R> {
 impl<R: Averaged> Means<R> {
     /// One more row.
     pub fn add(&mut self, row: &R) {
-        let OfPair { pair, clean, corrupt, patched, recovered, changed, reached } = row.measured();
-        let at = self.find(&row.place());
+        let (pair, Measured { clean, corrupt, patched, recovered, .. }, outcome) = row.of_pair();
+        let at = self.find(&row.key());
         if at == self.places.len() {
             let (pairs, last) = (Counts::default(), Counts::default());
-            let (first, positions) = (row.clone(), row.positions());
-            self.places.push(Known { first, same: [true; 4], positions, pairs, last, last_pair: pair, samples: 0 });
+            self.places.push(Known { row: row.clone(), pairs, last, last_pair: pair, samples: 0 });
         }
         let place = &mut self.places[at];
-        for (same, (first, word)) in place.same.iter_mut().zip(place.first.words().into_iter().zip(row.words())) {
-            *same &= first == word;
-        }
-        for (known, position) in place.positions.iter_mut().zip(row.positions()) {
-            *known = known.filter(|known| Some(*known) == position);
-        }
+        place.row.keep_common(row);
         if pair != place.last_pair {
             place.pairs = place.pairs.with(&place.last);
             (place.last, place.last_pair) = (Counts::default(), pair);
         }
-        let change = patched.map(|patched| f64::from(patched) - f64::from(clean));
+        let change = patched.map(|patched| f64::from(patched) - f64::from(*clean));
         let wide = |x: Option<f32>| x.map(f64::from);
-        place.last.add([wide(Some(clean)), wide(corrupt), wide(patched), change, wide(recovered)], changed, reached);
+        let values = [wide(Some(*clean)), wide(*corrupt), wide(*patched), change, wide(*recovered)];
+        place.last.add(values, outcome.changed, outcome.reached);
         place.samples = place.samples.max(place.last.sums[0].n);
     }
 
-    /// The number of `place`; the next one, where it was not seen.
-    fn find(&mut self, place: &R::Place) -> usize {
-        let mut hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(place);
+    /// The number of the place with this key; the next one, where it was not seen.
+    fn find(&mut self, key: &Key<'_>) -> usize {
+        let mut hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
         loop {
             match self.at.get(&hash) {
-                Some(at) if self.places[*at].first.place() == *place => return *at,
+                Some(at) if self.places[*at].row.key() == *key => return *at,
                 Some(_) => hash = hash.wrapping_add(1),
                 None => {
                     self.at.insert(hash, self.places.len());
@@ -215,175 +156,30 @@ impl<R: Averaged> Means<R> {
 
     /// A row for each place and metric.
     pub fn rows(&self) -> impl Iterator<Item = R::Mean> + '_ {
-        self.places.iter().map(|Known { first, same, positions, pairs, last, samples, .. }| {
+        self.places.iter().map(|Known { row, pairs, last, samples, .. }| {
             let all = pairs.with(last);
-            let words = first.words().map(|word| word.map(str::to_owned));
-            let [token, key, at, tokens] = words;
-            let words = [
-                token.filter(|_| same[0]),
-                key.filter(|_| same[1]),
-                at.filter(|_| same[2]),
-                tokens.filter(|_| same[3]),
-            ];
             // Of a single pair, the samples say how sure its mean is.
             let spread = if all.sums[0].n == 1 { last } else { &all };
-            let ([clean, corrupt, patched, change, recovered], error) =
-                (all.sums, spread.sums.map(|sums| sums.error()));
             let f32 = |x: Option<f64>| x.map(|x| x as f32);
-            first.mean(MeanOf {
-                words,
-                positions: *positions,
-                samples: *samples,
-                pairs: patched.n,
-                not_finite: clean.n - patched.n,
-                changed: all.changed,
-                reached: all.reached,
+            let [clean, corrupt, patched, change, recovered] = all.sums.map(|sums| f32(sums.mean()));
+            let [.., patched_se, change_se, recovered_se] = spread.sums.map(|sums| f32(sums.error()));
+            let pairs = all.sums[2].n;
+            let measured = MeasuredMean {
+                metric: row.of_pair().1.metric.clone(),
+                pairs,
                 // A place is known by a row, and each row has it.
-                clean: f32(clean.mean()).unwrap_or_default(),
-                corrupt: f32(corrupt.mean()),
-                patched: f32(patched.mean()),
-                patched_se: f32(error[2]),
-                change: f32(change.mean()),
-                change_se: f32(error[3]),
-                recovered: f32(recovered.mean()),
-                recovered_se: f32(error[4]),
-            })
+                clean: clean.unwrap_or_default(),
+                corrupt,
+                patched,
+                patched_se,
+                change,
+                change_se,
+                recovered,
+                recovered_se,
+            };
+            let not_finite = all.sums[0].n - pairs;
+            row.mean(*samples, measured, OutcomeMean { changed: all.changed, reached: all.reached, not_finite })
         })
-    }
-}
-
-/// What a row of either table has measured.
-macro_rules! of_pair {
-    ($row:expr) => {
-        OfPair {
-            pair: $row.pair,
-            clean: $row.clean,
-            corrupt: $row.corrupt,
-            patched: $row.patched,
-            recovered: $row.recovered,
-            changed: $row.changed,
-            reached: $row.reached,
-        }
-    };
-}
-
-impl Averaged for PatchRow {
-    type Mean = PatchMeanRow;
-    type Place = (String, [Option<u32>; 7], [Option<String>; 2], String);
-
-    fn place(&self) -> Self::Place {
-        let [pos, query_pos] = [self.pos, self.query_pos].map(|pos| pos.filter(|_| self.position_name.is_none()));
-        let key_pos = self.key_pos.filter(|_| self.key_position_name.is_none());
-        let at = [self.layer, self.head, self.kv_head, self.neuron, pos, query_pos, key_pos];
-        let names = [self.position_name.clone(), self.key_position_name.clone()];
-        (self.site.clone(), at, names, self.metric.clone())
-    }
-
-    fn positions(&self) -> [Option<u32>; 2] {
-        [self.pos.or(self.query_pos), self.key_pos]
-    }
-
-    fn words(&self) -> [Option<&str>; 4] {
-        [&self.token, &self.key_token, &self.noise_at, &self.noise_tokens].map(Option::as_deref)
-    }
-
-    fn measured(&self) -> OfPair {
-        of_pair!(self)
-    }
-
-    fn mean(&self, of: MeanOf) -> PatchMeanRow {
-        let [token, key_token, noise_at, noise_tokens] = of.words;
-        PatchMeanRow {
-            site: self.site.clone(),
-            layer: self.layer,
-            head: self.head,
-            kv_head: self.kv_head,
-            neuron: self.neuron,
-            pos: self.pos.and(of.positions[0]),
-            query_pos: self.query_pos.and(of.positions[0]),
-            key_pos: of.positions[1],
-            position_name: self.position_name.clone(),
-            key_position_name: self.key_position_name.clone(),
-            token,
-            key_token,
-            metric: self.metric.clone(),
-            pairs: of.pairs,
-            clean: of.clean,
-            corrupt: of.corrupt,
-            patched: of.patched,
-            patched_se: of.patched_se,
-            change: of.change,
-            change_se: of.change_se,
-            recovered: of.recovered,
-            recovered_se: of.recovered_se,
-            kind: self.kind.clone(),
-            direction: self.direction.clone(),
-            window: self.window,
-            noise: self.noise,
-            noise_at,
-            noise_tokens,
-            samples: self.noise.map(|_| of.samples),
-            changed: of.changed,
-            reached: of.reached,
-            not_finite: of.not_finite,
-        }
-    }
-}
-
-impl Averaged for PathRow {
-    type Mean = PathMeanRow;
-    type Place = (String, [Option<u32>; 4], Option<String>, String, [Option<u32>; 3], String);
-
-    fn place(&self) -> Self::Place {
-        let pos = self.pos.filter(|_| self.position_name.is_none());
-        let from = [self.sender_layer, self.sender_head, self.sender_neuron, pos];
-        let to = [self.receiver_layer, self.receiver_head, self.receiver_kv_head];
-        (self.sender.clone(), from, self.position_name.clone(), self.receiver.clone(), to, self.metric.clone())
-    }
-
-    fn positions(&self) -> [Option<u32>; 2] {
-        [self.pos, None]
-    }
-
-    fn words(&self) -> [Option<&str>; 4] {
-        [self.token.as_deref(), None, None, None]
-    }
-
-    fn measured(&self) -> OfPair {
-        of_pair!(self)
-    }
-
-    fn mean(&self, of: MeanOf) -> PathMeanRow {
-        let [token, ..] = of.words;
-        PathMeanRow {
-            sender: self.sender.clone(),
-            sender_layer: self.sender_layer,
-            sender_head: self.sender_head,
-            sender_neuron: self.sender_neuron,
-            pos: of.positions[0],
-            position_name: self.position_name.clone(),
-            token,
-            receiver: self.receiver.clone(),
-            receiver_layer: self.receiver_layer,
-            receiver_head: self.receiver_head,
-            receiver_kv_head: self.receiver_kv_head,
-            through: self.through.clone(),
-            metric: self.metric.clone(),
-            pairs: of.pairs,
-            clean: of.clean,
-            corrupt: of.corrupt,
-            patched: of.patched,
-            patched_se: of.patched_se,
-            change: of.change,
-            change_se: of.change_se,
-            recovered: of.recovered,
-            recovered_se: of.recovered_se,
-            kind: self.kind.clone(),
-            direction: self.direction.clone(),
-            changed: of.changed,
-            reached: of.reached,
-            not_finite: of.not_finite,
-        }
     }
 }
 

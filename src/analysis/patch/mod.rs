@@ -3,7 +3,7 @@
 //! One run is changed in one place and measured; the places are those of a [`Grid`]. Where a value is the same in both
 //! runs, bit for bit, or cannot reach what is measured, nothing is run: the patch changes nothing, and the row says so.
 
-mod mean;
+pub(super) mod mean;
 mod patches;
 pub mod rows;
 #[cfg(feature = "charts")]
@@ -15,7 +15,7 @@ pub use crate::sweep::{
     Align, Direction, Doubts, Grid, Keep, Kind, Measured, Metric, Noised, NoisedAt, Over, PatchOptions, Spot, Summary,
     incomparable, readout,
 };
-pub use mean::{Averaged, MeanOf, Means, OfPair};
+pub use mean::{Averaged, Means};
 
 use super::{Need, Watch};
 use crate::analysis::PatchRow;
@@ -25,7 +25,7 @@ use crate::model::Model;
 use crate::sweep::{Sources, Sweep, in_groups, need_of, of_each_shape, with_means};
 use crate::text::Pair;
 use patches::Patches;
-pub(super) use patches::row;
+pub(super) use patches::place;
 
 /// Runs every patch of `options` on every pair and emits a row for each metric, pair after pair.
 ///

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::analysis::PatchRow;
+use super::rows::{PatchRow, seen_as};
 use crate::error::Result;
 use crate::hook::site::Axis;
 use crate::hook::{HookPoint, NotFinite};
@@ -13,6 +13,7 @@ use crate::sweep::{
     Change, Group, How, Kind, Metric, PatchOptions, Patched, Runs, Seen, Sources, Spot, Wave, first_not_finite, naive,
     plan, sweep,
 };
+use crate::table::{Around, Place};
 use crate::text::Pair;
 
 /// Runs of the spots that change something.
@@ -138,35 +139,34 @@ impl Runs for Patches<'_> {
     }
 
     fn row(&self, (pair, spot): (usize, usize), metric: Metric, seen: Seen) -> PatchRow {
-        let row = row(self.model, &self.group.pairs[pair], &self.spots[pair][spot], metric, seen);
-        let Self { options, .. } = self;
-        let sample = options.noised.as_ref().map(|noised| noised.sample(row.pair));
+        let (options, of, spot) = (self.options, &self.group.pairs[pair], &self.spots[pair][spot]);
+        let (measured, done, outcome) = seen_as(seen, metric, options);
+        let sample = options.noised.as_ref().map(|noised| noised.sample(of.index));
         let (noise_at, noise_tokens) = self.noise_at[pair].clone().map(|[at, tokens]| (at, tokens)).unzip();
+        let noise = options.noised.as_ref().map(|noised| noised.sigma as f32);
+        let window = options.grid.window.max(1) as u32;
         PatchRow {
-            pair: sample.map_or(row.pair, |(pair, _)| pair),
+            pair: sample.map_or(of.index, |(pair, _)| pair),
+            pair_id: of.id.clone(),
+            place: place(self.model, of, spot),
+            measured,
+            done,
+            around: Around { window, noise, noise_at, noise_tokens },
             sample: sample.map(|(_, sample)| sample),
-            kind: options.kind.name(),
-            direction: row.corrupt.is_some().then(|| options.direction.name().to_owned()),
-            window: options.grid.window.max(1) as u32,
-            noise: options.noised.as_ref().map(|noised| noised.sigma as f32),
-            noise_at,
-            noise_tokens,
-            ..row
+            outcome,
         }
     }
 }
 
-/// The row of a place, without what was done there.
-pub(in crate::analysis) fn row(model: &Model, pair: &Pair, spot: &Spot, metric: Metric, seen: Seen) -> PatchRow {
+/// Where a patch is, as rows say it.
+pub(in crate::analysis) fn place(model: &Model, pair: &Pair, spot: &Spot) -> Place {
     let number = |x: Option<usize>| x.map(|x| x as u32);
     let of_kv_head = spot.site.has(Axis::G) && spot.shared_by.is_none();
     let of_pattern = spot.site.per_sequence();
     let group = spot.points[0].layer.map_or(1, |l| model.spec().blocks[l].attention.inner.shared_by());
     let token = |pos: Option<usize>| pos.map(|p| pair.clean.label(p).to_owned());
     let [position_name, key_position_name] = spot.position_names(pair);
-    PatchRow {
-        pair: pair.index,
-        pair_id: pair.id.clone(),
+    Place {
         site: spot.name(),
         layer: number(spot.layer),
         head: if of_kv_head { None } else { number(spot.head) },
@@ -179,20 +179,5 @@ pub(in crate::analysis) fn row(model: &Model, pair: &Pair, spot: &Spot, metric: 
         key_position_name,
         token: token(spot.pos),
         key_token: token(spot.key_pos),
-        metric: metric.name().to_owned(),
-        clean: seen.clean as f32,
-        corrupt: seen.corrupt.map(|c| c as f32),
-        patched: seen.patched.map(|p| p as f32),
-        recovered: seen.recovered(),
-        kind: String::new(),
-        direction: None,
-        window: 1,
-        noise: None,
-        noise_at: None,
-        noise_tokens: None,
-        sample: None,
-        changed: seen.changed,
-        reached: seen.reached,
-        not_finite: seen.not_finite,
     }
 }

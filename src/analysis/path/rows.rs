@@ -1,9 +1,10 @@
 //! The tables of path patching.
 
-use crate::analysis::patch::rows::said;
-use crate::table;
-use crate::table::older::{Did, moved, only_finite};
-use crate::table::{Provenance, Row, TOKEN, TableInfo};
+use crate::analysis::patch::mean::{Averaged, Key, common};
+use crate::table::{
+    Done, Measured, MeasuredMean, Outcome, OutcomeMean, Place, Provenance, Row, TOKEN, TableInfo, older,
+};
+use crate::{part, table};
 
 /// In the order of the documentation.
 pub const TABLES: &[&TableInfo] = &[PathRow::TABLE, PathMeanRow::TABLE];
@@ -19,30 +20,11 @@ table! {
      command, and `changed` and `reached` whether the metric differs.";
     pair: u32, "index", "which pair of the request, counted from 0";
     pair_id: String, "", "the pair's id, as given; its index where none was";
-    sender: String, "site", "what is changed: a part of what is written to the stream, e.g. `attn.z`, `mlp_out`, `embed`";
-    sender_layer: Option<u32>, "index", "in which block, counted from 0; null for the embedding";
-    sender_head: Option<u32>, "index", "in which query head";
-    sender_neuron: Option<u32>, "index", "which neuron";
-    pos: Option<u32>, "index", "at which position";
-    position_name: Option<String>, "", said!(position_name), since 2;
-    token: Option<String>, TOKEN, "the clean prompt's token there";
-    receiver: String, "", "what reads it: `q`, `k` or `v` of a head, `mlp`, or `logits`; where several read it at once, all of them as \
-        they were asked for, e.g. `2.1.q+3.0.v`";
-    receiver_layer: Option<u32>, "index", "in which block, counted from 0; null for the logits, and for several at once";
-    receiver_head: Option<u32>, "index", "which query head, of `q`";
-    receiver_kv_head: Option<u32>, "index", "which key/value head, of `k` and `v`; of `q`, the one that it reads";
-    through: Option<String>, "", "what between sender and receiver was computed anew: `mlps`; null where everything was frozen";
-    metric: String, "", "what was measured; its unit is the last part of its name, logits where there is none";
-    clean: f32, "of the metric", "the metric of the clean run";
-    corrupt: Option<f32>, "of the metric", "the metric of the corrupt run; null where there is no corrupt prompt";
-    patched: Option<f32>, "of the metric", "the metric of the run in which the receiver reads the change; null where that is not finite";
-    recovered: Option<f32>, "share", said!(recovered);
-    kind: String, "", said!(kind), since 2;
-    direction: Option<String>, "", said!(direction), since 2;
-    changed: bool, "", "whether what the sender writes differs, bit for bit, from what it wrote; where it does not, nothing was run and \
-        `patched` is the metric of the run as it was", since 2;
-    reached: bool, "", said!(reached), since 2;
-    not_finite: Option<String>, "", said!(not_finite), since 2;
+    ..from: Sender;
+    ..to: Receiver;
+    ..measured: Measured;
+    ..done: Done;
+    ..outcome: Outcome;
 }
 
 table! {
@@ -51,50 +33,83 @@ table! {
     "What patching a path does on the whole: means of `path` over the pairs. One row is one (sender, receiver, metric). Positions are those of one name, or of \
      one number from the beginning of each prompt. Files of version 1 do not say what was done: their `kind` and `direction` are those \
      of the command, and `changed` and `reached` are `pairs` where the metric differs, else 0.";
-    sender: String, "site", "what is changed";
+    ..from: Sender;
+    ..to: Receiver;
+    ..measured: MeasuredMean;
+    ..done: Done;
+    ..outcome: OutcomeMean;
+}
+
+part! {
+    /// What is changed of what is written to the stream.
+    Sender:
+    sender: String, "site", "what is changed: a part of what is written to the stream, e.g. `attn.z`, `mlp_out`, `embed`";
     sender_layer: Option<u32>, "index", "in which block, counted from 0; null for the embedding";
     sender_head: Option<u32>, "index", "in which query head";
     sender_neuron: Option<u32>, "index", "which neuron";
-    pos: Option<u32>, "index", "at which position; null where pairs have it at different ones";
-    position_name: Option<String>, "", said!(position_name), since 2;
-    token: Option<String>, TOKEN, "the clean prompts' token there, where all of them have the same";
-    receiver: String, "", "what reads it";
+    pos: Option<u32>, "index", "at which position; of a mean, null where pairs have it at different ones";
+    position_name: Option<String>, "", "what it is called, as in `patch`", since 2;
+    token: Option<String>, TOKEN, "the clean prompt's token there; of a mean, where all pairs have the same";
+}
+
+part! {
+    /// What reads the change.
+    Receiver:
+    receiver: String, "", "what reads it: `q`, `k` or `v` of a head, `mlp`, or `logits`; where several read it at once, all of them as \
+        they were asked for, e.g. `2.1.q+3.0.v`";
     receiver_layer: Option<u32>, "index", "in which block, counted from 0; null for the logits, and for several at once";
     receiver_head: Option<u32>, "index", "which query head, of `q`";
     receiver_kv_head: Option<u32>, "index", "which key/value head, of `k` and `v`; of `q`, the one that it reads";
     through: Option<String>, "", "what between sender and receiver was computed anew: `mlps`; null where everything was frozen";
-    metric: String, "", "what was measured; its unit is the last part of its name, logits where there is none";
-    pairs: u32, "pairs", said!(pairs);
-    clean: f32, "of the metric", "mean of the clean runs, of all pairs";
-    corrupt: Option<f32>, "of the metric", "mean of the corrupt runs, of all pairs";
-    patched: Option<f32>, "of the metric", "mean of the patched runs; null where none is finite";
-    patched_se: Option<f32>, "of the metric", "its standard error; null for a single pair";
-    change: Option<f32>, "of the metric", "mean of patched - clean; null where none is finite";
-    change_se: Option<f32>, "of the metric", "its standard error; null for a single pair";
-    recovered: Option<f32>, "share", "mean of what each pair recovered: 0 as corrupt, 1 as clean";
-    recovered_se: Option<f32>, "share", "its standard error; null for a single pair";
-    kind: String, "", said!(kind), since 2;
-    direction: Option<String>, "", said!(direction), since 2;
-    changed: u32, "pairs", said!(changed_pairs), since 2;
-    reached: u32, "pairs", said!(reached_pairs), since 2;
-    not_finite: u32, "pairs", said!(not_finite_pairs), since 2;
+}
+
+impl From<Place> for Sender {
+    fn from(at: Place) -> Self {
+        let Place { site, layer, head, neuron, pos, position_name, token, .. } = at;
+        Self { sender: site, sender_layer: layer, sender_head: head, sender_neuron: neuron, pos, position_name, token }
+    }
+}
+
+impl From<Sender> for Place {
+    fn from(from: Sender) -> Self {
+        let Sender { sender, sender_layer, sender_head, sender_neuron, pos, position_name, token } = from;
+        let [layer, head, neuron] = [sender_layer, sender_head, sender_neuron];
+        Self { site: sender, layer, head, neuron, pos, position_name, token, ..Self::default() }
+    }
 }
 
 fn upgrade(row: &mut PathRow, how: &Provenance) {
-    let did = Did::of(&how.command, row.corrupt.is_some());
-    (row.kind, row.direction) = (did.kind, did.direction);
-    row.changed = moved(row.patched, row.direction.as_deref(), row.clean, row.corrupt);
-    row.reached = row.changed;
-    row.not_finite = only_finite(&mut row.patched, &mut row.recovered);
+    row.done = older::done(how, row.measured.corrupt.is_some()).0;
+    row.outcome = older::outcome(&mut row.measured, &row.done);
 }
 
 fn upgrade_mean(row: &mut PathMeanRow, how: &Provenance) {
-    let did = Did::of(&how.command, row.corrupt.is_some());
-    (row.kind, row.direction) = (did.kind, did.direction);
-    let moved = moved(row.patched, row.direction.as_deref(), row.clean, row.corrupt);
-    row.changed = if moved { row.pairs } else { 0 };
-    row.reached = row.changed;
-    if only_finite(&mut row.patched, &mut row.recovered).is_some() {
-        row.change = None;
+    row.done = older::done(how, row.measured.corrupt.is_some()).0;
+    row.outcome = older::outcome_mean(&mut row.measured, &row.done);
+}
+
+impl Averaged for PathRow {
+    type Mean = PathMeanRow;
+
+    fn key(&self) -> Key<'_> {
+        let Sender { sender, sender_layer, sender_head, sender_neuron, pos, position_name, .. } = &self.from;
+        let Receiver { receiver, receiver_layer, receiver_head, receiver_kv_head, .. } = &self.to;
+        let pos = pos.filter(|_| position_name.is_none());
+        let at = [*sender_layer, *sender_head, *sender_neuron, pos, *receiver_layer, *receiver_head, *receiver_kv_head];
+        (sender, at, [position_name.as_deref(), Some(receiver)], &self.measured.metric)
+    }
+
+    fn of_pair(&self) -> (u32, &Measured, &Outcome) {
+        (self.pair, &self.measured, &self.outcome)
+    }
+
+    fn keep_common(&mut self, other: &Self) {
+        common(&mut self.from.pos, &other.from.pos);
+        common(&mut self.from.token, &other.from.token);
+    }
+
+    fn mean(&self, _: u32, measured: MeasuredMean, outcome: OutcomeMean) -> PathMeanRow {
+        let Self { from, to, done, .. } = self.clone();
+        PathMeanRow { from, to, measured, done, outcome }
     }
 }

@@ -8,11 +8,12 @@ use candle_core::Tensor;
 
 use super::carry::{Received, receive};
 use super::naive::FrozenPath;
-use super::receiver::{Reads, Receiver};
+use super::receiver::{self, Reads};
 use super::routes::{Route, Routes};
+use super::rows::{PathRow, Receiver};
 use super::sender::Sender;
 use super::{PathOptions, Through};
-use crate::analysis::PathRow;
+use crate::analysis::patch::{place, rows::seen_as};
 use crate::error::{Error, Result};
 use crate::hook::{HookPoint, NotFinite};
 use crate::model::Model;
@@ -65,7 +66,7 @@ impl<'a> Paths<'a> {
                     continue;
                 }
                 // What is put there is made when the wave runs; where it is, is known now.
-                let change = |receiver: &Receiver| Change {
+                let change = |receiver: &receiver::Receiver| Change {
                     positions: Some(rows.to_vec()),
                     ..Change::new(receiver.point(model.spec()), How::Fill(0.0))
                 };
@@ -264,34 +265,24 @@ impl Runs for Paths<'_> {
         let queries = one.is_some_and(|r| r.reads == Reads::Q);
         let shared_by =
             one.and_then(|r| r.layer).map_or(1, |l| self.model.spec().blocks[l].attention.inner.shared_by());
+        let (measured, done, outcome) = seen_as(seen, metric, &self.options.patch);
         PathRow {
             pair: of.index,
             pair_id: of.id.clone(),
-            sender: spot.name(),
-            sender_layer: number(spot.layer),
-            sender_head: number(spot.head),
-            sender_neuron: number(spot.neuron),
-            pos: number(spot.pos),
-            position_name: spot.position_names(of)[0].clone(),
-            token: spot.pos.map(|p| of.clean.label(p).to_owned()),
-            receiver: match (&own.together, one) {
-                (Some(name), _) => name.clone(),
-                (None, one) => one.map_or("", |r| r.reads.name()).to_owned(),
+            from: place(self.model, of, spot).into(),
+            to: Receiver {
+                receiver: match (&own.together, one) {
+                    (Some(name), _) => name.clone(),
+                    (None, one) => one.map_or("", |r| r.reads.name()).to_owned(),
+                },
+                receiver_layer: number(one.and_then(|r| r.layer)),
+                receiver_head: number(head.filter(|_| queries)),
+                receiver_kv_head: number(if queries { head.map(|h| h / shared_by) } else { head }),
+                through: (self.options.through == Through::Mlps).then(|| "mlps".to_owned()),
             },
-            receiver_layer: number(one.and_then(|r| r.layer)),
-            receiver_head: number(head.filter(|_| queries)),
-            receiver_kv_head: number(if queries { head.map(|h| h / shared_by) } else { head }),
-            through: (self.options.through == Through::Mlps).then(|| "mlps".to_owned()),
-            metric: metric.name().to_owned(),
-            clean: seen.clean as f32,
-            corrupt: seen.corrupt.map(|c| c as f32),
-            patched: seen.patched.map(|p| p as f32),
-            recovered: seen.recovered(),
-            kind: self.options.patch.kind.name(),
-            direction: seen.corrupt.map(|_| self.options.patch.direction.name().to_owned()),
-            changed: seen.changed,
-            reached: seen.reached,
-            not_finite: seen.not_finite,
+            measured,
+            done,
+            outcome,
         }
     }
 }

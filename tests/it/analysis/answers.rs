@@ -156,13 +156,13 @@ fn clean_runs_that_prefer_the_foil_are_counted_and_do_not_read_as_success() {
     let done = place.ok(["patch", "--pairs", "pairs.csv", "--metric", "logit_diff,prob"].iter().chain(&RUN));
     let (rows, _) = read_rows::<PatchRow>(place.path("run/patch.parquet")).unwrap();
     let of = |metric: &str, is: &dyn Fn(&PatchRow) -> bool| {
-        (0..4).filter(|pair| is(rows.iter().find(|r| r.pair == *pair && r.metric == metric).unwrap())).count()
+        (0..4).filter(|pair| is(rows.iter().find(|r| r.pair == *pair && r.measured.metric == metric).unwrap())).count()
     };
-    let foil = of("logit_diff", &|r| r.clean < 0.0);
+    let foil = of("logit_diff", &|r| r.measured.clean < 0.0);
     assert!(foil > 0 && foil < 4);
     assert!(done.stderr.contains(&format!("prefers the foil to the answer in {foil} of 4 pairs")), "{}", done.stderr);
     for metric in ["logit_diff", "prob"] {
-        let n = of(metric, &|r| r.clean <= r.corrupt.unwrap());
+        let n = of(metric, &|r| r.measured.clean <= r.measured.corrupt.unwrap());
         let note = format!("by {metric}, the clean run is no better than the corrupt run in {n} of 4 pairs");
         assert!(n > 0 && done.stderr.contains(&note), "{}", done.stderr);
     }
@@ -193,7 +193,8 @@ fn kinds_that_need_no_other_prompt_change_the_clean_run() {
         ["ablate", CLEAN, "-q", "--kind", "zero", "--answer", " Mary", "--foil", " John", "--metric", "logit_diff"];
     place.ok(ablate.iter().chain(&["--out", "ablate"]));
     let (alone, _) = read_rows::<PatchRow>(place.path("ablate/patch.parquet")).unwrap();
-    let metric = |rows: &[PatchRow]| rows.iter().map(|r| (r.layer, r.head, r.patched)).collect::<Vec<_>>();
+    let metric =
+        |rows: &[PatchRow]| rows.iter().map(|r| (r.place.layer, r.place.head, r.measured.patched)).collect::<Vec<_>>();
     assert_eq!(metric(&rows), metric(&alone));
     // Replacing needs the other prompt, and goes into the corrupt run as ever.
     let said = place.ok(pair("patch", " Mary", " John").iter().chain(&["--out", "replace"])).stdout;

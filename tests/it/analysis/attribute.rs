@@ -104,14 +104,20 @@ fn index(x: Option<u32>) -> Option<usize> {
 
 /// What a row is about.
 fn change(point: HookPoint, r: &AttributionRow, how: How) -> Change {
-    let positions = index(r.pos.or(r.query_pos)).map(|p| vec![p]);
+    let positions = index(r.place.pos.or(r.place.query_pos)).map(|p| vec![p]);
     let heads = point.site.info().axes.iter().any(|a| matches!(a.letter(), "h" | "g"));
-    let head = if heads { index(r.head.or(r.kv_head)) } else { None };
-    Change { positions, head, neuron: index(r.neuron), key_pos: index(r.key_pos), ..Change::new(point, how) }
+    let head = if heads { index(r.place.head.or(r.place.kv_head)) } else { None };
+    Change {
+        positions,
+        head,
+        neuron: index(r.place.neuron),
+        key_pos: index(r.place.key_pos),
+        ..Change::new(point, how)
+    }
 }
 
 fn of_point(point: HookPoint) -> impl Fn(&&AttributionRow) -> bool {
-    move |r| r.site == point.site.short() && index(r.layer) == point.layer
+    move |r| r.place.site == point.site.short() && index(r.place.layer) == point.layer
 }
 
 /// The donor's value less the base's; nothing where both are minus infinity.
@@ -159,7 +165,7 @@ fn estimates_are_the_slopes_of_whole_forward_passes() -> Result<()> {
         let (rows, summary) = run(&model, &[the_pair()], &options(names(&points)))?;
         assert_eq!(summary.nodes, rows.len(), "{name}");
         let (base, donor) = (values(&model, &CORRUPT, &points)?, values(&model, &CLEAN, &points)?);
-        let size = rows.iter().filter(|r| r.site == "resid_pre").map(|r| r.strength).fold(0f32, f32::max) as f64;
+        let size = rows.iter().filter(|r| r.place.site == "resid_pre").map(|r| r.strength).fold(0f32, f32::max) as f64;
         // Ten times what a slope may be off by.
         assert!(size > 10.0 * of_slope(0.0, 0.0), "{name}: nothing to see, {size}");
         let (mut slopes, mut known) = (0, 0);
@@ -213,7 +219,7 @@ fn estimates_follow_every_metric_in_both_directions() -> Result<()> {
                 let options =
                     PatchOptions { kind, metrics: vec![metric], direction, ..patch_options("resid_pre", &[]) };
                 let options = PatchOptions { grid: Grid { layers: Some(vec![1]), ..options.grid }, ..options };
-                f64::from(patches(&model, &options).unwrap()[0].patched.unwrap())
+                f64::from(patches(&model, &options).unwrap()[0].measured.patched.unwrap())
             };
             let slope = (4.0 * (at(0.02) - at(-0.02)) / 0.04 - (at(0.04) - at(-0.04)) / 0.08) / 3.0;
             // Of two steps, 0.02 and 0.04, which leave a thousandth of the slope at most; and the rounding of four metrics, of
@@ -288,7 +294,7 @@ fn what_heads_and_neurons_write_adds_up() -> Result<()> {
         let (rows, _) = run(&model, &[the_pair()], &options(at))?;
         // And the sum of their sizes.
         let sum = |site: &str, layer: Option<u32>, pos: u32| -> [f64; 2] {
-            let of = |r: &&AttributionRow| r.site == site && r.layer == layer && r.pos == Some(pos);
+            let of = |r: &&AttributionRow| r.place.site == site && r.place.layer == layer && r.place.pos == Some(pos);
             let all = || rows.iter().filter(of).map(|r| f64::from(r.estimate));
             [all().sum(), all().map(f64::abs).sum()]
         };
@@ -352,8 +358,8 @@ fn fixed_queries_and_keys_are_the_attention_that_was_run() -> Result<()> {
             let before = values(&model, &CORRUPT, &[z])?[&z].clone();
             for r in rows.iter().filter(of_point(point)) {
                 let mut put = Edit::set(model.spec(), &point.to_string(), donor[&point].clone())?
-                    .positions([r.pos.unwrap() as isize])
-                    .heads([r.head.or(r.kv_head).unwrap() as usize]);
+                    .positions([r.place.pos.unwrap() as isize])
+                    .heads([r.place.head.or(r.place.kv_head).unwrap() as usize]);
                 let mut cache = Cache::of([z]);
                 let run = Run { kernels: Some(ops::Kernels::Plain), ..Run::default() };
                 model.run(&Batch::one(CORRUPT), &run, &mut [&mut put, &mut cache])?;
@@ -447,15 +453,18 @@ fn confirmed_numbers_are_those_of_patch() -> Result<()> {
         let mut exact: Vec<&AttributionRow> = rows.iter().filter(|r| r.exact.is_some()).collect();
         assert_eq!(exact.len(), 12);
         for r in &exact {
-            let same = |p: &&PatchRow| (p.layer, p.head, p.pos) == (r.layer, r.head, r.pos) && p.site == r.site;
+            let same = |p: &&PatchRow| {
+                (p.place.layer, p.place.head, p.place.pos) == (r.place.layer, r.place.head, r.place.pos)
+                    && p.place.site == r.place.site
+            };
             let p = heads.iter().chain(&stream).find(same).unwrap();
             // The same run in a smaller pack, less the same unpatched run: sums of another kernel. And the same in units of the
             // gap between the prompts.
-            let corrupt = p.corrupt.unwrap();
-            let gap = f64::from((p.clean - corrupt).abs());
-            let far = f64::from((p.patched.unwrap() - corrupt - r.exact.unwrap()).abs());
+            let corrupt = p.measured.corrupt.unwrap();
+            let gap = f64::from((p.measured.clean - corrupt).abs());
+            let far = f64::from((p.measured.patched.unwrap() - corrupt - r.exact.unwrap()).abs());
             assert!(far <= 2.0 * rounding, "{p:?} {r:?}");
-            let far = f64::from((p.recovered.unwrap() - r.exact_recovered.unwrap()).abs());
+            let far = f64::from((p.measured.recovered.unwrap() - r.exact_recovered.unwrap()).abs());
             assert!(far <= 4.0 * rounding / gap, "{p:?} {r:?}");
         }
         // They are the strongest.
@@ -485,7 +494,10 @@ fn pairs_together_are_pairs_alone_and_the_strongest_neurons_are_kept() -> Result
         let size = alone.iter().map(|r| r.strength).fold(0f32, f32::max);
         assert_eq!(together.len(), alone.len());
         for (a, b) in together.iter().zip(&alone) {
-            assert_eq!((a.pair, &a.site, a.layer, a.head, a.neuron), (b.pair, &b.site, b.layer, b.head, b.neuron));
+            assert_eq!(
+                (a.pair, &a.place.site, a.place.layer, a.place.head, a.place.neuron),
+                (b.pair, &b.place.site, b.place.layer, b.place.head, b.place.neuron)
+            );
             // In kernels for another number of rows; estimates are sums of parts as large as the largest.
             let near = |x: f32, y: f32| f64::from((x - y).abs()) <= 2.0 * rounding.chain() * f64::from(size);
             assert!(near(a.estimate, b.estimate) && near(a.strength, b.strength), "{name}: {a:?} {b:?}");
@@ -497,13 +509,13 @@ fn pairs_together_are_pairs_alone_and_the_strongest_neurons_are_kept() -> Result
     assert_eq!(summary.nodes, all.len());
     for (layer, pos) in (0..2).flat_map(|l| (0..9).map(move |p| (l, p))) {
         let at = |rows: &[AttributionRow]| -> Vec<AttributionRow> {
-            rows.iter().filter(|r| r.layer == Some(layer) && r.pos == Some(pos)).cloned().collect()
+            rows.iter().filter(|r| r.place.layer == Some(layer) && r.place.pos == Some(pos)).cloned().collect()
         };
         let mut want = at(&all);
         want.retain(|r| r.strength > 0.0);
         want.sort_by(|a, b| b.strength.total_cmp(&a.strength));
         want.truncate(3);
-        want.sort_by_key(|r| r.neuron);
+        want.sort_by_key(|r| r.place.neuron);
         assert_eq!(at(&few), want);
         // The prompts part at position 2; in the last block only the last position is measured.
         assert_eq!(want.len(), if pos < 2 || (layer == 1 && pos < 8) { 0 } else { 3 });
@@ -523,7 +535,7 @@ fn the_command_says_what_is_strongest_and_refuses_what_has_no_slope() {
     assert!(done.stdout.contains("layer 1 attn.z head 0 at 4 (#65)"), "{}", done.stdout);
     let (rows, _) = pellucid::table::read_rows::<AttributionRow>(place.path("run/attribution.parquet")).unwrap();
     assert_eq!(rows.iter().filter(|r| r.exact.is_some()).count(), 5);
-    assert!(rows.iter().any(|r| r.site == "attn.q") && rows.iter().any(|r| r.neuron.is_some()));
+    assert!(rows.iter().any(|r| r.place.site == "attn.q") && rows.iter().any(|r| r.place.neuron.is_some()));
     place.refused(args(&["--metric", "rank"]), 2, "has no gradient");
     place.refused(args(&["--metric", "kl", "--direction", "noise"]), 2, "slope is zero");
     place.refused(args(&["--qk-fix", "--at", "z"]), 2, "needs some");

@@ -259,24 +259,24 @@ fn a_patch_that_overflows_has_a_row_that_says_where() -> Result<()> {
         for row in &rows {
             // What comes after the measured position cannot reach it, and is as finite as before; nor can what the last block
             // writes at another position.
-            let read_on = at == "resid_pre" || row.layer == Some(0);
-            let reaches = row.pos == Some(2) || read_on && row.pos.unwrap() < 2;
-            assert!(row.changed, "{row:?}");
+            let read_on = at == "resid_pre" || row.place.layer == Some(0);
+            let reaches = row.place.pos == Some(2) || read_on && row.place.pos.unwrap() < 2;
+            assert!(row.outcome.changed, "{row:?}");
             assert_eq!(
-                (row.reached, row.patched.is_none(), row.recovered.is_none()),
+                (row.outcome.reached, row.measured.patched.is_none(), row.measured.recovered.is_none()),
                 (reaches, reaches, reaches),
                 "{row:?}"
             );
-            match &row.not_finite {
+            match &row.outcome.not_finite {
                 Some(place) => {
-                    let layer = format!("blocks.{}.", row.layer.unwrap());
+                    let layer = format!("blocks.{}.", row.place.layer.unwrap());
                     let known = place.starts_with(&layer) || place.starts_with("ln_final");
-                    let known = known || place.starts_with(&format!("blocks.{}.", row.layer.unwrap() + 1));
+                    let known = known || place.starts_with(&format!("blocks.{}.", row.place.layer.unwrap() + 1));
                     // How large the value was says how far it gets: into the stream, or only into the squares of a norm.
                     assert!(known, "{place} {row:?}");
-                    assert!(place.ends_with(&format!(" at position {}", row.pos.unwrap())), "{place} {row:?}");
+                    assert!(place.ends_with(&format!(" at position {}", row.place.pos.unwrap())), "{place} {row:?}");
                 }
-                None => assert!(!reaches && row.patched == row.corrupt, "{row:?}"),
+                None => assert!(!reaches && row.measured.patched == row.measured.corrupt, "{row:?}"),
             }
         }
         let lost = if at == "resid_pre" { 3 + 3 } else { 3 + 1 };
@@ -306,12 +306,15 @@ fn the_program_counts_what_is_not_finite_and_means_leave_it_out() {
     let n = 2 * 4 * 11;
     assert!(done.stderr.contains(&format!("{n} of 120 patches are not finite")), "{}", done.stderr);
     let (rows, _) = read_rows::<PatchRow>(place.path("run/patch.parquet")).unwrap();
-    assert_eq!(rows.iter().filter(|r| r.not_finite.is_some()).count(), n);
+    assert_eq!(rows.iter().filter(|r| r.outcome.not_finite.is_some()).count(), n);
     let (means, _) = read_rows::<PatchMeanRow>(place.path("run/patch_mean.parquet")).unwrap();
     for mean in means {
-        let lost = mean.pos.unwrap() <= 10;
-        assert_eq!((mean.not_finite, mean.pairs), if lost { (2, 0) } else { (0, 2) }, "{mean:?}");
-        assert_eq!((mean.patched.is_none(), mean.change.is_none(), mean.recovered.is_none()), (lost, lost, lost));
+        let lost = mean.place.pos.unwrap() <= 10;
+        assert_eq!((mean.outcome.not_finite, mean.measured.pairs), if lost { (2, 0) } else { (0, 2) }, "{mean:?}");
+        assert_eq!(
+            (mean.measured.patched.is_none(), mean.measured.change.is_none(), mean.measured.recovered.is_none()),
+            (lost, lost, lost)
+        );
     }
     // It is drawn, and said.
     assert!(done.stdout.contains("of 60 patches overflow"), "{}", done.stdout);
@@ -322,7 +325,12 @@ fn the_program_counts_what_is_not_finite_and_means_leave_it_out() {
     let done =
         place.ok(pair.iter().chain(&["--from", "z", "--over", "layer,head", "--to", "logits,3.q", "--out", "paths"]));
     let (rows, _) = read_rows::<PathRow>(place.path("paths/path.parquet")).unwrap();
-    let lost: Vec<&PathRow> = rows.iter().filter(|r| r.patched.is_none()).collect();
-    assert!(!lost.is_empty() && lost.iter().all(|r| r.not_finite.is_some() && r.recovered.is_none() && r.reached));
+    let lost: Vec<&PathRow> = rows.iter().filter(|r| r.measured.patched.is_none()).collect();
+    assert!(
+        !lost.is_empty()
+            && lost
+                .iter()
+                .all(|r| r.outcome.not_finite.is_some() && r.measured.recovered.is_none() && r.outcome.reached)
+    );
     assert!(done.stderr.contains(&format!("{} of {} paths are not finite", lost.len(), rows.len())), "{}", done.stderr);
 }

@@ -47,24 +47,29 @@ fn means_over_pairs_have_a_figure_and_are_what_the_terminal_says() {
     let (means, provenance) = read_rows::<PatchMeanRow>(place.path("run/patch_mean.parquet")).unwrap();
     assert_eq!((rows.len(), means.len()), (180, 60));
     for mean in &means {
-        let own: Vec<&PatchRow> = rows.iter().filter(|r| (r.layer, r.pos) == (mean.layer, mean.pos)).collect();
+        let own: Vec<&PatchRow> =
+            rows.iter().filter(|r| (r.place.layer, r.place.pos) == (mean.place.layer, mean.place.pos)).collect();
         let average = |of: &dyn Fn(&PatchRow) -> f32| own.iter().map(|r| f64::from(of(r))).sum::<f64>() / 3.0;
-        let recovered = average(&|r| r.recovered.unwrap());
-        let squares = own.iter().map(|r| (f64::from(r.recovered.unwrap()) - recovered).powi(2)).sum::<f64>();
+        let recovered = average(&|r| r.measured.recovered.unwrap());
+        let squares = own.iter().map(|r| (f64::from(r.measured.recovered.unwrap()) - recovered).powi(2)).sum::<f64>();
         // The rows' numbers in f64, rounded to f32 once at the end; the differences of the last are here made in f32.
         let near = |got: f32, want: f64, size: f64| {
             assert!((f64::from(got) - want).abs() <= 2.0 * unit(candle_core::DType::F32) * size, "{got} {want}");
         };
-        near(mean.recovered.unwrap(), recovered, recovered.abs());
-        near(mean.recovered_se.unwrap(), (squares / 2.0 / 3.0).sqrt(), average(&|r| r.recovered.unwrap().abs()));
+        near(mean.measured.recovered.unwrap(), recovered, recovered.abs());
         near(
-            mean.change.unwrap(),
-            average(&|r| r.patched.unwrap() - r.clean),
-            average(&|r| r.patched.unwrap().abs() + r.clean.abs()),
+            mean.measured.recovered_se.unwrap(),
+            (squares / 2.0 / 3.0).sqrt(),
+            average(&|r| r.measured.recovered.unwrap().abs()),
+        );
+        near(
+            mean.measured.change.unwrap(),
+            average(&|r| r.measured.patched.unwrap() - r.measured.clean),
+            average(&|r| r.measured.patched.unwrap().abs() + r.measured.clean.abs()),
         );
         // A token that all pairs have is the place's.
-        let same = own.iter().all(|r| r.token == own[0].token);
-        assert_eq!(mean.token, own[0].token.clone().filter(|_| same));
+        let same = own.iter().all(|r| r.place.token == own[0].place.token);
+        assert_eq!(mean.place.token, own[0].place.token.clone().filter(|_| same));
     }
     let drawn = figure(&place, "run", "patch_mean-resid_pre-logit_diff");
     show(&drawn, "patch-mean");
@@ -74,9 +79,9 @@ fn means_over_pairs_have_a_figure_and_are_what_the_terminal_says() {
         "Patching resid_pre: mean logit_diff recovered, demo · mean of 3 pairs · clean values into the corrupt run"
     );
     assert!(titles.iter().any(|t| t.starts_with("layer 0, position 10 \"…\": ")), "{titles:?}");
-    let top = means.iter().find(|m| (m.layer, m.pos) == (Some(3), Some(14))).unwrap();
+    let top = means.iter().find(|m| (m.place.layer, m.place.pos) == (Some(3), Some(14))).unwrap();
     let share = |x: Option<f32>| f64::from(x.unwrap()) * 100.0;
-    let words = format!("{:.0} ± {:.1} % recovered", share(top.recovered), share(top.recovered_se));
+    let words = format!("{:.0} ± {:.1} % recovered", share(top.measured.recovered), share(top.measured.recovered_se));
     let title = titles.iter().find(|t| t.starts_with("layer 3, position 14 \"·to\"")).unwrap();
     assert!(title.ends_with(&format!("{words}, mean of 3 pairs")), "{title} {words}");
     assert!(
@@ -116,7 +121,9 @@ fn bars_and_lines_of_means_have_whiskers_as_long_as_their_errors() {
         let whiskers: Vec<[f64; 2]> = upright.map(|p| [(p[1] + p[3]) / 2.0, (p[1] - p[3]).abs()]).collect();
         let (means, _) = read_rows::<PatchMeanRow>(place.path(&format!("{over}/patch_mean.parquet"))).unwrap();
         assert_eq!(whiskers.len(), means.len(), "{at}");
-        let of = |i: usize| (f64::from(means[i].recovered.unwrap()), f64::from(means[i].recovered_se.unwrap()));
+        let of = |i: usize| {
+            (f64::from(means[i].measured.recovered.unwrap()), f64::from(means[i].measured.recovered_se.unwrap()))
+        };
         // Their middles say how many pixels one is.
         let last = means.len() - 1;
         let scale = ((whiskers[0][0] - whiskers[last][0]) / (of(last).0 - of(0).0)).abs();
@@ -161,7 +168,7 @@ fn the_experts_of_a_layer_are_patched_together() {
     let done = place.ok([&command[..], &["--over", "layer", "--out", "a"]].concat());
     assert!(done.stderr.contains("2 patches computed again"), "{}", done.stderr);
     let (rows, _) = read_rows::<PatchRow>(place.path("a/patch.parquet")).unwrap();
-    assert_eq!(rows.iter().map(|r| r.layer).collect::<Vec<_>>(), [Some(0), Some(1)]);
+    assert_eq!(rows.iter().map(|r| r.place.layer).collect::<Vec<_>>(), [Some(0), Some(1)]);
 }
 
 /// Invariant: Ablating a file of prompts gives the ablation of each prompt.
@@ -199,15 +206,15 @@ fn ablations_of_a_corpus_are_those_of_each_prompt() {
             assert_eq!(rows.len(), alone.len());
             for (a, b) in rows.iter().zip(&alone) {
                 assert_eq!(
-                    (&a.pair_id, &a.site, a.layer, a.head, &a.metric),
-                    (&b.pair_id, &b.site, b.layer, b.head, &b.metric)
+                    (&a.pair_id, &a.place.site, a.place.layer, a.place.head, &a.measured.metric),
+                    (&b.pair_id, &b.place.site, b.place.layer, b.place.head, &b.measured.metric)
                 );
                 // Another number of rows may take another kernel.
-                let far = f64::from((a.patched.unwrap() - b.patched.unwrap()).abs());
+                let far = f64::from((a.measured.patched.unwrap() - b.measured.patched.unwrap()).abs());
                 assert!(far <= rounding, "{unit} {kind}: {a:?} {b:?}");
             }
             // A prompt's own values are no other: its resampling changes nothing.
-            let own = rows.iter().filter(|r| r.pair == 1 && r.patched != Some(r.clean)).count();
+            let own = rows.iter().filter(|r| r.pair == 1 && r.measured.patched != Some(r.measured.clean)).count();
             assert_eq!(own == 0, kind == "resample", "{unit} {kind}");
         }
     }

@@ -60,17 +60,17 @@ fn the_pairs_of_eap_ig_load_with_a_mapping() -> Result<()> {
         assert_eq!(rows.len(), pairs, "{file}");
         // The whole stream of the other prompt is that prompt.
         for row in &rows {
-            let far = f64::from((row.patched.unwrap() - row.clean).abs());
+            let far = f64::from((row.measured.patched.unwrap() - row.measured.clean).abs());
             assert!(far <= rounding[name], "{file} {row:?}");
         }
         let (means, _) = read_rows::<PatchMeanRow>(place.path("run/patch_mean.parquet"))?;
         let [mean] = &means[..] else { panic!("{means:?}") };
         // As a spreadsheet would have it.
-        let values: Vec<f64> = rows.iter().map(|r| f64::from(r.patched.unwrap())).collect();
+        let values: Vec<f64> = rows.iter().map(|r| f64::from(r.measured.patched.unwrap())).collect();
         let n = values.len() as f64;
         let average = values.iter().sum::<f64>() / n;
         let error = (values.iter().map(|v| (v - average).powi(2)).sum::<f64>() / (n - 1.0) / n).sqrt();
-        assert_eq!(mean.pairs as usize, pairs);
+        assert_eq!(mean.measured.pairs as usize, pairs);
         // Sums in f64, whose result is rounded to f32 once.
         let near = |got: f32, want: f64| {
             assert!(
@@ -78,8 +78,8 @@ fn the_pairs_of_eap_ig_load_with_a_mapping() -> Result<()> {
                 "{file}: {got} {want}"
             )
         };
-        near(mean.patched.unwrap(), average);
-        near(mean.patched_se.unwrap(), error);
+        near(mean.measured.patched.unwrap(), average);
+        near(mean.measured.patched_se.unwrap(), error);
     }
     // Ids of a tokenizer that is not the model's.
     let llama = files.join("ioi_llama.csv").display().to_string();

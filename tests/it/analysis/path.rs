@@ -8,6 +8,7 @@ use candle_core::Tensor;
 use pellucid::Result;
 use pellucid::analysis::PathRow;
 use pellucid::analysis::patch::{Direction, Grid, Kind, Metric, Over, PatchOptions, Summary};
+use pellucid::analysis::path::rows::Receiver;
 use pellucid::analysis::path::{PathOptions, Through, path};
 use pellucid::hook::{Cache, Edit, HookPoint, Site};
 use pellucid::model::{Batch, Model, Run};
@@ -105,8 +106,8 @@ fn mixed(
 
 fn sender_point(row: &PathRow) -> HookPoint {
     let sites = [Site::Embed, Site::PosEmbed, Site::Z, Site::AttnOut, Site::MlpPost, Site::MlpOut];
-    let site = *sites.iter().find(|site| site.short() == row.sender).unwrap();
-    HookPoint { layer: row.sender_layer.map(|l| l as usize), expert: None, site }
+    let site = *sites.iter().find(|site| site.short() == row.from.sender).unwrap();
+    HookPoint { layer: row.from.sender_layer.map(|l| l as usize), expert: None, site }
 }
 
 /// The papers' definition, for one model, base run and other run.
@@ -133,9 +134,9 @@ impl<'a> Reference<'a> {
     fn value(&mut self, row: &PathRow, positions: Option<&[u32]>) -> Result<f32> {
         let spec = self.model.spec();
         let sender = sender_point(row);
-        let own = row.pos.map(|p| [p]);
+        let own = row.from.pos.map(|p| [p]);
         let (positions, head, neuron) =
-            (own.as_ref().map_or(positions, |p| Some(p)), row.sender_head, row.sender_neuron);
+            (own.as_ref().map_or(positions, |p| Some(p)), row.from.sender_head, row.from.sender_neuron);
         let key = format!("{sender} {positions:?} {head:?} {neuron:?}");
         if !self.frozen.contains_key(&key) {
             let changed = mixed(&self.base[&sender], &self.other[&sender], positions, head, neuron)?;
@@ -159,9 +160,9 @@ impl<'a> Reference<'a> {
             self.frozen.insert(key.clone(), found);
         }
         let (logits, seen) = &self.frozen[&key];
-        let layer = row.receiver_layer.map(|l| l as usize);
+        let layer = row.to.receiver_layer.map(|l| l as usize);
         // A head's own query or key is the one after the norm, where there is one.
-        let site = match row.receiver.as_str() {
+        let site = match row.to.receiver.as_str() {
             "q" if Site::QNormed.exists(spec, layer) => Site::QNormed,
             "q" => Site::Q,
             "k" if Site::KNormed.exists(spec, layer) => Site::KNormed,
@@ -170,8 +171,8 @@ impl<'a> Reference<'a> {
             "mlp" => Site::MlpOut,
             _ => return Ok(metric(&logits[6])),
         };
-        let point = HookPoint::block(row.receiver_layer.unwrap() as usize, site);
-        let head = row.receiver_head.or(row.receiver_kv_head);
+        let point = HookPoint::block(row.to.receiver_layer.unwrap() as usize, site);
+        let head = row.to.receiver_head.or(row.to.receiver_kv_head);
         let given = mixed(&self.base[&point], &seen[&point], None, head, None)?;
         let (logits, _) =
             plain(self.model, &self.ids, &[], move |at, x| Ok(if at == point { given.clone() } else { x.clone() }))?;
@@ -234,8 +235,8 @@ fn a_path_is_the_run_in_which_everything_else_is_frozen() -> Result<()> {
                 }
                 let (found, summary) = run(&model, &[pair(0, &CLEAN, Some(&CORRUPT))], &options)?;
                 assert_eq!(summary.patches, found.len(), "{name}");
-                let ends = [found[0].clean, found[0].corrupt.unwrap()];
-                let spread = spread(found.iter().map(|r| r.patched.unwrap()).chain(ends));
+                let ends = [found[0].measured.clean, found[0].measured.corrupt.unwrap()];
+                let spread = spread(found.iter().map(|r| r.measured.patched.unwrap()).chain(ends));
                 // Of one sweep's own spread, which can be small; below it is that of all of the model's.
                 let allowed = rounding.patched(spread) / spread;
                 assert!(summary.verified > 0 && summary.worst_difference <= allowed, "{name} {grid:?} {summary:?}");
@@ -243,20 +244,20 @@ fn a_path_is_the_run_in_which_everything_else_is_frozen() -> Result<()> {
                     grid.positions.map(|p| p.iter().map(|p| p.rem_euclid(7) as u32).collect());
                 rows.extend(found.into_iter().map(|row| (row, positions.clone())));
             }
-            let spread = spread(rows.iter().map(|r| r.0.patched.unwrap()));
+            let spread = spread(rows.iter().map(|r| r.0.measured.patched.unwrap()));
             assert!(spread > 20.0 * rounding.metric(), "{name}: paths that change nothing show nothing ({spread})");
             for (row, positions) in &rows {
                 // Where there are many heads that read, some of them.
-                if row.receiver_layer.is_some()
-                    && (row.receiver_kv_head.unwrap_or(0) + row.sender_head.unwrap_or(0)) % 2 == 1
+                if row.to.receiver_layer.is_some()
+                    && (row.to.receiver_kv_head.unwrap_or(0) + row.from.sender_head.unwrap_or(0)) % 2 == 1
                 {
                     continue;
                 }
                 let want = reference.value(row, positions.as_deref())?;
-                let far = f64::from((row.patched.unwrap() - want).abs());
+                let far = f64::from((row.measured.patched.unwrap() - want).abs());
                 assert!(far <= rounding.patched(spread), "{name} {through:?} {row:?}: {want}, {far:e} of {spread:e}");
                 paths += 1;
-                receivers.insert((row.sender.clone(), row.receiver.clone()));
+                receivers.insert((row.from.sender.clone(), row.to.receiver.clone()));
             }
         }
     }
@@ -278,11 +279,11 @@ fn direct_effects_on_the_logits_add_up_without_a_final_norm() -> Result<()> {
                 let mut options = options(at, over, "logits");
                 options.patch.direction = direction;
                 let (rows, _) = run(&model, &[pair(0, &CLEAN, Some(&CORRUPT))], &options)?;
-                let ends = [rows[0].corrupt.unwrap(), rows[0].clean];
+                let ends = [rows[0].measured.corrupt.unwrap(), rows[0].measured.clean];
                 let [from, to] = if direction == Direction::Denoise { ends } else { [ends[1], ends[0]] };
-                let changed = rows.iter().filter(|r| r.patched.unwrap() != from).count();
+                let changed = rows.iter().filter(|r| r.measured.patched.unwrap() != from).count();
                 Ok((
-                    rows.iter().map(|r| r.patched.unwrap() - from).sum(),
+                    rows.iter().map(|r| r.measured.patched.unwrap() - from).sum(),
                     to - from,
                     rounding as f32 * (changed as f32).sqrt(),
                 ))
@@ -326,10 +327,10 @@ fn a_head_of_the_last_block_does_directly_all_that_it_does() -> Result<()> {
         })?;
         assert_eq!(rows.len(), whole.len());
         for (row, whole) in rows.iter().zip(&whole) {
-            assert_eq!(row.sender_head, whole.head);
-            let far = f64::from((row.patched.unwrap() - whole.patched.unwrap()).abs());
+            assert_eq!(row.from.sender_head, whole.place.head);
+            let far = f64::from((row.measured.patched.unwrap() - whole.measured.patched.unwrap()).abs());
             assert!(far <= rounding.metric(), "{name} {row:?} {whole:?}");
-            assert_ne!(row.patched.unwrap(), row.corrupt.unwrap(), "{name}");
+            assert_ne!(row.measured.patched.unwrap(), row.measured.corrupt.unwrap(), "{name}");
         }
     }
     Ok(())
@@ -342,13 +343,13 @@ fn a_path_on_which_nothing_changes_changes_nothing() -> Result<()> {
     // The prompts are the same up to position 0, and at position 2 what is embedded is.
     let mut options = options("hook_embed", &[Over::Pos], "q,k,v,mlp,logits");
     let (rows, summary) = run(&model, &[pair(0, &CLEAN, Some(&CORRUPT))], &options)?;
-    let still: Vec<&PathRow> = rows.iter().filter(|r| [0, 2, 4].contains(&r.pos.unwrap())).collect();
-    assert!(!still.is_empty() && still.iter().all(|r| r.patched == r.corrupt));
+    let still: Vec<&PathRow> = rows.iter().filter(|r| [0, 2, 4].contains(&r.from.pos.unwrap())).collect();
+    assert!(!still.is_empty() && still.iter().all(|r| r.measured.patched == r.measured.corrupt));
     // What is written at a position that is not measured reaches the logits by no direct path.
-    let apart = rows.iter().filter(|r| r.receiver == "logits" && r.pos != Some(6));
-    assert!(apart.clone().count() == 6 && apart.clone().all(|r| r.patched == r.corrupt));
-    assert!(rows.iter().any(|r| r.patched != r.corrupt));
-    let unmoved = rows.iter().filter(|r| r.patched == r.corrupt).count();
+    let apart = rows.iter().filter(|r| r.to.receiver == "logits" && r.from.pos != Some(6));
+    assert!(apart.clone().count() == 6 && apart.clone().all(|r| r.measured.patched == r.measured.corrupt));
+    assert!(rows.iter().any(|r| r.measured.patched != r.measured.corrupt));
+    let unmoved = rows.iter().filter(|r| r.measured.patched == r.measured.corrupt).count();
     assert_eq!(summary.without_effect, unmoved);
     options.patch.kind = Kind::parse("scale=1", None)?;
     let (rows, summary) = run(&model, &[pair(0, &CLEAN, Some(&CORRUPT))], &options)?;
@@ -397,7 +398,10 @@ fn every_kind_and_metric_is_what_whole_forward_passes_give() -> Result<()> {
                 let (rows, summary) = run(&model, &pairs, &options)?;
                 assert!(summary.verified > 2, "{name} {kind} {at}: {summary:?}");
                 assert!(summary.worst_difference <= PATCHES, "{name} {kind} {at} {to}: {summary:?}");
-                assert!(rows.iter().any(|r| r.patched.unwrap() != r.clean && r.pair == 1), "{name} {kind} {at}");
+                assert!(
+                    rows.iter().any(|r| r.measured.patched.unwrap() != r.measured.clean && r.pair == 1),
+                    "{name} {kind} {at}"
+                );
             }
         }
     }
@@ -413,8 +417,11 @@ fn a_sweep_that_was_stopped_goes_on_to_the_same_rows_and_memory_changes_no_numbe
     let whole = goes_on(7, |keep, watch, emit| path(&model, &pairs, &small, keep, watch, emit))?;
     small.patch.memory_bytes = 1 << 28;
     let (large, _) = run(&model, &pairs, &small)?;
-    let far =
-        large.iter().zip(&whole).map(|(a, b)| (a.patched.unwrap() - b.patched.unwrap()).abs()).fold(0f32, f32::max);
+    let far = large
+        .iter()
+        .zip(&whole)
+        .map(|(a, b)| (a.measured.patched.unwrap() - b.measured.patched.unwrap()).abs())
+        .fold(0f32, f32::max);
     // Other numbers of rows may take other kernels, which make the same sums in another order.
     assert!(f64::from(far) <= rounding("llama").metric() && large.len() == whole.len(), "{far}");
     Ok(())
@@ -438,17 +445,17 @@ fn receivers_read_together() -> Result<()> {
             // Heads of block 1 have written before its MLP reads, where that comes after.
             let sequential = name != "gptj";
             assert_eq!(rows.len(), if sequential { 8 } else { 4 }, "{name}");
-            assert!(rows.iter().all(|r| r.receiver == "1.0.q+1.2.q+1.1.v+1.mlp" && r.receiver_layer.is_none()));
+            assert!(rows.iter().all(|r| r.to.receiver == "1.0.q+1.2.q+1.1.v+1.mlp" && r.to.receiver_layer.is_none()));
             assert!(summary.verified == rows.len() && summary.worst_difference <= PATCHES, "{name} {summary:?}");
             let (base, other) = (CORRUPT, CLEAN);
             let mut reference = Reference::new(&model, base, other, through)?;
             for row in &rows {
                 // What each reads is what it reads alone.
-                let alone = PathRow { receiver: "logits".into(), ..row.clone() };
+                let alone = PathRow { to: Receiver { receiver: "logits".into(), ..row.to.clone() }, ..row.clone() };
                 reference.value(&alone, None)?;
-                let key = format!("{} None {:?} None", sender_point(row), row.sender_head);
+                let key = format!("{} None {:?} None", sender_point(row), row.from.sender_head);
                 let seen = reference.frozen[&key].1.clone();
-                let (at, of_base) = (row.sender_layer.unwrap(), reference.base.clone());
+                let (at, of_base) = (row.from.sender_layer.unwrap(), reference.base.clone());
                 let (logits, _) = plain(&model, &base, &[], move |at_, x| {
                     let heads: &[u32] = match at_ {
                         p if p == HookPoint::block(1, Site::Q) && at == 0 => &[0, 2],
@@ -458,7 +465,7 @@ fn receivers_read_together() -> Result<()> {
                     };
                     heads.iter().try_fold(of_base[&at_].clone(), |x, h| mixed(&x, &seen[&at_], None, Some(*h), None))
                 })?;
-                let far = f64::from((row.patched.unwrap() - metric(&logits[6])).abs());
+                let far = f64::from((row.measured.patched.unwrap() - metric(&logits[6])).abs());
                 assert!(far <= rounding.metric(), "{name} {row:?}");
             }
         }
@@ -474,7 +481,8 @@ fn what_has_no_path_is_left_out_or_refused() -> Result<()> {
     let heads = [Over::Layer, Over::Head];
     let reached = |model: &Model, at: &str, over: &[Over], to: &str| -> Result<Vec<String>> {
         let (rows, _) = run(model, &pairs, &options(at, over, to))?;
-        let name = |r: &PathRow| format!("{:?}-{:?}", r.sender_layer.unwrap_or(9), r.receiver_layer.unwrap_or(9));
+        let name =
+            |r: &PathRow| format!("{:?}-{:?}", r.from.sender_layer.unwrap_or(9), r.to.receiver_layer.unwrap_or(9));
         let mut names: Vec<String> = rows.iter().map(name).collect();
         names.dedup();
         Ok(names)

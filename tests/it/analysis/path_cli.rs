@@ -1,9 +1,11 @@
 //! `pellucid path` as a person runs it: tables, figures, words, and what is refused; on the built-in model.
 
 use crate::view::figures_of;
+use pellucid::analysis::path::rows::{Receiver, Sender};
 use pellucid::analysis::seen::render_with;
 use pellucid::analysis::{PathMeanRow, PathRow};
 use pellucid::ops::rounding::unit;
+use pellucid::table::{self, Measured, Outcome};
 use pellucid::table::{Provenance, read_rows};
 use pellucid::view::{Figure, Options};
 
@@ -29,12 +31,17 @@ fn the_heads_that_say_the_name_are_found() {
     let (direct, _) = rows(&place);
     assert_eq!(direct.len(), 16);
     let of = |rows: &[PathRow], l: u32| -> f32 {
-        rows.iter().filter(|r| r.sender_layer == Some(l)).map(|r| r.recovered.unwrap().abs()).fold(0.0, f32::max)
+        rows.iter()
+            .filter(|r| r.from.sender_layer == Some(l))
+            .map(|r| r.measured.recovered.unwrap().abs())
+            .fold(0.0, f32::max)
     };
     // The first blocks say nothing, the last ones do.
     assert!(of(&direct, 0) < 0.02 && of(&direct, 1) < 0.02, "{direct:?}");
     assert!(of(&direct, 2) > 0.2 && of(&direct, 3) > 0.1, "{direct:?}");
-    assert!(direct.iter().all(|r| r.receiver == "logits" && r.receiver_layer.is_none() && r.through.is_none()));
+    assert!(
+        direct.iter().all(|r| r.to.receiver == "logits" && r.to.receiver_layer.is_none() && r.to.through.is_none())
+    );
     assert!(
         done.stdout.contains(
             "Path patching attn.z → logits: logit_diff recovered · demo · pair 0 · clean values into the corrupt run\n"
@@ -47,12 +54,14 @@ fn the_heads_that_say_the_name_are_found() {
     let worst = done.stderr.split(said).nth(1).and_then(|rest| rest.split(' ').next()?.parse::<f64>().ok());
     assert!(worst.is_some_and(|worst| worst <= PATCHES), "{}", done.stderr);
     // What the strongest of them reads of the heads before, through values.
-    let strongest = direct.iter().max_by(|a, b| a.recovered.unwrap().total_cmp(&b.recovered.unwrap())).unwrap();
-    let to = format!("{}.{}.v", strongest.sender_layer.unwrap(), strongest.sender_head.unwrap());
+    let strongest =
+        direct.iter().max_by(|a, b| a.measured.recovered.unwrap().total_cmp(&b.measured.recovered.unwrap())).unwrap();
+    let to = format!("{}.{}.v", strongest.from.sender_layer.unwrap(), strongest.from.sender_head.unwrap());
     let said = run(&place, &["--to", &to, "--layers", "0,1", "--over", "layer,head", "--through", "mlps"]).stdout;
     let (rows, _) = rows(&place);
     assert!(
-        rows.iter().any(|r| r.recovered.unwrap() > 0.05) && rows.iter().all(|r| r.through.as_deref() == Some("mlps"))
+        rows.iter().any(|r| r.measured.recovered.unwrap() > 0.05)
+            && rows.iter().all(|r| r.to.through.as_deref() == Some("mlps"))
     );
     assert!(said.contains("Path patching attn.z → v of layer "), "{said}");
 }
@@ -120,8 +129,11 @@ fn receivers_that_read_together_are_one_row() {
     let (rows, _) = rows(&place);
     assert_eq!(rows.len(), 2 * 15);
     for row in &rows {
-        assert_eq!((row.receiver.as_str(), row.receiver_layer, row.receiver_head), ("2.0.q+2.3.q+3.mlp", None, None));
-        assert_eq!(row.token.is_some(), row.pos.is_some());
+        assert_eq!(
+            (row.to.receiver.as_str(), row.to.receiver_layer, row.to.receiver_head),
+            ("2.0.q+2.3.q+3.mlp", None, None)
+        );
+        assert_eq!(row.from.token.is_some(), row.from.pos.is_some());
     }
     let figure = String::from_utf8(place.read("run/path-attn_out-2.0.q_2.3.q_3.mlp-logit_diff.svg")).unwrap();
     assert!(figure.contains("Path patching attn_out → 2.0.q+2.3.q+3.mlp: logit_diff recovered"));
@@ -144,17 +156,18 @@ fn pairs_have_means_over_them() {
     // Three layers to the four heads of the last, four to the logits.
     assert_eq!((rows.len(), means.len()), (2 * 16, 16));
     for mean in &means {
-        let place = |r: &PathRow| (r.sender_layer, r.receiver.clone(), r.receiver_layer, r.receiver_head);
+        let place = |r: &PathRow| (r.from.sender_layer, r.to.receiver.clone(), r.to.receiver_layer, r.to.receiver_head);
         let same = |r: &&PathRow| {
-            place(r) == (mean.sender_layer, mean.receiver.clone(), mean.receiver_layer, mean.receiver_head)
+            place(r)
+                == (mean.from.sender_layer, mean.to.receiver.clone(), mean.to.receiver_layer, mean.to.receiver_head)
         };
-        let own: Vec<f32> = rows.iter().filter(same).map(|r| r.recovered.unwrap()).collect();
+        let own: Vec<f32> = rows.iter().filter(same).map(|r| r.measured.recovered.unwrap()).collect();
         assert_eq!(own.len(), 2);
         // Made in f64 there and in f32 here, of two numbers: a sum, rounded, and their mean, rounded once more.
         let allowed = 2.0 * unit(candle_core::DType::F32) * f64::from(own[0].abs() + own[1].abs());
         let near = |got: Option<f32>, want: f32| f64::from((got.unwrap() - want).abs()) <= allowed;
-        assert!(near(mean.recovered, (own[0] + own[1]) / 2.0), "{mean:?} {own:?}");
-        assert!(near(mean.recovered_se, (own[0] - own[1]).abs() / 2.0), "{mean:?} {own:?}");
+        assert!(near(mean.measured.recovered, (own[0] + own[1]) / 2.0), "{mean:?} {own:?}");
+        assert!(near(mean.measured.recovered_se, (own[0] - own[1]).abs() / 2.0), "{mean:?} {own:?}");
     }
     assert_eq!(figures_of(&means, &provenance).unwrap().len(), 2);
     assert!(place.path("run/path_mean-mlp_out-logits-logit_diff.svg").exists());
@@ -174,13 +187,14 @@ fn large_maps_show_the_strongest() {
             let strong = (l, h, to_l, to_h) == (8, 6, 9, 9);
             let share = if strong { 0.4 } else { ((l * 31 + h * 17 + to_l * 7 + to_h) % 97) as f32 / 3000.0 };
             rows.push(PathRow {
-                sender_layer: Some(l),
-                sender_head: Some(h),
-                receiver_layer: Some(to_l),
-                receiver_head: Some(to_h),
-                receiver_kv_head: Some(to_h),
-                patched: Some(-6.0 + 10.0 * share),
-                recovered: Some(share),
+                from: Sender { sender_layer: Some(l), sender_head: Some(h), ..bare().from },
+                to: Receiver {
+                    receiver_layer: Some(to_l),
+                    receiver_head: Some(to_h),
+                    receiver_kv_head: Some(to_h),
+                    ..bare().to
+                },
+                measured: Measured { patched: Some(-6.0 + 10.0 * share), recovered: Some(share), ..bare().measured },
                 ..bare()
             });
         }
@@ -198,28 +212,31 @@ fn bare() -> PathRow {
     PathRow {
         pair: 0,
         pair_id: "0".into(),
-        sender: "attn.z".into(),
-        sender_layer: None,
-        sender_head: None,
-        sender_neuron: None,
-        pos: None,
-        position_name: None,
-        token: None,
-        receiver: "q".into(),
-        receiver_layer: None,
-        receiver_head: None,
-        receiver_kv_head: None,
-        through: None,
-        metric: "logit_diff".into(),
-        clean: 4.0,
-        corrupt: Some(-6.0),
-        patched: Some(-6.0),
-        recovered: Some(0.0),
-        kind: "replace".into(),
-        direction: Some("denoise".into()),
-        changed: true,
-        reached: true,
-        not_finite: None,
+        from: Sender {
+            sender: "attn.z".into(),
+            sender_layer: None,
+            sender_head: None,
+            sender_neuron: None,
+            pos: None,
+            position_name: None,
+            token: None,
+        },
+        to: Receiver {
+            receiver: "q".into(),
+            receiver_layer: None,
+            receiver_head: None,
+            receiver_kv_head: None,
+            through: None,
+        },
+        measured: Measured {
+            metric: "logit_diff".into(),
+            clean: 4.0,
+            corrupt: Some(-6.0),
+            patched: Some(-6.0),
+            recovered: Some(0.0),
+        },
+        done: table::Done { kind: "replace".into(), direction: Some("denoise".into()) },
+        outcome: Outcome { changed: true, reached: true, not_finite: None },
     }
 }
 
@@ -227,12 +244,9 @@ fn bare() -> PathRow {
 fn hostile_words_are_shown_not_obeyed() {
     let hostile = "<script>alert(1)</script>\u{1b}[2J\u{202e}";
     let row = |pos: u32| PathRow {
-        sender: hostile.into(),
-        receiver: format!("{hostile}{hostile}"),
+        from: Sender { sender: hostile.into(), token: Some(hostile.into()), pos: Some(pos), ..bare().from },
+        to: Receiver { receiver: format!("{hostile}{hostile}"), through: Some(hostile.into()), ..bare().to },
         pair_id: hostile.into(),
-        through: Some(hostile.into()),
-        token: Some(hostile.into()),
-        pos: Some(pos),
         ..bare()
     };
     for figure in figures_of(&[row(0), row(1)], &provenance()).unwrap() {

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use pellucid::analysis::path::rows::Sender;
 use pellucid::analysis::{AttributionRow, PatchMeanRow, PatchRow, PathMeanRow, PathRow};
 use pellucid::table::read_rows;
+use pellucid::table::{self, Measured};
 
 use crate::bin::Place;
 
@@ -64,7 +66,7 @@ fn by_number(place: &Place) -> Vec<PatchRow> {
 fn named_positions_are_those_of_each_pair_and_means_go_by_their_names() {
     let place = place();
     let all = by_number(&place);
-    assert!(all.iter().all(|row| row.position_name.is_none()));
+    assert!(all.iter().all(|row| row.place.position_name.is_none()));
     for (out, positions) in [("named", "io=io_pos,s2=s2_pos,end"), ("said", "io=said,s2=s2_pos,end")] {
         let command =
             ["patch", "-q", "--pairs", "pairs.csv", "--at", "resid_pre", "--positions", positions, "--out", out];
@@ -84,31 +86,46 @@ fn named_positions_are_those_of_each_pair_and_means_go_by_their_names() {
         let (rows, _) = read_rows::<PatchRow>(place.path(&format!("{out}/patch.parquet"))).unwrap();
         assert_eq!(rows.len(), 3 * 4 * 3);
         for row in &rows {
-            let name = row.position_name.clone().unwrap();
+            let name = row.place.position_name.clone().unwrap();
             let at = PLACES[row.pair as usize][NAMES.iter().position(|n| *n == name).unwrap()];
-            assert_eq!(row.pos, Some(at), "{name}");
-            let same = |r: &&PatchRow| (r.pair, r.layer, r.pos) == (row.pair, row.layer, row.pos);
+            assert_eq!(row.place.pos, Some(at), "{name}");
+            let same =
+                |r: &&PatchRow| (r.pair, r.place.layer, r.place.pos) == (row.pair, row.place.layer, row.place.pos);
             let plain = all.iter().find(same).unwrap();
-            let (patched, recovered) = (plain.patched, plain.recovered);
-            assert!(alike(row.patched, patched) && alike(row.recovered, recovered), "{row:?} {plain:?}");
-            assert_eq!(PatchRow { position_name: None, patched, recovered, ..row.clone() }, *plain);
+            let (patched, recovered) = (plain.measured.patched, plain.measured.recovered);
+            assert!(
+                alike(row.measured.patched, patched) && alike(row.measured.recovered, recovered),
+                "{row:?} {plain:?}"
+            );
+            assert_eq!(
+                PatchRow {
+                    place: table::Place { position_name: None, ..row.place.clone() },
+                    measured: Measured { patched, recovered, ..row.measured.clone() },
+                    ..row.clone()
+                },
+                *plain
+            );
         }
         let (means, _) = read_rows::<PatchMeanRow>(place.path(&format!("{out}/patch_mean.parquet"))).unwrap();
         assert_eq!(means.len(), 4 * 3);
         for of in &means {
-            let name = of.position_name.clone().unwrap();
+            let name = of.place.position_name.clone().unwrap();
             let i = NAMES.iter().position(|n| *n == name).unwrap();
-            let at = |r: &&PatchRow| r.layer == of.layer && r.pos == Some(PLACES[r.pair as usize][i]);
+            let at = |r: &&PatchRow| r.place.layer == of.place.layer && r.place.pos == Some(PLACES[r.pair as usize][i]);
             let own: Vec<&PatchRow> = all.iter().filter(at).collect();
-            assert_eq!((own.len(), of.pairs), (3, 3));
-            let (recovered, error) = mean(&own.iter().map(|r| f64::from(r.recovered.unwrap())).collect::<Vec<_>>());
-            assert!(close(of.recovered, Some(recovered)) && close(of.recovered_se, error), "{of:?} {recovered}");
+            assert_eq!((own.len(), of.measured.pairs), (3, 3));
+            let (recovered, error) =
+                mean(&own.iter().map(|r| f64::from(r.measured.recovered.unwrap())).collect::<Vec<_>>());
+            assert!(
+                close(of.measured.recovered, Some(recovered)) && close(of.measured.recovered_se, error),
+                "{of:?} {recovered}"
+            );
             // A number stands there where it is that of all pairs.
             let same = PLACES.iter().all(|p| p[i] == PLACES[0][i]);
-            assert_eq!(of.pos, same.then_some(PLACES[0][i]));
+            assert_eq!(of.place.pos, same.then_some(PLACES[0][i]));
         }
         // In the order in which they were asked for.
-        let names: Vec<_> = means[..3].iter().map(|m| m.position_name.clone().unwrap()).collect();
+        let names: Vec<_> = means[..3].iter().map(|m| m.place.position_name.clone().unwrap()).collect();
         assert_eq!(names, NAMES);
     }
 }
@@ -124,23 +141,26 @@ fn counted_from_the_end_means_are_over_the_same_distance() {
     let lengths = [15u32, 15, 17];
     assert_eq!(rows.len(), all.len());
     for (row, plain) in rows.iter().zip(&all) {
-        assert_eq!(PatchRow { position_name: None, ..row.clone() }, *plain);
-        let from_end = i64::from(row.pos.unwrap()) - i64::from(lengths[row.pair as usize]);
-        assert_eq!(row.position_name, Some(from_end.to_string()));
+        assert_eq!(
+            PatchRow { place: table::Place { position_name: None, ..row.place.clone() }, ..row.clone() },
+            *plain
+        );
+        let from_end = i64::from(row.place.pos.unwrap()) - i64::from(lengths[row.pair as usize]);
+        assert_eq!(row.place.position_name, Some(from_end.to_string()));
     }
     let (means, _) = read_rows::<PatchMeanRow>(place.path("end/patch_mean.parquet")).unwrap();
     assert_eq!(means.len(), 4 * 17);
     for of in &means {
-        let from_end: i64 = of.position_name.as_deref().unwrap().parse().unwrap();
+        let from_end: i64 = of.place.position_name.as_deref().unwrap().parse().unwrap();
         let at = |r: &&PatchRow| {
             let pos = from_end + i64::from(lengths[r.pair as usize]);
-            r.layer == of.layer && Some(pos) == r.pos.map(i64::from)
+            r.place.layer == of.place.layer && Some(pos) == r.place.pos.map(i64::from)
         };
-        let own: Vec<f64> = all.iter().filter(at).map(|r| f64::from(r.recovered.unwrap())).collect();
-        assert_eq!(own.len(), of.pairs as usize);
-        assert!(close(of.recovered, Some(mean(&own).0)), "{of:?}");
+        let own: Vec<f64> = all.iter().filter(at).map(|r| f64::from(r.measured.recovered.unwrap())).collect();
+        assert_eq!(own.len(), of.measured.pairs as usize);
+        assert!(close(of.measured.recovered, Some(mean(&own).0)), "{of:?}");
     }
-    assert!(means.iter().any(|m| m.pairs == 1) && means.iter().any(|m| m.pairs == 3));
+    assert!(means.iter().any(|m| m.measured.pairs == 1) && means.iter().any(|m| m.measured.pairs == 3));
     // Drawn in the order of the prompt.
     let labels: Vec<String> = texts(&place, "end/patch_mean-resid_pre-logit_diff");
     let at = |label: &str| labels.iter().position(|l| l == label || l.starts_with(&format!("{label} "))).unwrap();
@@ -162,14 +182,18 @@ fn edges_between_named_positions_are_named_at_both_ends() {
         PLACES[pair as usize][NAMES.iter().position(|n| Some(*n) == name.as_deref()).unwrap()]
     };
     for row in &rows {
-        assert_eq!(row.query_pos, Some(at(&row.position_name, row.pair)));
-        assert_eq!(row.key_pos, Some(at(&row.key_position_name, row.pair)));
-        let same = |r: &&PatchRow| (r.pair, r.query_pos, r.key_pos) == (row.pair, row.query_pos, row.key_pos);
-        assert!(alike(all.iter().find(same).unwrap().patched, row.patched), "{row:?}");
+        assert_eq!(row.place.query_pos, Some(at(&row.place.position_name, row.pair)));
+        assert_eq!(row.place.key_pos, Some(at(&row.place.key_position_name, row.pair)));
+        let same = |r: &&PatchRow| {
+            (r.pair, r.place.query_pos, r.place.key_pos) == (row.pair, row.place.query_pos, row.place.key_pos)
+        };
+        assert!(alike(all.iter().find(same).unwrap().measured.patched, row.measured.patched), "{row:?}");
     }
     let (means, _) = read_rows::<PatchMeanRow>(place.path("named/patch_mean.parquet")).unwrap();
-    let names: BTreeMap<_, _> =
-        means.iter().map(|m| ((m.position_name.clone(), m.key_position_name.clone()), m.pairs)).collect();
+    let names: BTreeMap<_, _> = means
+        .iter()
+        .map(|m| ((m.place.position_name.clone(), m.place.key_position_name.clone()), m.measured.pairs))
+        .collect();
     assert_eq!((names.len(), names.values().all(|pairs| *pairs == 3)), (9, true));
 }
 
@@ -184,16 +208,24 @@ fn paths_and_attributions_go_by_names_too() {
     let (rows, _) = read_rows::<PathRow>(place.path("named-path/path.parquet")).unwrap();
     assert_eq!(rows.len(), 3 * 4 * 3);
     for row in &rows {
-        let same = |r: &&PathRow| (r.pair, r.sender_layer, r.pos) == (row.pair, row.sender_layer, row.pos);
+        let same =
+            |r: &&PathRow| (r.pair, r.from.sender_layer, r.from.pos) == (row.pair, row.from.sender_layer, row.from.pos);
         let plain = all.iter().find(same).unwrap();
-        let (patched, recovered) = (plain.patched, plain.recovered);
-        assert!(alike(row.patched, patched) && alike(row.recovered, recovered), "{row:?} {plain:?}");
-        assert_eq!(PathRow { position_name: None, patched, recovered, ..row.clone() }, *plain);
-        let i = NAMES.iter().position(|n| Some(*n) == row.position_name.as_deref()).unwrap();
-        assert_eq!(row.pos, Some(PLACES[row.pair as usize][i]));
+        let (patched, recovered) = (plain.measured.patched, plain.measured.recovered);
+        assert!(alike(row.measured.patched, patched) && alike(row.measured.recovered, recovered), "{row:?} {plain:?}");
+        assert_eq!(
+            PathRow {
+                from: Sender { position_name: None, ..row.from.clone() },
+                measured: Measured { patched, recovered, ..row.measured.clone() },
+                ..row.clone()
+            },
+            *plain
+        );
+        let i = NAMES.iter().position(|n| Some(*n) == row.from.position_name.as_deref()).unwrap();
+        assert_eq!(row.from.pos, Some(PLACES[row.pair as usize][i]));
     }
     let (means, _) = read_rows::<PathMeanRow>(place.path("named-path/path_mean.parquet")).unwrap();
-    assert!(means.len() == 12 && means.iter().all(|m| m.pairs == 3 && m.position_name.is_some()));
+    assert!(means.len() == 12 && means.iter().all(|m| m.measured.pairs == 3 && m.from.position_name.is_some()));
 
     let attribute = ["attribute", "-q", "--pairs", "pairs.csv", "--at", "resid_pre,pattern"];
     place.ok(attribute.iter().chain(&["--out", "attribution"]));
@@ -203,20 +235,29 @@ fn paths_and_attributions_go_by_names_too() {
     let (all, rows, end) = (read("attribution"), read("named-attribution"), read("end-attribution"));
     assert_eq!(rows.len(), 3 * 4 * 3 + 3 * 4 * 4 * 9);
     for row in &rows {
-        let plain = AttributionRow { position_name: None, key_position_name: None, ..row.clone() };
+        let plain = AttributionRow {
+            place: table::Place { position_name: None, key_position_name: None, ..row.place.clone() },
+            ..row.clone()
+        };
         assert!(all.contains(&plain));
-        let i = NAMES.iter().position(|n| Some(*n) == row.position_name.as_deref()).unwrap();
-        assert_eq!(row.pos.or(row.query_pos), Some(PLACES[row.pair as usize][i]));
+        let i = NAMES.iter().position(|n| Some(*n) == row.place.position_name.as_deref()).unwrap();
+        assert_eq!(row.place.pos.or(row.place.query_pos), Some(PLACES[row.pair as usize][i]));
     }
     assert_eq!(end.len(), all.len());
     for (row, plain) in end.iter().zip(&all) {
         let n = if row.pair == 2 { 17 } else { 15 };
         let name = |pos: Option<u32>| pos.map(|p| (i64::from(p) - n).to_string());
         assert_eq!(
-            (&row.position_name, &row.key_position_name),
-            (&name(row.pos.or(row.query_pos)), &name(row.key_pos))
+            (&row.place.position_name, &row.place.key_position_name),
+            (&name(row.place.pos.or(row.place.query_pos)), &name(row.place.key_pos))
         );
-        assert_eq!(AttributionRow { position_name: None, key_position_name: None, ..row.clone() }, *plain);
+        assert_eq!(
+            AttributionRow {
+                place: table::Place { position_name: None, key_position_name: None, ..row.place.clone() },
+                ..row.clone()
+            },
+            *plain
+        );
     }
 }
 

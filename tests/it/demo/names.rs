@@ -165,9 +165,9 @@ fn direct_effects_are_those_of_path_and_losses_those_of_ablate() -> Result<()> {
             Ok(())
         })?;
         for row in rows {
-            let part = part(row.sender_layer, row.sender_head);
+            let part = part(row.from.sender_layer, row.from.sender_head);
             let ours = names.with_a_stranger_on_the_direct_path(part)?[row.pair as usize].difference;
-            compare(part, row.pair, row.patched.unwrap(), ours);
+            compare(part, row.pair, row.measured.patched.unwrap(), ours);
         }
         for (how, kind) in [(How::Zero, Kind::Zero), (How::Mean, Kind::Mean { by_position: false })] {
             let mut rows = vec![];
@@ -176,11 +176,11 @@ fn direct_effects_are_those_of_path_and_losses_those_of_ablate() -> Result<()> {
                 Ok(())
             })?;
             for row in rows {
-                let part = part(row.layer, row.head);
+                let part = part(row.place.layer, row.place.head);
                 compare(
                     part,
                     row.pair,
-                    row.patched.unwrap(),
+                    row.measured.patched.unwrap(),
                     names.without(&[part], how)?[row.pair as usize].difference,
                 );
             }

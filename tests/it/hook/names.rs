@@ -176,7 +176,7 @@ fn a_table_whose_names_meant_something_else_is_not_read() -> Result<()> {
     ] {
         of_first_names(&place, "old.parquet", spec(qk_norm, clip), &patch(site))?;
         match (read_rows::<PatchRow>(place.path("old.parquet")), refused) {
-            (Ok((rows, provenance)), false) => assert_eq!((&*rows[0].site, provenance.hook_names), (site, 1)),
+            (Ok((rows, provenance)), false) => assert_eq!((&*rows[0].place.site, provenance.hook_names), (site, 1)),
             (Err(e), true) => {
                 assert!(e.message().contains("meant another value than it does now"), "{e}");
                 assert!(e.hint_text().is_some_and(|hint| hint.contains("docs/hooks.md")), "{e:?}");

@@ -98,9 +98,9 @@ fn what_patching_finds_is_what_hooks_on_transformers_find() -> Result<()> {
         let table = want[site].as_array().unwrap();
         assert_eq!(rows.len(), table.iter().map(|row| row.as_array().unwrap().len()).sum::<usize>());
         for row in &rows {
-            let layer = row.layer.unwrap() as usize;
-            let at = if heads { row.head.unwrap() } else { row.pos.unwrap() } as usize;
-            let (got, want) = (f64::from(row.recovered.unwrap()), number(&table[layer][at]));
+            let layer = row.place.layer.unwrap() as usize;
+            let at = if heads { row.place.head.unwrap() } else { row.place.pos.unwrap() } as usize;
+            let (got, want) = (f64::from(row.measured.recovered.unwrap()), number(&table[layer][at]));
             assert!((got - want).abs() <= allowed, "{site} {layer}.{at}: {got} recovered, {want} in float64");
         }
     }

@@ -158,7 +158,7 @@ fn killed_and_interrupted_a_sweep_goes_on_to_the_same_bytes() {
         assert!(resumed[name] == *bytes, "{name} differs");
     }
     let (means, _) = read_rows::<PatchMeanRow>(place.path("whole/patch_mean.parquet")).unwrap();
-    assert_eq!((means.len() * 2, means[0].pairs), (all.len(), 2));
+    assert_eq!((means.len() * 2, means[0].measured.pairs), (all.len(), 2));
     place.refused(SWEEP.iter().chain(&["--out", "stopped", "--resume"]), 2, "holds no stopped run");
 }
 

@@ -281,7 +281,7 @@ impl<'a> Reference<'a> {
     /// The row's metric, by a pass of its own.
     fn of(&self, row: &PatchRow, metric: &str) -> Result<f64> {
         let n = self.base_ids.len();
-        let of_window = |p: &&HookPoint| match (row.layer, p.layer) {
+        let of_window = |p: &&HookPoint| match (row.place.layer, p.layer) {
             (Some(middle), Some(layer)) => {
                 let (middle, before) = (middle as usize, self.case.window / 2);
                 layer + before >= middle && layer + before < middle + self.case.window
@@ -289,7 +289,7 @@ impl<'a> Reference<'a> {
             (None, _) => true,
             (Some(_), None) => false,
         };
-        let of_site = |p: &&HookPoint| row.site.split('+').any(|site| site == p.site.short());
+        let of_site = |p: &&HookPoint| row.place.site.split('+').any(|site| site == p.site.short());
         let points: Vec<HookPoint> = self.points.iter().filter(of_window).filter(of_site).copied().collect();
         let (embed, d) = (HookPoint::global(Site::Embed), self.model.spec().d_model);
         let mut reached = points.clone();
@@ -314,19 +314,19 @@ impl<'a> Reference<'a> {
             for i in 0..x.len() {
                 let (pos, head, inner, key) = coordinates(at.site, dims, i);
                 let (wanted_pos, wanted_head) = match at.site {
-                    Site::K | Site::V | Site::KNormed | Site::RotK => (row.pos, row.kv_head),
-                    site if site.per_sequence() => (row.query_pos, row.head),
-                    _ => (row.pos, row.head),
+                    Site::K | Site::V | Site::KNormed | Site::RotK => (row.place.pos, row.place.kv_head),
+                    site if site.per_sequence() => (row.place.query_pos, row.place.head),
+                    _ => (row.place.pos, row.place.head),
                 };
                 let within = |p: &[isize]| p.iter().any(|p| if *p < 0 { n as isize + p } else { *p } as usize == pos);
                 let mut chosen = is(wanted_pos, pos)
                     && is(wanted_head, head)
-                    && is(row.neuron, inner)
+                    && is(row.place.neuron, inner)
                     && positions.is_none_or(within);
                 if let Some(key) = key {
                     let seen = &masks[at.layer.unwrap()][pos];
                     // What a query does not see is no part of its scores and its pattern.
-                    chosen &= is(row.key_pos, key) && seen[key];
+                    chosen &= is(row.place.key_pos, key) && seen[key];
                     // Somebody must be seen.
                     chosen &= kind != "knock-out" || seen.iter().filter(|seen| **seen).count() > 1;
                 }
@@ -431,9 +431,10 @@ fn run(model: &Model, options: &PatchOptions, pairs: &[Pair]) -> Result<Vec<Patc
 }
 
 fn said(r: &PatchRow) -> String {
-    let at = [r.layer, r.head, r.kv_head, r.neuron, r.pos, r.query_pos, r.key_pos];
+    let at =
+        [r.place.layer, r.place.head, r.place.kv_head, r.place.neuron, r.place.pos, r.place.query_pos, r.place.key_pos];
     let at = at.map(|x| x.map_or("-".into(), |x| x.to_string())).join(" ");
-    format!("pair {} {} [{at}] {} {:?}", r.pair, r.site, r.metric, r.patched)
+    format!("pair {} {} [{at}] {} {:?}", r.pair, r.place.site, r.measured.metric, r.measured.patched)
 }
 
 /// Invariant: Every kind of patch equals a whole forward pass, in both directions, for packed pairs, with any metric, in every
@@ -488,10 +489,10 @@ fn whole_forward_passes(models: impl Iterator<Item = (&'static str, Model)>) -> 
             let largest = all.fold(0.0, |most: f32, v| most.max(v.abs()));
             for (a, b) in rows.iter().zip(&waves) {
                 // Some patches, of noise and of vectors, make larger logits than the clean run has: their rounding grows with them.
-                let far =
-                    (a.patched.unwrap() - b.patched.unwrap()).abs() / (a.patched.unwrap().abs() / largest).max(1.0);
+                let far = (a.measured.patched.unwrap() - b.measured.patched.unwrap()).abs()
+                    / (a.measured.patched.unwrap().abs() / largest).max(1.0);
                 if far > rounding || far.is_nan() {
-                    let more = format!("in waves {:?}", b.patched);
+                    let more = format!("in waves {:?}", b.measured.patched);
                     failed.push((far, format!("{name}, case {c}, {}, {more}: {}", case.kind, said(a))));
                 }
             }
@@ -503,11 +504,12 @@ fn whole_forward_passes(models: impl Iterator<Item = (&'static str, Model)>) -> 
                 let wanted = (chosen.iter())
                     .map(|row| references[row.pair as usize].of(row, metric))
                     .collect::<Result<Vec<f64>>>()?;
-                let patched = rows.iter().skip(m).step_by(case.metrics.len()).map(|r| f64::from(r.patched.unwrap()));
+                let patched =
+                    rows.iter().skip(m).step_by(case.metrics.len()).map(|r| f64::from(r.measured.patched.unwrap()));
                 let spread = patched.clone().fold(f64::MIN, f64::max) - patched.fold(f64::MAX, f64::min);
                 for (row, want) in chosen.iter().zip(&wanted) {
                     compared += 1;
-                    let far = (f64::from(row.patched.unwrap()) - want).abs();
+                    let far = (f64::from(row.measured.patched.unwrap()) - want).abs();
                     // What is promised.
                     if far.is_nan() || far > PATCHES * spread {
                         let more = format!("{far:.1e} of {spread:.1e} from {want}");

@@ -41,7 +41,7 @@ fn every_metric_is_parsed_and_drawn_by_its_name_which_says_its_unit() {
         let says = row.unit != "nats" || row.name.ends_with("_nats") || row.name == "log_prob";
         assert!(says, "the name of {} does not say {}", row.name, row.unit);
         let mut rows = sweep(&[("layer", 3), ("pos", 4)]);
-        rows.iter_mut().for_each(|patch| patch.metric = row.name.to_owned());
+        rows.iter_mut().for_each(|patch| patch.measured.metric = row.name.to_owned());
         let figures = figures_of(&rows, &provenance()).unwrap();
         assert!(!figures.is_empty() && figures.iter().all(|figure| figure.svg.contains(row.name)), "{}", row.name);
     }

@@ -121,8 +121,8 @@ fn every_get_act_patch_of_transformer_lens_is_one_choice_of_flags() -> Result<()
             assert!(page.contains(&line), "docs/patching.md lacks: {line}");
             let (rows, summary) = run(&model, &[pair(0, &CLEAN, Some(&CORRUPT))], &options(at, over))?;
             assert!(summary.without_effect < summary.patches, "{function}");
-            let spread = rows.iter().map(|r| r.patched.unwrap()).fold(f32::MIN, f32::max)
-                - rows.iter().map(|r| r.patched.unwrap()).fold(f32::MAX, f32::min);
+            let spread = rows.iter().map(|r| r.measured.patched.unwrap()).fold(f32::MIN, f32::max)
+                - rows.iter().map(|r| r.measured.patched.unwrap()).fold(f32::MAX, f32::min);
             // More than rounding could, by far.
             assert!(f64::from(spread) > 20.0 * rounding.metric(), "{name} {function}: {spread}");
             // Every third: what is gone over has sizes that three does not divide.
@@ -139,9 +139,9 @@ fn every_get_act_patch_of_transformer_lens_is_one_choice_of_flags() -> Result<()
                     Site::Pattern,
                 ]
                 .iter()
-                .find(|site| site.short() == row.site)
+                .find(|site| site.short() == row.place.site)
                 .unwrap();
-                let point = HookPoint::block(row.layer.unwrap() as usize, site);
+                let point = HookPoint::block(row.place.layer.unwrap() as usize, site);
                 let from = clean.get(&point.to_string())?.flatten_all()?.to_vec1::<f32>()?;
                 let row_ = row.clone();
                 let logits = changed(&model, &CORRUPT, &[point], move |at, x, dims| {
@@ -149,7 +149,7 @@ fn every_get_act_patch_of_transformer_lens_is_one_choice_of_flags() -> Result<()
                     let last = *dims.last().unwrap();
                     let chosen = |wanted: Option<u32>, is: usize| wanted.is_none_or(|w| w as usize == is);
                     let keys_or_values = matches!(at.site, Site::K | Site::V);
-                    let head = if keys_or_values { row_.kv_head } else { row_.head };
+                    let head = if keys_or_values { row_.place.kv_head } else { row_.place.head };
                     for i in 0..x.len() {
                         let (a, b) = (i / inner, i % inner);
                         let (pos, h, key) = match at.site {
@@ -157,15 +157,15 @@ fn every_get_act_patch_of_transformer_lens_is_one_choice_of_flags() -> Result<()
                             Site::Z | Site::Q | Site::K | Site::V => (a, Some(b / last), 0),
                             _ => (a, None, 0),
                         };
-                        let pos_wanted = if at.site == Site::Pattern { row_.query_pos } else { row_.pos };
-                        let key_wanted = if at.site == Site::Pattern { row_.key_pos } else { None };
+                        let pos_wanted = if at.site == Site::Pattern { row_.place.query_pos } else { row_.place.pos };
+                        let key_wanted = if at.site == Site::Pattern { row_.place.key_pos } else { None };
                         if chosen(pos_wanted, pos) && h.is_none_or(|h| chosen(head, h)) && chosen(key_wanted, key) {
                             x[i] = from[i];
                         }
                     }
                 })?;
                 let want = logit_diff(&logits[6]);
-                let far = f64::from((row.patched.unwrap() - want).abs());
+                let far = f64::from((row.measured.patched.unwrap() - want).abs());
                 assert!(far <= rounding.patched(f64::from(spread)), "{name} {function} {row:?} {want}");
             }
         }
@@ -185,11 +185,11 @@ fn what_is_recovered_is_counted_from_corrupt_to_clean_in_both_directions() -> Re
         let (rows, _) = run(&model, &[pair(0, &CLEAN, Some(&CORRUPT))], &all)?;
         let [row] = &rows[..] else { panic!("{rows:?}") };
         let near = |a: f32, b: f32| f64::from((a - b).abs()) <= rounding.metric();
-        assert!(near(row.clean, clean) && near(row.corrupt.unwrap(), corrupt));
+        assert!(near(row.measured.clean, clean) && near(row.measured.corrupt.unwrap(), corrupt));
         // The whole stream of the other run: all the way there, but for the rounding of two metrics, in units of their gap.
         let want = if direction == Direction::Denoise { 1.0 } else { 0.0 };
         let allowed = 2.0 * rounding.metric() / f64::from((clean - corrupt).abs());
-        assert!(f64::from((row.recovered.unwrap() - want).abs()) <= allowed, "{direction:?} {row:?}");
+        assert!(f64::from((row.measured.recovered.unwrap() - want).abs()) <= allowed, "{direction:?} {row:?}");
     }
     Ok(())
 }
@@ -225,13 +225,13 @@ fn metrics_are_those_of_the_textbook() -> Result<()> {
         loss,
     ];
     for (metric, want) in metrics.iter().zip(want) {
-        let row = rows.iter().find(|r| r.layer == Some(1) && r.metric == metric.name()).unwrap();
+        let row = rows.iter().find(|r| r.place.layer == Some(1) && r.measured.metric == metric.name()).unwrap();
         // f32 logits, sums in f64, and the result in f32.
         let allowed = rounding.metric() + unit(DType::F32) * want.abs();
         assert!(
-            (f64::from(row.patched.unwrap()) - want).abs() <= allowed,
+            (f64::from(row.measured.patched.unwrap()) - want).abs() <= allowed,
             "{metric:?}: {} {want}",
-            row.patched.unwrap()
+            row.measured.patched.unwrap()
         );
     }
     Ok(())
@@ -242,7 +242,12 @@ fn means_noise_vectors_and_cut_edges_are_what_they_say() -> Result<()> {
     let (model, rounding) = (model("llama"), rounding("llama"));
     let near = |a: f32, b: f32| f64::from((a - b).abs()) <= rounding.metric();
     let at_last = |rows: &[PatchRow], layer: u32, head: u32| {
-        rows.iter().find(|r| r.layer == Some(layer) && r.head == Some(head)).unwrap().patched.unwrap()
+        rows.iter()
+            .find(|r| r.place.layer == Some(layer) && r.place.head == Some(head))
+            .unwrap()
+            .measured
+            .patched
+            .unwrap()
     };
     // The mean of z over all positions of two prompts.
     let dataset = vec![prompt(&[5, 6, 7]), prompt(&[50, 61, 72, 83, 94])];
@@ -283,7 +288,9 @@ fn means_noise_vectors_and_cut_edges_are_what_they_say() -> Result<()> {
     let (rows, _) = run(&model, &[pair(0, &CLEAN, None)], &cut)?;
     let row = rows
         .iter()
-        .find(|r| (r.layer, r.head, r.query_pos, r.key_pos) == (Some(0), Some(1), Some(6), Some(3)))
+        .find(|r| {
+            (r.place.layer, r.place.head, r.place.query_pos, r.place.key_pos) == (Some(0), Some(1), Some(6), Some(3))
+        })
         .unwrap();
     let logits = changed(&model, &CLEAN, &[HookPoint::block(0, Site::Pattern)], |_, x, dims| {
         let row = &mut x[(dims[1] + 6) * dims[2]..][..dims[2]];
@@ -291,8 +298,8 @@ fn means_noise_vectors_and_cut_edges_are_what_they_say() -> Result<()> {
         row[3] = 0.0;
         row.iter_mut().for_each(|p| *p /= rest);
     })?;
-    assert!(near(row.patched.unwrap(), logit_diff(&logits[6])));
-    assert!(rows.iter().all(|r| r.patched.unwrap().is_finite()));
+    assert!(near(row.measured.patched.unwrap(), logit_diff(&logits[6])));
+    assert!(rows.iter().all(|r| r.measured.patched.unwrap().is_finite()));
     let none_left = PatchOptions { kind: Kind::KnockOut, ..options("attn_scores", &[Over::Layer]) };
     assert!(run(&model, &[pair(0, &CLEAN, None)], &none_left).unwrap_err().message().contains("no key at all"));
 
@@ -302,11 +309,11 @@ fn means_noise_vectors_and_cut_edges_are_what_they_say() -> Result<()> {
     let steered =
         PatchOptions { kind: Kind::parse("add=2", Some(&vector))?, ..options("resid_post", &[Over::Layer, Over::Pos]) };
     let (rows, _) = run(&model, &[pair(0, &CLEAN, None)], &steered)?;
-    let row = rows.iter().find(|r| (r.layer, r.pos) == (Some(0), Some(5))).unwrap();
+    let row = rows.iter().find(|r| (r.place.layer, r.place.pos) == (Some(0), Some(5))).unwrap();
     let logits = changed(&model, &CLEAN, &[HookPoint::block(0, Site::ResidPost)], move |_, x, _| {
         x[5 * d..6 * d].iter_mut().enumerate().for_each(|(i, v)| *v += 0.02 * i as f32);
     })?;
-    assert!(near(row.patched.unwrap(), logit_diff(&logits[6])));
+    assert!(near(row.measured.patched.unwrap(), logit_diff(&logits[6])));
 
     // Noise depends on the seed and on nothing else, and is as strong as was said.
     let noisy = |seed, at: &str| PatchOptions { kind: Kind::Noise(0.5), seed, ..options(at, &[Over::Layer]) };
@@ -328,24 +335,24 @@ fn causal_tracing_restores_what_noise_destroyed() -> Result<()> {
     let pairs = [pair(0, &CLEAN, None)];
     let (rows, summary) = run(&model, &pairs, &traced("hook_embed,resid_pre", &[Over::Layer, Over::Pos]))?;
     assert!(summary.verified >= 9 && summary.worst_difference <= PATCHES, "{summary:?}");
-    let (clean, corrupt) = (rows[0].clean, rows[0].corrupt.unwrap());
+    let (clean, corrupt) = (rows[0].measured.clean, rows[0].measured.corrupt.unwrap());
     assert!((clean - corrupt).abs() > 0.01, "{clean} {corrupt}");
     // Both embeddings put back are the clean run again; one of them is not.
     let together = |positions: &[isize]| -> Result<f32> {
         let mut o = traced("hook_embed", &[]);
         o.grid.positions = Some(positions.to_vec());
-        Ok(run(&model, &pairs, &o)?.0[0].recovered.unwrap())
+        Ok(run(&model, &pairs, &o)?.0[0].measured.recovered.unwrap())
     };
     let allowed = 2.0 * rounding("gpt2").metric() / f64::from((clean - corrupt).abs());
     assert!(f64::from((together(&[1, 2])? - 1.0).abs()) <= allowed);
     assert!(f64::from((together(&[1])? - 1.0).abs()) > 10.0 * allowed);
     // Where nothing was disturbed, nothing is put back.
-    for row in rows.iter().filter(|r| r.site == "resid_pre" && r.pos == Some(0)) {
-        assert_eq!(row.patched.unwrap(), corrupt);
+    for row in rows.iter().filter(|r| r.place.site == "resid_pre" && r.place.pos == Some(0)) {
+        assert_eq!(row.measured.patched.unwrap(), corrupt);
     }
     // The noise is three deviations of the embedding, another for each pair.
     let (other, _) = run(&model, &[pair(1, &CLEAN, None)], &traced("hook_embed", &[Over::Pos]))?;
-    assert_ne!(other[0].corrupt, Some(corrupt));
+    assert_ne!(other[0].measured.corrupt, Some(corrupt));
     Ok(())
 }
 
@@ -418,8 +425,11 @@ fn a_sweep_that_was_stopped_goes_on_to_the_same_rows_and_memory_changes_no_numbe
     let small = PatchOptions { memory_bytes: 60_000, ..options("z", &[Over::Layer, Over::Head, Over::Pos]) };
     let whole = goes_on(3, |keep, watch, emit| patch(&model, &pairs, &small, keep, watch, emit))?;
     let (large, _) = run(&model, &pairs, &PatchOptions { memory_bytes: 1 << 28, ..small.clone() })?;
-    let far =
-        large.iter().zip(&whole).map(|(a, b)| (a.patched.unwrap() - b.patched.unwrap()).abs()).fold(0f32, f32::max);
+    let far = large
+        .iter()
+        .zip(&whole)
+        .map(|(a, b)| (a.measured.patched.unwrap() - b.measured.patched.unwrap()).abs())
+        .fold(0f32, f32::max);
     // Other numbers of rows may take other kernels, which make the same sums in another order.
     assert!(f64::from(far) <= rounding("llama").metric() && large.len() == whole.len(), "{far}");
     Ok(())

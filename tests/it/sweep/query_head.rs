@@ -119,7 +119,7 @@ fn what_one_query_head_sees_is_its_own_key_where_nothing_is_shared() -> Result<(
             }
             for over in [&[Over::Layer, Over::Head][..], &[Over::Layer, Over::Head, Over::Pos]] {
                 let (rows, summary) = run(&model, grid(&site.short(), over), 5)?;
-                let of = |f: fn(f32, f32) -> f32| rows.iter().map(|r| r.patched.unwrap()).reduce(f).unwrap();
+                let of = |f: fn(f32, f32) -> f32| rows.iter().map(|r| r.measured.patched.unwrap()).reduce(f).unwrap();
                 let spread = f64::from(of(f32::max) - of(f32::min));
                 assert!(
                     spread > 10.0 * rounding.metric(),
@@ -133,11 +133,11 @@ fn what_one_query_head_sees_is_its_own_key_where_nothing_is_shared() -> Result<(
                 let heads = a.n_heads * layers;
                 assert_eq!(rows.len(), if over.len() == 2 { heads } else { 7 * heads }, "{name} {site:?}");
                 for row in &rows {
-                    let (layer, head) = (row.layer.unwrap() as usize, row.head.unwrap() as usize);
-                    assert_eq!(row.kv_head, Some((head / (a.n_heads / a.n_kv_heads)) as u32));
+                    let (layer, head) = (row.place.layer.unwrap() as usize, row.place.head.unwrap() as usize);
+                    assert_eq!(row.place.kv_head, Some((head / (a.n_heads / a.n_kv_heads)) as u32));
                     let point = HookPoint::block(layer, site);
-                    let want = changed(&alone, point, head, row.pos, clean.get(&point.to_string())?)?;
-                    let far = f64::from((row.patched.unwrap() - want).abs());
+                    let want = changed(&alone, point, head, row.place.pos, clean.get(&point.to_string())?)?;
+                    let far = f64::from((row.measured.patched.unwrap() - want).abs());
                     assert!(far <= allowed, "{name} {site:?} {row:?}: {want}, {far:e} of {spread:e}");
                 }
             }
@@ -155,9 +155,9 @@ fn what_belongs_to_one_query_head_is_patched_together() -> Result<()> {
     let mut clean = Cache::of(HookPoint::all(alone.spec()));
     alone.forward(&Batch::one(CLEAN), &mut [&mut clean])?;
     let (rows, _) = run(&model, Grid { together: true, ..grid("q,k,v", &[Over::Layer, Over::Head]) }, 0)?;
-    assert!(rows.iter().all(|r| r.site == "attn.q+attn.k+attn.v"));
+    assert!(rows.iter().all(|r| r.place.site == "attn.q+attn.k+attn.v"));
     for row in rows {
-        let (layer, head) = (row.layer.unwrap() as usize, row.head.unwrap() as usize);
+        let (layer, head) = (row.place.layer.unwrap() as usize, row.place.head.unwrap() as usize);
         let names = ["q", "k", "v"].map(|s| format!("blocks.{layer}.attn.hook_{s}"));
         let values = names.clone().map(|name| clean.get(&name).unwrap().clone());
         let mut edit = Edit::with(alone.spec(), &names.join(","), move |at, _| {
@@ -166,7 +166,7 @@ fn what_belongs_to_one_query_head_is_patched_together() -> Result<()> {
         .heads([head]);
         let run = Run { kernels: Some(ops::Kernels::Plain), ..Run::default() };
         let logits = alone.run(&Batch::one(CORRUPT), &run, &mut [&mut edit])?.logits()?.to_vec2::<f32>()?;
-        let far = f64::from((row.patched.unwrap() - (logits[6][7] - logits[6][42])).abs());
+        let far = f64::from((row.measured.patched.unwrap() - (logits[6][7] - logits[6][42])).abs());
         assert!(far <= rounding("llama").metric(), "{row:?}");
     }
     Ok(())
@@ -183,8 +183,11 @@ fn where_nothing_is_shared_it_is_the_ordinary_patch() -> Result<()> {
             let (rows, _) = run(&model, ours, 0)?;
             assert_eq!(plain.len(), rows.len());
             for (row, plain) in rows.iter().zip(&plain) {
-                assert_eq!((row.head, row.kv_head, row.patched), (plain.kv_head, plain.kv_head, plain.patched));
-                assert_eq!(plain.head, None);
+                assert_eq!(
+                    (row.place.head, row.place.kv_head, row.measured.patched),
+                    (plain.place.kv_head, plain.place.kv_head, plain.measured.patched)
+                );
+                assert_eq!(plain.place.head, None);
             }
         }
     }
@@ -209,5 +212,5 @@ fn what_is_not_exact_is_refused() {
     // One layer that is chosen is one layer.
     let chosen = Grid { layers: Some(vec![1]), heads: Some(vec![3]), ..grid("k", &[]) };
     let (rows, _) = run(&model, chosen, 0).unwrap();
-    assert_eq!(rows.iter().map(|r| (r.head, r.kv_head)).collect::<Vec<_>>(), [(Some(3), Some(1))]);
+    assert_eq!(rows.iter().map(|r| (r.place.head, r.place.kv_head)).collect::<Vec<_>>(), [(Some(3), Some(1))]);
 }

@@ -27,36 +27,56 @@ fn rows_of_version_1_say_what_their_command_did() {
     let patches = rows::<PatchRow>("patch.parquet");
     assert_eq!(patches.len(), 2 * 2 * 3 * 2);
     for row in &patches {
-        let done = (row.kind.as_str(), row.direction.as_deref(), row.window, row.noise);
+        let done = (row.done.kind.as_str(), row.done.direction.as_deref(), row.around.window, row.around.noise);
         assert_eq!(done, ("replace", Some("noise"), 2, None));
         // What was inferred from equal metrics still is: position 5 is the same token in both prompts, and 10 is not.
-        let moved = row.patched != Some(row.clean);
-        assert_eq!((row.changed, row.reached), (moved, moved), "{row:?}");
-        assert_eq!(moved && row.layer == Some(0), row.pos == Some(10) && row.layer == Some(0), "{row:?}");
-        assert!(row.patched.is_some() && row.not_finite.is_none());
+        let moved = row.measured.patched != Some(row.measured.clean);
+        assert_eq!((row.outcome.changed, row.outcome.reached), (moved, moved), "{row:?}");
+        assert_eq!(
+            moved && row.place.layer == Some(0),
+            row.place.pos == Some(10) && row.place.layer == Some(0),
+            "{row:?}"
+        );
+        assert!(row.measured.patched.is_some() && row.outcome.not_finite.is_none());
     }
     for row in rows::<PatchMeanRow>("patch_mean.parquet") {
-        assert_eq!((row.kind.as_str(), row.direction.as_deref(), row.window), ("replace", Some("noise"), 2));
-        let pairs = if row.patched == Some(row.clean) { 0 } else { 2 };
-        assert_eq!((row.pairs, row.changed, row.reached, row.not_finite), (2, pairs, pairs, 0), "{row:?}");
-        assert!(row.change.is_some());
+        assert_eq!(
+            (row.done.kind.as_str(), row.done.direction.as_deref(), row.around.window),
+            ("replace", Some("noise"), 2)
+        );
+        let pairs = if row.measured.patched == Some(row.measured.clean) { 0 } else { 2 };
+        assert_eq!(
+            (row.measured.pairs, row.outcome.changed, row.outcome.reached, row.outcome.not_finite),
+            (2, pairs, pairs, 0),
+            "{row:?}"
+        );
+        assert!(row.measured.change.is_some());
     }
     // patch --noise 3 --noise-at 1 --at mlp_out --over layer
     for row in rows::<PatchRow>("traced.parquet") {
-        assert_eq!((row.kind.as_str(), row.direction.as_deref(), row.noise), ("replace", Some("denoise"), Some(3.0)));
-        assert_eq!((row.changed, row.noise_at.as_deref()), (row.patched != row.corrupt, None));
+        assert_eq!(
+            (row.done.kind.as_str(), row.done.direction.as_deref(), row.around.noise),
+            ("replace", Some("denoise"), Some(3.0))
+        );
+        assert_eq!(
+            (row.outcome.changed, row.around.noise_at.as_deref()),
+            (row.measured.patched != row.measured.corrupt, None)
+        );
     }
     // ablate --unit mlp
     for row in rows::<PatchRow>("ablated.parquet") {
-        assert_eq!((row.kind.as_str(), row.direction.as_deref(), row.changed), ("mean", None, true));
+        assert_eq!((row.done.kind.as_str(), row.done.direction.as_deref(), row.outcome.changed), ("mean", None, true));
     }
     // path --pairs --from z --over layer --kind zero --to logits
     for row in rows::<PathRow>("path.parquet") {
-        assert_eq!((row.kind.as_str(), row.direction.as_deref()), ("zero", Some("denoise")));
-        assert_eq!(row.changed, row.patched != row.corrupt);
+        assert_eq!((row.done.kind.as_str(), row.done.direction.as_deref()), ("zero", Some("denoise")));
+        assert_eq!(row.outcome.changed, row.measured.patched != row.measured.corrupt);
     }
     for row in rows::<PathMeanRow>("path_mean.parquet") {
-        assert_eq!((row.kind.as_str(), row.direction.as_deref(), row.pairs), ("zero", Some("denoise"), 2));
+        assert_eq!(
+            (row.done.kind.as_str(), row.done.direction.as_deref(), row.measured.pairs),
+            ("zero", Some("denoise"), 2)
+        );
     }
     // attribute --pairs --at attn_out --direction noise --confirm 3
     let estimates = rows::<AttributionRow>("attribution.parquet");

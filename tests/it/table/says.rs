@@ -39,13 +39,13 @@ fn changed_is_whether_the_value_is_another_bit_for_bit() {
         let (rows, _) = read_rows::<PatchRow>(place.path(&format!("{direction}/patch.parquet"))).unwrap();
         let (mut same, mut still) = (0, 0);
         for row in &rows {
-            let (shape, values) = &acts[&format!("blocks.{}.hook_resid_pre", row.layer.unwrap())];
-            let (n, d, pos) = (shape[0] / 2, shape[1], row.pos.unwrap() as usize);
+            let (shape, values) = &acts[&format!("blocks.{}.hook_resid_pre", row.place.layer.unwrap())];
+            let (n, d, pos) = (shape[0] / 2, shape[1], row.place.pos.unwrap() as usize);
             let at = |prompt: usize| values[(prompt * n + pos) * d..][..d].iter().map(|v| v.to_bits());
             let changed = at(0).ne(at(1));
-            assert_eq!((row.changed, row.reached), (changed, changed), "{base} {row:?}");
-            let before = if direction == "denoise" { row.corrupt } else { Some(row.clean) };
-            same += usize::from(changed && row.patched == before);
+            assert_eq!((row.outcome.changed, row.outcome.reached), (changed, changed), "{base} {row:?}");
+            let before = if direction == "denoise" { row.measured.corrupt } else { Some(row.measured.clean) };
+            same += usize::from(changed && row.measured.patched == before);
             still += usize::from(!changed);
         }
         // The very case: ranks that stay as they are where the value does not.
@@ -60,8 +60,13 @@ fn changed_is_whether_the_value_is_another_bit_for_bit() {
     // A later position can be another value and still not reach what is measured before it.
     let done = place.ok(["patch"].iter().chain(&pair).chain(&["--measure-at", "10", "--out", "before"]));
     let (rows, _) = read_rows::<PatchRow>(place.path("before/patch.parquet")).unwrap();
-    let later: Vec<&PatchRow> = rows.iter().filter(|r| r.pos.unwrap() > 10 && r.layer != Some(0)).collect();
-    assert!(!later.is_empty() && later.iter().all(|r| r.changed && !r.reached && r.patched == r.corrupt));
+    let later: Vec<&PatchRow> = rows.iter().filter(|r| r.place.pos.unwrap() > 10 && r.place.layer != Some(0)).collect();
+    assert!(
+        !later.is_empty()
+            && later
+                .iter()
+                .all(|r| r.outcome.changed && !r.outcome.reached && r.measured.patched == r.measured.corrupt)
+    );
     assert!(done.stdout.contains(" - "), "{}", done.stdout);
 }
 
@@ -73,7 +78,7 @@ fn rows_say_what_was_done() {
     let said = |more: &[&str], input: &[&str]| {
         place.ok(["patch", "--out", "run", "--force", "--over", "layer"].iter().chain(input).chain(more));
         let row = read_rows::<PatchRow>(place.path("run/patch.parquet")).unwrap().0.remove(0);
-        (row.kind, row.direction, row.window, row.noise, row.noise_at)
+        (row.done.kind, row.done.direction, row.around.window, row.around.noise, row.around.noise_at)
     };
     let expected = |kind: &str, direction: Option<&str>, window, noise, at: Option<&str>| {
         (kind.to_owned(), direction.map(str::to_owned), window, noise, at.map(str::to_owned))
@@ -91,8 +96,8 @@ fn rows_say_what_was_done() {
     place.ok(["ablate", "--prompts", "p.txt", "--unit", "mlp", "--out", "ablated"]);
     let (means, _) = read_rows::<PatchMeanRow>(place.path("ablated/patch_mean.parquet")).unwrap();
     let mean = &means[0];
-    assert_eq!((mean.kind.as_str(), mean.direction.as_deref(), mean.pairs), ("mean", None, 2));
-    assert_eq!((mean.changed, mean.reached, mean.not_finite), (2, 2, 0));
+    assert_eq!((mean.done.kind.as_str(), mean.done.direction.as_deref(), mean.measured.pairs), ("mean", None, 2));
+    assert_eq!((mean.outcome.changed, mean.outcome.reached, mean.outcome.not_finite), (2, 2, 0));
 }
 
 /// Scores that are far apart make probabilities that are 0 in f32. They are seen, and have rows; what the mask hides has none.

@@ -5,6 +5,7 @@ use crate::view::figures_of;
 use crate::view::patch::contains;
 use pellucid::analysis::AttributionRow;
 use pellucid::analysis::seen::render;
+use pellucid::table::Place;
 use pellucid::view::Figure;
 use tempfile::TempDir;
 
@@ -16,18 +17,20 @@ pub(crate) fn rows(token: &str) -> Vec<AttributionRow> {
         AttributionRow {
             pair: 0,
             pair_id: "0".into(),
-            site: "attn.z".into(),
-            layer: Some(i / 16),
-            head: Some(i / 4 % 4),
-            kv_head: Some(i / 4 % 4),
-            neuron: None,
-            pos: Some(i % 4),
-            query_pos: None,
-            key_pos: None,
-            position_name: None,
-            key_position_name: None,
-            token: Some(token.into()),
-            key_token: None,
+            place: Place {
+                site: "attn.z".into(),
+                layer: Some(i / 16),
+                head: Some(i / 4 % 4),
+                kv_head: Some(i / 4 % 4),
+                neuron: None,
+                pos: Some(i % 4),
+                query_pos: None,
+                key_pos: None,
+                position_name: None,
+                key_position_name: None,
+                token: Some(token.into()),
+                key_token: None,
+            },
             metric: "logit_diff".into(),
             clean: 4.0,
             corrupt: -6.0,

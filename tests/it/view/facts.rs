@@ -161,23 +161,26 @@ fn samples_of_noise_are_samples_of_one_prompt() {
     for (i, row) in rows.iter().enumerate() {
         assert_eq!((row.pair, row.pair_id.as_str(), row.sample), (0, "0", Some(i as u32 / 4)));
         assert_eq!(
-            (row.noise, row.noise_at.as_deref(), row.noise_tokens.as_deref()),
+            (row.around.noise, row.around.noise_at.as_deref(), row.around.noise_tokens.as_deref()),
             (Some(3.0), Some("2"), Some(" Mary"))
         );
-        assert_eq!(row.window, 2);
+        assert_eq!(row.around.window, 2);
     }
     // Other noise each time, so another corrupt run.
-    let mut corrupt: Vec<f32> = rows.iter().map(|r| r.corrupt.unwrap()).collect();
+    let mut corrupt: Vec<f32> = rows.iter().map(|r| r.measured.corrupt.unwrap()).collect();
     corrupt.dedup();
     assert_eq!(corrupt.len(), 4, "{corrupt:?}");
     for mean in &means {
-        assert_eq!((mean.pairs, mean.samples), (1, Some(4)));
-        assert_eq!((mean.noise_at.as_deref(), mean.noise_tokens.as_deref()), (Some("2"), Some(" Mary")));
-        let own: Vec<f64> =
-            rows.iter().filter(|r| r.layer == mean.layer).map(|r| f64::from(r.recovered.unwrap())).collect();
+        assert_eq!((mean.measured.pairs, mean.samples), (1, Some(4)));
+        assert_eq!((mean.around.noise_at.as_deref(), mean.around.noise_tokens.as_deref()), (Some("2"), Some(" Mary")));
+        let own: Vec<f64> = rows
+            .iter()
+            .filter(|r| r.place.layer == mean.place.layer)
+            .map(|r| f64::from(r.measured.recovered.unwrap()))
+            .collect();
         let (average, error) = textbook(&own);
-        assert!((f64::from(mean.recovered.unwrap()) - average).abs() < 1e-6, "{mean:?} {own:?}");
-        assert!((f64::from(mean.recovered_se.unwrap()) - error).abs() < 1e-6, "{mean:?} {own:?}");
+        assert!((f64::from(mean.measured.recovered.unwrap()) - average).abs() < 1e-6, "{mean:?} {own:?}");
+        assert!((f64::from(mean.measured.recovered_se.unwrap()) - error).abs() < 1e-6, "{mean:?} {own:?}");
     }
     let all = figures(&place, "run");
     let names: Vec<&str> = all.iter().map(|f| f.name.as_str()).collect();
@@ -218,17 +221,17 @@ fn means_are_over_samples_first_and_then_over_prompts() {
     let (means, _) = read_rows::<PatchMeanRow>(place.path("run/patch_mean.parquet")).unwrap();
     assert_eq!((rows.len(), means.len()), (24, 4));
     for mean in &means {
-        assert_eq!((mean.pairs, mean.samples), (2, Some(3)));
+        assert_eq!((mean.measured.pairs, mean.samples), (2, Some(3)));
         let of_prompt = |pair: u32| {
             let own = rows
                 .iter()
-                .filter(|r| r.layer == mean.layer && r.pair == pair)
-                .map(|r| f64::from(r.recovered.unwrap()));
+                .filter(|r| r.place.layer == mean.place.layer && r.pair == pair)
+                .map(|r| f64::from(r.measured.recovered.unwrap()));
             textbook(&own.collect::<Vec<_>>()).0
         };
         let (average, error) = textbook(&[of_prompt(0), of_prompt(1)]);
-        assert!((f64::from(mean.recovered.unwrap()) - average).abs() < 1e-6, "{mean:?}");
-        assert!((f64::from(mean.recovered_se.unwrap()) - error).abs() < 1e-6, "{mean:?}");
+        assert!((f64::from(mean.measured.recovered.unwrap()) - average).abs() < 1e-6, "{mean:?}");
+        assert!((f64::from(mean.measured.recovered_se.unwrap()) - error).abs() < 1e-6, "{mean:?}");
     }
     assert!(said.contains(" · demo · mean of 2 prompts, 3 noise samples each · "), "{said}");
     let names: Vec<String> = figures(&place, "run").into_iter().map(|f| f.name).collect();

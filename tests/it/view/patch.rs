@@ -8,6 +8,7 @@ use crate::view::chart::{check, noise, provenance, save, show};
 use pellucid::analysis::PatchRow;
 use pellucid::analysis::seen::{render, render_with};
 use pellucid::table::read_rows;
+use pellucid::table::{self, Around, Done, Measured, Outcome};
 use pellucid::view::{Figure, Options, diverging};
 use tempfile::TempDir;
 
@@ -30,15 +31,15 @@ fn sweep_of(over: &[(&str, u32)], words: &[&str]) -> Vec<PatchRow> {
             let at = rest % n;
             rest /= n;
             match *axis {
-                "layer" => row.layer = Some(at),
-                "head" => (row.head, row.kv_head) = (Some(at), Some(at / 2)),
-                "kv_head" => row.kv_head = Some(at),
-                "neuron" => row.neuron = Some(at * 3),
-                "pos" => (row.pos, row.token, still) = (Some(at), Some(word(at)), at < n / 3),
-                "query_pos" => (row.query_pos, row.token) = (Some(at), Some(word(at))),
+                "layer" => row.place.layer = Some(at),
+                "head" => (row.place.head, row.place.kv_head) = (Some(at), Some(at / 2)),
+                "kv_head" => row.place.kv_head = Some(at),
+                "neuron" => row.place.neuron = Some(at * 3),
+                "pos" => (row.place.pos, row.place.token, still) = (Some(at), Some(word(at)), at < n / 3),
+                "query_pos" => (row.place.query_pos, row.place.token) = (Some(at), Some(word(at))),
                 "key_pos" => {
-                    (row.key_pos, row.key_token) = (Some(at), Some(word(at)));
-                    still = row.query_pos.unwrap_or(rest % n) < at;
+                    (row.place.key_pos, row.place.key_token) = (Some(at), Some(word(at)));
+                    still = row.place.query_pos.unwrap_or(rest % n) < at;
                 }
                 _ => panic!("{axis}"),
             }
@@ -54,40 +55,38 @@ pub(crate) fn bare() -> PatchRow {
     PatchRow {
         pair: 0,
         pair_id: "0".into(),
-        site: "attn.z".into(),
-        layer: None,
-        head: None,
-        kv_head: None,
-        neuron: None,
-        pos: None,
-        query_pos: None,
-        key_pos: None,
-        position_name: None,
-        key_position_name: None,
-        token: None,
-        key_token: None,
-        metric: "logit_diff".into(),
-        clean: 4.0,
-        corrupt: Some(-6.0),
-        patched: Some(-6.0),
-        recovered: Some(0.0),
-        kind: "replace".into(),
-        direction: Some("denoise".into()),
-        window: 1,
-        noise: None,
-        noise_at: None,
-        noise_tokens: None,
+        place: table::Place {
+            site: "attn.z".into(),
+            layer: None,
+            head: None,
+            kv_head: None,
+            neuron: None,
+            pos: None,
+            query_pos: None,
+            key_pos: None,
+            position_name: None,
+            key_position_name: None,
+            token: None,
+            key_token: None,
+        },
+        measured: Measured {
+            metric: "logit_diff".into(),
+            clean: 4.0,
+            corrupt: Some(-6.0),
+            patched: Some(-6.0),
+            recovered: Some(0.0),
+        },
+        done: Done { kind: "replace".into(), direction: Some("denoise".into()) },
+        around: Around { window: 1, noise: None, noise_at: None, noise_tokens: None },
         sample: None,
-        changed: false,
-        reached: false,
-        not_finite: None,
+        outcome: Outcome { changed: false, reached: false, not_finite: None },
     }
 }
 
 /// Makes a patch recover `share`.
 pub(crate) fn set(row: &mut PatchRow, share: f32) {
-    (row.patched, row.recovered) = (Some(-6.0 + 10.0 * share), Some(share));
-    (row.changed, row.reached) = (share != 0.0, share != 0.0);
+    (row.measured.patched, row.measured.recovered) = (Some(-6.0 + 10.0 * share), Some(share));
+    (row.outcome.changed, row.outcome.reached) = (share != 0.0, share != 0.0);
 }
 
 pub(crate) fn draw(rows: &[PatchRow]) -> Vec<(Figure, Vec<String>)> {
@@ -193,7 +192,7 @@ fn the_axes_of_a_sweep_choose_its_figure() {
     }
     // A layer that all patches share is no axis but part of the title.
     let mut rows = sweep(&[("head", 4)]);
-    rows.iter_mut().for_each(|r| r.layer = Some(7));
+    rows.iter_mut().for_each(|r| r.place.layer = Some(7));
     assert!(one(&rows).1[0].starts_with("Patching attn.z of layer 7: "));
     assert_eq!(names(&[bare()]), Vec::<String>::new(), "one patch has no axis");
     let folder = TempDir::new().unwrap();
@@ -206,8 +205,9 @@ fn the_axes_of_a_sweep_choose_its_figure() {
 #[test]
 fn patterns_are_tiles_and_the_strongest_is_large() {
     let mut rows = sweep(&[("layer", 3), ("head", 4), ("query_pos", 7), ("key_pos", 7)]);
-    let strongest =
-        rows.iter().position(|r| (r.layer, r.head, r.query_pos, r.key_pos) == (Some(2), Some(1), Some(6), Some(3)));
+    let strongest = rows.iter().position(|r| {
+        (r.place.layer, r.place.head, r.place.query_pos, r.place.key_pos) == (Some(2), Some(1), Some(6), Some(3))
+    });
     set(&mut rows[strongest.unwrap()], -1.0);
     let figures = draw(&rows);
     let names: Vec<&str> = figures.iter().map(|(f, _)| f.name.as_str()).collect();
@@ -236,9 +236,9 @@ fn what_is_drawn_is_zero_where_nothing_is_done() {
     // Of a clean run that was patched, what it loses.
     let mut rows = sweep(&[("layer", 2), ("pos", 6)]);
     for row in &mut rows {
-        let share = row.recovered.unwrap();
-        (row.patched, row.recovered) = (Some(4.0 + 10.0 * share), Some(1.0 + share));
-        row.direction = Some("noise".into());
+        let share = row.measured.recovered.unwrap();
+        (row.measured.patched, row.measured.recovered) = (Some(4.0 + 10.0 * share), Some(1.0 + share));
+        row.done.direction = Some("noise".into());
     }
     let figure = figures_of(&rows, &provenance()).unwrap().remove(0);
     show(&figure, "patch-noise");
@@ -246,26 +246,27 @@ fn what_is_drawn_is_zero_where_nothing_is_done() {
     assert_eq!(figure.svg.matches("stroke=\"#b0b0b0\"").count(), 2 * 2, "dashes where it is as the clean run");
     assert!(figure.svg.contains(" lost</title>"));
     // What the engine saw counts, and not that the metric is the same: ranks and saturated probabilities often are.
-    rows.iter_mut().for_each(|row| (row.changed, row.reached) = (true, true));
+    rows.iter_mut().for_each(|row| (row.outcome.changed, row.outcome.reached) = (true, true));
     assert_eq!(one(&rows).0.svg.matches("stroke=\"#b0b0b0\"").count(), 0);
-    rows.iter_mut().for_each(|row| row.reached = row.patched != Some(4.0));
+    rows.iter_mut().for_each(|row| row.outcome.reached = row.measured.patched != Some(4.0));
     // Without a corrupt run there is only the clean one to compare with.
     for row in &mut rows {
-        (row.corrupt, row.recovered, row.direction) = (None, None, None);
+        (row.measured.corrupt, row.measured.recovered, row.done.direction) = (None, None, None);
     }
     let (figure, titles) = one(&rows);
     assert!(titles[0].starts_with("Patching attn.z: change of logit_diff, "), "{}", titles[0]);
     assert!(contains(&figure, "logit_diff of the patched run minus that of the clean run (4)"));
     assert_eq!(figure.svg.matches("stroke=\"#b0b0b0\"").count(), 2 * 2);
-    rows[3].patched = Some(5.25);
+    rows[3].measured.patched = Some(5.25);
     assert!(one(&rows).1.iter().any(|t| t.ends_with("logit_diff 5.25 (clean 4), +1.25 from clean")));
 }
 
 #[test]
 fn of_many_rows_the_strongest_are_shown() {
     let mut rows = sweep(&[("layer", 12), ("head", 12), ("pos", 15)]);
-    rows.iter_mut().for_each(|r| set(r, r.recovered.unwrap() * 0.1));
-    let strong = rows.iter().position(|r| (r.layer, r.head, r.pos) == (Some(0), Some(3), Some(14))).unwrap();
+    rows.iter_mut().for_each(|r| set(r, r.measured.recovered.unwrap() * 0.1));
+    let strong =
+        rows.iter().position(|r| (r.place.layer, r.place.head, r.place.pos) == (Some(0), Some(3), Some(14))).unwrap();
     set(&mut rows[strong], 0.6);
     let (figure, titles) = one(&rows);
     show(&figure, "patch-12x12x15");
@@ -275,7 +276,7 @@ fn of_many_rows_the_strongest_are_shown() {
     assert!(contains(&figure, "Of 144 rows, the 60 with the strongest effects are shown"));
 
     let mut rows = sweep(&[("neuron", 3072)]);
-    rows.iter_mut().for_each(|r| set(r, r.recovered.unwrap() * 0.1));
+    rows.iter_mut().for_each(|r| set(r, r.measured.recovered.unwrap() * 0.1));
     set(&mut rows[1000], -0.8);
     let (figure, titles) = one(&rows);
     show(&figure, "patch-3072");
@@ -289,7 +290,7 @@ fn hostile_words_are_shown_not_obeyed() {
     for over in [&[("layer", 2), ("pos", 6)][..], &[("pos", 6)], &[("layer", 2), ("query_pos", 6), ("key_pos", 6)]] {
         let mut rows = sweep_of(over, &HOSTILE);
         for row in &mut rows {
-            (row.site, row.metric) = ("../<b>\u{202e}".into(), "a/b\u{0}&".into());
+            (row.place.site, row.measured.metric) = ("../<b>\u{202e}".into(), "a/b\u{0}&".into());
             row.pair_id = "\u{1b}[31m<i>".into();
         }
         for (figure, titles) in draw(&rows) {
@@ -306,9 +307,10 @@ fn hostile_words_are_shown_not_obeyed() {
     }
     // Names that would be one file's.
     let mut rows = sweep(&[("layer", 2), ("pos", 3)]);
-    let other = rows.clone().into_iter().map(|r| PatchRow { site: "attn?z".into(), ..r });
+    let other =
+        rows.clone().into_iter().map(|r| PatchRow { place: table::Place { site: "attn?z".into(), ..r.place }, ..r });
     rows.extend(other);
-    rows.iter_mut().for_each(|r| r.site = r.site.replace('.', "!"));
+    rows.iter_mut().for_each(|r| r.place.site = r.place.site.replace('.', "!"));
     let names: Vec<String> = draw(&rows).into_iter().map(|(f, _)| f.name).collect();
     assert_eq!(names, ["patch-attn_z-logit_diff", "patch-attn_z-logit_diff~1"]);
 }
@@ -323,8 +325,8 @@ fn values_that_are_no_numbers_are_said() {
     ] {
         let mut rows = sweep(over);
         for i in [11, 13, 15] {
-            (rows[i].patched, rows[i].recovered) = (None, None);
-            rows[i].not_finite = Some(format!("blocks.{i}.hook_mlp_out at position 3"));
+            (rows[i].measured.patched, rows[i].measured.recovered) = (None, None);
+            rows[i].outcome.not_finite = Some(format!("blocks.{i}.hook_mlp_out at position 3"));
         }
         let figures = draw(&rows);
         let (figure, titles) = &figures[0];
@@ -346,7 +348,9 @@ fn values_that_are_no_numbers_are_said() {
             let points: Vec<usize> = curves.map(|n| n.attribute("points").unwrap().split(' ').count()).collect();
             assert_eq!(points, [11, 11], "from 0 to 10 and from 16 to 26; between, single points");
         }
-        rows.iter_mut().for_each(|r| (r.patched, r.recovered, r.not_finite) = (None, None, Some("logits".into())));
+        rows.iter_mut().for_each(|r| {
+            (r.measured.patched, r.measured.recovered, r.outcome.not_finite) = (None, None, Some("logits".into()))
+        });
         draw(&rows);
     }
 }
@@ -380,7 +384,10 @@ fn figures_stay_small_and_whole_at_every_size() {
     let huge: Vec<PatchRow> = sweep(&[("layer", 3), ("pos", 4)])
         .into_iter()
         .enumerate()
-        .map(|(i, r)| PatchRow { recovered: Some([f32::MAX, f32::MIN, f32::MIN_POSITIVE, 0.0][i % 4]), ..r })
+        .map(|(i, r)| PatchRow {
+            measured: Measured { recovered: Some([f32::MAX, f32::MIN, f32::MIN_POSITIVE, 0.0][i % 4]), ..r.measured },
+            ..r
+        })
         .collect();
     draw(&huge);
     draw(&huge[..4]);
@@ -392,13 +399,18 @@ fn a_figure_is_the_same_from_rows_and_from_the_file() {
     let folder = TempDir::new().unwrap();
     let mut rows = sweep_of(&[("layer", 3), ("pos", 6)], &HOSTILE);
     rows.extend(sweep(&[("layer", 2), ("head", 2), ("query_pos", 6), ("key_pos", 6)]));
-    (rows[5].patched, rows[5].recovered, rows[5].not_finite) = (None, None, Some("logits at position 5".into()));
-    let second =
-        rows.clone().into_iter().map(|r| PatchRow { pair: 1, pair_id: "b".into(), metric: "prob".into(), ..r });
+    (rows[5].measured.patched, rows[5].measured.recovered, rows[5].outcome.not_finite) =
+        (None, None, Some("logits at position 5".into()));
+    let second = rows.clone().into_iter().map(|r| PatchRow {
+        pair: 1,
+        pair_id: "b".into(),
+        measured: Measured { metric: "prob".into(), ..r.measured },
+        ..r
+    });
     rows.extend(second.collect::<Vec<_>>());
-    rows.iter_mut()
-        .skip(18)
-        .for_each(|r| r.site = if r.query_pos.is_some() { "attn.pattern".into() } else { r.site.clone() });
+    rows.iter_mut().skip(18).for_each(|r| {
+        r.place.site = if r.place.query_pos.is_some() { "attn.pattern".into() } else { r.place.site.clone() }
+    });
     let mut how = provenance();
     (how.table, how.table_version) = ("patch".into(), 2);
     how.pellucid_version = env!("CARGO_PKG_VERSION").into();
@@ -425,7 +437,7 @@ fn the_terminal_has_the_grid_and_the_strongest_in_words() {
     let place = Place::new();
     let (words, rows) = run(&place, &[]);
     let lines: Vec<&str> = words.lines().collect();
-    let (clean, corrupt) = (rows[0].clean, rows[0].corrupt.unwrap());
+    let (clean, corrupt) = (rows[0].measured.clean, rows[0].measured.corrupt.unwrap());
     assert_eq!(
         lines[0],
         "Patching resid_pre: logit_diff recovered · demo · pair 0 · clean values into the corrupt run"
@@ -434,27 +446,27 @@ fn the_terminal_has_the_grid_and_the_strongest_in_words() {
     let runs = format!("0 as the corrupt run ({corrupt:.2}), which was patched; 1 as the clean run ({clean:.2}).");
     assert_eq!(lines[2], format!("logit_diff recovered: {runs}"));
     for (i, layer) in (0..4).rev().enumerate() {
-        let cell = |r: &PatchRow| match r.recovered.unwrap() {
-            _ if !r.reached => "-".to_owned(),
+        let cell = |r: &PatchRow| match r.measured.recovered.unwrap() {
+            _ if !r.outcome.reached => "-".to_owned(),
             share => format!("{share:.2}").replace("-0.00", "0.00"),
         };
-        let of_layer: Vec<String> = rows.iter().filter(|r| r.layer == Some(layer)).map(cell).collect();
+        let of_layer: Vec<String> = rows.iter().filter(|r| r.place.layer == Some(layer)).map(cell).collect();
         assert_eq!(of_layer.len(), 15);
         let found: Vec<&str> = lines[3 + i].split_whitespace().collect();
         assert_eq!(found, [&["layer".into(), layer.to_string()][..], &of_layer].concat());
     }
     assert!(lines[7].starts_with("token ") && lines[7].ends_with("·drink    ·to"), "{}", lines[7]);
     let mut sorted = rows.clone();
-    sorted.retain(|r| r.reached);
-    sorted.sort_by(|a, b| b.recovered.unwrap().abs().total_cmp(&a.recovered.unwrap().abs()));
+    sorted.retain(|r| r.outcome.reached);
+    sorted.sort_by(|a, b| b.measured.recovered.unwrap().abs().total_cmp(&a.measured.recovered.unwrap().abs()));
     assert!(lines[8].starts_with("position ") && lines[8].ends_with("13     14"), "{}", lines[8]);
     assert_eq!(lines[9..11], ["- where nothing changes", "the 10 strongest of 60 patches:"]);
     assert_eq!(lines[11].split_whitespace().collect::<Vec<_>>(), ["patch", "logit_diff", "effect"]);
     for (line, row) in lines[12..22].iter().zip(&sorted) {
-        let token = row.token.as_deref().unwrap().replace(' ', "·");
-        let (layer, pos) = (row.layer.unwrap(), row.pos.unwrap());
+        let token = row.place.token.as_deref().unwrap().replace(' ', "·");
+        let (layer, pos) = (row.place.layer.unwrap(), row.place.pos.unwrap());
         assert!(line.starts_with(&format!("  layer {layer}, position {pos} \"{token}\"")), "{line}");
-        let patched = row.patched.unwrap();
+        let patched = row.measured.patched.unwrap();
         let digits = if patched.abs() < 1.0 { 3 } else { 2 };
         assert!(line.contains(&format!("  {patched:.digits$}  ")), "{line}: {patched}");
         assert!(line.ends_with(" % recovered"), "{line}");
@@ -474,12 +486,12 @@ fn the_terminal_says_what_the_clean_run_lost() {
         run(&place, &["--direction", "noise", "--at", "z", "--over", "layer,head", "--metric", "logit_diff,prob"]);
     let worst = rows
         .iter()
-        .filter(|r| r.metric == "logit_diff")
-        .min_by(|a, b| a.recovered.unwrap().total_cmp(&b.recovered.unwrap()));
+        .filter(|r| r.measured.metric == "logit_diff")
+        .min_by(|a, b| a.measured.recovered.unwrap().total_cmp(&b.measured.recovered.unwrap()));
     let worst = worst.unwrap();
-    let lost = 100.0 * (1.0 - worst.recovered.unwrap());
+    let lost = 100.0 * (1.0 - worst.measured.recovered.unwrap());
     let line = words.lines().find(|l| l.starts_with("  layer ")).unwrap();
-    let place = format!("  layer {}, head {}  ", worst.layer.unwrap(), worst.head.unwrap());
+    let place = format!("  layer {}, head {}  ", worst.place.layer.unwrap(), worst.place.head.unwrap());
     assert!(line.starts_with(&place) && line.ends_with(&format!("  {lost:.0} % lost")), "{line}");
     let second = "\n\nPatching attn.z: prob recovered−1 · demo · pair 0 · corrupt values into the clean run\nStrongest of 16 patches: ";
     assert!(words.contains(second), "{words}");

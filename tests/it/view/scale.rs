@@ -4,6 +4,7 @@
 use crate::view::figures_of;
 use pellucid::analysis::seen::{render, render_with};
 use pellucid::analysis::{PatchMeanRow, PatchRow};
+use pellucid::table::Measured;
 use pellucid::table::read_rows;
 use pellucid::view::{Figure, Options, diverging};
 use tempfile::TempDir;
@@ -15,7 +16,7 @@ use crate::view::patch::{contains, fill, says, set, sweep};
 /// A heat map in which the strongest effect recovers `share`.
 fn map(share: f32) -> Vec<PatchRow> {
     let mut rows = sweep(&[("layer", 4), ("pos", 6)]);
-    rows.iter_mut().for_each(|row| set(row, row.recovered.unwrap().signum() * share.abs() / 10.0));
+    rows.iter_mut().for_each(|row| set(row, row.measured.recovered.unwrap().signum() * share.abs() / 10.0));
     set(&mut rows[3 * 6 + 5], share);
     rows
 }
@@ -55,8 +56,8 @@ fn small_shares_look_small() {
     // A change has no natural size: it fits, and the range is said.
     let mut rows = map(0.00875);
     for row in &mut rows {
-        (row.corrupt, row.recovered, row.direction) = (None, None, None);
-        row.patched = row.patched.map(|patched| patched + 10.0);
+        (row.measured.corrupt, row.measured.recovered, row.done.direction) = (None, None, None);
+        row.measured.patched = row.measured.patched.map(|patched| patched + 10.0);
     }
     let change = one(&rows, None);
     assert!(contains(&change, "Colours from −0.088 to 0.088."));
@@ -75,7 +76,13 @@ fn small_shares_look_small() {
 fn figures_of_one_table_share_a_scale() {
     let pair = |pair: u32, share: f32, metric: &str| {
         let rows = map(share).into_iter();
-        rows.map(move |r| PatchRow { pair, pair_id: pair.to_string(), metric: metric.into(), ..r }).collect::<Vec<_>>()
+        rows.map(move |r| PatchRow {
+            pair,
+            pair_id: pair.to_string(),
+            measured: Measured { metric: metric.into(), ..r.measured },
+            ..r
+        })
+        .collect::<Vec<_>>()
     };
     let rows = [pair(0, 0.04, "logit_diff"), pair(0, 0.3, "prob"), pair(1, 0.15, "logit_diff")].concat();
     let figures = figures_of(&rows, &provenance()).unwrap();
@@ -87,8 +94,8 @@ fn figures_of_one_table_share_a_scale() {
     // Changes of two metrics are of two quantities.
     let changes = |mut rows: Vec<PatchRow>| {
         for row in &mut rows {
-            row.patched = row.patched.map(|patched| patched + 10.0);
-            (row.corrupt, row.recovered, row.direction) = (None, None, None);
+            row.measured.patched = row.measured.patched.map(|patched| patched + 10.0);
+            (row.measured.corrupt, row.measured.recovered, row.done.direction) = (None, None, None);
         }
         rows
     };
@@ -139,9 +146,10 @@ fn what_lies_beyond_a_chosen_scale_is_marked() {
     }
     // Tiles have no numbers; their cells have a core.
     let mut rows = sweep(&[("layer", 2), ("head", 2), ("query_pos", 6), ("key_pos", 6)]);
-    rows.iter_mut().filter(|r| r.changed).for_each(|row| set(row, 0.1));
-    let strong =
-        rows.iter().position(|r| (r.layer, r.head, r.query_pos, r.key_pos) == (Some(1), Some(0), Some(5), Some(2)));
+    rows.iter_mut().filter(|r| r.outcome.changed).for_each(|row| set(row, 0.1));
+    let strong = rows.iter().position(|r| {
+        (r.place.layer, r.place.head, r.place.query_pos, r.place.key_pos) == (Some(1), Some(0), Some(5), Some(2))
+    });
     set(&mut rows[strong.unwrap()], 0.9);
     let folder = TempDir::new().unwrap();
     let figures = render_with(save(&folder, &rows), &Options { scale: Some(0.2), ..Options::default() }).unwrap();
@@ -235,12 +243,15 @@ fn heat_maps_of_means_show_their_errors() {
     let figure = figures_of(&means, &how).unwrap().remove(0);
     assert!(place.read("run/patch_mean-resid_pre-logit_diff.svg") == figure.svg.as_bytes());
     show(&figure, "mean-errors");
-    let shown: Vec<&PatchMeanRow> = means.iter().filter(|m| m.changed > 0 && m.reached > 0).collect();
-    let mut errors: Vec<f32> = shown.iter().map(|m| m.recovered_se.unwrap()).collect();
+    let shown: Vec<&PatchMeanRow> = means.iter().filter(|m| m.outcome.changed > 0 && m.outcome.reached > 0).collect();
+    let mut errors: Vec<f32> = shown.iter().map(|m| m.measured.recovered_se.unwrap()).collect();
     // A mean and an error that both round to 0 are not written.
-    let written = shown.iter().filter(|m| m.recovered.unwrap().abs() >= 0.005 || m.recovered_se.unwrap() >= 0.005);
-    let cell =
-        |m: &&PatchMeanRow| format!("±{:.2}", m.recovered_se.unwrap()).replace("±0.00", "±0").replace("±0.", "±.");
+    let written = shown
+        .iter()
+        .filter(|m| m.measured.recovered.unwrap().abs() >= 0.005 || m.measured.recovered_se.unwrap() >= 0.005);
+    let cell = |m: &&PatchMeanRow| {
+        format!("±{:.2}", m.measured.recovered_se.unwrap()).replace("±0.00", "±0").replace("±0.", "±.")
+    };
     let cells: Vec<String> = written.map(cell).collect();
     assert!(!cells.is_empty());
     for cell in &cells {

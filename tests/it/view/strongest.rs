@@ -70,7 +70,7 @@ fn what_is_measured_is_strongest_of_all_pairs() {
         show(&drawn, &format!("strongest-{memory}"));
         assert_eq!(dots(&drawn).len(), 40);
         for row in &measured {
-            let own = format!("pair {}, {} layer {}", row.pair_id, row.site, row.layer.unwrap());
+            let own = format!("pair {}, {} layer {}", row.pair_id, row.place.site, row.place.layer.unwrap());
             assert!(dots(&drawn).iter().any(|d| d.starts_with(&own)), "{own}");
         }
         let pairs: std::collections::BTreeSet<u32> = measured.iter().map(|r| r.pair).collect();
@@ -84,8 +84,8 @@ fn what_is_measured_is_strongest_of_all_pairs() {
                 line.trim_start().starts_with(&format!(
                     "pair {} layer {} {}",
                     row.pair_id,
-                    row.layer.unwrap(),
-                    row.site
+                    row.place.layer.unwrap(),
+                    row.place.site
                 )),
                 "{line}"
             );

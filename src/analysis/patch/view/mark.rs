@@ -1,35 +1,24 @@
 //! What figures and terminal see of a row: one patched run, measured, or the mean of several; of patches and of paths alike.
 
 use super::method::{Method, Noise};
+use crate::analysis::path::rows::Receiver;
 use crate::analysis::{PatchMeanRow, PatchRow, PathMeanRow, PathRow};
 use crate::error::Result;
-use crate::table::{Row, Rows};
-use std::ops::Range;
+use crate::table::{Around, Done, Measured, MeasuredMean, Outcome, OutcomeMean, Place, Row, Rows};
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-/// One patched run, or the mean of several. Fields are those of the tables.
+/// One patched run, or the mean of several.
 #[derive(Clone, Debug)]
 pub(crate) struct Mark {
     pub pair: u32,
     pub pair_id: String,
     /// In causal tracing, which sample of the noise.
     pub sample: Option<u32>,
-    /// Which value was patched; of a path, the sender's.
-    pub site: String,
+    /// Where a value was patched; of a path, the sender. Where positions go by names, their numbers say in which order.
+    pub place: Place,
     /// What reads the change, in path patching.
-    pub to: Option<To>,
-    pub layer: Option<u32>,
-    pub head: Option<u32>,
-    pub kv_head: Option<u32>,
-    pub neuron: Option<u32>,
-    pub pos: Option<u32>,
-    pub query_pos: Option<u32>,
-    pub key_pos: Option<u32>,
-    /// What the position and the key are called, where they go by names: their numbers here say in which order.
-    pub position_name: Option<String>,
-    pub key_position_name: Option<String>,
-    pub token: Option<String>,
-    pub key_token: Option<String>,
+    pub to: Option<Receiver>,
     pub metric: String,
     pub clean: f32,
     pub corrupt: Option<f32>,
@@ -49,16 +38,12 @@ pub(crate) struct Mark {
     pub not_finite: Option<String>,
 }
 
-/// A receiver.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct To {
-    /// What it is called.
-    pub name: String,
-    /// What between sender and receiver was computed anew.
-    pub through: Option<String>,
-    pub layer: Option<u32>,
-    pub head: Option<u32>,
-    pub kv_head: Option<u32>,
+impl Deref for Mark {
+    type Target = Place;
+
+    fn deref(&self) -> &Place {
+        &self.place
+    }
 }
 
 /// What is known of a mean beside itself.
@@ -116,7 +101,8 @@ pub(crate) fn marks_of<R: Marked>(
     // Where no position of means has a token that all pairs share, positions are numbers.
     let any = marks.iter().any(|m| m.token.is_some() || m.key_token.is_some());
     for m in marks.iter_mut().filter(|m| any && m.mean.is_some()) {
-        let places = [(m.pos.or(m.query_pos), &mut m.token), (m.key_pos, &mut m.key_token)];
+        let Place { pos, query_pos, key_pos, token, key_token, .. } = &mut m.place;
+        let places = [(pos.or(*query_pos), token), (*key_pos, key_token)];
         for (_, token) in places.into_iter().filter(|(pos, _)| pos.is_some()) {
             token.get_or_insert_with(|| OTHERS.to_owned());
         }
@@ -158,70 +144,77 @@ impl Names {
         // A mean over pairs that have it at different positions says neither; what has keys has queries.
         let of_query = m.query_pos.is_some() || m.site.contains("pattern") || m.site.contains("attn_scores");
         if let Some(name) = &m.position_name {
-            *(if of_query { &mut m.query_pos } else { &mut m.pos }) = at(name);
+            let at = at(name);
+            *(if of_query { &mut m.place.query_pos } else { &mut m.place.pos }) = at;
         }
         if let Some(name) = &m.key_position_name {
-            m.key_pos = at(name);
+            m.place.key_pos = at(name);
         }
     }
 }
 
-fn difference(patched: Option<f32>, clean: f32) -> Option<f64> {
-    patched.map(|patched| f64::from(patched) - f64::from(clean))
-}
-
-/// A mark with the columns of a row that have the same names, and what else is said.
-macro_rules! mark {
-    ($row:expr, [$($same:ident),*], $($rest:tt)*) => {
-        Mark { $($same: $row.$same.clone(),)* $($rest)* }
-    };
-}
-
-/// The receiver of a row.
-macro_rules! to {
-    ($row:expr) => {
-        To {
-            name: $row.receiver.clone(),
-            through: $row.through.clone(),
-            layer: $row.receiver_layer,
-            head: $row.receiver_head,
-            kv_head: $row.receiver_kv_head,
+impl Mark {
+    /// A run of one pair, and of a sample of its noise.
+    fn of(pair: (u32, &str, Option<u32>), place: Place, measured: &Measured, outcome: &Outcome, how: Method) -> Self {
+        let Measured { metric, clean, corrupt, patched, recovered } = measured.clone();
+        let Outcome { changed, reached, not_finite } = outcome.clone();
+        Self {
+            pair: pair.0,
+            pair_id: pair.1.to_owned(),
+            sample: pair.2,
+            place,
+            to: None,
+            metric,
+            clean,
+            corrupt,
+            patched,
+            change: patched.map(|patched| f64::from(patched) - f64::from(clean)),
+            recovered,
+            mean: None,
+            method: Arc::new(how),
+            changed,
+            reached,
+            not_finite,
         }
-    };
+    }
+
+    /// The mean over pairs, each with so many samples.
+    fn mean(samples: u32, place: Place, measured: &MeasuredMean, outcome: &OutcomeMean, how: Method) -> Self {
+        let MeasuredMean { clean, corrupt, patched, recovered, .. } = *measured;
+        let of_one = Measured { metric: measured.metric.clone(), clean, corrupt, patched, recovered };
+        let in_any = Outcome { changed: outcome.changed > 0, reached: outcome.reached > 0, not_finite: None };
+        let over = MeanOver {
+            pairs: measured.pairs,
+            not_finite: outcome.not_finite,
+            samples,
+            change_se: measured.change_se,
+            recovered_se: measured.recovered_se,
+        };
+        let change = measured.change.map(f64::from);
+        Self { change, mean: Some(over), ..Self::of((0, "", None), place, &of_one, &in_any, how) }
+    }
+
+    /// Along a path to this receiver.
+    fn to(self, receiver: &Receiver) -> Self {
+        Self { to: Some(receiver.clone()), ..self }
+    }
 }
 
-/// What was done, as the columns of a row say.
-macro_rules! method {
-    ($row:expr, $($rest:tt)*) => {
-        Arc::new(Method {
-            kind: $row.kind.clone(),
-            // Where there is one run, it is the clean one.
-            to_clean: $row.direction.as_deref() != Some("denoise"),
-            has_corrupt: $row.corrupt.is_some(),
-            estimated: false,
-            $($rest)*
-        })
-    };
-}
-
-/// The noise of a row.
-macro_rules! noise {
-    ($row:expr) => {
-        $row.noise.map(|deviations| Noise { deviations, at: $row.noise_at.clone(), tokens: $row.noise_tokens.clone() })
-    };
-}
-
-/// What is known of a mean.
-macro_rules! over {
-    ($row:expr, $samples:expr) => {
-        Some(MeanOver {
-            pairs: $row.pairs,
-            not_finite: $row.not_finite,
-            samples: $samples,
-            change_se: $row.change_se,
-            recovered_se: $row.recovered_se,
-        })
-    };
+/// What was done, as the columns of a row say; along a path, where nothing is said of what is `around`.
+fn method(done: &Done, has_corrupt: bool, around: Option<&Around>) -> Method {
+    Method {
+        kind: done.kind.clone(),
+        // Where there is one run, it is the clean one.
+        to_clean: done.direction.as_deref() != Some("denoise"),
+        has_corrupt,
+        estimated: false,
+        window: around.map_or(1, |around| around.window),
+        noise: around.and_then(|around| {
+            let (at, tokens) = (around.noise_at.clone(), around.noise_tokens.clone());
+            around.noise.map(|deviations| Noise { deviations, at, tokens })
+        }),
+        path: around.is_none(),
+    }
 }
 
 impl Marked for PatchRow {
@@ -229,16 +222,10 @@ impl Marked for PatchRow {
         (self.pair, self.sample)
     }
 
-    #[rustfmt::skip]
     fn mark(&self) -> Mark {
-        mark!(
-            self,
-            [pair, pair_id, sample, site, layer, head, kv_head, neuron, pos, query_pos, key_pos, position_name,
-             key_position_name, token, key_token, metric, clean, corrupt, patched, recovered, not_finite],
-            to: None, mean: None, change: difference(self.patched, self.clean),
-            changed: self.changed, reached: self.reached,
-            method: method!(self, window: self.window, noise: noise!(self), path: false)
-        )
+        let method = method(&self.done, self.measured.corrupt.is_some(), Some(&self.around));
+        let of = (self.pair, &self.pair_id[..], self.sample);
+        Mark::of(of, self.place.clone(), &self.measured, &self.outcome, method)
     }
 }
 
@@ -247,17 +234,9 @@ impl Marked for PatchMeanRow {
         (0, None)
     }
 
-    #[rustfmt::skip]
     fn mark(&self) -> Mark {
-        mark!(
-            self,
-            [site, layer, head, kv_head, neuron, pos, query_pos, key_pos, position_name,
-             key_position_name, token, key_token, metric, clean, corrupt,
-             patched, recovered],
-            pair: 0, pair_id: String::new(), sample: None, to: None,
-            mean: over!(self, self.samples.unwrap_or(1)), not_finite: None, change: self.change.map(f64::from), changed: self.changed > 0, reached: self.reached > 0,
-            method: method!(self, window: self.window, noise: noise!(self), path: false)
-        )
+        let method = method(&self.done, self.measured.corrupt.is_some(), Some(&self.around));
+        Mark::mean(self.samples.unwrap_or(1), self.place.clone(), &self.measured, &self.outcome, method)
     }
 }
 
@@ -266,17 +245,10 @@ impl Marked for PathRow {
         (self.pair, None)
     }
 
-    #[rustfmt::skip]
     fn mark(&self) -> Mark {
-        mark!(
-            self,
-            [pair, pair_id, pos, position_name, token, metric, clean, corrupt, patched, recovered, not_finite],
-            site: self.sender.clone(), layer: self.sender_layer, head: self.sender_head, kv_head: None,
-            neuron: self.sender_neuron, query_pos: None, key_pos: None, key_position_name: None, key_token: None, mean: None, sample: None,
-            to: Some(to!(self)), change: difference(self.patched, self.clean),
-            changed: self.changed, reached: self.reached,
-            method: method!(self, window: 1, noise: None, path: true)
-        )
+        let method = method(&self.done, self.measured.corrupt.is_some(), None);
+        let (of, from) = ((self.pair, &self.pair_id[..], None), self.from.clone().into());
+        Mark::of(of, from, &self.measured, &self.outcome, method).to(&self.to)
     }
 }
 
@@ -285,16 +257,8 @@ impl Marked for PathMeanRow {
         (0, None)
     }
 
-    #[rustfmt::skip]
     fn mark(&self) -> Mark {
-        mark!(
-            self,
-            [pos, position_name, token, metric, clean, corrupt, patched, recovered],
-            pair: 0, pair_id: String::new(), sample: None, site: self.sender.clone(), layer: self.sender_layer,
-            head: self.sender_head, kv_head: None, neuron: self.sender_neuron, query_pos: None, key_pos: None,
-            key_position_name: None, key_token: None, mean: over!(self, 1), not_finite: None, to: Some(to!(self)), change: self.change.map(f64::from),
-            changed: self.changed > 0, reached: self.reached > 0,
-            method: method!(self, window: 1, noise: None, path: true)
-        )
+        let method = method(&self.done, self.measured.corrupt.is_some(), None);
+        Mark::mean(1, self.from.clone().into(), &self.measured, &self.outcome, method).to(&self.to)
     }
 }

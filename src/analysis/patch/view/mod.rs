@@ -90,7 +90,7 @@ pub(crate) fn of_unit(
     let mut views: Vec<View> = vec![];
     for sweep in Sweep::all(marks, scales, locale) {
         let row = sweep.any();
-        let to = row.to.as_ref().map_or(String::new(), |to| format!("-{}", file_name(&to.name)));
+        let to = row.to.as_ref().map_or(String::new(), |to| format!("-{}", file_name(&to.receiver)));
         let stem = format!("{table}-{}{to}-{}", file_name(&row.site), file_name(&row.metric));
         for (part, mut view) in figures::of(&sweep, provenance) {
             let name = format!("{stem}{part}{}", named.end((row.pair, row.sample)));

@@ -278,7 +278,7 @@ impl<'a> Sweep<'a> {
             format!("{name}{}{}", if shared.is_empty() { "" } else { " of " }, shared.join(", "))
         };
         let what = match &row.to {
-            Some(to) => format!("{} → {}", of(&row.site, false), of(&to.name, true)),
+            Some(to) => format!("{} → {}", of(&row.site, false), of(&to.receiver, true)),
             None => of(&row.site, false),
         };
         let window = match row.method.window {
@@ -364,7 +364,7 @@ fn grouped(marks: &[Mark]) -> Vec<Vec<&Mark>> {
     let mut of_pairs = BTreeMap::<(u32, Option<u32>), Vec<Vec<&Mark>>>::new();
     for mark in marks {
         let own = of_pairs.entry((mark.pair, mark.sample)).or_default();
-        let name = |m: &Mark| m.to.as_ref().map(|to| (to.name.clone(), to.through.clone()));
+        let name = |m: &Mark| m.to.as_ref().map(|to| (to.receiver.clone(), to.through.clone()));
         let same =
             |of: &Mark| of.site == mark.site && of.metric == mark.metric && name(of) == name(mark) && alike(of, mark);
         match own.iter_mut().find(|o| same(o[0])) {

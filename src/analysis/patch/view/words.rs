@@ -46,9 +46,9 @@ impl Coord {
             Self::Pos => row.pos,
             Self::QueryPos => row.query_pos,
             Self::KeyPos => row.key_pos,
-            Self::ToLayer => row.to.as_ref()?.layer,
-            Self::ToHead => row.to.as_ref()?.head,
-            Self::ToKvHead => row.to.as_ref()?.kv_head,
+            Self::ToLayer => row.to.as_ref()?.receiver_layer,
+            Self::ToHead => row.to.as_ref()?.receiver_head,
+            Self::ToKvHead => row.to.as_ref()?.receiver_kv_head,
         }
     }
 
@@ -120,7 +120,9 @@ impl Coord {
 pub(crate) fn implied(coord: Coord, row: &Mark) -> bool {
     match coord {
         Coord::KvHead => row.head.is_some() && row.head == row.kv_head,
-        Coord::ToKvHead => row.to.as_ref().is_some_and(|to| to.head.is_some() && to.head == to.kv_head),
+        Coord::ToKvHead => {
+            row.to.as_ref().is_some_and(|to| to.receiver_head.is_some() && to.receiver_head == to.receiver_kv_head)
+        }
         _ => false,
     }
 }
