@@ -2,7 +2,7 @@
 //! columns of the rows, and none from the command in the provenance.
 
 use pellucid::analysis::seen::render;
-use pellucid::analysis::{AttributionRow, PatchMeanRow, PatchRow, PathMeanRow, PathRow};
+use pellucid::analysis::{AttentionRow, AttributionRow, LensRow, PatchMeanRow, PatchRow, PathMeanRow, PathRow};
 use pellucid::table::{Provenance, Row, TableWriter, read_provenance, read_rows};
 use pellucid::view::Figure;
 
@@ -45,7 +45,7 @@ fn no_figure_reads_the_command() {
     let place = Place::new();
     place.write("other.txt", "Once upon a time there was a little girl named Lily and she had a dog\n");
     let traced = ["--noise", "3", "--subject", "Mary", "--samples", "2", "--window", "2", "--over", "layer,pos"];
-    let runs: [(&str, Vec<&str>); 9] = [
+    let runs: [(&str, Vec<&str>); 11] = [
         ("patch", [&GIVERS[..], &["--at", "z", "--over", "layer,head"]].concat()),
         ("patch", [&GIVERS[..], &["--direction", "noise", "--at", "mlp_out", "--over", "layer"]].concat()),
         ("patch", [&GIVERS[..], &["--kind", "zero", "--direction", "noise", "--over", "pos"]].concat()),
@@ -55,6 +55,8 @@ fn no_figure_reads_the_command() {
         ("ablate", vec![CLEAN, "The nurse said that", "--kind", "mean", "--dataset", "other.txt"]),
         ("ablate", vec![CLEAN, "--kind", "zero", "--unit", "layer"]),
         ("attribute", [&GIVERS[..], &["--direction", "noise", "--confirm", "5"]].concat()),
+        ("lens", vec![CLEAN, "--target", " Mary", "--at", "attn_out"]),
+        ("attention", vec![CLEAN, "--min-prob", "0.01"]),
     ];
     for (i, (command, options)) in runs.iter().enumerate() {
         let out = i.to_string();
@@ -71,6 +73,8 @@ fn no_figure_reads_the_command() {
                 "patch_mean" => forge::<PatchMeanRow>(&path, &forged),
                 "path" => forge::<PathRow>(&path, &forged),
                 "path_mean" => forge::<PathMeanRow>(&path, &forged),
+                "logit_lens" => forge::<LensRow>(&path, &forged),
+                "attention" => forge::<AttentionRow>(&path, &forged),
                 _ => forge::<AttributionRow>(&path, &forged),
             }
             let (own, other) = (render(&path).unwrap(), render(&forged).unwrap());
