@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 const BATCH_ROWS: usize = 8 * 1024;
 
 /// Where the rows of a table are: in a file, or in memory. They can be gone through any number of times.
+#[allow(clippy::len_without_is_empty)] // Nobody asks a table that is seen whether it is empty: without rows it is refused.
 pub trait Rows<R: Row> {
     /// How many there are.
     fn len(&self) -> usize;

@@ -28,9 +28,11 @@ impl Seen for TrainingRow {
     }
 }
 
+/// A loss of a report.
+type Loss = fn(&TrainingRow) -> f32;
+
 /// The two losses, the weaker line first.
-const LOSSES: [(&str, fn(&TrainingRow) -> f32); 2] =
-    [("training", |r| r.loss_nats), ("held out", |r| r.held_out_loss_nats)];
+const LOSSES: [(&str, Loss); 2] = [("training", |r| r.loss_nats), ("held out", |r| r.held_out_loss_nats)];
 
 /// One figure: training loss and held-out loss over the steps, with the values of the last report at the lines' ends.
 /// The axis is logarithmic if the losses span a factor of three or more. A loss that is not a finite number breaks its
@@ -43,7 +45,7 @@ fn view(rows: &[TrainingRow], provenance: &Provenance, locale: Locale) -> Result
     // Stable: reports of the same step stay as they are.
     rows.sort_by_key(|r| r.step);
     let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Err(no_rows::<TrainingRow>()) };
-    let line = |(i, (name, of)): (usize, (&str, fn(&TrainingRow) -> f32))| Line {
+    let line = |(i, (name, of)): (usize, (&str, Loss))| Line {
         name: name.to_owned(),
         // Of the last report, whatever that is.
         end: locale.loss(of(last)),
