@@ -1,7 +1,9 @@
-//! Analyses: one folder, one question, one function, its tables.
+//! Analyses: one folder, one question, one type with its options, its tables and how they are seen.
 //!
-//! A folder's `rows.rs` declares its tables, and [`tables`] lists them all.
+//! [`analyses!`] lists them all. From that line come commands, folders, figures and documentation.
 
+#[cfg(feature = "charts")]
+pub mod ablate;
 pub mod attention;
 pub mod attribute;
 pub mod cache;
@@ -17,7 +19,12 @@ pub mod tokens;
 pub mod training;
 pub mod verify;
 
+#[cfg(feature = "charts")]
+use crate::session::Analysis;
+#[cfg(feature = "charts")]
 use crate::table::TableInfo;
+#[cfg(feature = "charts")]
+use crate::view::viewed::{AnyTable, Of};
 
 pub use crate::sweep::{Need, Watch};
 pub use attention::attention;
@@ -30,27 +37,58 @@ pub use lens::{LensOptions, lens};
 pub use model::ModelRow;
 pub use patch::rows::{PatchMeanRow, PatchRow};
 pub use path::rows::{PathMeanRow, PathRow};
-pub use tables::{ColumnRow, docs};
+pub use tables::ColumnRow;
+#[cfg(feature = "charts")]
+pub use tables::docs;
 pub use tokens::rows::TokenRow;
 pub use training::TrainingRow;
 pub use verify::rows::{ReferenceRow, VerifyRow};
 
-/// The tables of each analysis, in the order of the documentation.
-const TABLES: &[&[&TableInfo]] = &[
-    lens::rows::TABLES,
-    attention::rows::TABLES,
-    tokens::rows::TABLES,
-    hooks::rows::TABLES,
-    model::rows::TABLES,
-    patch::rows::TABLES,
-    path::rows::TABLES,
-    attribute::rows::TABLES,
-    training::TABLES,
-    verify::rows::TABLES,
-    tables::rows::TABLES,
-];
+/// Every analysis, in the order of the documentation: whoever adds one adds its line here.
+#[cfg(feature = "charts")]
+macro_rules! analyses {
+    ($each:ident) => {
+        $each![
+            $crate::analysis::lens::Lens,
+            $crate::analysis::attention::Attention,
+            $crate::analysis::patch::Patch,
+            $crate::analysis::path::Path,
+            $crate::analysis::ablate::Ablate,
+            $crate::analysis::attribute::Attribute,
+            $crate::analysis::tokens::Tokens,
+            $crate::analysis::cache::Cache,
+            $crate::analysis::hooks::Hooks,
+            $crate::analysis::model::Model,
+            $crate::analysis::verify::Verify,
+        ]
+    };
+}
+#[cfg(feature = "charts")]
+pub(crate) use analyses;
+
+#[cfg(feature = "charts")]
+macro_rules! tables_of {
+    ($($analysis:ty),* $(,)?) => {
+        &[$(<$analysis as Analysis>::TABLES,)* &[&Of::<TrainingRow>::TABLE, &Of::<ColumnRow>::TABLE]]
+    };
+}
 
 /// Every table that this version can write, in the order of the documentation.
+#[cfg(feature = "charts")]
+pub fn any_tables() -> Vec<&'static dyn AnyTable> {
+    const TABLES: &[&[&dyn AnyTable]] = analyses!(tables_of);
+    let mut tables: Vec<&'static dyn AnyTable> = vec![];
+    for table in TABLES.iter().copied().flatten() {
+        // Two analyses may write one table.
+        if tables.iter().all(|known| known.info().name != table.info().name) {
+            tables.push(*table);
+        }
+    }
+    tables
+}
+
+/// What every table that this version can write means, in the order of the documentation.
+#[cfg(feature = "charts")]
 pub fn tables() -> impl Iterator<Item = &'static TableInfo> {
-    TABLES.iter().flat_map(|of_one| of_one.iter().copied())
+    any_tables().into_iter().map(AnyTable::info)
 }

@@ -1,21 +1,14 @@
 //! The tables that can be drawn, of all analyses.
 
-use super::{attention, attribute, lens, patch, path, training};
+use super::any_tables;
 use crate::error::Result;
+use crate::view::viewed::AnyTable;
 use crate::view::{Drawable, Emit, Figure, Options};
 use std::path::Path;
 
 /// The tables that can be drawn.
 pub fn drawable() -> Vec<Drawable> {
-    [
-        &lens::view::DRAWABLE[..],
-        &attention::view::DRAWABLE,
-        &patch::view::DRAWABLE,
-        &path::view::DRAWABLE,
-        &attribute::view::DRAWABLE,
-        &training::view::DRAWABLE,
-    ]
-    .concat()
+    any_tables().into_iter().filter_map(AnyTable::drawable).collect()
 }
 
 /// Draws the table in a parquet file, whichever it is.

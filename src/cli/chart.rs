@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::args::{DrawArgs, parse_head};
+use super::args::DrawArgs;
+use super::command::canonical;
 use super::out::Out;
 use super::signals;
 use super::wait::WaitArgs;
@@ -30,7 +31,7 @@ pub(super) struct Chart {
     #[command(flatten)]
     wait: WaitArgs,
     /// For attention: the head to draw large, such as 3.2 or L3H2
-    #[arg(long, value_name = "LAYER.HEAD", value_parser = parse_head)]
+    #[arg(long, value_name = "LAYER.HEAD", value_parser = crate::view::head)]
     head: Option<(u32, u32)>,
     /// Draw at most this many prompts or pairs, the first of the table
     #[arg(long, default_value_t = Options::default().max_prompts, value_name = "N")]
@@ -40,7 +41,7 @@ pub(super) struct Chart {
 }
 
 impl Chart {
-    pub fn run(&self, out: &Out) -> Result<()> {
+    pub fn run(&self, matches: &clap::ArgMatches, out: &Out) -> Result<()> {
         if self.max_prompts == 0 {
             return Err(Error::bad_input("--max-prompts is 0, so there is nothing to draw").hint("draw at least 1"));
         }
@@ -53,7 +54,8 @@ impl Chart {
         let folder = self.out.as_deref().unwrap_or(beside);
         // Before anybody waits, and before a folder is made.
         read_provenance(&self.file)?;
-        let claim = self.wait.claiming(out, |how| Claim::of(folder, how))?;
+        let words = canonical(&Self::augment_args(clap::Command::new("chart")), matches, &|_| true);
+        let claim = self.wait.claiming(out, &words, |how| Claim::of(folder, how))?;
         // None gets its name before all are drawn, of which one is held.
         let mut drawn = vec![];
         Drawable::figures(&drawable(), &self.file, &options, &mut |figure| {

@@ -1,35 +1,24 @@
 //! The command line: arguments in, one library call, words out. stdout is data, stderr is talk.
 
-mod ablate;
 mod args;
-mod attention;
-mod attribute;
-mod cache;
-mod change;
 mod chart;
-mod collect;
-mod describe;
+mod command;
 mod environment;
+mod given;
 mod input;
-mod lens;
 mod out;
-mod pairs;
-mod patch;
-mod patches;
-mod path;
-mod request;
 mod shell;
 mod signals;
-mod tokens;
-mod verify;
+mod tables;
 mod wait;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind as ClapKind;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::analysis::analyses;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::limits::starved::was_said;
@@ -42,27 +31,32 @@ use out::Out;
 struct Cli {
     #[command(flatten)]
     talk: args::Talk,
-    #[command(subcommand)]
-    command: Command,
 }
 
+/// What is no analysis.
 #[derive(Debug, Subcommand)]
-enum Command {
-    Lens(lens::Lens),
-    Attention(attention::AttentionCommand),
-    Patch(Box<patch::PatchCommand>),
-    Path(Box<path::PathCommand>),
-    Ablate(Box<ablate::Ablate>),
-    Attribute(attribute::AttributeCommand),
-    Tokens(tokens::TokensCommand),
-    Cache(cache::Cache),
-    Hooks(describe::HooksCommand),
-    Model(describe::ModelCommand),
-    Tables(describe::TablesCommand),
+enum Other {
+    Tables(tables::TablesCommand),
     Chart(chart::Chart),
-    Verify(verify::VerifyCommand),
     Completions(shell::Completions),
     Man(shell::Man),
+}
+
+macro_rules! commands {
+    ($($analysis:ty),* $(,)?) => {
+        &[$(command::Command::of::<$analysis>()),*]
+    };
+}
+
+/// The command of each analysis.
+const COMMANDS: &[command::Command] = analyses!(commands);
+
+/// The whole command line.
+fn program() -> clap::Command {
+    let program = COMMANDS.iter().fold(Cli::command(), |program, command| program.subcommand((command.clap)()));
+    // What is said of the rest is not what is said of the program.
+    let about = program.get_about().cloned().unwrap_or_default();
+    Other::augment_subcommands(program).about(about).long_about(None::<&str>)
 }
 
 /// Runs the program on the process's own arguments.
@@ -88,8 +82,9 @@ fn parsed() -> ExitCode {
     crate::guard::silence_guarded_panics();
     signals::size_limit_is_an_error();
     limits::starved::say_instead_of_panics();
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let read = program().try_get_matches().and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (cli, matches) = match read {
+        Ok(read) => read,
         // Help that nobody asked for goes to stderr.
         Err(e) if e.kind() == ClapKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             let _ = e.print();
@@ -105,7 +100,7 @@ fn parsed() -> ExitCode {
     };
     let out = Out::new(&cli.talk);
     // Whatever a panic was in the middle of is not looked at again.
-    match catch_unwind(AssertUnwindSafe(|| run(&cli, &out))) {
+    match catch_unwind(AssertUnwindSafe(|| run(&cli, &matches, &out))) {
         Ok(outcome) => ended(&out, outcome),
         Err(_) if was_said() => ExitCode::FAILURE,
         Err(panic) => resume_unwind(panic),
@@ -127,29 +122,22 @@ fn ended(out: &Out, outcome: Result<()>) -> ExitCode {
     }
 }
 
-fn run(cli: &Cli, out: &Out) -> Result<()> {
+fn run(cli: &Cli, matches: &ArgMatches, out: &Out) -> Result<()> {
     if let Some(said) = limits::threads::start()? {
         out.note(said);
     }
     if cli.talk.csv_safe && cli.talk.format != Format::Csv {
         return Err(Error::bad_input("--csv-safe is about CSV, and nothing is written as CSV").hint("add --format csv"));
     }
-    match &cli.command {
-        Command::Lens(c) => c.run(out),
-        Command::Attention(c) => c.run(out),
-        Command::Patch(c) => c.run(out),
-        Command::Path(c) => c.run(out),
-        Command::Ablate(c) => c.run(out),
-        Command::Attribute(c) => c.run(out),
-        Command::Tokens(c) => c.run(out),
-        Command::Cache(c) => c.run(out),
-        Command::Hooks(c) => c.run(out),
-        Command::Model(c) => c.run(out),
-        Command::Tables(c) => c.run(out),
-        Command::Chart(c) => c.run(out),
-        Command::Verify(c) => c.run(out),
-        Command::Completions(c) => c.run(&mut Cli::command(), out),
-        Command::Man(c) => c.run(&Cli::command(), out),
+    let Some((name, of_command)) = matches.subcommand() else { return Ok(()) };
+    if let Some(command) = COMMANDS.iter().find(|command| command.name == name) {
+        return (command.run)(of_command, out);
+    }
+    match Other::from_arg_matches(matches).map_err(|e| misunderstood(&e))? {
+        Other::Tables(c) => c.run(out),
+        Other::Chart(c) => c.run(of_command, out),
+        Other::Completions(c) => c.run(&mut program(), out),
+        Other::Man(c) => c.run(&program(), out),
     }
 }
 
@@ -166,5 +154,5 @@ fn misunderstood(e: &clap::Error) -> Error {
 
 /// The reference page of every command, for `docs/cli.md`.
 pub fn docs() -> String {
-    shell::reference(&mut Cli::command())
+    shell::reference(&mut program())
 }

@@ -19,7 +19,7 @@ use crate::analysis::Watch;
 use crate::error::{Error, Result, readable, with_short_names};
 use crate::session::folder::Finished;
 use crate::session::{Plan, Session};
-use crate::table::{Format, Row, TableFile, TextOptions, TextWriter, write_rows};
+use crate::table::{Format, Row, TextOptions, TextWriter, write_rows};
 use crate::text::prompt_file::read_bytes;
 use crate::text::{Fetching, Hub, ModelSource};
 
@@ -96,9 +96,26 @@ impl Out {
         data.flush().map_err(unwritten)
     }
 
-    /// Writes the rows of a table to stdout in the format that was asked for, as they are read from its file.
-    pub fn table<R: Row>(&self, table: &mut TableFile<R>) -> Result<()> {
-        self.streamed(|each| table.each(&mut |row| each(&row)))
+    /// Writes words for people to stdout, which may have colours; else byte for byte.
+    pub fn shown(&self, styled: bool, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+        let to: Box<dyn Write> = match styled {
+            true => Box::new(self.styled()),
+            false => Box::new(io::BufWriter::new(io::stdout().lock())),
+        };
+        let mut words = Stdout { to, failed: None };
+        let written = write(&mut words);
+        let flushed = words.flush();
+        match words.failed {
+            Some(e) => Err(unwritten(e)),
+            None => written.and(flushed.map_err(unwritten)),
+        }
+    }
+
+    /// Writes data to stdout in the format that was asked for.
+    pub fn text(&self, write: impl FnOnce(Format, TextOptions, &mut dyn Write) -> Result<()>) -> Result<()> {
+        let mut data = io::BufWriter::new(io::stdout().lock());
+        write(self.format, self.text, &mut data)?;
+        data.flush().map_err(unwritten)
     }
 
     /// Writes the rows that `produce` gives away to stdout in the format that was asked for, but not as a table for people.
@@ -260,6 +277,34 @@ pub(super) fn read_input(path: &Path, most: usize) -> Result<Vec<u8>> {
             let _ = writeln!(io::stderr(), "waiting for {what} {}; Ctrl-C ends this", one_line(&name));
             said = true;
         }
+    }
+}
+
+/// stdout, which remembers why it could not be written: whoever wrote may have taken it for a failure of its own.
+struct Stdout {
+    to: Box<dyn Write>,
+    failed: Option<io::Error>,
+}
+
+impl Stdout {
+    fn kept<T>(&mut self, done: io::Result<T>) -> io::Result<T> {
+        done.map_err(|e| {
+            let kind = e.kind();
+            self.failed.get_or_insert(e);
+            kind.into()
+        })
+    }
+}
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let done = self.to.write(bytes);
+        self.kept(done)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let done = self.to.flush();
+        self.kept(done)
     }
 }
 

@@ -1,16 +1,13 @@
 //! `--wait`: what to do where another run is at work in the folder.
 
-use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
-use serde::Serialize;
 
-use super::args::command;
 use super::out::Out;
 use super::signals;
 use crate::error::Result;
-use crate::session::{Claiming, RunFolder, Waiting};
+use crate::session::{Claiming, Waiting};
 
 /// What to do where another run is at work in the folder. No part of the request.
 #[derive(Args, Debug)]
@@ -21,20 +18,8 @@ pub(super) struct WaitArgs {
 }
 
 impl WaitArgs {
-    /// The folder for the results of `request`, which are `tables` and their figures. Says for whom it waits.
-    pub fn folder(
-        &self,
-        out: &Out,
-        path: Option<&Path>,
-        (analysis, tables): (&str, &[&str]),
-        request: &impl Serialize,
-        force: bool,
-    ) -> Result<RunFolder> {
-        self.claiming(out, |how| RunFolder::create(path, analysis, tables, request, force, how))
-    }
-
     /// Claims a folder by `claim`, which is told how. Says for whom it waits.
-    pub fn claiming<T>(&self, out: &Out, claim: impl FnOnce(&Claiming) -> Result<T>) -> Result<T> {
+    pub fn claiming<T>(&self, out: &Out, command: &[String], claim: impl FnOnce(&Claiming) -> Result<T>) -> Result<T> {
         signals::listen();
         let waiting = |who: &Waiting| {
             if who.news {
@@ -43,6 +28,6 @@ impl WaitArgs {
             }
             signals::check()
         };
-        claim(&Claiming { command: &command(), wait: Duration::from_secs(self.wait), waiting: &waiting })
+        claim(&Claiming { command, wait: Duration::from_secs(self.wait), waiting: &waiting })
     }
 }

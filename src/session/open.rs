@@ -1,7 +1,6 @@
 //! A model with everything that belongs to it: files, tokenizer, and what provenance says of it.
 
 use super::plan::{Plan, available};
-use crate::analysis::Need;
 use crate::error::{Error, Result};
 use crate::model::{Footprint, Model, Placement, Processing, WeightBytes};
 use crate::table::Provenance;
@@ -22,6 +21,10 @@ pub struct Session {
     pub placement: Placement,
     /// What its weights take.
     pub footprint: Footprint,
+    /// Hash over its configuration and the files of its tokenizer.
+    pub files_hash: String,
+    /// Memory for activations and logits, in bytes.
+    pub memory_bytes: usize,
 }
 
 impl Session {
@@ -71,12 +74,8 @@ impl Session {
         // Both read every byte, and what one has read is in memory for the other.
         let (model, weights_hash) = rayon::join(|| Model::place(&source, &files, &placement), || hash(&files));
         let model = model?.processed(process)?;
-        Ok(Self { source, model, tokenizer, weights_hash, placement, footprint })
-    }
-
-    /// What a request needs that needs this beside the weights.
-    pub fn plan(&self, need: Need) -> Plan {
-        Plan { weights: self.footprint, need }
+        let files_hash = hash_of_files(&source)?;
+        Ok(Self { source, model, tokenizer, weights_hash, placement, footprint, files_hash, memory_bytes: MEMORY })
     }
 
     /// Turns prompts into tokens and checks them against the model.
@@ -144,6 +143,23 @@ impl Session {
             ..Provenance::default()
         }
     }
+}
+
+/// Memory for activations and logits, where nobody says how much.
+const MEMORY: usize = 512_000_000;
+
+/// BLAKE3 over the configuration and what a tokenizer is read from, with their names.
+fn hash_of_files(source: &ModelSource) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    for name in source.files.names() {
+        let stem = name.rsplit_once('.').map_or(&*name, |(stem, _)| stem);
+        let decides =
+            ["config", "tokenizer", "tokenizer_config", "special_tokens_map", "added_tokens", "vocab", "merges"];
+        if let (true, Some(bytes)) = (decides.contains(&stem), source.files.read(&name)?) {
+            hasher.update(name.as_bytes()).update(&(bytes.len() as u64).to_le_bytes()).update(&bytes);
+        }
+    }
+    Ok(hasher.finalize().to_hex().to_string())
 }
 
 /// BLAKE3 over the files' bytes, one after the other.

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use super::folder::hash_after;
 use super::lock::not_ours;
 use super::owned::open_regular;
-use crate::analysis::patch::{Keep, Measured};
 use crate::error::{Error, Result};
+use crate::sweep::{Keep, Measured};
 use crate::whole::temporary_beside;
 
 /// What the journal is called.

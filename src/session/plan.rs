@@ -2,10 +2,10 @@
 
 use sysinfo::System;
 
-use crate::analysis::Need;
 use crate::error::{Error, Result, bytes};
 use crate::limits::{Room, room};
 use crate::model::{Footprint, Placement};
+use crate::sweep::Need;
 
 /// Bytes that a request needs.
 #[derive(Clone, Debug, PartialEq, Eq)]

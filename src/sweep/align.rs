@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::text::Pair;
 
 /// How positions of different pairs are matched where a sweep has an axis of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub enum Align {
     /// By their number, from 0.
     #[default]

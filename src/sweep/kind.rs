@@ -21,7 +21,9 @@ use crate::ops::numbers;
 use crate::text::{Pair, Prompt};
 
 /// Which run is changed, and which gives the values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Direction {
     /// The corrupt run gets values of the clean one: what is enough to bring the answer back?
     Denoise,

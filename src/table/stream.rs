@@ -70,6 +70,25 @@ impl<R: Row> Rows<R> for Held<'_, R> {
     }
 }
 
+impl<R: Row> Rows<R> for Vec<R> {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn rows(&mut self, range: Range<usize>, f: &mut dyn FnMut(R) -> Result<()>) -> Result<()> {
+        Held(self).rows(range, f)
+    }
+
+    fn cells(
+        &mut self,
+        range: Range<usize>,
+        columns: &[&str],
+        f: &mut dyn FnMut(&[Cell<'_>]) -> Result<()>,
+    ) -> Result<()> {
+        Held(self).cells(range, columns, f)
+    }
+}
+
 /// A table in a file, whose rows are read as they are asked for.
 pub struct TableFile<R> {
     path: PathBuf,

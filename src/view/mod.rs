@@ -10,14 +10,17 @@ pub(crate) mod label;
 pub mod markdown;
 pub mod svg;
 pub mod terminal;
+pub mod viewed;
 
 pub use crate::number::Locale;
 pub use colour::{Rgb, diverging, viridis};
 pub use kind::View;
 
 use crate::error::{Error, Result, nearest};
-use crate::table::{Held, Provenance, Row, Rows, TableFile, read_provenance};
+use crate::table::{Format, Held, Provenance, Row, Rows, TableFile, read_provenance, write_rows};
+use std::io::Write;
 use std::path::Path;
+use viewed::{Shown, Told};
 
 /// A drawn figure.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,11 +68,26 @@ impl Default for Options {
     }
 }
 
+/// A layer and a head, as `3.2` or `L3H2`.
+///
+/// # Errors
+/// When it is neither.
+pub fn head(text: &str) -> Result<(u32, u32), String> {
+    let plain = text.trim_start_matches(['L', 'l']).replace(['H', 'h'], ".");
+    let parse = |part: &str| part.parse::<u32>().ok();
+    match plain.split_once('.').map(|(l, h)| (parse(l), parse(h))) {
+        Some((Some(layer), Some(head))) => Ok((layer, head)),
+        _ => Err("not a head; write 3.2 or L3H2 for head 2 of layer 3".into()),
+    }
+}
+
 /// Takes a view that was made.
 pub type Emit<'a> = dyn FnMut(View) -> Result<()> + 'a;
 
 /// A row that says how it is seen.
 pub trait Seen: Row {
+    /// Whether there are views of its table.
+    const DRAWN: bool = true;
     /// Whether its views show one head of those that there are.
     const OF_HEADS: bool = false;
     /// Whether its views have a scale of effects.
@@ -79,7 +97,27 @@ pub trait Seen: Row {
     ///
     /// # Errors
     /// There are no rows, or not the head that was asked for; what `emit` says.
-    fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()>;
+    fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
+        let _ = (rows, from, how, emit);
+        Ok(())
+    }
+
+    /// Writes the table for people: what the views of the first prompts or pairs say, or all rows where there are no views.
+    ///
+    /// # Errors
+    /// When rows cannot be read or words not written.
+    fn words(rows: &mut dyn Rows<Self>, shown: &Shown, told: &Told<'_>, w: &mut dyn Write) -> Result<()> {
+        if Self::DRAWN {
+            let prompts = Self::TABLE.columns.first().is_some_and(|column| column.name == "prompt");
+            return Ok(shown.write(if prompts { told.inputs } else { 0 }, w)?);
+        }
+        let (n, mut all) = (rows.len(), vec![]);
+        rows.rows(0..n, &mut |row| {
+            all.push(row);
+            Ok(())
+        })?;
+        write_rows(&all, Format::Table, w)
+    }
 }
 
 /// A table that can be drawn from its file.
@@ -88,7 +126,8 @@ pub struct Drawable {
     /// The name of the table.
     pub table: &'static str,
     of_heads: bool,
-    scaled: bool,
+    /// Whether its figures have a scale of effects.
+    pub scaled: bool,
     views: fn(&Path, &Options, &mut Emit<'_>) -> Result<()>,
 }
 

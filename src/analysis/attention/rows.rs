@@ -1,10 +1,7 @@
 //! The table of attention patterns.
 
 use crate::table;
-use crate::table::{Provenance, Row, TOKEN, TableInfo};
-
-/// In the order of the documentation.
-pub const TABLES: &[&TableInfo] = &[AttentionRow::TABLE];
+use crate::table::{Provenance, TOKEN};
 
 table! {
     /// One entry of an attention pattern.

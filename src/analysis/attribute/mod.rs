@@ -17,12 +17,16 @@
 
 mod confirm;
 mod nodes;
+#[cfg(feature = "charts")]
+mod options;
 mod pass;
 mod qk;
 pub mod rows;
 mod strongest;
 #[cfg(feature = "charts")]
 pub(crate) mod view;
+#[cfg(feature = "charts")]
+mod words;
 
 use std::ops::Range;
 
@@ -42,6 +46,8 @@ use crate::sweep::{
 };
 use crate::text::Pair;
 use nodes::Nodes;
+#[cfg(feature = "charts")]
+pub use options::Attribute;
 use pass::{Ends, Estimates, Pass};
 use strongest::Strongest;
 

@@ -1,10 +1,7 @@
 //! The table of attribution patching.
 
 use crate::table;
-use crate::table::{Place, Provenance, Row, TableInfo, older};
-
-/// In the order of the documentation.
-pub const TABLES: &[&TableInfo] = &[AttributionRow::TABLE];
+use crate::table::{Place, Provenance, older};
 
 table! {
     /// One patch, estimated.

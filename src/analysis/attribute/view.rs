@@ -1,5 +1,8 @@
 //! Attribution patching: estimates drawn as a sweep of patches is, and beside what was measured.
 
+use std::io::Write;
+
+use super::words::Strongest;
 use crate::analysis::AttributionRow;
 use crate::analysis::patch::view::mark::{Mark, Names};
 use crate::analysis::patch::view::method::Method;
@@ -12,7 +15,8 @@ use crate::table::{Provenance, Row, Rows, visible_prose};
 use crate::view::axis::Axis;
 use crate::view::extent::Extents;
 use crate::view::kind::{Body, Scatter, View};
-use crate::view::{Drawable, Emit, Options, Seen};
+use crate::view::viewed::{Shown, Told};
+use crate::view::{Emit, Options, Seen};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -21,11 +25,18 @@ const MOST_WORDS: usize = 12;
 /// So many dots at the most are drawn: the strongest.
 const MOST_DOTS: usize = 5000;
 
-/// The table that is drawn.
-pub(crate) const DRAWABLE: [Drawable; 1] = [Drawable::of::<AttributionRow>()];
-
 impl Seen for AttributionRow {
     const SCALED: bool = true;
+
+    /// The strongest estimates of all pairs.
+    fn words(rows: &mut dyn Rows<Self>, _: &Shown, told: &Told<'_>, w: &mut dyn Write) -> Result<()> {
+        let (n, mut strongest) = (rows.len(), Strongest::default());
+        rows.rows(0..n, &mut |row| {
+            strongest.take(&row);
+            Ok(())
+        })?;
+        Ok(strongest.write(told.inputs, w)?)
+    }
 
     /// A view for each pair (the first `max_prompts`) and site, as those of patches, of what they would do to first order; and where
     /// some were measured, one of all these, of whichever pair, the estimates beside the measurements. One pair is held.

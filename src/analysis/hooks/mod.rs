@@ -1,5 +1,7 @@
 //! Hooks: where can a model be read and edited?
 
+#[cfg(feature = "charts")]
+mod options;
 pub mod rows;
 
 use std::collections::HashMap;
@@ -7,6 +9,8 @@ use std::collections::HashMap;
 use crate::arch::Spec;
 use crate::hook::site::{SITES, Scope};
 use crate::hook::{HookPoint, Site};
+#[cfg(feature = "charts")]
+pub use options::Hooks;
 pub use rows::HookRow;
 
 /// Every hook of a model with its axes' sizes, or every site there is when no model is given.

@@ -1,10 +1,6 @@
 //! The table of hooks.
 
 use crate::table;
-use crate::table::{Row, TableInfo};
-
-/// In the order of the documentation.
-pub const TABLES: &[&TableInfo] = &[HookRow::TABLE];
 
 table! {
     /// One hook of a model.

@@ -1,10 +1,7 @@
 //! The table of the logit lens.
 
 use crate::table;
-use crate::table::{Row, TOKEN, TableInfo};
-
-/// In the order of the documentation.
-pub const TABLES: &[&TableInfo] = &[LensRow::TABLE];
+use crate::table::TOKEN;
 
 table! {
     /// One row of the logit lens.

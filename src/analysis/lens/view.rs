@@ -9,7 +9,7 @@ use crate::view::colour::Colours;
 use crate::view::extent::{Extents, Positions};
 use crate::view::kind::{self, Body, Heat, Item, Mark, Panel, Shape, Side, Steps, TableRow, View};
 use crate::view::label::quoted;
-use crate::view::{Drawable, Emit, Options, Seen, suffix};
+use crate::view::{Emit, Options, Seen, suffix};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ops::Range;
@@ -21,9 +21,6 @@ const SAID: usize = 20;
 const LISTED: usize = 5;
 /// A grid draws at most this many cells; of more, the first positions are left out.
 pub(crate) const MOST_CELLS: usize = 50_000;
-
-/// The table that is drawn.
-pub(crate) const DRAWABLE: [Drawable; 1] = [Drawable::of::<LensRow>()];
 
 impl Seen for LensRow {
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {

@@ -1,5 +1,7 @@
 //! A model: what is it?
 
+#[cfg(feature = "charts")]
+mod options;
 pub mod rows;
 
 use crate::arch::Spec;
@@ -7,6 +9,8 @@ use crate::arch::spec::{
     Activation, AddedTo, Arrangement, FeedForward, Gain, Mask, Norm, NormKind, Position, RopeScaling,
 };
 use crate::number::Locale;
+#[cfg(feature = "charts")]
+pub use options::{Described, Model};
 pub use rows::ModelRow;
 
 /// The spec in words, one property a row.

@@ -1,10 +1,6 @@
 //! The table of facts about a model.
 
 use crate::table;
-use crate::table::{Row, TableInfo};
-
-/// In the order of the documentation.
-pub const TABLES: &[&TableInfo] = &[ModelRow::TABLE];
 
 table! {
     /// One fact about a model.

@@ -3,12 +3,7 @@
 use super::mean::{Averaged, Key, common};
 use crate::sweep::{Metric, PatchOptions, Seen};
 use crate::table;
-use crate::table::{
-    Around, Done, Measured, MeasuredMean, Outcome, OutcomeMean, Place, Provenance, Row, TableInfo, older,
-};
-
-/// In the order of the documentation.
-pub const TABLES: &[&TableInfo] = &[PatchRow::TABLE, PatchMeanRow::TABLE];
+use crate::table::{Around, Done, Measured, MeasuredMean, Outcome, OutcomeMean, Place, Provenance, older};
 
 table! {
     /// One patch, measured.

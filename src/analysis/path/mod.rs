@@ -17,13 +17,13 @@
 
 mod carry;
 mod naive;
+#[cfg(feature = "charts")]
+mod options;
 mod receiver;
 mod routes;
 pub mod rows;
 mod runs;
 mod sender;
-#[cfg(feature = "charts")]
-pub(super) mod view;
 
 pub use receiver::{Reads, Receiver, Receivers};
 
@@ -33,16 +33,20 @@ use crate::error::Result;
 use crate::model::Model;
 use crate::sweep::{Keep, PatchOptions, Sources, Summary, Sweep, in_groups, need_of, of_each_shape, with_means};
 use crate::text::Pair;
+#[cfg(feature = "charts")]
+pub use options::Path;
 use routes::Routes;
 use runs::Paths;
 
 /// What is not held between sender and receiver.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Through {
-    /// Everything is held: the direct path.
+    /// Everything is frozen: the direct path
     #[default]
     Nothing,
-    /// MLPs are computed anew, as Wang et al. do; attention is held.
+    /// MLPs are computed anew, as Wang et al. do; attention is frozen
     Mlps,
 }
 

@@ -1,13 +1,8 @@
 //! The tables of path patching.
 
 use crate::analysis::patch::mean::{Averaged, Key, common};
-use crate::table::{
-    Done, Measured, MeasuredMean, Outcome, OutcomeMean, Place, Provenance, Row, TOKEN, TableInfo, older,
-};
+use crate::table::{Done, Measured, MeasuredMean, Outcome, OutcomeMean, Place, Provenance, TOKEN, older};
 use crate::{part, table};
-
-/// In the order of the documentation.
-pub const TABLES: &[&TableInfo] = &[PathRow::TABLE, PathMeanRow::TABLE];
 
 table! {
     /// One path, patched and measured.

@@ -1,10 +1,6 @@
 //! The table of tables' columns.
 
 use crate::table;
-use crate::table::{Row, TableInfo};
-
-/// In the order of the documentation.
-pub const TABLES: &[&TableInfo] = &[ColumnRow::TABLE];
 
 table! {
     /// One column of a table.
@@ -16,4 +12,9 @@ table! {
     nullable: bool, "", "whether a value may be missing";
     unit: String, "", "what its values are counted in; empty for plain names and flags";
     meaning: String, "", "what it says";
+}
+
+#[cfg(feature = "charts")]
+impl crate::view::Seen for ColumnRow {
+    const DRAWN: bool = false;
 }

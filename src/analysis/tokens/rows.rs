@@ -1,10 +1,7 @@
 //! The table of tokens.
 
 use crate::table;
-use crate::table::{Row, TOKEN, TableInfo};
-
-/// In the order of the documentation.
-pub const TABLES: &[&TableInfo] = &[TokenRow::TABLE];
+use crate::table::TOKEN;
 
 table! {
     /// One token of a prompt.

@@ -4,10 +4,6 @@
 pub(super) mod view;
 
 use crate::table;
-use crate::table::{Row, TableInfo};
-
-/// In the order of the documentation.
-pub const TABLES: &[&TableInfo] = &[TrainingRow::TABLE];
 
 table! {
     /// One report of a training run.

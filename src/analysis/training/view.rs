@@ -6,16 +6,13 @@ use crate::number::Locale;
 use crate::table::{Provenance, Row, Rows};
 use crate::view::axis::Axis;
 use crate::view::kind::{Body, Line, Lines, View};
-use crate::view::{Drawable, Emit, Options, Seen, no_rows};
+use crate::view::{Emit, Options, Seen, no_rows};
 use std::sync::Arc;
 
 /// From this factor between the largest and the smallest loss on, the axis is logarithmic.
 const LOG_FROM: f64 = 3.0;
 /// So many reports can be pointed at, evenly chosen; of more, every one would be narrower than a pointer.
 const MOST_TITLES: usize = 120;
-
-/// The table that is drawn.
-pub(crate) const DRAWABLE: [Drawable; 1] = [Drawable::of::<TrainingRow>()];
 
 impl Seen for TrainingRow {
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {

@@ -3,6 +3,8 @@
 mod dump;
 mod edits;
 mod measure;
+#[cfg(feature = "charts")]
+mod options;
 mod parts;
 mod reference;
 pub mod rows;
@@ -22,6 +24,8 @@ use crate::hook::HookPoint;
 use crate::model::Model;
 use crate::ops::rounding::unit;
 use crate::sweep::row_bytes;
+#[cfg(feature = "charts")]
+pub use options::{Checked, Verified, Verify};
 
 pub use dump::Dump;
 pub use reference::{first_wrong, verify_reference};

@@ -1,10 +1,6 @@
 //! The tables of laws and references.
 
 use crate::table;
-use crate::table::{Row, TableInfo};
-
-/// In the order of the documentation.
-pub const TABLES: &[&TableInfo] = &[VerifyRow::TABLE, ReferenceRow::TABLE];
 
 table! {
     /// One law, checked on a model.

@@ -38,7 +38,7 @@ fn one_unknown_key_is_let_through_loudly_and_on_record() -> Result<()> {
     let run = place.only_run();
     let table = pellucid::table::read_provenance(run.join("logit_lens.parquet"))?;
     assert_eq!(table.accepted_config, ["sliding_mystery"]);
-    assert!(table.command.join(" ").ends_with("--accept-config sliding_mystery"), "{:?}", table.command);
+    assert!(table.command.join(" ").contains(" --accept-config sliding_mystery"), "{:?}", table.command);
     // The same numbers from a file without the key are another request's.
     let plain = forge::copy(&place, "llama", "m");
     place.ok(["lens", "-m", &plain, "--ids", "1,2"]);

@@ -222,7 +222,9 @@ fn who_finds_another_at_work_says_who_that_is_and_waits_as_long_as_it_may() {
     let done: Done = ended(start(&place, &with(&lens, &["--wait", "0"])));
     done.is_refusal("lens --wait 0", 1, &format!("another run is at work in run: process {} on ", first.id()));
     assert!(
-        done.stderr.contains("`pellucid patch --pairs pairs.csv ") && done.stderr.contains("--out"),
+        done.stderr.contains("`pellucid patch ")
+            && done.stderr.contains(" --pairs pairs.csv ")
+            && done.stderr.contains("--out"),
         "{}",
         done.stderr
     );

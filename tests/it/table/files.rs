@@ -362,17 +362,17 @@ fn every_table_is_declared_once_and_documented() {
         [
             "logit_lens",
             "attention",
-            "tokens",
-            "hooks",
-            "model",
             "patch",
             "patch_mean",
             "path",
             "path_mean",
             "attribution",
-            "training",
+            "tokens",
+            "hooks",
+            "model",
             "verify",
             "verify_reference",
+            "training",
             "tables"
         ]
     );

@@ -10,7 +10,7 @@ use crate::view::colour::Colours;
 use crate::view::extent::{Extents, Positions};
 use crate::view::kind::{self, Area, Body, Heat, Item, Run, Shape, Side, View};
 use crate::view::label::quoted;
-use crate::view::{Drawable, Emit, Options, Seen, suffix};
+use crate::view::{Emit, Options, Seen, suffix};
 use heads::{AllHeads, name, summary};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -18,9 +18,6 @@ use std::sync::Arc;
 
 /// A figure draws at most this many cells one by one; of more, the weakest are left blank.
 const MOST_CELLS: usize = 12_000;
-
-/// The table that is drawn.
-pub(crate) const DRAWABLE: [Drawable; 1] = [Drawable::of::<AttentionRow>()];
 
 impl Seen for AttentionRow {
     const OF_HEADS: bool = true;

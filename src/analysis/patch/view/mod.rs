@@ -14,14 +14,11 @@ use crate::number::Locale;
 use crate::table::{Provenance, Rows};
 use crate::view::extent::Extents;
 use crate::view::kind::View;
-use crate::view::{Drawable, Emit, Options, Seen};
+use crate::view::{Emit, Options, Seen};
 use mark::{Mark, Marked, Names, marks_of};
 use scale::Scales;
 use std::sync::Arc;
 use sweep::Sweep;
-
-/// The tables of patches that are drawn.
-pub(crate) const DRAWABLE: [Drawable; 2] = [Drawable::of::<PatchRow>(), Drawable::of::<PatchMeanRow>()];
 
 macro_rules! seen {
     ($($row:ty),*) => {$(

@@ -1,0 +1,195 @@
+//! Ablation: what is lost without each head, MLP, layer or neuron? A sweep of patches of the clean run alone.
+
+use serde::{Deserialize, Serialize};
+
+use super::patch::swept::{metrics, swept};
+use super::patch::{need, patch};
+use crate::analysis::{PatchMeanRow, PatchRow};
+use crate::error::{Error, Result};
+use crate::session::{Analysis, Session, Sink, WithDataset};
+use crate::sweep::{Direction, Grid, Kind, Need, Over, PatchOptions};
+use crate::text::Pair;
+use crate::view::viewed::{AnyTable, Of};
+
+/// Ablation: what is lost without each head, MLP, layer or neuron?
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+#[cfg_attr(
+    feature = "cli",
+    command(
+        after_help = "Writes patch.parquet, a row for each prompt, and patch_mean.parquet, their means (see `pellucid tables \
+                        patch_mean`), and an SVG of both for each metric. The effect is `patched` minus `clean`."
+    )
+)]
+pub struct Ablate {
+    /// What is taken away, one at a time
+    #[cfg_attr(feature = "cli", arg(long, value_enum, default_value_t = Unit::Head))]
+    pub unit: Unit,
+    /// What is put in its place: zero; mean or mean-by-position (over --dataset, else over the prompts); resample (from them)
+    #[cfg_attr(feature = "cli", arg(long, default_value_t = Ablate::default().kind, value_name = "KIND"))]
+    pub kind: String,
+    /// What to measure: loss, kl_to_clean, or, of --answer and --foil, logit_diff, logit, prob, log_prob, rank
+    #[cfg_attr(feature = "cli", arg(long, default_value = "loss", value_name = "METRICS", value_delimiter = ','))]
+    pub metric: Vec<String>,
+    /// At which position to measure what is not the loss; negative ones count from the end
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, default_value_t = -1, value_name = "POSITION", allow_hyphen_values = true)
+    )]
+    pub measure_at: isize,
+    /// The token that is right; may be repeated
+    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKEN"))]
+    pub answer: Vec<String>,
+    /// A token that is wrong; may be repeated
+    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKEN"))]
+    pub foil: Vec<String>,
+    /// Only these layers
+    #[cfg_attr(feature = "cli", arg(long, value_name = "LAYERS", value_delimiter = ','))]
+    pub layers: Option<Vec<usize>>,
+    /// Only these heads
+    #[cfg_attr(feature = "cli", arg(long, value_name = "HEADS", value_delimiter = ','))]
+    pub heads: Option<Vec<usize>>,
+    /// Only these neurons
+    #[cfg_attr(feature = "cli", arg(long, value_name = "NEURONS", value_delimiter = ','))]
+    pub neurons: Option<Vec<usize>>,
+    /// Only at these positions, all at once; negative ones count from the end
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "POSITIONS", value_delimiter = ',', allow_hyphen_values = true)
+    )]
+    pub pos: Option<Vec<isize>>,
+    /// Seed for random draws
+    #[cfg_attr(feature = "cli", arg(long, value_name = "SEED", default_value_t = 0))]
+    pub seed: u64,
+    /// Compute so many ablations again, drawn with --seed, each by a whole forward pass, and print the largest difference
+    #[serde(skip)]
+    #[cfg_attr(feature = "cli", arg(long, default_value_t = 0, value_name = "N"))]
+    pub verify: usize,
+}
+
+impl Default for Ablate {
+    fn default() -> Self {
+        Self {
+            unit: Unit::Head,
+            kind: "mean".into(),
+            metric: vec!["loss".into()],
+            measure_at: -1,
+            answer: vec![],
+            foil: vec![],
+            layers: None,
+            heads: None,
+            neurons: None,
+            pos: None,
+            seed: 0,
+            verify: 0,
+        }
+    }
+}
+
+/// What is taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Unit {
+    /// The output of one attention head (z)
+    Head,
+    /// The output of one attention sublayer (attn_out)
+    Attention,
+    /// The output of one MLP (mlp_out)
+    Mlp,
+    /// Both outputs of one layer
+    Layer,
+    /// One neuron (mlp.post)
+    Neuron,
+}
+
+impl Ablate {
+    fn options(&self, on: &Session, input: &WithDataset) -> Result<PatchOptions> {
+        let (at, over, together) = match self.unit {
+            Unit::Head => ("z", vec![Over::Layer, Over::Head], false),
+            Unit::Attention => ("attn_out", vec![Over::Layer], false),
+            Unit::Mlp => ("mlp_out", vec![Over::Layer], false),
+            Unit::Layer => ("attn_out,mlp_out", vec![Over::Layer], true),
+            Unit::Neuron => ("mlp.post", vec![Over::Layer, Over::Neuron], false),
+        };
+        let kind = Kind::parse(&self.kind, None)?;
+        let dataset = match &input.dataset {
+            Some(dataset) => dataset.clone(),
+            None if kind.needs_a_dataset() => input.prompts.clone(),
+            None => vec![],
+        };
+        Ok(PatchOptions {
+            grid: Grid {
+                at: at.to_owned(),
+                over,
+                layers: self.layers.clone(),
+                heads: self.heads.clone(),
+                neurons: self.neurons.clone(),
+                positions: self.pos.clone(),
+                together,
+                ..Grid::default()
+            },
+            direction: Direction::Noise,
+            kind,
+            metrics: metrics(&self.metric)?,
+            measure_at: self.measure_at,
+            memory_bytes: on.memory_bytes,
+            dataset,
+            seed: self.seed,
+            noised: None,
+            verify: self.verify,
+        })
+    }
+
+    /// Each prompt as a pair without a corrupt one.
+    fn pairs(&self, on: &Session, input: &WithDataset) -> Result<Vec<Pair>> {
+        let tokens = |texts: &[String]| texts.iter().map(|t| on.target(t)).collect::<Result<Vec<_>>>();
+        let (answers, foils) = (tokens(&self.answer)?, tokens(&self.foil)?);
+        let each = input.prompts.iter().map(|p| {
+            let words = [answers.clone(), foils.clone()];
+            on.new_pair((p.index, p.id.clone()), (p.clone(), None), words, &[], |_| None)
+        });
+        each.collect()
+    }
+
+    /// Says where values are from that one prompt gets from itself.
+    fn own_values(&self, kind: &Kind, input: &WithDataset) -> Result<Option<String>> {
+        let ([only], None, true) = (&input.prompts[..], &input.dataset, kind.needs_a_dataset()) else {
+            return Ok(None);
+        };
+        match kind {
+            Kind::Mean { by_position: false } => {
+                let n = only.tokens.len();
+                Ok(Some(format!(
+                    "by the mean over the {n} positions of this prompt itself; --dataset takes other prompts"
+                )))
+            }
+            _ => Err(Error::bad_input(format!(
+                "`{}` of one prompt puts back what was there: the only prompt to take values of is itself",
+                self.kind
+            ))
+            .hint("give other prompts with --dataset FILE, or use --kind mean or zero")),
+        }
+    }
+}
+
+impl Analysis for Ablate {
+    const NAME: &'static str = "ablate";
+    const TABLES: &'static [&'static dyn AnyTable] = &[&Of::<PatchRow>::TABLE, &Of::<PatchMeanRow>::TABLE];
+    const RESUMES: bool = true;
+    type On = Session;
+    type Input = WithDataset;
+
+    fn need(&self, on: &Session, input: &WithDataset) -> Result<Need> {
+        let options = self.options(on, input)?;
+        self.own_values(&options.kind, input)?;
+        need(&on.model, &self.pairs(on, input)?, &options)
+    }
+
+    fn run(&self, on: &Session, input: &WithDataset, out: &mut Sink<'_>) -> Result<()> {
+        let (options, pairs) = (self.options(on, input)?, self.pairs(on, input)?);
+        out.caption = self.own_values(&options.kind, input)?;
+        swept(on, &pairs, &options, out, |keep, watch, emit| patch(&on.model, &pairs, &options, keep, watch, emit))
+    }
+}

@@ -1,0 +1,65 @@
+//! Attention patterns as a question: its options.
+
+use serde::{Deserialize, Serialize};
+
+use super::{attention, need};
+use crate::analysis::AttentionRow;
+use crate::error::{Error, Result};
+use crate::session::{Analysis, Prompts, Session, Sink};
+use crate::sweep::Need;
+use crate::view;
+use crate::view::viewed::{AnyTable, Of};
+
+/// Attention patterns: where does each head look?
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+#[cfg_attr(
+    feature = "cli",
+    command(
+        after_help = "Writes attention.parquet (see `pellucid tables attention`) and for each prompt an SVG of one head and one of all heads."
+    )
+)]
+pub struct Attention {
+    /// The head to draw large, such as 3.2 or L3H2 [default: the one that looks furthest from the obvious]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "LAYER.HEAD", value_parser = view::head))]
+    pub head: Option<(u32, u32)>,
+    /// Leave out rows of smaller probabilities; with 0, every key that a query can see has a row
+    #[cfg_attr(feature = "cli", arg(long, default_value_t = 0.0, value_name = "PROB"))]
+    pub min_prob: f32,
+}
+
+impl Analysis for Attention {
+    const NAME: &'static str = "attention";
+    const TABLES: &'static [&'static dyn AnyTable] = &[&Of::<AttentionRow>::TABLE];
+    type On = Session;
+    type Input = Prompts;
+
+    fn need(&self, on: &Session, input: &Prompts) -> Result<Need> {
+        if !(0.0..=1.0).contains(&self.min_prob) {
+            return Err(Error::bad_input(format!("--min-prob is {}, and a probability is 0 to 1", self.min_prob))
+                .hint("give a number from 0, which leaves nothing out, to 1"));
+        }
+        let blocks = &on.model.spec().blocks;
+        if let Some((layer, head)) = self.head {
+            let n = blocks.get(layer as usize).map(|b| b.attention.inner.n_heads);
+            if n.is_none_or(|n| head as usize >= n) {
+                let heads = blocks[0].attention.inner.n_heads;
+                return Err(Error::no_such(format!("the model has no head L{layer}H{head}")).hint(format!(
+                    "it has layers 0-{} and heads 0-{}",
+                    blocks.len() - 1,
+                    heads - 1
+                )));
+            }
+        }
+        Ok(need(on.model.spec(), &input.prompts, on.memory_bytes, super::view::bytes))
+    }
+
+    fn run(&self, on: &Session, input: &Prompts, out: &mut Sink<'_>) -> Result<()> {
+        out.options.head = self.head;
+        // There may be no row, where the least probability is 1.
+        out.begin::<AttentionRow>()?;
+        let watch = out.watch;
+        attention(&on.model, &input.prompts, self.min_prob, on.memory_bytes, watch, &mut |row| out.push(row))
+    }
+}

@@ -1,0 +1,124 @@
+//! AttributionRow patching as a question: its options.
+
+use serde::{Deserialize, Serialize};
+
+use super::{AttributeOptions, attribute, components, need};
+use crate::analysis::AttributionRow;
+use crate::analysis::patch::swept::note_spaces;
+use crate::error::Result;
+use crate::session::{Analysis, Pairs, Session, Sink};
+use crate::sweep::{Direction, Metric, Need};
+use crate::table::visible;
+use crate::view::viewed::{AnyTable, Of};
+
+/// AttributionRow patching: what would every patch do, to first order, at the cost of a few forward passes?
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+#[cfg_attr(
+    feature = "cli",
+    command(
+        after_help = "Writes attribution.parquet (see `pellucid tables attribution`), an SVG for each pair (the first 20) and site, and \
+    with --confirm one of the estimates beside what was measured.\n\n\
+    Estimates are (value of the other run - value of this run) x gradient of the metric. They miss what is not straight: \
+    attention that is saturated (--qk-fix), effects that cancel (--grad-drop). --confirm measures."
+    )
+)]
+pub struct Attribute {
+    /// Which values: a pattern of hook names, such as z,mlp.post or blocks.2-4.attn.hook_pattern [default: resid_pre,z,
+    /// attn_out,mlp.post,mlp_out, as far as the model has them; with --qk-fix also q,k, or where there are norms on these
+    /// q_norm.out,k_norm.out]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "HOOKS"))]
+    pub at: Option<String>,
+    /// Estimate clean values put into the corrupt run (denoise), or corrupt ones into the clean run (noise)
+    #[cfg_attr(feature = "cli", arg(long, value_enum, default_value_t = Direction::Denoise))]
+    pub direction: Direction,
+    /// What to estimate: logit_diff, logit, prob, log_prob, kl_to_clean or loss
+    #[cfg_attr(feature = "cli", arg(long, default_value_t = Attribute::default().metric, value_name = "METRIC"))]
+    pub metric: String,
+    /// At which position to measure; negative ones count from the end
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, default_value_t = -1, value_name = "POSITION", allow_hyphen_values = true)
+    )]
+    pub measure_at: isize,
+    /// Of neurons, keep so many in each layer and position of each pair: the strongest; 0 keeps all
+    #[cfg_attr(feature = "cli", arg(long, default_value_t = Attribute::default().top, value_name = "N"))]
+    pub top: usize,
+    /// Make the attention pattern again for each query and key, instead of taking it as linear (AtP*)
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub qk_fix: bool,
+    /// Rank by the mean size of estimates that each leave out one layer, so that effects that cancel are found (AtP*)
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub grad_drop: bool,
+    /// Measure the N strongest of all pairs, as `pellucid patch` does, and say how good the estimates were
+    #[cfg_attr(feature = "cli", arg(long, default_value_t = 0, value_name = "N"))]
+    pub confirm: usize,
+}
+
+impl Default for Attribute {
+    fn default() -> Self {
+        Self {
+            at: None,
+            direction: Direction::Denoise,
+            metric: "logit_diff".into(),
+            measure_at: -1,
+            top: 10,
+            qk_fix: false,
+            grad_drop: false,
+            confirm: 0,
+        }
+    }
+}
+
+impl Attribute {
+    fn options(&self, on: &Session, input: &Pairs) -> Result<AttributeOptions> {
+        Ok(AttributeOptions {
+            at: self.at.clone().unwrap_or_else(|| components(on.model.spec(), self.qk_fix)),
+            direction: self.direction,
+            metric: Metric::parse(&self.metric)?,
+            measure_at: self.measure_at,
+            top: self.top,
+            qk_fix: self.qk_fix,
+            grad_drop: self.grad_drop,
+            confirm: self.confirm,
+            memory_bytes: on.memory_bytes,
+            align: input.align,
+        })
+    }
+}
+
+impl Analysis for Attribute {
+    const NAME: &'static str = "attribute";
+    const TABLES: &'static [&'static dyn AnyTable] = &[&Of::<AttributionRow>::TABLE];
+    type On = Session;
+    type Input = Pairs;
+
+    fn need(&self, on: &Session, input: &Pairs) -> Result<Need> {
+        need(on.model.spec(), &input.pairs, &self.options(on, input)?)
+    }
+
+    fn run(&self, on: &Session, input: &Pairs, out: &mut Sink<'_>) -> Result<()> {
+        let options = self.options(on, input)?;
+        note_spaces(on, &input.pairs, &[options.metric], options.measure_at, out)?;
+        out.begin::<AttributionRow>()?;
+        let watch = out.watch;
+        let summary = attribute(&on.model, &input.pairs, &options, watch, &mut |row| out.push(row))?;
+        summary.doubts.in_words("pairs").into_iter().for_each(|said| out.say(format_args!("note: {said}")));
+        out.say(format_args!("{} values estimated", summary.nodes));
+        if let Some(confirmed) = summary.confirmed {
+            let correlation = confirmed.rank_correlation.map_or("none".into(), |r| format!("{r:.3}"));
+            let of = if self.grad_drop { " of strengths and sizes" } else { "" };
+            let worst = &confirmed.worst;
+            let pair = if input.pairs.len() > 1 { format!("pair {} ", visible(&worst.pair_id)) } else { String::new() };
+            out.say(format_args!(
+                "{} measured: rank correlation{of} {correlation}; furthest apart is {pair}{}, estimated {:+.4}, exactly {:+.4}",
+                confirmed.n,
+                super::words::place(worst),
+                worst.estimate,
+                worst.exact.unwrap_or(f32::NAN)
+            ));
+        }
+        Ok(())
+    }
+}

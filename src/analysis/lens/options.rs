@@ -1,0 +1,84 @@
+//! The logit lens as a question: its options.
+
+use serde::{Deserialize, Serialize};
+
+use super::{LensOptions, lens, need};
+use crate::analysis::LensRow;
+use crate::error::Result;
+use crate::session::spaces::Words;
+use crate::session::{Analysis, Prompts, Session, Sink};
+use crate::sweep::Need;
+use crate::text::positions::position_at;
+use crate::view::viewed::{AnyTable, Of};
+
+/// The logit lens: what would the model say if it stopped at each layer?
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+#[cfg_attr(
+    feature = "cli",
+    command(after_help = "Writes logit_lens.parquet (see `pellucid tables logit_lens`) and one SVG for each prompt.")
+)]
+pub struct Lens {
+    /// Which values of the stream to decode: resid_pre, resid_mid, resid_post, attn_out, mlp_out, or a pattern of hook names
+    #[cfg_attr(feature = "cli", arg(long, default_value_t = Lens::default().at, value_name = "HOOKS"))]
+    pub at: String,
+    /// Only these positions, such as 0,3,-1; negative ones count from the end [default: all]
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "POSITIONS", value_delimiter = ',', allow_hyphen_values = true)
+    )]
+    pub pos: Option<Vec<isize>>,
+    /// How many tokens to keep for each hook and position [default: 5]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "K"))]
+    pub top: Option<usize>,
+    /// A word to follow through the layers, such as " Mary", or a token id, such as #17
+    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKEN"))]
+    pub target: Option<String>,
+}
+
+impl Default for Lens {
+    fn default() -> Self {
+        Self { at: "resid_post".into(), pos: None, top: None, target: None }
+    }
+}
+
+impl Lens {
+    fn options(&self, on: &Session) -> Result<LensOptions> {
+        let most = on.model.spec().unembedding.d_vocab_out;
+        Ok(LensOptions {
+            at: self.at.clone(),
+            positions: self.pos.clone(),
+            top: self.top.unwrap_or_else(|| LensOptions::default().top.min(most)),
+            target: self.target.as_deref().map(|t| on.target(t)).transpose()?,
+            memory_bytes: on.memory_bytes,
+        })
+    }
+}
+
+impl Analysis for Lens {
+    const NAME: &'static str = "lens";
+    const TABLES: &'static [&'static dyn AnyTable] = &[&Of::<LensRow>::TABLE];
+    type On = Session;
+    type Input = Prompts;
+
+    fn need(&self, on: &Session, input: &Prompts) -> Result<Need> {
+        let options = self.options(on)?;
+        need(on.model.spec(), &input.prompts, &options, |cells| super::view::bytes(cells, options.top))
+    }
+
+    fn run(&self, on: &Session, input: &Prompts, out: &mut Sink<'_>) -> Result<()> {
+        let options = self.options(on)?;
+        if let Some(target) = options.target {
+            // After the last position that is looked at.
+            let last = self.pos.as_ref().and_then(|positions| positions.last()).copied().unwrap_or(-1);
+            let after = |p| Some(Words { prompt: p, at: position_at(last, p).ok()?, tokens: vec![target] });
+            let words: Vec<Words<'_>> = input.prompts.iter().filter_map(after).collect();
+            if let Some(said) = on.doubtful_spaces(["target", "prompts"], &words)? {
+                out.note(said);
+            }
+        }
+        let watch = out.watch;
+        lens(&on.model, &input.prompts, &|id| on.spell(id), &options, watch, &mut |row| out.push(row))
+    }
+}

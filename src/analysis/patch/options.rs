@@ -1,0 +1,169 @@
+//! Activation patching as a question: its options.
+
+use serde::{Deserialize, Serialize};
+
+use super::swept::{Change, axes, chosen_once, swept};
+use super::{need, patch};
+
+use crate::analysis::{PatchMeanRow, PatchRow};
+use crate::error::{Error, Result};
+use crate::session::{Analysis, Session, Sink, Swept};
+use crate::sweep::{Grid, Need, Noised, NoisedAt, PatchOptions};
+use crate::view::viewed::{AnyTable, Of};
+
+/// Activation patching: which values make the difference between two prompts?
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+#[cfg_attr(
+    feature = "cli",
+    command(
+        after_help = "Writes patch.parquet (see `pellucid tables patch`) and an SVG for each pair (the first 20), site and metric; of \
+                        several pairs, or samples of noise, also patch_mean.parquet, their means, and their figures."
+    )
+)]
+pub struct Patch {
+    /// Which values to patch: resid_pre, resid_mid, resid_post, attn_out, mlp_out, q, k, v, z, pattern, attn_scores,
+    /// mlp.post, hook_embed, or a pattern of hook names
+    #[cfg_attr(feature = "cli", arg(long, default_value_t = Patch::default().at, value_name = "HOOKS"))]
+    pub at: String,
+    /// What to go over: any of layer, pos, head, neuron, query_pos, key_pos. The rest is patched all at once
+    #[cfg_attr(feature = "cli", arg(long, default_value = "layer,pos", value_name = "AXES", value_delimiter = ','))]
+    pub over: Vec<String>,
+    /// Only these layers, such as 0,3
+    #[cfg_attr(feature = "cli", arg(long, value_name = "LAYERS", value_delimiter = ','))]
+    pub layers: Option<Vec<usize>>,
+    /// Only these heads (of keys and values: key/value heads, unless --per-query-head)
+    #[cfg_attr(feature = "cli", arg(long, value_name = "HEADS", value_delimiter = ','))]
+    pub heads: Option<Vec<usize>>,
+    /// Only these neurons
+    #[cfg_attr(feature = "cli", arg(long, value_name = "NEURONS", value_delimiter = ','))]
+    pub neurons: Option<Vec<usize>>,
+    /// Only these positions, such as 0,3,-1; negative ones count from the end
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "POSITIONS", value_delimiter = ',', allow_hyphen_values = true)
+    )]
+    pub pos: Option<Vec<isize>>,
+    /// Only these keys, of scores and patterns; negative ones count from the end
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "POSITIONS", value_delimiter = ',', allow_hyphen_values = true)
+    )]
+    pub keys: Option<Vec<isize>>,
+    /// Patch all sites of a layer together, in one run
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub together: bool,
+    /// Patch keys and values as one query head sees them, where several share a key/value head: heads are query heads then,
+    /// and the others that read the same key/value head see what they saw
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub per_query_head: bool,
+    /// Patch so many neighbouring layers at once, around each
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "LAYERS", default_value_t = 1, value_parser = crate::session::at_least_one)
+    )]
+    pub window: usize,
+    /// What becomes of a value, in which run, and what is measured.
+    #[serde(flatten)]
+    #[cfg_attr(feature = "cli", command(flatten))]
+    pub change: Change,
+    /// Causal tracing: the corrupt run is the clean prompt with noise on the embeddings, so many deviations of the embedding
+    /// strong (ROME takes 3)
+    #[cfg_attr(feature = "cli", arg(long, value_name = "DEVIATIONS", conflicts_with = "corrupt"))]
+    pub noise: Option<f64>,
+    /// Where: the tokens of this part of the clean prompt
+    #[cfg_attr(feature = "cli", arg(long, value_name = "TEXT", requires = "noise"))]
+    pub subject: Option<String>,
+    /// Where: these positions
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "POSITIONS", value_delimiter = ',', allow_hyphen_values = true, requires = "noise")
+    )]
+    pub noise_at: Option<Vec<isize>>,
+    /// Measure each prompt with so many samples of the noise; means are over a prompt's samples first, then over prompts
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "N", default_value_t = 1, requires = "noise", value_parser = crate::session::at_least_one)
+    )]
+    pub samples: usize,
+}
+
+impl Default for Patch {
+    fn default() -> Self {
+        Self {
+            at: "resid_pre".into(),
+            over: vec!["layer".into(), "pos".into()],
+            layers: None,
+            heads: None,
+            neurons: None,
+            pos: None,
+            keys: None,
+            together: false,
+            per_query_head: false,
+            window: 1,
+            change: Change::default(),
+            noise: None,
+            subject: None,
+            noise_at: None,
+            samples: 1,
+        }
+    }
+}
+
+impl Patch {
+    fn options(&self, on: &Session, input: &Swept) -> Result<PatchOptions> {
+        chosen_once(&input.pairs, self.pos.is_some() || self.keys.is_some())?;
+        let grid = Grid {
+            at: self.at.clone(),
+            over: axes(&self.over)?,
+            layers: self.layers.clone(),
+            heads: self.heads.clone(),
+            neurons: self.neurons.clone(),
+            positions: self.pos.clone(),
+            keys: self.keys.clone(),
+            together: self.together,
+            window: self.window,
+            per_query_head: self.per_query_head,
+            align: input.pairs.align,
+        };
+        Ok(PatchOptions { noised: self.noised()?, ..self.change.options(on, input, grid)? })
+    }
+
+    fn noised(&self) -> Result<Option<Noised>> {
+        let (at, sigma) = match (self.noise, &self.subject, &self.noise_at) {
+            // clap does not ask for --noise where --corrupt excludes it.
+            (None, ..) if self.subject.is_some() || self.noise_at.is_some() || self.samples > 1 => {
+                return Err(Error::bad_input(
+                    "--subject, --noise-at and --samples are about --noise, which is not given",
+                )
+                .hint("say how strong it is, such as --noise 3, instead of --corrupt"));
+            }
+            (None, ..) => return Ok(None),
+            (Some(sigma), Some(part), None) => (NoisedAt::Part(part.clone()), sigma),
+            (Some(sigma), None, Some(at)) => (NoisedAt::Positions(at.clone()), sigma),
+            _ => {
+                return Err(Error::bad_input("it is not said which embeddings get the noise")
+                    .hint("give either --subject TEXT or --noise-at POSITIONS"));
+            }
+        };
+        Ok(Some(Noised { at, sigma, samples: self.samples }))
+    }
+}
+
+impl Analysis for Patch {
+    const NAME: &'static str = "patch";
+    const TABLES: &'static [&'static dyn AnyTable] = &[&Of::<PatchRow>::TABLE, &Of::<PatchMeanRow>::TABLE];
+    const RESUMES: bool = true;
+    type On = Session;
+    type Input = Swept;
+
+    fn need(&self, on: &Session, input: &Swept) -> Result<Need> {
+        need(&on.model, &input.pairs.pairs, &self.options(on, input)?)
+    }
+
+    fn run(&self, on: &Session, input: &Swept, out: &mut Sink<'_>) -> Result<()> {
+        let (options, pairs) = (self.options(on, input)?, &input.pairs.pairs);
+        swept(on, pairs, &options, out, |keep, watch, emit| patch(&on.model, pairs, &options, keep, watch, emit))
+    }
+}

@@ -1,0 +1,281 @@
+//! The command of an analysis, made of its type: arguments in, one run, files and words out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use clap::{ArgMatches, Args, FromArgMatches};
+
+use super::args::{DrawArgs, OutArgs, ResumeArgs};
+use super::input::ReadArgs;
+use super::out::Out;
+use super::signals;
+use crate::error::{ErrorKind, Result};
+use crate::session::plan::available;
+use crate::session::{Analysis, Found, Input, On, Parts, Request, Results, Session, Sink, To, options};
+use crate::table::Format;
+use crate::view::viewed::{Shown, Told};
+
+/// What an analysis is asked of, as it is named on the command line.
+pub(super) trait Named: On + Sized {
+    /// How.
+    type Args: Args;
+
+    /// Loads it.
+    fn load(args: &Self::Args, out: &Out) -> Result<Self>;
+
+    /// The model in it, where all of it is loaded.
+    fn session(&self) -> Option<&Session> {
+        None
+    }
+}
+
+/// What an analysis is run on, as it is given on the command line.
+pub(super) trait Given<O>: Input + Sized {
+    /// How.
+    type Args: Args;
+
+    /// Reads it.
+    fn read(args: &Self::Args, on: &O, out: &Out) -> Result<Self>;
+}
+
+/// Nothing is given.
+#[derive(Args)]
+pub(super) struct NoArgs {}
+
+/// An analysis as a command.
+#[derive(Clone, Copy)]
+pub(super) struct Command {
+    /// What it is called.
+    pub name: &'static str,
+    /// Its arguments.
+    pub clap: fn() -> clap::Command,
+    /// Runs it.
+    pub run: fn(&ArgMatches, &Out) -> Result<()>,
+}
+
+impl Command {
+    /// The command of `A`.
+    pub const fn of<A>() -> Self
+    where
+        A: Analysis + Args,
+        A::On: Named,
+        A::Input: Given<A::On>,
+    {
+        Self { name: A::NAME, clap: clap_of::<A>, run: run::<A> }
+    }
+}
+
+fn clap_of<A>() -> clap::Command
+where
+    A: Analysis + Args,
+    A::On: Named,
+    A::Input: Given<A::On>,
+{
+    // What it is about is what the options' own type says.
+    let own = A::augment_args(clap::Command::new(A::NAME));
+    let mut command = <A::On as Named>::Args::augment_args(clap::Command::new(A::NAME));
+    command = <A::Input as Given<A::On>>::Args::augment_args(command);
+    command = A::augment_args(command);
+    if scaled::<A>() {
+        command = DrawArgs::augment_args(command);
+    }
+    if A::RESUMES {
+        command = ResumeArgs::augment_args(command);
+    }
+    if A::RESULTS != Results::Screen {
+        command = OutArgs::augment_args(command);
+        let folder = match A::RESULTS {
+            Results::FolderIfNamed => "Also write the results to this folder".to_owned(),
+            _ => format!("Folder for the results [default: runs/{}-<hash of the request>]", A::NAME),
+        };
+        command = command.mut_arg("out", |arg| arg.help(folder));
+    }
+    let about = own.get_about().cloned().unwrap_or_default();
+    let long = own.get_long_about().cloned();
+    command = command.about(about).after_help(own.get_after_help().cloned().unwrap_or_default());
+    match long {
+        Some(long) => command.long_about(long),
+        None => command.long_about(None::<&str>),
+    }
+}
+
+/// Whether the figures of its tables have a scale.
+fn scaled<A: Analysis>() -> bool {
+    A::TABLES.iter().filter_map(|table| table.drawable()).any(|table| table.scaled)
+}
+
+/// What was given for the arguments of a group.
+fn group<T: FromArgMatches>(matches: &ArgMatches) -> Result<T> {
+    T::from_arg_matches(matches).map_err(|e| super::misunderstood(&e))
+}
+
+fn run<A>(matches: &ArgMatches, out: &Out) -> Result<()>
+where
+    A: Analysis + Args,
+    A::On: Named,
+    A::Input: Given<A::On>,
+{
+    let analysis: A = group(matches)?;
+    let on = A::On::load(&group(matches)?, out)?;
+    let input = A::Input::read(&group(matches)?, &on, out)?;
+    if let Some(session) = on.session() {
+        let plan = on.plan(analysis.need(&on, &input)?);
+        if let Some(plan) = plan {
+            on.memory().map_or(Ok(()), |memory| plan.check_budget(memory))?;
+            out.planned(&plan);
+            if let Some(warning) = plan.check_loaded(&session.placement, available())? {
+                out.say(warning);
+            }
+        }
+    }
+    let words = words::<A>(matches)?;
+    let noted = |words: &str| out.note(words);
+    let draw = if scaled::<A>() { Some(group::<DrawArgs>(matches)?) } else { None };
+    let how: Option<OutArgs> = if A::RESULTS == Results::Screen { None } else { Some(group(matches)?) };
+    let Some(how) = how.filter(|how| A::RESULTS == Results::Folder || how.out.is_some()) else {
+        let to = match A::RESULTS {
+            Results::FolderIfNamed if out.format == Format::Table => To::Nowhere,
+            Results::FolderIfNamed => To::Temporary(tempfile::tempdir()?),
+            _ => To::Memory,
+        };
+        let mut sink = Sink::new(to, on.provenance(words), &(), &noted);
+        analysis.run(&on, &input, &mut sink)?;
+        return print(sink.finish(true)?, &Shown::default(), &input, out);
+    };
+    let request = Request::new(&analysis, &on, &input)?;
+    // Listens to Ctrl-C from here on, so that nothing is left by it.
+    let watch = out.watch(A::NAME);
+    let names: Vec<&str> = A::TABLES.iter().map(|table| table.info().name).chain(A::FILES.iter().copied()).collect();
+    let mut folder = how.folder(out, (A::NAME, &names), &request, &words)?;
+    let mut parts = None;
+    if A::RESUMES {
+        // Whoever this one waited for may have completed what was to be resumed.
+        let asked = group::<ResumeArgs>(matches)?.resume;
+        let resume = asked && (Parts::are_in(folder.path()) || !folder.waited());
+        parts = Some(Parts::open(folder.path(), &request, resume, how.force)?);
+    }
+    let mut sink = Sink::new(To::Folder(&mut folder), on.provenance(words.clone()), &watch, &noted);
+    sink.parts = parts;
+    sink.options.scale = draw.and_then(|draw| draw.scale());
+    let stopped = match analysis.run(&on, &input, &mut sink) {
+        Ok(()) => None,
+        Err(e) if A::RESUMES && e.kind() == ErrorKind::Interrupted => Some(e),
+        Err(e) => return Err(e),
+    };
+    let mut found = sink.finish(stopped.is_none())?;
+    let mut shown = Shown::default();
+    let (options, caption) = (found.options, found.caption.clone());
+    for table in &mut found.tables {
+        // What is said of a table says what its parts would.
+        shown = Shown::default();
+        table.views(&options, &mut |view| {
+            shown.take(&view, caption.as_deref());
+            folder.view(&view)
+        })?;
+    }
+    if let Some(e) = stopped {
+        let hint = format!("the same command with --resume --out {} goes on from here", folder.path().display());
+        let what = match folder.finish_stopped(&words)? {
+            Some(finished) => {
+                out.wrote(&finished);
+                "what was done is kept"
+            }
+            None => "what was done is kept, and so are the complete results that were there",
+        };
+        return Err(signals::interrupted(what).hint(hint).because(e));
+    }
+    let finished = folder.finish(&words)?;
+    out.wrote(&finished);
+    // Before anybody else is let in, who may keep parts there.
+    found.parts.iter_mut().for_each(Parts::clear);
+    for name in A::FILES.iter().filter(|name| finished.files.iter().any(|file| file == *name)) {
+        out.data(|w| writeln!(w, "{}", finished.path.join(name).display()))?;
+    }
+    drop(finished);
+    print(found, &shown, &input, out)
+}
+
+/// Says and prints what was found.
+fn print(mut found: Found, shown: &Shown, input: &impl Input, out: &Out) -> Result<()> {
+    found.said.iter().for_each(|said| out.say(said));
+    let note = |words: &str| out.note(words);
+    let told = Told { inputs: input.len(), prompts: input.prompts(), note: &note };
+    match (out.format, &mut found.tables[..]) {
+        (Format::Table, tables) => {
+            // Means say more than what they are of.
+            if let Some(table) = tables.last_mut() {
+                out.shown(table.is_drawn(), |w| table.words(shown, &told, w))?;
+            }
+        }
+        (_, [first, ..]) => out.text(|format, how, w| first.text(format, how, w))?,
+        _ => {}
+    }
+    found.last.iter().for_each(|said| out.say(said));
+    found.verdict.map_or(Ok(()), Err)
+}
+
+/// The command as provenance has it: what decides the results, in one order, however it was written.
+fn words<A>(matches: &ArgMatches) -> Result<Vec<String>>
+where
+    A: Analysis + Args,
+    A::On: Named,
+    A::Input: Given<A::On>,
+{
+    let ids = |command: clap::Command| -> BTreeSet<String> {
+        command.get_arguments().map(|arg| arg.get_id().to_string()).collect()
+    };
+    let new = || clap::Command::new(A::NAME);
+    let mut deciding = ids(<A::On as Named>::Args::augment_args(<A::Input as Given<A::On>>::Args::augment_args(new())));
+    let read = ids(ReadArgs::augment_args(new()));
+    deciding.retain(|id| !read.contains(id));
+    deciding.extend(options(&A::default())?.into_keys());
+    Ok(canonical(&clap_of::<A>(), matches, &|id| deciding.contains(id)))
+}
+
+/// `command` with those of its arguments that decide something, and are not what they are by themselves.
+pub(super) fn canonical(command: &clap::Command, matches: &ArgMatches, decides: &dyn Fn(&str) -> bool) -> Vec<String> {
+    let mut words = vec!["pellucid".to_owned(), command.get_name().to_owned()];
+    let mut positional: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+    for arg in command.get_arguments() {
+        let id = arg.get_id().as_str();
+        let given = matches!(
+            matches.value_source(id),
+            Some(clap::parser::ValueSource::CommandLine | clap::parser::ValueSource::EnvVariable)
+        );
+        if !given || !decides(id) {
+            continue;
+        }
+        if !arg.get_action().takes_values() {
+            words.extend(arg.get_long().map(|long| format!("--{long}")));
+            continue;
+        }
+        let occurrences = matches.get_raw_occurrences(id).into_iter().flatten();
+        let text = |values: Vec<String>| values.join(",");
+        let values: Vec<String> = occurrences
+            .map(|values| text(values.map(|value| value.to_string_lossy().into_owned()).collect()))
+            .collect();
+        if let Some(index) = arg.get_index() {
+            positional.insert(index, raw(matches, id));
+            continue;
+        }
+        let default: Vec<String> =
+            arg.get_default_values().iter().map(|value| value.to_string_lossy().into_owned()).collect();
+        if values == default {
+            continue;
+        }
+        let name = arg.get_long().map(|long| format!("--{long}")).unwrap_or_default();
+        words.extend(values.into_iter().flat_map(|value| match value.starts_with('-') {
+            true => vec![format!("{name}={value}")],
+            false => vec![name.clone(), value],
+        }));
+    }
+    let last: Vec<String> = positional.into_values().flatten().collect();
+    if last.iter().any(|word| word.starts_with('-')) {
+        words.push("--".into());
+    }
+    words.extend(last);
+    words
+}
+
+fn raw(matches: &ArgMatches, id: &str) -> Vec<String> {
+    matches.get_raw(id).into_iter().flatten().map(|value| value.to_string_lossy().into_owned()).collect()
+}

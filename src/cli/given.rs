@@ -1,0 +1,387 @@
+//! What analyses are asked of and run on, as it is named and given on the command line.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::args::{AcceptArgs, LoadArgs, MemoryArgs, ModelArgs, at_least_one};
+use super::command::{Given, Named, NoArgs};
+use super::input::{OfColumns, ReadArgs, aligned, dataset, flat, parse_columns, written};
+use super::out::{Out, read_input};
+use crate::analysis::model::Described;
+use crate::analysis::tokens::Splitting;
+use crate::analysis::verify::{Checked, Dump, Verified};
+use crate::error::{Error, Result};
+use crate::session::records::Input;
+use crate::session::{Pairs, Prompts, Session, Swept, WithDataset, pairs, prompts, read_vector};
+use crate::sweep::Align;
+use crate::text::ids::{ids_of, literal, parse_ids};
+use crate::text::records::Written;
+use crate::text::{Bos, NamedPosition, Pair, Prompt, PromptEntry, Tokenizer, Want, build_prompts};
+
+/// Which model, and how much memory its runs may take.
+#[derive(Args)]
+pub(super) struct SessionArgs {
+    #[command(flatten)]
+    load: LoadArgs,
+    #[command(flatten)]
+    memory: MemoryArgs,
+}
+
+impl Named for Session {
+    type Args = SessionArgs;
+
+    fn load(args: &SessionArgs, out: &Out) -> Result<Self> {
+        Ok(Self { memory_bytes: args.memory.memory, ..args.load.load(None, out)? })
+    }
+
+    fn session(&self) -> Option<&Session> {
+        Some(self)
+    }
+}
+
+/// Which model is verified.
+#[derive(Args)]
+pub(super) struct CheckedArgs {
+    /// The model, as with -m, whose place it takes
+    #[arg(value_name = "MODEL")]
+    name: Option<String>,
+    #[command(flatten)]
+    load: LoadArgs,
+}
+
+impl Named for Checked {
+    type Args = CheckedArgs;
+
+    fn load(args: &CheckedArgs, out: &Out) -> Result<Self> {
+        Ok(Self(args.load.load(args.name.as_deref(), out)?))
+    }
+
+    fn session(&self) -> Option<&Session> {
+        Some(&self.0)
+    }
+}
+
+impl Named for Splitting {
+    type Args = ModelArgs;
+
+    fn load(args: &ModelArgs, out: &Out) -> Result<Self> {
+        let source = args.find(Want::Tokens, out)?;
+        let Some(tokenizer) = Tokenizer::from_files(&source.files)? else {
+            return Err(source.no_tokenizer());
+        };
+        tokenizer.note().into_iter().for_each(|note| out.note(note));
+        Ok(Self { source, tokenizer })
+    }
+}
+
+/// Which model is described.
+#[derive(Args)]
+pub(super) struct DescribedArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    accept: AcceptArgs,
+}
+
+impl Named for Described {
+    type Args = DescribedArgs;
+
+    fn load(args: &DescribedArgs, out: &Out) -> Result<Self> {
+        let source = Session::find(&args.model.model, &args.accept.accept_config, &out.hub(), &out.fetching())?;
+        let described = Self::new(source)?;
+        out.accepted(&described.source);
+        Ok(described)
+    }
+}
+
+/// Which model's hooks are listed.
+#[derive(Args)]
+pub(super) struct AnyArgs {
+    /// The model whose hooks to list [default: every hook there is; with a pattern, those of demo]
+    #[arg(short, long, env = "PELLUCID_MODEL", hide_env_values = true, value_name = "MODEL")]
+    model: Option<String>,
+    #[command(flatten)]
+    accept: AcceptArgs,
+}
+
+impl Named for Option<Described> {
+    type Args = AnyArgs;
+
+    fn load(args: &AnyArgs, out: &Out) -> Result<Self> {
+        let Some(model) = args.model.clone() else { return Ok(None) };
+        let source = ModelArgs { model }.find(Want::Config, out)?.accepting(&args.accept.accept_config);
+        let described = Described::new(source)?;
+        out.accepted(&described.source);
+        Ok(Some(described))
+    }
+}
+
+impl Given<Session> for Prompts {
+    type Args = PromptArgs;
+
+    fn read(args: &PromptArgs, on: &Session, _: &Out) -> Result<Self> {
+        Ok(Self { prompts: args.build(on)? })
+    }
+}
+
+impl Given<Splitting> for Prompts {
+    type Args = PromptArgs;
+
+    fn read(args: &PromptArgs, on: &Splitting, _: &Out) -> Result<Self> {
+        let n = on.tokenizer.vocab_size();
+        let prompts = build_prompts(&args.entries()?, Some(&on.tokenizer), n, None, args.bos.bos())?;
+        Ok(Self { prompts })
+    }
+}
+
+/// Which prompts, and which others.
+#[derive(Args)]
+pub(super) struct WithDatasetArgs {
+    #[command(flatten)]
+    prompts: PromptArgs,
+    /// Prompts that means and resampled values are taken from [default: the prompts themselves]
+    #[arg(long, value_name = "FILE")]
+    dataset: Option<PathBuf>,
+}
+
+impl Given<Session> for WithDataset {
+    type Args = WithDatasetArgs;
+
+    fn read(args: &WithDatasetArgs, on: &Session, _: &Out) -> Result<Self> {
+        let (prompts, own) = (args.prompts.build(on)?, &args.prompts);
+        let dataset = args.dataset.as_ref().map(|path| dataset(path, own.read.bounds())).transpose()?;
+        let dataset = dataset.map(|entries| on.prompts(&entries, own.bos.bos())).transpose()?;
+        Ok(Self { prompts, dataset })
+    }
+}
+
+/// Which prompts a model is verified on.
+#[derive(Args)]
+pub(super) struct VerifiedArgs {
+    #[command(flatten)]
+    prompts: PromptArgs,
+    /// Compare with what another program made of the same tokens, site by site; says whether a difference is rounding, by a
+    /// run in f64 that needs memory for the weights twice more
+    #[arg(long, value_name = "FILE")]
+    reference: Option<PathBuf>,
+}
+
+impl Given<Checked> for Verified {
+    type Args = VerifiedArgs;
+
+    fn read(args: &VerifiedArgs, Checked(on): &Checked, _: &Out) -> Result<Self> {
+        let dump = args.reference.as_deref().map(Dump::open).transpose()?;
+        let given = (!args.prompts.is_empty()).then(|| args.prompts.build(on)).transpose()?;
+        Self::new(on, given, dump)
+    }
+}
+
+impl Given<Session> for Pairs {
+    type Args = PairArgs;
+
+    fn read(args: &PairArgs, on: &Session, out: &Out) -> Result<Self> {
+        Ok(Self { pairs: args.build(on, out)?, align: args.align()? })
+    }
+}
+
+/// Which pairs, and what is put into their runs.
+#[derive(Args)]
+pub(super) struct SweptArgs {
+    #[command(flatten)]
+    pairs: PairArgs,
+    /// Prompts that means and resampled values are taken from: .txt, .jsonl, .csv or .parquet
+    #[arg(long, value_name = "FILE")]
+    dataset: Option<PathBuf>,
+    /// The vector to add: a safetensors file, or FILE:TENSOR where it holds several
+    #[arg(long, value_name = "FILE")]
+    vector: Option<String>,
+}
+
+impl Given<Session> for Swept {
+    type Args = SweptArgs;
+
+    fn read(args: &SweptArgs, on: &Session, out: &Out) -> Result<Self> {
+        let pairs = Pairs::read(&args.pairs, on, out)?;
+        let vector = args.vector.as_deref().map(read_vector).transpose()?;
+        let dataset = match &args.dataset {
+            Some(path) => on.prompts(&dataset(path, args.pairs.read.bounds())?, args.pairs.bos.bos())?,
+            None => vec![],
+        };
+        Ok(Self { pairs, dataset, vector })
+    }
+}
+
+/// Nothing is given.
+impl<O> Given<O> for () {
+    type Args = NoArgs;
+
+    fn read(_: &NoArgs, _: &O, _: &Out) -> Result<Self> {
+        Ok(())
+    }
+}
+
+/// How text becomes tokens.
+#[derive(Args, Debug)]
+pub(super) struct BosArgs {
+    /// Begin every prompt with the tokenizer's BOS token
+    #[arg(long, conflicts_with = "no_bos")]
+    bos: bool,
+    /// Take away the BOS token that the tokenizer adds
+    #[arg(long)]
+    no_bos: bool,
+}
+
+impl BosArgs {
+    fn bos(&self) -> Bos {
+        match (self.bos, self.no_bos) {
+            (true, _) => Bos::Always,
+            (_, true) => Bos::Never,
+            _ => Bos::AsTokenizer,
+        }
+    }
+}
+
+/// Which prompts.
+#[derive(Args, Debug)]
+pub(super) struct PromptArgs {
+    /// Texts, one prompt each
+    #[arg(value_name = "PROMPT")]
+    texts: Vec<String>,
+    /// A file of prompts: .txt (one a line); .jsonl, .json, .csv, .tsv or .parquet (`text` or `ids`, optional `id`); or `-`,
+    /// standard input
+    #[arg(long, value_name = "FILE")]
+    prompts: Option<PathBuf>,
+    /// How that file is written, if its name does not say so. From a pipe, without this: a text on each line
+    #[arg(long, value_name = "FORMAT", requires = "prompts", value_parser = Written::NAMES)]
+    prompts_format: Option<String>,
+    /// What the file calls these columns, such as text=prompt,id=known_id; also fields inside others, text=rewrite.prompt, and
+    /// texts made of fields, 'text=The capital of {country} is'. subject=NAME takes the place of {} in the text
+    #[arg(long, value_name = "NAMES", requires = "prompts", value_parser = parse_columns)]
+    columns: Vec<OfColumns>,
+    #[command(flatten)]
+    pub read: ReadArgs,
+    /// Token ids instead of text, such as 1,2,3; may be repeated
+    #[arg(long, value_name = "IDS")]
+    ids: Vec<String>,
+    #[command(flatten)]
+    bos: BosArgs,
+}
+
+impl PromptArgs {
+    /// The prompts as tokens of this model.
+    pub fn build(&self, loaded: &Session) -> Result<Vec<Prompt>> {
+        loaded.prompts(&self.entries()?, self.bos.bos())
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.texts.is_empty() && self.ids.is_empty() && self.prompts.is_none()
+    }
+
+    fn entries(&self) -> Result<Vec<PromptEntry>> {
+        let mut entries: Vec<PromptEntry> = self.texts.iter().map(PromptEntry::text).collect();
+        for ids in &self.ids {
+            entries.push(PromptEntry::ids(parse_ids(ids)?));
+        }
+        if let Some(path) = &self.prompts {
+            let bounds = self.read.bounds();
+            let input = Input { path, written: written(self.prompts_format.as_deref()), read: read_input, bounds };
+            entries.extend(prompts::from_input(&input, &flat(&self.columns))?);
+        }
+        if entries.is_empty() {
+            return Err(Error::bad_input("there is no prompt").hint("give a text, --ids 1,2,3, or --prompts FILE"));
+        }
+        Ok(entries)
+    }
+}
+
+/// Which pairs of prompts, and what they are measured by.
+#[derive(Args, Debug)]
+pub(super) struct PairArgs {
+    /// The prompt whose answer is right; or token ids, such as '#1,2,3' (##1 is the text #1)
+    #[arg(long, value_name = "TEXT", required_unless_present = "pairs")]
+    clean: Option<String>,
+    /// The prompt that lacks what makes it so, of as many tokens
+    #[arg(long, value_name = "TEXT", requires = "clean")]
+    corrupt: Option<String>,
+    /// The token that is right after the clean prompt, such as " Mary", or a token id, such as #17 (##17 is the text #17); may be
+    /// repeated
+    #[arg(long, value_name = "TOKEN")]
+    answer: Vec<String>,
+    /// The token that is right after the corrupt prompt, or wrong after both; may be repeated
+    #[arg(long, value_name = "TOKEN")]
+    foil: Vec<String>,
+    /// A file of pairs, .csv, .tsv, .jsonl, .json or .parquet, or `-`, standard input: columns clean, corrupt (text) or clean_ids,
+    /// corrupt_ids (token ids), answer, foil (text) or answer_id, foil_id (token ids, several in a list), id
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["clean", "corrupt", "answer", "foil"])]
+    pairs: Option<PathBuf>,
+    /// How that file is written, if its name does not say so
+    #[arg(long, value_name = "FORMAT", requires = "pairs", value_parser = ["jsonl", "json", "csv", "tsv", "parquet"])]
+    pairs_format: Option<String>,
+    /// How the file calls these columns, such as corrupt=corrupted,answer_id=correct_idx; also fields inside others,
+    /// clean=rewrite.prompt, and texts made of fields, 'answer= {attribute}'
+    #[arg(long, value_name = "NAMES", requires = "pairs", value_parser = parse_columns)]
+    columns: Vec<OfColumns>,
+    #[command(flatten)]
+    pub read: ReadArgs,
+    /// Sweep these positions alone, and take means over pairs by their names: NAME=COLUMN (of the file), NAME=NUMBER, `end` for the
+    /// last; such as io=io_pos,s2=s2_pos,end. Columns hold positions from 0, negative from the end, or words of the clean prompt,
+    /// which mean their last token
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = parse_position, conflicts_with = "align")]
+    positions: Vec<NamedPosition>,
+    /// Where positions of prompts of different lengths are the same: counted from the start, or from the end
+    #[arg(long, value_name = "WHERE", default_value = "start", value_parser = ["start", "end"])]
+    align: String,
+    /// Leave out pairs whose prompts are not as many tokens, and say which
+    #[arg(long, requires = "pairs")]
+    skip_misaligned: bool,
+    /// Only the first N pairs of the file
+    #[arg(long, value_name = "N", requires = "pairs", value_parser = at_least_one())]
+    limit: Option<usize>,
+    #[command(flatten)]
+    bos: BosArgs,
+}
+
+fn parse_position(text: &str) -> Result<NamedPosition, String> {
+    NamedPosition::parse(text).map_err(|e| e.to_string())
+}
+
+impl PairArgs {
+    /// The pairs as tokens of this model.
+    pub fn build(&self, loaded: &Session, out: &Out) -> Result<Vec<Pair>> {
+        let bos = self.bos.bos();
+        if let Some(path) = &self.pairs {
+            let bounds = self.read.bounds();
+            let input = Input { path, written: written(self.pairs_format.as_deref()), read: read_input, bounds };
+            let mut entries = pairs::from_input(&input, &flat(&self.columns), &self.positions)?;
+            if self.skip_misaligned {
+                entries = aligned(loaded, entries, bos, out)?;
+            }
+            entries.truncate(self.limit.unwrap_or(usize::MAX));
+            return loaded.pairs(&entries, bos, &self.positions);
+        }
+        let entry = |text: &String| match ids_of(text) {
+            Some(ids) => ids.map(PromptEntry::ids),
+            None => Ok(PromptEntry::text(literal(text))),
+        };
+        let entries: Vec<PromptEntry> =
+            [self.clean.as_ref(), self.corrupt.as_ref()].into_iter().flatten().map(entry).collect::<Result<_>>()?;
+        let mut prompts = loaded.prompts(&entries, bos)?.into_iter();
+        let clean = prompts.next().ok_or_else(|| {
+            Error::bad_input("there is no clean prompt").hint("give one with --clean, or pairs with --pairs")
+        })?;
+        let tokens = |texts: &[String]| texts.iter().map(|t| loaded.target(t)).collect::<Result<Vec<_>>>();
+        let words = [tokens(&self.answer)?, tokens(&self.foil)?];
+        let pair = loaded.new_pair((0, "0".into()), (clean, prompts.next()), words, &self.positions, |_| None)?;
+        Ok(vec![pair])
+    }
+
+    /// How positions of different pairs are matched.
+    pub fn align(&self) -> Result<Align> {
+        match self.positions.is_empty() {
+            true => Align::parse(&self.align),
+            false => Ok(Align::Named),
+        }
+    }
+}

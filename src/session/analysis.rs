@@ -1,0 +1,127 @@
+//! What an analysis is: a type whose fields are its options. From it come its command, its folder, its figures and its documentation.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{Plan, Session, Sink};
+use crate::error::Result;
+use crate::model::Hardware;
+use crate::sweep::Need;
+use crate::table::Provenance;
+use crate::text::Prompt;
+use crate::view::viewed::AnyTable;
+
+/// A question that can be asked of a model. Its fields are its options, whose doc comments say what they mean.
+pub trait Analysis: Clone + Default + Serialize + DeserializeOwned {
+    /// What it is called: the command, and the first word of its folder.
+    const NAME: &'static str;
+    /// The tables that it may write, the one for stdout first.
+    const TABLES: &'static [&'static dyn AnyTable];
+    /// Other files that it writes.
+    const FILES: &'static [&'static str] = &[];
+    /// Where its results go.
+    const RESULTS: Results = Results::Folder;
+    /// Whether what is done of it is kept where it is stopped, so that it can go on from there.
+    const RESUMES: bool = false;
+    /// What it is asked of.
+    type On: On;
+    /// What is run.
+    type Input: Input;
+
+    /// What it needs of memory, beside the weights.
+    ///
+    /// # Errors
+    /// When options, input and model do not fit.
+    fn need(&self, on: &Self::On, input: &Self::Input) -> Result<Need> {
+        let _ = (on, input);
+        Ok(Need::default())
+    }
+
+    /// Answers it, and gives the rows to `out`.
+    ///
+    /// # Errors
+    /// When options, input and model do not fit; whatever the run or `out` says.
+    fn run(&self, on: &Self::On, input: &Self::Input, out: &mut Sink<'_>) -> Result<()>;
+}
+
+/// Where the results of an analysis go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Results {
+    /// To a folder of their own.
+    Folder,
+    /// To a folder where one is named, else only to the screen.
+    FolderIfNamed,
+    /// To the screen.
+    Screen,
+}
+
+/// What an analysis can be asked of.
+pub trait On {
+    /// What of it decides the results.
+    fn identity(&self) -> Value;
+
+    /// What every file says of it. Table and version are the writer's.
+    fn provenance(&self, command: Vec<String>) -> Provenance;
+
+    /// The memory for activations, if the results depend on it.
+    fn memory(&self) -> Option<usize> {
+        None
+    }
+
+    /// What a request needs that needs this beside what is loaded already; none where nothing is computed.
+    fn plan(&self, need: Need) -> Option<Plan> {
+        let _ = need;
+        None
+    }
+}
+
+/// What an analysis is run on. As JSON it is its content, of which the request's hash is made.
+pub trait Input: Serialize {
+    /// How many prompts or pairs.
+    fn len(&self) -> usize;
+
+    /// Which, where they are prompts.
+    fn prompts(&self) -> &[Prompt] {
+        &[]
+    }
+
+    /// Whether there is none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Nothing is run.
+impl Input for () {
+    fn len(&self) -> usize {
+        0
+    }
+}
+
+impl On for Session {
+    fn identity(&self) -> Value {
+        // What decides the numbers, where it is not as it is by itself.
+        let mut identity = serde_json::json!({
+            "model": self.source.id, "weights": self.weights_hash, "files": self.files_hash, "processed": self.model.spec().processed,
+            "accepted_config": self.source.accepted, "dtype": self.placement.kept.map(|kept| kept.name()),
+            "device": (self.placement.place != Hardware::Cpu).then(|| format!("{:?}", self.placement.place)),
+        });
+        if let Some(fields) = identity.as_object_mut() {
+            fields.retain(|_, value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty()));
+        }
+        identity
+    }
+
+    fn provenance(&self, command: Vec<String>) -> Provenance {
+        Session::provenance(self, command)
+    }
+
+    fn memory(&self) -> Option<usize> {
+        Some(self.memory_bytes)
+    }
+
+    fn plan(&self, need: Need) -> Option<Plan> {
+        Some(Plan { weights: self.footprint, need })
+    }
+}

@@ -1,0 +1,188 @@
+//! A request: what decides the results, so that the name of their folder can be made of it.
+
+use std::collections::BTreeMap;
+
+use candle_core::Tensor;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use super::{Analysis, Input, On};
+use crate::error::{Error, Result};
+use crate::sweep::Align;
+use crate::table::HOOK_NAMES;
+use crate::text::{Pair, Prompt};
+
+/// A request. It is written to the hash piece by piece: of many prompts, nothing is held twice.
+#[derive(Serialize)]
+pub struct Request<'a, I> {
+    analysis: &'static str,
+    /// Name and version of each table.
+    tables: Vec<(&'static str, u32)>,
+    hook_names: u32,
+    on: Value,
+    /// Options that are not what they are by themselves.
+    options: BTreeMap<String, Value>,
+    input: &'a I,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory: Option<usize>,
+}
+
+impl<'a, I: Input> Request<'a, I> {
+    /// What `analysis` asks of `on`, run on `input`.
+    ///
+    /// # Errors
+    /// When an option cannot be written as JSON.
+    pub fn new<A: Analysis<Input = I>>(analysis: &A, on: &A::On, input: &'a I) -> Result<Self> {
+        Ok(Self {
+            analysis: A::NAME,
+            tables: A::TABLES.iter().map(|table| (table.info().name, table.info().version)).collect(),
+            hook_names: HOOK_NAMES,
+            on: on.identity(),
+            options: chosen(analysis)?,
+            input,
+            memory: on.memory(),
+        })
+    }
+}
+
+/// The options of `analysis` that are not what they are by themselves, by name: another option with a default changes no request.
+///
+/// # Errors
+/// When one cannot be written as JSON.
+pub fn chosen<A: Analysis>(analysis: &A) -> Result<BTreeMap<String, Value>> {
+    let default = options(&A::default())?;
+    let mut chosen = options(analysis)?;
+    chosen.retain(|name, value| default.get(name) != Some(value));
+    Ok(chosen)
+}
+
+/// All options of `analysis` that decide its results, by name.
+///
+/// # Errors
+/// When one cannot be written as JSON.
+pub fn options<A: Analysis>(analysis: &A) -> Result<BTreeMap<String, Value>> {
+    let unwritten = |e: serde_json::Error| Error::compute(e.to_string()).fault();
+    match serde_json::to_value(analysis).map_err(unwritten)? {
+        Value::Object(fields) => Ok(fields.into_iter().collect()),
+        _ => Ok(BTreeMap::new()),
+    }
+}
+
+/// Prompts.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Prompts {
+    /// The prompts: of each, its name and its ids count.
+    #[serde(serialize_with = "named")]
+    pub prompts: Vec<Prompt>,
+}
+
+/// Prompts, and others that means and resampled values are taken from.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct WithDataset {
+    /// The prompts: of each, its name and its ids count.
+    #[serde(serialize_with = "named")]
+    pub prompts: Vec<Prompt>,
+    /// The others; the prompts themselves where there are none.
+    #[serde(serialize_with = "unnamed_if_any")]
+    pub dataset: Option<Vec<Prompt>>,
+}
+
+/// Pairs of prompts.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Pairs {
+    /// The pairs.
+    #[serde(serialize_with = "asked")]
+    pub pairs: Vec<Pair>,
+    /// Where positions of different pairs are the same.
+    pub align: Align,
+}
+
+/// Pairs of prompts, and what is put into their runs.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Swept {
+    /// The pairs.
+    #[serde(flatten)]
+    pub pairs: Pairs,
+    /// Prompts that means and resampled values are taken from.
+    #[serde(serialize_with = "unnamed")]
+    pub dataset: Vec<Prompt>,
+    /// A vector to add, `[d]` in f32.
+    #[serde(serialize_with = "numbers")]
+    pub vector: Option<Tensor>,
+}
+
+impl Input for Prompts {
+    fn len(&self) -> usize {
+        self.prompts.len()
+    }
+
+    fn prompts(&self) -> &[Prompt] {
+        &self.prompts
+    }
+}
+
+impl Input for WithDataset {
+    fn len(&self) -> usize {
+        self.prompts.len()
+    }
+
+    fn prompts(&self) -> &[Prompt] {
+        &self.prompts
+    }
+}
+
+impl Input for Pairs {
+    fn len(&self) -> usize {
+        self.pairs.len()
+    }
+}
+
+impl Input for Swept {
+    fn len(&self) -> usize {
+        self.pairs.len()
+    }
+}
+
+fn named<S: Serializer>(prompts: &[Prompt], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(prompts.iter().map(|p| (&p.id, p.ids())))
+}
+
+fn unnamed<S: Serializer>(prompts: &[Prompt], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(prompts.iter().map(Prompt::ids))
+}
+
+fn unnamed_if_any<S: Serializer>(prompts: &Option<Vec<Prompt>>, to: S) -> Result<S::Ok, S::Error> {
+    match prompts {
+        Some(prompts) => unnamed(prompts, to),
+        None => to.serialize_none(),
+    }
+}
+
+fn asked<S: Serializer>(pairs: &[Pair], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(pairs.iter().map(|pair| Asked {
+        id: &pair.id,
+        clean: pair.clean.ids(),
+        corrupt: pair.corrupt.as_ref().map(Prompt::ids),
+        answers: &pair.answers,
+        foils: &pair.foils,
+        positions: pair.positions.iter().map(|named| (&*named.name, named.at)).collect(),
+    }))
+}
+
+/// What of a pair decides the results.
+#[derive(Serialize)]
+struct Asked<'a> {
+    id: &'a str,
+    clean: Vec<u32>,
+    corrupt: Option<Vec<u32>>,
+    answers: &'a [u32],
+    foils: &'a [u32],
+    positions: Vec<(&'a str, usize)>,
+}
+
+fn numbers<S: Serializer>(vector: &Option<Tensor>, to: S) -> Result<S::Ok, S::Error> {
+    let numbers = vector.as_ref().map(|v| v.flatten_all()?.to_vec1::<f32>()).transpose();
+    // As bits: what JSON makes of a number is not all of it.
+    let bits = |v: Vec<f32>| v.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+    numbers.map_err(serde::ser::Error::custom)?.map(bits).serialize(to)
+}

@@ -1,0 +1,207 @@
+//! Where an analysis puts what it finds: rows into tables, words for whoever asked.
+
+use std::any::Any;
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use super::{Parts, RunFolder};
+use crate::error::{Error, Result};
+use crate::sweep::Watch;
+use crate::table::{Provenance, TableFile, TableWriter};
+use crate::view::viewed::{RowsOf, Written};
+use crate::view::{Options, Seen};
+
+/// Where rows go.
+pub enum To<'a> {
+    /// Into files of a run.
+    Folder(&'a mut RunFolder),
+    /// Into files that nobody keeps.
+    Temporary(TempDir),
+    /// Into memory.
+    Memory,
+    /// Nowhere: nobody reads them.
+    Nowhere,
+}
+
+/// Takes the rows of an analysis, in any number of tables.
+pub struct Sink<'a> {
+    to: To<'a>,
+    provenance: Provenance,
+    /// Told how far the analysis is, and asked whether to go on.
+    pub watch: &'a dyn Watch,
+    /// What is done of a sweep, where that is kept.
+    pub parts: Option<Parts>,
+    /// How figures are drawn.
+    pub options: Options,
+    /// What is to be said beside the title of what is printed.
+    pub caption: Option<String>,
+    /// Why the request has failed although all results are there.
+    pub verdict: Option<Error>,
+    noted: &'a dyn Fn(&str),
+    said: Vec<String>,
+    last: Vec<String>,
+    tables: Vec<Box<dyn Table>>,
+}
+
+impl<'a> Sink<'a> {
+    /// Takes rows that were made as `provenance` says. `noted` is told at once what a reader of the results should know.
+    pub fn new(to: To<'a>, provenance: Provenance, watch: &'a dyn Watch, noted: &'a dyn Fn(&str)) -> Self {
+        Self {
+            to,
+            provenance,
+            watch,
+            parts: None,
+            options: Options::default(),
+            caption: None,
+            verdict: None,
+            noted,
+            said: vec![],
+            last: vec![],
+            tables: vec![],
+        }
+    }
+
+    /// Takes a row.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn push<R: Seen + 'static>(&mut self, row: R) -> Result<()> {
+        let at = match self.tables.iter().position(|table| table.name() == R::TABLE.name) {
+            Some(at) => at,
+            None => {
+                self.begin::<R>()?;
+                self.tables.len() - 1
+            }
+        };
+        match self.tables[at].any().downcast_mut::<Taking<R>>() {
+            Some(Taking::File(file, _)) => file.push(&row),
+            Some(Taking::Memory(rows, _)) => {
+                if !matches!(self.to, To::Nowhere) {
+                    rows.push(row);
+                }
+                Ok(())
+            }
+            None => Err(Error::compute(format!("two row types are called {}", R::TABLE.name)).fault()),
+        }
+    }
+
+    /// Makes the table of `R`, which has no rows yet. Without this it is made with its first row.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn begin<R: Seen + 'static>(&mut self) -> Result<()> {
+        let provenance = self.provenance.clone();
+        let name = format!("{}.parquet", R::TABLE.name);
+        let path = match &mut self.to {
+            To::Folder(folder) => Some(folder.file(&name)),
+            To::Temporary(folder) => Some(folder.path().join(name)),
+            To::Memory | To::Nowhere => None,
+        };
+        let taking = match path {
+            Some(path) => Taking::File(Box::new(TableWriter::<R>::create(&path, provenance)?), path),
+            None => Taking::Memory(vec![], Box::new(provenance)),
+        };
+        self.tables.push(Box::new(taking));
+        Ok(())
+    }
+
+    /// Where a file is to be made that is no table.
+    ///
+    /// # Errors
+    /// When there is no folder.
+    pub fn file(&mut self, name: &str) -> Result<PathBuf> {
+        match &mut self.to {
+            To::Folder(folder) => Ok(folder.file(name)),
+            _ => Err(Error::bad_input(format!("{name} needs a folder")).hint("name one")),
+        }
+    }
+
+    /// How results are made.
+    pub fn provenance(&mut self) -> &mut Provenance {
+        &mut self.provenance
+    }
+
+    /// Says at once what a reader of the results should know.
+    pub fn note(&self, words: impl std::fmt::Display) {
+        (self.noted)(&words.to_string());
+    }
+
+    /// Says something when the results are there.
+    pub fn say(&mut self, words: impl std::fmt::Display) {
+        self.said.push(words.to_string());
+    }
+
+    /// Says something after the results were printed.
+    pub fn say_last(&mut self, words: impl std::fmt::Display) {
+        self.last.push(words.to_string());
+    }
+
+    /// Finishes all tables, which are whole or not.
+    ///
+    /// # Errors
+    /// When one cannot be written or read.
+    pub fn finish(self, whole: bool) -> Result<Found> {
+        let written = self.tables.into_iter().map(|table| table.finish(whole)).collect::<Result<_>>()?;
+        let Self { said, last, options, caption, verdict, parts, to, .. } = self;
+        let temporary = match to {
+            To::Temporary(folder) => Some(folder),
+            _ => None,
+        };
+        Ok(Found { tables: written, said, last, options, caption, verdict, parts, _temporary: temporary })
+    }
+}
+
+/// What an analysis has found.
+pub struct Found {
+    /// Its tables, in the order in which they were begun.
+    pub tables: Vec<Box<dyn Written>>,
+    /// What there is to say.
+    pub said: Vec<String>,
+    /// What there is to say after the results were printed.
+    pub last: Vec<String>,
+    /// How figures are drawn.
+    pub options: Options,
+    /// What is to be said beside the title of what is printed.
+    pub caption: Option<String>,
+    /// Why the request has failed although all results are there.
+    pub verdict: Option<Error>,
+    /// What was kept of a sweep.
+    pub parts: Option<Parts>,
+    /// The files that nobody keeps.
+    _temporary: Option<TempDir>,
+}
+
+/// A table that takes rows.
+enum Taking<R: Seen> {
+    File(Box<TableWriter<R>>, PathBuf),
+    Memory(Vec<R>, Box<Provenance>),
+}
+
+trait Table {
+    fn name(&self) -> &'static str;
+    fn any(&mut self) -> &mut dyn Any;
+    fn finish(self: Box<Self>, whole: bool) -> Result<Box<dyn Written>>;
+}
+
+impl<R: Seen + 'static> Table for Taking<R> {
+    fn name(&self) -> &'static str {
+        R::TABLE.name
+    }
+
+    fn any(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn finish(self: Box<Self>, whole: bool) -> Result<Box<dyn Written>> {
+        match *self {
+            Self::File(mut file, path) => {
+                file.provenance_mut().complete = whole;
+                let provenance = file.provenance_mut().clone();
+                file.finish()?;
+                Ok(Box::new(RowsOf::<R, _>::new(TableFile::<R>::open(&path)?, provenance)))
+            }
+            Self::Memory(rows, provenance) => Ok(Box::new(RowsOf::<R, _>::new(rows, *provenance))),
+        }
+    }
+}

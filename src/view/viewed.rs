@@ -1,0 +1,156 @@
+//! Tables whatever their row type: as they are declared, and as they were written.
+
+use std::any::Any;
+use std::io::{self, Write};
+use std::marker::PhantomData;
+
+use super::{Drawable, Emit, Options, Seen, View, terminal};
+use crate::error::Result;
+use crate::table::{Format, Provenance, Rows, TableInfo, TextOptions, TextWriter};
+use crate::text::Prompt;
+
+/// Prompts and pairs that are shown on a terminal; the file has them all.
+const SHOWN: usize = 3;
+
+/// What a run knows of its results beside the rows.
+#[derive(Clone, Copy)]
+pub struct Told<'a> {
+    /// How many prompts or pairs were run.
+    pub inputs: usize,
+    /// Which, where they are prompts.
+    pub prompts: &'a [Prompt],
+    /// Told what a reader should know.
+    pub note: &'a dyn Fn(&str),
+}
+
+/// What is shown of the views of the first prompts or pairs.
+#[derive(Default)]
+pub struct Shown {
+    text: Vec<String>,
+    /// Whose they are.
+    of: Vec<String>,
+}
+
+impl Shown {
+    /// One more view, which also says this.
+    pub fn take(&mut self, view: &View, caption: Option<&str>) {
+        if !self.of.contains(&view.subtitle) {
+            self.of.push(view.subtitle.clone());
+        }
+        if self.of.len() > SHOWN {
+            return;
+        }
+        let mut view = view.clone();
+        view.subtitle.extend(caption.map(|caption| format!(", {caption}")));
+        self.text.push(terminal::text(&view, terminal::width()));
+    }
+
+    /// Writes them, and how many of `n` prompts are not shown.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn write(&self, n: usize, w: &mut dyn Write) -> io::Result<()> {
+        w.write_all(self.text.join("\n").as_bytes())?;
+        match n.saturating_sub(SHOWN) {
+            0 => Ok(()),
+            n => writeln!(w, "... and {n} more prompts, in the files"),
+        }
+    }
+}
+
+/// A table that some analysis writes, whatever its row type.
+pub trait AnyTable: Sync {
+    /// Its name, version and columns.
+    fn info(&self) -> &'static TableInfo;
+
+    /// How it is drawn from its file, if there are views of it.
+    fn drawable(&self) -> Option<Drawable>;
+}
+
+/// The table with rows of this type.
+pub struct Of<R>(PhantomData<fn() -> R>);
+
+impl<R> Of<R> {
+    /// The table.
+    pub const TABLE: Self = Self(PhantomData);
+}
+
+impl<R: Seen> AnyTable for Of<R> {
+    fn info(&self) -> &'static TableInfo {
+        R::TABLE
+    }
+
+    fn drawable(&self) -> Option<Drawable> {
+        R::DRAWN.then(Drawable::of::<R>)
+    }
+}
+
+/// Rows that were written, of any type.
+pub trait Written {
+    /// Whether its words have colours. Text of tokens in other words is written as it is.
+    fn is_drawn(&self) -> bool;
+
+    /// Gives their views to `emit`; none where there are no rows.
+    ///
+    /// # Errors
+    /// When they cannot be read; what `emit` says.
+    fn views(&mut self, options: &Options, emit: &mut Emit<'_>) -> Result<()>;
+
+    /// Writes them for people.
+    ///
+    /// # Errors
+    /// When they cannot be read, or words not written.
+    fn words(&mut self, shown: &Shown, told: &Told<'_>, w: &mut dyn Write) -> Result<()>;
+
+    /// Writes them as another program reads them.
+    ///
+    /// # Errors
+    /// When they cannot be read, or text not written.
+    fn text(&mut self, format: Format, how: TextOptions, w: &mut dyn Write) -> Result<()>;
+
+    /// Themselves, for whoever knows their type.
+    fn any(&mut self) -> &mut dyn Any;
+}
+
+/// Rows of one type, with what their table says of itself.
+pub struct RowsOf<R, S> {
+    /// Where they are.
+    pub rows: S,
+    /// How they were made.
+    pub provenance: Provenance,
+    row: PhantomData<fn() -> R>,
+}
+
+impl<R, S> RowsOf<R, S> {
+    /// These rows, made so.
+    pub fn new(rows: S, provenance: Provenance) -> Self {
+        Self { rows, provenance, row: PhantomData }
+    }
+}
+
+impl<R: Seen + 'static, S: Rows<R> + 'static> Written for RowsOf<R, S> {
+    fn is_drawn(&self) -> bool {
+        R::DRAWN
+    }
+
+    fn views(&mut self, options: &Options, emit: &mut Emit<'_>) -> Result<()> {
+        match R::DRAWN && self.rows.len() > 0 {
+            true => R::views(&mut self.rows, &self.provenance, options, emit),
+            false => Ok(()),
+        }
+    }
+
+    fn words(&mut self, shown: &Shown, told: &Told<'_>, w: &mut dyn Write) -> Result<()> {
+        R::words(&mut self.rows, shown, told, w)
+    }
+
+    fn text(&mut self, format: Format, how: TextOptions, w: &mut dyn Write) -> Result<()> {
+        let (n, mut text) = (self.rows.len(), TextWriter::new(format, how, w)?);
+        self.rows.rows(0..n, &mut |row| text.push(&row))?;
+        text.finish()
+    }
+
+    fn any(&mut self) -> &mut dyn Any {
+        self
+    }
+}
