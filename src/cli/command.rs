@@ -165,12 +165,15 @@ where
     let mut shown = Shown::default();
     let (options, caption) = (found.options, found.caption.clone());
     for table in &mut found.tables {
-        // What is said of a table says what its parts would.
-        shown = Shown::default();
+        let mut own = Shown::default();
         table.views(&options, &mut |view| {
-            shown.take(&view, caption.as_deref());
+            own.take(&view, caption.as_deref());
             folder.view(&view)
         })?;
+        // Means are drawn last, and say what their parts would.
+        if table.is_drawn() {
+            shown = own;
+        }
     }
     if let Some(e) = stopped {
         let hint = format!("the same command with --resume --out {} goes on from here", folder.path().display());
@@ -201,8 +204,8 @@ fn print(mut found: Found, shown: &Shown, input: &impl Input, out: &Out) -> Resu
     let told = Told { inputs: input.len(), prompts: input.prompts(), note: &note };
     match (out.format, &mut found.tables[..]) {
         (Format::Table, tables) => {
-            // Means say more than what they are of.
-            if let Some(table) = tables.last_mut() {
+            let drawn = tables.iter().rposition(|table| table.is_drawn());
+            if let Some(table) = tables.get_mut(drawn.unwrap_or_default()) {
                 out.shown(table.is_drawn(), |w| table.words(shown, &told, w))?;
             }
         }

@@ -120,8 +120,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "number", "error", "limits", "whole", "guard", "arch", "ops", "hook", "text", "model", "table", "view",
-            "session", "analysis",
+            "number", "error", "limits", "whole", "guard", "arch", "ops", "hook", "text", "model", "sweep", "table",
+            "view", "session", "analysis",
         ],
     ),
     ("lib", &["error"]),
