@@ -9,6 +9,7 @@ pub mod attribute;
 pub mod cache;
 pub mod hooks;
 pub mod lens;
+pub mod loss;
 pub mod model;
 pub mod patch;
 pub mod path;
@@ -50,6 +51,7 @@ macro_rules! analyses {
     ($each:ident) => {
         $each![
             $crate::analysis::lens::Lens,
+            $crate::analysis::loss::Loss,
             $crate::analysis::attention::Attention,
             $crate::analysis::patch::Patch,
             $crate::analysis::path::Path,

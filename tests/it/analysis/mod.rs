@@ -3,6 +3,7 @@
 pub mod answers;
 pub mod attribute;
 pub mod finite;
+pub mod loss;
 pub mod patch_cli;
 pub mod patch_pairs;
 pub mod path;

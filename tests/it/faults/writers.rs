@@ -13,8 +13,8 @@ const CORRUPT: &str = "When Mary and John went to the store, Mary gave a drink t
 const SHORT: [&str; 2] = ["When Mary and John met, John spoke to", "When Mary and John met, Mary spoke to"];
 
 /// The commands, by what `Writer::args` knows.
-pub const ALL: [&str; 10] =
-    ["lens", "attention", "cache", "tokens", "verify", "chart", "patch", "path", "ablate", "attribute"];
+pub const ALL: [&str; 11] =
+    ["lens", "loss", "attention", "cache", "tokens", "verify", "chart", "patch", "path", "ablate", "attribute"];
 
 /// Files by name.
 pub type Files = BTreeMap<String, Vec<u8>>;
@@ -67,7 +67,7 @@ impl Writer {
         let table = if other { "other-table/attention.parquet" } else { "table/attention.parquet" };
         let rest: Vec<&str> = match self.name {
             "lens" => vec![clean, "--top", "3"],
-            "attention" => vec![clean],
+            "attention" | "loss" => vec![clean],
             "cache" => vec![clean, "--hooks", "resid_post,z,pattern"],
             "tokens" => vec![clean],
             "verify" if other => vec!["demo", "--ids", "3,5,7"],

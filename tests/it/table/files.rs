@@ -361,6 +361,9 @@ fn every_table_is_declared_once_and_documented() {
         names,
         [
             "logit_lens",
+            "loss",
+            "loss_prompt",
+            "loss_mean",
             "attention",
             "patch",
             "patch_mean",
