@@ -5,5 +5,6 @@ pub mod numbers;
 pub mod output;
 pub mod refusals;
 pub mod refused;
+pub mod requests;
 pub mod starved;
 pub mod text;
