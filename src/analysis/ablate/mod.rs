@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::patch::swept::{metrics, swept};
+use super::patch::swept::{Only, metrics, swept};
 use super::patch::{need, patch};
 use crate::analysis::{PatchMeanRow, PatchRow};
 use crate::error::{Error, Result};
@@ -44,21 +44,10 @@ pub struct Ablate {
     /// A token that is wrong; may be repeated
     #[cfg_attr(feature = "cli", arg(long, value_name = "TOKEN"))]
     pub foil: Vec<String>,
-    /// Only these layers
-    #[cfg_attr(feature = "cli", arg(long, value_name = "LAYERS", value_delimiter = ','))]
-    pub layers: Option<Vec<usize>>,
-    /// Only these heads
-    #[cfg_attr(feature = "cli", arg(long, value_name = "HEADS", value_delimiter = ','))]
-    pub heads: Option<Vec<usize>>,
-    /// Only these neurons
-    #[cfg_attr(feature = "cli", arg(long, value_name = "NEURONS", value_delimiter = ','))]
-    pub neurons: Option<Vec<usize>>,
-    /// Only at these positions, all at once; negative ones count from the end
-    #[cfg_attr(
-        feature = "cli",
-        arg(long, value_name = "POSITIONS", value_delimiter = ',', allow_hyphen_values = true)
-    )]
-    pub pos: Option<Vec<isize>>,
+    /// Which of the places.
+    #[serde(flatten)]
+    #[cfg_attr(feature = "cli", command(flatten))]
+    pub only: Only,
     /// Seed for random draws
     #[cfg_attr(feature = "cli", arg(long, value_name = "SEED", default_value_t = 0))]
     pub seed: u64,
@@ -77,10 +66,7 @@ impl Default for Ablate {
             measure_at: -1,
             answer: vec![],
             foil: vec![],
-            layers: None,
-            heads: None,
-            neurons: None,
-            pos: None,
+            only: Only::default(),
             seed: 0,
             verify: 0,
         }
@@ -120,16 +106,7 @@ impl Ablate {
             None => vec![],
         };
         Ok(PatchOptions {
-            grid: Grid {
-                at: at.to_owned(),
-                over,
-                layers: self.layers.clone(),
-                heads: self.heads.clone(),
-                neurons: self.neurons.clone(),
-                positions: self.pos.clone(),
-                together,
-                ..Grid::default()
-            },
+            grid: Grid { at: at.to_owned(), over, together, ..self.only.grid() },
             direction: Direction::Noise,
             kind,
             metrics: metrics(&self.metric)?,

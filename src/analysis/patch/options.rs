@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::swept::{Change, axes, chosen_once, swept};
+use super::swept::{Change, Only, axes, chosen_once, swept};
 use super::{need, patch};
 
 use crate::analysis::{PatchMeanRow, PatchRow};
@@ -30,21 +30,10 @@ pub struct Patch {
     /// What to go over: any of layer, pos, head, neuron, query_pos, key_pos. The rest is patched all at once
     #[cfg_attr(feature = "cli", arg(long, default_value = "layer,pos", value_name = "AXES", value_delimiter = ','))]
     pub over: Vec<String>,
-    /// Only these layers, such as 0,3
-    #[cfg_attr(feature = "cli", arg(long, value_name = "LAYERS", value_delimiter = ','))]
-    pub layers: Option<Vec<usize>>,
-    /// Only these heads (of keys and values: key/value heads, unless --per-query-head)
-    #[cfg_attr(feature = "cli", arg(long, value_name = "HEADS", value_delimiter = ','))]
-    pub heads: Option<Vec<usize>>,
-    /// Only these neurons
-    #[cfg_attr(feature = "cli", arg(long, value_name = "NEURONS", value_delimiter = ','))]
-    pub neurons: Option<Vec<usize>>,
-    /// Only these positions, such as 0,3,-1; negative ones count from the end
-    #[cfg_attr(
-        feature = "cli",
-        arg(long, value_name = "POSITIONS", value_delimiter = ',', allow_hyphen_values = true)
-    )]
-    pub pos: Option<Vec<isize>>,
+    /// Which of the places.
+    #[serde(flatten)]
+    #[cfg_attr(feature = "cli", command(flatten))]
+    pub only: Only,
     /// Only these keys, of scores and patterns; negative ones count from the end
     #[cfg_attr(
         feature = "cli",
@@ -94,10 +83,7 @@ impl Default for Patch {
         Self {
             at: "resid_pre".into(),
             over: vec!["layer".into(), "pos".into()],
-            layers: None,
-            heads: None,
-            neurons: None,
-            pos: None,
+            only: Only::default(),
             keys: None,
             together: false,
             per_query_head: false,
@@ -113,19 +99,16 @@ impl Default for Patch {
 
 impl Patch {
     fn options(&self, on: &Session, input: &Swept) -> Result<PatchOptions> {
-        chosen_once(&input.pairs, self.pos.is_some() || self.keys.is_some())?;
+        chosen_once(&input.pairs, self.only.pos.is_some() || self.keys.is_some())?;
         let grid = Grid {
             at: self.at.clone(),
             over: axes(&self.over)?,
-            layers: self.layers.clone(),
-            heads: self.heads.clone(),
-            neurons: self.neurons.clone(),
-            positions: self.pos.clone(),
             keys: self.keys.clone(),
             together: self.together,
             window: self.window,
             per_query_head: self.per_query_head,
             align: input.pairs.align,
+            ..self.only.grid()
         };
         Ok(PatchOptions { noised: self.noised()?, ..self.change.options(on, input, grid)? })
     }

@@ -82,6 +82,41 @@ impl Change {
     }
 }
 
+/// Which of the places of a sweep: all of them, unless some are named.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+pub struct Only {
+    /// Only these layers, such as 0,3
+    #[cfg_attr(feature = "cli", arg(long, value_name = "LAYERS", value_delimiter = ','))]
+    pub layers: Option<Vec<usize>>,
+    /// Only these heads (of keys and values: key/value heads)
+    #[cfg_attr(feature = "cli", arg(long, value_name = "HEADS", value_delimiter = ','))]
+    pub heads: Option<Vec<usize>>,
+    /// Only these neurons
+    #[cfg_attr(feature = "cli", arg(long, value_name = "NEURONS", value_delimiter = ','))]
+    pub neurons: Option<Vec<usize>>,
+    /// Only these positions, such as 0,3,-1; negative ones count from the end
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "POSITIONS", value_delimiter = ',', allow_hyphen_values = true)
+    )]
+    pub pos: Option<Vec<isize>>,
+}
+
+impl Only {
+    /// A grid of these places.
+    pub fn grid(&self) -> Grid {
+        Grid {
+            layers: self.layers.clone(),
+            heads: self.heads.clone(),
+            neurons: self.neurons.clone(),
+            positions: self.pos.clone(),
+            ..Grid::default()
+        }
+    }
+}
+
 /// The metrics of these names.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{PathOptions, Through, need, path};
-use crate::analysis::patch::swept::{Change, axes, chosen_once, swept};
+use crate::analysis::patch::swept::{Change, Only, axes, chosen_once, swept};
 use crate::analysis::{PathMeanRow, PathRow};
 use crate::error::Result;
 use crate::session::{Analysis, Session, Sink, Swept};
@@ -42,21 +42,10 @@ pub struct Path {
     /// What between sender and receiver is computed anew instead of frozen
     #[cfg_attr(feature = "cli", arg(long, value_enum, default_value_t = Through::Nothing, value_name = "WHAT"))]
     pub through: Through,
-    /// Only senders in these layers, such as 0,3
-    #[cfg_attr(feature = "cli", arg(long, value_name = "LAYERS", value_delimiter = ','))]
-    pub layers: Option<Vec<usize>>,
-    /// Only these heads as senders
-    #[cfg_attr(feature = "cli", arg(long, value_name = "HEADS", value_delimiter = ','))]
-    pub heads: Option<Vec<usize>>,
-    /// Only these neurons as senders
-    #[cfg_attr(feature = "cli", arg(long, value_name = "NEURONS", value_delimiter = ','))]
-    pub neurons: Option<Vec<usize>>,
-    /// Change senders at these positions only, such as 0,3,-1; negative ones count from the end
-    #[cfg_attr(
-        feature = "cli",
-        arg(long, value_name = "POSITIONS", value_delimiter = ',', allow_hyphen_values = true)
-    )]
-    pub pos: Option<Vec<isize>>,
+    /// Which of the places.
+    #[serde(flatten)]
+    #[cfg_attr(feature = "cli", command(flatten))]
+    pub only: Only,
     /// What becomes of a sender, in which run, and what is measured.
     #[serde(flatten)]
     #[cfg_attr(feature = "cli", command(flatten))]
@@ -71,10 +60,7 @@ impl Default for Path {
             to: "logits".into(),
             together: false,
             through: Through::Nothing,
-            layers: None,
-            heads: None,
-            neurons: None,
-            pos: None,
+            only: Only::default(),
             change: Change::default(),
         }
     }
@@ -82,17 +68,9 @@ impl Default for Path {
 
 impl Path {
     fn options(&self, on: &Session, input: &Swept) -> Result<PathOptions> {
-        chosen_once(&input.pairs, self.pos.is_some())?;
-        let grid = Grid {
-            at: self.from.clone(),
-            over: axes(&self.over)?,
-            layers: self.layers.clone(),
-            heads: self.heads.clone(),
-            neurons: self.neurons.clone(),
-            positions: self.pos.clone(),
-            align: input.pairs.align,
-            ..Grid::default()
-        };
+        chosen_once(&input.pairs, self.only.pos.is_some())?;
+        let grid =
+            Grid { at: self.from.clone(), over: axes(&self.over)?, align: input.pairs.align, ..self.only.grid() };
         let patch = self.change.options(on, input, grid)?;
         Ok(PathOptions { patch, to: self.to.clone(), through: self.through, together: self.together })
     }
