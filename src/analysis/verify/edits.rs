@@ -74,7 +74,7 @@ pub(super) fn zeroing_matters(s: &Subject) -> Result<Finding> {
 }
 
 /// As [`zeroing_matters`], with edits that are said to take away what is at a point.
-fn matters(s: &Subject, take_away: impl Fn(HookPoint) -> Result<Box<dyn Hook>>) -> Result<Finding> {
+pub(super) fn matters(s: &Subject, take_away: impl Fn(HookPoint) -> Result<Box<dyn Hook>>) -> Result<Finding> {
     let mut worst = Worst::new("the smallest change, which must not be 0");
     let n = s.spec().n_layers();
     let differs = |a: &Tensor, b: &Tensor| Ok::<_, Error>(distance(&flat(a)?, &flat(b)?));

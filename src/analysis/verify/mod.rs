@@ -2,6 +2,7 @@
 
 mod dump;
 mod edits;
+mod faults;
 mod measure;
 #[cfg(feature = "charts")]
 mod options;
