@@ -9,29 +9,8 @@ use pellucid::table::{Cell, ColumnInfo, Kind, Provenance, Row, TableWriter};
 use pellucid_fuzz::{Folder, check, ensure};
 
 const WORDS: [&str; 24] = [
-    "",
-    "demo",
-    "resid_pre",
-    "attn_out",
-    "z",
-    "pattern",
-    "mlp_post",
-    "k",
-    "patch",
-    "zero",
-    "noise",
-    "logit_diff",
-    "kl",
-    "probability",
-    " Anna",
-    "\u{0}\u{1b}[31m",
-    "\u{202e}abc",
-    "\u{1F600}",
-    "head",
-    "neuron",
-    "stream",
-    "clean",
-    "mean",
+    "", "demo", "resid_pre", "attn_out", "z", "pattern", "mlp_post", "k", "patch", "zero", "noise", "logit_diff", "kl",
+    "probability", " Anna", "\u{0}\u{1b}[31m", "\u{202e}abc", "\u{1F600}", "head", "neuron", "stream", "clean", "mean",
     "2.1.q,logits",
 ];
 const NUMBERS: [f64; 12] =

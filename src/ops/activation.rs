@@ -7,6 +7,7 @@ use super::routing::softmax;
 use super::{Kernels, copied_rows, simd, values};
 use crate::arch::spec::Activation;
 use crate::error::{Error, Result};
+use crate::ops::simd::vectorise;
 
 /// `act(pre)`, times `linear` where the MLP is gated. All `[t, m]`.
 ///
@@ -150,14 +151,9 @@ fn zipped(a: &Tensor, b: &Tensor, f: impl Fn(f32, f32) -> f32 + Sync) -> Result<
     let row = |i: usize| &a[i * width..(i + 1) * width];
     Ok(copied_rows(a.len() / width.max(1), width, row, |first, rows| {
         let b = &b[first * width..][..rows.len()];
-        simd::vectorised(
-            #[inline(always)]
-            || {
-                for (v, b) in rows.iter_mut().zip(b) {
-                    *v = f(*v, *b);
-                }
-            },
-        );
+        vectorise!(for (v, b) in rows.iter_mut().zip(b) {
+            *v = f(*v, *b);
+        });
     }))
 }
 

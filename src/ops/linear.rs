@@ -7,6 +7,7 @@ use super::matrix::{Matrix, Numbers};
 use super::product::{multiply, product};
 use super::{Kernels, copied_rows, values};
 use crate::error::{Error, Result};
+use crate::ops::simd::vectorise;
 
 /// An affine map `[in, out]` with an optional bias `[out]`. The weight may be a strided view (a transposed torch
 /// weight, a third of a fused one), in a file or in 16 bits; no path but the plain one copies it.
@@ -115,16 +116,11 @@ impl Linear {
 
 /// Adds the rows of `x [t, width]` to `sum [width]`.
 pub(super) fn sum_rows(x: &[f32], sum: &mut [f32]) {
-    super::simd::vectorised(
-        #[inline(always)]
-        || {
-            for row in x.chunks_exact(sum.len()) {
-                for (s, v) in sum.iter_mut().zip(row) {
-                    *s += v;
-                }
-            }
-        },
-    );
+    vectorise!(for row in x.chunks_exact(sum.len()) {
+        for (s, v) in sum.iter_mut().zip(row) {
+            *s += v;
+        }
+    });
 }
 
 /// `a + b`, of equal shapes.
@@ -143,14 +139,9 @@ pub fn add(kernels: Kernels, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let row = |i: usize| &x[i * width..(i + 1) * width];
     let sum = copied_rows(x.len() / width, width, row, |first, rows| {
         let y = &y[first * width..][..rows.len()];
-        super::simd::vectorised(
-            #[inline(always)]
-            || {
-                for (s, y) in rows.iter_mut().zip(y) {
-                    *s += y;
-                }
-            },
-        );
+        vectorise!(for (s, y) in rows.iter_mut().zip(y) {
+            *s += y;
+        });
     });
     with_backward(&[a, b], sum, a.shape(), |_, dy| Ok(vec![Some(dy.clone()), Some(dy.clone())]))
 }

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use super::gradient::with_backward;
 use super::{Kernels, par_rows, simd, values};
 use crate::error::{Error, Result};
+use crate::ops::simd::vectorise;
 
 /// `-ln p(target)` of each row, in nats: logits `[t, v]` and a target for each row to `[t]`.
 ///
@@ -40,22 +41,17 @@ fn fused(logits: &Tensor, targets: &[u32]) -> Result<Tensor> {
     let mut losses = vec![0f32; targets.len()];
     let block = (16 * 1024usize).div_ceil(v.max(1));
     losses.par_chunks_mut(block).enumerate().for_each(|(i, losses)| {
-        simd::vectorised(
-            #[inline(always)]
-            || {
-                for (j, loss) in losses.iter_mut().enumerate() {
-                    let row = i * block + j;
-                    let logits = &logit_values[row * v..][..v];
-                    let top = simd::max(logits);
-                    let sum = simd::sum(
-                        logits,
-                        #[inline(always)]
-                        |x| simd::exp(x - top),
-                    );
-                    *loss = sum.ln() + top - logits[targets[row] as usize];
-                }
-            },
-        );
+        vectorise!(for (j, loss) in losses.iter_mut().enumerate() {
+            let row = i * block + j;
+            let logits = &logit_values[row * v..][..v];
+            let top = simd::max(logits);
+            let sum = simd::sum(
+                logits,
+                #[inline(always)]
+                |x| simd::exp(x - top),
+            );
+            *loss = sum.ln() + top - logits[targets[row] as usize];
+        });
     });
     let targets = targets.to_vec();
     with_backward(&[logits], losses, targets.len(), move |inputs, dy| {
@@ -63,19 +59,14 @@ fn fused(logits: &Tensor, targets: &[u32]) -> Result<Tensor> {
         // The gradient of the logits: what was predicted less what was true.
         let mut d = values(logits)?.to_vec();
         par_rows(&mut d, v, |first, rows| {
-            simd::vectorised(
-                #[inline(always)]
-                || {
-                    for (i, row) in rows.chunks_exact_mut(v).enumerate() {
-                        simd::softmax(row);
-                        row[targets[first + i] as usize] -= 1.0;
-                        let dy = dy[first + i];
-                        for p in row {
-                            *p *= dy;
-                        }
-                    }
-                },
-            );
+            vectorise!(for (i, row) in rows.chunks_exact_mut(v).enumerate() {
+                simd::softmax(row);
+                row[targets[first + i] as usize] -= 1.0;
+                let dy = dy[first + i];
+                for p in row {
+                    *p *= dy;
+                }
+            });
         });
         Ok(vec![Some(Tensor::from_vec(d, logits.shape(), logits.device())?)])
     })

@@ -8,6 +8,7 @@ use super::linear::sum_rows;
 use super::{Kernels, copied_rows, simd, values};
 use crate::arch::spec::{Gain, NormKind};
 use crate::error::Result;
+use crate::ops::simd::vectorise;
 
 /// A norm with its weights.
 ///
@@ -41,10 +42,8 @@ impl NormWeights {
             Kernels::Fused => {
                 let (t, d) = x.dims2()?;
                 let x_values = values(x)?;
-                let scales: Vec<f32> = simd::vectorised(
-                    #[inline(always)]
-                    || x_values.chunks_exact(d).map(|row| self.row_scale(row, self.mean(row))).collect(),
-                );
+                let scales: Vec<f32> =
+                    vectorise!(x_values.chunks_exact(d).map(|row| self.row_scale(row, self.mean(row))).collect());
                 Ok(Tensor::from_vec(scales, (t, 1), x.device())?)
             }
         }
@@ -112,29 +111,24 @@ impl NormWeights {
         let x_values = values(x)?;
         let row = |i: usize| &x_values[i * d..(i + 1) * d];
         let y = copied_rows(x_values.len() / d, d, row, |first, rows| {
-            simd::vectorised(
-                #[inline(always)]
-                || {
-                    for (i, row) in rows.chunks_exact_mut(d).enumerate() {
-                        let mean = self.mean(row);
-                        let scale = scale.as_ref().map_or_else(|| self.row_scale(row, mean), |s| s[first + i]);
-                        let scale = if scale.is_finite() { scale } else { f32::NAN };
-                        for v in row.iter_mut() {
-                            *v = (*v - mean) / scale;
-                        }
-                        if let Some(gain) = &gain {
-                            for (v, g) in row.iter_mut().zip(gain.iter()) {
-                                *v *= g + offset;
-                            }
-                        }
-                        if let Some(bias) = &bias {
-                            for (v, b) in row.iter_mut().zip(bias.iter()) {
-                                *v += b;
-                            }
-                        }
+            vectorise!(for (i, row) in rows.chunks_exact_mut(d).enumerate() {
+                let mean = self.mean(row);
+                let scale = scale.as_ref().map_or_else(|| self.row_scale(row, mean), |s| s[first + i]);
+                let scale = if scale.is_finite() { scale } else { f32::NAN };
+                for v in row.iter_mut() {
+                    *v = (*v - mean) / scale;
+                }
+                if let Some(gain) = &gain {
+                    for (v, g) in row.iter_mut().zip(gain.iter()) {
+                        *v *= g + offset;
                     }
-                },
-            );
+                }
+                if let Some(bias) = &bias {
+                    for (v, b) in row.iter_mut().zip(bias.iter()) {
+                        *v += b;
+                    }
+                }
+            });
         });
         let mut inputs = vec![x];
         inputs.extend(&self.gain);
@@ -152,32 +146,29 @@ impl NormWeights {
         let (x_values, dy_values) = (values(x)?, values(dy)?);
         let mut dx = dy_values.to_vec();
         let mut dgain = vec![0f32; d];
-        simd::vectorised(
-            #[inline(always)]
-            || {
-                let mut n = vec![0f32; d];
-                for (g, x) in dx.chunks_exact_mut(d).zip(x_values.chunks_exact(d)) {
-                    let mean = self.mean(x);
-                    let scale = self.row_scale(x, mean);
-                    for (n, x) in n.iter_mut().zip(x) {
-                        *n = (x - mean) / scale;
-                    }
-                    for ((dgain, g), n) in dgain.iter_mut().zip(g.iter()).zip(&n) {
-                        *dgain += g * n;
-                    }
-                    if let Some(gain) = &gain {
-                        for (g, gain) in g.iter_mut().zip(gain.iter()) {
-                            *g *= gain + offset;
-                        }
-                    }
-                    let mean_g = self.mean(g);
-                    let mean_gn = simd::sums(g, &n, |g, n| [g * n])[0] / d as f32;
-                    for (g, n) in g.iter_mut().zip(&n) {
-                        *g = (*g - mean_g - n * mean_gn) / scale;
+        vectorise!({
+            let mut n = vec![0f32; d];
+            for (g, x) in dx.chunks_exact_mut(d).zip(x_values.chunks_exact(d)) {
+                let mean = self.mean(x);
+                let scale = self.row_scale(x, mean);
+                for (n, x) in n.iter_mut().zip(x) {
+                    *n = (x - mean) / scale;
+                }
+                for ((dgain, g), n) in dgain.iter_mut().zip(g.iter()).zip(&n) {
+                    *dgain += g * n;
+                }
+                if let Some(gain) = &gain {
+                    for (g, gain) in g.iter_mut().zip(gain.iter()) {
+                        *g *= gain + offset;
                     }
                 }
-            },
-        );
+                let mean_g = self.mean(g);
+                let mean_gn = simd::sums(g, &n, |g, n| [g * n])[0] / d as f32;
+                for (g, n) in g.iter_mut().zip(&n) {
+                    *g = (*g - mean_g - n * mean_gn) / scale;
+                }
+            }
+        });
         let vector = |v: Vec<f32>| Tensor::from_vec(v, d, x.device());
         let mut gradients = vec![Some(Tensor::from_vec(dx, x.shape(), x.device())?)];
         if self.gain.is_some() {

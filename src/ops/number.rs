@@ -4,7 +4,7 @@ use bytemuck::Pod;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
-use super::simd::vectorised;
+use super::simd::vectorise;
 
 /// A number that a weight may be kept in.
 pub(crate) trait Number: Pod + Send + Sync {
@@ -17,14 +17,9 @@ pub(crate) trait Number: Pod + Send + Sync {
     /// Writes the same numbers to `to`, of the same length.
     fn widen_into(from: &[Self], to: &mut [f32]) {
         assert_eq!(from.len(), to.len());
-        vectorised(
-            #[inline(always)]
-            || {
-                for (to, from) in to.iter_mut().zip(from) {
-                    *to = from.widen();
-                }
-            },
-        );
+        vectorise!(for (to, from) in to.iter_mut().zip(from) {
+            *to = from.widen();
+        });
     }
 }
 

@@ -61,7 +61,7 @@ pub(super) fn product<N: Number>(
                 let to = y.at(first);
                 let onto = onto || start > 0;
                 let alone = Parallelism::None;
-                raw(to, outs, onto, [t, deep, wide], (lhs, [ins, 1]), (buffer.as_ptr(), panel_strides), alone);
+                raw((to, outs), onto, [t, deep, wide], (lhs, [ins, 1]), (buffer.as_ptr(), panel_strides), 1.0, alone);
             }
         }
     };
@@ -105,7 +105,7 @@ pub(super) fn multiply(
     // All threads of the pool, or one when handing out costs more than the work.
     let threads = if m * k * n < 32 * 1024 { Parallelism::None } else { Parallelism::Rayon(0) };
     // SAFETY: the lengths were just checked against the strides; y is contiguous.
-    unsafe { raw(y.as_mut_ptr(), n, onto, [m, k, n], (a.0.as_ptr(), a.1), (b.0.as_ptr(), b.1), threads) }
+    unsafe { raw((y.as_mut_ptr(), n), onto, [m, k, n], (a.0.as_ptr(), a.1), (b.0.as_ptr(), b.1), 1.0, threads) }
 }
 
 /// Whether a matrix of these strides lies in `len` numbers.
@@ -113,39 +113,26 @@ fn within(len: usize, [rows, columns]: [usize; 2], height: usize, width: usize) 
     height == 0 || width == 0 || (height - 1) * rows + (width - 1) * columns < len
 }
 
+/// Into the `m` rows of `y`, which are `y_rows` numbers apart, or onto them: `scale` times the product of `a [m, k]` and
+/// `b [k, n]`, each with the strides of its rows and columns.
+///
 /// # Safety
-/// The matrices must lie where their pointers, sizes and strides say; nobody else may touch the rows of `y`, which are
-/// `y_rows` numbers apart.
-unsafe fn raw(
-    y: *mut f32,
-    y_rows: usize,
+/// The matrices must lie where their pointers, sizes and strides say; nobody else may touch these rows of `y`.
+pub(super) unsafe fn raw(
+    (y, y_rows): (*mut f32, usize),
     onto: bool,
     [m, k, n]: [usize; 3],
     (a, [a_rows, a_columns]): (*const f32, [usize; 2]),
     (b, [b_rows, b_columns]): (*const f32, [usize; 2]),
+    scale: f32,
     threads: Parallelism,
 ) {
+    let [y_rows, a_rows, a_columns, b_rows, b_columns] =
+        [y_rows, a_rows, a_columns, b_rows, b_columns].map(|stride| stride as isize);
     // SAFETY: the caller's promise.
     unsafe {
         gemm::gemm(
-            m,
-            n,
-            k,
-            y,
-            1,
-            y_rows as isize,
-            onto,
-            a,
-            a_columns as isize,
-            a_rows as isize,
-            b,
-            b_columns as isize,
-            b_rows as isize,
-            1.0,
-            1.0,
-            false,
-            false,
-            false,
+            m, n, k, y, 1, y_rows, onto, a, a_columns, a_rows, b, b_columns, b_rows, 1.0, scale, false, false, false,
             threads,
         );
     }

@@ -6,6 +6,7 @@ use super::gradient::tracked;
 use super::{Kernels, copied_rows, values};
 use crate::arch::spec::{Pairing, RopeScaling, Rotary};
 use crate::error::Result;
+use crate::ops::simd::vectorise;
 
 /// Angular frequency of each rotated pair, `dims / 2` of them, in radians per position.
 ///
@@ -135,30 +136,25 @@ fn fused(pairing: Pairing, x: &Tensor, table: &Table) -> Result<Tensor> {
     let (x_values, width) = (values(x)?, heads * e);
     let row = |i: usize| &x_values[i * width..(i + 1) * width];
     let y = copied_rows(x.dim(0)?, width, row, |first, rows| {
-        super::simd::vectorised(
-            #[inline(always)]
-            || {
-                for (i, head) in rows.chunks_exact_mut(e).enumerate() {
-                    let row = (first + i / heads) * half;
-                    let (cos, sin) = (&cos[row..row + half], &sin[row..row + half]);
-                    match pairing {
-                        Pairing::Halves => {
-                            let (a, b) = head[..2 * half].split_at_mut(half);
-                            for j in 0..half {
-                                (a[j], b[j]) = (a[j] * cos[j] - b[j] * sin[j], b[j] * cos[j] + a[j] * sin[j]);
-                            }
-                        }
-                        Pairing::Adjacent => {
-                            for (j, pair) in head[..2 * half].chunks_exact_mut(2).enumerate() {
-                                let (a, b) = (pair[0], pair[1]);
-                                pair[0] = a * cos[j] - b * sin[j];
-                                pair[1] = b * cos[j] + a * sin[j];
-                            }
-                        }
+        vectorise!(for (i, head) in rows.chunks_exact_mut(e).enumerate() {
+            let row = (first + i / heads) * half;
+            let (cos, sin) = (&cos[row..row + half], &sin[row..row + half]);
+            match pairing {
+                Pairing::Halves => {
+                    let (a, b) = head[..2 * half].split_at_mut(half);
+                    for j in 0..half {
+                        (a[j], b[j]) = (a[j] * cos[j] - b[j] * sin[j], b[j] * cos[j] + a[j] * sin[j]);
                     }
                 }
-            },
-        )
+                Pairing::Adjacent => {
+                    for (j, pair) in head[..2 * half].chunks_exact_mut(2).enumerate() {
+                        let (a, b) = (pair[0], pair[1]);
+                        pair[0] = a * cos[j] - b * sin[j];
+                        pair[1] = b * cos[j] + a * sin[j];
+                    }
+                }
+            }
+        })
     });
     Ok(Tensor::from_vec(y, x.shape(), x.device())?)
 }

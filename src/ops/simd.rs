@@ -5,6 +5,17 @@ pub fn vectorised<R>(f: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(f)
 }
 
+/// The value of an expression, compiled as [`vectorised`] compiles.
+macro_rules! vectorise {
+    ($body:expr) => {
+        $crate::ops::simd::vectorised(
+            #[inline(always)]
+            || $body,
+        )
+    };
+}
+pub(crate) use vectorise;
+
 /// What [`vectorised`] compiles for here, as a word: `avx512`, `avx2` (with fused multiply-adds), `neon`, or `scalar`, which is
 /// what every machine of the architecture has. Other instructions make the same sums in another order.
 pub fn instructions() -> &'static str {

@@ -3,7 +3,7 @@
 //! Logits are made for a tile of the vocabulary and all rows at once, used while they are in cache, and dropped: the
 //! unembedding is read once for all layers, and no row of logits is ever whole.
 
-use crate::ops::simd;
+use crate::ops::simd::{self, vectorise};
 
 /// What is known of one row's distribution after some tiles.
 #[derive(Clone, Debug)]
@@ -52,24 +52,16 @@ impl Reading {
 
     /// Takes the logits `x` of tokens `first..`. `own` is the model's own distribution in this row and tile.
     pub(super) fn take(&mut self, first: usize, x: &[f32], own: &Own) {
-        let tile_top = simd::vectorised(
-            #[inline(always)]
-            || simd::max(x),
-        );
+        let tile_top = vectorise!(simd::max(x));
         if first == 0 {
             self.base = tile_top;
         }
         self.rescale(tile_top);
         let (top, base) = (self.top_logit, self.base);
-        let [total, weighted, cross] = simd::vectorised(
-            #[inline(always)]
-            || {
-                simd::sums(x, &own.weights, |x, own| {
-                    let e = simd::exp(x - top);
-                    [e, e * (x - top), own * (x - base)]
-                })
-            },
-        );
+        let [total, weighted, cross] = vectorise!(simd::sums(x, &own.weights, |x, own| {
+            let e = simd::exp(x - top);
+            [e, e * (x - top), own * (x - base)]
+        }));
         self.total += total as f64;
         // e^-inf x -inf is NaN where the limit is 0; logits of minus infinity are not finite and are reported anyway.
         self.weighted += weighted as f64;
@@ -82,20 +74,12 @@ impl Reading {
 
     /// Starts the tile `x` of the model's own distribution, whose reading this is.
     pub(super) fn own(&self, x: &[f32]) -> Own {
-        let tile_top = simd::vectorised(
-            #[inline(always)]
-            || simd::max(x),
-        );
+        let tile_top = vectorise!(simd::max(x));
         let top = tile_top.max(self.top_logit);
         let mut weights = x.to_vec();
-        simd::vectorised(
-            #[inline(always)]
-            || {
-                for w in weights.iter_mut() {
-                    *w = simd::exp(*w - top);
-                }
-            },
-        );
+        vectorise!(for w in weights.iter_mut() {
+            *w = simd::exp(*w - top);
+        });
         Own { weights, rescale: ((self.top_logit - top) as f64).exp() }
     }
 

@@ -80,16 +80,8 @@ const OBSTACLES: &[(&[&str], &str)] = &[
     ),
     (
         &[
-            "bamba",
-            "falcon_h1",
-            "granitemoehybrid",
-            "jamba",
-            "lfm2",
-            "nemotron_h",
-            "qwen3_next",
-            "recurrent_gemma",
-            "zamba",
-            "zamba2",
+            "bamba", "falcon_h1", "granitemoehybrid", "jamba", "lfm2", "nemotron_h", "qwen3_next", "recurrent_gemma",
+            "zamba", "zamba2",
         ],
         "is a Transformer in some layers only: the others carry a state from position to position",
     ),

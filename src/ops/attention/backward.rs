@@ -8,6 +8,8 @@ use rayon::prelude::*;
 use super::fused::{Block, Segment};
 use super::{Rows, Scoring};
 use crate::error::Result;
+use crate::ops::product::raw;
+use crate::ops::simd::vectorise;
 use crate::ops::{SharedMut, simd, values};
 
 /// A matrix within a buffer: where it begins, and the distance between its rows.
@@ -45,17 +47,12 @@ pub(super) fn backward(scoring: &Scoring, rows: &Rows, qkv: &[&Tensor], dz: &Ten
             let block = Block { scoring, head, start: s.start, n_queries: n, n_keys: n, segments: &segment };
             // SAFETY: pattern is this task's and has room for n rows of n.
             unsafe { block.scores(&q, first, pattern.as_mut_ptr()) };
-            simd::vectorised(
-                #[inline(always)]
-                || {
-                    for (i, row) in pattern.chunks_exact_mut(n).enumerate() {
-                        let visible = scoring.visible(s.start + i, n);
-                        simd::softmax(&mut row[visible.clone()]);
-                        row[..visible.start].fill(0.0);
-                        row[visible.end..].fill(0.0);
-                    }
-                },
-            );
+            vectorise!(for (i, row) in pattern.chunks_exact_mut(n).enumerate() {
+                let visible = scoring.visible(s.start + i, n);
+                simd::softmax(&mut row[visible.clone()]);
+                row[..visible.start].fill(0.0);
+                row[visible.end..].fill(0.0);
+            });
             let p = square(&mut pattern);
             let dz = Strided::reading(&dz, queries, h * e);
             let (q, k, v) = (
@@ -78,17 +75,12 @@ pub(super) fn backward(scoring: &Scoring, rows: &Rows, qkv: &[&Tensor], dz: &Ten
                 dscores.fill(0.0);
                 product([n, e, n], plain(dz), turned(v), square(&mut dscores));
             }
-            simd::vectorised(
-                #[inline(always)]
-                || {
-                    for (dscores, pattern) in dscores.chunks_exact_mut(n).zip(pattern.chunks_exact(n)) {
-                        let [along] = simd::sums(dscores, pattern, |d, p| [d * p]);
-                        for (d, p) in dscores.iter_mut().zip(pattern) {
-                            *d = p * (*d - along) * scoring.scale as f32;
-                        }
-                    }
-                },
-            );
+            vectorise!(for (dscores, pattern) in dscores.chunks_exact_mut(n).zip(pattern.chunks_exact(n)) {
+                let [along] = simd::sums(dscores, pattern, |d, p| [d * p]);
+                for (d, p) in dscores.iter_mut().zip(pattern) {
+                    *d = p * (*d - along) * scoring.scale as f32;
+                }
+            });
             let ds = square(&mut dscores);
             // SAFETY: as said.
             unsafe {
@@ -103,43 +95,21 @@ pub(super) fn backward(scoring: &Scoring, rows: &Rows, qkv: &[&Tensor], dz: &Ten
 }
 
 /// A matrix with the distances between its rows and between its columns.
-type Oriented = (Strided, usize, usize);
+type Oriented = (*const f32, [usize; 2]);
 
 fn plain(x: Strided) -> Oriented {
-    (x, x.stride, 1)
+    (x.at, [x.stride, 1])
 }
 
 fn turned(x: Strided) -> Oriented {
-    (x, 1, x.stride)
+    (x.at, [1, x.stride])
 }
 
 /// Adds the product of `a [m, k]` and `b [k, n]` to `y [m, n]`.
 ///
 /// # Safety
 /// All three must lie inside their buffers, and nobody else may touch `y`.
-unsafe fn product([m, k, n]: [usize; 3], a: Oriented, b: Oriented, y: Strided) {
+unsafe fn product(dims: [usize; 3], a: Oriented, b: Oriented, y: Strided) {
     // SAFETY: the caller vouches for the buffers.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            y.at,
-            1,
-            y.stride as isize,
-            true,
-            a.0.at,
-            a.2 as isize,
-            a.1 as isize,
-            b.0.at,
-            b.2 as isize,
-            b.1 as isize,
-            1.0,
-            1.0,
-            false,
-            false,
-            false,
-            Parallelism::None,
-        );
-    }
+    unsafe { raw((y.at, y.stride), true, dims, a, b, 1.0, Parallelism::None) }
 }

@@ -11,6 +11,8 @@ use super::backward::backward;
 use super::{Inputs, Rows, Scoring, SequenceRows};
 use crate::error::Result;
 use crate::ops::gradient::with_backward;
+use crate::ops::product::raw;
+use crate::ops::simd::vectorise;
 use crate::ops::{SharedMut, simd, values};
 
 /// Queries in a block. Small enough that a causal block skips most of what it cannot see, large enough for gemm.
@@ -72,27 +74,9 @@ impl Block<'_> {
             assert!((part.len() - 1) * n_kv_heads * e + e <= k.len());
             // SAFETY: the asserts bound the reads; the caller gives room for the writes.
             unsafe {
-                gemm::gemm(
-                    self.n_queries,
-                    part.len(),
-                    e,
-                    out.add(part.start),
-                    1,
-                    self.n_keys as isize,
-                    false,
-                    q.as_ptr(),
-                    1,
-                    (n_heads * e) as isize,
-                    k.as_ptr(),
-                    (n_kv_heads * e) as isize,
-                    1,
-                    0.0,
-                    scale as f32,
-                    false,
-                    false,
-                    false,
-                    Parallelism::None,
-                );
+                let (q, k) = ((q.as_ptr(), [n_heads * e, 1]), (k.as_ptr(), [1, n_kv_heads * e]));
+                let (out, dims) = ((out.add(part.start), self.n_keys), [self.n_queries, e, part.len()]);
+                raw(out, false, dims, q, k, scale as f32, Parallelism::None);
             }
         }
         if cap.is_none() && self.scoring.slopes.is_none() {
@@ -123,27 +107,9 @@ impl Block<'_> {
             assert!((part.len() - 1) * n_kv_heads * e + e <= v.len());
             // SAFETY: the assert bounds the read of v; the caller vouches for pattern and out.
             unsafe {
-                gemm::gemm(
-                    self.n_queries,
-                    e,
-                    part.len(),
-                    out,
-                    1,
-                    (n_heads * e) as isize,
-                    i > 0,
-                    pattern.add(part.start),
-                    1,
-                    self.n_keys as isize,
-                    v.as_ptr(),
-                    1,
-                    (n_kv_heads * e) as isize,
-                    1.0,
-                    1.0,
-                    false,
-                    false,
-                    false,
-                    Parallelism::None,
-                );
+                let pattern = (pattern.add(part.start), [self.n_keys, 1]);
+                let (v, dims) = ((v.as_ptr(), [n_kv_heads * e, 1]), [self.n_queries, part.len(), e]);
+                raw((out, n_heads * e), i > 0, dims, pattern, v, 1.0, Parallelism::None);
             }
         }
     }
@@ -209,17 +175,12 @@ pub(super) fn attend(scoring: &Scoring, rows: &Rows, x: &Inputs) -> Result<Tenso
         // SAFETY: scratch is this task's; its rows and head of z are too.
         unsafe { block.scores(&q, first_row, scratch.as_mut_ptr()) };
         let keys = block.keys();
-        simd::vectorised(
-            #[inline(always)]
-            || {
-                for (j, row) in scratch.chunks_exact_mut(block.n_keys).enumerate() {
-                    let visible = scoring.visible(block.start + j, block.n_keys);
-                    simd::softmax(&mut row[visible.clone()]);
-                    row[keys.start..visible.start].fill(0.0);
-                    row[visible.end..keys.end].fill(0.0);
-                }
-            },
-        );
+        vectorise!(for (j, row) in scratch.chunks_exact_mut(block.n_keys).enumerate() {
+            let visible = scoring.visible(block.start + j, block.n_keys);
+            simd::softmax(&mut row[visible.clone()]);
+            row[keys.start..visible.start].fill(0.0);
+            row[visible.end..keys.end].fill(0.0);
+        });
         // SAFETY: the same; these rows of scratch hold the pattern now.
         unsafe { block.mix(scratch.as_ptr(), &keys, out.at(((first_row - first) * h + block.head) * e)) };
     })?;
@@ -252,22 +213,17 @@ pub(super) fn softmax(scores: &Tensor) -> Result<Tensor> {
     let n_keys = scores.dims3()?.2;
     let mut pattern = values(scores)?.to_vec();
     crate::ops::par_rows(&mut pattern, n_keys, |_, rows| {
-        simd::vectorised(
-            #[inline(always)]
-            || {
-                for row in rows.chunks_exact_mut(n_keys) {
-                    // Exactly the visible keys, as in one pass: sums then have the same order.
-                    let seen = |v: &f32| *v != f32::NEG_INFINITY;
-                    let (Some(first), Some(last)) = (row.iter().position(seen), row.iter().rposition(seen)) else {
-                        row.fill(f32::NAN);
-                        continue;
-                    };
-                    simd::softmax(&mut row[first..=last]);
-                    row[..first].fill(0.0);
-                    row[last + 1..].fill(0.0);
-                }
-            },
-        );
+        vectorise!(for row in rows.chunks_exact_mut(n_keys) {
+            // Exactly the visible keys, as in one pass: sums then have the same order.
+            let seen = |v: &f32| *v != f32::NEG_INFINITY;
+            let (Some(first), Some(last)) = (row.iter().position(seen), row.iter().rposition(seen)) else {
+                row.fill(f32::NAN);
+                continue;
+            };
+            simd::softmax(&mut row[first..=last]);
+            row[..first].fill(0.0);
+            row[last + 1..].fill(0.0);
+        });
     });
     Ok(Tensor::from_vec(pattern, scores.shape(), scores.device())?)
 }

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::stored::{Kept, Numbers, Stored, widened};
 use crate::ops::number::Number;
-use crate::ops::simd::vectorised;
+use crate::ops::simd::vectorise;
 
 /// Numbers that one task looks at.
 const PIECE: usize = 64 * 1024;
@@ -72,12 +72,7 @@ impl Stored {
     }
 
     fn wrong<N: Number>(&self, x: &[N], is_wrong: impl Fn(&N) -> bool + Sync) -> Option<Wrong> {
-        let in_piece = |piece: &[N]| {
-            vectorised(
-                #[inline(always)]
-                || piece.iter().map(|x| is_wrong(x) as u32).sum::<u32>() as usize,
-            )
-        };
+        let in_piece = |piece: &[N]| vectorise!(piece.iter().map(|x| is_wrong(x) as u32).sum::<u32>() as usize);
         let count = x.par_chunks(PIECE).map(in_piece).sum();
         let at = if count == 0 { None } else { x.iter().position(is_wrong) }?;
         let (mut rest, mut index) = (at, vec![0; self.dims().len()]);

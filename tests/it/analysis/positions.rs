@@ -291,14 +291,7 @@ fn what_is_wrong_with_a_position_is_said_with_its_line() {
         place.refused(command.iter().chain(both), 2, "both by number and by name");
     }
     let pair = [
-        "patch",
-        "--clean",
-        "When Mary and John",
-        "--corrupt",
-        "When John and John",
-        "--answer",
-        " Mary",
-        "--foil",
+        "patch", "--clean", "When Mary and John", "--corrupt", "When John and John", "--answer", " Mary", "--foil",
         " John",
     ];
     place.refused(pair.iter().chain(&["--positions", "io=io_pos"]), 2, "is a column, and there is no file");

@@ -61,15 +61,7 @@ fn random(dims: &[usize]) -> Result<Tensor> {
 fn what_is_put_into_a_norm_goes_through_what_is_left_of_it() -> Result<()> {
     let (mut norms, mut of_queries) = (0, 0);
     for name in [
-        "gpt2",
-        "gptj",
-        "gemma2",
-        "gemma3_text",
-        "olmo2",
-        "olmoe_clipped",
-        "qwen3",
-        "hooked_solu_ln",
-        "hooked_rms_post",
+        "gpt2", "gptj", "gemma2", "gemma3_text", "olmo2", "olmoe_clipped", "qwen3", "hooked_solu_ln", "hooked_rms_post",
     ] {
         let model = Model::load(&fixture(name))?;
         let (spec, weights) = (model.spec(), model.weights());

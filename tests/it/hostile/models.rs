@@ -232,13 +232,8 @@ fn absurd_sizes_are_refused() {
         (
             "llama",
             &[
-                "num_hidden_layers",
-                "hidden_size",
-                "vocab_size",
-                "max_position_embeddings",
-                "intermediate_size",
-                "head_dim",
-                "num_attention_heads",
+                "num_hidden_layers", "hidden_size", "vocab_size", "max_position_embeddings", "intermediate_size",
+                "head_dim", "num_attention_heads",
             ],
         ),
     ];

@@ -12,20 +12,8 @@ use crate::bin::{Done, Place};
 
 /// Two pairs and many small waves: about a thousand of them, in several parts.
 pub const SWEEP: [&str; 14] = [
-    "patch",
-    "-q",
-    "--pairs",
-    "pairs.csv",
-    "--at",
-    "mlp.post",
-    "--over",
-    "layer,neuron,pos",
-    "--pos",
-    "10,11,14",
-    "--memory",
-    "4MB",
-    "--verify",
-    "3",
+    "patch", "-q", "--pairs", "pairs.csv", "--at", "mlp.post", "--over", "layer,neuron,pos", "--pos", "10,11,14",
+    "--memory", "4MB", "--verify", "3",
 ];
 
 pub fn place() -> Place {

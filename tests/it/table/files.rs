@@ -360,23 +360,8 @@ fn every_table_is_declared_once_and_documented() {
     assert_eq!(
         names,
         [
-            "logit_lens",
-            "loss",
-            "loss_prompt",
-            "loss_mean",
-            "attention",
-            "patch",
-            "patch_mean",
-            "path",
-            "path_mean",
-            "attribution",
-            "tokens",
-            "hooks",
-            "model",
-            "verify",
-            "verify_reference",
-            "training",
-            "tables"
+            "logit_lens", "loss", "loss_prompt", "loss_mean", "attention", "patch", "patch_mean", "path", "path_mean",
+            "attribution", "tokens", "hooks", "model", "verify", "verify_reference", "training", "tables"
         ]
     );
     for table in tables() {

@@ -232,17 +232,7 @@ fn pairs_of_public_data_sets_load_as_the_page_says() -> Result<()> {
     let columns = documented("clean=clean_prefix,corrupt=patch_prefix,answer=clean_answer,foil=patch_answer");
     for file in ["rc_train.json", "list.json"] {
         let mut command = vec![
-            "patch",
-            "--pairs",
-            file,
-            "--columns",
-            columns,
-            "--at",
-            "resid_pre",
-            "--over",
-            "layer",
-            "--out",
-            "run",
+            "patch", "--pairs", file, "--columns", columns, "--at", "resid_pre", "--over", "layer", "--out", "run",
         ];
         place.refused(&command, 2, &format!("{file}:2: the prompts of pair"));
         command.push("--skip-misaligned");
@@ -265,22 +255,8 @@ fn pairs_of_public_data_sets_load_as_the_page_says() -> Result<()> {
     place.write("known_1000.json", known.to_string());
     let columns = documented("clean=prompt,answer= {attribute},id=known_id");
     let command = [
-        "patch",
-        "-q",
-        "--pairs",
-        "known_1000.json",
-        "--columns",
-        columns,
-        "--at",
-        "resid_pre",
-        "--over",
-        "layer",
-        "--kind",
-        "zero",
-        "--metric",
-        "prob",
-        "--out",
-        "run",
+        "patch", "-q", "--pairs", "known_1000.json", "--columns", columns, "--at", "resid_pre", "--over", "layer",
+        "--kind", "zero", "--metric", "prob", "--out", "run",
     ];
     place.ok(command);
     assert_eq!(read_rows::<PatchRow>(place.path("run/patch.parquet"))?.0[0].pair_id, "3");
@@ -320,19 +296,7 @@ fn a_token_that_only_the_model_knows_is_named_by_its_id() -> Result<()> {
     };
     // As the lens itself lists them.
     let done = place.ok([
-        "lens",
-        "-q",
-        "-m",
-        "m",
-        "the cat",
-        "--pos",
-        "-1",
-        "--top",
-        "400",
-        "--at",
-        "resid_post",
-        "--format",
-        "ndjson",
+        "lens", "-q", "-m", "m", "the cat", "--pos", "-1", "--top", "400", "--at", "resid_post", "--format", "ndjson",
     ]);
     let listed: Vec<Value> = done.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(listed.iter().any(|row| row["token"] == "#395"));
