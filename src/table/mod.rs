@@ -4,8 +4,10 @@
 //! parquet schema, the writer, the reader and `docs/tables.md` all come from that declaration ([`row`]).
 //!
 //! A table goes out through [`TableWriter`] (parquet) or [`write_rows`] (text for a terminal or another program), and
-//! comes back through [`read`], the only module that knows polars.
+//! comes back through [`read`].
 
+#[cfg(feature = "frames")]
+mod columns;
 mod format;
 pub(crate) mod older;
 mod pages;

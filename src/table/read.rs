@@ -1,15 +1,18 @@
-//! Parquet in: tables that pellucid wrote, and prompt files that anybody wrote. The only module that knows polars.
+//! Parquet in: tables that pellucid wrote, and prompt files that anybody wrote.
 
+#[cfg(feature = "frames")]
+pub use super::columns::read_columns;
 pub use super::pages::Unpacked;
-use super::pages::unpacked;
 use super::provenance::{HOOK_NAMES, METADATA_KEY, Provenance};
 use super::row::{Cell, ColumnInfo, Kind, Row};
 use super::stream::{Rows, TableFile};
 use super::thrift;
-use crate::error::{Error, Result, nearest};
-use polars::prelude::{ArrowDataType, DataFrame, ParquetReader, PolarsError, PolarsResult, SerReader, Series};
+use crate::error::{Error, Result};
+use arrow_schema::{DataType, Field};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::errors::ParquetError;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// A column of a prompt file. `None` is a null.
@@ -51,15 +54,14 @@ pub fn read_some_rows<R: Row>(path: impl AsRef<Path>, from: usize, n: usize) -> 
     Ok((rows, table.provenance().clone()))
 }
 
-/// Checks that the file at `path` holds the table of `R`, with the columns of its version, and says how it was made.
-pub(super) fn checked_table<R: Row>(path: &Path) -> Result<Provenance> {
-    let mut reader = open(path)?;
-    let provenance = provenance_of(path, &mut reader)?;
+/// Opens the file at `path`, which must hold the table of `R` with the columns of its version, and says how it was made.
+pub(super) fn checked_table<R: Row>(path: &Path) -> Result<(File, ArrowReaderMetadata, Provenance)> {
+    let (file, metadata) = open(path)?;
+    let provenance = provenance_of(path, &metadata)?;
     check_table::<R>(path, &provenance)?;
-    let schema = guarded(path, || reader.schema())?;
     let version = provenance.table_version;
     for column in R::TABLE.columns.iter().filter(|column| column.since <= version) {
-        let found = schema.get(column.name).map(|field| &field.dtype);
+        let found = metadata.schema().field_with_name(column.name).ok().map(Field::data_type);
         if !found.is_some_and(|t| fits(column.kind, t)) {
             let found = found.map_or("does not exist".to_owned(), |t| format!("has the type {}", type_name(t)));
             return Err(Error::bad_input(format!(
@@ -71,7 +73,7 @@ pub(super) fn checked_table<R: Row>(path: &Path) -> Result<Provenance> {
             .hint("the file was changed since pellucid wrote it; write the table again"));
         }
     }
-    Ok(provenance)
+    Ok((file, metadata, provenance))
 }
 
 /// How the table in `path` was made, without reading its rows.
@@ -80,7 +82,7 @@ pub(super) fn checked_table<R: Row>(path: &Path) -> Result<Provenance> {
 /// The file cannot be read, is not parquet, is cut short, or was not written by pellucid.
 pub fn read_provenance(path: impl AsRef<Path>) -> Result<Provenance> {
     let path = path.as_ref();
-    provenance_of(path, &mut open(path)?)
+    provenance_of(path, &open(path)?.1)
 }
 
 /// What a parquet file calls its columns.
@@ -88,71 +90,18 @@ pub fn read_provenance(path: impl AsRef<Path>) -> Result<Provenance> {
 /// # Errors
 /// The file cannot be read, is not parquet, or is cut short.
 pub fn column_names(path: impl AsRef<Path>) -> Result<Vec<String>> {
-    let path = path.as_ref();
-    let mut reader = open(path)?;
-    Ok(guarded(path, || reader.schema())?.iter_names().map(|name| name.to_string()).collect())
+    let (_, metadata) = open(path.as_ref())?;
+    Ok(metadata.schema().fields().iter().map(|field| field.name().clone()).collect())
 }
 
-/// Those of the columns `wanted` that a parquet file has, in the order of `wanted`: for prompt files that other
-/// programs wrote.
+/// Refuses: prompt files in parquet are read by polars.
 ///
 /// # Errors
-/// The file cannot be read, is not parquet, is cut short, has none of the columns, or has one of another type than
-/// text, whole numbers, or lists of token ids; `most` refuses what it holds.
-pub fn read_columns(path: impl AsRef<Path>, wanted: &[&str], most: &Most) -> Result<Vec<(String, Values)>> {
-    let path = path.as_ref();
-    let mut reader = open(path)?;
-    let schema = guarded(path, || reader.schema())?;
-    let present: Vec<&str> = wanted.iter().copied().filter(|name| schema.contains(name)).collect();
-    if present.is_empty() {
-        let has: Vec<&str> = schema.iter_names().map(|name| name.as_str()).collect();
-        let error = Error::bad_input(format!(
-            "{} has no column named {}; it has {}",
-            path.display(),
-            or_list(wanted),
-            if has.is_empty() { "no columns".to_owned() } else { or_list(&has).replace(" or ", " and ") }
-        ));
-        let near = wanted.iter().find_map(|name| nearest(name, has.iter().copied()).map(|has| (has, name)));
-        return Err(error.hint(match near {
-            Some((has, name)) => format!("rename `{has}` to `{name}`"),
-            None => format!("name the column with the prompts `{}`", wanted.first().copied().unwrap_or("text")),
-        }));
-    }
-    for name in &present {
-        // Asked before reading: polars is built without the types that a prompt file has no use for, and panics on some.
-        match schema.get(name).map(|field| &field.dtype) {
-            Some(t) if is_text(t) || is_integer(t) => {}
-            Some(ArrowDataType::List(item) | ArrowDataType::LargeList(item)) if is_integer(&item.dtype) => {}
-            other => {
-                return Err(Error::bad_input(format!(
-                    "{}: column `{name}` has the type {}",
-                    path.display(),
-                    other.map_or("unknown".to_owned(), type_name)
-                ))
-                .hint("write it as plain strings, or as (lists of) 32 or 64 bit integers"));
-            }
-        }
-    }
-    let names = present.iter().map(|&name| name.to_owned()).collect();
-    let (rows, size) = unfolded(path, &mut reader, &present)?;
-    (most.rows)(rows)?;
-    (most.size)(size)?;
-    let frame = guarded(path, || reader.with_columns(Some(names)).finish())?;
-    // A text that many rows share is written once.
-    let mut texts = size.bytes;
-    for name in &present {
-        let column = guarded(path, || Ok(frame.column(name)?.as_materialized_series()))?;
-        let of_column = column.str().map_or(0, |texts| texts.iter().flatten().map(|text| text.len() as u64).sum());
-        texts = texts.saturating_add(of_column);
-        (most.size)(Unpacked { bytes: texts, ..size })?;
-    }
-    present
-        .iter()
-        .map(|&name| {
-            let column = guarded(path, || Ok(frame.column(name)?.as_materialized_series()))?;
-            Ok((name.to_owned(), values(path, name, column)?))
-        })
-        .collect()
+/// Always.
+#[cfg(not(feature = "frames"))]
+pub fn read_columns(path: impl AsRef<Path>, _: &[&str], _: &Most) -> Result<Vec<(String, Values)>> {
+    let error = Error::bad_input(format!("{}: this build reads no prompts from parquet", path.as_ref().display()));
+    Err(error.hint("build pellucid with the feature `frames`, or give the prompts as jsonl"))
 }
 
 /// What is refused of a file, before it is unpacked.
@@ -163,29 +112,8 @@ pub struct Most<'a> {
     pub size: &'a dyn Fn(Unpacked) -> Result<()>,
 }
 
-/// How many rows the file says that it has, and what is in these columns when they are unpacked.
-fn unfolded(path: &Path, reader: &mut ParquetReader<File>, columns: &[&str]) -> Result<(usize, Unpacked)> {
-    let metadata = guarded(path, || reader.get_metadata().cloned())?;
-    let mut file = File::open(path)?;
-    let (mut rows, mut all) = (0usize, Unpacked::default());
-    for group in &metadata.row_groups {
-        rows = rows.saturating_add(group.num_rows());
-        let chunks = columns.iter().flat_map(|name| group.columns_under_root_iter(name).into_iter().flatten());
-        for chunk in chunks {
-            let range = guarded(path, || Ok(chunk.byte_range()))?;
-            let here = unpacked(&mut file, range).map_err(|e| {
-                Error::bad_input(format!("cannot read {} as parquet: {e}", path.display()))
-                    .hint("the file may be damaged; copy or write it again")
-            })?;
-            all.bytes = all.bytes.saturating_add(here.bytes);
-            all.values = all.values.saturating_add(here.values);
-        }
-    }
-    Ok((rows, all))
-}
-
-/// A reader over a file that begins and ends as a parquet file does.
-fn open(path: &Path) -> Result<ParquetReader<File>> {
+/// Opens a file that begins and ends as a parquet file does, and reads its footer.
+pub(super) fn open(path: &Path) -> Result<(File, ArrowReaderMetadata)> {
     let shown = path.display();
     if path.is_dir() {
         return Err(Error::bad_input(format!("{shown} is a folder, not a parquet file"))
@@ -194,63 +122,71 @@ fn open(path: &Path) -> Result<ParquetReader<File>> {
     let mut file = File::open(path).map_err(|e| Error::cannot_read(path, e))?;
     let mut ends = [[0; 4]; 2];
     let mut whole = false;
-    let mut read = || -> std::io::Result<()> {
+    let mut read = || -> io::Result<()> {
         file.read_exact(&mut ends[0])?;
         // The shortest file: the mark, a footer of no length, its length, the mark.
         let size = file.seek(SeekFrom::End(0))?;
         if size < 12 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
         file.seek(SeekFrom::End(-8))?;
         let mut length = [0; 4];
         file.read_exact(&mut length)?;
         file.read_exact(&mut ends[1])?;
         let length = u32::from_le_bytes(length);
-        let start = size.checked_sub(u64::from(length) + 12).ok_or(std::io::ErrorKind::UnexpectedEof)?;
+        let start = size.checked_sub(u64::from(length) + 12).ok_or(io::ErrorKind::UnexpectedEof)?;
         file.seek(SeekFrom::Start(start + 4))?;
         let mut footer = vec![0; length as usize];
         file.read_exact(&mut footer)?;
         whole = thrift::is_whole(&footer);
-        file.rewind()
+        Ok(())
     };
     let outcome = read();
     match (ends, outcome) {
-        ([a, b], Ok(())) if &a == b"PAR1" && &b == b"PAR1" && whole => Ok(ParquetReader::new(file)),
+        ([a, b], Ok(())) if &a == b"PAR1" && &b == b"PAR1" && whole => {
+            // Types as parquet has them: what another program noted of its own beside them changes nothing.
+            let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+            let metadata = guarded(path, || ArrowReaderMetadata::load(&file, options))?;
+            Ok((file, metadata))
+        }
         ([a, b], Ok(())) if &a == b"PAR1" && &b == b"PAR1" => {
             Err(Error::bad_input(format!("the footer of the parquet file {shown} is damaged"))
                 .hint("copy or write the file again"))
         }
         ([a, _], _) if &a == b"PAR1" => Err(Error::bad_input(format!("the parquet file {shown} is cut short"))
             .hint("copy or write it again; pellucid itself never leaves half a file")),
-        (_, Err(e)) if e.kind() != std::io::ErrorKind::UnexpectedEof => Err(Error::cannot_read(path, e)),
+        (_, Err(e)) if e.kind() != io::ErrorKind::UnexpectedEof => Err(Error::cannot_read(path, e)),
         _ => Err(Error::bad_input(format!("{shown} is not a parquet file"))
             .hint("give a table that pellucid wrote, or a prompt file in parquet")),
     }
 }
 
-/// Runs polars on somebody else's file. Most broken files are errors; on some (a type that this build leaves out, a
-/// page that lies about its length) polars panics, and that is the file's fault, not a reason to die.
-fn guarded<T>(path: &Path, read: impl FnOnce() -> PolarsResult<T>) -> Result<T> {
-    // Whatever it does at once on its threads starts them.
-    let start = || drop(DataFrame::empty().apply_columns_par(Clone::clone));
-    match crate::guard::guarded_with_threads(start, read)? {
+pub(super) fn damaged(path: &Path, how: impl std::fmt::Display) -> Error {
+    Error::bad_input(format!("cannot read {} as parquet: {how}", path.display()))
+        .hint("the file may be damaged; copy or write it again")
+}
+
+/// Runs the reader on somebody else's file. Most broken files are errors; on some it panics, and that is the file's fault, not a
+/// reason to die.
+pub(super) fn guarded<T>(path: &Path, read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T> {
+    match crate::guard::guarded(read) {
         Some(Ok(value)) => Ok(value),
-        Some(Err(PolarsError::IO { error, .. })) => {
-            let kind = error.kind();
-            let own = std::sync::Arc::into_inner(error).unwrap_or_else(|| kind.into());
-            Err(Error::cannot_read(path, own))
-        }
-        Some(Err(e)) => Err(Error::bad_input(format!("cannot read {} as parquet: {e}", path.display()))
-            .hint("the file may be damaged; copy or write it again")),
+        Some(Err(ParquetError::External(e))) => Err(match e.downcast::<io::Error>() {
+            // The system's, not a decompressor's.
+            Ok(e) if e.raw_os_error().is_some() => Error::cannot_read(path, *e),
+            Ok(e) => damaged(path, e),
+            Err(e) => damaged(path, e),
+        }),
+        Some(Err(e)) => Err(damaged(path, e)),
         None => Err(Error::bad_input(format!("cannot read {} as parquet: its contents are damaged", path.display()))
             .hint("copy or write the file again")),
     }
 }
 
-fn provenance_of(path: &Path, reader: &mut ParquetReader<File>) -> Result<Provenance> {
-    let metadata = guarded(path, || reader.get_metadata().cloned())?;
-    let entries = metadata.key_value_metadata().as_deref().unwrap_or_default();
-    let Some(json) = entries.iter().find(|e| e.key == METADATA_KEY).and_then(|e| e.value.as_ref()) else {
+fn provenance_of(path: &Path, metadata: &ArrowReaderMetadata) -> Result<Provenance> {
+    let entries = metadata.metadata().file_metadata().key_value_metadata();
+    let ours = entries.into_iter().flatten().find(|e| e.key == METADATA_KEY);
+    let Some(json) = ours.and_then(|e| e.value.as_ref()) else {
         return Err(Error::bad_input(format!("{} is a parquet file, but not a table of pellucid", path.display()))
             .hint("give a file that pellucid wrote; programs that rewrite parquet often drop its metadata"));
     };
@@ -321,82 +257,23 @@ pub(super) fn missing(info: &ColumnInfo) -> Cell<'static> {
     }
 }
 
-fn values(path: &Path, name: &str, column: &Series) -> Result<Values> {
-    if let Ok(text) = column.str() {
-        return Ok(Values::Text(text.iter().map(|s| s.map(str::to_owned)).collect()));
-    }
-    if let Ok(lists) = column.list() {
-        let id = |row: usize, x: Option<i64>| match x.map(u32::try_from) {
-            Some(Ok(id)) => Ok(id),
-            bad => Err(Error::bad_input(format!(
-                "{}: row {row} of column `{name}` holds {}, which is no token id",
-                path.display(),
-                match (bad, x) {
-                    (Some(_), Some(x)) => x.to_string(),
-                    _ => "a null".to_owned(),
-                }
-            ))
-            .hint("token ids are whole numbers from 0; rows are counted from 0")),
-        };
-        let rows = (0..lists.len()).map(|row| match lists.get_as_series(row) {
-            None => Ok(None),
-            Some(list) => integers(path, &list)?.into_iter().map(|x| id(row, x)).collect::<Result<_>>().map(Some),
-        });
-        return Ok(Values::Ids(rows.collect::<Result<_>>()?));
-    }
-    Ok(Values::Integers(integers(path, column)?))
-}
-
-fn integers(path: &Path, column: &Series) -> Result<Vec<Option<i64>>> {
-    guarded(path, || {
-        Ok(if let Ok(c) = column.i64() {
-            c.iter().collect()
-        } else if let Ok(c) = column.i32() {
-            c.iter().map(|x| x.map(i64::from)).collect()
-        } else if let Ok(c) = column.u32() {
-            c.iter().map(|x| x.map(i64::from)).collect()
-        } else {
-            // What does not fit is out of every range that could be meant; the largest value says so as well.
-            column.u64()?.iter().map(|x| x.map(|x| i64::try_from(x).unwrap_or(i64::MAX))).collect()
-        })
-    })
-}
-
-/// Whether a column of type `t` holds values of `kind`; polars gives text one of several types.
-fn fits(kind: Kind, t: &ArrowDataType) -> bool {
+/// Whether a column of type `t` holds values of `kind`.
+fn fits(kind: Kind, t: &DataType) -> bool {
     match kind {
-        Kind::U32 => *t == ArrowDataType::UInt32,
-        Kind::U64 => *t == ArrowDataType::UInt64,
-        Kind::I64 => *t == ArrowDataType::Int64,
-        Kind::F32 => *t == ArrowDataType::Float32,
-        Kind::F64 => *t == ArrowDataType::Float64,
-        Kind::Bool => *t == ArrowDataType::Boolean,
-        Kind::Str => is_text(t),
+        Kind::U32 => *t == DataType::UInt32,
+        Kind::U64 => *t == DataType::UInt64,
+        Kind::I64 => *t == DataType::Int64,
+        Kind::F32 => *t == DataType::Float32,
+        Kind::F64 => *t == DataType::Float64,
+        Kind::Bool => *t == DataType::Boolean,
+        Kind::Str => *t == DataType::Utf8,
     }
 }
 
-fn is_text(t: &ArrowDataType) -> bool {
-    matches!(t, ArrowDataType::Utf8 | ArrowDataType::LargeUtf8 | ArrowDataType::Utf8View)
-}
-
-fn is_integer(t: &ArrowDataType) -> bool {
-    matches!(t, ArrowDataType::Int32 | ArrowDataType::Int64 | ArrowDataType::UInt32 | ArrowDataType::UInt64)
-}
-
-fn type_name(t: &ArrowDataType) -> String {
+fn type_name(t: &DataType) -> String {
     match t {
-        t if is_text(t) => "string".to_owned(),
-        ArrowDataType::List(item) | ArrowDataType::LargeList(item) => format!("list of {}", type_name(&item.dtype)),
-        ArrowDataType::Dictionary(_, item, _) => format!("dictionary of {}", type_name(item)),
+        DataType::Utf8 => "string".to_owned(),
         other => format!("{other:?}").to_lowercase(),
-    }
-}
-
-fn or_list(names: &[&str]) -> String {
-    let quoted: Vec<String> = names.iter().map(|n| format!("`{n}`")).collect();
-    match quoted.split_last() {
-        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
-        _ => quoted.join(""),
     }
 }
 

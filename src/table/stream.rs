@@ -4,16 +4,14 @@
 //! query of each head, or for each token of a vocabulary, and a file is where they fit.
 
 use super::provenance::Provenance;
-use super::read::{checked_table, missing, refuse_name, was_renamed};
+use super::read::{checked_table, damaged, guarded, missing, refuse_name, was_renamed};
 use super::row::{Cell, ColumnInfo, Kind, Row};
 use crate::error::{Error, Result};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Float64Type, Int64Type, UInt32Type, UInt64Type};
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
-};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::errors::ParquetError;
 use std::fs::File;
 use std::marker::PhantomData;
@@ -125,11 +123,7 @@ impl<R: Row> TableFile<R> {
     /// a newer version than this program knows.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_owned();
-        let provenance = checked_table::<R>(&path)?;
-        let file = File::open(&path).map_err(|e| Error::cannot_read(&path, e))?;
-        // Types as parquet has them: what another program noted of its own beside them changes nothing.
-        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        let metadata = guarded(&path, || ArrowReaderMetadata::load(&file, options))?;
+        let (file, metadata, provenance) = checked_table::<R>(&path)?;
         let len = usize::try_from(metadata.metadata().file_metadata().num_rows()).unwrap_or(0);
         Ok(Self { path, file, metadata, provenance, len, cursor: None, row: PhantomData })
     }
@@ -292,7 +286,7 @@ impl<'a> Column<'a> {
     fn of(path: &Path, batch: &'a RecordBatch, info: &ColumnInfo) -> Result<Self> {
         let array: &ArrayRef = batch
             .column_by_name(info.name)
-            .ok_or_else(|| damaged(path, &format!("column `{}` cannot be found in it", info.name)))?;
+            .ok_or_else(|| damaged(path, format!("column `{}` cannot be found in it", info.name)))?;
         if !info.nullable && array.null_count() > 0 {
             return Err(Error::bad_input(format!(
                 "{}: column `{}` has a missing value, and may have none",
@@ -310,7 +304,7 @@ impl<'a> Column<'a> {
             Kind::Bool => array.as_boolean_opt().map(Self::Bool),
             Kind::Str => array.as_string_opt::<i32>().map(Self::Str),
         };
-        column.ok_or_else(|| damaged(path, &format!("column `{}` has another type than it says", info.name)))
+        column.ok_or_else(|| damaged(path, format!("column `{}` has another type than it says", info.name)))
     }
 
     fn cell(&self, row: usize) -> Cell<'a> {
@@ -349,19 +343,4 @@ fn check_names<R: Row>(
 
 fn names_hooks(info: &ColumnInfo) -> bool {
     matches!(info.unit, "site" | "hook name")
-}
-
-fn damaged(path: &Path, how: &str) -> Error {
-    Error::bad_input(format!("cannot read {} as parquet: {how}", path.display()))
-        .hint("the file may be damaged; copy or write it again")
-}
-
-/// Runs the reader on somebody else's file, which may be broken in ways that make it panic.
-fn guarded<T>(path: &Path, read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T> {
-    match crate::guard::guarded(read) {
-        Some(Ok(value)) => Ok(value),
-        Some(Err(e)) => Err(damaged(path, &e.to_string())),
-        None => Err(Error::bad_input(format!("cannot read {} as parquet: its contents are damaged", path.display()))
-            .hint("copy or write the file again")),
-    }
 }
