@@ -21,7 +21,6 @@ pub mod session;
 pub mod sweep;
 pub mod table;
 pub mod text;
-#[cfg(feature = "charts")]
 pub mod view;
 mod visible;
 #[doc(hidden)] // For the program that trains the built-in model, and tests.

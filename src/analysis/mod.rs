@@ -2,7 +2,6 @@
 //!
 //! [`analyses!`] lists them all. From that line come commands, folders, figures and documentation.
 
-#[cfg(feature = "charts")]
 pub mod ablate;
 pub mod attention;
 pub mod attribute;
@@ -13,18 +12,14 @@ pub mod loss;
 pub mod model;
 pub mod patch;
 pub mod path;
-#[cfg(feature = "charts")]
 pub mod seen;
 pub mod tables;
 pub mod tokens;
 pub mod training;
 pub mod verify;
 
-#[cfg(feature = "charts")]
 use crate::session::Analysis;
-#[cfg(feature = "charts")]
 use crate::table::TableInfo;
-#[cfg(feature = "charts")]
 use crate::view::viewed::{AnyTable, Of};
 
 pub use crate::sweep::{Need, Watch};
@@ -39,14 +34,12 @@ pub use model::ModelRow;
 pub use patch::rows::{PatchMeanRow, PatchRow};
 pub use path::rows::{PathMeanRow, PathRow};
 pub use tables::ColumnRow;
-#[cfg(feature = "charts")]
 pub use tables::docs;
 pub use tokens::rows::TokenRow;
 pub use training::TrainingRow;
 pub use verify::rows::{ReferenceRow, VerifyRow};
 
 /// Every analysis, in the order of the documentation: whoever adds one adds its line here.
-#[cfg(feature = "charts")]
 macro_rules! analyses {
     ($each:ident) => {
         $each![
@@ -65,10 +58,8 @@ macro_rules! analyses {
         ]
     };
 }
-#[cfg(feature = "charts")]
 pub(crate) use analyses;
 
-#[cfg(feature = "charts")]
 macro_rules! tables_of {
     ($($analysis:ty),* $(,)?) => {
         &[$(<$analysis as Analysis>::TABLES,)* &[&Of::<TrainingRow>::TABLE, &Of::<ColumnRow>::TABLE]]
@@ -76,7 +67,6 @@ macro_rules! tables_of {
 }
 
 /// Every table that this version can write, in the order of the documentation.
-#[cfg(feature = "charts")]
 pub fn any_tables() -> Vec<&'static dyn AnyTable> {
     const TABLES: &[&[&dyn AnyTable]] = analyses!(tables_of);
     let mut tables: Vec<&'static dyn AnyTable> = vec![];
@@ -90,7 +80,6 @@ pub fn any_tables() -> Vec<&'static dyn AnyTable> {
 }
 
 /// What every table that this version can write means, in the order of the documentation.
-#[cfg(feature = "charts")]
 pub fn tables() -> impl Iterator<Item = &'static TableInfo> {
     any_tables().into_iter().map(AnyTable::info)
 }

@@ -2,8 +2,10 @@
 
 use super::any_tables;
 use crate::error::Result;
+#[cfg(feature = "charts")]
+use crate::view::Figure;
 use crate::view::viewed::AnyTable;
-use crate::view::{Drawable, Emit, Figure, Options};
+use crate::view::{Drawable, Emit, Options};
 use std::path::Path;
 
 /// The tables that can be drawn.
@@ -15,6 +17,7 @@ pub fn drawable() -> Vec<Drawable> {
 ///
 /// # Errors
 /// The file cannot be read as a table of pellucid (see [`crate::table::read_rows`]), there is no chart of its table, or it has no rows.
+#[cfg(feature = "charts")]
 pub fn render(path: impl AsRef<Path>) -> Result<Vec<Figure>> {
     render_with(path, &Options::default())
 }
@@ -23,6 +26,7 @@ pub fn render(path: impl AsRef<Path>) -> Result<Vec<Figure>> {
 ///
 /// # Errors
 /// As [`render`]; also if the table does not have the head that was asked for, or its figures have no head or scale to choose.
+#[cfg(feature = "charts")]
 pub fn render_with(path: impl AsRef<Path>, options: &Options) -> Result<Vec<Figure>> {
     let mut figures = vec![];
     Drawable::figures(&drawable(), path.as_ref(), options, &mut |figure| {
@@ -35,7 +39,7 @@ pub fn render_with(path: impl AsRef<Path>, options: &Options) -> Result<Vec<Figu
 /// Gives the views of the table in a parquet file to `emit`, for any renderer.
 ///
 /// # Errors
-/// As [`render_with`]; what `emit` says.
+/// As [`Drawable::views`].
 pub fn views(path: impl AsRef<Path>, options: &Options, emit: &mut Emit<'_>) -> Result<()> {
     Drawable::views(&drawable(), path.as_ref(), options, emit)
 }

@@ -12,6 +12,7 @@ use crate::error::{ErrorKind, Result};
 use crate::session::plan::available;
 use crate::session::{Analysis, Found, Input, On, Parts, Request, Results, Session, Sink, To, options};
 use crate::table::Format;
+use crate::view::Figure;
 use crate::view::viewed::{Shown, Told};
 
 /// What an analysis is asked of, as it is named on the command line.
@@ -168,7 +169,10 @@ where
         let mut own = Shown::default();
         table.views(&options, &mut |view| {
             own.take(&view, caption.as_deref());
-            folder.view(&view)
+            match Figure::of(&view)? {
+                Some(figure) => folder.write(&figure.file_name(), figure.svg.as_bytes()),
+                None => Ok(()),
+            }
         })?;
         // Means are drawn last, and say what their parts would.
         if table.is_drawn() {

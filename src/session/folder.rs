@@ -112,18 +112,6 @@ impl RunFolder {
         write_whole(&self.file(name), bytes)
     }
 
-    /// Draws a view into the folder, if it has anything to draw.
-    ///
-    /// # Errors
-    /// It cannot be written.
-    #[cfg(feature = "charts")]
-    pub fn view(&mut self, view: &crate::view::View) -> Result<()> {
-        match crate::view::Figure::of(view)? {
-            Some(figure) => self.write(&figure.file_name(), figure.svg.as_bytes()),
-            None => Ok(()),
-        }
-    }
-
     /// Gives the results their names, takes away those that they replace, and writes `manifest.json`: what differs between two
     /// runs of one request (times, machine), and what was written.
     ///

@@ -1,6 +1,5 @@
 //! A request from beginning to end: the model it names, the prompts it gives, the folder its results go to.
 
-#[cfg(feature = "charts")]
 pub mod analysis;
 pub mod claim;
 pub mod folder;
@@ -12,23 +11,18 @@ pub mod parts;
 pub mod plan;
 pub mod prompts;
 pub mod records;
-#[cfg(feature = "charts")]
 pub mod request;
-#[cfg(feature = "charts")]
 pub mod sink;
 pub mod spaces;
 mod vector;
 
-#[cfg(feature = "charts")]
 pub use analysis::{Analysis, Input, On, Results};
 pub use claim::{Claim, Claiming, Waiting};
 pub use folder::RunFolder;
 pub use open::Session;
 pub use parts::Parts;
 pub use plan::Plan;
-#[cfg(feature = "charts")]
 pub use request::{Pairs, Prompts, Request, Swept, WithDataset, chosen, options};
-#[cfg(feature = "charts")]
 pub use sink::{Found, Sink, To};
 pub use vector::read_vector;
 

@@ -4,10 +4,12 @@
 pub mod axis;
 pub mod colour;
 pub(crate) mod extent;
+#[cfg(feature = "charts")]
 pub mod html;
 pub mod kind;
 pub(crate) mod label;
 pub mod markdown;
+#[cfg(feature = "charts")]
 pub mod svg;
 pub mod terminal;
 pub mod viewed;
@@ -15,39 +17,14 @@ pub mod viewed;
 pub use crate::number::Locale;
 pub use colour::{Rgb, diverging, viridis};
 pub use kind::View;
+#[cfg(feature = "charts")]
+pub use svg::{Figure, figures};
 
 use crate::error::{Error, Result, nearest};
-use crate::table::{Format, Held, Provenance, Row, Rows, TableFile, read_provenance, write_rows};
+use crate::table::{Format, Provenance, Row, Rows, TableFile, read_provenance, write_rows};
 use std::io::Write;
 use std::path::Path;
 use viewed::{Shown, Told};
-
-/// A drawn figure.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Figure {
-    /// File stem, e.g. `logit_lens` or `attention-L3H1-p2` (`p2`: prompt 2, counted from 0).
-    pub name: String,
-    /// The SVG document.
-    pub svg: String,
-}
-
-impl Figure {
-    /// What its file is called.
-    pub fn file_name(&self) -> String {
-        format!("{}.svg", self.name)
-    }
-
-    /// The figure of a view; none where it has nothing to draw.
-    ///
-    /// # Errors
-    /// None that are known; plotters' are passed on.
-    pub fn of(view: &View) -> Result<Option<Self>> {
-        match view.panels.is_empty() {
-            true => Ok(None),
-            false => Ok(Some(Self { name: view.name.clone(), svg: svg::svg(view)? })),
-        }
-    }
-}
 
 /// What to draw of a table.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -174,46 +151,6 @@ impl Drawable {
         }
         (drawable.views)(path, options, emit)
     }
-
-    /// Like [`Drawable::views`], drawn: each figure is given to `emit`, and only one is held.
-    ///
-    /// # Errors
-    /// As there; also if nothing of the table can be drawn.
-    pub fn figures(
-        all: &[Self],
-        path: &Path,
-        options: &Options,
-        emit: &mut dyn FnMut(Figure) -> Result<()>,
-    ) -> Result<()> {
-        let mut any = false;
-        Self::views(all, path, options, &mut |view| match Figure::of(&view)? {
-            Some(figure) => {
-                any = true;
-                emit(figure)
-            }
-            None => Ok(()),
-        })?;
-        match any {
-            true => Ok(()),
-            false => {
-                Err(Error::bad_input(format!("the sweeps in {} have one patch each, and no axis", path.display()))
-                    .hint("draw a sweep that goes over something, such as --over layer,pos"))
-            }
-        }
-    }
-}
-
-/// The figures of rows.
-///
-/// # Errors
-/// There are no rows, or not the head that was asked for.
-pub fn figures<R: Seen>(rows: &[R], provenance: &Provenance, options: &Options) -> Result<Vec<Figure>> {
-    let mut figures = vec![];
-    R::views(&mut Held(rows), provenance, options, &mut |view| {
-        figures.extend(Figure::of(&view)?);
-        Ok(())
-    })?;
-    Ok(figures)
 }
 
 /// Says that a table has nothing to see.

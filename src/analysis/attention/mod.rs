@@ -1,9 +1,7 @@
 //! Attention: where does each head look?
 
-#[cfg(feature = "charts")]
 mod options;
 pub mod rows;
-#[cfg(feature = "charts")]
 pub(crate) mod view;
 
 use std::ops::Range;
@@ -23,7 +21,6 @@ use crate::ops::values;
 use crate::sweep::budget::waves;
 use crate::sweep::check_prompts;
 use crate::text::Prompt;
-#[cfg(feature = "charts")]
 pub use options::Attention;
 
 /// Emits the attention probability of every layer, head, query and key of every prompt, in the order prompt, layer,

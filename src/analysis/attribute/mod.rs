@@ -17,15 +17,12 @@
 
 mod confirm;
 mod nodes;
-#[cfg(feature = "charts")]
 mod options;
 mod pass;
 mod qk;
 pub mod rows;
 mod strongest;
-#[cfg(feature = "charts")]
 pub(crate) mod view;
-#[cfg(feature = "charts")]
 mod words;
 
 use std::ops::Range;
@@ -46,7 +43,6 @@ use crate::sweep::{
 };
 use crate::text::Pair;
 use nodes::Nodes;
-#[cfg(feature = "charts")]
 pub use options::Attribute;
 use pass::{Ends, Estimates, Pass};
 use strongest::Strongest;

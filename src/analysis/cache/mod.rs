@@ -1,6 +1,5 @@
 //! Raw activations of chosen hooks, streamed into one safetensors file.
 
-#[cfg(feature = "charts")]
 mod options;
 
 use std::collections::{BTreeMap, HashMap};
@@ -23,7 +22,6 @@ use crate::sweep::budget::waves;
 use crate::sweep::{check_prompts, first_not_finite, not_finite};
 use crate::text::Prompt;
 use crate::whole::{keep, temporary_beside};
-#[cfg(feature = "charts")]
 pub use options::Cache;
 
 /// What a file of activations is called in its provenance.

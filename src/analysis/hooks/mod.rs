@@ -1,6 +1,5 @@
 //! Hooks: where can a model be read and edited?
 
-#[cfg(feature = "charts")]
 mod options;
 pub mod rows;
 
@@ -9,7 +8,6 @@ use std::collections::HashMap;
 use crate::arch::Spec;
 use crate::hook::site::{SITES, Scope};
 use crate::hook::{HookPoint, Site};
-#[cfg(feature = "charts")]
 pub use options::Hooks;
 pub use rows::HookRow;
 

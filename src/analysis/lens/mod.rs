@@ -4,11 +4,9 @@
 //! last (nostalgebraist 2020, "interpreting GPT: the logit lens"). At the last `resid_post` that is the model itself.
 //! For `attn_out` and `mlp_out`, one sublayer's write is decoded alone.
 
-#[cfg(feature = "charts")]
 mod options;
 pub mod rows;
 mod stream;
-#[cfg(feature = "charts")]
 pub(crate) mod view;
 
 use std::ops::Range;
@@ -30,7 +28,6 @@ use crate::sweep::not_finite;
 use crate::text::Prompt;
 use stream::Reading;
 
-#[cfg(feature = "charts")]
 pub use options::Lens;
 
 /// What to decode, and how much of it to keep.

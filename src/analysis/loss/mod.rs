@@ -4,7 +4,6 @@
 //! its mean over a text is the cross-entropy loss that models are trained by, and the exponential of that is the perplexity.
 
 pub mod rows;
-#[cfg(feature = "charts")]
 mod view;
 
 use std::ops::Range;
@@ -16,7 +15,6 @@ use crate::sweep::budget::{need as need_of, waves};
 use crate::sweep::{Need, Watch, check_prompts};
 use crate::text::Prompt;
 pub use rows::{LossMeanRow, LossPromptRow, LossRow};
-#[cfg(feature = "charts")]
 pub use view::Loss;
 
 /// What the model made of one token.

@@ -1,6 +1,5 @@
 //! A model: what is it?
 
-#[cfg(feature = "charts")]
 mod options;
 pub mod rows;
 
@@ -9,7 +8,6 @@ use crate::arch::spec::{
     Activation, AddedTo, Arrangement, FeedForward, Gain, Mask, Norm, NormKind, Position, RopeScaling,
 };
 use crate::number::Locale;
-#[cfg(feature = "charts")]
 pub use options::{Described, Model};
 pub use rows::ModelRow;
 

@@ -4,13 +4,10 @@
 //! runs, bit for bit, or cannot reach what is measured, nothing is run: the patch changes nothing, and the row says so.
 
 pub(super) mod mean;
-#[cfg(feature = "charts")]
 mod options;
 mod patches;
 pub mod rows;
-#[cfg(feature = "charts")]
 pub(crate) mod swept;
-#[cfg(feature = "charts")]
 pub(crate) mod view;
 
 use std::sync::Arc;
@@ -28,7 +25,6 @@ use crate::hook::HookPoint;
 use crate::model::Model;
 use crate::sweep::{Sources, Sweep, in_groups, need_of, of_each_shape, with_means};
 use crate::text::Pair;
-#[cfg(feature = "charts")]
 pub use options::Patch;
 use patches::Patches;
 pub(super) use patches::place;

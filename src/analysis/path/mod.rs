@@ -17,7 +17,6 @@
 
 mod carry;
 mod naive;
-#[cfg(feature = "charts")]
 mod options;
 mod receiver;
 mod routes;
@@ -33,7 +32,6 @@ use crate::error::Result;
 use crate::model::Model;
 use crate::sweep::{Keep, PatchOptions, Sources, Summary, Sweep, in_groups, need_of, of_each_shape, with_means};
 use crate::text::Pair;
-#[cfg(feature = "charts")]
 pub use options::Path;
 use routes::Routes;
 use runs::Paths;

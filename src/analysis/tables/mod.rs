@@ -1,11 +1,9 @@
 //! The tables that analyses make: their columns as rows, and their page.
 
-#[cfg(feature = "charts")]
 mod docs;
 pub mod rows;
 
 use crate::table::TableInfo;
-#[cfg(feature = "charts")]
 pub use docs::docs;
 pub use rows::ColumnRow;
 

@@ -14,7 +14,6 @@ table! {
     meaning: String, "", "what it says";
 }
 
-#[cfg(feature = "charts")]
 impl crate::view::Seen for ColumnRow {
     const DRAWN: bool = false;
 }

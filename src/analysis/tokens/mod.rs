@@ -1,12 +1,10 @@
 //! Tokens: what does the model see of a text?
 
-#[cfg(feature = "charts")]
 mod options;
 pub mod rows;
 
 use crate::analysis::TokenRow;
 use crate::text::Prompt;
-#[cfg(feature = "charts")]
 pub use options::{Splitting, Tokens};
 
 /// One row for each token of a prompt.

@@ -1,6 +1,5 @@
 //! The table of a training run, which no command makes: the program that trains the built-in model writes it, and `chart` draws it.
 
-#[cfg(feature = "charts")]
 pub(super) mod view;
 
 use crate::table;

@@ -4,7 +4,6 @@ mod dump;
 mod edits;
 mod faults;
 mod measure;
-#[cfg(feature = "charts")]
 mod options;
 mod parts;
 mod reference;
@@ -25,7 +24,6 @@ use crate::hook::HookPoint;
 use crate::model::Model;
 use crate::ops::rounding::unit;
 use crate::sweep::row_bytes;
-#[cfg(feature = "charts")]
 pub use options::{Checked, Verified, Verify};
 
 pub use dump::Dump;

@@ -16,10 +16,13 @@ mod text;
 mod tiles;
 
 use super::kind::{Body, View};
-use crate::error::Result;
+use super::{Drawable, Options, Seen};
+use crate::error::{Error, Result};
+use crate::table::{Held, Provenance};
 pub(super) use canvas::escape;
 use canvas::{Svg, Type};
 use frame::{HEAD, MARGIN};
+use std::path::Path;
 
 /// Height of a panel's heading.
 const HEADING: f64 = 38.0;
@@ -74,4 +77,73 @@ pub fn svg(view: &View) -> Result<String> {
     }
     frame::caption(&mut svg, &caption);
     Ok(svg.finish(&format!("{}, {}", view.title, view.subtitle), &frame::desc(&view.provenance)))
+}
+
+/// A drawn figure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Figure {
+    /// File stem, e.g. `logit_lens` or `attention-L3H1-p2` (`p2`: prompt 2, counted from 0).
+    pub name: String,
+    /// The SVG document.
+    pub svg: String,
+}
+
+impl Figure {
+    /// What its file is called.
+    pub fn file_name(&self) -> String {
+        format!("{}.svg", self.name)
+    }
+
+    /// The figure of a view; none where it has nothing to draw.
+    ///
+    /// # Errors
+    /// None that are known; plotters' are passed on.
+    pub fn of(view: &View) -> Result<Option<Self>> {
+        match view.panels.is_empty() {
+            true => Ok(None),
+            false => Ok(Some(Self { name: view.name.clone(), svg: svg(view)? })),
+        }
+    }
+}
+
+impl Drawable {
+    /// Like [`Drawable::views`], drawn: each figure is given to `emit`, and only one is held.
+    ///
+    /// # Errors
+    /// As there; also if nothing of the table can be drawn.
+    pub fn figures(
+        all: &[Self],
+        path: &Path,
+        options: &Options,
+        emit: &mut dyn FnMut(Figure) -> Result<()>,
+    ) -> Result<()> {
+        let mut any = false;
+        Self::views(all, path, options, &mut |view| match Figure::of(&view)? {
+            Some(figure) => {
+                any = true;
+                emit(figure)
+            }
+            None => Ok(()),
+        })?;
+        match any {
+            true => Ok(()),
+            false => {
+                Err(Error::bad_input(format!("the sweeps in {} have one patch each, and no axis", path.display()))
+                    .hint("draw a sweep that goes over something, such as --over layer,pos"))
+            }
+        }
+    }
+}
+
+/// The figures of rows.
+///
+/// # Errors
+/// There are no rows, or not the head that was asked for.
+pub fn figures<R: Seen>(rows: &[R], provenance: &Provenance, options: &Options) -> Result<Vec<Figure>> {
+    let mut figures = vec![];
+    R::views(&mut Held(rows), provenance, options, &mut |view| {
+        figures.extend(Figure::of(&view)?);
+        Ok(())
+    })?;
+    Ok(figures)
 }
