@@ -93,7 +93,7 @@ fn first_token(bench: &Bench, dtype: &str, folder: &Path, real: bool) -> Result<
 /// Loads as a command does, says what follows the prompt, and what that took.
 pub fn child(folder: &Path, real: bool) -> Result<()> {
     let start = Instant::now();
-    let loaded = Session::open(&folder.display().to_string(), &[])?;
+    let loaded = Session::open(&folder.display().to_string())?;
     let load = start.elapsed().as_secs_f64();
     let start = Instant::now();
     let last = Run { unembed: Unembed::Rows(vec![TOKENS as u32 - 1]), ..Run::default() };

@@ -127,7 +127,7 @@ fn train(arguments: &Arguments) -> Result<()> {
 
 /// The loss table and its figure.
 fn losses(out: &Path, reports: &[TrainingRow]) -> Result<()> {
-    let provenance = Session::open(&out.to_string_lossy(), &[])?.provenance(vec!["train-demo".to_owned()]);
+    let provenance = Session::open(&out.to_string_lossy())?.provenance(vec!["train-demo".to_owned()]);
     let path = out.join(LOSSES);
     let mut writer = TableWriter::<TrainingRow>::create(&path, provenance)?;
     for report in reports {
@@ -142,7 +142,7 @@ fn losses(out: &Path, reports: &[TrainingRow]) -> Result<()> {
 
 /// What is true of the model in `folder`.
 fn measure(folder: &Path, seed: u64, steps: u64) -> Result<Card> {
-    let loaded = Session::open(&folder.to_string_lossy(), &[])?;
+    let loaded = Session::open(&folder.to_string_lossy())?;
     let bytes = fs_err::read(folder.join("tokenizer.json"))?;
     let tokenizer = Tokenizer::from_bytes(&bytes).map_err(|e| anyhow::anyhow!("{e}"))?;
     let (reports, _) = read_rows::<TrainingRow>(folder.join(LOSSES))?;

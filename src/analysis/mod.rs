@@ -18,7 +18,7 @@ pub mod tokens;
 pub mod training;
 pub mod verify;
 
-use crate::session::Analysis;
+use crate::session::{Analysis, Tables};
 use crate::table::TableInfo;
 use crate::view::viewed::{AnyTable, Of};
 
@@ -62,7 +62,7 @@ pub(crate) use analyses;
 
 macro_rules! tables_of {
     ($($analysis:ty),* $(,)?) => {
-        &[$(<$analysis as Analysis>::TABLES,)* &[&Of::<TrainingRow>::TABLE, &Of::<ColumnRow>::TABLE]]
+        &[$(<<$analysis as Analysis>::Tables as Tables>::ALL,)* &[&Of::<TrainingRow>::TABLE, &Of::<ColumnRow>::TABLE]]
     };
 }
 

@@ -13,6 +13,7 @@ use crate::analysis::seen::drawable;
 use crate::error::{Error, Result};
 use crate::session::Claim;
 use crate::session::owned::figure_provenance;
+use crate::session::words::command;
 use crate::table::read_provenance;
 use crate::view::{Drawable, Figure, Options};
 use crate::whole::write_whole;
@@ -54,7 +55,8 @@ impl Chart {
         let folder = self.out.as_deref().unwrap_or(beside);
         // Before anybody waits, and before a folder is made.
         read_provenance(&self.file)?;
-        let words = canonical(&Self::augment_args(clap::Command::new("chart")), matches, &|_| true);
+        let [given, last] = canonical(&Self::augment_args(clap::Command::new("chart")), matches, &|_| true);
+        let words = command("chart", given, last);
         let claim = self.wait.claiming(out, &words, |how| Claim::of(folder, how))?;
         // None gets its name before all are drawn, of which one is held.
         let mut drawn = vec![];

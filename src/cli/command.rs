@@ -1,7 +1,5 @@
 //! The command of an analysis, made of its type: arguments in, one run, files and words out.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use clap::{ArgMatches, Args, FromArgMatches};
 
 use super::args::{DrawArgs, OutArgs, ResumeArgs};
@@ -10,7 +8,8 @@ use super::out::Out;
 use super::signals;
 use crate::error::{ErrorKind, Result};
 use crate::session::plan::available;
-use crate::session::{Analysis, Found, Input, On, Parts, Request, Results, Session, Sink, To, options};
+use crate::session::words::{chosen_words, command, option};
+use crate::session::{Analysis, Found, Input, On, Parts, Request, Results, Session, Sink, Tables, To};
 use crate::table::Format;
 use crate::view::Figure;
 use crate::view::viewed::{Shown, Told};
@@ -101,7 +100,7 @@ where
 
 /// Whether the figures of its tables have a scale.
 fn scaled<A: Analysis>() -> bool {
-    A::TABLES.iter().filter_map(|table| table.drawable()).any(|table| table.scaled)
+    A::Tables::ALL.iter().filter_map(|table| table.drawable()).any(|table| table.scaled)
 }
 
 /// What was given for the arguments of a group.
@@ -128,7 +127,7 @@ where
             }
         }
     }
-    let words = words::<A>(matches)?;
+    let words = words(&analysis, matches)?;
     let noted = |words: &str| out.note(words);
     let draw = if scaled::<A>() { Some(group::<DrawArgs>(matches)?) } else { None };
     let how: Option<OutArgs> = if A::RESULTS == Results::Screen { None } else { Some(group(matches)?) };
@@ -145,7 +144,8 @@ where
     let request = Request::new(&analysis, &on, &input)?;
     // Listens to Ctrl-C from here on, so that nothing is left by it.
     let watch = out.watch(A::NAME);
-    let names: Vec<&str> = A::TABLES.iter().map(|table| table.info().name).chain(A::FILES.iter().copied()).collect();
+    let names: Vec<&str> =
+        A::Tables::ALL.iter().map(|table| table.info().name).chain(A::FILES.iter().copied()).collect();
     let mut folder = how.folder(out, (A::NAME, &names), &request, &words)?;
     let mut parts = None;
     if A::RESUMES {
@@ -221,27 +221,31 @@ fn print(mut found: Found, shown: &Shown, input: &impl Input, out: &Out) -> Resu
 }
 
 /// The command as provenance has it: what decides the results, in one order, however it was written.
-fn words<A>(matches: &ArgMatches) -> Result<Vec<String>>
+fn words<A>(analysis: &A, matches: &ArgMatches) -> Result<Vec<String>>
 where
     A: Analysis + Args,
     A::On: Named,
     A::Input: Given<A::On>,
 {
-    let ids = |command: clap::Command| -> BTreeSet<String> {
-        command.get_arguments().map(|arg| arg.get_id().to_string()).collect()
-    };
-    let new = || clap::Command::new(A::NAME);
-    let mut deciding = ids(<A::On as Named>::Args::augment_args(<A::Input as Given<A::On>>::Args::augment_args(new())));
-    let read = ids(ReadArgs::augment_args(new()));
-    deciding.retain(|id| !read.contains(id));
-    deciding.extend(options(&A::default())?.into_keys());
-    Ok(canonical(&clap_of::<A>(), matches, &|id| deciding.contains(id)))
+    let given = <A::On as Named>::Args::augment_args(clap::Command::new(A::NAME));
+    let given = <A::Input as Given<A::On>>::Args::augment_args(given);
+    let read: Vec<String> = ReadArgs::augment_args(clap::Command::new(A::NAME))
+        .get_arguments()
+        .map(|arg| arg.get_id().to_string())
+        .collect();
+    let [mut options, last] = canonical(&given, matches, &|id| !read.iter().any(|read| read == id));
+    options.extend(chosen_words(analysis)?);
+    Ok(command(A::NAME, options, last))
 }
 
-/// `command` with those of its arguments that decide something, and are not what they are by themselves.
-pub(super) fn canonical(command: &clap::Command, matches: &ArgMatches, decides: &dyn Fn(&str) -> bool) -> Vec<String> {
-    let mut words = vec!["pellucid".to_owned(), command.get_name().to_owned()];
-    let mut positional: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+/// Those arguments of `command` that decide something, and are not what they are by themselves: options, and what comes after them.
+pub(super) fn canonical(
+    command: &clap::Command,
+    matches: &ArgMatches,
+    decides: &dyn Fn(&str) -> bool,
+) -> [Vec<String>; 2] {
+    let mut words = vec![];
+    let mut last = vec![];
     for arg in command.get_arguments() {
         let id = arg.get_id().as_str();
         let given = matches!(
@@ -260,8 +264,8 @@ pub(super) fn canonical(command: &clap::Command, matches: &ArgMatches, decides: 
         let values: Vec<String> = occurrences
             .map(|values| text(values.map(|value| value.to_string_lossy().into_owned()).collect()))
             .collect();
-        if let Some(index) = arg.get_index() {
-            positional.insert(index, raw(matches, id));
+        if arg.is_positional() {
+            last.extend(raw(matches, id));
             continue;
         }
         let default: Vec<String> =
@@ -269,18 +273,9 @@ pub(super) fn canonical(command: &clap::Command, matches: &ArgMatches, decides: 
         if values == default {
             continue;
         }
-        let name = arg.get_long().map(|long| format!("--{long}")).unwrap_or_default();
-        words.extend(values.into_iter().flat_map(|value| match value.starts_with('-') {
-            true => vec![format!("{name}={value}")],
-            false => vec![name.clone(), value],
-        }));
+        words.extend(values.into_iter().flat_map(|value| option(arg.get_long().unwrap_or_default(), value)));
     }
-    let last: Vec<String> = positional.into_values().flatten().collect();
-    if last.iter().any(|word| word.starts_with('-')) {
-        words.push("--".into());
-    }
-    words.extend(last);
-    words
+    [words, last]
 }
 
 fn raw(matches: &ArgMatches, id: &str) -> Vec<String> {

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::session::records::Input;
 use crate::session::{Pairs, Prompts, Session, Swept, WithDataset, pairs, prompts, read_vector};
 use crate::sweep::Align;
-use crate::text::ids::{ids_of, literal, parse_ids};
+use crate::text::ids::parse_ids;
 use crate::text::records::Written;
 use crate::text::{Bos, NamedPosition, Pair, Prompt, PromptEntry, Tokenizer, Want, build_prompts};
 
@@ -361,19 +361,8 @@ impl PairArgs {
             entries.truncate(self.limit.unwrap_or(usize::MAX));
             return loaded.pairs(&entries, bos, &self.positions);
         }
-        let entry = |text: &String| match ids_of(text) {
-            Some(ids) => ids.map(PromptEntry::ids),
-            None => Ok(PromptEntry::text(literal(text))),
-        };
-        let entries: Vec<PromptEntry> =
-            [self.clean.as_ref(), self.corrupt.as_ref()].into_iter().flatten().map(entry).collect::<Result<_>>()?;
-        let mut prompts = loaded.prompts(&entries, bos)?.into_iter();
-        let clean = prompts.next().ok_or_else(|| {
-            Error::bad_input("there is no clean prompt").hint("give one with --clean, or pairs with --pairs")
-        })?;
-        let tokens = |texts: &[String]| texts.iter().map(|t| loaded.target(t)).collect::<Result<Vec<_>>>();
-        let words = [tokens(&self.answer)?, tokens(&self.foil)?];
-        let pair = loaded.new_pair((0, "0".into()), (clean, prompts.next()), words, &self.positions, |_| None)?;
+        let prompts = [self.clean.as_deref(), self.corrupt.as_deref()];
+        let pair = loaded.asked(prompts, bos, [&self.answer, &self.foil], &self.positions)?;
         Ok(vec![pair])
     }
 

@@ -4,26 +4,25 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Plan, Session, Sink};
+use super::{Plan, Session, Sink, Tables};
 use crate::error::Result;
 use crate::model::Hardware;
 use crate::sweep::Need;
 use crate::table::Provenance;
 use crate::text::Prompt;
-use crate::view::viewed::AnyTable;
 
 /// A question that can be asked of a model. Its fields are its options, whose doc comments say what they mean.
 pub trait Analysis: Clone + Default + Serialize + DeserializeOwned {
     /// What it is called: the command, and the first word of its folder.
     const NAME: &'static str;
-    /// The tables that it may write, the one for stdout first.
-    const TABLES: &'static [&'static dyn AnyTable];
     /// Other files that it writes.
     const FILES: &'static [&'static str] = &[];
     /// Where its results go.
     const RESULTS: Results = Results::Folder;
     /// Whether what is done of it is kept where it is stopped, so that it can go on from there.
     const RESUMES: bool = false;
+    /// The rows of the tables that it may write, the one for stdout first: one type, a tuple of several, or `()`.
+    type Tables: Tables;
     /// What it is asked of.
     type On: On;
     /// What is run.
@@ -89,6 +88,12 @@ pub trait Input: Serialize {
     /// Whether there is none.
     fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// How it would be given to the command line, and what comes after all options, as far as it can be said there.
+    fn words(&self, on: &Session) -> [Vec<String>; 2] {
+        let _ = on;
+        Default::default()
     }
 }
 

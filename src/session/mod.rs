@@ -12,9 +12,11 @@ pub mod plan;
 pub mod prompts;
 pub mod records;
 pub mod request;
+pub mod run;
 pub mod sink;
 pub mod spaces;
 mod vector;
+pub(crate) mod words;
 
 pub use analysis::{Analysis, Input, On, Results};
 pub use claim::{Claim, Claiming, Waiting};
@@ -23,6 +25,7 @@ pub use open::Session;
 pub use parts::Parts;
 pub use plan::Plan;
 pub use request::{Pairs, Prompts, Request, Swept, WithDataset, chosen, options};
+pub use run::Tables;
 pub use sink::{Found, Sink, To};
 pub use vector::read_vector;
 

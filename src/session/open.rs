@@ -9,6 +9,8 @@ use crate::text::{Bos, Fetching, Hub, ModelSource, Prompt, PromptEntry, PromptIn
 
 /// A loaded model and where it came from.
 pub struct Session {
+    /// What it was opened as.
+    pub name: String,
     /// Its files.
     pub source: ModelSource,
     /// The model.
@@ -28,12 +30,13 @@ pub struct Session {
 }
 
 impl Session {
-    /// Finds and loads the model called `name`, and processes its weights in each of these ways.
+    /// Finds and loads the model called `name`: `demo`, which is built in, a folder, or a Hugging Face id.
     ///
     /// # Errors
     /// As [`Session::find`] and [`Session::from_source`].
-    pub fn open(name: &str, process: &[Processing]) -> Result<Self> {
-        Self::from_source(Self::find(name, &[], &Hub::from_env(), &())?, process)
+    pub fn open(name: &str) -> Result<Self> {
+        let opened = Self::from_source(Self::find(name, &[], &Hub::from_env(), &())?, &[])?;
+        Ok(Self { name: name.to_owned(), ..opened })
     }
 
     /// Finds the model called `name`, fetching from `hub` what is not there. Its configuration comes first, so that nothing
@@ -75,7 +78,18 @@ impl Session {
         let (model, weights_hash) = rayon::join(|| Model::place(&source, &files, &placement), || hash(&files));
         let model = model?.processed(process)?;
         let files_hash = hash_of_files(&source)?;
-        Ok(Self { source, model, tokenizer, weights_hash, placement, footprint, files_hash, memory_bytes: MEMORY })
+        let name = source.id.clone();
+        Ok(Self {
+            name,
+            source,
+            model,
+            tokenizer,
+            weights_hash,
+            placement,
+            footprint,
+            files_hash,
+            memory_bytes: MEMORY,
+        })
     }
 
     /// Turns prompts into tokens and checks them against the model.
@@ -92,6 +106,15 @@ impl Session {
         }
         let spec = self.model.spec();
         build_prompts(entries, self.tokenizer.as_ref(), spec.d_vocab, spec.n_ctx, bos)
+    }
+
+    /// The prompt with this text.
+    ///
+    /// # Errors
+    /// As [`build_prompts`].
+    pub fn prompt(&self, text: &str) -> Result<Prompt> {
+        let prompts = self.prompts(&[PromptEntry::text(text)], Bos::AsTokenizer)?;
+        prompts.into_iter().next().ok_or_else(|| Error::compute("a text has made no prompt").fault())
     }
 
     /// What a token spells.
@@ -146,7 +169,7 @@ impl Session {
 }
 
 /// Memory for activations and logits, where nobody says how much.
-const MEMORY: usize = 512_000_000;
+pub(super) const MEMORY: usize = 512_000_000;
 
 /// BLAKE3 over the configuration and what a tokenizer is read from, with their names.
 fn hash_of_files(source: &ModelSource) -> Result<String> {

@@ -10,7 +10,7 @@ use super::records::Input;
 use crate::error::{Error, Result};
 use crate::table::visible;
 use crate::text::bounds::SPLIT;
-use crate::text::ids::parse_ids;
+use crate::text::ids::{ids_of, literal, parse_ids};
 use crate::text::pair::same_answer_and_foil;
 use crate::text::positions::{At, position_at, position_in};
 use crate::text::prompt_file::{Columns, check_columns, some_of};
@@ -142,8 +142,20 @@ impl Session {
     /// # Errors
     /// As [`Pair::new`], and for what is no token of this model; each names its place.
     pub fn pairs(&self, entries: &[PairEntry], bos: Bos, positions: &[NamedPosition]) -> Result<Vec<Pair>> {
-        let pair = |(i, e): (usize, &PairEntry)| self.pair(i, e, bos, positions).map_err(|error| e.placed(error));
+        let pair = |(i, e): (usize, &PairEntry)| self.pair_of(i, e, bos, positions).map_err(|error| e.placed(error));
         entries.iter().enumerate().map(pair).collect()
+    }
+
+    /// A prompt and the word that is right after it, for the corrupt prompt that it is compared with.
+    ///
+    /// ```
+    /// let session = pellucid::session::Session::open("demo")?;
+    /// let pair = session.pair(" Mary", "John gave a drink to").against(" John", "Mary gave a drink to")?;
+    /// assert_eq!(pair.answers, [session.target(" Mary")?]);
+    /// # Ok::<(), pellucid::Error>(())
+    /// ```
+    pub fn pair<'a>(&'a self, answer: &'a str, clean: &'a str) -> Asking<'a> {
+        Asking { on: self, answer, clean }
     }
 
     /// Which pairs have prompts of unlike lengths, by their places: for each, its index, its place, and both lengths.
@@ -174,6 +186,29 @@ impl Session {
             (Some(Cell::Ids(ids)), _) | (None, Some(Cell::Ids(ids))) => PromptInput::Ids(ids.clone()),
         };
         Ok(self.prompts(&[PromptEntry { id: None, input }], bos)?.pop())
+    }
+
+    /// The only pair of a request, of a clean and a corrupt text and the words that are right and wrong after it.
+    ///
+    /// # Errors
+    /// As [`Session::new_pair`], [`Session::prompts`] and [`Session::target`].
+    pub fn asked<T: AsRef<str>>(
+        &self,
+        prompts: [Option<&str>; 2],
+        bos: Bos,
+        words: [&[T]; 2],
+        positions: &[NamedPosition],
+    ) -> Result<Pair> {
+        let entry = |text: &str| match ids_of(text) {
+            Some(ids) => ids.map(PromptEntry::ids),
+            None => Ok(PromptEntry::text(literal(text))),
+        };
+        let entries: Vec<PromptEntry> = prompts.into_iter().flatten().map(entry).collect::<Result<_>>()?;
+        let mut prompts = self.prompts(&entries, bos)?.into_iter();
+        let clean = prompts.next().ok_or_else(|| Error::compute("a text has made no prompt").fault())?;
+        let tokens = |texts: &[T]| texts.iter().map(|t| self.target(t.as_ref())).collect::<Result<Vec<_>>>();
+        let words = [tokens(words[0])?, tokens(words[1])?];
+        self.new_pair((0, "0".into()), (clean, prompts.next()), words, positions, |_| None)
     }
 
     /// A pair with answers, foils and named positions, as they were given. `cell` is what the file has in the column of a named
@@ -211,7 +246,7 @@ impl Session {
         Ok(pair)
     }
 
-    fn pair(&self, index: usize, entry: &PairEntry, bos: Bos, positions: &[NamedPosition]) -> Result<Pair> {
+    fn pair_of(&self, index: usize, entry: &PairEntry, bos: Bos, positions: &[NamedPosition]) -> Result<Pair> {
         let cell = |name: &str| entry.cells.get(name);
         let prompt = |text, ids| self.prompt_of(entry, [text, ids], bos);
         let tokens = |text: &str, ids: &str| -> Result<Vec<u32>> {
@@ -251,6 +286,34 @@ impl Session {
                 Cell::Ids(ids) => Some(ids.iter().map(u32::to_string).collect::<Vec<_>>().join(",")),
             }
         })
+    }
+}
+
+/// A pair that still needs what it is compared with. Texts that are a `#` and token ids, such as `#1,2`, are these tokens.
+#[derive(Clone, Copy)]
+#[must_use = "a pair is made by `against` or `alone`"]
+pub struct Asking<'a> {
+    on: &'a Session,
+    answer: &'a str,
+    clean: &'a str,
+}
+
+impl Asking<'_> {
+    /// The pair with the prompt `corrupt`, of as many tokens, after which `foil` is right.
+    ///
+    /// # Errors
+    /// As [`Session::new_pair`], [`Session::prompts`] and [`Session::target`].
+    pub fn against(self, foil: &str, corrupt: &str) -> Result<Pair> {
+        let Self { on, answer, clean } = self;
+        on.asked([Some(clean), Some(corrupt)], Bos::AsTokenizer, [&[answer], &[foil]], &[])
+    }
+
+    /// The pair without another prompt, for what needs none: values that are put to zero, or noise.
+    ///
+    /// # Errors
+    /// As [`Asking::against`].
+    pub fn alone(self) -> Result<Pair> {
+        self.on.asked([Some(self.clean), None], Bos::AsTokenizer, [&[self.answer], &[]], &[])
     }
 }
 

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use candle_core::Tensor;
 use serde::{Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::{Analysis, Input, On};
+use super::{Analysis, Input, On, Session, Tables};
 use crate::error::{Error, Result};
 use crate::sweep::Align;
 use crate::table::HOOK_NAMES;
@@ -35,21 +35,22 @@ impl<'a, I: Input> Request<'a, I> {
     pub fn new<A: Analysis<Input = I>>(analysis: &A, on: &A::On, input: &'a I) -> Result<Self> {
         Ok(Self {
             analysis: A::NAME,
-            tables: A::TABLES.iter().map(|table| (table.info().name, table.info().version)).collect(),
+            tables: A::Tables::ALL.iter().map(|table| (table.info().name, table.info().version)).collect(),
             hook_names: HOOK_NAMES,
             on: on.identity(),
-            options: chosen(analysis)?,
+            options: chosen(analysis)?.into_iter().collect(),
             input,
             memory: on.memory(),
         })
     }
 }
 
-/// The options of `analysis` that are not what they are by themselves, by name: another option with a default changes no request.
+/// The options of `analysis` that are not what they are by themselves, by name, in the order in which they are
+/// declared: another option with a default changes no request.
 ///
 /// # Errors
 /// When one cannot be written as JSON.
-pub fn chosen<A: Analysis>(analysis: &A) -> Result<BTreeMap<String, Value>> {
+pub fn chosen<A: Analysis>(analysis: &A) -> Result<Map<String, Value>> {
     let default = options(&A::default())?;
     let mut chosen = options(analysis)?;
     chosen.retain(|name, value| default.get(name) != Some(value));
@@ -60,11 +61,11 @@ pub fn chosen<A: Analysis>(analysis: &A) -> Result<BTreeMap<String, Value>> {
 ///
 /// # Errors
 /// When one cannot be written as JSON.
-pub fn options<A: Analysis>(analysis: &A) -> Result<BTreeMap<String, Value>> {
+pub fn options<A: Analysis>(analysis: &A) -> Result<Map<String, Value>> {
     let unwritten = |e: serde_json::Error| Error::compute(e.to_string()).fault();
     match serde_json::to_value(analysis).map_err(unwritten)? {
-        Value::Object(fields) => Ok(fields.into_iter().collect()),
-        _ => Ok(BTreeMap::new()),
+        Value::Object(fields) => Ok(fields),
+        _ => Ok(Map::new()),
     }
 }
 
@@ -119,6 +120,10 @@ impl Input for Prompts {
     fn prompts(&self) -> &[Prompt] {
         &self.prompts
     }
+
+    fn words(&self, on: &Session) -> [Vec<String>; 2] {
+        on.prompt_words(&self.prompts)
+    }
 }
 
 impl Input for WithDataset {
@@ -129,11 +134,21 @@ impl Input for WithDataset {
     fn prompts(&self) -> &[Prompt] {
         &self.prompts
     }
+
+    fn words(&self, on: &Session) -> [Vec<String>; 2] {
+        let [mut options, last] = on.prompt_words(&self.prompts);
+        options.extend(Session::source_words(self.dataset.is_some(), false));
+        [options, last]
+    }
 }
 
 impl Input for Pairs {
     fn len(&self) -> usize {
         self.pairs.len()
+    }
+
+    fn words(&self, on: &Session) -> [Vec<String>; 2] {
+        [on.pair_words(self), vec![]]
     }
 }
 
@@ -141,7 +156,60 @@ impl Input for Swept {
     fn len(&self) -> usize {
         self.pairs.len()
     }
+
+    fn words(&self, on: &Session) -> [Vec<String>; 2] {
+        let mut words = on.pair_words(&self.pairs);
+        words.extend(Session::source_words(!self.dataset.is_empty(), self.vector.is_some()));
+        [words, vec![]]
+    }
 }
+
+/// Prompts that were made one by one are numbered as they stand here.
+impl From<&[Prompt]> for Prompts {
+    fn from(prompts: &[Prompt]) -> Self {
+        let numbered = |(i, prompt): (usize, &Prompt)| prompt.clone().numbered(i as u32);
+        Self { prompts: prompts.iter().enumerate().map(numbered).collect() }
+    }
+}
+
+impl From<&[Prompt]> for WithDataset {
+    fn from(prompts: &[Prompt]) -> Self {
+        Self { prompts: Prompts::from(prompts).prompts, dataset: None }
+    }
+}
+
+/// Pairs that were made one by one are numbered as they stand here. Where they name positions, these are the same.
+impl From<&[Pair]> for Pairs {
+    fn from(pairs: &[Pair]) -> Self {
+        let numbered = |(i, pair): (usize, &Pair)| pair.clone().numbered(i as u32);
+        let named = pairs.iter().any(|pair| !pair.positions.is_empty());
+        let align = if named { Align::Named } else { Align::default() };
+        Self { pairs: pairs.iter().enumerate().map(numbered).collect(), align }
+    }
+}
+
+impl From<&[Pair]> for Swept {
+    fn from(pairs: &[Pair]) -> Self {
+        Self { pairs: pairs.into(), ..Self::default() }
+    }
+}
+
+macro_rules! from_lists {
+    ($($of:ident => $to:ident),*) => {$(
+        impl<const N: usize> From<&[$of; N]> for $to {
+            fn from(list: &[$of; N]) -> Self {
+                list.as_slice().into()
+            }
+        }
+
+        impl From<&Vec<$of>> for $to {
+            fn from(list: &Vec<$of>) -> Self {
+                list.as_slice().into()
+            }
+        }
+    )*};
+}
+from_lists!(Prompt => Prompts, Prompt => WithDataset, Pair => Pairs, Pair => Swept);
 
 fn named<S: Serializer>(prompts: &[Prompt], to: S) -> Result<S::Ok, S::Error> {
     to.collect_seq(prompts.iter().map(|p| (&p.id, p.ids())))

@@ -8,8 +8,8 @@ use tempfile::TempDir;
 use super::{Parts, RunFolder};
 use crate::error::{Error, Result};
 use crate::sweep::Watch;
-use crate::table::{Provenance, TableFile, TableWriter};
-use crate::view::viewed::{RowsOf, Written};
+use crate::table::{Provenance, Table, TableFile, TableWriter};
+use crate::view::viewed::Written;
 use crate::view::{Options, Seen};
 
 /// Where rows go.
@@ -41,7 +41,7 @@ pub struct Sink<'a> {
     noted: &'a dyn Fn(&str),
     said: Vec<String>,
     last: Vec<String>,
-    tables: Vec<Box<dyn Table>>,
+    tables: Vec<Box<dyn Takes>>,
 }
 
 impl<'a> Sink<'a> {
@@ -143,12 +143,12 @@ impl<'a> Sink<'a> {
     /// When one cannot be written or read.
     pub fn finish(self, whole: bool) -> Result<Found> {
         let written = self.tables.into_iter().map(|table| table.finish(whole)).collect::<Result<_>>()?;
-        let Self { said, last, options, caption, verdict, parts, to, .. } = self;
+        let Self { said, last, options, caption, verdict, parts, to, provenance, .. } = self;
         let temporary = match to {
             To::Temporary(folder) => Some(folder),
             _ => None,
         };
-        Ok(Found { tables: written, said, last, options, caption, verdict, parts, _temporary: temporary })
+        Ok(Found { tables: written, provenance, said, last, options, caption, verdict, parts, _temporary: temporary })
     }
 }
 
@@ -156,6 +156,8 @@ impl<'a> Sink<'a> {
 pub struct Found {
     /// Its tables, in the order in which they were begun.
     pub tables: Vec<Box<dyn Written>>,
+    /// How they were made.
+    pub provenance: Provenance,
     /// What there is to say.
     pub said: Vec<String>,
     /// What there is to say after the results were printed.
@@ -178,13 +180,13 @@ enum Taking<R: Seen> {
     Memory(Vec<R>, Box<Provenance>),
 }
 
-trait Table {
+trait Takes {
     fn name(&self) -> &'static str;
     fn any(&mut self) -> &mut dyn Any;
     fn finish(self: Box<Self>, whole: bool) -> Result<Box<dyn Written>>;
 }
 
-impl<R: Seen + 'static> Table for Taking<R> {
+impl<R: Seen + 'static> Takes for Taking<R> {
     fn name(&self) -> &'static str {
         R::TABLE.name
     }
@@ -199,9 +201,9 @@ impl<R: Seen + 'static> Table for Taking<R> {
                 file.provenance_mut().complete = whole;
                 let provenance = file.provenance_mut().clone();
                 file.finish()?;
-                Ok(Box::new(RowsOf::<R, _>::new(TableFile::<R>::open(&path)?, provenance)))
+                Ok(Box::new(Table::<R, _>::new(TableFile::<R>::open(&path)?, provenance)))
             }
-            Self::Memory(rows, provenance) => Ok(Box::new(RowsOf::<R, _>::new(rows, *provenance))),
+            Self::Memory(rows, provenance) => Ok(Box::new(Table::<R, _>::new(rows, *provenance))),
         }
     }
 }

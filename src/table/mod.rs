@@ -9,6 +9,7 @@
 #[cfg(feature = "frames")]
 mod columns;
 mod format;
+mod made;
 pub(crate) mod older;
 mod pages;
 mod parts;
@@ -21,8 +22,10 @@ mod write;
 
 pub(crate) use crate::visible::is_invisible;
 pub use crate::visible::{visible, visible_prose};
+pub use arrow_array::RecordBatch;
 pub(crate) use format::markdown as markdown_text;
 pub use format::{Format, TextOptions, TextWriter, write_rows};
+pub use made::Table;
 pub use parts::{Around, Done, Measured, MeasuredMean, Outcome, OutcomeMean, Place};
 pub use provenance::{HOOK_NAMES, METADATA_KEY, Provenance};
 pub use read::{read_provenance, read_rows, read_some_rows};

@@ -62,7 +62,7 @@ impl<R: Row> TableWriter<R> {
         let schema = Arc::new(schema(R::TABLE.columns));
         let parquet = ArrowWriter::try_new_with_options(file, schema.clone(), options::<R>())
             .map_err(|e| write_failed(&path, e))?;
-        let columns = R::TABLE.columns.iter().map(|c| Column::new(c.kind)).collect();
+        let columns = columns::<R>();
         Ok(Self { path, temporary, parquet, schema, columns, pending: 0, written: 0, provenance, rows: PhantomData })
     }
 
@@ -71,12 +71,7 @@ impl<R: Row> TableWriter<R> {
     /// # Errors
     /// The disk is full or the file cannot be written.
     pub fn push(&mut self, row: &R) -> Result<()> {
-        let mut columns = self.columns.iter_mut();
-        row.visit(&mut |cell| {
-            if let Some(column) = columns.next() {
-                column.push(cell);
-            }
-        });
+        fill(&mut self.columns, row);
         self.pending += 1;
         self.written += 1;
         if self.pending == BATCH_ROWS { self.flush() } else { Ok(()) }
@@ -117,7 +112,7 @@ impl<R: Row> TableWriter<R> {
         self.provenance.stamp::<R>();
         let json = self.provenance.to_json();
         // Once more within the arrow schema, where pyarrow's `schema.metadata` looks.
-        let schema = self.schema.as_ref().clone().with_metadata([(METADATA_KEY, json.as_str())]);
+        let schema = made_as(self.schema.as_ref().clone(), &json);
         self.parquet.append_key_value_metadata(KeyValue::new(METADATA_KEY.to_owned(), json));
         self.parquet
             .append_key_value_metadata(KeyValue::new(ARROW_SCHEMA_META_KEY.to_owned(), encode_arrow_schema(&schema)));
@@ -141,6 +136,33 @@ impl<R: Row> TableWriter<R> {
             .and_then(|batch| self.parquet.write(&batch))
             .map_err(|e| write_failed(&self.path, e))
     }
+}
+
+/// Rows as one batch that says how they were made.
+pub(super) fn batch<R: Row>(rows: &[R], provenance: &Provenance) -> Result<RecordBatch> {
+    let mut columns = columns::<R>();
+    rows.iter().for_each(|row| fill(&mut columns, row));
+    let schema = made_as(schema(R::TABLE.columns), &provenance.to_json());
+    let arrays = columns.iter_mut().map(Column::finish).collect();
+    RecordBatch::try_new(schema.into(), arrays).map_err(|e| Error::compute(e.to_string()).fault())
+}
+
+fn columns<R: Row>() -> Vec<Column> {
+    R::TABLE.columns.iter().map(|c| Column::new(c.kind)).collect()
+}
+
+fn fill<R: Row>(columns: &mut [Column], row: &R) {
+    let mut columns = columns.iter_mut();
+    row.visit(&mut |cell| {
+        if let Some(column) = columns.next() {
+            column.push(cell);
+        }
+    });
+}
+
+/// With the provenance where pyarrow's `schema.metadata` looks.
+fn made_as(schema: Schema, json: &str) -> Schema {
+    schema.with_metadata([(METADATA_KEY, json)])
 }
 
 /// The arrow schema of `columns`, each with its unit and meaning as field metadata.

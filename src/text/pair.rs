@@ -54,6 +54,15 @@ impl Pair {
         }
         Ok(Self { index, id, clean, corrupt, answers, foils, positions: vec![] })
     }
+
+    /// The same pair as the one with this index. One without a name is called by it.
+    pub fn numbered(mut self, index: u32) -> Self {
+        if self.id == self.index.to_string() {
+            self.id = index.to_string();
+        }
+        self.index = index;
+        self
+    }
 }
 
 /// The error for a token, as it is shown, that is an answer and a foil.

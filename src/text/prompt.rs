@@ -58,6 +58,15 @@ impl Prompt {
         self.tokens.iter().map(|t| t.id).collect()
     }
 
+    /// The same prompt as the one with this index. One without a name is called by it.
+    pub fn numbered(mut self, index: u32) -> Self {
+        if self.id == self.index.to_string() {
+            self.id = index.to_string();
+        }
+        self.index = index;
+        self
+    }
+
     /// What stands at `position` (from 0), for tables and axes; empty past the end.
     pub fn label(&self, position: usize) -> &str {
         self.tokens.get(position).map_or("", |t| &t.text)

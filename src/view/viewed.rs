@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 
 use super::{Drawable, Emit, Options, Seen, View, terminal};
 use crate::error::Result;
-use crate::table::{Format, Provenance, Rows, TableInfo, TextOptions, TextWriter};
+use crate::table::{Format, Held, Rows, Table, TableInfo, TextOptions, TextWriter};
 use crate::text::Prompt;
 
 /// Prompts and pairs that are shown on a terminal; the file has them all.
@@ -112,23 +112,24 @@ pub trait Written {
     fn any(&mut self) -> &mut dyn Any;
 }
 
-/// Rows of one type, with what their table says of itself.
-pub struct RowsOf<R, S> {
-    /// Where they are.
-    pub rows: S,
-    /// How they were made.
-    pub provenance: Provenance,
-    row: PhantomData<fn() -> R>,
-}
-
-impl<R, S> RowsOf<R, S> {
-    /// These rows, made so.
-    pub fn new(rows: S, provenance: Provenance) -> Self {
-        Self { rows, provenance, row: PhantomData }
+impl<R: Seen> Table<R> {
+    /// What there is to see of the rows, for any renderer; nothing where there are none.
+    ///
+    /// # Errors
+    /// When the rows do not fit together.
+    pub fn views(&self) -> Result<Vec<View>> {
+        let mut views = vec![];
+        if R::DRAWN && !self.rows.is_empty() {
+            R::views(&mut Held(&self.rows), &self.provenance, &Options::default(), &mut |view| {
+                views.push(view);
+                Ok(())
+            })?;
+        }
+        Ok(views)
     }
 }
 
-impl<R: Seen + 'static, S: Rows<R> + 'static> Written for RowsOf<R, S> {
+impl<R: Seen + 'static, S: Rows<R> + 'static> Written for Table<R, S> {
     fn is_drawn(&self) -> bool {
         R::DRAWN
     }

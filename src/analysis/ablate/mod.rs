@@ -9,7 +9,6 @@ use crate::error::{Error, Result};
 use crate::session::{Analysis, Session, Sink, WithDataset};
 use crate::sweep::{Direction, Grid, Kind, Need, Over, PatchOptions};
 use crate::text::Pair;
-use crate::view::viewed::{AnyTable, Of};
 
 /// Ablation: what is lost without each head, MLP, layer or neuron?
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -153,8 +152,8 @@ impl Ablate {
 
 impl Analysis for Ablate {
     const NAME: &'static str = "ablate";
-    const TABLES: &'static [&'static dyn AnyTable] = &[&Of::<PatchRow>::TABLE, &Of::<PatchMeanRow>::TABLE];
     const RESUMES: bool = true;
+    type Tables = (PatchRow, PatchMeanRow);
     type On = Session;
     type Input = WithDataset;
 

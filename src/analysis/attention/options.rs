@@ -8,7 +8,6 @@ use crate::error::{Error, Result};
 use crate::session::{Analysis, Prompts, Session, Sink};
 use crate::sweep::Need;
 use crate::view;
-use crate::view::viewed::{AnyTable, Of};
 
 /// Attention patterns: where does each head look?
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -31,7 +30,7 @@ pub struct Attention {
 
 impl Analysis for Attention {
     const NAME: &'static str = "attention";
-    const TABLES: &'static [&'static dyn AnyTable] = &[&Of::<AttentionRow>::TABLE];
+    type Tables = AttentionRow;
     type On = Session;
     type Input = Prompts;
 

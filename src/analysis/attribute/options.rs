@@ -9,7 +9,6 @@ use crate::error::Result;
 use crate::session::{Analysis, Pairs, Session, Sink};
 use crate::sweep::{Direction, Metric, Need};
 use crate::table::visible;
-use crate::view::viewed::{AnyTable, Of};
 
 /// AttributionRow patching: what would every patch do, to first order, at the cost of a few forward passes?
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -90,7 +89,7 @@ impl Attribute {
 
 impl Analysis for Attribute {
     const NAME: &'static str = "attribute";
-    const TABLES: &'static [&'static dyn AnyTable] = &[&Of::<AttributionRow>::TABLE];
+    type Tables = AttributionRow;
     type On = Session;
     type Input = Pairs;
 

@@ -9,7 +9,6 @@ use crate::error::Result;
 use crate::session::{Analysis, Prompts, Session, Sink};
 use crate::sweep::Need;
 use crate::table::METADATA_KEY;
-use crate::view::viewed::AnyTable;
 
 /// What the file is called.
 const FILE: &str = "activations.safetensors";
@@ -34,8 +33,8 @@ pub struct Cache {
 
 impl Analysis for Cache {
     const NAME: &'static str = "cache";
-    const TABLES: &'static [&'static dyn AnyTable] = &[];
     const FILES: &'static [&'static str] = &[FILE];
+    type Tables = ();
     type On = Session;
     type Input = Prompts;
 

@@ -13,7 +13,7 @@ use crate::hook::select;
 use crate::session::{Analysis, On, Results, Sink};
 use crate::table::{Format, Provenance, Rows, write_rows};
 use crate::view::Seen;
-use crate::view::viewed::{AnyTable, Of, Shown, Told};
+use crate::view::viewed::{Shown, Told};
 
 /// Every hook: its name, its axes (with a model's sizes), its meaning.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -38,8 +38,8 @@ impl On for Option<Described> {
 
 impl Analysis for Hooks {
     const NAME: &'static str = "hooks";
-    const TABLES: &'static [&'static dyn AnyTable] = &[&Of::<HookRow>::TABLE];
     const RESULTS: Results = Results::Screen;
+    type Tables = HookRow;
     type On = Option<Described>;
     type Input = ();
 

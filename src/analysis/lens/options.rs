@@ -9,7 +9,6 @@ use crate::session::spaces::Words;
 use crate::session::{Analysis, Prompts, Session, Sink};
 use crate::sweep::Need;
 use crate::text::positions::position_at;
-use crate::view::viewed::{AnyTable, Of};
 
 /// The logit lens: what would the model say if it stopped at each layer?
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,7 +57,7 @@ impl Lens {
 
 impl Analysis for Lens {
     const NAME: &'static str = "lens";
-    const TABLES: &'static [&'static dyn AnyTable] = &[&Of::<LensRow>::TABLE];
+    type Tables = LensRow;
     type On = Session;
     type Input = Prompts;
 

@@ -12,7 +12,6 @@ use crate::table::{Provenance, Rows, visible, visible_prose};
 use crate::view::colour::Colours;
 use crate::view::extent::Extents;
 use crate::view::kind::{Body, Cell, Panel, Text, View};
-use crate::view::viewed::{AnyTable, Of};
 use crate::view::{Emit, Options, Seen, suffix};
 
 /// Loss: how surprised is the model by each token of a text?
@@ -30,8 +29,7 @@ pub struct Loss {}
 
 impl Analysis for Loss {
     const NAME: &'static str = "loss";
-    const TABLES: &'static [&'static dyn AnyTable] =
-        &[&Of::<LossRow>::TABLE, &Of::<LossPromptRow>::TABLE, &Of::<LossMeanRow>::TABLE];
+    type Tables = (LossRow, LossPromptRow, LossMeanRow);
     type On = Session;
     type Input = Prompts;
 

@@ -12,7 +12,6 @@ use crate::session::{Analysis, On, Plan, Results, Sink};
 use crate::table::Provenance;
 use crate::text::{DEMO, ModelSource};
 use crate::view::Seen;
-use crate::view::viewed::{AnyTable, Of};
 
 /// What a model is: architecture, parameters, memory, files.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -61,8 +60,8 @@ impl On for Described {
 
 impl Analysis for Model {
     const NAME: &'static str = "model";
-    const TABLES: &'static [&'static dyn AnyTable] = &[&Of::<ModelRow>::TABLE];
     const RESULTS: Results = Results::Screen;
+    type Tables = ModelRow;
     type On = Described;
     type Input = ();
 

@@ -9,7 +9,6 @@ use crate::analysis::{PatchMeanRow, PatchRow};
 use crate::error::{Error, Result};
 use crate::session::{Analysis, Session, Sink, Swept};
 use crate::sweep::{Grid, Need, Noised, NoisedAt, PatchOptions};
-use crate::view::viewed::{AnyTable, Of};
 
 /// Activation patching: which values make the difference between two prompts?
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -136,8 +135,8 @@ impl Patch {
 
 impl Analysis for Patch {
     const NAME: &'static str = "patch";
-    const TABLES: &'static [&'static dyn AnyTable] = &[&Of::<PatchRow>::TABLE, &Of::<PatchMeanRow>::TABLE];
     const RESUMES: bool = true;
+    type Tables = (PatchRow, PatchMeanRow);
     type On = Session;
     type Input = Swept;
 

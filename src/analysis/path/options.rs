@@ -8,7 +8,6 @@ use crate::analysis::{PathMeanRow, PathRow};
 use crate::error::Result;
 use crate::session::{Analysis, Session, Sink, Swept};
 use crate::sweep::{Grid, Need};
-use crate::view::viewed::{AnyTable, Of};
 
 /// Path patching: what does one part of the model do by way of another?
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,8 +77,8 @@ impl Path {
 
 impl Analysis for Path {
     const NAME: &'static str = "path";
-    const TABLES: &'static [&'static dyn AnyTable] = &[&Of::<PathRow>::TABLE, &Of::<PathMeanRow>::TABLE];
     const RESUMES: bool = true;
+    type Tables = (PathRow, PathMeanRow);
     type On = Session;
     type Input = Swept;
 

@@ -13,7 +13,7 @@ use crate::session::{Analysis, On, Prompts, Results, Sink};
 use crate::table::{Format, Provenance, Rows, visible, write_rows};
 use crate::text::{ModelSource, Prompt, Tokenizer};
 use crate::view::Seen;
-use crate::view::viewed::{AnyTable, Of, Shown, Told};
+use crate::view::viewed::{Shown, Told};
 
 /// What the model sees of a text: pieces and their numbers, not letters.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -49,8 +49,8 @@ impl On for Splitting {
 
 impl Analysis for Tokens {
     const NAME: &'static str = "tokens";
-    const TABLES: &'static [&'static dyn AnyTable] = &[&Of::<TokenRow>::TABLE];
     const RESULTS: Results = Results::FolderIfNamed;
+    type Tables = TokenRow;
     type On = Splitting;
     type Input = Prompts;
 

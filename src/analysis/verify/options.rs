@@ -14,7 +14,7 @@ use crate::sweep::Need;
 use crate::table::{Format, Provenance, Rows, write_rows};
 use crate::text::{Bos, Prompt, PromptEntry};
 use crate::view::Seen;
-use crate::view::viewed::{AnyTable, Of, Shown, Told};
+use crate::view::viewed::{Shown, Told};
 
 /// Checks that a model obeys the laws on its own weights, or says where it differs from a reference.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -100,7 +100,7 @@ impl Verified {
 
 impl Analysis for Verify {
     const NAME: &'static str = "verify";
-    const TABLES: &'static [&'static dyn AnyTable] = &[&Of::<VerifyRow>::TABLE, &Of::<ReferenceRow>::TABLE];
+    type Tables = (VerifyRow, ReferenceRow);
     type On = Checked;
     type Input = Verified;
 

@@ -176,7 +176,7 @@ fn the_experts_of_a_layer_are_patched_together() {
 fn ablations_of_a_corpus_are_those_of_each_prompt() {
     let place = Place::new();
     let prompts = ["The nurse", "When Mary and John went to the store", "Paul lives in"];
-    let demo = Session::open("demo", &[]).unwrap();
+    let demo = Session::open("demo").unwrap();
     let ids = prompts.map(|text| {
         let tokens = demo.tokenizer.as_ref().unwrap().encode(text, Bos::default()).unwrap();
         tokens.iter().map(|t| t.id).collect::<Vec<u32>>()

@@ -83,7 +83,7 @@ fn what_is_built_in_is_what_the_repository_has() -> Result<()> {
 /// Invariant: as `what_is_built_in_is_what_the_repository_has`.
 #[test]
 fn the_built_in_model_gives_the_bits_of_its_folder() -> Result<()> {
-    let (built_in, on_disk) = (Session::open("demo", &[])?, Session::open(&folder().display().to_string(), &[])?);
+    let (built_in, on_disk) = (Session::open("demo")?, Session::open(&folder().display().to_string())?);
     assert_eq!((&built_in.source.id, &built_in.weights_hash), (&on_disk.source.id, &on_disk.weights_hash));
     let bits = |loaded: &Session| -> Result<Vec<u32>> {
         let batch = Batch::one([0, 40, 41, 42, 43, 400, 500, 600]);
@@ -132,7 +132,7 @@ fn a_damaged_built_in_file_is_refused_as_in_any_folder() -> Result<()> {
 
 #[test]
 fn another_bit_in_a_weight_is_another_hash() -> Result<()> {
-    let demo = Session::open("demo", &[])?.weights_hash;
+    let demo = Session::open("demo")?.weights_hash;
     // The lowest bit of the last number: the model still loads.
     let flip = |bytes: &mut Vec<u8>| {
         let low = bytes.len() - 2;

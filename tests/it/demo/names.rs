@@ -19,7 +19,7 @@ use crate::train::skills::{Bound, Measured};
 use crate::train::statistics::Mean;
 
 fn demo() -> Session {
-    Session::open("demo", &[]).unwrap()
+    Session::open("demo").unwrap()
 }
 
 fn asked(loaded: &Session, times: usize) -> Vec<Question> {

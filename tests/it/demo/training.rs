@@ -79,7 +79,7 @@ fn a_run_that_was_interrupted_ends_as_one_that_was_not() -> Result<()> {
 /// Invariant: as `a_short_run_learns_as_the_shipped_model_did`.
 #[test]
 fn the_shipped_model_can_do_what_it_must() -> Result<()> {
-    for skill in skills::measure(&Session::open("demo", &[])?, SEED)? {
+    for skill in skills::measure(&Session::open("demo")?, SEED)? {
         assert!(skill.holds(), "{skill:?}");
     }
     Ok(())
@@ -88,7 +88,7 @@ fn the_shipped_model_can_do_what_it_must() -> Result<()> {
 /// Invariant: as `a_short_run_learns_as_the_shipped_model_did`.
 #[test]
 fn the_mechanisms_are_there_to_find() -> Result<()> {
-    for mechanism in mechanisms::measure(&Session::open("demo", &[])?, SEED)?.measured {
+    for mechanism in mechanisms::measure(&Session::open("demo")?, SEED)?.measured {
         assert!(mechanism.holds(), "{mechanism:?}");
     }
     Ok(())

@@ -25,7 +25,7 @@ fn models_and_sessions_are_send_and_sync() {
 
 #[test]
 fn threads_that_share_a_session_get_the_same_bits() {
-    let session = Session::open("demo", &[]).unwrap();
+    let session = Session::open("demo").unwrap();
     let logits = |ids: &[u32]| {
         let logits = session.model.forward(&Batch::one(ids.to_vec()), &mut []).unwrap();
         logits.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect::<Vec<_>>()
