@@ -96,6 +96,18 @@ fn every_file_begins_by_saying_what_it_is_for() {
     none("without a `//!` line at the top", bare.map(|s| s.path).collect());
 }
 
+/// Invariant: Each program in `examples/` has under 60 lines, is named by the page about the library, and is run by `.ci/run`.
+#[test]
+fn examples_are_short_and_named() {
+    let page = read("docs/library.md");
+    let wrong = files(&root().join("examples"), ".rs").into_iter().filter(|path| {
+        let name = path.file_stem().unwrap().to_string_lossy();
+        fs::read_to_string(path).unwrap().lines().count() >= 60 || !page.contains(&format!("`{name}`"))
+    });
+    none("long, or not in docs/library.md", wrong.map(|path| path.display().to_string()).collect());
+    assert!(read(".ci/run").contains("for example in examples/*.rs"));
+}
+
 /// What the non-test code of each module may use. Dependencies point one way: a module stands after all that it uses.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("visible", &[]),
