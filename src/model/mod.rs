@@ -13,6 +13,7 @@ mod place;
 mod process;
 pub mod run;
 mod torch;
+mod toward;
 pub mod weights;
 
 use candle_core::{DType, Device};

@@ -102,6 +102,14 @@ pub fn numbers(x: &Tensor) -> Result<Vec<f32>> {
     Ok(x.detach().to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
 }
 
+/// The numbers of a tensor in f64, on the CPU.
+///
+/// # Errors
+/// When they cannot be read.
+pub fn wide(x: &Tensor) -> Result<Tensor> {
+    Ok(x.detach().to_device(&Device::Cpu)?.to_dtype(DType::F64)?)
+}
+
 /// A base pointer that tasks writing to disjoint parts may share.
 #[derive(Clone, Copy)]
 pub(crate) struct SharedMut(*mut f32);

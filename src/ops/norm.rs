@@ -5,7 +5,7 @@ use candle_core::{D, Tensor};
 
 use super::gradient::{tracked, with_backward};
 use super::linear::sum_rows;
-use super::{Kernels, copied_rows, simd, values};
+use super::{Kernels, copied_rows, simd, values, wide};
 use crate::arch::spec::{Gain, NormKind};
 use crate::error::Result;
 use crate::ops::simd::vectorise;
@@ -83,6 +83,16 @@ impl NormWeights {
             y = y.broadcast_add(bias)?;
         }
         Ok(y)
+    }
+
+    /// The direction before this norm, its scale held, that is `u` after it: a row times it, over the row's scale, is what comes out
+    /// times `u`, but for the bias. `[d]` to `[d]`, in f64.
+    ///
+    /// # Errors
+    /// When the computation fails.
+    pub fn back(&self, u: &Tensor) -> Result<Tensor> {
+        let linear = Self { gain: self.gain.as_ref().map(wide).transpose()?, bias: None, ..self.clone() };
+        self.centred(&linear.apply_gain(u)?)
     }
 
     fn centred(&self, x: &Tensor) -> Result<Tensor> {

@@ -1,9 +1,11 @@
 //! Attention: where does each head look?
 
 mod options;
+mod parts;
 pub mod rows;
 pub(crate) mod view;
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use candle_core::Tensor;
@@ -22,29 +24,52 @@ use crate::sweep::budget::waves;
 use crate::sweep::check_prompts;
 use crate::text::Prompt;
 pub use options::Attention;
+pub use parts::Parts;
+use parts::{Carried, Paths};
 
-/// Emits the attention probability of every layer, head, query and key of every prompt, in the order prompt, layer,
-/// head, query, key. Keys that the mask hides are left out, and probabilities below `min_prob`: with 0, none.
+/// What to tell of patterns.
+#[derive(Clone, Debug, Default)]
+pub struct AttentionOptions {
+    /// Keys of a smaller probability have no row.
+    pub min_prob: f32,
+    /// What is told of each key beside its probability.
+    pub parts: Option<Parts>,
+    /// Bytes for activations.
+    pub memory_bytes: usize,
+}
+
+impl AttentionOptions {
+    /// The prompts that run together.
+    fn waves(&self, spec: &Spec, prompts: &[Prompt]) -> Vec<Range<usize>> {
+        match self.parts {
+            // What keys carry is made layer by layer.
+            Some(_) => (0..prompts.len()).map(|i| i..i + 1).collect(),
+            None => waves(spec, prompts, kept(spec, prompts), self.memory_bytes),
+        }
+    }
+}
+
+/// Emits the attention of every layer, head, query and key of every prompt, in the order prompt, layer, head, query, key. Keys that the
+/// mask hides are left out, and those whose probability is below the least: with 0, none.
 ///
 /// # Errors
 /// Whatever the run or `emit` says, and when a run is not finite.
 pub fn attention(
     model: &Model,
     prompts: &[Prompt],
-    min_prob: f32,
-    memory_bytes: usize,
+    options: &AttentionOptions,
     watch: &dyn Watch,
     emit: &mut dyn FnMut(AttentionRow) -> Result<()>,
 ) -> Result<()> {
-    let spec = model.spec();
-    for wave in waves(spec, prompts, kept(spec, prompts), memory_bytes) {
+    for wave in options.waves(model.spec(), prompts) {
         watch.at(wave.start, prompts.len())?;
         let prompts = &prompts[wave];
         let batch = Batch::of(prompts.iter().map(Prompt::ids));
         let run = Run { unembed: Unembed::Nothing, ..Run::default() };
         if let [prompt] = prompts {
             // Rows come layer by layer, as the run makes them: nothing is kept of a long prompt.
-            let mut told = Told { model, prompt, min_prob, emit, failed: None };
+            let paths = options.parts.as_ref().map_or(Ok(None), |parts| Paths::of(model, prompt, parts))?;
+            let mut told = Told { model, prompt, options, paths, emit, seen: HashMap::new(), failed: None };
             let out = model.run(&batch, &run, &mut [&mut told]);
             if let Some(e) = told.failed {
                 return Err(e);
@@ -57,7 +82,8 @@ pub fn attention(
         check_prompts(model, prompts, &out, "")?;
         for (prompt, patterns) in prompts.iter().zip(&kept.patterns) {
             for (layer, pattern_hqk) in patterns.iter().enumerate() {
-                rows(prompt, layer, &model.weights().blocks[layer].scoring, pattern_hqk, min_prob, emit)?;
+                let scoring = &model.weights().blocks[layer].scoring;
+                rows(prompt, layer, scoring, pattern_hqk, options, None, emit)?;
             }
         }
     }
@@ -65,11 +91,19 @@ pub fn attention(
 }
 
 /// What [`attention`] needs of memory. `figure` says what figures of patterns with so many entries each take while they are drawn.
-pub fn need(spec: &Spec, prompts: &[Prompt], budget_bytes: usize, figure: impl Fn(usize) -> usize) -> Need {
+pub fn need(spec: &Spec, prompts: &[Prompt], options: &AttentionOptions, figure: impl Fn(usize) -> usize) -> Need {
     let longest = prompts.iter().map(|p| p.tokens.len()).max().unwrap_or(0);
-    let heads = spec.blocks.iter().map(|b| b.attention.inner.n_heads);
-    // Scores beside the pattern while it is made, and the numbers of one layer as rows are made of them.
-    let beside = 3 * size_of::<f32>() * heads.max().unwrap_or(0) * longest * longest;
+    // Scores beside the pattern while it is made, and the numbers of one layer as rows are made of them; with parts also the scores that
+    // are kept, with and without a cap, and in f64 what the keys of one head carry.
+    let beside = |b: &Block| {
+        let a = &b.attention.inner;
+        let (heads, square) = (a.n_heads, longest * longest);
+        let plain = 3 * size_of::<f32>() * heads * square;
+        let kept = (1 + usize::from(a.cap.is_some())) * size_of::<f32>() * (heads + 1) * square;
+        let carried = size_of::<f64>() * (2 * square + 3 * (longest + a.d_head) * spec.d_model);
+        plain + options.parts.as_ref().map_or(0, |_| kept + carried)
+    };
+    let beside = spec.blocks.iter().map(beside).max().unwrap_or(0);
     let seen = |b: &Block| match b.attention.inner.mask {
         Mask::Bidirectional => longest * longest,
         Mask::Causal => longest * (longest + 1) / 2,
@@ -79,10 +113,10 @@ pub fn need(spec: &Spec, prompts: &[Prompt], budget_bytes: usize, figure: impl F
         |prompts: &[Prompt], kept| crate::sweep::budget::need(spec, prompts, kept, beside, usize::MAX).activations;
     let kept = kept(spec, prompts);
     // A prompt that runs alone keeps no patterns.
-    let waves = waves(spec, prompts, kept, budget_bytes).into_iter();
     let of_wave = |wave: Range<usize>| bytes(&prompts[wave.clone()], if wave.len() == 1 { 0 } else { kept });
-    let least = crate::sweep::budget::need(spec, prompts, 0, beside, budget_bytes).least;
+    let least = crate::sweep::budget::need(spec, prompts, 0, beside, options.memory_bytes).least;
     let entries = spec.blocks.iter().map(seen).max().unwrap_or(0);
+    let waves = options.waves(spec, prompts).into_iter();
     Need { activations: waves.map(of_wave).max().unwrap_or(0), least, rows: figure(entries) }
 }
 
@@ -109,29 +143,52 @@ impl Hook for Patterns {
     }
 }
 
-/// Makes rows of the patterns of one prompt as the run makes them.
+/// Makes rows of one prompt as the run makes its patterns.
 struct Told<'a> {
     model: &'a Model,
     prompt: &'a Prompt,
-    min_prob: f32,
+    options: &'a AttentionOptions,
+    paths: Option<Paths>,
     emit: &'a mut dyn FnMut(AttentionRow) -> Result<()>,
+    /// What is known of the layer that runs.
+    seen: HashMap<Site, Tensor>,
     /// Why a row could not be given away, in its own words.
     failed: Option<Error>,
 }
 
+impl Told<'_> {
+    /// The rows of a layer, once all is seen that they are made of.
+    fn rows(&mut self, layer: usize, rows_of: &Rows) -> Result<()> {
+        let scoring = &self.model.weights().blocks[layer].scoring;
+        let Some(pattern_hqk) = self.seen.get(&Site::Pattern) else { return Ok(()) };
+        let carried = self.options.parts.as_ref();
+        let carried = carried.map(|_| Carried::of(self.model, layer, &self.seen, rows_of, self.paths.as_ref()));
+        rows(self.prompt, layer, scoring, pattern_hqk, self.options, carried.transpose()?.as_ref(), self.emit)
+    }
+}
+
 impl Hook for Told<'_> {
     fn wants(&self, at: HookPoint) -> bool {
-        at.site == Site::Pattern
+        match (at.layer, &self.options.parts) {
+            (Some(layer), Some(_)) => {
+                Parts::sites(&self.model.weights().blocks[layer].scoring).any(|site| site == at.site)
+            }
+            _ => at.site == Site::Pattern,
+        }
     }
 
-    fn on(&mut self, at: HookPoint, _: &Rows, pattern_hqk: Tensor) -> Result<Tensor> {
-        let layer = at.layer.unwrap_or(0);
-        let scoring = &self.model.weights().blocks[layer].scoring;
-        if let Err(e) = rows(self.prompt, layer, scoring, &pattern_hqk, self.min_prob, self.emit) {
-            self.failed = Some(e);
-            return Err(Error::compute("the rows of a pattern could not be given away").fault());
+    fn on(&mut self, at: HookPoint, rows: &Rows, value: Tensor) -> Result<Tensor> {
+        self.seen.insert(at.site, value.clone());
+        let last = if self.options.parts.is_some() { Site::AttnOut } else { Site::Pattern };
+        if at.site == last {
+            let made = self.rows(at.layer.unwrap_or(0), rows);
+            self.seen.clear();
+            if let Err(e) = made {
+                self.failed = Some(e);
+                return Err(Error::compute("the rows of a pattern could not be given away").fault());
+            }
         }
-        Ok(pattern_hqk)
+        Ok(value)
     }
 }
 
@@ -140,20 +197,25 @@ fn rows(
     layer: usize,
     scoring: &Scoring,
     pattern_hqk: &Tensor,
-    min_prob: f32,
+    options: &AttentionOptions,
+    carried: Option<&Carried>,
     emit: &mut dyn FnMut(AttentionRow) -> Result<()>,
 ) -> Result<()> {
     let group = scoring.n_heads / scoring.n_kv_heads;
     let (_, n_queries, n_keys) = pattern_hqk.dims3()?;
     let pattern = values(pattern_hqk)?;
+    let text = |of: &Option<(u32, String)>| of.as_ref().map(|(_, text)| text.clone());
     for (head, queries) in pattern.chunks_exact((n_queries * n_keys).max(1)).enumerate() {
+        let carried = carried.map(|layer| layer.head(head)).transpose()?;
         for (query_pos, keys) in queries.chunks_exact(n_keys.max(1)).enumerate() {
             // The mask says what can be seen, not the number: a probability that underflows is 0, too.
             let visible = scoring.visible(query_pos, keys.len());
             for (key_pos, prob) in visible.clone().map(|key| (key, &keys[key])) {
-                if *prob < min_prob {
+                if *prob < options.min_prob {
                     continue;
                 }
+                let part = carried.as_ref().map(|head| head.entry(query_pos, key_pos, *prob));
+                let part = part.as_ref();
                 emit(AttentionRow {
                     prompt: prompt.index,
                     prompt_id: prompt.id.clone(),
@@ -167,6 +229,15 @@ fn rows(
                     prob: *prob,
                     first_key: visible.start as u32,
                     last_key: visible.end.saturating_sub(1) as u32,
+                    score: part.map(|part| part.score),
+                    score_uncapped: part.and_then(|part| part.score_uncapped),
+                    value_norm: part.map(|part| part.value_norm),
+                    out_norm: part.map(|part| part.out_norm),
+                    share: part.and_then(|part| part.share),
+                    target: options.parts.as_ref().and_then(|parts| text(&parts.target)),
+                    push: part.and_then(|part| part.push),
+                    foil: options.parts.as_ref().and_then(|parts| text(&parts.foil)),
+                    push_foil: part.and_then(|part| part.push_foil),
                 })?;
             }
         }

@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{attention, need};
+use super::{AttentionOptions, Parts, attention, need};
 use crate::analysis::AttentionRow;
 use crate::error::{Error, Result};
 use crate::session::{Analysis, Prompts, Session, Sink};
 use crate::sweep::Need;
+use crate::text::pair::same_answer_and_foil;
 use crate::view;
 
 /// Attention patterns: where does each head look?
@@ -26,6 +27,30 @@ pub struct Attention {
     /// Leave out rows of smaller probabilities; with 0, every key that a query can see has a row
     #[cfg_attr(feature = "cli", arg(long, default_value_t = 0.0, value_name = "PROB"))]
     pub min_prob: f32,
+    /// Say also what each key carried to the query: scores, lengths of values and of what they write, shares of the head's output
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub parts: bool,
+    /// A word, such as " Mary", or a token id, such as #17: how far did what each key carried push its logit? With all of --parts
+    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKEN"))]
+    pub target: Option<String>,
+    /// Another word: how far did it push the target's logit away from this one's?
+    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKEN", requires = "target"))]
+    pub foil: Option<String>,
+}
+
+impl Attention {
+    fn options(&self, on: &Session) -> Result<AttentionOptions> {
+        let token = |text: &Option<String>| {
+            let token = text.as_deref().map(|text| on.target(text)).transpose()?;
+            Ok::<_, Error>(token.map(|id| (id, on.spell(id))))
+        };
+        let (target, foil) = (token(&self.target)?, token(&self.foil)?);
+        if let Some((_, text)) = foil.as_ref().filter(|_| foil == target) {
+            return Err(same_answer_and_foil(text));
+        }
+        let parts = (self.parts || target.is_some()).then(|| Parts::of(target, foil));
+        Ok(AttentionOptions { min_prob: self.min_prob, parts, memory_bytes: on.memory_bytes })
+    }
 }
 
 impl Analysis for Attention {
@@ -51,7 +76,7 @@ impl Analysis for Attention {
                 )));
             }
         }
-        Ok(need(on.model.spec(), &input.prompts, on.memory_bytes, super::view::bytes))
+        Ok(need(on.model.spec(), &input.prompts, &self.options(on)?, super::view::bytes))
     }
 
     fn run(&self, on: &Session, input: &Prompts, out: &mut Sink<'_>) -> Result<()> {
@@ -59,6 +84,6 @@ impl Analysis for Attention {
         // There may be no row, where the least probability is 1.
         out.begin::<AttentionRow>()?;
         let watch = out.watch;
-        attention(&on.model, &input.prompts, self.min_prob, on.memory_bytes, watch, &mut |row| out.push(row))
+        attention(&on.model, &input.prompts, &self.options(on)?, watch, &mut |row| out.push(row))
     }
 }

@@ -1,6 +1,7 @@
 //! Each analysis against an independent reference, and as a person runs it.
 
 pub mod answers;
+pub mod attention;
 pub mod attribute;
 pub mod finite;
 pub mod loss;

@@ -100,10 +100,11 @@ fn what_a_command_says_that_it_needs_is_what_it_takes() {
     place.write("one.jsonl", lines(1, 3));
     place.write("pairs.jsonl", pairs(6, 120));
     place.write("pair.jsonl", pairs(1, 3));
-    let large: [(&str, &str, &[&str]); 9] = [
+    let large: [(&str, &str, &[&str]); 10] = [
         ("lens", "many.jsonl", &["--top", "1"]),
         ("lens", "many.jsonl", &["--top", "1", "--memory", "30MB"]),
         ("attention", "some.jsonl", &[]),
+        ("attention", "some.jsonl", &["--target", "#5", "--foil", "#6"]),
         ("cache", "many.jsonl", &["--hooks", "logits,resid_post"]),
         ("ablate", "many.jsonl", &["--kind", "mean", "--metric", "kl"]),
         ("patch", "pairs.jsonl", &["--at", "resid_pre", "--memory", "60MB"]),

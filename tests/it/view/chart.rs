@@ -106,6 +106,7 @@ fn attends(words: &[&str], positions: u32, layers: u32, heads: u32) -> Vec<Atten
                     prob: weight(key) / sum,
                     first_key: 0,
                     last_key: query,
+                    ..AttentionRow::default()
                 });
             }
         }
@@ -239,7 +240,7 @@ fn a_figure_is_the_same_from_rows_and_from_the_file() {
     assert!(file == figures_of(&rows, &how).unwrap());
 
     let rows = attends(&HOSTILE, 10, 2, 2);
-    (how.table, how.table_version) = ("attention".into(), 2);
+    (how.table, how.table_version) = ("attention".into(), AttentionRow::TABLE.version);
     let file = save(&folder, &rows);
     assert!(render(&file).unwrap() == attention(&rows, &how, None).unwrap());
     let one = render_with(&file, &Options { head: Some((1, 0)), ..Options::default() }).unwrap();
