@@ -177,6 +177,39 @@ impl Locale {
         })
     }
 
+    /// An amount in the unit that suits its size, to three digits: `247 MFLOP`, `36 KiB`. Prefixes of bytes are powers of 1024.
+    pub fn amount(self, x: f64, unit: &str) -> String {
+        let (factor, prefix) = Self::prefix(x, unit);
+        let x = x / factor;
+        let text = match x.abs() {
+            size if size < 9.995 => format!("{x:.2}"),
+            size if size < 99.95 => format!("{x:.1}"),
+            _ => format!("{x:.0}"),
+        };
+        let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+        format!("{} {prefix}{unit}", self.local(text.to_owned()))
+    }
+
+    /// The prefix that suits an amount, and what it stands for.
+    pub fn prefix(x: f64, unit: &str) -> (f64, &'static str) {
+        let (step, prefixes) = match unit {
+            "B" => (1024f64, ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"]),
+            _ => (1000f64, ["", "k", "M", "G", "T", "P", "E"]),
+        };
+        // What would be written as 1000 of the smaller one has the larger.
+        let power = (0..7).rev().find(|power| x.abs() >= 0.9995 * step.powi(*power)).unwrap_or(0);
+        (step.powi(power), prefixes[power as usize])
+    }
+
+    /// A time in the unit that suits it, to three digits.
+    pub fn seconds(self, x: f64) -> String {
+        match x {
+            x if x >= 1.0 => self.amount(x, "s"),
+            x if x >= 1e-3 => self.amount(x * 1e3, "ms"),
+            x => self.amount(x * 1e6, "µs"),
+        }
+    }
+
     /// A count, in groups of three digits.
     pub fn count(self, n: u64) -> String {
         let digits = n.to_string();
@@ -191,6 +224,15 @@ mod tests {
     use super::*;
 
     const EN: Locale = Locale::EN;
+
+    #[test]
+    fn amounts_have_the_unit_that_suits_them() {
+        let bytes = [0.0, 900.0, 1023.9, 307_200.0, 36_864.0, 5_368_709_120.0].map(|x| EN.amount(x, "B"));
+        assert_eq!(bytes, ["0 B", "900 B", "1 KiB", "300 KiB", "36 KiB", "5 GiB"]);
+        let operations = [999.4, 999.6, 246_915_072.0, 1.234e12].map(|x| Locale::DE.amount(x, "FLOP"));
+        assert_eq!(operations, ["999 FLOP", "1 kFLOP", "247 MFLOP", "1,23 TFLOP"]);
+        assert_eq!([2.5, 0.0125, 3.1e-6].map(|x| EN.seconds(x)), ["2.5 s", "12.5 ms", "3.1 µs"]);
+    }
 
     #[test]
     fn numbers_are_short_and_never_nothing() {

@@ -6,6 +6,7 @@ pub mod ablate;
 pub mod attention;
 pub mod attribute;
 pub mod cache;
+pub mod cost;
 pub mod hooks;
 pub mod lens;
 pub mod loss;
@@ -27,6 +28,7 @@ pub use attention::attention;
 pub use attention::rows::AttentionRow;
 pub use attribute::rows::AttributionRow;
 pub use cache::save_activations;
+pub use cost::{CostMeasuredRow, CostRow, CostTotalRow};
 pub use hooks::HookRow;
 pub use lens::rows::LensRow;
 pub use lens::{LensOptions, lens};
@@ -51,6 +53,7 @@ macro_rules! analyses {
             $crate::analysis::ablate::Ablate,
             $crate::analysis::attribute::Attribute,
             $crate::analysis::tokens::Tokens,
+            $crate::analysis::cost::Cost,
             $crate::analysis::cache::Cache,
             $crate::analysis::hooks::Hooks,
             $crate::analysis::model::Model,

@@ -8,6 +8,7 @@ use super::args::{AcceptArgs, LoadArgs, MemoryArgs, ModelArgs, at_least_one};
 use super::command::{Given, Named, NoArgs};
 use super::input::{OfColumns, ReadArgs, aligned, dataset, flat, parse_columns, written};
 use super::out::{Out, read_input};
+use crate::analysis::cost::Costed;
 use crate::analysis::model::Described;
 use crate::analysis::tokens::Splitting;
 use crate::analysis::verify::{Checked, Dump, Verified};
@@ -92,6 +93,30 @@ impl Named for Described {
         let described = Self::new(source)?;
         out.accepted(&described.source);
         Ok(described)
+    }
+}
+
+/// Which model's cost is counted.
+#[derive(Args)]
+pub(super) struct CostedArgs {
+    #[command(flatten)]
+    described: DescribedArgs,
+    /// Also load the weights, and time this machine: one more token over prefixes of these lengths, and prompts
+    #[arg(long)]
+    measure: bool,
+}
+
+impl Named for Costed {
+    type Args = CostedArgs;
+
+    fn load(args: &CostedArgs, out: &Out) -> Result<Self> {
+        let described = Described::load(&args.described, out)?;
+        let measured = args.measure.then(|| Session::from_source(described.source.clone(), &[])).transpose()?;
+        Ok(Self { described, measured })
+    }
+
+    fn session(&self) -> Option<&Session> {
+        self.measured.as_ref()
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod answers;
 pub mod attention;
 pub mod attribute;
+pub mod cost;
 pub mod finite;
 pub mod loss;
 pub mod patch_cli;

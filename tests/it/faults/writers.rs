@@ -13,8 +13,8 @@ const CORRUPT: &str = "When Mary and John went to the store, Mary gave a drink t
 const SHORT: [&str; 2] = ["When Mary and John met, John spoke to", "When Mary and John met, Mary spoke to"];
 
 /// The commands, by what `Writer::args` knows.
-pub const ALL: [&str; 11] =
-    ["lens", "loss", "attention", "cache", "tokens", "verify", "chart", "patch", "path", "ablate", "attribute"];
+pub const ALL: [&str; 12] =
+    ["lens", "loss", "attention", "cache", "tokens", "cost", "verify", "chart", "patch", "path", "ablate", "attribute"];
 
 /// Files by name.
 pub type Files = BTreeMap<String, Vec<u8>>;
@@ -70,6 +70,8 @@ impl Writer {
             "attention" | "loss" => vec![clean],
             "cache" => vec![clean, "--hooks", "resid_post,z,pattern"],
             "tokens" => vec![clean],
+            "cost" if other => vec!["--context", "8"],
+            "cost" => vec!["--context", "8,64"],
             "verify" if other => vec!["demo", "--ids", "3,5,7"],
             "verify" => vec!["demo"],
             "chart" => vec![table],
