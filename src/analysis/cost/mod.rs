@@ -6,10 +6,8 @@
 //! stays the same. Norms, softmax, rotation, biases and look-ups count 0, as is usual.
 
 pub mod measure;
-#[cfg(feature = "charts")]
 mod options;
 pub mod rows;
-#[cfg(feature = "charts")]
 mod view;
 
 use std::collections::BTreeMap;
@@ -18,7 +16,6 @@ use crate::arch::Spec;
 use crate::arch::spec::{Attention, Mask};
 use crate::arch::weights::{BlockSlot, Part as Half, Slot, slots};
 use crate::error::{Error, Result};
-#[cfg(feature = "charts")]
 pub use options::{Cost, Costed};
 pub use rows::{CostMeasuredRow, CostRow, CostTotalRow};
 

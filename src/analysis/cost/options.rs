@@ -10,7 +10,6 @@ use crate::error::Result;
 use crate::session::{Analysis, On, Plan, Session, Sink};
 use crate::sweep::{Need, row_bytes};
 use crate::table::Provenance;
-use crate::view::viewed::{AnyTable, Of};
 
 /// Cost: what does one more token cost, and why do long contexts cost more?
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -86,8 +85,7 @@ impl Cost {
 
 impl Analysis for Cost {
     const NAME: &'static str = "cost";
-    const TABLES: &'static [&'static dyn AnyTable] =
-        &[&Of::<CostRow>::TABLE, &Of::<CostTotalRow>::TABLE, &Of::<CostMeasuredRow>::TABLE];
+    type Tables = (CostRow, CostTotalRow, CostMeasuredRow);
     type On = Costed;
     type Input = ();
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{CostMeasuredRow, CostRow, CostTotalRow, PARTS};
+use super::{CostMeasuredRow, CostRow, CostTotalRow, PARTS, is_attention};
 use crate::error::Result;
 use crate::number::Locale;
 use crate::table::{Provenance, Row, Rows};
@@ -112,11 +112,11 @@ fn caption(model: &CostTotalRow, token: &[&CostTotalRow], prompt: &[&CostTotalRo
         (Some(n), false) => {
             let beyond = model.context_limit.filter(|limit| n > *limit);
             let beyond =
-                beyond.map(|limit| format!(", beyond the {} that the model can position", locale.count(limit)));
+                beyond.map(|limit| format!(" (beyond the {} that the model can position)", locale.count(limit)));
             format!(
                 "From a context of {} tokens on{}, attention takes as many operations for one more token as all the rest.",
                 locale.count(n),
-                beyond.map(|beyond| beyond + ",").unwrap_or_default()
+                beyond.unwrap_or_default()
             )
         }
     }];
@@ -139,9 +139,10 @@ fn caption(model: &CostTotalRow, token: &[&CostTotalRow], prompt: &[&CostTotalRo
             let times = match first.tokens == last.tokens {
                 true => String::new(),
                 false => format!(
-                    ", {} times as many as in a context of {}",
+                    ", {} times as many as in one of {}, for {} times the tokens",
                     many(last.flops, first.flops),
-                    locale.count(first.tokens)
+                    locale.count(first.tokens),
+                    many(last.tokens, first.tokens)
                 ),
             };
             let n = locale.count(last.tokens);
@@ -198,15 +199,13 @@ impl Seen for CostRow {
         let heading = format!("{}: bytes that are read", titled(&pass, *n, locale));
         panels.push(Panel { heading, body: bars(sums, |(_, bytes)| *bytes, "B", locale) });
         let total: f64 = sums.values().map(|(flops, _)| flops).sum();
-        let most = sums.iter().max_by(|a, b| a.1.0.total_cmp(&b.1.0));
-        let found = most.map(|(part, (flops, _))| {
-            format!("{}: {} of the operations are `{part}`.", titled(&pass, *n, locale), locale.percent(flops / total))
-        });
+        let attention: f64 = sums.iter().filter(|(part, _)| is_attention(part)).map(|(_, (flops, _))| flops).sum();
+        let (what, share) = (titled(&pass, *n, locale), locale.percent(attention / total.max(1.0)));
         emit(View {
             name: Self::TABLE.name.to_owned(),
             title: "Cost of the parts".to_owned(),
             subtitle: View::subtitle(from, "all layers together"),
-            caption: found.into_iter().collect(),
+            caption: vec![format!("{what}: scores and mixing are {share} of the operations.")],
             legend: vec![
                 "Bars are shares of the whole. Norms and look-ups count 0 operations, but are read.".to_owned(),
             ],
@@ -226,7 +225,7 @@ fn bars(sums: &Sums, of: fn(&(f64, f64)) -> f64, unit: &str, locale: Locale) -> 
         let share = if total > 0.0 { amount / total } else { 0.0 };
         Cell {
             value: share * 100.0,
-            label: locale.percent(share),
+            label: if share > 0.0 && share < 1e-3 { "<0.1 %".to_owned() } else { locale.percent(share) },
             title: format!("{part}: {}, {} of all", locale.amount(*amount, unit), locale.percent(share)),
             ..Cell::default()
         }
@@ -276,7 +275,7 @@ impl Seen for CostMeasuredRow {
             .map(Cell::said)
             .into(),
         };
-        let heads = ["pass", "measured", "predicted", "operations", "bytes"].map(str::to_owned);
+        let heads = ["pass", "measured", "predicted", "rate of operations", "rate of bytes"].map(str::to_owned);
         emit(View {
             name: Self::TABLE.name.to_owned(),
             title: "Measured and predicted time".to_owned(),
