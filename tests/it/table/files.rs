@@ -361,7 +361,8 @@ fn every_table_is_declared_once_and_documented() {
         names,
         [
             "logit_lens", "loss", "loss_prompt", "loss_mean", "attention", "patch", "patch_mean", "path", "path_mean",
-            "attribution", "tokens", "hooks", "model", "verify", "verify_reference", "training", "tables"
+            "attribution", "tokens", "cost", "cost_total", "cost_measured", "hooks", "model", "verify",
+            "verify_reference", "training", "tables"
         ]
     );
     for table in tables() {
