@@ -96,11 +96,18 @@ impl Named for Described {
     }
 }
 
+/// A model of which nothing but its configuration is fetched.
+fn configured(model: &ModelArgs, accept: &AcceptArgs, out: &Out) -> Result<Described> {
+    let described = Described::new(model.find(Want::Config, out)?.accepting(&accept.accept_config))?;
+    out.accepted(&described.source);
+    Ok(described)
+}
+
 /// Which model's cost is counted.
 #[derive(Args)]
 pub(super) struct CostedArgs {
     #[command(flatten)]
-    described: DescribedArgs,
+    model: DescribedArgs,
     /// Also load the weights, and time this machine: one more token over prefixes of these lengths, and prompts
     #[arg(long)]
     measure: bool,
@@ -110,9 +117,14 @@ impl Named for Costed {
     type Args = CostedArgs;
 
     fn load(args: &CostedArgs, out: &Out) -> Result<Self> {
-        let described = Described::load(&args.described, out)?;
-        let measured = args.measure.then(|| Session::from_source(described.source.clone(), &[])).transpose()?;
-        Ok(Self { described, measured })
+        let DescribedArgs { model, accept } = &args.model;
+        // Its weights are large, and only a measurement needs them.
+        if !args.measure {
+            return Ok(Self { described: configured(model, accept, out)?, measured: None });
+        }
+        let described = Described::load(&args.model, out)?;
+        let session = Session::from_source(described.source.clone(), &[])?;
+        Ok(Self { described, measured: Some(session) })
     }
 
     fn session(&self) -> Option<&Session> {
@@ -135,10 +147,7 @@ impl Named for Option<Described> {
 
     fn load(args: &AnyArgs, out: &Out) -> Result<Self> {
         let Some(model) = args.model.clone() else { return Ok(None) };
-        let source = ModelArgs { model }.find(Want::Config, out)?.accepting(&args.accept.accept_config);
-        let described = Described::new(source)?;
-        out.accepted(&described.source);
-        Ok(Some(described))
+        Ok(Some(configured(&ModelArgs { model }, &args.accept, out)?))
     }
 }
 
