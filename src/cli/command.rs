@@ -7,9 +7,11 @@ use super::input::ReadArgs;
 use super::out::Out;
 use super::signals;
 use crate::error::{ErrorKind, Result};
+use crate::session::folder::request_hash;
 use crate::session::plan::available;
 use crate::session::words::{chosen_words, command, option};
 use crate::session::{Analysis, Found, Input, On, Parts, Request, Results, Session, Sink, Tables, To};
+use crate::sweep::Need;
 use crate::table::Format;
 use crate::view::Figure;
 use crate::view::viewed::{Shown, Told};
@@ -50,6 +52,18 @@ pub(super) struct Command {
     pub clap: fn() -> clap::Command,
     /// Runs it.
     pub run: fn(&ArgMatches, &Out) -> Result<()>,
+    /// Says what it asks for.
+    pub asked: fn(&ArgMatches, &Out) -> Result<Asked>,
+}
+
+/// What a command asks for.
+pub struct Asked {
+    /// The hash of its request, of which the folder of its results is named.
+    pub request: String,
+    /// The command as provenance has it.
+    pub command: Vec<String>,
+    /// What it needs of memory, beside the weights.
+    pub need: Need,
 }
 
 impl Command {
@@ -60,7 +74,7 @@ impl Command {
         A::On: Named,
         A::Input: Given<A::On>,
     {
-        Self { name: A::NAME, clap: clap_of::<A>, run: run::<A> }
+        Self { name: A::NAME, clap: clap_of::<A>, run: run::<A>, asked: asked::<A> }
     }
 }
 
@@ -108,15 +122,36 @@ fn group<T: FromArgMatches>(matches: &ArgMatches) -> Result<T> {
     T::from_arg_matches(matches).map_err(|e| super::misunderstood(&e))
 }
 
+/// The analysis, what it is asked of, and what it is run on.
+fn read<A>(matches: &ArgMatches, out: &Out) -> Result<(A, A::On, A::Input)>
+where
+    A: Analysis + Args,
+    A::On: Named,
+    A::Input: Given<A::On>,
+{
+    let (analysis, on) = (group(matches)?, A::On::load(&group(matches)?, out)?);
+    let input = A::Input::read(&group(matches)?, &on, out)?;
+    Ok((analysis, on, input))
+}
+
+fn asked<A>(matches: &ArgMatches, out: &Out) -> Result<Asked>
+where
+    A: Analysis + Args,
+    A::On: Named,
+    A::Input: Given<A::On>,
+{
+    let (analysis, on, input) = read::<A>(matches, out)?;
+    let request = request_hash(&Request::new(&analysis, &on, &input)?)?;
+    Ok(Asked { request, command: words(matches, &analysis)?, need: analysis.need(&on, &input)? })
+}
+
 fn run<A>(matches: &ArgMatches, out: &Out) -> Result<()>
 where
     A: Analysis + Args,
     A::On: Named,
     A::Input: Given<A::On>,
 {
-    let analysis: A = group(matches)?;
-    let on = A::On::load(&group(matches)?, out)?;
-    let input = A::Input::read(&group(matches)?, &on, out)?;
+    let (analysis, on, input) = read::<A>(matches, out)?;
     if let Some(session) = on.session() {
         let plan = on.plan(analysis.need(&on, &input)?);
         if let Some(plan) = plan {

@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::limits;
 use crate::limits::starved::was_said;
 use crate::table::Format;
+pub use command::Asked;
 use out::Out;
 
 /// See inside a Transformer: hooks on every activation, logit lens and attention, as tables and figures.
@@ -150,6 +151,25 @@ fn misunderstood(e: &clap::Error) -> Error {
     let tip = paragraphs.find_map(|p| p.trim_start().strip_prefix("tip: "));
     Error::bad_input(message.strip_prefix("error: ").unwrap_or(&message))
         .hint(tip.map_or_else(|| "add --help to see what can be given".to_owned(), one_line))
+}
+
+/// The commands of all analyses, with their arguments.
+pub fn analyses() -> impl Iterator<Item = clap::Command> {
+    COMMANDS.iter().map(|command| (command.clap)())
+}
+
+/// What these arguments ask for. Nothing is run.
+///
+/// # Errors
+/// When they cannot be understood, are of no analysis, or do not fit the model.
+pub fn asked<W: AsRef<str>>(arguments: &[W]) -> Result<Asked> {
+    let words = arguments.iter().map(AsRef::as_ref);
+    let matches = program().no_binary_name(true).try_get_matches_from(words).map_err(|e| misunderstood(&e))?;
+    let cli = Cli::from_arg_matches(&matches).map_err(|e| misunderstood(&e))?;
+    let analysis = |(name, of): (&str, _)| Some((COMMANDS.iter().find(|command| command.name == name)?, of));
+    let no_analysis = || Error::bad_input("these arguments ask for no analysis").hint("begin with the name of one");
+    let (command, matches) = matches.subcommand().and_then(analysis).ok_or_else(no_analysis)?;
+    (command.asked)(matches, &Out::new(&cli.talk))
 }
 
 /// The reference page of every command, for `docs/cli.md`.

@@ -5,6 +5,7 @@ pub mod numbers;
 pub mod output;
 pub mod refusals;
 pub mod refused;
+pub mod options;
 pub mod requests;
 pub mod starved;
 pub mod text;

@@ -1,0 +1,232 @@
+//! Every option of every analysis: which of them name the folder of results, and that the canonical command has them.
+
+use std::collections::BTreeSet;
+
+use pellucid::cli::{Asked, analyses, asked};
+
+use crate::bin::{Place, model};
+use crate::forge;
+
+/// What another value of an option does to a request.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Does {
+    /// It makes another request.
+    Decides,
+    /// It says how the same content is found: it stands in the command, and the request stays.
+    Finds,
+    /// It changes no byte of the results: neither command nor request have it.
+    Nothing,
+    /// It cannot be another on every machine: it is refused with these words.
+    Refused(&'static str),
+}
+use Does::{Decides, Finds, Nothing, Refused};
+
+/// An option, the arguments without another value of it, and those with it. Words are parted by `|`; `+` stands for the arguments without
+/// it, `~` for those that every command of its input needs, `@` for the folder of the test.
+type Case = (&'static str, &'static str, &'static str, Does);
+
+const PAIR: &str = "--clean|Mary and John|--corrupt|John and Mary|--answer| went|--foil| met";
+
+/// Of every option a case, by the analysis and the name of the option, or by the name alone where all analyses have one.
+#[rustfmt::skip]
+const CASES: &[Case] = &[
+    // The model.
+    ("model", "~", "+|-m|@/other", Decides),
+    ("verify.name", "", "@/other", Decides),
+    ("accept_config", "~", "+|--accept-config|torch_dtype", Decides),
+    // Their results have no folder.
+    ("hooks.accept_config", "-m|demo", "+|--accept-config|torch_dtype", Finds),
+    ("model.accept_config", "", "+|--accept-config|torch_dtype", Finds),
+    ("process", "~", "+|--process|fold-ln", Decides),
+    ("dtype", "~", "+|--dtype|f16", Decides),
+    ("device", "~", "+|--device|cuda", Refused("cuda")),
+    ("memory", "~", "+|--memory|300MB", Decides),
+    // Prompts.
+    ("texts", "~", "+|another", Decides),
+    ("verify.texts", "demo", "+|another", Decides),
+    ("prompts", "~", "+|--prompts|@/a.jsonl", Decides),
+    ("cache.prompts", "~", "+|--prompts|@/a.jsonl", Decides),
+    ("prompts_format", "~|--prompts|@/a.jsonl", "+|--prompts-format|jsonl", Finds),
+    ("columns", "~|--prompts|@/a.jsonl", "+|--columns|text=other", Decides),
+    ("input_rows", "~", "+|--input-rows|1000", Nothing),
+    ("input_bytes", "~", "+|--input-bytes|1MB", Nothing),
+    ("ids", "~", "+|--ids|1,2,3", Decides),
+    // The built-in model's tokenizer begins with BOS by itself.
+    ("bos", "~|--no-bos", "~|--bos", Decides),
+    ("no_bos", "~", "+|--no-bos", Decides),
+    ("verify.bos", "demo|Mary|--no-bos", "demo|Mary|--bos", Decides),
+    ("verify.no_bos", "demo|Mary", "+|--no-bos", Decides),
+    ("dataset", "~|--kind|mean|--dataset|@/a.jsonl", "~|--kind|mean|--dataset|@/b.jsonl", Decides),
+    ("verify.reference", "-m|@gpt2", "+|--reference|@gpt2/reference.safetensors", Decides),
+    // Pairs.
+    ("clean", "~", "--clean|Mary met John|--corrupt|John and Mary|--answer| went|--foil| met", Decides),
+    ("corrupt", "~", "--clean|Mary and John|--corrupt|John met Mary|--answer| went|--foil| met", Decides),
+    ("answer", "~", "--clean|Mary and John|--corrupt|John and Mary|--answer| saw|--foil| met", Decides),
+    ("foil", "~", "--clean|Mary and John|--corrupt|John and Mary|--answer| went|--foil| saw", Decides),
+    ("pairs", "~", "--pairs|@/pairs.jsonl", Decides),
+    ("pairs_format", "--pairs|@/pairs.jsonl", "+|--pairs-format|jsonl", Finds),
+    ("patch.columns", "--pairs|@/pairs.jsonl", "+|--columns|clean=other", Decides),
+    ("path.columns", "--pairs|@/pairs.jsonl", "+|--columns|clean=other", Decides),
+    ("attribute.columns", "--pairs|@/pairs.jsonl", "+|--columns|clean=other", Decides),
+    ("positions", "--pairs|@/pairs.jsonl", "+|--positions|one=1,end", Decides),
+    ("align", "~", "+|--align|end", Decides),
+    ("skip_misaligned", "--pairs|@/pairs.jsonl", "+|--skip-misaligned", Finds),
+    ("limit", "--pairs|@/pairs.jsonl", "+|--limit|1", Decides),
+    ("vector", "~|--kind|add=2|--vector|@/v.safetensors", "~|--kind|add=2|--vector|@/w.safetensors", Decides),
+    // What is asked.
+    ("lens.at", "~", "+|--at|mlp_out", Decides),
+    ("pos", "~", "+|--pos|-1", Decides),
+    ("lens.top", "~", "+|--top|2", Decides),
+    ("lens.target", "~", "+|--target| went", Decides),
+    ("attention.head", "~", "+|--head|1.1", Decides),
+    ("attention.min_prob", "~", "+|--min-prob|0.5", Decides),
+    ("cache.hooks", "Mary|--hooks|resid_post", "Mary|--hooks|z", Decides),
+    ("hooks.pattern", "", "z", Decides),
+    ("at", "~", "+|--at|z", Decides),
+    ("over", "~", "+|--over|layer", Decides),
+    ("layers", "~", "+|--layers|0", Decides),
+    ("heads", "~", "+|--heads|1", Decides),
+    ("patch.heads", "~|--at|z|--over|layer,head", "+|--heads|1", Decides),
+    ("patch.neurons", "~|--at|mlp.post|--over|layer,neuron", "+|--neurons|1", Decides),
+    ("path.neurons", "~|--from|mlp.post|--over|layer,neuron", "+|--neurons|1", Decides),
+    ("ablate.neurons", "~|--unit|neuron", "+|--neurons|1", Decides),
+    ("keys", "~|--at|pattern|--over|layer,key_pos", "+|--keys|0", Decides),
+    ("patch.together", "~|--at|attn_out,mlp_out|--over|layer", "+|--together", Decides),
+    ("per_query_head", "~|--at|k|--over|layer,head", "+|--per-query-head", Decides),
+    ("window", "~", "+|--window|2", Decides),
+    ("direction", "~", "+|--direction|noise", Decides),
+    ("kind", "~", "+|--kind|zero", Decides),
+    ("seed", "~", "+|--seed|3", Decides),
+    ("metric", "~", "+|--metric|prob", Decides),
+    ("ablate.metric", "~", "+|--metric|kl_to_clean", Decides),
+    ("measure_at", "~", "+|--measure-at|1", Decides),
+    ("noise", "--clean|Mary and John|--answer| went|--foil| met", "+|--noise|3|--subject|Mary", Decides),
+    ("subject", "--clean|Mary and John|--answer| went|--foil| met|--noise|3|--subject|Mary",
+        "--clean|Mary and John|--answer| went|--foil| met|--noise|3|--subject|John", Decides),
+    ("noise_at", "--clean|Mary and John|--answer| went|--foil| met|--noise|3|--noise-at|0",
+        "--clean|Mary and John|--answer| went|--foil| met|--noise|3|--noise-at|1", Decides),
+    ("samples", "--clean|Mary and John|--answer| went|--foil| met|--noise|3|--subject|Mary", "+|--samples|2", Decides),
+    ("path.from", "~|--over|layer|--from|attn_out", "~|--over|layer|--from|mlp_out", Decides),
+    ("path.to", "~", "+|--to|1.mlp", Decides),
+    ("path.together", "~|--to|1.q,1.k", "+|--together", Decides),
+    ("path.through", "~", "+|--through|mlps", Decides),
+    ("ablate.unit", "~", "+|--unit|mlp", Decides),
+    ("ablate.answer", "~", "+|--answer| went", Decides),
+    ("ablate.foil", "~", "+|--foil| met", Decides),
+    ("attribute.top", "~", "+|--top|2", Decides),
+    ("attribute.qk_fix", "~", "+|--qk-fix", Decides),
+    ("attribute.grad_drop", "~", "+|--grad-drop", Decides),
+    ("attribute.confirm", "~", "+|--confirm|2", Decides),
+    // How it was checked, where it goes and how it is drawn.
+    ("verify", "~", "+|--verify|2", Nothing),
+    ("scale", "~", "+|--scale|1", Nothing),
+    ("resume", "~", "+|--resume", Nothing),
+    ("out", "~", "+|--out|folder", Nothing),
+    ("force", "~", "+|--force", Nothing),
+    ("wait", "~", "+|--wait|5", Nothing),
+];
+
+/// The arguments that every command of an analysis needs.
+fn least(analysis: &str) -> &'static str {
+    match analysis {
+        "patch" | "path" | "attribute" => PAIR,
+        "cache" => "Mary and John|--hooks|resid_post",
+        "hooks" | "model" | "verify" => "",
+        _ => "Mary and John",
+    }
+}
+
+/// The words of a command line.
+fn words(place: &Place, analysis: &str, arguments: &str) -> Vec<String> {
+    let folder = place.path("").display().to_string();
+    let arguments = arguments.replace('~', least(analysis)).replace("@gpt2", &model("gpt2")).replace("@/", &folder);
+    let all = [analysis, "-q"].into_iter().chain(arguments.split('|').filter(|word| !word.is_empty()));
+    all.map(str::to_owned).collect()
+}
+
+/// Every case that is needed is there, and says what is so. What is not is returned.
+fn wrong(place: &Place, analysis: &str, id: &str, long: Option<&str>, &(_, without, with, does): &Case) -> Option<String> {
+    let (without, with) = (words(place, analysis, without), words(place, analysis, &with.replace('+', without)));
+    let refused = |e: pellucid::Error| e.message().to_owned();
+    let of = |words: &[String]| asked(words).map_err(|e| format!("{words:?}: {}", refused(e)));
+    let differs = |(one, other): (&Asked, &Asked)| (one.request != other.request, one.command != other.command);
+    let found = (|| {
+        let own = of(&without)?;
+        if let Refused(said) = does {
+            return match of(&with) {
+                Err(why) if why.contains(said) => Ok(()),
+                _ => Err("it is not refused".to_owned()),
+            };
+        }
+        let other = of(&with)?;
+        let as_declared = match does {
+            Decides => differs((&own, &other)) == (true, true),
+            Finds => differs((&own, &other)) == (false, true),
+            _ => differs((&own, &other)) == (false, false),
+        };
+        if !as_declared {
+            return Err(format!("it does not do what is declared, {does:?}: {:?}, {:?}", own.command, other.command));
+        }
+        // The command has the option, and asks for the same.
+        let of_option = |word: &String| long.is_none_or(|long| word == long || word.starts_with(&format!("{long}=")));
+        if does != Nothing && !other.command.iter().any(of_option) {
+            return Err(format!("it is not in {:?}", other.command));
+        }
+        for (given, asks) in [(without, own), (with, other)] {
+            let again = of(&[&asks.command[1..], &["-q".to_owned()]].concat())?;
+            if (&again.request, &again.command) != (&asks.request, &asks.command) {
+                return Err(format!("{given:?} is said as {:?}, which asks for something else", asks.command));
+            }
+        }
+        Ok(())
+    })();
+    found.err().map(|why| format!("{analysis} {id}: {why}"))
+}
+
+/// Invariant: Every option of every analysis names the folder of results, but for those that change no byte; the canonical command has it, and
+/// asks for the same again.
+#[test]
+fn every_option_of_every_analysis_decides_the_request_or_changes_nothing() {
+    let place = Place::new();
+    let prompt = |a, b| format!("{{\"text\": \"{a}\", \"other\": \"{b}\"}}\n");
+    place.write("a.jsonl", prompt("Mary went", "John went").repeat(2));
+    place.write("b.jsonl", prompt("John met Mary", "Mary met"));
+    let pair = "{\"clean\": \"Mary and John\", \"other\": \"Mary met John\", \"corrupt\": \"John and Mary\", \
+                \"answer\": \" went\", \"foil\": \" met\"}\n";
+    place.write("pairs.jsonl", pair.repeat(2));
+    // The built-in model by another name.
+    for file in ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"] {
+        let demo = format!("{}/models/demo/{file}", env!("CARGO_MANIFEST_DIR"));
+        place.write(&format!("other/{file}"), fs_err::read(demo).unwrap());
+    }
+    for (name, number) in [("v", 1f32), ("w", 2.0)] {
+        let data = (0..64).flat_map(|_| number.to_le_bytes()).collect();
+        let tensors = [("v".to_owned(), (safetensors::Dtype::F32, vec![64], data))].into();
+        place.write(&format!("{name}.safetensors"), forge::serialized(&tensors));
+    }
+    let (mut failed, mut used, mut n) = (vec![], BTreeSet::new(), 0);
+    for command in analyses() {
+        for argument in command.get_arguments() {
+            let (analysis, id) = (command.get_name(), argument.get_id().as_str());
+            let own = format!("{analysis}.{id}");
+            let case = [own.as_str(), id].iter().find_map(|name| CASES.iter().find(|case| case.0 == *name));
+            let Some(case) = case else {
+                failed.push(format!("{own} is an option without a case: say of it what another value of it does"));
+                continue;
+            };
+            used.insert(case.0);
+            n += 1;
+            let long = argument.get_long().map(|long| format!("--{long}"));
+            failed.extend(wrong(&place, analysis, id, long.as_deref(), case));
+        }
+    }
+    failed.extend(CASES.iter().filter(|case| !used.contains(case.0)).map(|case| format!("no analysis has {}", case.0)));
+    println!("{n} options of {} analyses", analyses().count());
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    // What is asked for is what names the folder.
+    let lens = ["lens", "Mary and John", "--top", "2"];
+    place.ok(lens);
+    let folder = place.only_run().file_name().unwrap().to_string_lossy().into_owned();
+    let (_, hash) = folder.rsplit_once('-').unwrap();
+    assert!(asked(&lens).unwrap().request.starts_with(hash), "{folder}");
+}
