@@ -1,8 +1,8 @@
 //! Attribution patching of every component, head, neuron and position, in units of a forward pass that took turns with it.
 
 use anyhow::Result;
-use pellucid::analysis::attribute::{AttributeOptions, attribute, components};
-use pellucid::analysis::patch::{Align, Direction, Metric};
+use pellucid::analysis::attribute::{Attribute, attribute};
+use pellucid::analysis::patch::Align;
 use pellucid::model::{Batch, Model};
 use pellucid::text::{Bos, Pair, PromptEntry, build_prompts};
 use serde_json::json;
@@ -51,20 +51,9 @@ fn pair(bench: &Bench, n: usize) -> Result<Pair> {
 
 /// The rows of the table are made and dropped.
 fn run(model: &Model, pair: &Pair, qk_fix: bool) -> Result<()> {
-    let options = AttributeOptions {
-        at: components(model.spec(), qk_fix),
-        direction: Direction::Denoise,
-        metric: Metric::LogitDiff,
-        measure_at: -1,
-        top: 10,
-        qk_fix,
-        grad_drop: false,
-        confirm: 0,
-        memory_bytes: 512_000_000,
-        align: Align::Start,
-    };
+    let options = Attribute { qk_fix, ..Attribute::default() };
     let mut rows = 0;
-    attribute(model, std::slice::from_ref(pair), &options, &(), &mut |_| {
+    attribute(model, std::slice::from_ref(pair), &options, (Align::Start, 512_000_000), &(), &mut |_| {
         rows += 1;
         Ok(())
     })?;

@@ -1,7 +1,7 @@
 //! The logit lens over all layers and positions, against the rate at which this machine multiplies large matrices.
 
 use anyhow::Result;
-use pellucid::analysis::{LensOptions, lens};
+use pellucid::analysis::{Decoding, Lens, lens};
 use pellucid::model::Model;
 use pellucid::text::{Bos, Prompt, PromptEntry, build_prompts};
 use serde_json::json;
@@ -61,7 +61,8 @@ pub fn prompts(bench: &Bench, n: usize) -> Result<Vec<Prompt>> {
 pub fn run(model: &Model, prompts: &[Prompt]) -> Result<()> {
     let spell = |id: u32| format!("#{id}");
     let mut rows = 0;
-    lens(model, prompts, &spell, &LensOptions::default(), &(), &mut |_| {
+    let options = Lens::default();
+    lens(model, prompts, &spell, &Decoding::new(model.spec(), &options, None, 512 << 20), &(), &mut |_| {
         rows += 1;
         Ok(())
     })?;

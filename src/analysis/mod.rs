@@ -31,7 +31,7 @@ pub use cache::save_activations;
 pub use cost::{CostMeasuredRow, CostRow, CostTotalRow};
 pub use hooks::HookRow;
 pub use lens::rows::LensRow;
-pub use lens::{LensOptions, lens};
+pub use lens::{Decoding, Lens, lens};
 pub use model::ModelRow;
 pub use patch::rows::{PatchMeanRow, PatchRow};
 pub use path::rows::{PathMeanRow, PathRow};

@@ -144,6 +144,10 @@ fn run(cli: &Cli, matches: &ArgMatches, out: &Out) -> Result<()> {
 
 /// What clap has to say, in the form of every other error: one sentence, one hint.
 fn misunderstood(e: &clap::Error) -> Error {
+    // What an option's own type has to say.
+    if let Some(own) = std::error::Error::source(e).and_then(|source| source.downcast_ref::<Error>()) {
+        return Error::of_kind(own.kind(), own.message()).hint(own.hint_text().unwrap_or_default());
+    }
     let text = e.render().to_string();
     let mut paragraphs = text.split("\n\n");
     let one_line = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join(" ");

@@ -28,15 +28,3 @@ pub use request::{Pairs, Prompts, Request, Swept, WithDataset, chosen, options};
 pub use run::Tables;
 pub use sink::{Found, Sink, To};
 pub use vector::read_vector;
-
-/// A number that cannot be 0, as an option.
-///
-/// # Errors
-/// When it is 0, or none.
-pub fn at_least_one(text: &str) -> std::result::Result<usize, String> {
-    match text.parse::<usize>() {
-        Ok(0) => Err("0 is not in 1..".into()),
-        Ok(n) => Ok(n),
-        Err(e) => Err(e.to_string()),
-    }
-}

@@ -1,5 +1,7 @@
 //! What a sweep patches: its places, one for each choice of layer, head, neuron and position.
 
+use serde::{Deserialize, Serialize};
+
 use super::align::{Align, Label};
 use super::{Change, How};
 use crate::arch::Spec;
@@ -59,31 +61,86 @@ impl Over {
 }
 
 /// Which patches are made.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
 pub struct Grid {
-    /// Hook names or patterns, as [`select`] reads them.
+    /// Which values to patch: resid_pre, resid_mid, resid_post, attn_out, mlp_out, q, k, v, z, pattern, attn_scores,
+    /// mlp.post, hook_embed, or a pattern of hook names
+    #[cfg_attr(feature = "cli", arg(long, default_value_t = Grid::default().at, value_name = "HOOKS"))]
     pub at: String,
-    /// The swept axes.
+    /// What to go over: any of layer, pos, head, neuron, query_pos, key_pos. The rest is patched all at once
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, default_value = "layer,pos", value_name = "AXES", value_delimiter = ',', value_parser = Over::parse)
+    )]
     pub over: Vec<Over>,
-    /// Only these layers.
-    pub layers: Option<Vec<usize>>,
-    /// Only these heads.
-    pub heads: Option<Vec<usize>>,
-    /// Only these neurons.
-    pub neurons: Option<Vec<usize>>,
-    /// Only these positions; negative ones count from the end.
-    pub positions: Option<Vec<isize>>,
-    /// Only these keys; negative ones count from the end.
+    /// Which of the places.
+    #[serde(flatten)]
+    #[cfg_attr(feature = "cli", command(flatten))]
+    pub only: Only,
+    /// Only these keys, of scores and patterns; negative ones count from the end
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "POSITIONS", value_delimiter = ',', allow_hyphen_values = true)
+    )]
     pub keys: Option<Vec<isize>>,
-    /// How positions of different pairs are matched.
-    pub align: Align,
-    /// Whether the sites of a layer are patched together, in one run.
+    /// Patch all sites of a layer together, in one run
+    #[cfg_attr(feature = "cli", arg(long))]
     pub together: bool,
-    /// So many neighbouring layers at once, around each: 1 for the layer alone (Meng et al. 2022 restore ten).
-    pub window: usize,
-    /// Whether keys and values are changed as one query head sees them, where several share a key/value head: heads are
-    /// query heads then, and those that share with the patched one see what they saw.
+    /// Patch keys and values as one query head sees them, where several share a key/value head: heads are query heads then,
+    /// and the others that read the same key/value head see what they saw
+    #[cfg_attr(feature = "cli", arg(long))]
     pub per_query_head: bool,
+    /// Patch so many neighbouring layers at once, around each
+    // 1 for the layer alone; Meng et al. 2022 restore ten.
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "LAYERS", default_value_t = 1, value_parser = super::at_least_one)
+    )]
+    pub window: usize,
+    /// How positions of different pairs are matched: the pairs say it.
+    #[serde(skip)]
+    #[cfg_attr(feature = "cli", arg(skip))]
+    pub align: Align,
+}
+
+/// Which of the places of a sweep: all of them, unless some are named.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+pub struct Only {
+    /// Only these layers, such as 0,3
+    #[cfg_attr(feature = "cli", arg(long, value_name = "LAYERS", value_delimiter = ','))]
+    pub layers: Option<Vec<usize>>,
+    /// Only these heads (of keys and values: key/value heads)
+    #[cfg_attr(feature = "cli", arg(long, value_name = "HEADS", value_delimiter = ','))]
+    pub heads: Option<Vec<usize>>,
+    /// Only these neurons
+    #[cfg_attr(feature = "cli", arg(long, value_name = "NEURONS", value_delimiter = ','))]
+    pub neurons: Option<Vec<usize>>,
+    /// Only these positions, such as 0,3,-1; negative ones count from the end
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "POSITIONS", value_delimiter = ',', allow_hyphen_values = true)
+    )]
+    pub pos: Option<Vec<isize>>,
+}
+
+impl Default for Grid {
+    /// The stream before each block, layer by layer and position by position.
+    fn default() -> Self {
+        Self {
+            at: "resid_pre".into(),
+            over: vec![Over::Layer, Over::Pos],
+            only: Only::default(),
+            keys: None,
+            together: false,
+            per_query_head: false,
+            window: 1,
+            align: Align::default(),
+        }
+    }
 }
 
 /// One place in the grid.
@@ -180,7 +237,7 @@ impl Grid {
     /// When a name means nothing in this model, nothing is left, or a site cannot be patched.
     pub fn points(&self, spec: &Spec) -> Result<Vec<HookPoint>> {
         let mut points = select(spec, &self.at)?;
-        if let Some(layers) = &self.layers {
+        if let Some(layers) = &self.only.layers {
             if let Some(l) = layers.iter().find(|l| **l >= spec.n_layers()) {
                 let n = spec.n_layers();
                 return Err(Error::no_such(format!("there are {n} layers (0-{}), and {l} is not one", n - 1))
@@ -205,7 +262,7 @@ impl Grid {
     /// As [`Grid::spots`]; and when positions go by names, and other positions are chosen or the pair names none.
     pub fn spots_of(&self, spec: &Spec, pair: &Pair) -> Result<Vec<Spot>> {
         if self.align == Align::Named {
-            if self.positions.is_some() || self.keys.is_some() {
+            if self.only.pos.is_some() || self.keys.is_some() {
                 return Err(Error::bad_input("positions are chosen both by number and by name").hint("choose by one"));
             }
             if pair.positions.is_empty() {
@@ -236,7 +293,7 @@ impl Grid {
                 positions.dedup();
                 Some(positions)
             }
-            _ => self.positions.as_ref().map(|p| chosen_positions(p, n)).transpose()?,
+            _ => self.only.pos.as_ref().map(|p| chosen_positions(p, n)).transpose()?,
         };
         let mut sites: Vec<Site> = points.iter().map(|p| p.site).collect();
         sites.dedup();
@@ -330,8 +387,8 @@ impl Axes {
         let keys = point.site.per_sequence().then_some(n);
         let chosen_keys = grid.keys.as_ref().map(|keys| chosen_positions(keys, n)).transpose()?;
         Ok(Self {
-            heads: each(Over::Head, len(&[Axis::H, Axis::G]), grid.heads.as_ref(), "head")?,
-            neurons: each(Over::Neuron, len(&[Axis::M]), grid.neurons.as_ref(), "neuron")?,
+            heads: each(Over::Head, len(&[Axis::H, Axis::G]), grid.only.heads.as_ref(), "head")?,
+            neurons: each(Over::Neuron, len(&[Axis::M]), grid.only.neurons.as_ref(), "neuron")?,
             keys: match each(Over::KeyPos, keys, chosen_keys.as_ref(), "key_pos")? {
                 all if all == [None] => vec![(None, Label::None)],
                 some => grid.align.labelled(some.into_iter().flatten().collect(), named),
@@ -384,9 +441,7 @@ mod tests {
         assert_eq!(count(&grid("hook_embed", &[Pos]))?, 5);
         assert!(count(&grid("resid_pre", &[Head])).is_err() && count(&grid("logits", &[])).is_err());
         let some = Grid {
-            positions: Some(vec![-1, 1]),
-            neurons: Some(vec![7]),
-            layers: Some(vec![2]),
+            only: Only { pos: Some(vec![-1, 1]), neurons: Some(vec![7]), layers: Some(vec![2]), ..Only::default() },
             ..grid("mlp.post", &[Pos])
         };
         let spots = some.spots(&spec, 5)?;

@@ -34,11 +34,11 @@ fn recorded_bytes(model: &Model, pair: &Pair, points: &[HookPoint], options: &Pa
     let n = pair.clean.tokens.len();
     let runs = 1
         + usize::from(pair.corrupt.is_some() || options.noised.is_some())
-        + usize::from(matches!(options.kind, Kind::Resample));
+        + usize::from(matches!(options.how.kind, Kind::Resample));
     let values: usize = points.iter().map(|p| p.shape(spec, n).iter().product::<usize>()).sum();
     // What is added may be as large as what it is added to. The clean logits stay for the KL divergence.
-    let added = if matches!(options.kind, Kind::Noise(_) | Kind::Add { .. }) { values } else { 0 };
-    let logits = if options.metrics.iter().any(|metric| metric.needs(Needs::CleanLogits)) {
+    let added = if matches!(options.how.kind, Kind::Noise(_) | Kind::Add(_)) { values } else { 0 };
+    let logits = if options.how.metric.iter().any(|metric| metric.needs(Needs::CleanLogits)) {
         spec.unembedding.d_vocab_out
     } else {
         0
@@ -61,7 +61,7 @@ pub(crate) fn need(
     let row = row_bytes(spec);
     // Logits are there three times: as they are made, row by row, and run by run.
     let logits = |pair: &Pair| {
-        let readout = readout(pair, &options.metrics, options.measure_at)?;
+        let readout = readout(pair, &options.how.metric, options.how.measure_at)?;
         let width = readout.tokens.map_or(spec.unembedding.d_vocab_out, |tokens| tokens.len());
         Ok::<_, Error>(3 * 4 * readout.positions.len() * width)
     };
@@ -72,7 +72,7 @@ pub(crate) fn need(
         let patches = (*places).min(LEAST_PATCHES) * PATCH_BYTES;
         let least = recorded_bytes(model, pair, points, options) + patches + n * row + logits_of[logits_of.len() - 1];
         need.least = need.least.max(least);
-        need.rows = need.rows.max(places * options.metrics.len() * PLACE_BYTES);
+        need.rows = need.rows.max(places * options.how.metric.len() * PLACE_BYTES);
     }
     for Chunk { pairs: of, places: some } in chunks(model, pairs, points, places, options) {
         let (mut held, mut rows, mut logits, mut longest) = (0, 0, 0, 0);
@@ -139,7 +139,7 @@ pub(crate) fn in_groups(
             Some(*next - places)
         })
         .collect();
-    let again = several(options.seed, options.verify, total);
+    let again = several(options.how.seed, options.how.verify, total);
     let mut done = 0;
     for (g, chunk) in chunks(model, pairs, points, places, options).into_iter().enumerate() {
         let own = |pair: usize| {
@@ -194,13 +194,13 @@ impl<'a> Group<'a> {
         let (mut sequences, mut changes, mut names) = (vec![], vec![], vec![]);
         let sigma = options.noised.as_ref().map_or(Ok(0.0), |noised| noised.deviation(model))?;
         for pair in pairs {
-            if pair.corrupt.is_none() && options.kind.needs_another_prompt() && options.noised.is_none() {
+            if pair.corrupt.is_none() && options.how.kind.needs_another_prompt() && options.noised.is_none() {
                 return Err(Error::bad_input(format!("pair \"{}\" has no corrupt prompt to take values of", pair.id))
                     .hint("give --corrupt, or the file's column (--columns corrupt=NAME), or another --kind"));
             }
             let clean = pair.clean.ids();
-            let noise = options.noised.as_ref().map(|n| n.change(model, options.seed, pair, sigma)).transpose()?;
-            let resample = matches!(options.kind, Kind::Resample);
+            let noise = options.noised.as_ref().map(|n| n.change(model, options.how.seed, pair, sigma)).transpose()?;
+            let resample = matches!(options.how.kind, Kind::Resample);
             let resampled = resample.then(|| options.resampled(pair, clean.len())).transpose()?;
             let corrupt = match noise {
                 Some(noise) => Some((clean.clone(), vec![noise])),
@@ -219,16 +219,17 @@ impl<'a> Group<'a> {
         for pair in pairs {
             let clean = recorded.next().ok_or_else(|| Error::compute("a prompt was not recorded").fault())?;
             let corrupt = (pair.corrupt.is_some() || options.noised.is_some()).then(|| recorded.next()).flatten();
-            let (base, other) = match (corrupt, options.direction) {
+            let (base, other) = match (corrupt, options.how.direction()) {
                 (Some(corrupt), Direction::Denoise) => (corrupt, Some(clean)),
                 (corrupt, _) => (clean, corrupt),
             };
             bases.push(base);
-            donors.push(if matches!(options.kind, Kind::Resample) { recorded.next() } else { other.clone() });
+            donors.push(if matches!(options.how.kind, Kind::Resample) { recorded.next() } else { other.clone() });
             others.push(other);
         }
-        let readouts = pairs.iter().map(|p| readout(p, &options.metrics, options.measure_at)).collect::<Result<_>>()?;
-        let at = |p: &Pair| position(&format!("pair \"{}\"", p.id), p.clean.tokens.len(), options.measure_at);
+        let readouts =
+            pairs.iter().map(|p| readout(p, &options.how.metric, options.how.measure_at)).collect::<Result<_>>()?;
+        let at = |p: &Pair| position(&format!("pair \"{}\"", p.id), p.clean.tokens.len(), options.how.measure_at);
         let at = pairs.iter().map(at).collect::<Result<_>>()?;
         Ok(Self { pairs, own, bases, others, donors, readouts, at })
     }
@@ -237,7 +238,7 @@ impl<'a> Group<'a> {
     pub(super) fn ends(&self, model: &Model, pair: usize, options: &PatchOptions) -> Result<End> {
         let readout = &self.readouts[pair];
         // The base is the corrupt run, where there is one and it is changed.
-        let (clean, corrupt) = match (&self.others[pair], options.direction) {
+        let (clean, corrupt) = match (&self.others[pair], options.how.direction()) {
             (Some(other), Direction::Denoise) => (other, Some(&self.bases[pair])),
             (other, _) => (&self.bases[pair], other.as_ref()),
         };
@@ -245,7 +246,7 @@ impl<'a> Group<'a> {
         let row = logits[readout.columns(self.at[pair], logits.len())].to_vec();
         let gauge = self.gauge(pair, &row);
         let of = |which: &str, run: &Recorded, logits: &[f32]| {
-            let values = options.metrics.iter().map(|m| gauge.finite(*m, logits)).collect::<Option<Vec<_>>>();
+            let values = options.how.metric.iter().map(|m| gauge.finite(*m, logits)).collect::<Option<Vec<_>>>();
             values.map_or_else(
                 || {
                     let (id, at) = (&self.pairs[pair].id, self.at[pair]);

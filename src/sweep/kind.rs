@@ -10,7 +10,7 @@ use rand_distr::{Distribution, StandardNormal};
 use super::budget::{self, waves};
 use super::finite::check_prompts;
 use super::need::Need;
-use super::options::PatchOptions;
+use super::options::{PatchOptions, Patching};
 use super::{Change, How, Recorded};
 use crate::error::{Error, Result};
 use crate::hook::finite::all_finite;
@@ -42,7 +42,7 @@ impl Direction {
 }
 
 /// What becomes of a patched value.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Kind {
     /// It is that of the other prompt (activation patching; Vig et al. 2020, Meng et al. 2022).
     Replace,
@@ -61,23 +61,18 @@ pub enum Kind {
     /// It is multiplied.
     Scale(f32),
     /// A vector, so many times, is added to it (activation steering; Turner et al. 2023); or a tensor of its own shape.
-    Add {
-        /// What is added, the factor in it.
-        vector: Tensor,
-        /// How many times the vector that was given that is.
-        factor: f64,
-    },
+    Add(f64),
     /// The query does not see the key (attention knock-out; Geva et al. 2023): scores become minus infinity, and what is
     /// left of the pattern sums to one again.
     KnockOut,
 }
 
 impl Kind {
-    /// The kind that `text` names; `vector` is what `add` adds.
+    /// The kind that `text` names.
     ///
     /// # Errors
     /// When there is none of this name, with the nearest, or its number is none.
-    pub fn parse(text: &str, vector: Option<&Tensor>) -> Result<Self> {
+    pub fn parse(text: &str) -> Result<Self> {
         let (name, number) = text.split_once('=').map_or((text, None), |(name, number)| (name, Some(number)));
         let number = || -> Result<f64> {
             let number = number.ok_or_else(|| {
@@ -97,11 +92,7 @@ impl Kind {
             "knock-out" => Kind::KnockOut,
             "noise" => Kind::Noise(strength(number()?)?),
             "scale" => Kind::Scale(number()? as f32).finite()?,
-            "add" => {
-                let missing = || Error::bad_input("`add` needs a vector").hint("give it with --vector FILE");
-                let factor = number()?;
-                Kind::Add { vector: (vector.ok_or_else(missing)? * factor)?, factor }.finite()?
-            }
+            "add" => Kind::Add(number()?),
             _ => {
                 const NAMES: [&str; 9] =
                     ["replace", "zero", "mean", "mean-by-position", "resample", "noise", "scale", "add", "knock-out"];
@@ -113,17 +104,28 @@ impl Kind {
 
     /// Refuses numbers that are not finite.
     fn finite(self) -> Result<Self> {
-        let bad = |what: &str| {
-            Err(Error::bad_input(format!("`{}`: {what}", self.name()))
-                .hint("f32 holds up to 3.4e38; use smaller numbers"))
-        };
         match &self {
-            Kind::Scale(factor) if !factor.is_finite() => bad("the factor is not a finite f32"),
+            Kind::Scale(factor) if !factor.is_finite() => Err(self.too_large("the factor is not a finite f32")),
             Kind::Noise(sigma) => strength(*sigma).map(|_| self),
-            Kind::Add { vector, .. } if !all_finite(vector)? => {
-                bad("what is added has numbers that are NaN or infinite")
-            }
             _ => Ok(self),
+        }
+    }
+
+    fn too_large(&self, what: &str) -> Error {
+        Error::bad_input(format!("`{}`: {what}", self.name())).hint("f32 holds up to 3.4e38; use smaller numbers")
+    }
+
+    /// What [`Kind::Add`] adds of `vector`.
+    ///
+    /// # Errors
+    /// When it has none, or numbers that are not finite.
+    pub(super) fn added(&self, vector: Option<&Tensor>) -> Result<Option<Tensor>> {
+        let Kind::Add(factor) = self else { return Ok(None) };
+        let missing = || Error::bad_input("`add` needs a vector").hint("give it with --vector FILE");
+        let added = (vector.ok_or_else(missing)? * *factor)?;
+        match all_finite(&added)? {
+            true => Ok(Some(added)),
+            false => Err(self.too_large("what is added has numbers that are NaN or infinite")),
         }
     }
 
@@ -141,7 +143,7 @@ impl Kind {
             Kind::Resample => "resample".to_owned(),
             Kind::Noise(sigma) => number("noise", format!("{sigma:e}"), sigma.to_string()),
             Kind::Scale(factor) => number("scale", format!("{factor:e}"), factor.to_string()),
-            Kind::Add { factor, .. } => number("add", format!("{factor:e}"), factor.to_string()),
+            Kind::Add(factor) => number("add", format!("{factor:e}"), factor.to_string()),
             Kind::KnockOut => "knock-out".to_owned(),
         }
     }
@@ -172,6 +174,8 @@ impl Kind {
 pub(crate) struct Sources<'a> {
     pub kind: &'a Kind,
     pub seed: u64,
+    /// What is added, where something is.
+    added: Option<Tensor>,
     /// What each block's queries see.
     scoring: Vec<&'a Scoring>,
     /// Means over the dataset, where they are wanted.
@@ -181,12 +185,12 @@ pub(crate) struct Sources<'a> {
 impl<'a> Sources<'a> {
     /// What the kind of `options` needs of the dataset at `points`, for the prompts of `pairs`.
     pub fn of(model: &'a Model, options: &'a PatchOptions, points: &[HookPoint], pairs: &[Pair]) -> Result<Self> {
-        let PatchOptions { kind, dataset, seed, memory_bytes, .. } = options;
+        let PatchOptions { how: Patching { kind, seed, .. }, dataset, vector, memory_bytes, .. } = options;
         if kind.needs_a_dataset() && dataset.is_empty() {
             return Err(Error::bad_input("this kind of patch takes values of a dataset, and none was given")
                 .hint("give prompts with --dataset FILE"));
         }
-        kind.clone().finite()?;
+        let added = kind.clone().finite()?.added(vector.as_ref())?;
         let means = match kind {
             Kind::Mean { by_position } => {
                 means(model, dataset, points, by_position.then(|| longest(pairs)), *memory_bytes)?
@@ -194,7 +198,7 @@ impl<'a> Sources<'a> {
             _ => HashMap::new(),
         };
         let scoring = model.weights().blocks.iter().map(|block| &block.scoring).collect();
-        Ok(Self { kind, seed: *seed, scoring, means })
+        Ok(Self { kind, seed: *seed, added, scoring, means })
     }
 
     /// What of the value of `point`, of the shape `dims`, is there: of scores and patterns, the keys that a query sees.
@@ -258,11 +262,12 @@ impl<'a> Sources<'a> {
                 How::Add(self.only_there(point, &Tensor::from_vec(noise, value.shape(), &Device::Cpu)?)?)
             }
             Kind::Scale(factor) => How::Scale(*factor),
-            // As large as the whole value: position by position.
-            Kind::Add { vector: all, .. } if all.dims() == base.value(point)?.dims() => {
-                How::Add(self.only_there(point, all)?)
-            }
-            Kind::Add { vector, .. } => {
+            Kind::Add(_) => {
+                let vector = self.added.as_ref().ok_or_else(|| Error::compute("nothing is added").fault())?;
+                // As large as the whole value: position by position.
+                if vector.dims() == base.value(point)?.dims() {
+                    return Ok(How::Add(self.only_there(point, vector)?));
+                }
                 let width = vector.elem_count();
                 let dims = &base.value(point)?.dims()[1..];
                 if dims.last() != Some(&width) || dims.len() > 1 {
@@ -401,7 +406,7 @@ pub(crate) fn with_means(
     options: &PatchOptions,
     need: Need,
 ) -> Need {
-    let Kind::Mean { by_position } = options.kind else { return need };
+    let Kind::Mean { by_position } = options.how.kind else { return need };
     let numbers: usize = points.iter().map(|p| width(model, *p)).sum();
     let rows = if by_position { longest(pairs) } else { 1 };
     // Sums in f64, and what is made of them.

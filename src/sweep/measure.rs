@@ -100,13 +100,13 @@ impl Group<'_> {
         // Of a pair that is parted, once.
         for (end, _) in ends.iter().zip(&self.own).filter(|(_, own)| own.places.start == 0) {
             let (clean, corrupt, foil_preferred) = (&end.clean[..], end.corrupt.as_deref(), end.foil_preferred);
-            summary.doubts.add(&options.metrics, &Unpatched { clean, corrupt, foil_preferred });
+            summary.doubts.add(&options.how.metric, &Unpatched { clean, corrupt, foil_preferred });
         }
         // By pair, place and metric; what has no run has the base run's value.
         let mut found: Vec<Outcomes> = self.own.iter().map(|own| vec![None; own.places.len()]).collect();
         let measure = |pair: usize, logits: &[f32]| -> Option<Vec<f64>> {
             let gauge = self.gauge(pair, &ends[pair].row);
-            options.metrics.iter().map(|m| gauge.finite(*m, logits)).collect()
+            options.how.metric.iter().map(|m| gauge.finite(*m, logits)).collect()
         };
         let (of, waves) = (runs.of(), runs.waves());
         let all: usize = found.iter().map(Vec::len).sum();
@@ -145,7 +145,7 @@ impl Group<'_> {
             };
             let whole = measured.len() == wave.runs.len();
             for Measured { pair, spot, values, not_finite } in measured {
-                let complete = not_finite.is_some() || values.len() == options.metrics.len();
+                let complete = not_finite.is_some() || values.len() == options.how.metric.len();
                 if !whole || !complete || !unknown.remove(&(pair, spot)) {
                     return Err(Error::bad_input("what was kept of the stopped run is not what this sweep measures")
                         .hint("run the command without --resume"));
@@ -155,7 +155,7 @@ impl Group<'_> {
             }
             stopped = (long.after)(wave.runs.len());
         }
-        let bases: Vec<&[f64]> = ends.iter().map(|end| end.base(options.direction)).collect();
+        let bases: Vec<&[f64]> = ends.iter().map(|end| end.base(options.how.direction())).collect();
         if stopped.is_ok() {
             self.verify(runs, long.again, (&found, &bases, &ends), &measure, summary)?;
         }
@@ -165,7 +165,7 @@ impl Group<'_> {
                 if unknown.contains(&(i, s)) {
                     continue;
                 }
-                for (m, metric) in options.metrics.iter().enumerate() {
+                for (m, metric) in options.how.metric.iter().enumerate() {
                     let patched = match run {
                         None => Some(bases[i][m]),
                         Some(finite) => finite.as_ref().ok().map(|values| values[m]),

@@ -40,7 +40,7 @@ pub use doubt::Doubts;
 pub(crate) use doubt::Unpatched;
 pub use finite::first_not_finite;
 pub(crate) use finite::{check_finite, check_prompts, not_finite};
-pub use grid::{Grid, Over, Spot};
+pub use grid::{Grid, Only, Over, Spot};
 pub(crate) use group::{Group, Sweep, in_groups, need as need_of, of_each_shape};
 pub use kind::{Direction, Kind};
 pub(crate) use kind::{Sources, with_means};
@@ -49,7 +49,7 @@ pub(crate) use metric::Gauge;
 pub use metric::{Better, METRICS, Metric, MetricInfo, Needs, readout};
 pub use need::Need;
 pub use noised::{Noised, NoisedAt};
-pub use options::{Keep, Measured, PatchOptions, Summary, Watch};
+pub use options::{Keep, Measured, PatchOptions, Patching, Summary, Watch};
 pub use plan::{Wave, plan, row_bytes};
 pub use wave::{sweep, unchanged};
 
@@ -95,4 +95,35 @@ pub fn naive(model: &Model, ids: &[u32], changes: &[&Change], readout: &Readout)
     let run = Run { kernels: Some(Kernels::Plain), unembed, ..Run::default() };
     let out = model.run(&Batch::one(ids), &run, &mut [&mut Changed(changes.to_vec())])?;
     numbers(out.logits()?)
+}
+
+/// What is written and read by its name.
+macro_rules! by_name {
+    ($($type:ty),*) => {$(
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> std::result::Result<S::Ok, S::Error> {
+                to.serialize_str(self.name().as_ref())
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
+                let name = <String as serde::Deserialize>::deserialize(from)?;
+                Self::parse(&name).map_err(serde::de::Error::custom)
+            }
+        }
+    )*};
+}
+by_name!(Kind, Metric, Over);
+
+/// A number that cannot be 0, as an option.
+///
+/// # Errors
+/// When it is 0, or none.
+pub fn at_least_one(text: &str) -> std::result::Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(0) => Err("0 is not in 1..".into()),
+        Ok(n) => Ok(n),
+        Err(e) => Err(e.to_string()),
+    }
 }

@@ -1,5 +1,6 @@
 //! What a sweep is asked for, what accompanies it on its way, and what it leaves beside its rows.
 
+use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::doubt::Doubts;
@@ -10,29 +11,55 @@ use super::noised::Noised;
 use crate::error::{Error, Result};
 use crate::text::{Pair, Prompt};
 
-/// What to patch and what to measure.
+/// What becomes of a value, in which run, and what is measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+pub struct Patching {
+    /// Change the corrupt run (denoise), for `replace` by clean values; or the clean run (noise), for `replace` by corrupt values
+    /// [default: denoise for `replace`; noise for all other kinds, which need no other prompt and ablate the clean run]
+    #[cfg_attr(feature = "cli", arg(long, value_enum))]
+    pub direction: Option<Direction>,
+    /// What becomes of a value: replace (by the other prompt's), zero, mean (over --dataset), mean-by-position, resample
+    /// (from --dataset), noise=DEVIATIONS, scale=FACTOR, add=FACTOR (of --vector), knock-out (of attention scores)
+    #[cfg_attr(feature = "cli", arg(long, default_value = "replace", value_name = "KIND", value_parser = Kind::parse))]
+    pub kind: Kind,
+    /// Seed for random draws
+    #[cfg_attr(feature = "cli", arg(long, value_name = "SEED", default_value_t = 0))]
+    pub seed: u64,
+    /// What to measure: logit_diff, logit, prob, log_prob, rank, kl_to_clean, loss, or several with commas between
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, default_value = "logit_diff", value_name = "METRICS", value_delimiter = ',', value_parser = Metric::parse)
+    )]
+    pub metric: Vec<Metric>,
+    /// At which position to measure; negative ones count from the end
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, default_value_t = -1, value_name = "POSITION", allow_hyphen_values = true)
+    )]
+    pub measure_at: isize,
+    /// Compute so many rows again, drawn with --seed, each by whole forward passes of its own, and print the largest difference
+    #[serde(skip)]
+    #[cfg_attr(feature = "cli", arg(long, default_value_t = 0, value_name = "N"))]
+    pub verify: usize,
+}
+
+/// What a sweep is told: what to do at which places, and what the request brings with it.
 #[derive(Clone, Debug)]
 pub struct PatchOptions {
-    /// Where.
+    /// The places.
     pub grid: Grid,
-    /// Which run is changed.
-    pub direction: Direction,
-    /// What becomes of the value.
-    pub kind: Kind,
-    /// What a run is measured by.
-    pub metrics: Vec<Metric>,
-    /// Where; negative counts from the end.
-    pub measure_at: isize,
-    /// Bytes for activations.
-    pub memory_bytes: usize,
-    /// What a dataset gives, where the kind takes values of one.
-    pub dataset: Vec<Prompt>,
-    /// Seed for random draws.
-    pub seed: u64,
+    /// What to do there.
+    pub how: Patching,
     /// The corrupt run is the clean prompt with noise on its embeddings (causal tracing).
     pub noised: Option<Noised>,
-    /// So many patches, drawn with the seed from all of them, are computed again, each by one whole forward pass.
-    pub verify: usize,
+    /// Prompts, where the kind takes values of a dataset.
+    pub dataset: Vec<Prompt>,
+    /// What [`Kind::Add`] adds, `[d]` or of the value's own shape.
+    pub vector: Option<Tensor>,
+    /// Bytes for activations.
+    pub memory_bytes: usize,
 }
 
 /// What a sweep leaves beside its rows.
@@ -53,21 +80,31 @@ pub struct Summary {
     pub worst_difference: f64,
 }
 
-impl Default for PatchOptions {
-    /// The other prompt's values, one after another at no place yet, measured by the logit difference at the last position.
+impl Default for Patching {
+    /// The other prompt's values, measured by the logit difference at the last position.
     fn default() -> Self {
         Self {
-            grid: Grid::default(),
-            direction: Direction::Denoise,
+            direction: None,
             kind: Kind::Replace,
-            metrics: vec![Metric::LogitDiff],
-            measure_at: -1,
-            memory_bytes: 512_000_000,
-            dataset: vec![],
             seed: 0,
-            noised: None,
+            metric: vec![Metric::LogitDiff],
+            measure_at: -1,
             verify: 0,
         }
+    }
+}
+
+impl Default for PatchOptions {
+    fn default() -> Self {
+        let (grid, how) = Default::default();
+        Self { grid, how, noised: None, dataset: vec![], vector: None, memory_bytes: 512_000_000 }
+    }
+}
+
+impl Patching {
+    /// Which run is changed.
+    pub fn direction(&self) -> Direction {
+        self.direction.unwrap_or_else(|| self.kind.usual_direction())
     }
 }
 
@@ -89,7 +126,7 @@ impl PatchOptions {
 
     /// Whether something is drawn.
     pub fn is_random(&self) -> bool {
-        self.kind.is_random() || self.noised.is_some()
+        self.how.kind.is_random() || self.noised.is_some()
     }
 
     /// The prompt of the dataset whose values this pair gets, as long as the pair's own.
@@ -102,7 +139,7 @@ impl PatchOptions {
             ))
             .hint("give longer prompts with --dataset"));
         }
-        Ok(long[drawn(self.seed, pair.index as usize, long.len())].ids()[..n].to_vec())
+        Ok(long[drawn(self.how.seed, pair.index as usize, long.len())].ids()[..n].to_vec())
     }
 }
 

@@ -40,7 +40,7 @@ impl Grid {
                 "leave out --per-query-head, or patch k, v, k_norm.out or rot_k",
             );
         }
-        if !self.over.contains(&Over::Head) && self.heads.is_none() {
+        if !self.over.contains(&Over::Head) && self.only.heads.is_none() {
             return bad(
                 "all heads at once see all keys and values, so there is no query head to choose".into(),
                 "go over heads: --over layer,head",

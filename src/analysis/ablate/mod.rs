@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::patch::swept::{Only, metrics, swept};
+use super::patch::swept::swept;
 use super::patch::{need, patch};
 use crate::analysis::{PatchMeanRow, PatchRow};
 use crate::error::{Error, Result};
 use crate::session::{Analysis, Session, Sink, WithDataset};
-use crate::sweep::{Direction, Grid, Kind, Need, Over, PatchOptions};
+use crate::sweep::{Direction, Grid, Kind, Metric, Need, Only, Over, PatchOptions, Patching};
 use crate::text::Pair;
 
 /// Ablation: what is lost without each head, MLP, layer or neuron?
@@ -26,11 +26,11 @@ pub struct Ablate {
     #[cfg_attr(feature = "cli", arg(long, value_enum, default_value_t = Unit::Head))]
     pub unit: Unit,
     /// What is put in its place: zero; mean or mean-by-position (over --dataset, else over the prompts); resample (from them)
-    #[cfg_attr(feature = "cli", arg(long, default_value_t = Ablate::default().kind, value_name = "KIND"))]
-    pub kind: String,
+    #[cfg_attr(feature = "cli", arg(long, default_value = "mean", value_name = "KIND", value_parser = Kind::parse))]
+    pub kind: Kind,
     /// What to measure: loss, kl_to_clean, or, of --answer and --foil, logit_diff, logit, prob, log_prob, rank
-    #[cfg_attr(feature = "cli", arg(long, default_value = "loss", value_name = "METRICS", value_delimiter = ','))]
-    pub metric: Vec<String>,
+    #[cfg_attr(feature = "cli", arg(long, default_value = "loss", value_name = "METRICS", value_delimiter = ',', value_parser = Metric::parse))]
+    pub metric: Vec<Metric>,
     /// At which position to measure what is not the loss; negative ones count from the end
     #[cfg_attr(
         feature = "cli",
@@ -60,8 +60,8 @@ impl Default for Ablate {
     fn default() -> Self {
         Self {
             unit: Unit::Head,
-            kind: "mean".into(),
-            metric: vec!["loss".into()],
+            kind: Kind::Mean { by_position: false },
+            metric: vec![Metric::Loss],
             measure_at: -1,
             answer: vec![],
             foil: vec![],
@@ -90,7 +90,7 @@ pub enum Unit {
 }
 
 impl Ablate {
-    fn options(&self, on: &Session, input: &WithDataset) -> Result<PatchOptions> {
+    fn options(&self, on: &Session, input: &WithDataset) -> PatchOptions {
         let (at, over, together) = match self.unit {
             Unit::Head => ("z", vec![Over::Layer, Over::Head], false),
             Unit::Attention => ("attn_out", vec![Over::Layer], false),
@@ -98,24 +98,26 @@ impl Ablate {
             Unit::Layer => ("attn_out,mlp_out", vec![Over::Layer], true),
             Unit::Neuron => ("mlp.post", vec![Over::Layer, Over::Neuron], false),
         };
-        let kind = Kind::parse(&self.kind, None)?;
+        let kind = self.kind.clone();
         let dataset = match &input.dataset {
             Some(dataset) => dataset.clone(),
             None if kind.needs_a_dataset() => input.prompts.clone(),
             None => vec![],
         };
-        Ok(PatchOptions {
-            grid: Grid { at: at.to_owned(), over, together, ..self.only.grid() },
-            direction: Direction::Noise,
-            kind,
-            metrics: metrics(&self.metric)?,
-            measure_at: self.measure_at,
-            memory_bytes: on.memory_bytes,
+        PatchOptions {
+            grid: Grid { at: at.to_owned(), over, together, only: self.only.clone(), ..Grid::default() },
+            how: Patching {
+                direction: Some(Direction::Noise),
+                kind,
+                seed: self.seed,
+                metric: self.metric.clone(),
+                measure_at: self.measure_at,
+                verify: self.verify,
+            },
             dataset,
-            seed: self.seed,
-            noised: None,
-            verify: self.verify,
-        })
+            memory_bytes: on.memory_bytes,
+            ..PatchOptions::default()
+        }
     }
 
     /// Each prompt as a pair without a corrupt one.
@@ -130,11 +132,11 @@ impl Ablate {
     }
 
     /// Says where values are from that one prompt gets from itself.
-    fn own_values(&self, kind: &Kind, input: &WithDataset) -> Result<Option<String>> {
-        let ([only], None, true) = (&input.prompts[..], &input.dataset, kind.needs_a_dataset()) else {
+    fn own_values(&self, input: &WithDataset) -> Result<Option<String>> {
+        let ([only], None, true) = (&input.prompts[..], &input.dataset, self.kind.needs_a_dataset()) else {
             return Ok(None);
         };
-        match kind {
+        match self.kind {
             Kind::Mean { by_position: false } => {
                 let n = only.tokens.len();
                 Ok(Some(format!(
@@ -143,7 +145,7 @@ impl Ablate {
             }
             _ => Err(Error::bad_input(format!(
                 "`{}` of one prompt puts back what was there: the only prompt to take values of is itself",
-                self.kind
+                self.kind.name()
             ))
             .hint("give other prompts with --dataset FILE, or use --kind mean or zero")),
         }
@@ -158,14 +160,14 @@ impl Analysis for Ablate {
     type Input = WithDataset;
 
     fn need(&self, on: &Session, input: &WithDataset) -> Result<Need> {
-        let options = self.options(on, input)?;
-        self.own_values(&options.kind, input)?;
+        let options = self.options(on, input);
+        self.own_values(input)?;
         need(&on.model, &self.pairs(on, input)?, &options)
     }
 
     fn run(&self, on: &Session, input: &WithDataset, out: &mut Sink<'_>) -> Result<()> {
-        let (options, pairs) = (self.options(on, input)?, self.pairs(on, input)?);
-        out.caption = self.own_values(&options.kind, input)?;
+        let (options, pairs) = (self.options(on, input), self.pairs(on, input)?);
+        out.caption = self.own_values(input)?;
         swept(on, &pairs, &options, out, |keep, watch, emit| patch(&on.model, &pairs, &options, keep, watch, emit))
     }
 }

@@ -8,10 +8,10 @@ use crate::analysis::{AttributionRow, PatchRow};
 use crate::error::Result;
 use crate::hook::HookPoint;
 use crate::model::Model;
-use crate::sweep::{PatchOptions, Sources, Spot, Sweep};
+use crate::sweep::{PatchOptions, Patching, Sources, Spot, Sweep};
 use crate::text::Pair;
 
-use super::AttributeOptions;
+use super::Attribute;
 
 /// What measuring the strongest nodes has shown.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,7 +42,7 @@ pub(super) fn measure(
     model: &Model,
     pairs: &[Pair],
     spots: &[Vec<Spot>],
-    options: &AttributeOptions,
+    (options, memory_bytes): (&Attribute, usize),
     watch: &dyn Watch,
 ) -> Result<Vec<PatchRow>> {
     let spots: Vec<Arc<Vec<Spot>>> = spots.iter().cloned().map(Arc::new).collect();
@@ -50,13 +50,13 @@ pub(super) fn measure(
         spots.iter().flat_map(|s| s.iter()).flat_map(|s| s.points.iter().copied()).collect();
     points.sort_unstable();
     points.dedup();
-    let options = PatchOptions {
-        direction: options.direction,
-        metrics: vec![options.metric],
+    let how = Patching {
+        direction: Some(options.direction),
+        metric: vec![options.metric],
         measure_at: options.measure_at,
-        memory_bytes: options.memory_bytes,
-        ..PatchOptions::default()
+        ..Patching::default()
     };
+    let options = PatchOptions { how, memory_bytes, ..PatchOptions::default() };
     let sources = Sources::of(model, &options, &points, pairs)?;
     let mut sweep = Sweep { options: &options, sources: &sources, keep: &mut (), watch };
     let mut rows = vec![];

@@ -38,39 +38,12 @@ use crate::hook::site::{Role, Scope, Writer};
 use crate::hook::{HookPoint, Site, select};
 use crate::model::Model;
 use crate::sweep::budget::cut;
-use crate::sweep::{
-    Align, Change, Direction, Doubts, How, Kind, METRICS, Metric, Needs, Seen, Spot, Unpatched, row_bytes,
-};
+use crate::sweep::{Align, Change, Direction, Doubts, How, Kind, METRICS, Needs, Seen, Spot, Unpatched, row_bytes};
 use crate::text::Pair;
 use nodes::Nodes;
 pub use options::Attribute;
 use pass::{Ends, Estimates, Pass};
 use strongest::Strongest;
-
-/// What to estimate.
-#[derive(Clone, Debug)]
-pub struct AttributeOptions {
-    /// Hook names or patterns, as [`select`] reads them; [`components`] are the usual ones.
-    pub at: String,
-    /// Which run is changed.
-    pub direction: Direction,
-    /// What a run is measured by; it must have a slope.
-    pub metric: Metric,
-    /// Where; negative counts from the end.
-    pub measure_at: isize,
-    /// Rows of neurons in each layer and position: the strongest, of those that are not zero. All if 0.
-    pub top: usize,
-    /// Whether the patterns of patched queries and keys are made again.
-    pub qk_fix: bool,
-    /// Whether strengths are means over backward passes with a layer dropped.
-    pub grad_drop: bool,
-    /// So many nodes are measured: the strongest of all pairs.
-    pub confirm: usize,
-    /// Bytes for activations.
-    pub memory_bytes: usize,
-    /// How positions of different pairs are matched; by names, only these have rows.
-    pub align: Align,
-}
 
 /// What a sweep leaves beside its rows.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -100,12 +73,13 @@ pub fn components(spec: &Spec, qk_fix: bool) -> String {
 pub fn attribute(
     model: &Model,
     pairs: &[Pair],
-    options: &AttributeOptions,
+    options: &Attribute,
+    (align, memory_bytes): (Align, usize),
     watch: &dyn Watch,
     emit: &mut dyn FnMut(AttributionRow) -> Result<()>,
 ) -> Result<Summary> {
     let points = points(model.spec(), options)?;
-    let groups = groups(model.spec(), pairs, options.memory_bytes);
+    let groups = groups(model.spec(), pairs, memory_bytes);
     // What is strongest of all pairs is known when the last has been estimated. Where not all estimates can be held, they are made again.
     let twice = options.confirm > 0 && groups.len() > 1;
     let total = if twice { 2 * pairs.len() } else { pairs.len() };
@@ -138,10 +112,10 @@ pub fn attribute(
         // What is measured has the same budget.
         drop(pass);
         let told: Vec<Told> = (pairs_of_group.iter().zip(&ends).zip(&estimates))
-            .map(|((pair, ends), estimates)| Told { model, pair, ends, estimates, options })
+            .map(|((pair, ends), estimates)| Told { model, pair, ends, estimates, options, align })
             .collect();
         let chosen: Vec<Vec<usize>> = group.clone().map(|pair| strongest.of(pair)).collect();
-        let mut exact = measured_of(model, &told, &chosen, options, watch)?.into_iter();
+        let mut exact = measured_of(model, &told, &chosen, (options, memory_bytes), watch)?.into_iter();
         // Rows are made as they are given away: there may be one for each entry of each pattern.
         for (told, chosen) in told.iter().zip(&chosen) {
             told.rows(&mut |i, Estimated { mut row, .. }| {
@@ -177,8 +151,11 @@ impl Watch for Steady<'_> {
 }
 
 /// The points that are estimated, checked.
-fn points(spec: &Spec, options: &AttributeOptions) -> Result<Vec<HookPoint>> {
-    let points = select(spec, &options.at)?;
+fn points(spec: &Spec, options: &Attribute) -> Result<Vec<HookPoint>> {
+    let points = match &options.at {
+        Some(at) => select(spec, at)?,
+        None => select(spec, &components(spec, options.qk_fix))?,
+    };
     for point in &points {
         if point.site.info().scope == Scope::Expert {
             return Err(Error::bad_input(format!(
@@ -233,7 +210,7 @@ fn normed_together(spec: &Spec, point: &HookPoint) -> bool {
 ///
 /// # Errors
 /// When options and model do not fit.
-pub fn need(spec: &Spec, pairs: &[Pair], options: &AttributeOptions) -> Result<Need> {
+pub fn need(spec: &Spec, pairs: &[Pair], options: &Attribute, memory_bytes: usize) -> Result<Need> {
     let points = points(spec, options)?;
     let of_point = |point: &HookPoint, n: usize| {
         let nodes = Nodes::of(spec, *point, n);
@@ -244,7 +221,7 @@ pub fn need(spec: &Spec, pairs: &[Pair], options: &AttributeOptions) -> Result<N
     let rows = pairs.iter().map(of_pair).max().unwrap_or(0);
     let row = row_of_pass(spec);
     let bytes = |pairs: &[Pair]| row * pairs.iter().map(|p| p.clean.tokens.len()).sum::<usize>();
-    let groups = groups(spec, pairs, options.memory_bytes).into_iter();
+    let groups = groups(spec, pairs, memory_bytes).into_iter();
     Ok(Need {
         activations: groups.map(|group| bytes(&pairs[group])).max().unwrap_or(0),
         least: pairs.iter().map(|pair| bytes(std::slice::from_ref(pair))).max().unwrap_or(0),
@@ -278,13 +255,14 @@ struct Told<'a> {
     pair: &'a Pair,
     ends: &'a Ends,
     estimates: &'a [Estimates],
-    options: &'a AttributeOptions,
+    options: &'a Attribute,
+    align: Align,
 }
 
 impl Told<'_> {
     /// Gives the rows to `f`, in order, each with its place among them.
     fn rows(&self, f: &mut dyn FnMut(usize, Estimated) -> Result<()>) -> Result<()> {
-        let Self { model, pair, ends, estimates, options } = *self;
+        let Self { model, pair, ends, estimates, options, align } = *self;
         let mut at = 0;
         for of_point in estimates {
             for i in of_point.told(options.top) {
@@ -306,7 +284,7 @@ impl Told<'_> {
                     reached: true,
                     not_finite: None,
                 };
-                for spot in spot.called(pair, options.align) {
+                for spot in spot.called(pair, align) {
                     let row = AttributionRow {
                         pair: pair.index,
                         pair_id: pair.id.clone(),
@@ -338,7 +316,7 @@ fn measured_of(
     model: &Model,
     pairs: &[Told<'_>],
     chosen: &[Vec<usize>],
-    options: &AttributeOptions,
+    (options, memory_bytes): (&Attribute, usize),
     watch: &dyn Watch,
 ) -> Result<Vec<PatchRow>> {
     let (mut own, mut spots) = (vec![], vec![]);
@@ -356,7 +334,7 @@ fn measured_of(
     }
     match own.is_empty() {
         true => Ok(vec![]),
-        false => confirm::measure(model, &own, &spots, options, watch),
+        false => confirm::measure(model, &own, &spots, (options, memory_bytes), watch),
     }
 }
 

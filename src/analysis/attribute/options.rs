@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AttributeOptions, attribute, components, need};
+use super::{attribute, need};
 use crate::analysis::AttributionRow;
 use crate::analysis::patch::swept::note_spaces;
 use crate::error::Result;
@@ -33,8 +33,8 @@ pub struct Attribute {
     #[cfg_attr(feature = "cli", arg(long, value_enum, default_value_t = Direction::Denoise))]
     pub direction: Direction,
     /// What to estimate: logit_diff, logit, prob, log_prob, kl_to_clean or loss
-    #[cfg_attr(feature = "cli", arg(long, default_value_t = Attribute::default().metric, value_name = "METRIC"))]
-    pub metric: String,
+    #[cfg_attr(feature = "cli", arg(long, default_value = "logit_diff", value_name = "METRIC", value_parser = Metric::parse))]
+    pub metric: Metric,
     /// At which position to measure; negative ones count from the end
     #[cfg_attr(
         feature = "cli",
@@ -60,30 +60,13 @@ impl Default for Attribute {
         Self {
             at: None,
             direction: Direction::Denoise,
-            metric: "logit_diff".into(),
+            metric: Metric::LogitDiff,
             measure_at: -1,
             top: 10,
             qk_fix: false,
             grad_drop: false,
             confirm: 0,
         }
-    }
-}
-
-impl Attribute {
-    fn options(&self, on: &Session, input: &Pairs) -> Result<AttributeOptions> {
-        Ok(AttributeOptions {
-            at: self.at.clone().unwrap_or_else(|| components(on.model.spec(), self.qk_fix)),
-            direction: self.direction,
-            metric: Metric::parse(&self.metric)?,
-            measure_at: self.measure_at,
-            top: self.top,
-            qk_fix: self.qk_fix,
-            grad_drop: self.grad_drop,
-            confirm: self.confirm,
-            memory_bytes: on.memory_bytes,
-            align: input.align,
-        })
     }
 }
 
@@ -94,15 +77,14 @@ impl Analysis for Attribute {
     type Input = Pairs;
 
     fn need(&self, on: &Session, input: &Pairs) -> Result<Need> {
-        need(on.model.spec(), &input.pairs, &self.options(on, input)?)
+        need(on.model.spec(), &input.pairs, self, on.memory_bytes)
     }
 
     fn run(&self, on: &Session, input: &Pairs, out: &mut Sink<'_>) -> Result<()> {
-        let options = self.options(on, input)?;
-        note_spaces(on, &input.pairs, &[options.metric], options.measure_at, out)?;
+        note_spaces(on, &input.pairs, &[self.metric], self.measure_at, out)?;
         out.begin::<AttributionRow>()?;
-        let watch = out.watch;
-        let summary = attribute(&on.model, &input.pairs, &options, watch, &mut |row| out.push(row))?;
+        let (watch, given) = (out.watch, (input.align, on.memory_bytes));
+        let summary = attribute(&on.model, &input.pairs, self, given, watch, &mut |row| out.push(row))?;
         summary.doubts.in_words("pairs").into_iter().for_each(|said| out.say(format_args!("note: {said}")));
         out.say(format_args!("{} values estimated", summary.nodes));
         if let Some(confirmed) = summary.confirmed {

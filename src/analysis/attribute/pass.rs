@@ -6,7 +6,7 @@ use candle_core::Tensor;
 
 use super::nodes::Nodes;
 use super::qk::Attended;
-use super::{AttributeOptions, has_fix, is_stream};
+use super::{Attribute, has_fix, is_stream};
 use crate::analysis::Watch;
 use crate::error::{Error, Result, position};
 use crate::hook::site::Role;
@@ -76,7 +76,7 @@ pub(super) struct Pass<'a> {
     model: &'a Model,
     pairs: &'a [Pair],
     points: &'a [HookPoint],
-    options: &'a AttributeOptions,
+    options: &'a Attribute,
     rows: Rows,
     base: Side,
     donor: Side,
@@ -89,12 +89,7 @@ pub(super) struct Pass<'a> {
 
 impl<'a> Pass<'a> {
     /// Runs both sides of `pairs` forward.
-    pub fn new(
-        model: &'a Model,
-        pairs: &'a [Pair],
-        points: &'a [HookPoint],
-        options: &'a AttributeOptions,
-    ) -> Result<Self> {
+    pub fn new(model: &'a Model, pairs: &'a [Pair], points: &'a [HookPoint], options: &'a Attribute) -> Result<Self> {
         let (mut clean, mut corrupt) = (vec![], vec![]);
         for pair in pairs {
             let Some(other) = &pair.corrupt else {
@@ -295,7 +290,7 @@ struct Reading {
 }
 
 impl Reading {
-    fn of(pairs: &[Pair], base_ids: &[Vec<u32>], options: &AttributeOptions) -> Result<Self> {
+    fn of(pairs: &[Pair], base_ids: &[Vec<u32>], options: &Attribute) -> Result<Self> {
         let (mut own, mut rows, mut first, mut columns) = (vec![], vec![], 0, Some(vec![]));
         for (pair, ids) in pairs.iter().zip(base_ids) {
             let readout = readout(pair, &[options.metric], options.measure_at)?;

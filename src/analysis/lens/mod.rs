@@ -31,25 +31,28 @@ use stream::Reading;
 pub use options::Lens;
 
 /// What to decode, and how much of it to keep.
-#[derive(Clone, Debug)]
-pub struct LensOptions {
-    /// Pattern of residual sites.
-    pub at: String,
-    /// Positions of each prompt; negative ones count from the end. All, unless given.
-    pub positions: Option<Vec<isize>>,
+#[derive(Clone, Copy, Debug)]
+pub struct Decoding<'a> {
+    /// What was asked.
+    pub options: &'a Lens,
     /// How many tokens to keep for each hook and position.
     pub top: usize,
-    /// A token to report wherever it ranks.
+    /// The token to report wherever it ranks.
     pub target: Option<u32>,
     /// Bytes that activations and logits may take.
     pub memory_bytes: usize,
 }
 
-impl Default for LensOptions {
-    fn default() -> Self {
-        Self { at: "resid_post".into(), positions: None, top: 5, target: None, memory_bytes: 512 << 20 }
+impl<'a> Decoding<'a> {
+    /// What `options` ask of a model, with the token that their target means.
+    pub fn new(spec: &Spec, options: &'a Lens, target: Option<u32>, memory_bytes: usize) -> Self {
+        let top = options.top.unwrap_or_else(|| TOP.min(spec.unembedding.d_vocab_out));
+        Self { options, top, target, memory_bytes }
     }
 }
+
+/// Tokens that are kept, where nobody says how many.
+const TOP: usize = 5;
 
 /// Rows that are decoded together: enough for the product with the unembedding to run at full speed.
 const ROWS: usize = 2048;
@@ -74,12 +77,12 @@ pub fn lens(
     model: &Model,
     prompts: &[Prompt],
     spell: &dyn Fn(u32) -> String,
-    options: &LensOptions,
+    options: &Decoding,
     watch: &dyn Watch,
     emit: &mut dyn FnMut(LensRow) -> Result<()>,
 ) -> Result<()> {
     let spec = model.spec();
-    let points = select(spec, &options.at)?;
+    let points = select(spec, &options.options.at)?;
     if let Some(point) =
         points.iter().find(|p| p.site.info().axes != [Axis::T, Axis::D] || p.site.info().role == Role::Normalized)
     {
@@ -91,7 +94,7 @@ pub fn lens(
         return Err(Error::bad_input(format!("the lens can keep 1 to {d_vocab} tokens, not {}", options.top))
             .hint("--top takes the number of tokens to keep at each hook and position"));
     }
-    check_positions(prompts, options.positions.as_deref().unwrap_or_default())?;
+    check_positions(prompts, options.options.pos.as_deref().unwrap_or_default())?;
     let mut done = 0;
     let total: usize = prompts.iter().map(|p| p.tokens.len()).sum();
     for wave in waves(spec, prompts, 4 * spec.d_model * points.len(), options.memory_bytes) {
@@ -100,7 +103,7 @@ pub fn lens(
         let run = Run { unembed: Unembed::Nothing, ..Run::default() };
         let out = model.run(&Batch::of(prompts.iter().map(Prompt::ids)), &run, &mut [&mut cache])?;
         check_prompts(model, prompts, &out, "")?;
-        let rows = chosen_rows(&out, options.positions.as_deref())?;
+        let rows = chosen_rows(&out, options.options.pos.as_deref())?;
         let streams = Streams::new(model, &points, &cache, &out)?;
         let telling = Telling { points: &points, prompts, spell, options };
         let of_prompts = || rows.chunk_by(|a, b| a.prompt == b.prompt);
@@ -139,8 +142,8 @@ pub fn lens(
 ///
 /// # Errors
 /// Hooks that the model does not have.
-pub fn need(spec: &Spec, prompts: &[Prompt], options: &LensOptions, figure: impl Fn(usize) -> usize) -> Result<Need> {
-    let n = select(spec, &options.at)?.len();
+pub fn need(spec: &Spec, prompts: &[Prompt], options: &Decoding, figure: impl Fn(usize) -> usize) -> Result<Need> {
+    let n = select(spec, &options.options.at)?.len();
     // The rows that are decoded together, before and after the norm, and a tile of logits, which is made twice where it has a
     // factor or a cap.
     let longest = prompts.iter().map(|p| p.tokens.len()).max().unwrap_or(0);
@@ -148,7 +151,7 @@ pub fn need(spec: &Spec, prompts: &[Prompt], options: &LensOptions, figure: impl
     let d_vocab = spec.unembedding.d_vocab_out;
     let least_tile = 2 * 4 * decoded * d_vocab.min(LEAST_TILE);
     let tile = (2 * tile_bytes(options.memory_bytes).min(4 * decoded * d_vocab)).max(least_tile);
-    let positions = |p: &Prompt| options.positions.as_ref().map_or(p.tokens.len(), Vec::len);
+    let positions = |p: &Prompt| options.options.pos.as_ref().map_or(p.tokens.len(), Vec::len);
     let cells = n * prompts.iter().map(positions).max().unwrap_or(0);
     // What was found of one prompt, and of the rows that are decoded together.
     let tops = tops_bytes(cells, options);
@@ -162,7 +165,7 @@ pub fn need(spec: &Spec, prompts: &[Prompt], options: &LensOptions, figure: impl
 }
 
 /// Bytes of the most probable tokens of so many distributions. While they are looked for, there are twice as many.
-fn tops_bytes(distributions: usize, options: &LensOptions) -> usize {
+fn tops_bytes(distributions: usize, options: &Decoding) -> usize {
     distributions.saturating_mul(2 * options.top * size_of::<(u32, f32)>())
 }
 
@@ -243,7 +246,7 @@ impl<'a> Streams<'a> {
         (prompts, points): (&[Prompt], &[HookPoint]),
         rows: &[ChosenRow],
         wanted: Range<usize>,
-        options: &LensOptions,
+        options: &Decoding,
     ) -> Result<Vec<Decoded>> {
         let ids = Tensor::new(rows.iter().map(|r| r.row).collect::<Vec<_>>(), model.device())?;
         // The model's own first, with which all others are compared.
@@ -309,7 +312,7 @@ struct Telling<'a> {
     points: &'a [HookPoint],
     prompts: &'a [Prompt],
     spell: &'a dyn Fn(u32) -> String,
-    options: &'a LensOptions,
+    options: &'a Decoding<'a>,
 }
 
 impl Telling<'_> {

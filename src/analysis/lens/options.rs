@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{LensOptions, lens, need};
+use super::{Decoding, lens, need};
 use crate::analysis::LensRow;
 use crate::error::Result;
 use crate::session::spaces::Words;
@@ -43,15 +43,9 @@ impl Default for Lens {
 }
 
 impl Lens {
-    fn options(&self, on: &Session) -> Result<LensOptions> {
-        let most = on.model.spec().unembedding.d_vocab_out;
-        Ok(LensOptions {
-            at: self.at.clone(),
-            positions: self.pos.clone(),
-            top: self.top.unwrap_or_else(|| LensOptions::default().top.min(most)),
-            target: self.target.as_deref().map(|t| on.target(t)).transpose()?,
-            memory_bytes: on.memory_bytes,
-        })
+    fn decoding(&self, on: &Session) -> Result<Decoding<'_>> {
+        let target = self.target.as_deref().map(|t| on.target(t)).transpose()?;
+        Ok(Decoding::new(on.model.spec(), self, target, on.memory_bytes))
     }
 }
 
@@ -62,12 +56,12 @@ impl Analysis for Lens {
     type Input = Prompts;
 
     fn need(&self, on: &Session, input: &Prompts) -> Result<Need> {
-        let options = self.options(on)?;
+        let options = self.decoding(on)?;
         need(on.model.spec(), &input.prompts, &options, |cells| super::view::bytes(cells, options.top))
     }
 
     fn run(&self, on: &Session, input: &Prompts, out: &mut Sink<'_>) -> Result<()> {
-        let options = self.options(on)?;
+        let options = self.decoding(on)?;
         if let Some(target) = options.target {
             // After the last position that is looked at.
             let last = self.pos.as_ref().and_then(|positions| positions.last()).copied().unwrap_or(-1);

@@ -13,8 +13,8 @@ pub(crate) mod view;
 use std::sync::Arc;
 
 pub use crate::sweep::{
-    Align, Direction, Doubts, Grid, Keep, Kind, Measured, Metric, Noised, NoisedAt, Over, PatchOptions, Spot, Summary,
-    incomparable, readout,
+    Align, Direction, Doubts, Grid, Keep, Kind, Measured, Metric, Noised, NoisedAt, Only, Over, PatchOptions, Patching,
+    Spot, Summary, incomparable, readout,
 };
 pub use mean::{Averaged, Means};
 

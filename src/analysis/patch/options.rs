@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::swept::{Change, Only, axes, chosen_once, swept};
+use super::swept::{swept, told};
 use super::{need, patch};
 
 use crate::analysis::{PatchMeanRow, PatchRow};
 use crate::error::{Error, Result};
 use crate::session::{Analysis, Session, Sink, Swept};
-use crate::sweep::{Grid, Need, Noised, NoisedAt, PatchOptions};
+use crate::sweep::{Grid, Need, Noised, NoisedAt, PatchOptions, Patching};
 
 /// Activation patching: which values make the difference between two prompts?
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,40 +22,14 @@ use crate::sweep::{Grid, Need, Noised, NoisedAt, PatchOptions};
     )
 )]
 pub struct Patch {
-    /// Which values to patch: resid_pre, resid_mid, resid_post, attn_out, mlp_out, q, k, v, z, pattern, attn_scores,
-    /// mlp.post, hook_embed, or a pattern of hook names
-    #[cfg_attr(feature = "cli", arg(long, default_value_t = Patch::default().at, value_name = "HOOKS"))]
-    pub at: String,
-    /// What to go over: any of layer, pos, head, neuron, query_pos, key_pos. The rest is patched all at once
-    #[cfg_attr(feature = "cli", arg(long, default_value = "layer,pos", value_name = "AXES", value_delimiter = ','))]
-    pub over: Vec<String>,
-    /// Which of the places.
+    /// Which values, and which of their places.
     #[serde(flatten)]
     #[cfg_attr(feature = "cli", command(flatten))]
-    pub only: Only,
-    /// Only these keys, of scores and patterns; negative ones count from the end
-    #[cfg_attr(
-        feature = "cli",
-        arg(long, value_name = "POSITIONS", value_delimiter = ',', allow_hyphen_values = true)
-    )]
-    pub keys: Option<Vec<isize>>,
-    /// Patch all sites of a layer together, in one run
-    #[cfg_attr(feature = "cli", arg(long))]
-    pub together: bool,
-    /// Patch keys and values as one query head sees them, where several share a key/value head: heads are query heads then,
-    /// and the others that read the same key/value head see what they saw
-    #[cfg_attr(feature = "cli", arg(long))]
-    pub per_query_head: bool,
-    /// Patch so many neighbouring layers at once, around each
-    #[cfg_attr(
-        feature = "cli",
-        arg(long, value_name = "LAYERS", default_value_t = 1, value_parser = crate::session::at_least_one)
-    )]
-    pub window: usize,
+    pub grid: Grid,
     /// What becomes of a value, in which run, and what is measured.
     #[serde(flatten)]
     #[cfg_attr(feature = "cli", command(flatten))]
-    pub change: Change,
+    pub how: Patching,
     /// Causal tracing: the corrupt run is the clean prompt with noise on the embeddings, so many deviations of the embedding
     /// strong (ROME takes 3)
     #[cfg_attr(feature = "cli", arg(long, value_name = "DEVIATIONS", conflicts_with = "corrupt"))]
@@ -72,44 +46,20 @@ pub struct Patch {
     /// Measure each prompt with so many samples of the noise; means are over a prompt's samples first, then over prompts
     #[cfg_attr(
         feature = "cli",
-        arg(long, value_name = "N", default_value_t = 1, requires = "noise", value_parser = crate::session::at_least_one)
+        arg(long, value_name = "N", default_value_t = 1, requires = "noise", value_parser = crate::sweep::at_least_one)
     )]
     pub samples: usize,
 }
 
 impl Default for Patch {
     fn default() -> Self {
-        Self {
-            at: "resid_pre".into(),
-            over: vec!["layer".into(), "pos".into()],
-            only: Only::default(),
-            keys: None,
-            together: false,
-            per_query_head: false,
-            window: 1,
-            change: Change::default(),
-            noise: None,
-            subject: None,
-            noise_at: None,
-            samples: 1,
-        }
+        Self { grid: Grid::default(), how: Patching::default(), noise: None, subject: None, noise_at: None, samples: 1 }
     }
 }
 
 impl Patch {
     fn options(&self, on: &Session, input: &Swept) -> Result<PatchOptions> {
-        chosen_once(&input.pairs, self.only.pos.is_some() || self.keys.is_some())?;
-        let grid = Grid {
-            at: self.at.clone(),
-            over: axes(&self.over)?,
-            keys: self.keys.clone(),
-            together: self.together,
-            window: self.window,
-            per_query_head: self.per_query_head,
-            align: input.pairs.align,
-            ..self.only.grid()
-        };
-        Ok(PatchOptions { noised: self.noised()?, ..self.change.options(on, input, grid)? })
+        Ok(PatchOptions { noised: self.noised()?, ..told(on, input, self.grid.clone(), &self.how)? })
     }
 
     fn noised(&self) -> Result<Option<Noised>> {

@@ -46,9 +46,9 @@ pub(in crate::analysis) fn seen_as(seen: Seen, metric: Metric, options: &PatchOp
         patched: seen.patched.map(|p| p as f32),
         recovered: seen.recovered(),
     };
-    let direction = seen.corrupt.map(|_| options.direction.name().to_owned());
+    let direction = seen.corrupt.map(|_| options.how.direction().name().to_owned());
     let outcome = Outcome { changed: seen.changed, reached: seen.reached, not_finite: seen.not_finite };
-    (measured, Done { kind: options.kind.name(), direction }, outcome)
+    (measured, Done { kind: options.how.kind.name(), direction }, outcome)
 }
 
 fn upgrade(row: &mut PatchRow, how: &Provenance) {

@@ -26,6 +26,8 @@ mod sender;
 
 pub use receiver::{Reads, Receiver, Receivers};
 
+use serde::{Deserialize, Serialize};
+
 use super::{Need, Watch};
 use crate::analysis::PathRow;
 use crate::error::Result;
@@ -37,7 +39,7 @@ use routes::Routes;
 use runs::Paths;
 
 /// What is not held between sender and receiver.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Through {
@@ -48,35 +50,45 @@ pub enum Through {
     Mlps,
 }
 
-/// Which paths to patch, and what to measure.
-#[derive(Clone, Debug, Default)]
-pub struct PathOptions {
-    /// The senders, which are the places of the grid; what becomes of them, in which run; and what is measured.
-    pub patch: PatchOptions,
-    /// The receivers, as [`Receivers::parse`] reads them.
+/// What reads the change, and when.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+pub struct Reading {
+    /// The receivers: logits; q, k or v of heads; mlp. Each alone, or with a layer and head: 2.1.q, 3.mlp, 2-4.*.k (of k and v,
+    /// heads are key/value heads)
+    #[cfg_attr(feature = "cli", arg(long, default_value_t = Reading::default().to, value_name = "RECEIVERS"))]
     pub to: String,
-    /// What is not held between them.
-    pub through: Through,
-    /// Whether all receivers read the change in one run.
+    /// Let all receivers read the change in one run, instead of one after another
+    #[cfg_attr(feature = "cli", arg(long))]
     pub together: bool,
+    /// What between sender and receiver is computed anew instead of frozen
+    #[cfg_attr(feature = "cli", arg(long, value_enum, default_value_t = Through::Nothing, value_name = "WHAT"))]
+    pub through: Through,
+}
+
+impl Default for Reading {
+    fn default() -> Self {
+        Self { to: "logits".into(), together: false, through: Through::Nothing }
+    }
 }
 
 /// What [`path`] needs of memory.
 ///
 /// # Errors
 /// When options, pairs and model do not fit.
-pub fn need(model: &Model, pairs: &[Pair], options: &PathOptions) -> Result<Need> {
-    let (spec, patch) = (model.spec(), &options.patch);
-    let receivers = Receivers::parse(spec, &options.to)?;
+pub fn need(model: &Model, pairs: &[Pair], patch: &PatchOptions, reading: &Reading) -> Result<Need> {
+    let spec = model.spec();
+    let receivers = Receivers::parse(spec, &reading.to)?;
     let points = sender::points(spec, &patch.grid)?;
-    let routes = of_each_shape(pairs, |pair| Routes::of(spec, &patch.grid, pair, &receivers, options.together))?;
+    let routes = of_each_shape(pairs, |pair| Routes::of(spec, &patch.grid, pair, &receivers, reading.together))?;
     let places: Vec<usize> = routes.iter().map(|routes| routes.len()).collect();
-    let recorded = carry::points(spec, &points, &receivers, options.through);
+    let recorded = carry::points(spec, &points, &receivers, reading.through);
     let need = need_of(model, pairs, &recorded, &places, patch)?;
     Ok(with_means(model, &points, pairs, patch, need))
 }
 
-/// Patches every path from a sender to a receiver, on every pair, and emits a row for each and each metric, pair after pair.
+/// Patches every path from a sender, which is a place of the grid, to a receiver, on every pair, and emits a row for each and each metric, pair after pair.
 ///
 /// `watch` is asked after every wave. Where it stops the sweep, the rows of what was done are emitted first.
 ///
@@ -86,21 +98,22 @@ pub fn need(model: &Model, pairs: &[Pair], options: &PathOptions) -> Result<Need
 pub fn path(
     model: &Model,
     pairs: &[Pair],
-    options: &PathOptions,
+    patch: &PatchOptions,
+    reading: &Reading,
     keep: &mut dyn Keep,
     watch: &dyn Watch,
     emit: &mut dyn FnMut(PathRow) -> Result<()>,
 ) -> Result<Summary> {
-    let (spec, patch) = (model.spec(), &options.patch);
-    let receivers = Receivers::parse(spec, &options.to)?;
+    let spec = model.spec();
+    let receivers = Receivers::parse(spec, &reading.to)?;
     let points = sender::points(spec, &patch.grid)?;
     let sources = Sources::of(model, patch, &points, pairs)?;
-    let routes = of_each_shape(pairs, |pair| Routes::of(spec, &patch.grid, pair, &receivers, options.together))?;
-    let recorded = carry::points(spec, &points, &receivers, options.through);
+    let routes = of_each_shape(pairs, |pair| Routes::of(spec, &patch.grid, pair, &receivers, reading.together))?;
+    let recorded = carry::points(spec, &points, &receivers, reading.through);
     let places: Vec<usize> = routes.iter().map(|routes| routes.len()).collect();
     let mut sweep = Sweep { options: patch, sources: &sources, keep, watch };
     in_groups(model, pairs, &recorded, &places, &mut sweep, &mut |group, summary, long| {
-        let paths = Paths::of(model, group, &routes, options, &sources)?;
+        let paths = Paths::of(model, group, &routes, (patch, reading), &sources)?;
         group.measure(model, patch, &paths, summary, long, emit)
     })
 }

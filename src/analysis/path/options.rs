@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{PathOptions, Through, need, path};
-use crate::analysis::patch::swept::{Change, Only, axes, chosen_once, swept};
+use super::{Reading, need, path};
+use crate::analysis::patch::swept::{swept, told};
 use crate::analysis::{PathMeanRow, PathRow};
 use crate::error::Result;
 use crate::session::{Analysis, Session, Sink, Swept};
-use crate::sweep::{Grid, Need};
+use crate::sweep::{Grid, Need, Only, Over, PatchOptions, Patching};
 
 /// Path patching: what does one part of the model do by way of another?
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,18 +29,15 @@ pub struct Path {
     #[cfg_attr(feature = "cli", arg(long, default_value_t = Path::default().from, value_name = "HOOKS"))]
     pub from: String,
     /// What to go over among senders: any of layer, head, neuron, pos. The rest is changed all at once
-    #[cfg_attr(feature = "cli", arg(long, default_value = "layer,head", value_name = "AXES", value_delimiter = ','))]
-    pub over: Vec<String>,
-    /// The receivers: logits; q, k or v of heads; mlp. Each alone, or with a layer and head: 2.1.q, 3.mlp, 2-4.*.k (of k and v,
-    /// heads are key/value heads)
-    #[cfg_attr(feature = "cli", arg(long, default_value_t = Path::default().to, value_name = "RECEIVERS"))]
-    pub to: String,
-    /// Let all receivers read the change in one run, instead of one after another
-    #[cfg_attr(feature = "cli", arg(long))]
-    pub together: bool,
-    /// What between sender and receiver is computed anew instead of frozen
-    #[cfg_attr(feature = "cli", arg(long, value_enum, default_value_t = Through::Nothing, value_name = "WHAT"))]
-    pub through: Through,
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, default_value = "layer,head", value_name = "AXES", value_delimiter = ',', value_parser = Over::parse)
+    )]
+    pub over: Vec<Over>,
+    /// What reads the change.
+    #[serde(flatten)]
+    #[cfg_attr(feature = "cli", command(flatten))]
+    pub reading: Reading,
     /// Which of the places.
     #[serde(flatten)]
     #[cfg_attr(feature = "cli", command(flatten))]
@@ -48,30 +45,25 @@ pub struct Path {
     /// What becomes of a sender, in which run, and what is measured.
     #[serde(flatten)]
     #[cfg_attr(feature = "cli", command(flatten))]
-    pub change: Change,
+    pub how: Patching,
 }
 
 impl Default for Path {
     fn default() -> Self {
         Self {
             from: "z".into(),
-            over: vec!["layer".into(), "head".into()],
-            to: "logits".into(),
-            together: false,
-            through: Through::Nothing,
+            over: vec![Over::Layer, Over::Head],
+            reading: Reading::default(),
             only: Only::default(),
-            change: Change::default(),
+            how: Patching::default(),
         }
     }
 }
 
 impl Path {
-    fn options(&self, on: &Session, input: &Swept) -> Result<PathOptions> {
-        chosen_once(&input.pairs, self.only.pos.is_some())?;
-        let grid =
-            Grid { at: self.from.clone(), over: axes(&self.over)?, align: input.pairs.align, ..self.only.grid() };
-        let patch = self.change.options(on, input, grid)?;
-        Ok(PathOptions { patch, to: self.to.clone(), through: self.through, together: self.together })
+    fn options(&self, on: &Session, input: &Swept) -> Result<PatchOptions> {
+        let (at, over, only) = (self.from.clone(), self.over.clone(), self.only.clone());
+        told(on, input, Grid { at, over, only, ..Grid::default() }, &self.how)
     }
 }
 
@@ -83,11 +75,14 @@ impl Analysis for Path {
     type Input = Swept;
 
     fn need(&self, on: &Session, input: &Swept) -> Result<Need> {
-        need(&on.model, &input.pairs.pairs, &self.options(on, input)?)
+        need(&on.model, &input.pairs.pairs, &self.options(on, input)?, &self.reading)
     }
 
     fn run(&self, on: &Session, input: &Swept, out: &mut Sink<'_>) -> Result<()> {
         let (options, pairs) = (self.options(on, input)?, &input.pairs.pairs);
-        swept(on, pairs, &options.patch, out, |keep, watch, emit| path(&on.model, pairs, &options, keep, watch, emit))
+        let reading = &self.reading;
+        swept(on, pairs, &options, out, |keep, watch, emit| {
+            path(&on.model, pairs, &options, reading, keep, watch, emit)
+        })
     }
 }

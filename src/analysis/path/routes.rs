@@ -49,7 +49,7 @@ impl Routes {
                 .hint("choose senders in earlier layers, or receivers in later ones"));
             }
         }
-        for layer in grid.layers.iter().flatten() {
+        for layer in grid.only.layers.iter().flatten() {
             let of_layer = |s: &&Spot| s.points.iter().any(|p| p.layer == Some(*layer));
             if !senders.iter().filter(of_layer).any(|s| receivers.all().any(|r| reach(s, &r))) {
                 return Err(Error::bad_input(format!(

@@ -12,14 +12,14 @@ use super::receiver::{self, Reads};
 use super::routes::{Route, Routes};
 use super::rows::{PathRow, Receiver};
 use super::sender::Sender;
-use super::{PathOptions, Through};
+use super::{Reading, Through};
 use crate::analysis::patch::{place, rows::seen_as};
 use crate::error::{Error, Result};
 use crate::hook::{HookPoint, NotFinite};
 use crate::model::Model;
 use crate::ops::numbers;
 use crate::sweep::budget::cut;
-use crate::sweep::{Change, How, Patched, Wave, plan, row_bytes, sweep};
+use crate::sweep::{Change, How, PatchOptions, Patched, Wave, plan, row_bytes, sweep};
 use crate::sweep::{Group, Metric, Runs, Seen, Sources};
 
 /// Runs of the paths whose sender changes something.
@@ -28,7 +28,8 @@ pub(super) struct Paths<'a> {
     group: &'a Group<'a>,
     /// Each pair's own, of which a part is in the group.
     own: Vec<(&'a Routes, &'a [Route])>,
-    options: &'a PathOptions,
+    patch: &'a PatchOptions,
+    reading: &'a Reading,
     sources: &'a Sources<'a>,
     /// The pair of each run, and which of its routes in the group.
     of: Vec<(usize, usize)>,
@@ -44,7 +45,7 @@ impl<'a> Paths<'a> {
         model: &'a Model,
         group: &'a Group<'a>,
         routes: &'a [Arc<Routes>],
-        options: &'a PathOptions,
+        (patch, reading): (&'a PatchOptions, &'a Reading),
         sources: &'a Sources<'a>,
     ) -> Result<Self> {
         let own = group.own.iter().map(|own| {
@@ -52,7 +53,7 @@ impl<'a> Paths<'a> {
             (routes, &routes.routes[own.places.clone()])
         });
         let own = own.collect();
-        let mut paths = Self { model, group, own, options, sources, of: vec![], waves: vec![] };
+        let mut paths = Self { model, group, own, patch, reading, sources, of: vec![], waves: vec![] };
         let (mut skeletons, mut to_logits) = (vec![], vec![]);
         for pair in 0..paths.own.len() {
             let (all, routes) = paths.own[pair];
@@ -80,7 +81,7 @@ impl<'a> Paths<'a> {
                 paths.of.push((pair, r));
             }
         }
-        let half = options.patch.memory_bytes / 2;
+        let half = patch.memory_bytes / 2;
         let groups = cut(to_logits.iter().map(|(_, rows)| *rows), half / row_bytes(model.spec()));
         let wave = |group: Range<usize>| Wave { runs: to_logits[group].iter().map(|(run, _)| *run).collect() };
         paths.waves = groups.into_iter().map(wave).collect();
@@ -120,7 +121,7 @@ impl<'a> Paths<'a> {
             let spec = self.model.spec();
             wanted.extend(route.receivers.iter().map(|r| (s, r.point(spec), r.reads_at(spec))));
         }
-        let received = receive(self.model, &senders, &wanted, self.options.through)?;
+        let received = receive(self.model, &senders, &wanted, self.reading.through)?;
         Ok((senders, of_run, received))
     }
 
@@ -138,7 +139,7 @@ impl<'a> Paths<'a> {
             base: &self.group.bases[pair],
             sender,
             route: &self.own[pair].1[route],
-            through: self.options.through,
+            through: self.reading.through,
             readout: &self.group.readouts[pair],
         }
     }
@@ -170,7 +171,7 @@ impl<'a> Paths<'a> {
         }
         let (Group { bases, readouts, .. }, all) = (self.group, Wave { runs: (0..runs.len()).collect() });
         // Logits are there three times: as they are made, row by row, and run by run.
-        let memory_bytes = self.options.patch.memory_bytes / 8;
+        let memory_bytes = self.patch.memory_bytes / 8;
         sweep(self.model, bases, readouts, &runs, &all, memory_bytes, |i, logits| emit(wave.runs[i], logits))
     }
 
@@ -197,7 +198,7 @@ impl<'a> Paths<'a> {
             let tokens = self.group.readouts[of_pair[0].1].tokens.as_deref();
             let width = tokens.map_or(self.model.spec().unembedding.d_vocab_out, <[u32]>::len).max(1);
             let rows = self.group.readouts[of_pair[0].1].positions.len().max(1);
-            let at_once = (self.options.patch.memory_bytes / 8 / (4 * width * rows)).max(1);
+            let at_once = (self.patch.memory_bytes / 8 / (4 * width * rows)).max(1);
             for some in of_pair.chunks(at_once) {
                 let streams: Vec<&Tensor> = some.iter().map(|(.., stream)| stream).collect();
                 let logits = self.model.decode_some(&Tensor::cat(&streams, 0)?, tokens)?;
@@ -265,7 +266,7 @@ impl Runs for Paths<'_> {
         let queries = one.is_some_and(|r| r.reads == Reads::Q);
         let shared_by =
             one.and_then(|r| r.layer).map_or(1, |l| self.model.spec().blocks[l].attention.inner.shared_by());
-        let (measured, done, outcome) = seen_as(seen, metric, &self.options.patch);
+        let (measured, done, outcome) = seen_as(seen, metric, self.patch);
         PathRow {
             pair: of.index,
             pair_id: of.id.clone(),
@@ -278,7 +279,7 @@ impl Runs for Paths<'_> {
                 receiver_layer: number(one.and_then(|r| r.layer)),
                 receiver_head: number(head.filter(|_| queries)),
                 receiver_kv_head: number(if queries { head.map(|h| h / shared_by) } else { head }),
-                through: (self.options.through == Through::Mlps).then(|| "mlps".to_owned()),
+                through: (self.reading.through == Through::Mlps).then(|| "mlps".to_owned()),
             },
             measured,
             done,

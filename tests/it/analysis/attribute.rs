@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
 use pellucid::Result;
-use pellucid::analysis::attribute::{AttributeOptions, Summary, attribute, components};
-use pellucid::analysis::patch::{Align, Direction, Grid, Kind, Metric, Over, PatchOptions, patch};
+use pellucid::analysis::attribute::{Attribute, Summary, attribute, components};
+use pellucid::analysis::patch::{Align, Direction, Grid, Kind, Metric, Over, PatchOptions, Patching, patch};
 use pellucid::analysis::{AttributionRow, PatchRow};
 use pellucid::arch::spec::Position;
 use pellucid::hook::site::Scope;
@@ -58,24 +58,23 @@ fn the_pair() -> Pair {
     pair(0, &CLEAN, &CORRUPT)
 }
 
-fn options(at: impl Into<String>) -> AttributeOptions {
-    AttributeOptions {
-        at: at.into(),
-        direction: Direction::Denoise,
-        metric: Metric::LogitDiff,
-        measure_at: -1,
-        top: 0,
-        qk_fix: false,
-        grad_drop: false,
-        confirm: 0,
-        memory_bytes: 1 << 30,
-        align: Align::default(),
-    }
+fn options(at: impl Into<String>) -> Attribute {
+    Attribute { at: Some(at.into()), top: 0, ..Attribute::default() }
 }
 
-fn run(model: &Model, pairs: &[Pair], options: &AttributeOptions) -> Result<(Vec<AttributionRow>, Summary)> {
+fn run(model: &Model, pairs: &[Pair], options: &Attribute) -> Result<(Vec<AttributionRow>, Summary)> {
+    within(1 << 30, model, pairs, options)
+}
+
+/// The same in so much memory.
+fn within(
+    memory_bytes: usize,
+    model: &Model,
+    pairs: &[Pair],
+    options: &Attribute,
+) -> Result<(Vec<AttributionRow>, Summary)> {
     let mut rows = vec![];
-    let summary = attribute(model, pairs, options, &(), &mut |row| {
+    let summary = attribute(model, pairs, options, (Align::default(), memory_bytes), &(), &mut |row| {
         rows.push(row);
         Ok(())
     })?;
@@ -205,7 +204,7 @@ fn estimates_follow_every_metric_in_both_directions() -> Result<()> {
             if metric == Metric::KlToClean && direction == Direction::Noise {
                 continue;
             }
-            let options = AttributeOptions { direction, metric, ..options(point.to_string()) };
+            let options = Attribute { direction, metric, ..options(point.to_string()) };
             let (rows, _) = run(&model, &[the_pair()], &options)?;
             let estimate: f32 = rows.iter().map(|r| r.estimate).sum();
             // A prompt whose stream lies a little on the way: patched with a vector added, measured as `patch` measures.
@@ -215,10 +214,14 @@ fn estimates_follow_every_metric_in_both_directions() -> Result<()> {
                 Direction::Noise => difference(&both[0], &both[1])?,
             };
             let at = |step: f64| {
-                let kind = Kind::Add { vector: times(&away, step), factor: step };
-                let options =
-                    PatchOptions { kind, metrics: vec![metric], direction, ..patch_options("resid_pre", &[]) };
-                let options = PatchOptions { grid: Grid { layers: Some(vec![1]), ..options.grid }, ..options };
+                let mut options = PatchOptions { vector: Some(away.clone()), ..patch_options("resid_pre", &[]) };
+                options.how = Patching {
+                    kind: Kind::Add(step),
+                    metric: vec![metric],
+                    direction: Some(direction),
+                    ..Patching::default()
+                };
+                options.grid.only.layers = Some(vec![1]);
                 f64::from(patches(&model, &options).unwrap()[0].measured.patched.unwrap())
             };
             let slope = (4.0 * (at(0.02) - at(-0.02)) / 0.04 - (at(0.04) - at(-0.04)) / 0.08) / 3.0;
@@ -269,7 +272,7 @@ fn where_the_rest_is_linear_estimates_are_exact() -> Result<()> {
     ] {
         let model = load(name);
         assert!(model.spec().final_norm.is_none(), "{name}");
-        let options = AttributeOptions { confirm: usize::MAX, ..options(at) };
+        let options = Attribute { confirm: usize::MAX, ..options(at) };
         let (rows, summary) = run(&model, &[the_pair()], &options)?;
         let confirmed = summary.confirmed.unwrap();
         assert!(confirmed.n > 20 && confirmed.rank_correlation.unwrap() > 0.999, "{name}: {confirmed:?}");
@@ -338,13 +341,13 @@ fn fixed_queries_and_keys_are_the_attention_that_was_run() -> Result<()> {
         };
         let (of_all, points): (Vec<HookPoint>, Vec<HookPoint>) = points.into_iter().partition(norm_of_all);
         if !of_all.is_empty() {
-            let fixed = AttributeOptions { qk_fix: true, ..options(names(&of_all)) };
+            let fixed = Attribute { qk_fix: true, ..options(names(&of_all)) };
             let e = run(&model, &[the_pair()], &fixed).unwrap_err();
             assert!(e.message().contains("the norm after blocks."), "{name}: {e:?}");
             assert!(e.hint_text().is_some_and(|hint| hint.contains("q_norm.out")), "{name}: {e:?}");
             refused += 1;
         }
-        let options = AttributeOptions { qk_fix: true, ..options(names(&points)) };
+        let options = Attribute { qk_fix: true, ..options(names(&points)) };
         let (rows, _) = run(&model, &[the_pair()], &options)?;
         let rounding = drift(name, &model, &Batch::of([CLEAN.to_vec(), CORRUPT.to_vec()]));
         let donor = values(&model, &CLEAN, &points)?;
@@ -386,7 +389,7 @@ fn fixed_queries_and_keys_are_exact_where_the_rest_is_linear() -> Result<()> {
     let model = load("hooked_attn_only");
     let worst = |qk_fix: bool| {
         let at = "blocks.1.attn.hook_q,blocks.1.attn.hook_k";
-        let (rows, _) = run(&model, &[the_pair()], &AttributeOptions { confirm: usize::MAX, qk_fix, ..options(at) })?;
+        let (rows, _) = run(&model, &[the_pair()], &Attribute { confirm: usize::MAX, qk_fix, ..options(at) })?;
         let misses = rows.iter().filter_map(|r| r.exact.map(|exact| f64::from((r.estimate - exact).abs())));
         Ok::<_, pellucid::Error>(misses.fold(0f64, f64::max))
     };
@@ -407,7 +410,7 @@ fn strengths_under_graddrop_are_means_of_slopes_with_a_layer_held() -> Result<()
         let model = load(name);
         let n_layers = model.spec().n_layers();
         let at = components(model.spec(), false);
-        let (rows, _) = run(&model, &[the_pair()], &AttributeOptions { grad_drop: true, ..options(at) })?;
+        let (rows, _) = run(&model, &[the_pair()], &Attribute { grad_drop: true, ..options(at) })?;
         let plain = run(&model, &[the_pair()], &options(components(model.spec(), false)))?.0;
         let signed = |rows: &[AttributionRow]| rows.iter().map(|r| r.estimate).collect::<Vec<_>>();
         assert_eq!(signed(&rows), signed(&plain), "{name}");
@@ -446,7 +449,7 @@ fn strengths_under_graddrop_are_means_of_slopes_with_a_layer_held() -> Result<()
 fn confirmed_numbers_are_those_of_patch() -> Result<()> {
     for name in ["gpt2", "qwen2"] {
         let (model, rounding) = (load(name), rounding(name).metric());
-        let attributed = AttributeOptions { confirm: 12, ..options("z,resid_pre") };
+        let attributed = Attribute { confirm: 12, ..options("z,resid_pre") };
         let (rows, summary) = run(&model, &[the_pair()], &attributed)?;
         let heads = patches(&model, &patch_options("z", &[Over::Layer, Over::Pos, Over::Head]))?;
         let stream = patches(&model, &patch_options("resid_pre", &[Over::Layer, Over::Pos]))?;
@@ -483,9 +486,9 @@ fn pairs_together_are_pairs_alone_and_the_strongest_neurons_are_kept() -> Result
         let (model, rounding) = (load(name), rounding(name));
         let pairs = [the_pair(), pair(1, &CLEAN[..5], &CORRUPT[..5]), pair(2, &CORRUPT[..7], &CLEAN[..7])];
         let all = options(format!("{},q,k,pattern", components(model.spec(), false)));
-        let all = AttributeOptions { qk_fix: true, grad_drop: true, ..all };
+        let all = Attribute { qk_fix: true, grad_drop: true, ..all };
         let together = run(&model, &pairs, &all)?.0;
-        let waves = run(&model, &pairs, &AttributeOptions { memory_bytes: 1, ..all.clone() })?.0;
+        let waves = within(1, &model, &pairs, &all)?.0;
         let mut alone = vec![];
         for pair in &pairs {
             alone.extend(run(&model, std::slice::from_ref(pair), &all)?.0);
@@ -505,7 +508,7 @@ fn pairs_together_are_pairs_alone_and_the_strongest_neurons_are_kept() -> Result
     }
     let model = load("gpt2");
     let all = run(&model, &[the_pair()], &options("mlp.post"))?.0;
-    let (few, summary) = run(&model, &[the_pair()], &AttributeOptions { top: 3, ..options("mlp.post") })?;
+    let (few, summary) = run(&model, &[the_pair()], &Attribute { top: 3, ..options("mlp.post") })?;
     assert_eq!(summary.nodes, all.len());
     for (layer, pos) in (0..2).flat_map(|l| (0..9).map(move |p| (l, p))) {
         let at = |rows: &[AttributionRow]| -> Vec<AttributionRow> {

@@ -4,7 +4,9 @@
 use std::cell::RefCell;
 
 use candle_core::{Device, Tensor};
-use pellucid::analysis::patch::{Grid, Keep, Kind, Measured, Metric, Over, PatchOptions, Summary, patch};
+use pellucid::analysis::patch::{
+    Direction, Grid, Keep, Kind, Measured, Metric, Over, PatchOptions, Patching, Summary, patch,
+};
 use pellucid::analysis::{PatchMeanRow, PatchRow, PathRow};
 use pellucid::error::Result;
 use pellucid::hook::{Edit, NotFinite};
@@ -166,8 +168,9 @@ fn vectors_and_factors_that_are_no_numbers_are_refused() {
     // In the library, too, where nobody parsed them.
     let model = Model::load(&fixture("gpt2")).unwrap();
     let tensor = Tensor::new(&[f32::NAN; 16], &Device::Cpu).unwrap();
-    for kind in [Kind::Scale(f32::INFINITY), Kind::Noise(f64::NAN), Kind::Add { vector: tensor.clone(), factor: 1.0 }] {
-        let options = PatchOptions { kind, ..options("resid_pre") };
+    for kind in [Kind::Scale(f32::INFINITY), Kind::Noise(f64::NAN), Kind::Add(1.0)] {
+        let mut options = PatchOptions { vector: Some(tensor.clone()), ..options("resid_pre") };
+        options.how.kind = kind;
         assert!(run(&model, &options, &mut ()).is_err());
     }
     let spec = model.spec();
@@ -203,9 +206,13 @@ fn an_edit_that_makes_no_number_says_where() -> Result<()> {
 fn options(at: &str) -> PatchOptions {
     PatchOptions {
         grid: Grid { at: at.into(), over: vec![Over::Layer, Over::Pos], ..Grid::default() },
-        metrics: vec![Metric::LogitDiff, Metric::Rank, Metric::KlToClean],
-        measure_at: 2,
-        verify: 5,
+        how: Patching {
+            direction: Some(Direction::Denoise),
+            metric: vec![Metric::LogitDiff, Metric::Rank, Metric::KlToClean],
+            measure_at: 2,
+            verify: 5,
+            ..Patching::default()
+        },
         ..PatchOptions::default()
     }
 }
@@ -252,7 +259,8 @@ impl Keep for Kept {
 fn a_patch_that_overflows_has_a_row_that_says_where() -> Result<()> {
     let model = Model::load(&fixture("gpt2"))?;
     for at in ["resid_pre", "z", "mlp.post"] {
-        let options = PatchOptions { kind: Kind::Scale(3e38), ..options(at) };
+        let mut options = options(at);
+        options.how.kind = Kind::Scale(3e38);
         let mut kept = Kept::default();
         let (rows, summary) = run(&model, &options, &mut kept)?;
         assert_eq!(rows.len(), 2 * 2 * 5 * 3);

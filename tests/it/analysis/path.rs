@@ -7,9 +7,9 @@ use std::sync::Arc;
 use candle_core::Tensor;
 use pellucid::Result;
 use pellucid::analysis::PathRow;
-use pellucid::analysis::patch::{Direction, Grid, Kind, Metric, Over, PatchOptions, Summary};
+use pellucid::analysis::patch::{Direction, Grid, Kind, Metric, Only, Over, PatchOptions, Patching, Summary};
 use pellucid::analysis::path::rows::Receiver;
-use pellucid::analysis::path::{PathOptions, Through, path};
+use pellucid::analysis::path::{Reading, Through, path};
 use pellucid::hook::{Cache, Edit, HookPoint, Site};
 use pellucid::model::{Batch, Model, Run};
 use pellucid::ops;
@@ -44,15 +44,23 @@ fn pair(index: u32, clean: &[u32], corrupt: Option<&[u32]>) -> Pair {
     Pair::new(index, index.to_string(), prompt(clean), corrupt.map(prompt), vec![7], vec![42]).unwrap()
 }
 
-fn options(at: &str, over: &[Over], to: &str) -> PathOptions {
-    let grid = Grid { at: at.into(), over: over.to_vec(), ..Grid::default() };
-    let patch = PatchOptions { grid, memory_bytes: 1 << 24, ..PatchOptions::default() };
-    PathOptions { patch, to: to.into(), ..PathOptions::default() }
+/// Which paths, and what to do on them.
+#[derive(Clone)]
+struct Asked {
+    patch: PatchOptions,
+    reading: Reading,
 }
 
-fn run(model: &Model, pairs: &[Pair], options: &PathOptions) -> Result<(Vec<PathRow>, Summary)> {
+fn options(at: &str, over: &[Over], to: &str) -> Asked {
+    let grid = Grid { at: at.into(), over: over.to_vec(), ..Grid::default() };
+    let how = Patching { direction: Some(Direction::Denoise), ..Patching::default() };
+    let patch = PatchOptions { grid, how, memory_bytes: 1 << 24, ..PatchOptions::default() };
+    Asked { patch, reading: Reading { to: to.into(), ..Reading::default() } }
+}
+
+fn run(model: &Model, pairs: &[Pair], options: &Asked) -> Result<(Vec<PathRow>, Summary)> {
     let mut rows = vec![];
-    let summary = path(model, pairs, options, &mut (), &(), &mut |row| {
+    let summary = path(model, pairs, &options.patch, &options.reading, &mut (), &(), &mut |row| {
         rows.push(row);
         Ok(())
     })?;
@@ -184,13 +192,14 @@ impl<'a> Reference<'a> {
 fn senders(model: &Model) -> Vec<Grid> {
     use Over::{Head, Layer, Neuron, Pos};
     let grid = |at: &str, over: &[Over]| Grid { at: at.into(), over: over.to_vec(), ..Grid::default() };
+    let at = |pos: Option<Vec<isize>>| Only { pos, ..Only::default() };
     let mut grids = vec![
         grid("z", &[Layer, Head]),
-        Grid { positions: Some(vec![3, -1]), ..grid("z", &[Layer, Head, Pos]) },
+        Grid { only: at(Some(vec![3, -1])), ..grid("z", &[Layer, Head, Pos]) },
         grid("attn_out", &[Layer]),
-        Grid { positions: Some(vec![1, 5, -1]), ..grid("attn_out", &[Layer]) },
+        Grid { only: at(Some(vec![1, 5, -1])), ..grid("attn_out", &[Layer]) },
         grid("hook_embed", &[]),
-        Grid { positions: Some(vec![-1, 3]), ..grid("hook_embed", &[Pos]) },
+        Grid { only: at(Some(vec![-1, 3])), ..grid("hook_embed", &[Pos]) },
     ];
     let has = |site: Site| (0..model.spec().n_layers()).any(|l| site.exists(model.spec(), Some(l)));
     if has(Site::MlpOut) {
@@ -198,7 +207,10 @@ fn senders(model: &Model) -> Vec<Grid> {
     }
     if has(Site::MlpPost) {
         grids.push(grid("mlp.post", &[Layer]));
-        grids.push(Grid { neurons: Some(vec![0, 5]), ..grid("mlp.post", &[Layer, Neuron]) });
+        grids.push(Grid {
+            only: Only { neurons: Some(vec![0, 5]), ..Only::default() },
+            ..grid("mlp.post", &[Layer, Neuron])
+        });
     }
     grids
 }
@@ -217,21 +229,22 @@ fn a_path_is_the_run_in_which_everything_else_is_frozen() -> Result<()> {
             let mut rows = vec![];
             for (i, grid) in senders(&model).into_iter().enumerate() {
                 let to = if mlps { "q,k,v,mlp,logits" } else { "q,k,v,logits" };
-                let mut options = PathOptions { through, ..options("", &[], to) };
-                (options.patch.grid, options.patch.direction) = (grid.clone(), direction);
+                let mut options = options("", &[], to);
+                options.reading.through = through;
+                (options.patch.grid, options.patch.how.direction) = (grid.clone(), Some(direction));
                 // Many waves, or one.
                 options.patch.memory_bytes = if i % 2 == 0 { 60_000 } else { 1 << 24 };
-                options.patch.verify = 6;
+                options.patch.how.verify = 6;
                 let embeds = grid.at == "hook_embed";
                 if !embeds {
                     // What reads first has no other sender.
-                    options.to = to
+                    options.reading.to = to
                         .replace("q,k,v", "1-*.q,1-*.k,1-*.v")
                         .replace("1-*", &format!("1-{}", model.spec().n_layers() - 1));
                 }
                 if grid.at.starts_with("mlp") && mlps {
                     let last = model.spec().n_layers() - 1;
-                    options.to = options.to.replace("mlp,", &format!("1-{last}.mlp,"));
+                    options.reading.to = options.reading.to.replace("mlp,", &format!("1-{last}.mlp,"));
                 }
                 let (found, summary) = run(&model, &[pair(0, &CLEAN, Some(&CORRUPT))], &options)?;
                 assert_eq!(summary.patches, found.len(), "{name}");
@@ -241,7 +254,7 @@ fn a_path_is_the_run_in_which_everything_else_is_frozen() -> Result<()> {
                 let allowed = rounding.patched(spread) / spread;
                 assert!(summary.verified > 0 && summary.worst_difference <= allowed, "{name} {grid:?} {summary:?}");
                 let positions: Option<Vec<u32>> =
-                    grid.positions.map(|p| p.iter().map(|p| p.rem_euclid(7) as u32).collect());
+                    grid.only.pos.map(|p| p.iter().map(|p| p.rem_euclid(7) as u32).collect());
                 rows.extend(found.into_iter().map(|row| (row, positions.clone())));
             }
             let spread = spread(rows.iter().map(|r| r.0.measured.patched.unwrap()));
@@ -277,7 +290,7 @@ fn direct_effects_on_the_logits_add_up_without_a_final_norm() -> Result<()> {
             // With what rounding may make of it: each term is a difference of two metrics.
             let sum = |at: &str, over: &[Over]| -> Result<(f32, f32, f32)> {
                 let mut options = options(at, over, "logits");
-                options.patch.direction = direction;
+                options.patch.how.direction = Some(direction);
                 let (rows, _) = run(&model, &[pair(0, &CLEAN, Some(&CORRUPT))], &options)?;
                 let ends = [rows[0].measured.corrupt.unwrap(), rows[0].measured.clean];
                 let [from, to] = if direction == Direction::Denoise { ends } else { [ends[1], ends[0]] };
@@ -317,8 +330,8 @@ fn a_head_of_the_last_block_does_directly_all_that_it_does() -> Result<()> {
         let (model, rounding) = (model(name), rounding(name));
         let last = model.spec().n_layers() - 1;
         let mut options = options("z", &[Over::Layer, Over::Head], "logits");
-        options.through = Through::Mlps;
-        options.patch.grid.layers = Some(vec![last]);
+        options.reading.through = Through::Mlps;
+        options.patch.grid.only.layers = Some(vec![last]);
         let (rows, _) = run(&model, &[pair(0, &CLEAN, Some(&CORRUPT))], &options)?;
         let mut whole = vec![];
         patch(&model, &[pair(0, &CLEAN, Some(&CORRUPT))], &options.patch, &mut (), &(), &mut |row| {
@@ -351,7 +364,7 @@ fn a_path_on_which_nothing_changes_changes_nothing() -> Result<()> {
     assert!(rows.iter().any(|r| r.measured.patched != r.measured.corrupt));
     let unmoved = rows.iter().filter(|r| r.measured.patched == r.measured.corrupt).count();
     assert_eq!(summary.without_effect, unmoved);
-    options.patch.kind = Kind::parse("scale=1", None)?;
+    options.patch.how.kind = Kind::parse("scale=1")?;
     let (rows, summary) = run(&model, &[pair(0, &CLEAN, Some(&CORRUPT))], &options)?;
     assert_eq!(summary.without_effect, rows.len());
     Ok(())
@@ -386,15 +399,16 @@ fn every_kind_and_metric_is_what_whole_forward_passes_give() -> Result<()> {
                 if at.starts_with("mlp") && !mlps {
                     continue;
                 }
-                let mut options = PathOptions { through, ..options(at, over, to) };
+                let mut options = options(at, over, to);
+                options.reading.through = through;
                 if at == "mlp.post" {
-                    options.patch.grid.neurons = Some(vec![1, 2]);
+                    options.patch.grid.only.neurons = Some(vec![1, 2]);
                 }
-                options.patch.kind = Kind::parse(kind, None)?;
+                options.patch.how.kind = Kind::parse(kind)?;
                 options.patch.dataset = dataset.clone();
-                options.patch.metrics = all.iter().map(|m| Metric::parse(m).unwrap()).collect();
-                (options.patch.measure_at, options.patch.verify) = (3, 100);
-                options.patch.direction = Direction::Noise;
+                options.patch.how.metric = all.iter().map(|m| Metric::parse(m).unwrap()).collect();
+                (options.patch.how.measure_at, options.patch.how.verify) = (3, 100);
+                options.patch.how.direction = Some(Direction::Noise);
                 let (rows, summary) = run(&model, &pairs, &options)?;
                 assert!(summary.verified > 2, "{name} {kind} {at}: {summary:?}");
                 assert!(summary.worst_difference <= PATCHES, "{name} {kind} {at} {to}: {summary:?}");
@@ -414,7 +428,7 @@ fn a_sweep_that_was_stopped_goes_on_to_the_same_rows_and_memory_changes_no_numbe
     let pairs: Vec<Pair> = (0..3).map(|i| pair(i, &CLEAN, Some(&CORRUPT))).collect();
     let mut small = options("z", &[Over::Layer, Over::Head, Over::Pos], "1.q,1.k,1.mlp,logits");
     small.patch.memory_bytes = 60_000;
-    let whole = goes_on(7, |keep, watch, emit| path(&model, &pairs, &small, keep, watch, emit))?;
+    let whole = goes_on(7, |keep, watch, emit| path(&model, &pairs, &small.patch, &small.reading, keep, watch, emit))?;
     small.patch.memory_bytes = 1 << 28;
     let (large, _) = run(&model, &pairs, &small)?;
     let far = large
@@ -435,12 +449,9 @@ fn receivers_read_together() -> Result<()> {
     for name in ["gpt2", "llama", "gptj"] {
         let (model, rounding) = (model(name), rounding(name));
         for through in [Through::Nothing, Through::Mlps] {
-            let mut options = PathOptions {
-                together: true,
-                through,
-                ..options("z", &[Over::Layer, Over::Head], "1.0.q,1.2.q,1.1.v,1.mlp")
-            };
-            options.patch.verify = 100;
+            let mut options = options("z", &[Over::Layer, Over::Head], "1.0.q,1.2.q,1.1.v,1.mlp");
+            (options.reading.together, options.reading.through) = (true, through);
+            options.patch.how.verify = 100;
             let (rows, summary) = run(&model, &[pair(0, &CLEAN, Some(&CORRUPT))], &options)?;
             // Heads of block 1 have written before its MLP reads, where that comes after.
             let sequential = name != "gptj";
@@ -495,7 +506,7 @@ fn what_has_no_path_is_left_out_or_refused() -> Result<()> {
     assert_eq!(reached(&gpt2, "mlp_out", &[Over::Layer], "mlp,logits")?, ["0-1", "0-9", "1-9"]);
     assert_eq!(reached(&gpt2, "hook_embed", &[], "k,logits")?, ["9-0", "9-1", "9-9"]);
 
-    let refused = |options: &PathOptions, words: &str| {
+    let refused = |options: &Asked, words: &str| {
         let e = run(&gpt2, &pairs, options).unwrap_err();
         assert!(e.message().contains(words) && e.hint_text().is_some(), "{e:?}");
     };
@@ -503,7 +514,7 @@ fn what_has_no_path_is_left_out_or_refused() -> Result<()> {
     refused(&options("z", &heads, "1.1.q,0.mlp,0.0.v"), "no path leads to `0.0.v`");
     refused(&options("mlp_out", &[Over::Layer], "0.mlp"), "no path leads to `0.mlp`");
     let mut late = options("z", &heads, "1.1.q,1.0.v");
-    late.patch.grid.layers = Some(vec![0, 1]);
+    late.patch.grid.only.layers = Some(vec![0, 1]);
     refused(&late, "no path leads from `z` of layer 1");
     refused(&options("resid_pre", &[Over::Layer], "logits"), "not a part of what is written");
     refused(&options("pattern", &heads, "logits"), "not a part of what is written");
@@ -511,7 +522,9 @@ fn what_has_no_path_is_left_out_or_refused() -> Result<()> {
     refused(&options("z", &heads, "1.0.mlp"), "`mlp` has no head");
     refused(&options("z", &heads, "1.logits"), "`logits` has no layer");
     refused(&options("z", &heads, ","), "no receiver was named");
-    refused(&PathOptions { together: true, ..options("z", &heads, "1.q,logits") }, "what the logits read is the end");
+    let mut together = options("z", &heads, "1.q,logits");
+    together.reading.together = true;
+    refused(&together, "what the logits read is the end");
     let shortformer = model("hooked_shortformer");
     let beside = run(&shortformer, &pairs, &options("hook_pos_embed", &[], "logits")).unwrap_err();
     assert!(beside.message().contains("not a part of what is written"), "{beside:?}");

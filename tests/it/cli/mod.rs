@@ -2,10 +2,10 @@
 
 pub mod commands;
 pub mod numbers;
+pub mod options;
 pub mod output;
 pub mod refusals;
 pub mod refused;
-pub mod options;
 pub mod requests;
 pub mod starved;
 pub mod text;

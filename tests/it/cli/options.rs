@@ -145,7 +145,13 @@ fn words(place: &Place, analysis: &str, arguments: &str) -> Vec<String> {
 }
 
 /// Every case that is needed is there, and says what is so. What is not is returned.
-fn wrong(place: &Place, analysis: &str, id: &str, long: Option<&str>, &(_, without, with, does): &Case) -> Option<String> {
+fn wrong(
+    place: &Place,
+    analysis: &str,
+    id: &str,
+    long: Option<&str>,
+    &(_, without, with, does): &Case,
+) -> Option<String> {
     let (without, with) = (words(place, analysis, without), words(place, analysis, &with.replace('+', without)));
     let refused = |e: pellucid::Error| e.message().to_owned();
     let of = |words: &[String]| asked(words).map_err(|e| format!("{words:?}: {}", refused(e)));

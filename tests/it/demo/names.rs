@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use candle_core::Tensor;
-use pellucid::analysis::patch::{Direction, Grid, Kind, Over, PatchOptions, patch};
-use pellucid::analysis::path::{PathOptions, path};
+use pellucid::analysis::patch::{Direction, Grid, Kind, Only, Over, PatchOptions, Patching, patch};
+use pellucid::analysis::path::{Reading, path};
 use pellucid::hook::{Hook, HookPoint, Site};
 use pellucid::ops::rows::Rows;
 use pellucid::session::Session;
@@ -144,9 +144,10 @@ fn direct_effects_are_those_of_path_and_losses_those_of_ablate() -> Result<()> {
     let names = Names::of(&loaded, &questions, None)?;
     let options = |at: &str, kind: Kind, positions: Option<Vec<isize>>| {
         let over = if at == "z" { vec![Over::Layer, Over::Head] } else { vec![Over::Layer] };
-        let grid = Grid { at: at.into(), over, positions, ..Grid::default() };
-        let dataset = dataset.clone();
-        PatchOptions { grid, kind, dataset, direction: Direction::Noise, ..PatchOptions::default() }
+        let only = Only { pos: positions, ..Only::default() };
+        let grid = Grid { at: at.into(), over, only, ..Grid::default() };
+        let how = Patching { kind, direction: Some(Direction::Noise), ..Patching::default() };
+        PatchOptions { grid, how, dataset: dataset.clone(), ..PatchOptions::default() }
     };
     let part =
         |layer: Option<u32>, head: Option<u32>| Part { layer: layer.unwrap() as usize, head: head.map(|h| h as usize) };
@@ -159,8 +160,7 @@ fn direct_effects_are_those_of_path_and_losses_those_of_ablate() -> Result<()> {
     for at in ["z", "mlp_out"] {
         let sweep = options(at, Kind::Replace, Some(vec![-1]));
         let mut rows = vec![];
-        let options_of_path = PathOptions { patch: sweep, to: "logits".into(), ..PathOptions::default() };
-        path(model, &pairs, &options_of_path, &mut (), &(), &mut |row| {
+        path(model, &pairs, &sweep, &Reading::default(), &mut (), &(), &mut |row| {
             rows.push(row);
             Ok(())
         })?;

@@ -1,8 +1,8 @@
 //! What a command says that it needs of memory is what it takes, and a budget that it cannot keep to is refused.
 #![cfg(target_os = "linux")]
 
-use pellucid::analysis::LensOptions;
 use pellucid::analysis::lens::need;
+use pellucid::analysis::{Decoding, Lens};
 use pellucid::arch::family::read_config;
 use pellucid::sweep::row_bytes;
 use pellucid::text::{Bos, PromptEntry, build_prompts};
@@ -187,8 +187,11 @@ fn plans_look_at_every_block() {
         read_config(&config.to_string()).unwrap().1
     };
     let prompts = build_prompts(&[PromptEntry::ids([1, 2, 3, 4, 5])], None, 97, None, Bos::default()).unwrap();
-    let options = LensOptions { at: "blocks.0.hook_resid_post".into(), ..LensOptions::default() };
-    let of = |dense: usize| need(&spec(dense), &prompts, &options, |_| 0).unwrap();
+    let options = Lens { at: "blocks.0.hook_resid_post".into(), ..Lens::default() };
+    let of = |dense: usize| {
+        let spec = spec(dense);
+        need(&spec, &prompts, &Decoding::new(&spec, &options, None, 512 << 20), |_| 0).unwrap()
+    };
     assert_eq!(of(0), of(3));
     assert!(of(3).least > 5 * 3 * 3200 * 4, "{:?}", of(3));
     // Likewise what a sweep counts of a row.

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 use pellucid::Result;
 use pellucid::analysis::PatchRow;
-use pellucid::analysis::patch::{Direction, Grid, Kind, Metric, Noised, NoisedAt, Over, PatchOptions, patch};
+use pellucid::analysis::patch::{
+    Direction, Grid, Kind, Metric, Noised, NoisedAt, Only, Over, PatchOptions, Patching, patch,
+};
 use pellucid::arch::spec::Mask;
 use pellucid::hook::site::{Axis, Scope};
 use pellucid::hook::{Cache, Edit, Hook, HookPoint, Site};
@@ -400,18 +402,21 @@ fn options(case: &Case, points: &[HookPoint], vector: &Tensor) -> Result<PatchOp
         grid: Grid {
             at: names.join(","),
             over: case.over.to_vec(),
-            positions: case.positions.map(<[isize]>::to_vec),
-            neurons,
+            only: Only { pos: case.positions.map(<[isize]>::to_vec), neurons, ..Only::default() },
             window: case.window,
             together: case.together,
             ..Grid::default()
         },
-        direction: case.direction,
-        kind: Kind::parse(case.kind, Some(vector))?,
-        metrics: case.metrics.iter().map(|m| Metric::parse(m)).collect::<Result<_>>()?,
-        measure_at: case.measure_at,
+        how: Patching {
+            direction: Some(case.direction),
+            kind: Kind::parse(case.kind)?,
+            metric: case.metrics.iter().map(|m| Metric::parse(m)).collect::<Result<_>>()?,
+            measure_at: case.measure_at,
+            seed: SEED,
+            verify: 0,
+        },
         dataset,
-        seed: SEED,
+        vector: Some(vector.clone()),
         noised: case.traced.then(|| Noised {
             at: NoisedAt::Positions(NOISED.iter().map(|p| *p as isize).collect()),
             sigma: 3.0,

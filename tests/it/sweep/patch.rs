@@ -9,7 +9,7 @@ use pellucid::Result;
 use pellucid::analysis::PatchRow;
 use pellucid::analysis::Watch;
 use pellucid::analysis::patch::{
-    Direction, Grid, Keep, Kind, Measured, Metric, Noised, NoisedAt, Over, PatchOptions, Summary, patch,
+    Direction, Grid, Keep, Kind, Measured, Metric, Noised, NoisedAt, Over, PatchOptions, Patching, Summary, patch,
 };
 use pellucid::error::{Error, ErrorKind};
 use pellucid::hook::{Cache, Edit, HookPoint, Site};
@@ -47,9 +47,16 @@ fn options(at: &str, over: &[Over]) -> PatchOptions {
     let over = over.to_vec();
     PatchOptions {
         grid: Grid { at: at.into(), over, ..Grid::default() },
+        how: Patching { direction: Some(Direction::Denoise), ..Patching::default() },
         memory_bytes: 1 << 24,
         ..PatchOptions::default()
     }
+}
+
+/// The same, with something else done.
+fn doing(how: Patching, options: PatchOptions) -> PatchOptions {
+    let direction = how.direction.or(Some(Direction::Denoise));
+    PatchOptions { how: Patching { direction, ..how }, ..options }
 }
 
 fn run(model: &Model, pairs: &[Pair], options: &PatchOptions) -> Result<(Vec<PatchRow>, Summary)> {
@@ -181,7 +188,8 @@ fn what_is_recovered_is_counted_from_corrupt_to_clean_in_both_directions() -> Re
     };
     let (clean, corrupt) = (plain(&CLEAN)?, plain(&CORRUPT)?);
     for direction in [Direction::Denoise, Direction::Noise] {
-        let all = PatchOptions { direction, ..options("resid_pre", &[]) };
+        let how = Patching { direction: Some(direction), ..Patching::default() };
+        let all = doing(how, options("resid_pre", &[]));
         let (rows, _) = run(&model, &[pair(0, &CLEAN, Some(&CORRUPT))], &all)?;
         let [row] = &rows[..] else { panic!("{rows:?}") };
         let near = |a: f32, b: f32| f64::from((a - b).abs()) <= rounding.metric();
@@ -199,7 +207,8 @@ fn metrics_are_those_of_the_textbook() -> Result<()> {
     let (model, rounding) = (model("llama"), rounding("llama"));
     let metrics = ["logit_diff", "logit", "prob", "log_prob", "rank", "kl", "loss"];
     let metrics: Vec<Metric> = metrics.iter().map(|m| Metric::parse(m).unwrap()).collect();
-    let measured = PatchOptions { metrics: metrics.clone(), measure_at: 4, ..options("mlp_out", &[Over::Layer]) };
+    let how = Patching { metric: metrics.clone(), measure_at: 4, ..Patching::default() };
+    let measured = doing(how, options("mlp_out", &[Over::Layer]));
     let (rows, _) = run(&model, &[pair(0, &CLEAN, Some(&CORRUPT))], &measured)?;
     let point = HookPoint::block(1, Site::MlpOut);
     let mut cache = Cache::of([point]);
@@ -251,11 +260,9 @@ fn means_noise_vectors_and_cut_edges_are_what_they_say() -> Result<()> {
     };
     // The mean of z over all positions of two prompts.
     let dataset = vec![prompt(&[5, 6, 7]), prompt(&[50, 61, 72, 83, 94])];
-    let mean = PatchOptions {
-        kind: Kind::parse("mean", None)?,
-        dataset: dataset.clone(),
-        ..options("z", &[Over::Layer, Over::Head])
-    };
+    let kind = |kind| Patching { kind, ..Patching::default() };
+    let heads = PatchOptions { dataset: dataset.clone(), ..options("z", &[Over::Layer, Over::Head]) };
+    let mean = doing(kind(Kind::parse("mean")?), heads);
     let (rows, _) = run(&model, &[pair(0, &CLEAN, None)], &mean)?;
     let point = HookPoint::block(1, Site::Z);
     let mut sums = vec![0f64; 0];
@@ -281,10 +288,7 @@ fn means_noise_vectors_and_cut_edges_are_what_they_say() -> Result<()> {
     assert!(near(at_last(&rows, 1, 2), logit_diff(&logits[6])));
 
     // An edge that is cut: the other keys share what it had.
-    let cut = PatchOptions {
-        kind: Kind::KnockOut,
-        ..options("attn_scores", &[Over::Layer, Over::Head, Over::Pos, Over::KeyPos])
-    };
+    let cut = doing(kind(Kind::KnockOut), options("attn_scores", &[Over::Layer, Over::Head, Over::Pos, Over::KeyPos]));
     let (rows, _) = run(&model, &[pair(0, &CLEAN, None)], &cut)?;
     let row = rows
         .iter()
@@ -300,14 +304,14 @@ fn means_noise_vectors_and_cut_edges_are_what_they_say() -> Result<()> {
     })?;
     assert!(near(row.measured.patched.unwrap(), logit_diff(&logits[6])));
     assert!(rows.iter().all(|r| r.measured.patched.unwrap().is_finite()));
-    let none_left = PatchOptions { kind: Kind::KnockOut, ..options("attn_scores", &[Over::Layer]) };
+    let none_left = doing(kind(Kind::KnockOut), options("attn_scores", &[Over::Layer]));
     assert!(run(&model, &[pair(0, &CLEAN, None)], &none_left).unwrap_err().message().contains("no key at all"));
 
     // A vector, twice, at one position.
     let d = model.spec().d_model;
     let vector = Tensor::arange(0f32, d as f32, &Device::Cpu)?.affine(0.01, 0.0)?;
-    let steered =
-        PatchOptions { kind: Kind::parse("add=2", Some(&vector))?, ..options("resid_post", &[Over::Layer, Over::Pos]) };
+    let steered = PatchOptions { vector: Some(vector), ..options("resid_post", &[Over::Layer, Over::Pos]) };
+    let steered = doing(kind(Kind::parse("add=2")?), steered);
     let (rows, _) = run(&model, &[pair(0, &CLEAN, None)], &steered)?;
     let row = rows.iter().find(|r| (r.place.layer, r.place.pos) == (Some(0), Some(5))).unwrap();
     let logits = changed(&model, &CLEAN, &[HookPoint::block(0, Site::ResidPost)], move |_, x, _| {
@@ -316,7 +320,8 @@ fn means_noise_vectors_and_cut_edges_are_what_they_say() -> Result<()> {
     assert!(near(row.measured.patched.unwrap(), logit_diff(&logits[6])));
 
     // Noise depends on the seed and on nothing else, and is as strong as was said.
-    let noisy = |seed, at: &str| PatchOptions { kind: Kind::Noise(0.5), seed, ..options(at, &[Over::Layer]) };
+    let noise = |seed| Patching { kind: Kind::Noise(0.5), seed, ..Patching::default() };
+    let noisy = |seed, at: &str| doing(noise(seed), options(at, &[Over::Layer]));
     let of = |o: &PatchOptions| Ok::<_, Error>(run(&model, &[pair(0, &CLEAN, None)], o)?.0);
     assert_eq!(of(&noisy(1, "attn_out"))?, of(&noisy(1, "attn_out"))?);
     assert_ne!(of(&noisy(1, "attn_out"))?, of(&noisy(2, "attn_out"))?);
@@ -330,8 +335,9 @@ fn means_noise_vectors_and_cut_edges_are_what_they_say() -> Result<()> {
 fn causal_tracing_restores_what_noise_destroyed() -> Result<()> {
     let model = model("gpt2");
     let noised = Some(Noised { at: NoisedAt::Positions(vec![1, 2]), sigma: 3.0, samples: 1 });
+    let how = Patching { seed: 4, verify: 9, ..Patching::default() };
     let traced =
-        |at: &str, over: &[Over]| PatchOptions { noised: noised.clone(), seed: 4, verify: 9, ..options(at, over) };
+        |at: &str, over: &[Over]| PatchOptions { noised: noised.clone(), ..doing(how.clone(), options(at, over)) };
     let pairs = [pair(0, &CLEAN, None)];
     let (rows, summary) = run(&model, &pairs, &traced("hook_embed,resid_pre", &[Over::Layer, Over::Pos]))?;
     assert!(summary.verified >= 9 && summary.worst_difference <= PATCHES, "{summary:?}");
@@ -340,7 +346,7 @@ fn causal_tracing_restores_what_noise_destroyed() -> Result<()> {
     // Both embeddings put back are the clean run again; one of them is not.
     let together = |positions: &[isize]| -> Result<f32> {
         let mut o = traced("hook_embed", &[]);
-        o.grid.positions = Some(positions.to_vec());
+        o.grid.only.pos = Some(positions.to_vec());
         Ok(run(&model, &pairs, &o)?.0[0].measured.recovered.unwrap())
     };
     let allowed = 2.0 * rounding("gpt2").metric() / f64::from((clean - corrupt).abs());

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use candle_core::Tensor;
 use pellucid::Result;
 use pellucid::analysis::PatchRow;
-use pellucid::analysis::patch::{Direction, Grid, Over, PatchOptions, Summary, patch};
+use pellucid::analysis::patch::{Direction, Grid, Only, Over, PatchOptions, Patching, Summary, patch};
 use pellucid::hook::{Cache, Edit, HookPoint, Site};
 use pellucid::model::{Batch, Model, Run, Unembed};
 use pellucid::ops;
@@ -38,7 +38,8 @@ fn pair() -> Pair {
 }
 
 fn run(model: &Model, grid: Grid, verify: usize) -> Result<(Vec<PatchRow>, Summary)> {
-    let options = PatchOptions { grid, direction: Direction::Denoise, verify, ..PatchOptions::default() };
+    let how = Patching { direction: Some(Direction::Denoise), verify, ..Patching::default() };
+    let options = PatchOptions { grid, how, ..PatchOptions::default() };
     let mut rows = vec![];
     let summary = patch(model, &[pair()], &options, &mut (), &(), &mut |row| {
         rows.push(row);
@@ -207,10 +208,12 @@ fn what_is_not_exact_is_refused() {
     refused(grid("k", &[Over::Head]), "one layer at a time");
     refused(Grid { window: 2, ..grid("v", &over) }, "one layer at a time");
     refused(Grid { together: true, ..grid("k,resid_pre", &over) }, "read by every head");
-    let absent = run(&model, Grid { heads: Some(vec![4]), ..grid("k", &over) }, 0).unwrap_err();
+    let absent = run(&model, Grid { only: Only { heads: Some(vec![4]), ..Only::default() }, ..grid("k", &over) }, 0)
+        .unwrap_err();
     assert!(absent.message().contains("4 heads (0-3), and 4 is not one"), "{absent:?}");
     // One layer that is chosen is one layer.
-    let chosen = Grid { layers: Some(vec![1]), heads: Some(vec![3]), ..grid("k", &[]) };
+    let only = Only { layers: Some(vec![1]), heads: Some(vec![3]), ..Only::default() };
+    let chosen = Grid { only, ..grid("k", &[]) };
     let (rows, _) = run(&model, chosen, 0).unwrap();
     assert_eq!(rows.iter().map(|r| (r.place.head, r.place.kv_head)).collect::<Vec<_>>(), [(Some(3), Some(1))]);
 }
