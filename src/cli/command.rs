@@ -142,7 +142,7 @@ where
 {
     let (analysis, on, input) = read::<A>(matches, out)?;
     let request = request_hash(&Request::new(&analysis, &on, &input)?)?;
-    Ok(Asked { request, command: words(matches, &analysis)?, need: analysis.need(&on, &input)? })
+    Ok(Asked { request, command: words(&analysis, matches)?, need: analysis.need(&on, &input)? })
 }
 
 fn run<A>(matches: &ArgMatches, out: &Out) -> Result<()>

@@ -127,6 +127,13 @@ pub struct Only {
     pub pos: Option<Vec<isize>>,
 }
 
+impl Grid {
+    /// The places of `at`, hook names or patterns as [`select`] reads them, one for each choice along these axes.
+    pub fn of(at: &str, over: &[Over]) -> Self {
+        Self { at: at.to_owned(), over: over.to_vec(), ..Self::default() }
+    }
+}
+
 impl Default for Grid {
     /// The stream before each block, layer by layer and position by position.
     fn default() -> Self {
@@ -422,8 +429,7 @@ mod tests {
     use super::*;
 
     fn grid(at: &str, over: &[Over]) -> Grid {
-        let over = over.to_vec();
-        Grid { at: at.into(), over, ..Grid::default() }
+        Grid::of(at, over)
     }
 
     #[test]

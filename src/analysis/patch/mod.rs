@@ -28,7 +28,6 @@ use crate::text::Pair;
 pub use options::Patch;
 use patches::Patches;
 pub(super) use patches::place;
-pub use swept::{Change, Only};
 
 /// Runs every patch of `options` on every pair and emits a row for each metric, pair after pair.
 ///

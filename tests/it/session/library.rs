@@ -5,8 +5,8 @@ use std::fs;
 use pellucid::analysis::attribute::Attribute;
 use pellucid::analysis::lens::Lens;
 use pellucid::analysis::loss::Loss;
-use pellucid::analysis::patch::Patch;
-use pellucid::analysis::path::Path;
+use pellucid::analysis::patch::{Grid, Kind, Metric, Over, Patch, Patching};
+use pellucid::analysis::path::{Path, Reading};
 use pellucid::error::ErrorKind;
 use pellucid::session::Session;
 use pellucid::table::Row;
@@ -56,11 +56,12 @@ fn the_library_writes_the_bytes_of_the_command() {
     same_as(&mean, &["loss", "--", CLEAN, "- and so"]);
 
     let pair = session.pair(" Mary", CLEAN).against(" John", CORRUPT).unwrap();
-    let patch = Patch { at: "z".into(), over: vec!["layer".into(), "head".into()], ..Patch::default() };
+    let patch = Patch { grid: Grid::of("z", &[Over::Layer, Over::Head]), ..Patch::default() };
     let (table, means) = session.run(&patch, &[pair.clone()]).unwrap();
     same_as(&table, &[&["patch"], &PAIR[..], &["--at", "z", "--over", "layer,head"]].concat());
     assert_eq!(means.rows(), [], "one pair has no means");
-    let path = Path { to: "3.mlp".into(), together: true, ..Path::default() };
+    let path =
+        Path { reading: Reading { to: "3.mlp".into(), together: true, ..Reading::default() }, ..Path::default() };
     let (table, _) = session.run(&path, &[pair.clone()]).unwrap();
     same_as(&table, &[&["path"], &PAIR[..], &["--to", "3.mlp", "--together"]].concat());
     let attribute = Attribute { qk_fix: true, confirm: 3, ..Attribute::default() };
@@ -72,17 +73,9 @@ fn the_library_writes_the_bytes_of_the_command() {
 fn how_a_session_was_loaded_is_part_of_its_command() {
     let session = Session { memory_bytes: 40_000_000, ..demo() };
     let pair = session.pair("#7", "#1,2,3").alone().unwrap();
-    let patch = Patch {
-        change: pellucid::analysis::patch::Change { kind: "zero".into(), seed: 3, ..Default::default() },
-        ..Patch::default()
-    };
-    let patch = Patch {
-        change: pellucid::analysis::patch::Change {
-            metric: vec!["prob".into(), "logit".into()],
-            ..patch.change.clone()
-        },
-        ..patch
-    };
+    let how = Patching { kind: Kind::Zero, seed: 3, ..Patching::default() };
+    let how = Patching { metric: vec![Metric::Prob, Metric::Logit], ..how };
+    let patch = Patch { how, ..Patch::default() };
     let (table, _) = session.run(&patch, &[pair]).unwrap();
     let answer = session.spell(7);
     same_as(
@@ -99,7 +92,7 @@ fn several_pairs_are_numbered_and_have_means() {
     let session = demo();
     let pairs = [(" Mary", CLEAN, " John", CORRUPT), (" John", CORRUPT, " Mary", CLEAN)]
         .map(|(answer, clean, foil, corrupt)| session.pair(answer, clean).against(foil, corrupt).unwrap());
-    let patch = Patch { over: vec!["layer".into()], ..Patch::default() };
+    let patch = Patch { grid: Grid::of("resid_pre", &[Over::Layer]), ..Patch::default() };
     let (table, means) = session.run(&patch, &pairs).unwrap();
     let of: Vec<(u32, &str)> = table.rows().iter().map(|row| (row.pair, &*row.pair_id)).collect();
     let layers = session.model.spec().n_layers();
