@@ -53,10 +53,17 @@ fn pair(bench: &Bench, n: usize) -> Result<Pair> {
 fn run(model: &Model, pair: &Pair, qk_fix: bool) -> Result<()> {
     let options = Attribute { qk_fix, ..Attribute::default() };
     let mut rows = 0;
-    attribute(model, std::slice::from_ref(pair), &options, (Align::Start, 512_000_000), &(), &mut |_| {
-        rows += 1;
-        Ok(())
-    })?;
+    attribute(
+        model,
+        std::slice::from_ref(pair),
+        &options,
+        (Align::Start, pellucid::sweep::Budget::default()),
+        &(),
+        &mut |_| {
+            rows += 1;
+            Ok(())
+        },
+    )?;
     anyhow::ensure!(rows > 0, "nothing was estimated");
     Ok(())
 }

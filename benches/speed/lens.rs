@@ -62,10 +62,17 @@ pub fn run(model: &Model, prompts: &[Prompt]) -> Result<()> {
     let spell = |id: u32| format!("#{id}");
     let mut rows = 0;
     let options = Lens::default();
-    lens(model, prompts, &spell, &Decoding::new(model.spec(), &options, None, 512 << 20), &(), &mut |_| {
-        rows += 1;
-        Ok(())
-    })?;
+    lens(
+        model,
+        prompts,
+        &spell,
+        &Decoding::new(model.spec(), &options, None, pellucid::sweep::Budget::default()),
+        &(),
+        &mut |_| {
+            rows += 1;
+            Ok(())
+        },
+    )?;
     anyhow::ensure!(rows > 0, "the lens found nothing");
     Ok(())
 }

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use pellucid::analysis::save_activations;
 use pellucid::hook::Cache;
 use pellucid::model::Batch;
+use pellucid::sweep::Budget;
 use serde_json::{Value, json};
 
 use crate::Bench;
@@ -102,7 +103,7 @@ pub fn child(bench: &Bench, work: Work) -> Result<()> {
         Work::Save => {
             let file = scratch().join("activations.safetensors");
             let prompts = crate::lens::prompts(bench, middle)?;
-            save_activations(&model, &prompts, "*", 512 << 20, HashMap::new(), &(), &file)?;
+            save_activations(&model, &prompts, "*", Budget(512 << 20), HashMap::new(), &(), &file)?;
             fs_err::remove_file(file)?;
             0
         }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use pellucid::hook::{HookPoint, Site};
 use pellucid::model::Model;
-use pellucid::sweep::{Change, How, Patched, Readout, Recorded, plan, sweep, unchanged};
+use pellucid::sweep::{Budget, Change, How, Patched, Readout, Recorded, plan, sweep, unchanged};
 use serde_json::json;
 
 use crate::Bench;
@@ -166,8 +166,8 @@ fn run_at(
         .map(|(base, readout)| unchanged(model, base, readout).map(|logits| logits[0] - logits[1]))
         .collect::<pellucid::Result<Vec<f32>>>()?;
     let mut found: Vec<f32> = runs.iter().map(|run| bases[run.base]).collect();
-    for wave in plan(spec, &lengths, &runs, &readouts, memory)? {
-        sweep(model, &recorded, &readouts, &runs, &wave, memory, |run, logits| {
+    for wave in plan(spec, &lengths, &runs, &readouts, Budget(memory))? {
+        sweep(model, &recorded, &readouts, &runs, &wave, Budget(memory), |run, logits| {
             found[run] = logits[0] - logits[1];
             Ok(())
         })?;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::budget::cut;
+use super::budget::LOGITS;
 use super::kind::{Direction, Kind, Sources, several};
 use super::measure::Long;
 use super::metric::{Gauge, Needs, readout};
@@ -57,13 +57,12 @@ pub(crate) fn need(
     places: &[usize],
     options: &PatchOptions,
 ) -> Result<Need> {
-    let (spec, budget) = (model.spec(), options.memory_bytes);
+    let (spec, budget) = (model.spec(), options.budget);
     let row = row_bytes(spec);
-    // Logits are there three times: as they are made, row by row, and run by run.
     let logits = |pair: &Pair| {
         let readout = readout(pair, &options.how.metric, options.how.measure_at)?;
         let width = readout.tokens.map_or(spec.unembedding.d_vocab_out, |tokens| tokens.len());
-        Ok::<_, Error>(3 * 4 * readout.positions.len() * width)
+        Ok::<_, Error>(LOGITS * size_of::<f32>() * readout.positions.len() * width)
     };
     let (mut need, mut logits_of) = (Need::default(), vec![]);
     for (pair, places) in pairs.iter().zip(places) {
@@ -84,8 +83,9 @@ pub(crate) fn need(
             longest = longest.max(n);
         }
         let most_logits = logits_of.iter().copied().max().unwrap_or(0);
-        let wave = (rows * row).min((budget / 2).max(longest * row));
-        need.activations = need.activations.max(held + wave + logits.min((3 * budget / 8).max(most_logits)));
+        let wave = (rows * row).min(budget.half().0.max(longest * row));
+        need.activations =
+            need.activations.max(held + wave + logits.min((LOGITS * budget.logits().0).max(most_logits)));
     }
     Ok(need)
 }
@@ -93,12 +93,12 @@ pub(crate) fn need(
 /// Splits the sweep into chunks whose recordings and lists of patches fit half of the memory budget: the other half is for
 /// patched runs. A pair with more patches than that is split itself.
 fn chunks(model: &Model, pairs: &[Pair], points: &[HookPoint], places: &[usize], options: &PatchOptions) -> Vec<Chunk> {
-    let half = options.memory_bytes / 2;
+    let half = options.budget.half();
     let recorded: Vec<usize> = pairs.iter().map(|pair| recorded_bytes(model, pair, points, options)).collect();
     let mut chunks = vec![];
-    for pairs in cut(recorded.iter().zip(places).map(|(runs, patches)| runs + patches * PATCH_BYTES), half) {
+    for pairs in half.groups(recorded.iter().zip(places).map(|(runs, patches)| runs + patches * PATCH_BYTES)) {
         let first = pairs.start;
-        let at_once = (half.saturating_sub(recorded[first]) / PATCH_BYTES).max(LEAST_PATCHES);
+        let at_once = (half.0.saturating_sub(recorded[first]) / PATCH_BYTES).max(LEAST_PATCHES);
         match places[first] {
             patches if pairs.len() == 1 && patches > at_once => {
                 let of = |from: usize| Chunk { pairs: pairs.clone(), places: from..(from + at_once).min(patches) };

@@ -1,15 +1,15 @@
 //! What becomes of a patched value.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
 
 use candle_core::{Device, Tensor};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-use super::budget::{self, waves};
+use super::budget::{Cut, Need};
 use super::finite::check_prompts;
-use super::need::Need;
 use super::options::{PatchOptions, Patching};
 use super::{Change, How, Recorded};
 use crate::error::{Error, Result};
@@ -185,7 +185,7 @@ pub(crate) struct Sources<'a> {
 impl<'a> Sources<'a> {
     /// What the kind of `options` needs of the dataset at `points`, for the prompts of `pairs`.
     pub fn of(model: &'a Model, options: &'a PatchOptions, points: &[HookPoint], pairs: &[Pair]) -> Result<Self> {
-        let PatchOptions { how: Patching { kind, seed, .. }, dataset, vector, memory_bytes, .. } = options;
+        let PatchOptions { how: Patching { kind, seed, .. }, dataset, vector, .. } = options;
         if kind.needs_a_dataset() && dataset.is_empty() {
             return Err(Error::bad_input("this kind of patch takes values of a dataset, and none was given")
                 .hint("give prompts with --dataset FILE"));
@@ -193,7 +193,8 @@ impl<'a> Sources<'a> {
         let added = kind.clone().finite()?.added(vector.as_ref())?;
         let means = match kind {
             Kind::Mean { by_position } => {
-                means(model, dataset, points, by_position.then(|| longest(pairs)), *memory_bytes)?
+                let (waves, _) = of_means(model, points, pairs, options);
+                means(model, (dataset, waves.waves), points, by_position.then(|| longest(pairs)))?
             }
             _ => HashMap::new(),
         };
@@ -345,10 +346,9 @@ pub(super) fn deviation(x: impl Iterator<Item = f32> + Clone) -> f64 {
 /// The mean of each point's rows over the dataset, `[1, ..]`; or position by position, `[positions, ..]`.
 fn means(
     model: &Model,
-    dataset: &[Prompt],
+    (dataset, waves): (&[Prompt], Vec<Range<usize>>),
     points: &[HookPoint],
     positions: Option<usize>,
-    memory_bytes: usize,
 ) -> Result<HashMap<HookPoint, Tensor>> {
     if let Some(point) = points.iter().find(|p| p.site.per_sequence()) {
         return Err(Error::bad_input(format!("{point} has no mean: each prompt has keys of its own"))
@@ -366,8 +366,7 @@ fn means(
     let rows = positions.unwrap_or(1);
     let mut counts = vec![0usize; rows];
     let mut sums: HashMap<HookPoint, (Vec<usize>, Vec<f64>)> = HashMap::new();
-    let kept: usize = points.iter().map(|p| width(model, *p) * 4).sum();
-    for wave in waves(model.spec(), dataset, kept, memory_bytes) {
+    for wave in waves {
         let mut cache = Cache::of(points.iter().copied());
         let run = Run { unembed: Unembed::Nothing, ..Run::default() };
         let prompts = &dataset[wave];
@@ -406,13 +405,20 @@ pub(crate) fn with_means(
     options: &PatchOptions,
     need: Need,
 ) -> Need {
-    let Kind::Mean { by_position } = options.how.kind else { return need };
+    let Kind::Mean { .. } = options.how.kind else { return need };
+    let (making, means) = of_means(model, points, pairs, options);
+    Need { activations: need.activations + means, least: need.least + means, ..need }.or(making.need)
+}
+
+/// How the dataset is cut while its means are made, and the bytes of the means themselves.
+fn of_means(model: &Model, points: &[HookPoint], pairs: &[Pair], options: &PatchOptions) -> (Cut, usize) {
+    let by_position = matches!(options.how.kind, Kind::Mean { by_position: true });
     let numbers: usize = points.iter().map(|p| width(model, *p)).sum();
     let rows = if by_position { longest(pairs) } else { 1 };
     // Sums in f64, and what is made of them.
     let (sums, means) = (numbers * rows * size_of::<f64>(), numbers * rows * size_of::<f32>());
-    let making = budget::need(model.spec(), &options.dataset, 4 * numbers, sums + means, options.memory_bytes);
-    Need { activations: need.activations + means, least: need.least + means, ..need }.or(making)
+    let kept = size_of::<f32>() * numbers;
+    (options.budget.prompts(model.spec(), &options.dataset, kept, sums + means), means)
 }
 
 /// Positions of the longest prompt.

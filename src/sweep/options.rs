@@ -3,6 +3,7 @@
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
+use super::budget::Budget;
 use super::doubt::Doubts;
 use super::grid::Grid;
 use super::kind::{Direction, Kind, drawn};
@@ -58,8 +59,8 @@ pub struct PatchOptions {
     pub dataset: Vec<Prompt>,
     /// What [`Kind::Add`] adds, `[d]` or of the value's own shape.
     pub vector: Option<Tensor>,
-    /// Bytes for activations.
-    pub memory_bytes: usize,
+    /// What it may take for activations.
+    pub budget: Budget,
 }
 
 /// What a sweep leaves beside its rows.
@@ -97,7 +98,7 @@ impl Default for Patching {
 impl Default for PatchOptions {
     fn default() -> Self {
         let (grid, how) = Default::default();
-        Self { grid, how, noised: None, dataset: vec![], vector: None, memory_bytes: 512_000_000 }
+        Self { grid, how, noised: None, dataset: vec![], vector: None, budget: Budget::default() }
     }
 }
 

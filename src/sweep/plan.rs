@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::budget::cut;
+use super::budget::Budget;
 use super::{Patched, Readout};
 use crate::arch::Spec;
 use crate::error::Result;
@@ -44,8 +44,8 @@ impl Patched {
     }
 }
 
-/// Cuts `runs`, changes of base runs of these `lengths`, into waves whose activations fit `memory_bytes`, at least one run each. Runs that change nothing that is
-/// measured are in none.
+/// Cuts `runs`, changes of base runs of these `lengths`, into waves whose activations fit `budget`, at least one run each. Runs that change
+/// nothing that is measured are in none.
 ///
 /// # Errors
 /// When a change does not fit the model or its prompt.
@@ -54,7 +54,7 @@ pub fn plan(
     lengths: &[usize],
     runs: &[Patched],
     readouts: &[Readout],
-    memory_bytes: usize,
+    budget: Budget,
 ) -> Result<Vec<Wave>> {
     let mut joining = vec![];
     for (i, run) in runs.iter().enumerate() {
@@ -65,9 +65,9 @@ pub fn plan(
         }
     }
     joining.sort_unstable();
-    let limit = (memory_bytes / row_bytes(spec)).max(1);
+    let rows = Budget(budget.holds(row_bytes(spec)));
     let wave = |group: Range<usize>| Wave { runs: joining[group].iter().map(|(.., i, _)| *i).collect() };
-    Ok(cut(joining.iter().map(|(.., n)| *n), limit).into_iter().map(wave).collect())
+    Ok(rows.groups(joining.iter().map(|(.., n)| *n)).into_iter().map(wave).collect())
 }
 
 /// Bytes of a row's activations that one block holds at once, in f32.

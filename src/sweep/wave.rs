@@ -6,7 +6,7 @@ use candle_core::{DType, Tensor};
 
 use super::patcher::Patcher;
 use super::plan::Joining;
-use super::{Change, Patched, Readout, Recorded, Wave};
+use super::{Budget, Change, Patched, Readout, Recorded, Wave};
 use crate::error::Result;
 use crate::hook::Tap;
 use crate::model::{Asking, Batch, Model, Pack, Sequence, Stream};
@@ -38,7 +38,7 @@ impl Live<'_> {
 
 /// Runs the patched runs of one wave and gives `emit` the number of each and its logits `[positions, tokens]`, flat.
 ///
-/// `bases` and `readouts` belong together; `memory_bytes` bounds the logits that are made at once.
+/// `bases` and `readouts` belong together; `budget` bounds the logits that are made at once.
 ///
 /// # Errors
 /// As [`Model::run`], and whatever `emit` says.
@@ -48,7 +48,7 @@ pub fn sweep(
     readouts: &[Readout],
     runs: &[Patched],
     wave: &Wave,
-    memory_bytes: usize,
+    budget: Budget,
     mut emit: impl FnMut(usize, &[f32]) -> Result<()>,
 ) -> Result<()> {
     let spec = model.spec();
@@ -76,7 +76,7 @@ pub fn sweep(
         let mut patcher = patcher(&live, Some(layer));
         stream = model.block(layer, &pack, &mut Tap::new(&mut [&mut patcher], all.clone()), stream)?.0;
         if let Some(asking) = pack.asking {
-            return read(model, bases, readouts, runs, (&asking.rows, &live), &stream.resid, memory_bytes, &mut emit);
+            return read(model, bases, readouts, runs, (&asking.rows, &live), &stream.resid, budget, &mut emit);
         }
         stream = grow(stream, &mut live, layer + 1)?;
     }
@@ -161,11 +161,11 @@ fn read(
     runs: &[Patched],
     (rows, live): (&Rows, &[Live]),
     resid: &Tensor,
-    memory_bytes: usize,
+    budget: Budget,
     emit: &mut impl FnMut(usize, &[f32]) -> Result<()>,
 ) -> Result<()> {
     let columns = Columns::of(model, live.iter().map(|live| &readouts[runs[live.run].base]));
-    let at_once = (memory_bytes / (4 * columns.len)).max(1);
+    let at_once = budget.holds(size_of::<f32>() * columns.len);
     // What comes before a change is as it was: the logits of the base run that the last of the runs had.
     let mut before: Option<(usize, Vec<f32>)> = None;
     let mut from = 0;

@@ -50,7 +50,7 @@ impl Default for Options {
 /// # Errors
 /// When it is neither.
 pub fn head(text: &str) -> Result<(u32, u32), String> {
-    let plain = text.trim_start_matches(['L', 'l']).replace(['H', 'h'], ".");
+    let plain = text.trim_start_matches(['L', 'l']).replace(['H', 'h', ','], ".");
     let parse = |part: &str| part.parse::<u32>().ok();
     match plain.split_once('.').map(|(l, h)| (parse(l), parse(h))) {
         Some((Some(layer), Some(head))) => Ok((layer, head)),

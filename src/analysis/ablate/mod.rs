@@ -7,7 +7,7 @@ use super::patch::{need, patch};
 use crate::analysis::{PatchMeanRow, PatchRow};
 use crate::error::{Error, Result};
 use crate::session::{Analysis, Session, Sink, WithDataset};
-use crate::sweep::{Direction, Grid, Kind, Metric, Need, Only, Over, PatchOptions, Patching};
+use crate::sweep::{Budget, Direction, Grid, Kind, Metric, Need, Only, Over, PatchOptions, Patching};
 use crate::text::Pair;
 
 /// Ablation: what is lost without each head, MLP, layer or neuron?
@@ -115,7 +115,7 @@ impl Ablate {
                 verify: self.verify,
             },
             dataset,
-            memory_bytes: on.memory_bytes,
+            budget: Budget(on.memory_bytes),
             ..PatchOptions::default()
         }
     }

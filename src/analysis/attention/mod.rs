@@ -20,7 +20,7 @@ use crate::model::{Batch, Model, Run, Unembed};
 use crate::ops::attention::Scoring;
 use crate::ops::rows::Rows;
 use crate::ops::values;
-use crate::sweep::budget::waves;
+use crate::sweep::budget::{Budget, Cut};
 use crate::sweep::check_prompts;
 use crate::text::Prompt;
 pub use options::Attention;
@@ -34,19 +34,8 @@ pub struct AttentionOptions {
     pub min_prob: f32,
     /// What is told of each key beside its probability.
     pub parts: Option<Parts>,
-    /// Bytes for activations.
-    pub memory_bytes: usize,
-}
-
-impl AttentionOptions {
-    /// The prompts that run together.
-    fn waves(&self, spec: &Spec, prompts: &[Prompt]) -> Vec<Range<usize>> {
-        match self.parts {
-            // What keys carry is made layer by layer.
-            Some(_) => (0..prompts.len()).map(|i| i..i + 1).collect(),
-            None => waves(spec, prompts, kept(spec, prompts), self.memory_bytes),
-        }
-    }
+    /// What activations may take.
+    pub budget: Budget,
 }
 
 /// Emits the attention of every layer, head, query and key of every prompt, in the order prompt, layer, head, query, key. Keys that the
@@ -61,7 +50,7 @@ pub fn attention(
     watch: &dyn Watch,
     emit: &mut dyn FnMut(AttentionRow) -> Result<()>,
 ) -> Result<()> {
-    for wave in options.waves(model.spec(), prompts) {
+    for wave in cut(model.spec(), prompts, options).waves {
         watch.at(wave.start, prompts.len())?;
         let prompts = &prompts[wave];
         let batch = Batch::of(prompts.iter().map(Prompt::ids));
@@ -93,6 +82,17 @@ pub fn attention(
 /// What [`attention`] needs of memory. `figure` says what figures of patterns with so many entries each take while they are drawn.
 pub fn need(spec: &Spec, prompts: &[Prompt], options: &AttentionOptions, figure: impl Fn(usize) -> usize) -> Need {
     let longest = prompts.iter().map(|p| p.tokens.len()).max().unwrap_or(0);
+    let seen = |b: &Block| match b.attention.inner.mask {
+        Mask::Bidirectional => longest * longest,
+        Mask::Causal => longest * (longest + 1) / 2,
+        Mask::Window(window) => (0..longest).map(|q| window.min(q + 1)).sum(),
+    };
+    Need { rows: figure(spec.blocks.iter().map(seen).max().unwrap_or(0)), ..cut(spec, prompts, options).need }
+}
+
+/// Which prompts run together, and what that needs.
+fn cut(spec: &Spec, prompts: &[Prompt], options: &AttentionOptions) -> Cut {
+    let longest = prompts.iter().map(|p| p.tokens.len()).max().unwrap_or(0);
     // Scores beside the pattern while it is made, and the numbers of one layer as rows are made of them; with parts also the scores that
     // are kept, with and without a cap, and in f64 what the keys of one head carry.
     let beside = |b: &Block| {
@@ -104,27 +104,21 @@ pub fn need(spec: &Spec, prompts: &[Prompt], options: &AttentionOptions, figure:
         plain + options.parts.as_ref().map_or(0, |_| kept + carried)
     };
     let beside = spec.blocks.iter().map(beside).max().unwrap_or(0);
-    let seen = |b: &Block| match b.attention.inner.mask {
-        Mask::Bidirectional => longest * longest,
-        Mask::Causal => longest * (longest + 1) / 2,
-        Mask::Window(window) => (0..longest).map(|q| window.min(q + 1)).sum(),
-    };
-    let bytes =
-        |prompts: &[Prompt], kept| crate::sweep::budget::need(spec, prompts, kept, beside, usize::MAX).activations;
-    let kept = kept(spec, prompts);
-    // A prompt that runs alone keeps no patterns.
-    let of_wave = |wave: Range<usize>| bytes(&prompts[wave.clone()], if wave.len() == 1 { 0 } else { kept });
-    let least = crate::sweep::budget::need(spec, prompts, 0, beside, options.memory_bytes).least;
-    let entries = spec.blocks.iter().map(seen).max().unwrap_or(0);
-    let waves = options.waves(spec, prompts).into_iter();
-    Need { activations: waves.map(of_wave).max().unwrap_or(0), least, rows: figure(entries) }
-}
-
-/// What is held of each row of a wave: its patterns in all layers, one number for each key of the longest prompt.
-fn kept(spec: &Spec, prompts: &[Prompt]) -> usize {
-    let longest = prompts.iter().map(|p| p.tokens.len()).max().unwrap_or(0);
+    // What is held of each row of a wave: its patterns in all layers, one number for each key of the longest prompt.
     let heads: usize = spec.blocks.iter().map(|b| b.attention.inner.n_heads).sum();
-    longest * heads * size_of::<f32>()
+    let kept = longest * heads * size_of::<f32>();
+    // What keys carry is made layer by layer. A prompt that runs alone keeps no patterns.
+    let alone = options.budget.prompts(spec, prompts, 0, beside).need.least;
+    let waves = match options.parts {
+        Some(_) => (0..prompts.len()).map(|i| i..i + 1).collect(),
+        None => options.budget.prompts(spec, prompts, kept, beside).waves,
+    };
+    let of_wave = |wave: &Range<usize>| {
+        let kept = if wave.len() == 1 { 0 } else { kept };
+        Budget(usize::MAX).prompts(spec, &prompts[wave.clone()], kept, beside).need.activations
+    };
+    let activations = waves.iter().map(of_wave).max().unwrap_or(0);
+    Cut { waves, need: Need { activations, least: alone, rows: 0 } }
 }
 
 /// Each prompt's patterns, layer after layer.

@@ -6,7 +6,7 @@ use super::{AttentionOptions, Parts, attention, need};
 use crate::analysis::AttentionRow;
 use crate::error::{Error, Result};
 use crate::session::{Analysis, Prompts, Session, Sink};
-use crate::sweep::Need;
+use crate::sweep::{Budget, Need};
 use crate::text::pair::same_answer_and_foil;
 use crate::view;
 
@@ -49,7 +49,7 @@ impl Attention {
             return Err(same_answer_and_foil(text));
         }
         let parts = (self.parts || target.is_some()).then(|| Parts::of(target, foil));
-        Ok(AttentionOptions { min_prob: self.min_prob, parts, memory_bytes: on.memory_bytes })
+        Ok(AttentionOptions { min_prob: self.min_prob, parts, budget: Budget(on.memory_bytes) })
     }
 }
 

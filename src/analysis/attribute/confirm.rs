@@ -8,7 +8,7 @@ use crate::analysis::{AttributionRow, PatchRow};
 use crate::error::Result;
 use crate::hook::HookPoint;
 use crate::model::Model;
-use crate::sweep::{PatchOptions, Patching, Sources, Spot, Sweep};
+use crate::sweep::{Budget, PatchOptions, Patching, Sources, Spot, Sweep};
 use crate::text::Pair;
 
 use super::Attribute;
@@ -42,7 +42,7 @@ pub(super) fn measure(
     model: &Model,
     pairs: &[Pair],
     spots: &[Vec<Spot>],
-    (options, memory_bytes): (&Attribute, usize),
+    (options, budget): (&Attribute, Budget),
     watch: &dyn Watch,
 ) -> Result<Vec<PatchRow>> {
     let spots: Vec<Arc<Vec<Spot>>> = spots.iter().cloned().map(Arc::new).collect();
@@ -56,7 +56,7 @@ pub(super) fn measure(
         measure_at: options.measure_at,
         ..Patching::default()
     };
-    let options = PatchOptions { how, memory_bytes, ..PatchOptions::default() };
+    let options = PatchOptions { how, budget, ..PatchOptions::default() };
     let sources = Sources::of(model, &options, &points, pairs)?;
     let mut sweep = Sweep { options: &options, sources: &sources, keep: &mut (), watch };
     let mut rows = vec![];

@@ -25,8 +25,6 @@ mod strongest;
 pub(crate) mod view;
 mod words;
 
-use std::ops::Range;
-
 pub use confirm::Confirmed;
 
 use super::patch::place;
@@ -37,7 +35,7 @@ use crate::error::{Error, Result};
 use crate::hook::site::{Role, Scope, Writer};
 use crate::hook::{HookPoint, Site, select};
 use crate::model::Model;
-use crate::sweep::budget::cut;
+use crate::sweep::budget::{Budget, Cut};
 use crate::sweep::{Align, Change, Direction, Doubts, How, Kind, METRICS, Needs, Seen, Spot, Unpatched, row_bytes};
 use crate::text::Pair;
 use nodes::Nodes;
@@ -74,12 +72,12 @@ pub fn attribute(
     model: &Model,
     pairs: &[Pair],
     options: &Attribute,
-    (align, memory_bytes): (Align, usize),
+    (align, budget): (Align, Budget),
     watch: &dyn Watch,
     emit: &mut dyn FnMut(AttributionRow) -> Result<()>,
 ) -> Result<Summary> {
     let points = points(model.spec(), options)?;
-    let groups = groups(model.spec(), pairs, memory_bytes);
+    let groups = groups(model.spec(), pairs, budget).waves;
     // What is strongest of all pairs is known when the last has been estimated. Where not all estimates can be held, they are made again.
     let twice = options.confirm > 0 && groups.len() > 1;
     let total = if twice { 2 * pairs.len() } else { pairs.len() };
@@ -115,7 +113,7 @@ pub fn attribute(
             .map(|((pair, ends), estimates)| Told { model, pair, ends, estimates, options, align })
             .collect();
         let chosen: Vec<Vec<usize>> = group.clone().map(|pair| strongest.of(pair)).collect();
-        let mut exact = measured_of(model, &told, &chosen, (options, memory_bytes), watch)?.into_iter();
+        let mut exact = measured_of(model, &told, &chosen, (options, budget), watch)?.into_iter();
         // Rows are made as they are given away: there may be one for each entry of each pattern.
         for (told, chosen) in told.iter().zip(&chosen) {
             told.rows(&mut |i, Estimated { mut row, .. }| {
@@ -210,7 +208,7 @@ fn normed_together(spec: &Spec, point: &HookPoint) -> bool {
 ///
 /// # Errors
 /// When options and model do not fit.
-pub fn need(spec: &Spec, pairs: &[Pair], options: &Attribute, memory_bytes: usize) -> Result<Need> {
+pub fn need(spec: &Spec, pairs: &[Pair], options: &Attribute, budget: Budget) -> Result<Need> {
     let points = points(spec, options)?;
     let of_point = |point: &HookPoint, n: usize| {
         let nodes = Nodes::of(spec, *point, n);
@@ -219,14 +217,7 @@ pub fn need(spec: &Spec, pairs: &[Pair], options: &Attribute, memory_bytes: usiz
     };
     let of_pair = |pair: &Pair| points.iter().map(|point| of_point(point, pair.clean.tokens.len())).sum::<usize>();
     let rows = pairs.iter().map(of_pair).max().unwrap_or(0);
-    let row = row_of_pass(spec);
-    let bytes = |pairs: &[Pair]| row * pairs.iter().map(|p| p.clean.tokens.len()).sum::<usize>();
-    let groups = groups(spec, pairs, memory_bytes).into_iter();
-    Ok(Need {
-        activations: groups.map(|group| bytes(&pairs[group])).max().unwrap_or(0),
-        least: pairs.iter().map(|pair| bytes(std::slice::from_ref(pair))).max().unwrap_or(0),
-        rows,
-    })
+    Ok(Need { rows, ..groups(spec, pairs, budget).need })
 }
 
 /// Bytes of a row while it is drawn: what a figure knows of it, and its texts.
@@ -238,9 +229,9 @@ fn row_of_pass(spec: &Spec) -> usize {
     3 * spec.n_layers() * row_bytes(spec) + 4 * spec.unembedding.d_vocab_out
 }
 
-/// Consecutive pairs whose values, gradients and what lies between them take at most `memory_bytes`, at least one pair.
-fn groups(spec: &Spec, pairs: &[Pair], memory_bytes: usize) -> Vec<Range<usize>> {
-    cut(pairs.iter().map(|pair| pair.clean.tokens.len() * row_of_pass(spec)), memory_bytes)
+/// Consecutive pairs whose values, gradients and what lies between them fit `budget`, at least one pair.
+fn groups(spec: &Spec, pairs: &[Pair], budget: Budget) -> Cut {
+    budget.cut(&pairs.iter().map(|pair| pair.clean.tokens.len() * row_of_pass(spec)).collect::<Vec<_>>(), 0)
 }
 
 /// A row with the patch that it stands for.
@@ -316,7 +307,7 @@ fn measured_of(
     model: &Model,
     pairs: &[Told<'_>],
     chosen: &[Vec<usize>],
-    (options, memory_bytes): (&Attribute, usize),
+    (options, budget): (&Attribute, Budget),
     watch: &dyn Watch,
 ) -> Result<Vec<PatchRow>> {
     let (mut own, mut spots) = (vec![], vec![]);
@@ -334,7 +325,7 @@ fn measured_of(
     }
     match own.is_empty() {
         true => Ok(vec![]),
-        false => confirm::measure(model, &own, &spots, (options, memory_bytes), watch),
+        false => confirm::measure(model, &own, &spots, (options, budget), watch),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::analysis::AttributionRow;
 use crate::analysis::patch::swept::note_spaces;
 use crate::error::Result;
 use crate::session::{Analysis, Pairs, Session, Sink};
-use crate::sweep::{Direction, Metric, Need};
+use crate::sweep::{Budget, Direction, Metric, Need};
 use crate::table::visible;
 
 /// AttributionRow patching: what would every patch do, to first order, at the cost of a few forward passes?
@@ -77,13 +77,13 @@ impl Analysis for Attribute {
     type Input = Pairs;
 
     fn need(&self, on: &Session, input: &Pairs) -> Result<Need> {
-        need(on.model.spec(), &input.pairs, self, on.memory_bytes)
+        need(on.model.spec(), &input.pairs, self, Budget(on.memory_bytes))
     }
 
     fn run(&self, on: &Session, input: &Pairs, out: &mut Sink<'_>) -> Result<()> {
         note_spaces(on, &input.pairs, &[self.metric], self.measure_at, out)?;
         out.begin::<AttributionRow>()?;
-        let (watch, given) = (out.watch, (input.align, on.memory_bytes));
+        let (watch, given) = (out.watch, (input.align, Budget(on.memory_bytes)));
         let summary = attribute(&on.model, &input.pairs, self, given, watch, &mut |row| out.push(row))?;
         summary.doubts.in_words("pairs").into_iter().for_each(|said| out.say(format_args!("note: {said}")));
         out.say(format_args!("{} values estimated", summary.nodes));

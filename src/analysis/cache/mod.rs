@@ -18,7 +18,7 @@ use crate::hook::{Hook, HookPoint, NotFinite, Site, select};
 use crate::model::{Batch, Model, Run, Unembed};
 use crate::ops::rows::Rows;
 use crate::ops::values;
-use crate::sweep::budget::waves;
+use crate::sweep::budget::{Budget, Cut};
 use crate::sweep::{check_prompts, first_not_finite, not_finite};
 use crate::text::Prompt;
 use crate::whole::{keep, temporary_beside};
@@ -45,7 +45,7 @@ pub fn save_activations(
     model: &Model,
     prompts: &[Prompt],
     pattern: &str,
-    memory_bytes: usize,
+    budget: Budget,
     mut metadata: HashMap<String, String>,
     watch: &dyn Watch,
     path: &Path,
@@ -60,7 +60,7 @@ pub fn save_activations(
     file.write_u32("rows", 0, pairs)?;
     file.write_u32("input_ids", 0, prompts.iter().flat_map(|p| p.ids()))?;
     let mut row = 0;
-    for wave in waves(spec, prompts, kept(spec, &points), memory_bytes) {
+    for wave in cut(spec, prompts, &points, budget).waves {
         watch.at(wave.start, prompts.len())?;
         let batch = Batch::of(prompts[wave.clone()].iter().map(Prompt::ids));
         let n_rows = batch.rows().len();
@@ -86,10 +86,14 @@ pub fn save_activations(
 ///
 /// # Errors
 /// Hooks that the model does not have.
-pub fn need(spec: &Spec, prompts: &[Prompt], pattern: &str, budget_bytes: usize) -> Result<Need> {
-    let points = select(spec, pattern)?;
+pub fn need(spec: &Spec, prompts: &[Prompt], pattern: &str, budget: Budget) -> Result<Need> {
+    Ok(cut(spec, prompts, &select(spec, pattern)?, budget).need)
+}
+
+/// Which prompts run together, and what that needs.
+fn cut(spec: &Spec, prompts: &[Prompt], points: &[HookPoint], budget: Budget) -> Cut {
     let longest = prompts.iter().map(|p| p.tokens.len()).max().unwrap_or(0);
-    Ok(crate::sweep::budget::need(spec, prompts, kept(spec, &points), patterns(spec, &points, longest), budget_bytes))
+    budget.prompts(spec, prompts, kept(spec, points), patterns(spec, points, longest))
 }
 
 /// Bytes of a row that are held beside the run: a value that is large, such as the logits or what each head writes, and its bytes

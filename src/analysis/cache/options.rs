@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{FORMAT, FORMAT_VERSION, need, save_activations};
 use crate::error::Result;
 use crate::session::{Analysis, Prompts, Session, Sink};
-use crate::sweep::Need;
+use crate::sweep::{Budget, Need};
 use crate::table::METADATA_KEY;
 
 /// What the file is called.
@@ -39,13 +39,13 @@ impl Analysis for Cache {
     type Input = Prompts;
 
     fn need(&self, on: &Session, input: &Prompts) -> Result<Need> {
-        need(on.model.spec(), &input.prompts, &self.hooks, on.memory_bytes)
+        need(on.model.spec(), &input.prompts, &self.hooks, Budget(on.memory_bytes))
     }
 
     fn run(&self, on: &Session, input: &Prompts, out: &mut Sink<'_>) -> Result<()> {
         let path = out.file(FILE)?;
         out.provenance().stamp_as(FORMAT, FORMAT_VERSION);
         let metadata = HashMap::from([(METADATA_KEY.to_owned(), out.provenance().to_json())]);
-        save_activations(&on.model, &input.prompts, &self.hooks, on.memory_bytes, metadata, out.watch, &path)
+        save_activations(&on.model, &input.prompts, &self.hooks, Budget(on.memory_bytes), metadata, out.watch, &path)
     }
 }

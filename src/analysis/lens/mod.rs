@@ -22,7 +22,7 @@ use crate::hook::site::{Axis, Role};
 use crate::hook::{Cache, HookPoint, Site, select};
 use crate::model::{Batch, Model, Output, Run, Unembed};
 use crate::ops::values;
-use crate::sweep::budget::waves;
+use crate::sweep::budget::{Budget, Cut};
 use crate::sweep::check_prompts;
 use crate::sweep::not_finite;
 use crate::text::Prompt;
@@ -39,15 +39,15 @@ pub struct Decoding<'a> {
     pub top: usize,
     /// The token to report wherever it ranks.
     pub target: Option<u32>,
-    /// Bytes that activations and logits may take.
-    pub memory_bytes: usize,
+    /// What activations and logits may take.
+    pub budget: Budget,
 }
 
 impl<'a> Decoding<'a> {
     /// What `options` ask of a model, with the token that their target means.
-    pub fn new(spec: &Spec, options: &'a Lens, target: Option<u32>, memory_bytes: usize) -> Self {
+    pub fn new(spec: &Spec, options: &'a Lens, target: Option<u32>, budget: Budget) -> Self {
         let top = options.top.unwrap_or_else(|| TOP.min(spec.unembedding.d_vocab_out));
-        Self { options, top, target, memory_bytes }
+        Self { options, top, target, budget }
     }
 }
 
@@ -62,8 +62,8 @@ const TILE_BYTES: usize = 8 << 20;
 const LEAST_TILE: usize = 256;
 
 /// Bytes of a tile where the budget is small: it is made twice where logits have a factor or a cap.
-fn tile_bytes(memory_bytes: usize) -> usize {
-    TILE_BYTES.min(memory_bytes / 8)
+fn tile_bytes(budget: Budget) -> usize {
+    TILE_BYTES.min(budget.0 / 8)
 }
 
 /// Decodes every prompt at every chosen point and position. `spell` gives a token's text.
@@ -97,7 +97,7 @@ pub fn lens(
     check_positions(prompts, options.options.pos.as_deref().unwrap_or_default())?;
     let mut done = 0;
     let total: usize = prompts.iter().map(|p| p.tokens.len()).sum();
-    for wave in waves(spec, prompts, 4 * spec.d_model * points.len(), options.memory_bytes) {
+    for wave in cut(spec, prompts, options, points.len()).waves {
         let prompts = &prompts[wave];
         let mut cache = Cache::of(points.iter().copied());
         let run = Run { unembed: Unembed::Nothing, ..Run::default() };
@@ -107,10 +107,10 @@ pub fn lens(
         let streams = Streams::new(model, &points, &cache, &out)?;
         let telling = Telling { points: &points, prompts, spell, options };
         let of_prompts = || rows.chunk_by(|a, b| a.prompt == b.prompt);
-        if of_prompts().any(|own| tops_bytes(own.len() * points.len(), options) > options.memory_bytes / 4) {
+        if of_prompts().any(|own| tops_bytes(own.len() * points.len(), options) > found_bytes(options)) {
             // Rows come hook by hook, so that this much cannot be kept of all positions: it is read so often.
             for own in of_prompts() {
-                let some = (options.memory_bytes / 4 / tops_bytes(2, options)).clamp(1, ROWS / 2);
+                let some = (found_bytes(options) / tops_bytes(2, options)).clamp(1, ROWS / 2);
                 for (order, rows) in (0..points.len()).flat_map(|order| own.chunks(some).map(move |rows| (order, rows)))
                 {
                     watch.at(done, total)?;
@@ -144,24 +144,39 @@ pub fn lens(
 /// Hooks that the model does not have.
 pub fn need(spec: &Spec, prompts: &[Prompt], options: &Decoding, figure: impl Fn(usize) -> usize) -> Result<Need> {
     let n = select(spec, &options.options.at)?.len();
+    Ok(Need { rows: figure(cells(prompts, options, n)), ..cut(spec, prompts, options, n).need })
+}
+
+/// Distributions of a prompt at `n` hooks: of the prompt that has most.
+fn cells(prompts: &[Prompt], options: &Decoding, n: usize) -> usize {
+    let positions = |p: &Prompt| options.options.pos.as_ref().map_or(p.tokens.len(), Vec::len);
+    n * prompts.iter().map(positions).max().unwrap_or(0)
+}
+
+/// Which prompts run together where `n` hooks are decoded, and what that needs.
+fn cut(spec: &Spec, prompts: &[Prompt], options: &Decoding, n: usize) -> Cut {
     // The rows that are decoded together, before and after the norm, and a tile of logits, which is made twice where it has a
     // factor or a cap.
     let longest = prompts.iter().map(|p| p.tokens.len()).max().unwrap_or(0);
     let decoded = ((n + 1) * longest).min(ROWS.max(n + 1));
     let d_vocab = spec.unembedding.d_vocab_out;
     let least_tile = 2 * 4 * decoded * d_vocab.min(LEAST_TILE);
-    let tile = (2 * tile_bytes(options.memory_bytes).min(4 * decoded * d_vocab)).max(least_tile);
-    let positions = |p: &Prompt| options.options.pos.as_ref().map_or(p.tokens.len(), Vec::len);
-    let cells = n * prompts.iter().map(positions).max().unwrap_or(0);
+    let tile = (2 * tile_bytes(options.budget).min(4 * decoded * d_vocab)).max(least_tile);
+    let cells = cells(prompts, options, n);
     // What was found of one prompt, and of the rows that are decoded together.
     let tops = tops_bytes(cells, options);
     let least_tops = tops.min(tops_bytes(2, options));
-    let tops = tops.min((options.memory_bytes / 4).max(least_tops));
+    let tops = tops.min(found_bytes(options).max(least_tops));
     let found = (cells + decoded) * size_of::<Decoded>() + 2 * tops;
     let beside = 2 * size_of::<f32>() * decoded * spec.d_model + tile + found;
-    let need = crate::sweep::budget::need(spec, prompts, 4 * spec.d_model * n, beside, options.memory_bytes);
-    let least = need.least - (tile - least_tile) - 2 * (tops - least_tops);
-    Ok(Need { least, rows: figure(cells), ..need })
+    let mut cut = options.budget.prompts(spec, prompts, 4 * spec.d_model * n, beside);
+    cut.need.least -= (tile - least_tile) + 2 * (tops - least_tops);
+    cut
+}
+
+/// Bytes for the most probable tokens that are kept of a prompt.
+fn found_bytes(options: &Decoding) -> usize {
+    options.budget.0 / 4
 }
 
 /// Bytes of the most probable tokens of so many distributions. While they are looked for, there are twice as many.
@@ -269,7 +284,7 @@ impl<'a> Streams<'a> {
             })
             .collect();
         let width =
-            (tile_bytes(options.memory_bytes) / (4 * n * n_rows)).clamp(LEAST_TILE, d_vocab.max(LEAST_TILE)) / 64 * 64;
+            (tile_bytes(options.budget) / (4 * n * n_rows)).clamp(LEAST_TILE, d_vocab.max(LEAST_TILE)) / 64 * 64;
         for first in (0..d_vocab).step_by(width) {
             let tile = model.decode_tokens(&x, first..(first + width).min(d_vocab))?;
             let tile = tile.to_device(&candle_core::Device::Cpu)?.to_dtype(candle_core::DType::F32)?;

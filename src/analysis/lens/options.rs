@@ -7,7 +7,7 @@ use crate::analysis::LensRow;
 use crate::error::Result;
 use crate::session::spaces::Words;
 use crate::session::{Analysis, Prompts, Session, Sink};
-use crate::sweep::Need;
+use crate::sweep::{Budget, Need};
 use crate::text::positions::position_at;
 
 /// The logit lens: what would the model say if it stopped at each layer?
@@ -45,7 +45,7 @@ impl Default for Lens {
 impl Lens {
     fn decoding(&self, on: &Session) -> Result<Decoding<'_>> {
         let target = self.target.as_deref().map(|t| on.target(t)).transpose()?;
-        Ok(Decoding::new(on.model.spec(), self, target, on.memory_bytes))
+        Ok(Decoding::new(on.model.spec(), self, target, Budget(on.memory_bytes)))
     }
 }
 

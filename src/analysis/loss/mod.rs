@@ -11,7 +11,7 @@ use std::ops::Range;
 use crate::error::{Error, Result};
 use crate::model::{Batch, Model, Output, Run, Unembed};
 use crate::ops::values;
-use crate::sweep::budget::{need as need_of, waves};
+use crate::sweep::budget::{Budget, Cut};
 use crate::sweep::{Need, Watch, check_prompts};
 use crate::text::Prompt;
 pub use rows::{LossMeanRow, LossPromptRow, LossRow};
@@ -47,9 +47,9 @@ impl Surprise {
     }
 }
 
-/// Bytes of logits that are held at once, beside the runs.
-fn logits_bytes(model: &Model, memory_bytes: usize) -> usize {
-    (memory_bytes / 4).max(row_bytes(model))
+/// Rows of logits that are held at once, beside the runs.
+fn rows_at_once(model: &Model, budget: Budget) -> usize {
+    Budget(budget.0 / 4).holds(row_bytes(model))
 }
 
 /// Bytes of a row of logits while it is made.
@@ -58,11 +58,18 @@ fn row_bytes(model: &Model) -> usize {
 }
 
 /// What [`loss`] needs of memory.
-pub fn need(model: &Model, prompts: &[Prompt], memory_bytes: usize) -> Need {
+pub fn need(model: &Model, prompts: &[Prompt], budget: Budget) -> Need {
+    cut(model, prompts, budget).need
+}
+
+/// Which prompts run together, and what that needs.
+fn cut(model: &Model, prompts: &[Prompt], budget: Budget) -> Cut {
     let longest = prompts.iter().map(|p| p.tokens.len()).max().unwrap_or(0);
-    let logits = logits_bytes(model, memory_bytes).min(longest * row_bytes(model));
-    let need = need_of(model.spec(), prompts, 0, logits, memory_bytes);
-    Need { least: need.least - logits + row_bytes(model).min(logits), ..need }
+    let row = row_bytes(model);
+    let logits = row * rows_at_once(model, budget).min(longest);
+    let mut cut = budget.prompts(model.spec(), prompts, 0, logits);
+    cut.need.least -= logits - row.min(logits);
+    cut
 }
 
 /// The surprise of every token of every prompt, in order, and after those of a prompt what they come to. `spell` gives a token's text.
@@ -73,12 +80,12 @@ pub fn loss(
     model: &Model,
     prompts: &[Prompt],
     spell: &dyn Fn(u32) -> String,
-    memory_bytes: usize,
+    budget: Budget,
     watch: &dyn Watch,
     emit: &mut dyn FnMut(Vec<LossRow>, Option<LossPromptRow>) -> Result<()>,
 ) -> Result<()> {
-    let some = (logits_bytes(model, memory_bytes) / row_bytes(model)).max(1);
-    for wave in waves(model.spec(), prompts, 0, memory_bytes) {
+    let some = rows_at_once(model, budget);
+    for wave in cut(model, prompts, budget).waves {
         watch.at(wave.start, prompts.len())?;
         let prompts = &prompts[wave];
         let batch = Batch::of(prompts.iter().map(Prompt::ids));

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{LossMeanRow, LossPromptRow, LossRow, loss, mean, need};
 use crate::error::Result;
 use crate::session::{Analysis, Prompts, Session, Sink};
-use crate::sweep::Need;
+use crate::sweep::{Budget, Need};
 use crate::table::{Provenance, Rows, visible, visible_prose};
 use crate::view::colour::Colours;
 use crate::view::extent::Extents;
@@ -34,12 +34,12 @@ impl Analysis for Loss {
     type Input = Prompts;
 
     fn need(&self, on: &Session, input: &Prompts) -> Result<Need> {
-        Ok(need(&on.model, &input.prompts, on.memory_bytes))
+        Ok(need(&on.model, &input.prompts, Budget(on.memory_bytes)))
     }
 
     fn run(&self, on: &Session, input: &Prompts, out: &mut Sink<'_>) -> Result<()> {
         let (watch, mut prompts) = (out.watch, vec![]);
-        loss(&on.model, &input.prompts, &|id| on.spell(id), on.memory_bytes, watch, &mut |rows, whole| {
+        loss(&on.model, &input.prompts, &|id| on.spell(id), Budget(on.memory_bytes), watch, &mut |rows, whole| {
             rows.into_iter().try_for_each(|row| out.push(row))?;
             prompts.extend(whole.clone());
             whole.map_or(Ok(()), |row| out.push(row))

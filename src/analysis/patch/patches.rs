@@ -66,7 +66,7 @@ impl<'a> Patches<'a> {
             patches.runs.extend(runs);
             patches.of.extend(of);
         }
-        let half = options.memory_bytes / 2;
+        let half = options.budget.half();
         patches.waves = plan(model.spec(), &group.lengths(), &patches.runs, &group.readouts, half)?;
         Ok(patches)
     }
@@ -115,8 +115,7 @@ impl Runs for Patches<'_> {
 
     fn sweep(&self, wave: &Wave, emit: &mut dyn FnMut(usize, &[f32]) -> Result<()>) -> Result<()> {
         let Group { bases, readouts, .. } = self.group;
-        // Logits are there three times: as they are made, row by row, and run by run.
-        sweep(self.model, bases, readouts, &self.runs, wave, self.options.memory_bytes / 8, emit)
+        sweep(self.model, bases, readouts, &self.runs, wave, self.options.budget.logits(), emit)
     }
 
     fn naive(&self, (pair, spot): (usize, usize)) -> Result<Vec<f32>> {

@@ -6,7 +6,7 @@ use crate::analysis::{PatchRow, PathRow};
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::spaces::Words;
 use crate::session::{Pairs, Session, Sink, Swept};
-use crate::sweep::{Align, Grid, Keep, Metric, PatchOptions, Patching, Summary, Watch, incomparable};
+use crate::sweep::{Align, Budget, Grid, Keep, Metric, PatchOptions, Patching, Summary, Watch, incomparable};
 use crate::text::Pair;
 use crate::text::positions::position_at;
 use crate::view::Seen;
@@ -23,7 +23,7 @@ pub fn told(on: &Session, input: &Swept, grid: Grid, how: &Patching) -> Result<P
         noised: None,
         dataset: input.dataset.clone(),
         vector: input.vector.clone(),
-        memory_bytes: on.memory_bytes,
+        budget: Budget(on.memory_bytes),
     })
 }
 

@@ -18,8 +18,7 @@ use crate::error::{Error, Result};
 use crate::hook::{HookPoint, NotFinite};
 use crate::model::Model;
 use crate::ops::numbers;
-use crate::sweep::budget::cut;
-use crate::sweep::{Change, How, PatchOptions, Patched, Wave, plan, row_bytes, sweep};
+use crate::sweep::{Budget, Change, How, PatchOptions, Patched, Wave, plan, row_bytes, sweep};
 use crate::sweep::{Group, Metric, Runs, Seen, Sources};
 
 /// Runs of the paths whose sender changes something.
@@ -81,8 +80,9 @@ impl<'a> Paths<'a> {
                 paths.of.push((pair, r));
             }
         }
-        let half = patch.memory_bytes / 2;
-        let groups = cut(to_logits.iter().map(|(_, rows)| *rows), half / row_bytes(model.spec()));
+        let half = patch.budget.half();
+        let rows = Budget(half.holds(row_bytes(model.spec())));
+        let groups = rows.groups(to_logits.iter().map(|(_, rows)| *rows));
         let wave = |group: Range<usize>| Wave { runs: to_logits[group].iter().map(|(run, _)| *run).collect() };
         paths.waves = groups.into_iter().map(wave).collect();
         paths.waves.extend(plan(model.spec(), &group.lengths(), &skeletons, &group.readouts, half)?);
@@ -170,9 +170,9 @@ impl<'a> Paths<'a> {
             runs.push(Patched { base: pair, changes });
         }
         let (Group { bases, readouts, .. }, all) = (self.group, Wave { runs: (0..runs.len()).collect() });
-        // Logits are there three times: as they are made, row by row, and run by run.
-        let memory_bytes = self.patch.memory_bytes / 8;
-        sweep(self.model, bases, readouts, &runs, &all, memory_bytes, |i, logits| emit(wave.runs[i], logits))
+        sweep(self.model, bases, readouts, &runs, &all, self.patch.budget.logits(), |i, logits| {
+            emit(wave.runs[i], logits)
+        })
     }
 
     /// Runs into the logits: nothing of the model is left but the unembedding.
@@ -198,7 +198,7 @@ impl<'a> Paths<'a> {
             let tokens = self.group.readouts[of_pair[0].1].tokens.as_deref();
             let width = tokens.map_or(self.model.spec().unembedding.d_vocab_out, <[u32]>::len).max(1);
             let rows = self.group.readouts[of_pair[0].1].positions.len().max(1);
-            let at_once = (self.patch.memory_bytes / 8 / (4 * width * rows)).max(1);
+            let at_once = self.patch.budget.logits().holds(4 * width * rows);
             for some in of_pair.chunks(at_once) {
                 let streams: Vec<&Tensor> = some.iter().map(|(.., stream)| stream).collect();
                 let logits = self.model.decode_some(&Tensor::cat(&streams, 0)?, tokens)?;

@@ -13,6 +13,7 @@ use pellucid::hook::{Cache, Edit, Hook, HookPoint, Site};
 use pellucid::model::{Batch, Model, Run};
 use pellucid::ops::norm::NormWeights;
 use pellucid::ops::rows::Rows;
+use pellucid::sweep::Budget;
 use pellucid::text::{Bos, Pair, Prompt, PromptEntry, build_prompts};
 
 use crate::help::fixtures::load;
@@ -29,7 +30,7 @@ fn prompts(ids: &[u32]) -> Vec<Prompt> {
 
 fn rows(model: &Model, ids: &[u32], parts: Option<Parts>) -> Result<Vec<AttentionRow>> {
     let mut rows = vec![];
-    let options = AttentionOptions { parts, memory_bytes: 1 << 30, ..AttentionOptions::default() };
+    let options = AttentionOptions { parts, budget: Budget(1 << 30), ..AttentionOptions::default() };
     attention(model, &prompts(ids), &options, &(), &mut |row| {
         rows.push(row);
         Ok(())
@@ -268,7 +269,7 @@ fn attribution_of_the_last_heads_is_the_difference_of_their_pushes() -> Result<(
         qk_fix: false,
         grad_drop: false,
         confirm: 0,
-        memory_bytes: 1 << 30,
+        budget: Budget(1 << 30),
         align: Align::default(),
     };
     let mut estimates: Vec<AttributionRow> = vec![];

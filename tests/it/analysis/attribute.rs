@@ -15,6 +15,7 @@ use pellucid::hook::{Cache, Edit, Gradients, HookPoint, Site};
 use pellucid::model::{Batch, Model, Run};
 use pellucid::ops;
 use pellucid::ops::rounding::unit;
+use pellucid::sweep::Budget;
 use pellucid::sweep::{Change, How, Readout, naive};
 use pellucid::text::{Bos, Pair, PromptEntry, build_prompts};
 
@@ -74,7 +75,7 @@ fn within(
     options: &Attribute,
 ) -> Result<(Vec<AttributionRow>, Summary)> {
     let mut rows = vec![];
-    let summary = attribute(model, pairs, options, (Align::default(), memory_bytes), &(), &mut |row| {
+    let summary = attribute(model, pairs, options, (Align::default(), Budget(memory_bytes)), &(), &mut |row| {
         rows.push(row);
         Ok(())
     })?;
@@ -245,7 +246,7 @@ fn estimates_follow_every_metric_in_both_directions() -> Result<()> {
 
 fn patch_options(at: &str, over: &[Over]) -> PatchOptions {
     let grid = Grid { at: at.into(), over: over.into(), ..Grid::default() };
-    PatchOptions { grid, memory_bytes: 1 << 30, ..PatchOptions::default() }
+    PatchOptions { grid, budget: Budget(1 << 30), ..PatchOptions::default() }
 }
 
 fn patches(model: &Model, options: &PatchOptions) -> Result<Vec<PatchRow>> {

@@ -4,6 +4,7 @@ use candle_core::DType;
 use pellucid::Result;
 use pellucid::analysis::loss::{LossMeanRow, LossPromptRow, LossRow, loss};
 use pellucid::model::Model;
+use pellucid::sweep::Budget;
 use pellucid::table::read_rows;
 use pellucid::text::{Bos, Prompt, PromptEntry, build_prompts};
 
@@ -14,7 +15,7 @@ use crate::reference::Reference;
 
 fn rows(model: &Model, prompts: &[Prompt], memory_bytes: usize) -> Result<(Vec<LossRow>, Vec<LossPromptRow>)> {
     let (mut all, mut whole) = (vec![], vec![]);
-    loss(model, prompts, &|id| format!("#{id}"), memory_bytes, &(), &mut |rows, sum| {
+    loss(model, prompts, &|id| format!("#{id}"), Budget(memory_bytes), &(), &mut |rows, sum| {
         all.extend(rows);
         whole.extend(sum);
         Ok(())

@@ -13,6 +13,7 @@ use pellucid::analysis::path::{Reading, Through, path};
 use pellucid::hook::{Cache, Edit, HookPoint, Site};
 use pellucid::model::{Batch, Model, Run};
 use pellucid::ops;
+use pellucid::sweep::Budget;
 use pellucid::text::{Bos, Pair, Prompt, PromptEntry, build_prompts};
 
 use crate::bound::{Drifts, PATCHES, drift};
@@ -54,7 +55,7 @@ struct Asked {
 fn options(at: &str, over: &[Over], to: &str) -> Asked {
     let grid = Grid { at: at.into(), over: over.to_vec(), ..Grid::default() };
     let how = Patching { direction: Some(Direction::Denoise), ..Patching::default() };
-    let patch = PatchOptions { grid, how, memory_bytes: 1 << 24, ..PatchOptions::default() };
+    let patch = PatchOptions { grid, how, budget: Budget(1 << 24), ..PatchOptions::default() };
     Asked { patch, reading: Reading { to: to.into(), ..Reading::default() } }
 }
 
@@ -233,7 +234,7 @@ fn a_path_is_the_run_in_which_everything_else_is_frozen() -> Result<()> {
                 options.reading.through = through;
                 (options.patch.grid, options.patch.how.direction) = (grid.clone(), Some(direction));
                 // Many waves, or one.
-                options.patch.memory_bytes = if i % 2 == 0 { 60_000 } else { 1 << 24 };
+                options.patch.budget = Budget(if i % 2 == 0 { 60_000 } else { 1 << 24 });
                 options.patch.how.verify = 6;
                 let embeds = grid.at == "hook_embed";
                 if !embeds {
@@ -427,9 +428,9 @@ fn a_sweep_that_was_stopped_goes_on_to_the_same_rows_and_memory_changes_no_numbe
     let model = model("llama");
     let pairs: Vec<Pair> = (0..3).map(|i| pair(i, &CLEAN, Some(&CORRUPT))).collect();
     let mut small = options("z", &[Over::Layer, Over::Head, Over::Pos], "1.q,1.k,1.mlp,logits");
-    small.patch.memory_bytes = 60_000;
+    small.patch.budget = Budget(60_000);
     let whole = goes_on(7, |keep, watch, emit| path(&model, &pairs, &small.patch, &small.reading, keep, watch, emit))?;
-    small.patch.memory_bytes = 1 << 28;
+    small.patch.budget = Budget(1 << 28);
     let (large, _) = run(&model, &pairs, &small)?;
     let far = large
         .iter()

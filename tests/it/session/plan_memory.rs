@@ -2,9 +2,12 @@
 #![cfg(target_os = "linux")]
 
 use pellucid::analysis::lens::need;
+use std::collections::BTreeSet;
+
 use pellucid::analysis::{Decoding, Lens};
 use pellucid::arch::family::read_config;
-use pellucid::sweep::row_bytes;
+use pellucid::cli::analyses;
+use pellucid::sweep::{Budget, row_bytes};
 use pellucid::text::{Bos, PromptEntry, build_prompts};
 
 use crate::bin::{Place, fixture};
@@ -103,6 +106,7 @@ fn what_a_command_says_that_it_needs_is_what_it_takes() {
     let large: [(&str, &str, &[&str]); 10] = [
         ("lens", "many.jsonl", &["--top", "1"]),
         ("lens", "many.jsonl", &["--top", "1", "--memory", "30MB"]),
+        ("loss", "many.jsonl", &["--memory", "40MB"]),
         ("attention", "some.jsonl", &[]),
         ("attention", "some.jsonl", &["--target", "#5", "--foil", "#6"]),
         ("cache", "many.jsonl", &["--hooks", "logits,resid_post"]),
@@ -140,8 +144,9 @@ fn a_budget_that_cannot_be_kept_is_refused_before_anything_runs() {
     let prompt = ["--ids", &ids(300, 1)];
     let (clean, corrupt) = (format!("#{}", ids(300, 1)), format!("#9,{}", ids(299, 8)));
     let pair = ["--clean", &clean, "--corrupt", &corrupt, "--answer", "#5", "--foil", "#6"];
-    let commands: [(&[&str], &[&str]); 7] = [
+    let commands: [(&[&str], &[&str]); 8] = [
         (&["lens"], &prompt),
+        (&["loss"], &prompt),
         (&["attention"], &prompt),
         (&["cache", "--hooks", "resid_post"], &prompt),
         (&["ablate"], &prompt),
@@ -149,6 +154,10 @@ fn a_budget_that_cannot_be_kept_is_refused_before_anything_runs() {
         (&["path"], &pair),
         (&["attribute"], &pair),
     ];
+    // Every command that takes a budget is here.
+    let takes_memory = |command: &clap::Command| command.get_arguments().any(|arg| arg.get_id() == "memory");
+    let with_budget: BTreeSet<String> = analyses().filter(takes_memory).map(|c| c.get_name().to_owned()).collect();
+    assert_eq!(with_budget, commands.iter().map(|(command, _)| command[0].to_owned()).collect());
     for (command, input) in commands {
         let run = |memory: &str| {
             let more = ["-m", "m", "--memory", memory, "--out", command[0]];
@@ -190,7 +199,7 @@ fn plans_look_at_every_block() {
     let options = Lens { at: "blocks.0.hook_resid_post".into(), ..Lens::default() };
     let of = |dense: usize| {
         let spec = spec(dense);
-        need(&spec, &prompts, &Decoding::new(&spec, &options, None, 512 << 20), |_| 0).unwrap()
+        need(&spec, &prompts, &Decoding::new(&spec, &options, None, Budget(512 << 20)), |_| 0).unwrap()
     };
     assert_eq!(of(0), of(3));
     assert!(of(3).least > 5 * 3 * 3200 * 4, "{:?}", of(3));

@@ -15,6 +15,7 @@ use pellucid::hook::site::{Axis, Scope};
 use pellucid::hook::{Cache, Edit, Hook, HookPoint, Site};
 use pellucid::model::{Batch, Model, Run};
 use pellucid::ops;
+use pellucid::sweep::Budget;
 use pellucid::text::{Bos, Pair, Prompt, PromptEntry, build_prompts};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -484,7 +485,7 @@ fn whole_forward_passes(models: impl Iterator<Item = (&'static str, Model)>) -> 
                 })
                 .collect();
             let options = options(case, &points, &tensor)?;
-            let few = |memory_bytes| run(&model, &PatchOptions { memory_bytes, ..options.clone() }, &pairs);
+            let few = |bytes| run(&model, &PatchOptions { budget: Budget(bytes), ..options.clone() }, &pairs);
             let (rows, waves) = (few(1 << 28)?, few(150_000)?);
             assert_eq!(rows.len(), waves.len());
             let references = (0..PAIRS.len())

@@ -16,6 +16,7 @@ use pellucid::hook::{Cache, Edit, HookPoint, Site};
 use pellucid::model::{Batch, Model, Run};
 use pellucid::ops;
 use pellucid::ops::rounding::unit;
+use pellucid::sweep::Budget;
 use pellucid::text::{Bos, Pair, Prompt, PromptEntry, build_prompts};
 
 use crate::bound::{Drifts, PATCHES, drift};
@@ -48,7 +49,7 @@ fn options(at: &str, over: &[Over]) -> PatchOptions {
     PatchOptions {
         grid: Grid { at: at.into(), over, ..Grid::default() },
         how: Patching { direction: Some(Direction::Denoise), ..Patching::default() },
-        memory_bytes: 1 << 24,
+        budget: Budget(1 << 24),
         ..PatchOptions::default()
     }
 }
@@ -428,9 +429,9 @@ pub(crate) fn goes_on<R: PartialEq + std::fmt::Debug>(
 fn a_sweep_that_was_stopped_goes_on_to_the_same_rows_and_memory_changes_no_number() -> Result<()> {
     let model = model("llama");
     let pairs: Vec<Pair> = (0..3).map(|i| pair(i, &CLEAN, Some(&CORRUPT))).collect();
-    let small = PatchOptions { memory_bytes: 60_000, ..options("z", &[Over::Layer, Over::Head, Over::Pos]) };
+    let small = PatchOptions { budget: Budget(60_000), ..options("z", &[Over::Layer, Over::Head, Over::Pos]) };
     let whole = goes_on(3, |keep, watch, emit| patch(&model, &pairs, &small, keep, watch, emit))?;
-    let (large, _) = run(&model, &pairs, &PatchOptions { memory_bytes: 1 << 28, ..small.clone() })?;
+    let (large, _) = run(&model, &pairs, &PatchOptions { budget: Budget(1 << 28), ..small.clone() })?;
     let far = large
         .iter()
         .zip(&whole)

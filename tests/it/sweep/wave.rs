@@ -6,7 +6,7 @@ use pellucid::hook::site::{Axis, Scope};
 use pellucid::hook::{Cache, Edit, HookPoint, Site};
 use pellucid::model::{Batch, Model, Run, Unembed};
 use pellucid::ops;
-use pellucid::sweep::{Change, How, Patched, Readout, Recorded, plan, sweep, unchanged};
+use pellucid::sweep::{Budget, Change, How, Patched, Readout, Recorded, plan, sweep, unchanged};
 
 use crate::bound::drift;
 use crate::help::fixtures::load;
@@ -120,11 +120,11 @@ fn every_patch_is_one_forward_pass(name: &str) -> Result<()> {
     );
     let allowed = rounding.patched(f64::from(spread)) as f32;
     for memory in [usize::MAX, 200_000] {
-        let waves = plan(model.spec(), &[9], &runs, &readouts, memory)?;
+        let waves = plan(model.spec(), &[9], &runs, &readouts, Budget(memory))?;
         assert_eq!(waves.len() > 1, memory != usize::MAX, "{name}: {} waves", waves.len());
         let mut got: Vec<Option<Vec<f32>>> = vec![None; runs.len()];
         for wave in &waves {
-            sweep(&model, &bases, &readouts, &runs, wave, memory, |run, logits| {
+            sweep(&model, &bases, &readouts, &runs, wave, Budget(memory), |run, logits| {
                 assert!(got[run].replace(logits.to_vec()).is_none(), "{name}: run {run} came twice");
                 Ok(())
             })?;
@@ -154,8 +154,8 @@ fn itself_is_nothing_and_everything_is_the_other_run(name: &str) -> Result<()> {
     let corrupt = unchanged(&model, &both[1], &readouts[1])?;
     assert_ne!(clean, corrupt, "{name}");
     let mut seen = 0;
-    for wave in plan(model.spec(), &[9, 9], &runs, &readouts, usize::MAX)? {
-        sweep(&model, &both, &readouts, &runs, &wave, usize::MAX, |run, logits| {
+    for wave in plan(model.spec(), &[9, 9], &runs, &readouts, Budget(usize::MAX))? {
+        sweep(&model, &both, &readouts, &runs, &wave, Budget(usize::MAX), |run, logits| {
             let diff = logits.iter().zip(&clean).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
             // The same sums, perhaps in kernels for another number of rows.
             assert!(f64::from(diff) <= allowed, "{name} run {run}: {logits:?} {clean:?}");
