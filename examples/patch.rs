@@ -1,6 +1,6 @@
 //! Patch: a sweep of activation patching, as rows, as a picture and as a file. `cargo run --release --example patch`
 
-use pellucid::analysis::patch::Patch;
+use pellucid::analysis::patch::{Grid, Over, Patch};
 use pellucid::session::Session;
 use pellucid::view::terminal;
 
@@ -11,7 +11,7 @@ fn main() -> pellucid::Result<()> {
         .against(" John", "When Mary and John went to the store, Mary gave a drink to")?;
 
     // Each head of the run that says John gets the values that it has where Mary is right.
-    let heads = Patch { at: "z".into(), over: vec!["layer".into(), "head".into()], ..Patch::default() };
+    let heads = Patch { grid: Grid::of("z", &[Over::Layer, Over::Head]), ..Patch::default() };
     let (table, _means) = session.run(&heads, &[pair])?;
 
     let effect = |recovered: Option<f32>| recovered.unwrap_or(0.0).abs();
