@@ -6,6 +6,5 @@ pub mod options;
 pub mod output;
 pub mod refusals;
 pub mod refused;
-pub mod requests;
 pub mod starved;
 pub mod text;

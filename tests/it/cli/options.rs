@@ -1,6 +1,8 @@
 //! Every option of every analysis: which of them name the folder of results, and that the canonical command has them.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use pellucid::cli::{Asked, analyses, asked};
 
@@ -144,8 +146,12 @@ fn words(place: &Place, analysis: &str, arguments: &str) -> Vec<String> {
     all.map(str::to_owned).collect()
 }
 
+/// What was asked already: each time, a model is loaded.
+type Known = BTreeMap<Vec<String>, Result<Rc<Asked>, String>>;
+
 /// Every case that is needed is there, and says what is so. What is not is returned.
 fn wrong(
+    known: &RefCell<Known>,
     place: &Place,
     analysis: &str,
     id: &str,
@@ -153,8 +159,11 @@ fn wrong(
     &(_, without, with, does): &Case,
 ) -> Option<String> {
     let (without, with) = (words(place, analysis, without), words(place, analysis, &with.replace('+', without)));
-    let refused = |e: pellucid::Error| e.message().to_owned();
-    let of = |words: &[String]| asked(words).map_err(|e| format!("{words:?}: {}", refused(e)));
+    let of = |words: &[String]| {
+        let mut known = known.borrow_mut();
+        let new = || asked(words).map(Rc::new).map_err(|e| format!("{words:?}: {}", e.message()));
+        known.entry(words.to_vec()).or_insert_with(new).clone()
+    };
     let differs = |(one, other): (&Asked, &Asked)| (one.request != other.request, one.command != other.command);
     let found = (|| {
         let own = of(&without)?;
@@ -215,6 +224,7 @@ fn every_option_of_every_analysis_decides_the_request_or_changes_nothing() {
         place.write(&format!("{name}.safetensors"), forge::serialized(&tensors));
     }
     let (mut failed, mut used, mut n) = (vec![], BTreeSet::new(), 0);
+    let known = RefCell::default();
     for command in analyses() {
         for argument in command.get_arguments() {
             let (analysis, id) = (command.get_name(), argument.get_id().as_str());
@@ -227,7 +237,7 @@ fn every_option_of_every_analysis_decides_the_request_or_changes_nothing() {
             used.insert(case.0);
             n += 1;
             let long = argument.get_long().map(|long| format!("--{long}"));
-            failed.extend(wrong(&place, analysis, id, long.as_deref(), case));
+            failed.extend(wrong(&known, &place, analysis, id, long.as_deref(), case));
         }
     }
     failed.extend(CASES.iter().filter(|case| !used.contains(case.0)).map(|case| format!("no analysis has {}", case.0)));

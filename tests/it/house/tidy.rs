@@ -219,7 +219,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("bytemuck", &["ops/"]),
     ("sysinfo", &["session/plan.rs", "session/lock.rs"]),
     // Options are declared once, with what the command line makes of them.
-    ("clap", &["cli/", "table/format.rs", "analysis/", "sweep/kind.rs"]),
+    ("clap", &["cli/", "table/format.rs", "analysis/", "sweep/grid.rs", "sweep/kind.rs", "sweep/options.rs"]),
     ("indicatif", &["cli/out.rs"]),
     ("anstream", &["cli/out.rs"]),
     ("ctrlc", &["cli/signals.rs"]),
