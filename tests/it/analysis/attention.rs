@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use candle_core::{DType, Tensor};
 use pellucid::Result;
 use pellucid::analysis::attention::{AttentionOptions, Parts, attention};
-use pellucid::analysis::attribute::{AttributeOptions, attribute};
-use pellucid::analysis::patch::{Align, Direction, Metric};
+use pellucid::analysis::attribute::{Attribute, attribute};
+use pellucid::analysis::patch::Align;
 use pellucid::analysis::{AttentionRow, AttributionRow};
 use pellucid::arch::spec::{Gain, NormKind};
 use pellucid::hook::{Cache, Edit, Hook, HookPoint, Site};
@@ -260,20 +260,9 @@ fn attribution_of_the_last_heads_is_the_difference_of_their_pushes() -> Result<(
     let both = [rows(&model, &A, of_both())?, rows(&model, &corrupt_ids, of_both())?];
     let [clean, corrupt] = [&A, &corrupt_ids].map(|ids| prompts(ids).remove(0));
     let pair = Pair::new(0, "0".into(), clean, Some(corrupt), vec![TARGET], vec![FOIL])?;
-    let options = AttributeOptions {
-        at: "z".into(),
-        direction: Direction::Denoise,
-        metric: Metric::LogitDiff,
-        measure_at: -1,
-        top: 0,
-        qk_fix: false,
-        grad_drop: false,
-        confirm: 0,
-        budget: Budget(1 << 30),
-        align: Align::default(),
-    };
+    let options = Attribute { at: Some("z".into()), top: 0, ..Attribute::default() };
     let mut estimates: Vec<AttributionRow> = vec![];
-    attribute(&model, &[pair], &options, &(), &mut |row| {
+    attribute(&model, &[pair], &options, (Align::default(), Budget(1 << 30)), &(), &mut |row| {
         estimates.push(row);
         Ok(())
     })?;

@@ -36,6 +36,8 @@ const CASES: &[Case] = &[
     ("model", "~", "+|-m|@/other", Decides),
     ("verify.name", "", "@/other", Decides),
     ("accept_config", "~", "+|--accept-config|torch_dtype", Decides),
+    // What is counted is the model that was read, whatever was let through.
+    ("cost.accept_config", "", "+|--accept-config|torch_dtype", Finds),
     // Their results have no folder.
     ("hooks.accept_config", "-m|demo", "+|--accept-config|torch_dtype", Finds),
     ("model.accept_config", "", "+|--accept-config|torch_dtype", Finds),
@@ -82,6 +84,13 @@ const CASES: &[Case] = &[
     ("lens.target", "~", "+|--target| went", Decides),
     ("attention.head", "~", "+|--head|1.1", Decides),
     ("attention.min_prob", "~", "+|--min-prob|0.5", Decides),
+    ("attention.parts", "~", "+|--parts", Decides),
+    ("attention.target", "~", "+|--target| went", Decides),
+    ("attention.foil", "~|--target| went", "+|--foil| met", Decides),
+    ("cost.context", "", "--context|4,8", Decides),
+    ("cost.bits", "", "--bits|8", Decides),
+    ("cost.cache_bits", "", "--cache-bits|8", Decides),
+    ("cost.measure", "", "--measure", Decides),
     ("cache.hooks", "Mary|--hooks|resid_post", "Mary|--hooks|z", Decides),
     ("hooks.pattern", "", "z", Decides),
     ("at", "~", "+|--at|z", Decides),
@@ -133,7 +142,7 @@ fn least(analysis: &str) -> &'static str {
     match analysis {
         "patch" | "path" | "attribute" => PAIR,
         "cache" => "Mary and John|--hooks|resid_post",
-        "hooks" | "model" | "verify" => "",
+        "cost" | "hooks" | "model" | "verify" => "",
         _ => "Mary and John",
     }
 }

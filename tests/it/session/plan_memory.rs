@@ -103,7 +103,7 @@ fn what_a_command_says_that_it_needs_is_what_it_takes() {
     place.write("one.jsonl", lines(1, 3));
     place.write("pairs.jsonl", pairs(6, 120));
     place.write("pair.jsonl", pairs(1, 3));
-    let large: [(&str, &str, &[&str]); 10] = [
+    let large: [(&str, &str, &[&str]); 11] = [
         ("lens", "many.jsonl", &["--top", "1"]),
         ("lens", "many.jsonl", &["--top", "1", "--memory", "30MB"]),
         ("loss", "many.jsonl", &["--memory", "40MB"]),
