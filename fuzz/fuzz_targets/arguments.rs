@@ -21,7 +21,7 @@ fuzz_target!(|text: &str| {
     check(|| ids::parse_ids(text));
     check(|| NamedPosition::parse(text));
     check(|| Receivers::parse(spec, text));
-    check(|| Kind::parse(text, None));
+    check(|| Kind::parse(text));
     check(|| Metric::parse(text));
     if let Some(id) = tokenizer::token_of_id(text, 97) {
         check(|| id);
