@@ -113,6 +113,8 @@ pub enum Shape {
     Numbers,
     /// A number; rows and columns are the same positions, so that cells are square.
     Square,
+    /// Nothing: rows are many, and low. Of words there is no room for them.
+    Strips,
 }
 
 /// Neighbouring places of a row: the row, the first column, and the first that is no longer one of them.

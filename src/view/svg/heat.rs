@@ -42,11 +42,13 @@ impl<'a> Drawn<'a> {
                 (1400.0 / columns as f64).clamp(9.0, widest.clamp(46.0, 76.0))
             }
             Shape::Numbers => (1100.0 / columns as f64).clamp(6.0, 44.0),
+            Shape::Strips => (900.0 / columns as f64).clamp(6.0, 44.0),
             Shape::Square => (680.0 / rows.max(columns) as f64).clamp(4.0, 34.0),
         }
         .floor();
         let h = match (heat.shape, rows) {
             (Shape::Square, _) => w,
+            (Shape::Strips, _) => 11.0,
             (Shape::Tokens, ..17) if w >= LEVEL => 32.0,
             (Shape::Tokens, _) if w >= LEVEL => 20.0,
             (Shape::Tokens, ..25) => 48.0,

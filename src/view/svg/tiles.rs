@@ -31,7 +31,8 @@ impl<'a> Drawn<'a> {
         let (lines, along) = (most(|tile| tile.at.0), most(|tile| tile.at.1));
         // In cells; the longer side fills the tile.
         let (across, down) = tiles.size;
-        let scale = (1320.0 / along - GAP).clamp(44.0, 150.0).floor() / across.max(down).max(1) as f64;
+        let widest = if tiles.tiles.len() == 1 { 420.0 } else { 150.0 };
+        let scale = (1320.0 / along - GAP).clamp(44.0, widest).floor() / across.max(down).max(1) as f64;
         let (w, h) = (across as f64 * scale, down as f64 * scale);
         Self { tiles, locale, scale, grid: (along * (w + GAP) - GAP, lines * (h + NAME + GAP) - GAP) }
     }

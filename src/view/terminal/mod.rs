@@ -5,7 +5,7 @@ mod grid;
 mod text;
 
 use super::colour::{Colours, Map};
-use super::kind::{Body, Cell, Mark, Panel, View};
+use super::kind::{Body, Cell, Mark, Panel, Shape, View};
 use super::label::fit;
 use anstyle::{Ansi256Color, AnsiColor, Style};
 use unicode_width::UnicodeWidthStr;
@@ -29,6 +29,7 @@ pub fn text(view: &View, columns: usize) -> String {
     }
     for Panel { heading, body } in view.panels.iter().chain(&view.more) {
         let drawn = match body {
+            Body::Heat(heat) if heat.shape == Shape::Strips => String::new(),
             Body::Heat(heat) => grid::heat(heat, view.locale, columns),
             Body::Steps(steps) => grid::steps(steps, view.locale, columns),
             Body::Text(tokens) => text::flow(tokens, columns),

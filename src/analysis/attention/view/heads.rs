@@ -1,14 +1,17 @@
 //! All heads of a prompt as small multiples, a row of tiles for each layer; and what each looks at.
 
+use super::took::{MOST_TOKENS, Took};
 use super::{Entry, Pattern, Patterns};
 use crate::table::{Provenance, visible};
 use crate::view::colour::Colours;
-use crate::view::kind::{Body, Cell, Panel, Table, TableRow, Tile, Tiles, View};
+use crate::view::kind::{Area, Body, Cell, Heat, Item, Panel, Shape, Side, Table, TableRow, Tile, Tiles, View};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Tiles show probabilities in this many steps.
 const STEPS: u32 = 16;
+/// The last row is drawn of so many heads, with cells from this probability on.
+pub(super) const STRIPS: (usize, f32) = (400, 0.03125);
 
 /// What is known of all heads after one another.
 pub(super) struct AllHeads<'a> {
@@ -20,6 +23,10 @@ pub(super) struct AllHeads<'a> {
     tiles: Tiles,
     /// By layer and head, what the last query looks at most.
     looks: BTreeMap<(u32, u32), Entry>,
+    /// What the last query took in all of them.
+    pub took: Took,
+    /// By layer and head the keys that the last query looks at.
+    strips: Vec<((u32, u32), Vec<Entry>)>,
     left_out: bool,
 }
 
@@ -36,7 +43,17 @@ impl<'a> AllHeads<'a> {
         let size = (columns.div_ceil(merged), rows.div_ceil(merged));
         let colours = Colours::probability("attention probability");
         let tiles = Tiles { size, steps: STEPS, colours, tiles: vec![] };
-        Self { patterns, layers, heads, merged, tiles, looks: BTreeMap::new(), left_out: false }
+        Self {
+            patterns,
+            layers,
+            heads,
+            merged,
+            tiles,
+            looks: BTreeMap::new(),
+            took: Took::default(),
+            strips: vec![],
+            left_out: false,
+        }
     }
 
     /// One more; `tiled` if it is one of several.
@@ -46,6 +63,11 @@ impl<'a> AllHeads<'a> {
         let looks = pattern.entries.iter().filter(|(q, _, p)| *q == last && !p.is_nan());
         if let Some(look) = looks.reduce(|best, look| if look.2 > best.2 { look } else { best }) {
             self.looks.insert(pattern.head, *look);
+        }
+        self.took.add(self.patterns.keys.len(), &pattern.taken);
+        let strong = pattern.entries.iter().filter(|(q, _, p)| *q == last && *p >= STRIPS.1);
+        if self.strips.len() < STRIPS.0 {
+            self.strips.push((pattern.head, strong.copied().collect()));
         }
         let at = (self.layers.binary_search(&pattern.head.0), self.heads.binary_search(&pattern.head.1));
         if let ((Ok(line), Ok(along)), true) = (at, tiled) {
@@ -70,6 +92,63 @@ impl<'a> AllHeads<'a> {
             *cell = Some(cell.unwrap_or(0.0).max(*p));
         }
         cells
+    }
+
+    /// One head as a tile of its own.
+    pub fn alone(patterns: &Patterns, pattern: &Pattern) -> Panel {
+        let mut all = AllHeads { heads: vec![pattern.head.1], layers: vec![pattern.head.0], ..AllHeads::of(patterns) };
+        all.merged = Tiles::merged(1, patterns.queries.len(), patterns.keys.len());
+        let (rows, columns) = (patterns.queries.len().max(1), patterns.keys.len().max(1));
+        all.tiles.size = (columns.div_ceil(all.merged), rows.div_ceil(all.merged));
+        all.add(pattern, true);
+        let heading = match all.merged {
+            1 => "all positions".to_owned(),
+            n => format!("all positions, each cell the largest of {n} x {n} entries"),
+        };
+        Panel { heading, body: Body::Tiles(all.tiles) }
+    }
+
+    /// The last row of each head, of the tokens that are looked at most.
+    fn strips(&self) -> Option<Panel> {
+        let patterns = self.patterns;
+        if self.layers.len() * self.heads.len() > STRIPS.0 {
+            return None;
+        }
+        let (pos, token) = patterns.queries.last()?;
+        let keys = self.took.most_looked(MOST_TOKENS);
+        let items = keys.iter().map(|key| &patterns.keys[*key]);
+        let items = items.map(|(pos, token)| Item { label: visible(token), number: Some(*pos) }).collect();
+        let item = |head: (u32, u32)| Item { label: name(head), number: None };
+        let rows =
+            Side { names: vec!["head".to_owned()], items: self.strips.iter().map(|(head, _)| item(*head)).collect() };
+        let cells = self.strips.iter().enumerate().flat_map(|(row, (head, entries))| {
+            let place = |entry: &Entry| keys.binary_search(&(entry.1 as usize)).ok().map(|column| (column, *entry));
+            let cell = move |(column, entry): (usize, Entry)| {
+                let title = format!("L{}H{}: {}", head.0, head.1, patterns.facts(entry));
+                ((row, column), Cell { value: f64::from(entry.2), title, ..Cell::default() })
+            };
+            entries.iter().filter_map(place).map(cell).collect::<Vec<_>>()
+        });
+        let heat = Heat {
+            rows,
+            columns: Side { names: vec!["key (attended to)".to_owned(), "key".to_owned()], items },
+            above: Side::default(),
+            cells: cells.collect(),
+            areas: vec![Area {
+                runs: (0..self.strips.len() as u32).map(|row| (row, 0, keys.len() as u32)).collect(),
+                value: Some(0.0),
+                title: format!("less than {}", patterns.locale.probability(STRIPS.1)),
+            }],
+            colours: Colours::probability("attention probability"),
+            shape: Shape::Strips,
+        };
+        let of = if keys.len() < patterns.keys.len() {
+            format!(", the {} tokens that are looked at most", keys.len())
+        } else {
+            String::new()
+        };
+        let heading = format!("from position {pos}, {}, in every head{of}", visible(token));
+        Some(Panel { heading, body: Body::Heat(heat) })
     }
 
     /// What each head looks at most from the last position.
@@ -114,15 +193,21 @@ impl<'a> AllHeads<'a> {
             legend.push("Small probabilities that the table leaves out are drawn as 0.".to_owned());
         }
         if merged > 1 {
-            legend.push(format!("Each cell is the largest of {merged} x {merged} entries."));
+            legend.push(format!("Each cell of a tile is the largest of {merged} x {merged} entries."));
         }
+        let mut panels = self.took.text(patterns, false);
+        panels.extend(self.strips());
+        legend.extend(self.took.legend());
+        // With parts, the figure of these says it.
+        let caption = if patterns.parts { vec![] } else { self.took.says(patterns) };
+        panels.push(Panel { heading: "every position, in every head".to_owned(), body: Body::Tiles(self.tiles) });
         View {
             name: format!("attention{end}"),
             title: "Attention of all heads".to_owned(),
             subtitle: patterns.subtitle(&provenance),
-            caption: vec![],
+            caption,
             legend,
-            panels: View::panel(Body::Tiles(self.tiles)),
+            panels,
             more: vec![],
             provenance,
             locale: patterns.locale,

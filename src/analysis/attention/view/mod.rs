@@ -1,6 +1,8 @@
-//! Attention patterns: one head large, with its numbers; all heads small, side by side.
+//! Attention as it is seen: what the last position took, on the text itself; one head large, with its numbers; all heads small, side
+//! by side.
 
 mod heads;
+mod took;
 
 use crate::analysis::AttentionRow;
 use crate::error::{Error, Result};
@@ -11,13 +13,11 @@ use crate::view::extent::{Extents, Positions};
 use crate::view::kind::{self, Area, Body, Heat, Item, Run, Shape, Side, View};
 use crate::view::label::quoted;
 use crate::view::{Emit, Options, Seen, suffix};
-use heads::{AllHeads, name, summary};
+use heads::{AllHeads, STRIPS, name, summary};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
-
-/// A figure draws at most this many cells one by one; of more, the weakest are left blank.
-const MOST_CELLS: usize = 12_000;
+use took::{MOST_TOKENS, Took};
 
 impl Seen for AttentionRow {
     const OF_HEADS: bool = true;
@@ -28,15 +28,17 @@ impl Seen for AttentionRow {
     }
 }
 
-/// What figures of patterns with so many entries each take while they are drawn: the pattern that is drawn large, the next, and the
-/// numbers by which entries are chosen.
+/// What figures of patterns with so many entries each take while they are drawn: the pattern that is drawn large, the next, what is
+/// drawn of one and of the last row of all, and a few numbers for each token.
 pub(crate) fn bytes(entries: usize) -> usize {
-    entries * (2 * size_of::<Entry>() + size_of::<f32>()) + MOST_CELLS * (600 + size_of::<kind::Cell>())
+    let cells = MOST_TOKENS * MOST_TOKENS + STRIPS.0 * (1.0 / STRIPS.1) as usize;
+    entries * 2 * (size_of::<Entry>() + size_of::<Taken>()) + cells * (600 + size_of::<kind::Cell>())
 }
 
-/// For each prompt of `extents`: one head large (queries down, keys along, probabilities written in), and, if the table has several, all
-/// heads as small multiples. Without a head that was asked for, the one is shown that looks most at tokens other than the first and itself.
-/// Of a pattern of many heads, one is held, and the one that is drawn large.
+/// For each prompt of `extents`: one head large (queries down, keys along, probabilities written in, of up to 64 tokens); where the table
+/// says it, what each key carried and pushed; and, if the table has several heads, what the last position took from the text, its row in all
+/// heads, and all heads as small multiples. Without a head that was asked for, the one is shown that looks most at tokens other than the
+/// first and itself. Of a pattern of many heads, one is held, and the one that is drawn large.
 ///
 /// # Errors
 /// There are no rows, or none of that head.
@@ -76,6 +78,9 @@ pub(crate) fn views(
             emit(view)?;
         }
         if several {
+            if patterns.parts {
+                emit(patterns.parts(&all.took, &end, provenance.clone()))?;
+            }
             let mut view = all.view(&end, provenance.clone());
             view.more = looks.into_iter().collect();
             emit(view)?;
@@ -102,6 +107,18 @@ fn no_such_head(layer: u32, head: u32, patterns: &Patterns) -> Error {
 /// A probability with its query and key, as places in [`Patterns::queries`] and [`Patterns::keys`].
 type Entry = (u32, u32, f32);
 
+/// What one key gave to the last query.
+struct Taken {
+    /// Its place in [`Patterns::keys`].
+    key: u32,
+    /// The probability.
+    looked: f32,
+    /// The length of what it carried.
+    carried: Option<f32>,
+    /// How far that pushed the target.
+    pushed: Option<f32>,
+}
+
 /// One head's probabilities.
 struct Pattern {
     /// Layer and head.
@@ -110,9 +127,18 @@ struct Pattern {
     entries: Vec<Entry>,
     /// What the queries can see, whether or not it has an entry, in the same order.
     seen: Vec<Run>,
+    /// What each key gave to the last query, in their order.
+    taken: Vec<Taken>,
 }
 
 impl Pattern {
+    /// The tokens that the last query took from, with what it took.
+    fn took(&self, patterns: &Patterns) -> Took {
+        let mut took = Took::default();
+        took.add(patterns.keys.len(), &self.taken);
+        took
+    }
+
     /// How many keys the queries can see that have no entry.
     fn left_out(&self) -> usize {
         let seen: usize = self.seen.iter().map(|(_, from, to)| (to - from) as usize).sum();
@@ -130,6 +156,10 @@ struct Patterns {
     keys: Vec<(u32, String)>,
     /// By (layer, head) the rows between which its own are.
     heads: BTreeMap<(u32, u32), Range<usize>>,
+    /// Whether the table says what keys carried.
+    parts: bool,
+    /// What they pushed, where it says that.
+    target: Option<String>,
     locale: Locale,
 }
 
@@ -138,6 +168,12 @@ impl Patterns {
     fn of(rows: &mut dyn Rows<AttentionRow>, prompt: u32, range: Range<usize>, locale: Locale) -> Result<Self> {
         let (mut queries, mut keys) = (Positions::default(), Positions::default());
         let mut heads: BTreeMap<(u32, u32), Range<usize>> = BTreeMap::new();
+        let (mut parts, mut target) = (false, None);
+        rows.cells(range.start..range.end.min(range.start + 1), &["out_norm", "target"], &mut |cells| {
+            parts = !matches!(cells[0], Cell::Null);
+            target = if let Cell::Str(target) = cells[1] { Some(target.to_owned()) } else { None };
+            Ok(())
+        })?;
         let (mut prompt_id, mut at) = (None, range.start);
         // The rows of a head follow one another.
         let mut open: Option<((u32, u32), Range<usize>)> = None;
@@ -174,6 +210,8 @@ impl Patterns {
             queries: queries.into_pairs().collect(),
             keys: keys.into_pairs().collect(),
             heads,
+            parts,
+            target,
             locale,
         })
     }
@@ -188,10 +226,24 @@ impl Patterns {
         let range = self.heads.get(&at).cloned().unwrap_or_default();
         let mut entries: Vec<Entry> = vec![];
         let mut visible: BTreeMap<u32, (u32, u32)> = BTreeMap::new();
-        let columns = ["prompt", "layer", "head", "query_pos", "key_pos", "prob", "first_key", "last_key"];
-        rows.cells(range, &columns, &mut |cells| {
+        let mut taken: Vec<Taken> = vec![];
+        let last_query = self.queries.len().saturating_sub(1) as u32;
+        let columns =
+            ["prompt", "layer", "head", "query_pos", "key_pos", "prob", "first_key", "last_key", "out_norm", "push"];
+        let columns = if self.parts { &columns[..] } else { &columns[..8] };
+        rows.cells(range, columns, &mut |cells| {
             use Cell::{F32, U32};
-            let [U32(prompt), U32(layer), U32(head), U32(query), U32(key), F32(p), U32(first), U32(last)] = *cells
+            let [
+                U32(prompt),
+                U32(layer),
+                U32(head),
+                U32(query),
+                U32(key),
+                F32(p),
+                U32(first),
+                U32(last),
+                ref more @ ..,
+            ] = *cells
             else {
                 return Ok(());
             };
@@ -204,6 +256,10 @@ impl Patterns {
                     visible.entry(q).or_insert((first.min(last), first.max(last)));
                 }
                 entries.push((q, k, p));
+                if q == last_query {
+                    let number = |i: usize| if let Some(F32(x)) = more.get(i) { Some(*x) } else { None };
+                    taken.push(Taken { key: k, looked: p, carried: number(0), pushed: number(1) });
+                }
             }
             Ok(())
         })?;
@@ -227,7 +283,8 @@ impl Patterns {
                 }
             }
         }
-        Ok(Pattern { head: at, entries, seen })
+        taken.sort_by_key(|taken| taken.key);
+        Ok(Pattern { head: at, entries, seen, taken })
     }
 
     /// How much the queries of a head look, on average, at keys that are neither the first token nor the query itself:
@@ -252,14 +309,53 @@ impl Patterns {
         View::subtitle(provenance, &format!("prompt {}", self.prompt_id))
     }
 
+    /// Whether there are so few tokens that each has its row, column or bar.
+    fn few(&self) -> bool {
+        self.queries.len().max(self.keys.len()) <= MOST_TOKENS
+    }
+
+    /// What the last position took in all heads together.
+    fn parts(&self, took: &Took, end: &str, provenance: Arc<Provenance>) -> View {
+        let mut legend = vec![
+            "Looked at and carried are means over heads; what is carried counts by its length before any norm on what attention writes."
+                .to_owned(),
+        ];
+        if self.target.is_some() {
+            legend.push(
+                "Pushes are sums over heads, of the direct path to the logits with the scales of norms held."
+                    .to_owned(),
+            );
+        }
+        legend.extend(took.legend());
+        View {
+            name: format!("attention-parts{end}"),
+            title: "What the last position took".to_owned(),
+            subtitle: self.subtitle(&provenance),
+            caption: took.says(self),
+            legend,
+            panels: if self.few() { took.bars(self) } else { took.text(self, true) },
+            more: vec![],
+            provenance,
+            locale: self.locale,
+        }
+    }
+
     /// The figure of one head.
     fn large(&self, pattern: &Pattern, end: &str, provenance: Arc<Provenance>) -> View {
         let (layer, head) = pattern.head;
-        let least = threshold(&pattern.entries);
-        let mut legend =
-            vec!["Row: the query that attends; column: the key it attends to; a row sums to 1.".to_owned()];
-        if least > 0.0 {
-            legend.push(format!("Cells below {} are drawn as 0.", self.locale.probability(least)));
+        let took = pattern.took(self);
+        let mut legend = vec![];
+        let mut panels = if self.few() {
+            legend.push("Row: the query that attends; column: the key it attends to; a row sums to 1.".to_owned());
+            View::panel(self.grid(pattern))
+        } else {
+            let text = "On the text: what the last position took in this head. In the square: query down, key across";
+            legend.push(format!("{text}, the first token at the upper left."));
+            took.text(self, true).into_iter().chain([AllHeads::alone(self, pattern)]).collect()
+        };
+        if self.few() && self.parts {
+            panels.extend(took.bars(self));
+            legend.extend(took.legend());
         }
         let left_out = pattern.left_out();
         if left_out > 0 {
@@ -268,6 +364,21 @@ impl Patterns {
             legend.push(format!("{left_out} {keys} {why}"));
         }
         legend.push("Grey: what a query cannot see.".to_owned());
+        View {
+            name: format!("attention-L{layer}H{head}{end}"),
+            title: format!("Attention of layer {layer}, head {head}"),
+            subtitle: self.subtitle(&provenance),
+            caption: vec![capital(&summary("", self, &pattern.entries))],
+            legend,
+            panels,
+            more: vec![],
+            provenance,
+            locale: self.locale,
+        }
+    }
+
+    /// Queries down, keys along.
+    fn grid(&self, pattern: &Pattern) -> Body {
         let side = |names: [&str; 2], tokens: &[(u32, String)]| Side {
             names: names.map(str::to_owned).to_vec(),
             items: tokens.iter().map(|(pos, token)| Item { label: visible(token), number: Some(*pos) }).collect(),
@@ -278,11 +389,11 @@ impl Patterns {
             let cell = kind::Cell { value: f64::from(p), label, title: self.facts(*entry), ..kind::Cell::default() };
             ((q as usize, k as usize), cell)
         };
-        let heat = Heat {
+        Body::Heat(Heat {
             rows: side(["query (attends)", "query"], &self.queries),
             columns: side(["key (attended to)", "key"], &self.keys),
             above: Side::default(),
-            cells: pattern.entries.iter().filter(|(_, _, p)| *p >= least || p.is_nan()).map(cell).collect(),
+            cells: pattern.entries.iter().map(cell).collect(),
             // What can be seen is drawn as zero first.
             areas: vec![Area {
                 runs: pattern.seen.clone(),
@@ -291,18 +402,7 @@ impl Patterns {
             }],
             colours: Colours::probability("attention probability"),
             shape: Shape::Square,
-        };
-        View {
-            name: format!("attention-L{layer}H{head}{end}"),
-            title: format!("Attention of layer {layer}, head {head}"),
-            subtitle: self.subtitle(&provenance),
-            caption: vec![capital(&summary("", self, &pattern.entries))],
-            legend,
-            panels: View::panel(Body::Heat(heat)),
-            more: vec![],
-            provenance,
-            locale: self.locale,
-        }
+        })
     }
 }
 
@@ -310,29 +410,4 @@ impl Patterns {
 fn capital(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).chain(['.']).collect())
-}
-
-/// The least probability that is drawn, so that at most [`MOST_CELLS`] are; 0 if all are.
-fn threshold(entries: &[Entry]) -> f32 {
-    let mut probs: Vec<f32> = entries.iter().map(|(_, _, p)| *p).collect();
-    if probs.len() <= MOST_CELLS {
-        return 0.0;
-    }
-    let (_, least, _) = probs.select_nth_unstable_by(MOST_CELLS - 1, |a, b| b.total_cmp(a));
-    // A round number reads better in the caption.
-    [0.001, 0.002, 0.005, 0.01, 0.02, 0.05].into_iter().find(|round| *round >= *least).unwrap_or(*least)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn many_cells_have_a_threshold() {
-        let pattern: Vec<Entry> =
-            (0..MOST_CELLS as u32 + 10).map(|i| (i, 0, if i < 100 { 0.5 } else { 0.0001 })).collect();
-        let least = threshold(&pattern);
-        assert!(least > 0.0001 && least <= 0.001, "{least}");
-        assert_eq!(threshold(&pattern[..50]), 0.0);
-    }
 }
