@@ -13,6 +13,7 @@ pub mod patch;
 pub mod renderers;
 pub mod scale;
 pub mod strongest;
+pub mod took;
 pub mod training;
 
 /// The figures of rows, as everybody gets them.
