@@ -4,7 +4,7 @@ use super::took::{MOST_TOKENS, Took};
 use super::{Entry, Pattern, Patterns};
 use crate::table::{Provenance, visible};
 use crate::view::colour::Colours;
-use crate::view::kind::{Area, Body, Cell, Heat, Item, Panel, Shape, Side, Table, TableRow, Tile, Tiles, View};
+use crate::view::kind::{Area, Body, Cell, Heat, Item, Panel, Run, Shape, Side, Table, TableRow, Tile, Tiles, View};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -25,8 +25,8 @@ pub(super) struct AllHeads<'a> {
     looks: BTreeMap<(u32, u32), Entry>,
     /// What the last query took in all of them.
     pub took: Took,
-    /// By layer and head the keys that the last query looks at.
-    strips: Vec<((u32, u32), Vec<Entry>)>,
+    /// By layer and head the keys that the last query looks at, and those that it can see.
+    strips: Vec<((u32, u32), Vec<Entry>, Vec<Run>)>,
     left_out: bool,
 }
 
@@ -65,9 +65,10 @@ impl<'a> AllHeads<'a> {
             self.looks.insert(pattern.head, *look);
         }
         self.took.add(self.patterns.keys.len(), &pattern.taken);
-        let strong = pattern.entries.iter().filter(|(q, _, p)| *q == last && *p >= STRIPS.1);
         if self.strips.len() < STRIPS.0 {
-            self.strips.push((pattern.head, strong.copied().collect()));
+            let strong = pattern.entries.iter().filter(|(q, _, p)| *q == last && (*p >= STRIPS.1 || p.is_nan()));
+            let seen = pattern.seen.iter().filter(|(q, _, _)| *q == last);
+            self.strips.push((pattern.head, strong.copied().collect(), seen.copied().collect()));
         }
         let at = (self.layers.binary_search(&pattern.head.0), self.heads.binary_search(&pattern.head.1));
         if let ((Ok(line), Ok(along)), true) = (at, tiled) {
@@ -120,8 +121,8 @@ impl<'a> AllHeads<'a> {
         let items = items.map(|(pos, token)| Item { label: visible(token), number: Some(*pos) }).collect();
         let item = |head: (u32, u32)| Item { label: name(head), number: None };
         let rows =
-            Side { names: vec!["head".to_owned()], items: self.strips.iter().map(|(head, _)| item(*head)).collect() };
-        let cells = self.strips.iter().enumerate().flat_map(|(row, (head, entries))| {
+            Side { names: vec!["head".to_owned()], items: self.strips.iter().map(|(head, ..)| item(*head)).collect() };
+        let cells = self.strips.iter().enumerate().flat_map(|(row, (head, entries, _))| {
             let place = |entry: &Entry| keys.binary_search(&(entry.1 as usize)).ok().map(|column| (column, *entry));
             let cell = move |(column, entry): (usize, Entry)| {
                 let title = format!("L{}H{}: {}", head.0, head.1, patterns.facts(entry));
@@ -129,13 +130,16 @@ impl<'a> AllHeads<'a> {
             };
             entries.iter().filter_map(place).map(cell).collect::<Vec<_>>()
         });
+        let column = |key: &u32| keys.partition_point(|own| (*own as u32) < *key) as u32;
+        let run = |row: usize| move |(_, from, to): &Run| (row as u32, column(from), column(to));
+        let seen = self.strips.iter().enumerate().flat_map(|(row, (.., seen))| seen.iter().map(run(row)));
         let heat = Heat {
             rows,
             columns: Side { names: vec!["key (attended to)".to_owned(), "key".to_owned()], items },
             above: Side::default(),
             cells: cells.collect(),
             areas: vec![Area {
-                runs: (0..self.strips.len() as u32).map(|row| (row, 0, keys.len() as u32)).collect(),
+                runs: seen.filter(|(_, from, to)| from < to).collect(),
                 value: Some(0.0),
                 title: format!("less than {}", patterns.locale.probability(STRIPS.1)),
             }],

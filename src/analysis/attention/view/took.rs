@@ -93,7 +93,10 @@ impl Took {
         };
         let share = |x: f64| of.locale.percent(x);
         let looked = listed(&|key| self.looked(key), &share);
-        let mut says = vec![format!("The last position, {pos} {}, looks most at {looked}.", quoted(token))];
+        let mut says = vec![];
+        if !looked.is_empty() {
+            says.push(format!("The last position, {pos} {}, looks most at {looked}.", quoted(token)));
+        }
         if self.carried.is_some() {
             let carried = listed(&|key| self.carried(key).unwrap_or(0.0), &share);
             if !carried.is_empty() {
