@@ -17,11 +17,12 @@ use crate::view;
 #[cfg_attr(
     feature = "cli",
     command(
-        after_help = "Writes attention.parquet (see `pellucid tables attention`) and for each prompt an SVG of one head and one of all heads."
+        after_help = "Writes attention.parquet (see `pellucid tables attention`) and for each prompt an SVG of one head and one of all heads; with --parts one of what the last position took."
     )
 )]
 pub struct Attention {
-    /// The head to draw large, such as 3.2 or L3H2 [default: the one that looks furthest from the obvious]
+    /// The head to draw large, such as 3.2 or L3H2 [default: the one that looks furthest from the obvious,
+    /// or with --target pushes it most]
     #[cfg_attr(feature = "cli", arg(long, value_name = "LAYER.HEAD", value_parser = view::head))]
     pub head: Option<(u32, u32)>,
     /// Leave out rows of smaller probabilities; with 0, every key that a query can see has a row

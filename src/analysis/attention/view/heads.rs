@@ -201,6 +201,8 @@ impl<'a> AllHeads<'a> {
         }
         let mut panels = self.took.text(patterns, false);
         panels.extend(self.strips());
+        let pushes = if patterns.target.is_some() { "; pushes are sums" } else { "" };
+        legend.push(format!("On the text: means over heads{pushes}."));
         legend.extend(self.took.legend());
         // With parts, the figure of these says it.
         let caption = if patterns.parts { vec![] } else { self.took.says(patterns) };

@@ -38,7 +38,7 @@ pub(crate) fn bytes(entries: usize) -> usize {
 /// For each prompt of `extents`: one head large (queries down, keys along, probabilities written in, of up to 64 tokens); where the table
 /// says it, what each key carried and pushed; and, if the table has several heads, what the last position took from the text, its row in all
 /// heads, and all heads as small multiples. Without a head that was asked for, the one is shown that looks most at tokens other than the
-/// first and itself. Of a pattern of many heads, one is held, and the one that is drawn large.
+/// first and itself, or, with a target, that pushes it most. Of a pattern of many heads, one is held, and the one that is drawn large.
 ///
 /// # Errors
 /// There are no rows, or none of that head.
@@ -288,8 +288,12 @@ impl Patterns {
     }
 
     /// How much the queries of a head look, on average, at keys that are neither the first token nor the query itself:
-    /// what is left when resting and self-attention are set aside.
+    /// what is left when resting and self-attention are set aside. With a target, how far it pushes that at the last position.
     fn telling(&self, pattern: &Pattern) -> f64 {
+        if self.target.is_some() {
+            let pushes = pattern.taken.iter().filter_map(|taken| taken.pushed).filter(|push| push.is_finite());
+            return pushes.map(f64::from).sum::<f64>().abs();
+        }
         let first = self.keys.first().map_or(0, |k| k.0);
         let told = |(q, k, p): &Entry| {
             let (q, k) = (self.queries[*q as usize].0, self.keys[*k as usize].0);

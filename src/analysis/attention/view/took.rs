@@ -88,7 +88,7 @@ impl Took {
         let listed = |value: &dyn Fn(usize) -> f64, written: &dyn Fn(f64) -> String| {
             let mut order: Vec<usize> = (0..keys).filter(|key| value(*key) != 0.0).collect();
             order.sort_by(|a, b| value(*b).abs().total_cmp(&value(*a).abs()).then(a.cmp(b)));
-            let named = order.into_iter().take(NAMED).map(|key| format!("{} {}", name(key), written(value(key))));
+            let named = order.into_iter().take(NAMED).map(|key| format!("{} ({})", name(key), written(value(key))));
             named.collect::<Vec<_>>().join(", ")
         };
         let share = |x: f64| of.locale.percent(x);
@@ -104,11 +104,11 @@ impl Took {
             }
         }
         if self.pushed.is_some() {
-            let pushed = listed(&|key| self.pushed(key).unwrap_or(0.0), &|x| of.locale.signed(x));
+            let pushed = listed(&|key| self.pushed(key).unwrap_or(0.0), &|x| format!("{} logits", of.locale.signed(x)));
             let target = of.target.as_deref().map_or(String::new(), quoted);
             says.push(match pushed.is_empty() {
                 true => format!("Nothing pushed {target}."),
-                false => format!("{target} was pushed most by {pushed} logits."),
+                false => format!("{target} was pushed most by {pushed}."),
             });
         }
         for key in (0..keys).filter(|key| self.is_sink(*key)) {
@@ -170,16 +170,23 @@ impl Took {
         let full = |value: &dyn Fn(usize) -> f64| round_up(Self::most((0..self.looked.len()).map(value)));
         let (looked, carried) = (|key| self.looked(key), |key| self.carried(key).unwrap_or(0.0));
         if all || self.carried.is_none() {
-            panel("looked at", Colours::rising("share of the looking", full(&looked)), &looked, &share);
+            panel("what the last position looked at", Colours::rising("share", full(&looked)), &looked, &share);
         }
         if self.carried.is_some() {
-            panel("carried", Colours::rising("share of what is carried", full(&carried)), &carried, &share);
+            panel(
+                "what it took: how much each token carried",
+                Colours::rising("share", full(&carried)),
+                &carried,
+                &share,
+            );
         }
         if self.pushed.is_some() {
             let pushed = |key| self.pushed(key).unwrap_or(0.0);
             let most = round_up(Self::most((0..self.looked.len()).map(pushed)));
             let written = |x: f64| if x.abs() >= 0.02 * most { of.locale.signed(x) } else { String::new() };
-            panel("pushed", Colours::signed("push (logits)", most), &pushed, &written);
+            let target = of.target.as_deref().map_or(String::new(), quoted);
+            let heading = format!("how far what each token carried pushed {target}");
+            panel(&heading, Colours::signed("logits", most), &pushed, &written);
         }
         panels
     }
