@@ -37,7 +37,7 @@ pub use patch::rows::{PatchMeanRow, PatchRow};
 pub use path::rows::{PathMeanRow, PathRow};
 pub use tables::ColumnRow;
 pub use tables::docs;
-pub use tokens::rows::TokenRow;
+pub use tokens::{TokenCountRow, TokenLetterRow, TokenMergeRow, TokenRow, tokens};
 pub use training::TrainingRow;
 pub use verify::rows::{ReferenceRow, VerifyRow};
 

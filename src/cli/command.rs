@@ -168,13 +168,12 @@ where
     let how: Option<OutArgs> = if A::RESULTS == Results::Screen { None } else { Some(group(matches)?) };
     let Some(how) = how.filter(|how| A::RESULTS == Results::Folder || how.out.is_some()) else {
         let to = match A::RESULTS {
-            Results::FolderIfNamed if out.format == Format::Table => To::Nowhere,
             Results::FolderIfNamed => To::Temporary(tempfile::tempdir()?),
             _ => To::Memory,
         };
         let mut sink = Sink::new(to, on.provenance(words), &(), &noted);
         analysis.run(&on, &input, &mut sink)?;
-        return print(sink.finish(true)?, &Shown::default(), &input, out);
+        return print(sink.finish(true)?, None, &input, out);
     };
     let request = Request::new(&analysis, &on, &input)?;
     // Listens to Ctrl-C from here on, so that nothing is left by it.
@@ -233,22 +232,33 @@ where
         out.data(|w| writeln!(w, "{}", finished.path.join(name).display()))?;
     }
     drop(finished);
-    print(found, &shown, &input, out)
+    print(found, Some(&shown).filter(|_| A::RESULTS == Results::Folder), &input, out)
 }
 
-/// Says and prints what was found.
-fn print(mut found: Found, shown: &Shown, input: &impl Input, out: &Out) -> Result<()> {
+/// Says and prints what was found: of a folder what was drawn last, else every table.
+fn print(mut found: Found, shown: Option<&Shown>, input: &impl Input, out: &Out) -> Result<()> {
     found.said.iter().for_each(|said| out.say(said));
     let note = |words: &str| out.note(words);
     let told = Told { inputs: input.len(), prompts: input.prompts(), note: &note };
-    match (out.format, &mut found.tables[..]) {
-        (Format::Table, tables) => {
+    let options = found.options;
+    match (out.format, shown, &mut found.tables[..]) {
+        (Format::Table, Some(shown), tables) => {
             let drawn = tables.iter().rposition(|table| table.is_drawn());
             if let Some(table) = tables.get_mut(drawn.unwrap_or_default()) {
                 out.shown(table.is_drawn(), |w| table.words(shown, &told, w))?;
             }
         }
-        (_, [first, ..]) => out.text(|format, how, w| first.text(format, how, w))?,
+        (Format::Table, None, tables) => {
+            for table in tables {
+                let mut shown = Shown::default();
+                table.views(&options, &mut |view| {
+                    shown.take(&view, None);
+                    Ok(())
+                })?;
+                out.shown(table.is_drawn(), |w| table.words(&shown, &told, w))?;
+            }
+        }
+        (_, _, [first, ..]) => out.text(|format, how, w| first.text(format, how, w))?,
         _ => {}
     }
     found.last.iter().for_each(|said| out.say(said));

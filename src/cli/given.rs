@@ -10,7 +10,7 @@ use super::input::{OfColumns, ReadArgs, aligned, dataset, flat, parse_columns, w
 use super::out::{Out, read_input};
 use crate::analysis::cost::Costed;
 use crate::analysis::model::Described;
-use crate::analysis::tokens::Splitting;
+use crate::analysis::tokens::{Splitter, Splitting, Texts};
 use crate::analysis::verify::{Checked, Dump, Verified};
 use crate::error::{Error, Result};
 use crate::session::records::Input;
@@ -18,7 +18,7 @@ use crate::session::{Pairs, Prompts, Session, Swept, WithDataset, pairs, prompts
 use crate::sweep::Align;
 use crate::text::ids::parse_ids;
 use crate::text::records::Written;
-use crate::text::{Bos, NamedPosition, Pair, Prompt, PromptEntry, Tokenizer, Want, build_prompts};
+use crate::text::{Bos, DEMO, NamedPosition, Pair, Prompt, PromptEntry, PromptInput, Tokenizer, Want, build_prompts};
 
 /// Which model, and how much memory its runs may take.
 #[derive(Args)]
@@ -63,16 +63,35 @@ impl Named for Checked {
     }
 }
 
-impl Named for Splitting {
-    type Args = ModelArgs;
+/// Which tokenizers.
+#[derive(Args)]
+pub(super) struct SplittingArgs {
+    /// The model whose tokenizer it is: `demo`, which is built in; a folder, which needs no more than a tokenizer; or a Hugging Face id
+    /// (`gpt2`, `org/name@revision`). May be repeated, to compare several
+    #[arg(short, long, env = "PELLUCID_MODEL", hide_env_values = true, default_value = DEMO, value_name = "MODEL")]
+    model: Vec<String>,
+}
 
-    fn load(args: &ModelArgs, out: &Out) -> Result<Self> {
-        let source = args.find(Want::Tokens, out)?;
-        let Some(tokenizer) = Tokenizer::from_files(&source.files)? else {
-            return Err(source.no_tokenizer());
-        };
-        tokenizer.note().into_iter().for_each(|note| out.note(note));
-        Ok(Self { source, tokenizer })
+impl Named for Splitting {
+    type Args = SplittingArgs;
+
+    fn load(args: &SplittingArgs, out: &Out) -> Result<Self> {
+        let mut all: Vec<Splitter> = vec![];
+        for (i, model) in args.model.iter().enumerate() {
+            if args.model[..i].contains(model) {
+                return Err(Error::bad_input(format!("the model {model} is named twice")).hint("name each one once"));
+            }
+            let source = ModelArgs { model: model.clone() }.find(Want::Tokens, out)?;
+            let Some(tokenizer) = Tokenizer::from_files(&source.files)? else {
+                return Err(source.no_tokenizer());
+            };
+            tokenizer.note().into_iter().for_each(|note| out.note(note));
+            // Folders of one name, or revisions of one model, are called as they were named.
+            let taken = all.iter().any(|of| of.name == source.id);
+            let name = if taken { model.clone() } else { source.id.clone() };
+            all.push(Splitter { name, source, tokenizer });
+        }
+        Ok(Self(all))
     }
 }
 
@@ -159,13 +178,22 @@ impl Given<Session> for Prompts {
     }
 }
 
-impl Given<Splitting> for Prompts {
+impl Given<Splitting> for Texts {
     type Args = PromptArgs;
 
-    fn read(args: &PromptArgs, on: &Splitting, _: &Out) -> Result<Self> {
-        let n = on.tokenizer.vocab_size();
-        let prompts = build_prompts(&args.entries()?, Some(&on.tokenizer), n, None, args.bos.bos())?;
-        Ok(Self { prompts })
+    fn read(args: &PromptArgs, Splitting(all): &Splitting, _: &Out) -> Result<Self> {
+        let entries = args.entries()?;
+        if all.len() > 1 && entries.iter().any(|entry| matches!(entry.input, PromptInput::Ids(_))) {
+            return Err(Error::bad_input("token ids mean something to one tokenizer only, and several are compared")
+                .hint("give texts, or name one model"));
+        }
+        let split = |of: &Splitter| {
+            let n = of.tokenizer.vocab_size();
+            let prompts = build_prompts(&entries, Some(&of.tokenizer), n, None, args.bos.bos());
+            let prompts = prompts.map_err(|e| if all.len() > 1 { e.at(&of.name) } else { e })?;
+            Ok(Prompts { prompts })
+        };
+        all.iter().map(split).collect::<Result<_>>().map(Self)
     }
 }
 

@@ -52,6 +52,7 @@ macro_rules! tables {
 }
 tables!(A B);
 tables!(A B C);
+tables!(A B C D);
 
 /// The table of `R`, without rows where there is none.
 fn table<R: Row + 'static>(found: &mut Found) -> Table<R> {

@@ -20,8 +20,6 @@ pub enum To<'a> {
     Temporary(TempDir),
     /// Into memory.
     Memory,
-    /// Nowhere: nobody reads them.
-    Nowhere,
 }
 
 /// Takes the rows of an analysis, in any number of tables.
@@ -77,9 +75,7 @@ impl<'a> Sink<'a> {
         match self.tables[at].any().downcast_mut::<Taking<R>>() {
             Some(Taking::File(file, _)) => file.push(&row),
             Some(Taking::Memory(rows, _)) => {
-                if !matches!(self.to, To::Nowhere) {
-                    rows.push(row);
-                }
+                rows.push(row);
                 Ok(())
             }
             None => Err(Error::compute(format!("two row types are called {}", R::TABLE.name)).fault()),
@@ -96,7 +92,7 @@ impl<'a> Sink<'a> {
         let path = match &mut self.to {
             To::Folder(folder) => Some(folder.file(&name)),
             To::Temporary(folder) => Some(folder.path().join(name)),
-            To::Memory | To::Nowhere => None,
+            To::Memory => None,
         };
         let taking = match path {
             Some(path) => Taking::File(Box::new(TableWriter::<R>::create(&path, provenance)?), path),

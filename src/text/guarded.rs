@@ -13,7 +13,7 @@ use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::utils::SysRegex;
 use tokenizers::{
     AddedVocabulary, DecoderWrapper, Model, NormalizedString, Normalizer, NormalizerWrapper, OffsetReferential,
-    OffsetType, PostProcessorWrapper, PreTokenizerWrapper, Tokenizer,
+    OffsetType, PostProcessorWrapper, PreTokenizer, PreTokenizerWrapper, Tokenizer,
 };
 
 use super::growth::{
@@ -51,6 +51,26 @@ pub(super) struct Encoded {
     pub added: Vec<bool>,
     /// The bytes of the text that each stands for.
     pub offsets: Vec<(usize, usize)>,
+}
+
+/// What merges pairs of symbols (BPE), taken apart.
+pub(super) struct Pairs {
+    /// Each pair with its rank and what it becomes.
+    pub merges: HashMap<(u32, u32), (u32, u32)>,
+    /// Whether a word that is an entry of the vocabulary is that token, whatever the merges say.
+    pub ignored_for_whole_words: bool,
+    /// The same model without merges: its tokens are the symbols that merging begins with.
+    bare: BPE,
+}
+
+impl Pairs {
+    /// The symbols that the merges of a word begin with.
+    ///
+    /// # Errors
+    /// With what is wrong.
+    pub fn symbols(&self, word: &str) -> Result<Vec<u32>, String> {
+        call(|| self.bare.tokenize(word)).map(|tokens| tokens.into_iter().map(|token| token.id).collect())
+    }
 }
 
 /// What of a tokenizer.json is looked at before the crate reads it.
@@ -238,6 +258,61 @@ impl Guarded {
             added: encoding.get_special_tokens_mask().iter().map(|added| *added != 0).collect(),
             offsets: encoding.get_offsets().to_vec(),
         })
+    }
+
+    /// The words that `text` is cut into, in order, each with its tokens: the model reads one at a time. No word, where an added token was
+    /// found in the text.
+    ///
+    /// # Errors
+    /// With what is wrong. The text is one that [`Guarded::encode`] can read.
+    pub fn words(&self, text: &str) -> Result<Vec<(Option<String>, Vec<u32>)>, String> {
+        let inner = &self.inner;
+        call(|| {
+            let mut cut = inner.get_added_vocabulary().extract_and_normalize(inner.get_normalizer(), text);
+            if let Some(words) = inner.get_pre_tokenizer() {
+                words.pre_tokenize(&mut cut)?;
+            }
+            let pieces = cut.get_splits(OffsetReferential::Original, OffsetType::None);
+            let ids = |tokens: &[tokenizers::Token]| tokens.iter().map(|token| token.id).collect();
+            let word = |(word, _, found): (&str, _, &Option<Vec<tokenizers::Token>>)| match found {
+                Some(tokens) => Ok((None, ids(tokens))),
+                None => Ok((Some(word.to_owned()), ids(&inner.get_model().tokenize(word)?))),
+            };
+            pieces.into_iter().map(word).collect::<tokenizers::Result<_>>()
+        })
+    }
+
+    /// What its model is called; of BPE, its merges.
+    ///
+    /// # Errors
+    /// With what is wrong.
+    pub fn pairs(&self) -> Result<Pairs, &'static str> {
+        let bpe = match self.inner.get_model() {
+            ModelWrapper::BPE(bpe) => bpe,
+            ModelWrapper::Unigram(_) => return Err("Unigram"),
+            ModelWrapper::WordPiece(_) => return Err("WordPiece"),
+            ModelWrapper::WordLevel(_) => return Err("WordLevel"),
+        };
+        let made = guarded(|| {
+            let marked = bpe.continuing_subword_prefix.as_ref().map_or(0, String::len);
+            // The crate gives its merges, in order, only as it writes them.
+            let listed: Vec<(String, String)> =
+                serde_json::from_value(serde_json::to_value(bpe).ok()?["merges"].take()).ok()?;
+            let pair = |(rank, (left, right)): (usize, &(String, String))| {
+                let merged = format!("{left}{}", right.get(marked..)?);
+                let id = |token: &str| bpe.token_to_id(token);
+                Some(((id(left)?, id(right)?), (u32::try_from(rank).ok()?, id(&merged)?)))
+            };
+            let merges = listed.iter().enumerate().map(pair).collect::<Option<_>>()?;
+            let vocabulary = bpe.get_vocab().into_iter().collect::<Vocab>();
+            let mut bare = BPE::builder().vocab_and_merges(vocabulary, vec![]).build().ok()?;
+            bare.unk_token = bpe.unk_token.clone();
+            bare.continuing_subword_prefix = bpe.continuing_subword_prefix.clone();
+            bare.end_of_word_suffix = bpe.end_of_word_suffix.clone();
+            (bare.fuse_unk, bare.byte_fallback) = (bpe.fuse_unk, bpe.byte_fallback);
+            Some(Pairs { merges, ignored_for_whole_words: bpe.ignore_merges, bare })
+        });
+        made.flatten().ok_or("a kind whose merges cannot be read")
     }
 
     /// Whether the normalizer leaves `text` within what [`most_normalized`] allows. By what its steps can do at most or, where

@@ -3,6 +3,7 @@
 //! - [`source`]: a model's name becomes [`Files`], with `config.json` and weights among them; [`hub`] fetches them;
 //! - [`files`]: they are read in one way, from a folder or from the program itself, which holds those of [`DEMO`];
 //! - [`tokenizer`]: text becomes [`Token`]s, each with the bytes of the prompt it stands for;
+//! - [`Merges`]: how its tokens came about;
 //! - [`records`], [`prompt_file`] and [`prompt`]: files and arguments become checked [`Prompt`]s;
 //! - what is no model or no file of one is said to be what it is (`kind.rs`);
 //! - [`positions`]: positions in prompts that have names.
@@ -19,6 +20,7 @@ mod guarded;
 pub mod hub;
 pub mod ids;
 mod kind;
+mod merges;
 mod older;
 pub mod pair;
 mod pick;
@@ -34,6 +36,7 @@ pub use demo::DEMO;
 pub use files::{File, Files};
 pub use hub::{Fetching, Hub, Want};
 pub use kind::check_weights;
+pub use merges::{Merge, Merged, Merges};
 pub use pair::{Named, Pair};
 pub use positions::NamedPosition;
 pub use prompt::{Prompt, PromptEntry, PromptInput, build_prompts};

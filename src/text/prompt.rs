@@ -137,7 +137,7 @@ fn tokens(
 
 /// A token of a model without a tokenizer.
 fn nameless(id: u32) -> Token {
-    Word { id, piece: id_label(id), text: id_label(id), special: false }.into()
+    Word { id, piece: id_label(id), text: id_label(id), spells: vec![], special: false }.into()
 }
 
 fn empty(id: &str) -> Error {

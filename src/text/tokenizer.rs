@@ -50,6 +50,8 @@ pub struct Word {
     pub piece: String,
     /// What it spells: ` the`; bytes that are not text by themselves as `\xF0`.
     pub text: String,
+    /// The bytes that it spells; none where there is no such entry.
+    pub spells: Vec<u8>,
     /// True for control tokens such as `<s>`, false for tokens of ordinary text.
     pub special: bool,
 }
@@ -206,7 +208,8 @@ impl Tokenizer {
     /// The token `id` outside of any prompt: its `bytes` are none. An id that is not in the vocabulary is called `#17`.
     pub fn token(&self, id: u32) -> Token {
         let special = self.added.get(&id).is_some_and(|token| token.special);
-        Word { id, piece: self.piece(id), text: self.token_text(id), special }.into()
+        let spells = self.bytes_of(id);
+        Word { id, piece: self.piece(id), text: self.token_text(id), spells, special }.into()
     }
 
     /// What token `id` spells: ` the`; bytes that are not text by themselves as `\xF0`; `#17` if there is no such token.
@@ -327,6 +330,11 @@ impl Tokenizer {
                 .hint("write it with words that the vocabulary has, or give token ids with --ids"),
             Failed::Files(e) => unusable("this model's files", e),
         })
+    }
+
+    /// The tokenizer behind its door.
+    pub(super) fn inner(&self) -> &Guarded {
+        &self.inner
     }
 
     /// Token `id` as it is written in the vocabulary, if there is one.

@@ -1,108 +1,128 @@
-//! Tokens as a question: nothing to choose.
-
-use std::io::Write;
+//! Tokens as a question: which letter is counted, and of which tokenizers.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::tokens;
-use crate::analysis::TokenRow;
+use super::{TokenCountRow, TokenLetterRow, TokenMergeRow, TokenRow, count, letter, letters, merges, tokens};
 use crate::error::Result;
 use crate::model::Model;
-use crate::session::{Analysis, On, Prompts, Results, Sink};
-use crate::table::{Format, Provenance, Rows, visible, write_rows};
-use crate::text::{ModelSource, Prompt, Tokenizer};
-use crate::view::Seen;
-use crate::view::viewed::{Shown, Told};
+use crate::session::{Analysis, Input, On, Prompts, Results, Sink};
+use crate::table::Provenance;
+use crate::text::{Merges, ModelSource, Prompt, Tokenizer};
 
-/// What the model sees of a text: pieces and their numbers, not letters.
+/// Tokens: what does the model see of a text? Pieces and their numbers, not letters.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
-pub struct Tokens {}
+#[cfg_attr(
+    feature = "cli",
+    command(
+        after_help = "Prints the tokens of each prompt, and with --out writes tokens.parquet (see `pellucid tables tokens`), token_merges.parquet with \
+                        the merges that led to them, token_counts.parquet, token_letters.parquet where letters are counted, and an SVG of each \
+                        text and of its merges. -m may be given several times, to compare tokenizers; a folder with nothing but a \
+                        tokenizer will do."
+    )
+)]
+pub struct Tokens {
+    /// Count this letter in the text, and the tokens that are that letter [default: every letter of a prompt that is one word]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "LETTER"))]
+    pub letter: Option<String>,
+}
 
 /// A tokenizer, and where it came from.
-pub struct Splitting {
+pub struct Splitter {
+    /// What it is called: the model's id, or the name it was found by where two have the same.
+    pub name: String,
     /// The model's files.
     pub source: ModelSource,
     /// The tokenizer.
     pub tokenizer: Tokenizer,
 }
 
+/// One tokenizer, or several that are compared.
+pub struct Splitting(pub Vec<Splitter>);
+
+/// Prompts as the tokens of each tokenizer.
+#[derive(Serialize)]
+pub struct Texts(pub Vec<Prompts>);
+
+impl Input for Texts {
+    fn len(&self) -> usize {
+        self.prompts().len()
+    }
+
+    fn prompts(&self) -> &[Prompt] {
+        self.0.first().map_or(&[], |first| &first.prompts)
+    }
+}
+
 impl On for Splitting {
     fn identity(&self) -> Value {
-        json!({ "model": self.source.id })
+        match &self.0[..] {
+            [one] => json!({ "model": one.source.id }),
+            all => json!({ "model": all.iter().map(|of| &of.name).collect::<Vec<_>>() }),
+        }
     }
 
     fn provenance(&self, command: Vec<String>) -> Provenance {
-        let spec = Model::read_spec(&self.source).ok().and_then(|(_, s)| serde_json::to_value(s).ok());
-        Provenance {
-            model: self.source.id.clone(),
-            revision: self.source.revision.clone(),
-            spec: spec.unwrap_or_default(),
-            command,
-            complete: true,
-            ..Provenance::default()
+        let names: Vec<&str> = self.0.iter().map(|of| &*of.name).collect();
+        let mut said = Provenance { model: names.join(", "), command, complete: true, ..Provenance::default() };
+        if let [one] = &self.0[..] {
+            let spec = Model::read_spec(&one.source).ok().and_then(|(_, spec)| serde_json::to_value(spec).ok());
+            (said.revision, said.spec) = (one.source.revision.clone(), spec.unwrap_or_default());
         }
+        said
     }
 }
 
 impl Analysis for Tokens {
     const NAME: &'static str = "tokens";
     const RESULTS: Results = Results::FolderIfNamed;
-    type Tables = TokenRow;
+    type Tables = (TokenRow, TokenMergeRow, TokenCountRow, TokenLetterRow);
     type On = Splitting;
-    type Input = Prompts;
+    type Input = Texts;
 
-    fn run(&self, _: &Splitting, input: &Prompts, out: &mut Sink<'_>) -> Result<()> {
+    fn run(&self, on: &Splitting, input: &Texts, out: &mut Sink<'_>) -> Result<()> {
+        let wanted = self.letter.as_deref().map(letter).transpose()?;
         out.begin::<TokenRow>()?;
-        input.prompts.iter().flat_map(tokens).try_for_each(|row| out.push(row))
-    }
-}
-
-/// Rows of a prompt that are shown as a table for people. A cell of such a table takes hundreds of bytes until it is printed.
-const SHOWN: usize = 1000;
-
-impl Seen for TokenRow {
-    const DRAWN: bool = false;
-
-    fn words(_: &mut dyn Rows<Self>, _: &Shown, told: &Told<'_>, w: &mut dyn Write) -> Result<()> {
-        for prompt in told.prompts {
-            summary(prompt, w)?;
-            write_rows(&tokens(prompt).take(SHOWN).collect::<Vec<_>>(), Format::Table, w)?;
-            let more = prompt.tokens.len().saturating_sub(SHOWN);
-            if more > 0 {
-                let plural = if more == 1 { "token is" } else { "tokens are" };
-                (told.note)(&format!(
-                    "{more} more {plural} not shown; all are in --format csv, and in the table that --out FOLDER writes"
+        out.begin::<TokenMergeRow>()?;
+        out.begin::<TokenCountRow>()?;
+        let texts = input.prompts().iter().filter(|prompt| prompt.text.is_some()).count();
+        if texts < input.len() {
+            out.say("token ids are taken as they are: no text was split, so there are no merges of it");
+        }
+        let mut merging = vec![];
+        for of in on.0.iter().filter(|_| texts > 0) {
+            let all = Merges::of(&of.tokenizer);
+            if let Err(kind) = &all {
+                out.say(format_args!(
+                    "the tokenizer of {} is {kind}, which merges no pairs: there are no merges of it",
+                    of.name
                 ));
+            }
+            merging.push(all.ok());
+        }
+        let mut totals = vec![(0, 0); on.0.len()];
+        for i in 0..input.len() {
+            for (at, (of, prompts)) in on.0.iter().zip(&input.0).enumerate() {
+                let prompt = &prompts.prompts[i];
+                tokens(prompt, &of.name).try_for_each(|row| out.push(row))?;
+                if let (Some(text), Some(Some(all))) = (&prompt.text, merging.get_mut(at)) {
+                    merges(prompt, of, all.words(text)?, &mut |row| out.push(row))?;
+                }
+                let counted = count(prompt, &of.name, &of.tokenizer);
+                totals[at].0 += u64::from(counted.tokens);
+                totals[at].1 += u64::from(counted.chars.unwrap_or_default());
+                out.push(counted)?;
+                letters(prompt, &of.name, wanted.as_deref()).into_iter().try_for_each(|row| out.push(row))?;
+            }
+        }
+        if on.0.len() > 1 && input.len() > 1 {
+            for (of, (tokens, chars)) in on.0.iter().zip(totals) {
+                let each = tokens as f64 / chars.max(1) as f64;
+                out.say_last(format_args!("{}: {tokens} tokens for {chars} characters, {each:.3} for each", of.name));
             }
         }
         Ok(())
-    }
-}
-
-/// The prompt cut into its pieces, and what that means.
-fn summary(prompt: &Prompt, w: &mut dyn Write) -> std::io::Result<()> {
-    let pieces: Vec<String> = prompt.tokens.iter().map(|t| visible(&t.text)).collect();
-    writeln!(w, "{}", pieces.join("|"))?;
-    let letters = prompt.text.as_deref().map_or(0, |t| t.chars().count());
-    let added = prompt.tokens.iter().filter(|t| t.bytes.is_none()).count();
-    let also = match added {
-        0 => String::new(),
-        1 => ", one of them added by the tokenizer".into(),
-        n => format!(", {n} of them added by the tokenizer"),
-    };
-    let n = prompt.tokens.len();
-    if prompt.text.is_some() {
-        let plural = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
-        writeln!(
-            w,
-            "{} are {}{also}: the model sees their ids and no letters.",
-            plural(letters, "character"),
-            plural(n, "token")
-        )
-    } else {
-        writeln!(w, "{n} token ids, as given.")
     }
 }

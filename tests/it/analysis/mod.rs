@@ -11,5 +11,6 @@ pub mod patch_pairs;
 pub mod path;
 pub mod path_cli;
 pub mod positions;
+pub mod tokens;
 pub mod verify;
 pub mod verify_degenerate;

@@ -56,7 +56,7 @@ fn hostile_text_is_shown_and_never_obeyed() -> Result<()> {
             }
             assert_eq!(
                 figures,
-                [("lens", 1), ("attention", 2), ("tokens", 0)].iter().find(|c| c.0 == command).unwrap().1
+                [("lens", 1), ("attention", 2), ("tokens", 2)].iter().find(|c| c.0 == command).unwrap().1
             );
             let rows = match command {
                 "lens" => values(&read_rows::<LensRow>(place.path("out/logit_lens.parquet"))?.0),

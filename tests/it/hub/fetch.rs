@@ -172,7 +172,8 @@ fn a_command_fetches_what_it_reads() {
         assert_eq!(here, known, "{args:?}");
     }
     let shown = server.ok(&place, &["tokens", "-m", "words", "Mary", "--format", "csv"]).stdout;
-    assert_eq!(shown, place.ok(["tokens", "Mary", "--format", "csv"]).stdout);
+    // The same rows, but for the model's name.
+    assert_eq!(shown.replace(",words,", ",demo,"), place.ok(["tokens", "Mary", "--format", "csv"]).stdout);
 }
 
 #[test]

@@ -11,6 +11,7 @@ fn token(pos: u32, text: &str) -> TokenRow {
     TokenRow {
         prompt: 0,
         prompt_id: "first".into(),
+        model: "demo".into(),
         pos,
         token_id: pos + 7,
         piece: text.replace(' ', "Ġ"),
@@ -18,6 +19,11 @@ fn token(pos: u32, text: &str) -> TokenRow {
         byte_start: (pos > 0).then_some(pos * 4),
         byte_end: (pos > 0).then_some(pos * 4 + 4),
         special: pos == 0,
+        bytes: text.bytes().map(|byte| format!("{byte:02x}")).collect(),
+        group: Some(pos),
+        chars: text.chars().count() as u32,
+        is_partial: false,
+        starts_word: Some(pos == 0),
     }
 }
 
@@ -82,7 +88,7 @@ fn what_is_written_is_read_back() {
     let path = write(folder.path(), "tokens.parquet", &rows);
     let (back, how) = read_rows::<TokenRow>(&path).unwrap();
     assert_eq!(back, rows);
-    assert_eq!((how.table.as_str(), how.table_version), ("tokens", 1));
+    assert_eq!((how.table.as_str(), how.table_version), ("tokens", 2));
     assert_eq!(how.pellucid_version, env!("CARGO_PKG_VERSION"));
     assert_eq!((how.model, how.spec, how.command), (provenance().model, provenance().spec, provenance().command));
 
@@ -175,13 +181,13 @@ fn a_bad_file_is_an_error_with_a_hint() {
     let e = read_rows::<AttentionRow>(&good).err().unwrap();
     assert!(e.message().contains("holds the table `tokens`, not `attention`"), "{e:?}");
 
-    let newer = String::from_utf8_lossy(&bytes).contains("\"table_version\":1");
+    let newer = String::from_utf8_lossy(&bytes).contains("\"table_version\":2");
     assert!(newer, "the provenance is plain JSON in the file");
     let mut patched = bytes.clone();
-    let at_version = find(&patched, b"\"table_version\":1") + 16;
+    let at_version = find(&patched, b"\"table_version\":2") + 16;
     patched[at_version] = b'9';
     std::fs::write(at("newer"), &patched).unwrap();
-    check(&at("newer"), "holds version 9 of the table `tokens`; this program knows version 1");
+    check(&at("newer"), "holds version 9 of the table `tokens`; this program knows version 2");
 }
 
 #[test]
@@ -361,8 +367,8 @@ fn every_table_is_declared_once_and_documented() {
         names,
         [
             "logit_lens", "loss", "loss_prompt", "loss_mean", "attention", "patch", "patch_mean", "path", "path_mean",
-            "attribution", "tokens", "cost", "cost_total", "cost_measured", "hooks", "model", "verify",
-            "verify_reference", "training", "tables"
+            "attribution", "tokens", "token_merges", "token_counts", "token_letters", "cost", "cost_total",
+            "cost_measured", "hooks", "model", "verify", "verify_reference", "training", "tables"
         ]
     );
     for table in tables() {
