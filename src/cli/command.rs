@@ -39,6 +39,11 @@ pub(super) trait Given<O>: Input + Sized {
     fn read(args: &Self::Args, on: &O, out: &Out) -> Result<Self>;
 }
 
+/// An analysis whose model and input can be given on the command line.
+pub(super) trait Asking: Analysis<On: Named, Input: Given<<Self as Analysis>::On>> + Args {}
+
+impl<A: Analysis<On: Named, Input: Given<<A as Analysis>::On>> + Args> Asking for A {}
+
 /// Nothing is given.
 #[derive(Args)]
 pub(super) struct NoArgs {}
@@ -68,22 +73,12 @@ pub struct Asked {
 
 impl Command {
     /// The command of `A`.
-    pub const fn of<A>() -> Self
-    where
-        A: Analysis + Args,
-        A::On: Named,
-        A::Input: Given<A::On>,
-    {
+    pub const fn of<A: Asking>() -> Self {
         Self { name: A::NAME, clap: clap_of::<A>, run: run::<A>, asked: asked::<A> }
     }
 }
 
-fn clap_of<A>() -> clap::Command
-where
-    A: Analysis + Args,
-    A::On: Named,
-    A::Input: Given<A::On>,
-{
+fn clap_of<A: Asking>() -> clap::Command {
     // What it is about is what the options' own type says.
     let own = A::augment_args(clap::Command::new(A::NAME));
     let mut command = <A::On as Named>::Args::augment_args(clap::Command::new(A::NAME));
@@ -123,34 +118,19 @@ fn group<T: FromArgMatches>(matches: &ArgMatches) -> Result<T> {
 }
 
 /// The analysis, what it is asked of, and what it is run on.
-fn read<A>(matches: &ArgMatches, out: &Out) -> Result<(A, A::On, A::Input)>
-where
-    A: Analysis + Args,
-    A::On: Named,
-    A::Input: Given<A::On>,
-{
+fn read<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<(A, A::On, A::Input)> {
     let (analysis, on) = (group(matches)?, A::On::load(&group(matches)?, out)?);
     let input = A::Input::read(&group(matches)?, &on, out)?;
     Ok((analysis, on, input))
 }
 
-fn asked<A>(matches: &ArgMatches, out: &Out) -> Result<Asked>
-where
-    A: Analysis + Args,
-    A::On: Named,
-    A::Input: Given<A::On>,
-{
+fn asked<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<Asked> {
     let (analysis, on, input) = read::<A>(matches, out)?;
     let request = request_hash(&Request::new(&analysis, &on, &input)?)?;
     Ok(Asked { request, command: words(&analysis, matches)?, need: analysis.need(&on, &input)? })
 }
 
-fn run<A>(matches: &ArgMatches, out: &Out) -> Result<()>
-where
-    A: Analysis + Args,
-    A::On: Named,
-    A::Input: Given<A::On>,
-{
+fn run<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<()> {
     let (analysis, on, input) = read::<A>(matches, out)?;
     if let Some(session) = on.session() {
         let plan = on.plan(analysis.need(&on, &input)?);
@@ -266,12 +246,7 @@ fn print(mut found: Found, shown: Option<&Shown>, input: &impl Input, out: &Out)
 }
 
 /// The command as provenance has it: what decides the results, in one order, however it was written.
-fn words<A>(analysis: &A, matches: &ArgMatches) -> Result<Vec<String>>
-where
-    A: Analysis + Args,
-    A::On: Named,
-    A::Input: Given<A::On>,
-{
+fn words<A: Asking>(analysis: &A, matches: &ArgMatches) -> Result<Vec<String>> {
     let given = <A::On as Named>::Args::augment_args(clap::Command::new(A::NAME));
     let given = <A::Input as Given<A::On>>::Args::augment_args(given);
     let read: Vec<String> = ReadArgs::augment_args(clap::Command::new(A::NAME))
