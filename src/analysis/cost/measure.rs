@@ -5,12 +5,12 @@ use std::time::Instant;
 
 use candle_core::{DType, Tensor};
 
-use super::{Bits, CostMeasuredRow, Pass, cost};
+use super::{Bits, CostMeasuredRow, Pass, cost, kept};
 use crate::error::Result;
-use crate::model::{Batch, Model, Run, Sequence, Unembed};
+use crate::model::{Batch, Footprint, Model, Run, Sequence, Unembed};
 use crate::ops::Kernels;
 use crate::ops::linear::Linear;
-use crate::sweep::Watch;
+use crate::sweep::{Watch, row_bytes};
 
 /// A pass is run again until it took so long, in seconds, or ran so often, but at least [`LEAST_RUNS`] times.
 const LONG: f64 = 0.5;
@@ -28,20 +28,32 @@ struct Rates {
     bytes: f64,
 }
 
-/// Times `pass` in contexts of `tokens`, the shortest first; lengths that the model cannot position are left out. `weight_bytes` is what
-/// all of its weights take.
+/// Bytes that [`measure`] needs beside the weights, where the longest context has so many tokens: of a run and its keys and values, or of
+/// the layer that measures reading.
+pub fn need(model: &Model, tokens: usize, weights: Footprint) -> usize {
+    let spec = model.spec();
+    let cache = kept(spec, 1) as usize * model.dtype().size_in_bytes();
+    tokens.saturating_mul(row_bytes(spec) + 2 * cache).max(probe_bytes(weights))
+}
+
+fn probe_bytes(weights: Footprint) -> usize {
+    (weights.mapped + weights.copied).clamp(READ.0, READ.1)
+}
+
+/// Times every pass in contexts of `tokens`, the shortest first; lengths that the model cannot position are left out. `weights` is what all
+/// of them take.
 ///
 /// # Errors
 /// Whatever the runs, `watch` or `emit` say.
 pub fn measure(
     model: &Model,
     tokens: &[u64],
-    weight_bytes: usize,
+    weights: Footprint,
     watch: &dyn Watch,
     emit: &mut dyn FnMut(CostMeasuredRow) -> Result<()>,
 ) -> Result<()> {
     let spec = model.spec();
-    let rates = rates(model, weight_bytes)?;
+    let rates = rates(model, probe_bytes(weights))?;
     let fits = |n: &&u64| spec.n_ctx.is_none_or(|limit| **n <= limit as u64);
     let cases: Vec<(Pass, u64)> =
         Pass::all(spec).iter().flat_map(|pass| tokens.iter().filter(fits).map(|n| (*pass, *n))).collect();
@@ -50,7 +62,7 @@ pub fn measure(
         let times = times(model, pass, n as usize)?;
         // Weights as they are kept, on average; keys and values as activations.
         let bits = Bits { weights: 8, cache: 8 * model.dtype().size_in_bytes() as u32 };
-        let each = weight_bytes as f64 / spec.n_params().max(1) as f64;
+        let each = (weights.mapped + weights.copied) as f64 / spec.n_params().max(1) as f64;
         let rows = cost(spec, pass, n, bits)?;
         let bytes =
             |row: &super::CostRow| row.weight_bytes as f64 * each + (row.kv_bytes_read + row.kv_bytes_written) as f64;
@@ -94,7 +106,7 @@ fn times(model: &Model, pass: Pass, n: usize) -> Result<Vec<f64>> {
 }
 
 /// What this machine can do with linear layers of this model's kind.
-fn rates(model: &Model, weight_bytes: usize) -> Result<Rates> {
+fn rates(model: &Model, probe_bytes: usize) -> Result<Rates> {
     let d = model.spec().d_model;
     let kernels = Kernels::best(model.device(), model.dtype());
     let layer = |rows: usize, outs: usize| -> Result<f64> {
@@ -104,7 +116,7 @@ fn rates(model: &Model, weight_bytes: usize) -> Result<Rates> {
         Ok(repeated(&mut || map.apply(kernels, &x).map(|_| ()))?[0])
     };
     let number = model.dtype().size_in_bytes();
-    let outs = (weight_bytes.clamp(READ.0, READ.1) / number / d).max(1);
+    let outs = (probe_bytes / number / d).max(1);
     let read = layer(1, outs)?;
     let computed = layer(ROWS, 4 * d)?;
     Ok(Rates { flops: (2 * ROWS * d * 4 * d) as f64 / computed, bytes: (d * outs * number) as f64 / read })

@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::measure::measure;
+use super::measure::{self, measure};
 use super::{Bits, CostMeasuredRow, CostRow, CostTotalRow, LONGEST, Pass, cost, lengths, total};
 use crate::analysis::model::Described;
 use crate::error::Result;
 use crate::session::{Analysis, On, Plan, Session, Sink};
-use crate::sweep::{Need, row_bytes};
+use crate::sweep::Need;
 use crate::table::Provenance;
 
 /// Cost: what does one more token cost, and why do long contexts cost more?
@@ -90,10 +90,10 @@ impl Analysis for Cost {
     type Input = ();
 
     fn need(&self, on: &Costed, (): &()) -> Result<Need> {
+        let Some(session) = &on.measured else { return Ok(Need::default()) };
         let spec = &on.described.spec;
         let longest = self.lengths(on).into_iter().filter(|n| spec.n_ctx.is_none_or(|limit| *n <= limit as u64)).max();
-        let rows = on.measured.as_ref().and(longest).unwrap_or(0) as usize;
-        let bytes = rows.saturating_mul(row_bytes(spec));
+        let bytes = measure::need(&session.model, longest.unwrap_or(0) as usize, session.footprint);
         Ok(Need { activations: bytes, least: bytes, rows: 0 })
     }
 
@@ -117,7 +117,7 @@ impl Analysis for Cost {
         if !beyond.is_empty() {
             out.note(format_args!("not measured, as the model cannot position so many tokens: {}", beyond.join(", ")));
         }
-        let (watch, weights) = (out.watch, session.footprint.mapped + session.footprint.copied);
-        measure(&session.model, &lengths, weights, watch, &mut |row| out.push(row))
+        let watch = out.watch;
+        measure(&session.model, &lengths, session.footprint, watch, &mut |row| out.push(row))
     }
 }
