@@ -340,7 +340,7 @@ fn what_cannot_be_asked_is_refused() {
     place.refused(with(&["-m", &gpt2, "cat"]), 2, "is named twice");
     place.refused(with(&["-m", &llama, "--ids", "1,2"]), 2, "token ids mean something to one tokenizer only");
     place.write("half/encoder.json", "{}");
-    place.refused(["tokens", "-m", "half", "cat"], 1, "half has encoder.json without vocab.bpe");
+    place.refused(["tokens", "-m", "half", "cat"], 1, "half has no config.json");
 }
 
 /// Invariant: as `rows_of_version_1_say_what_their_command_did`.
