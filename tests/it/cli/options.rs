@@ -91,6 +91,7 @@ const CASES: &[Case] = &[
     ("cost.bits", "", "--bits|8", Decides),
     ("cost.cache_bits", "", "--cache-bits|8", Decides),
     ("cost.measure", "", "--measure", Decides),
+    ("tokens.letter", "~", "+|--letter|a", Decides),
     ("cache.hooks", "Mary|--hooks|resid_post", "Mary|--hooks|z", Decides),
     ("hooks.pattern", "", "z", Decides),
     ("at", "~", "+|--at|z", Decides),
