@@ -22,6 +22,14 @@ pub fn visible_prose(text: &str) -> String {
     render(text, false)
 }
 
+/// The first `most` characters of a text that may be of any length.
+pub(crate) fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 fn render(text: &str, token: bool) -> String {
     let mut out = String::with_capacity(text.len());
     let mut before: Option<char> = None;

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::keys::{FamilyKeys, Verdict, judge, same};
 use crate::error::{Error, Result, Sentence};
+use crate::visible::shortened;
 
 /// No model has a size above this. Below it, what sizes are multiplied to cannot overflow, and a wrong one is an error
 /// instead of an allocation that ends the program.
@@ -396,14 +397,6 @@ impl Config {
 /// What to do about a value that no model has.
 pub(super) fn as_published(key: &str) -> String {
     format!("give `{key}` the value that it has in the config.json that was published with the model")
-}
-
-/// The beginning of a text that may be of any length.
-pub(super) fn shortened(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text.to_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -19,31 +19,31 @@ use crate::text::{DEMO, ModelSource, Want};
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Talk")]
 pub(super) struct Talk {
-    /// How stdout is written
+    /// Format of stdout
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
     /// In CSV, put an apostrophe before text that a spreadsheet would take for a formula: text that begins with =, +, -, @, a tab
     /// or a carriage return. Needs --format csv
     #[arg(long, global = true)]
     pub csv_safe: bool,
-    /// Say nothing on stderr but errors
+    /// Print nothing but errors on stderr
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// Say more on stderr: what was loaded, and the causes of errors
+    /// Print more on stderr: what was loaded, and the causes of errors
     #[arg(short, long, global = true, conflicts_with = "quiet")]
     pub verbose: bool,
     /// When to use colour
     #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
     pub color: ColorChoice,
-    /// Never use the network: a model that is not in the Hugging Face cache is an error, not a download. As HF_HUB_OFFLINE=1
+    /// Never use the network: a model that is not in the Hugging Face cache is an error. The same as HF_HUB_OFFLINE=1
     #[arg(long, global = true)]
     pub offline: bool,
-    /// Send the Hub's token although HF_ENDPOINT begins with http://, where whoever is on the way can read it. To this machine
-    /// itself it is sent without asking
+    /// Send the Hub's token unencrypted to an HF_ENDPOINT that begins with http://. To this machine itself it is always
+    /// sent
     #[arg(long, global = true)]
     pub insecure: bool,
-    /// At most so much is fetched of a file whose size the Hub does not say [default: of weights what the model's index says
-    /// that all of them are, else 4GB]
+    /// Largest download of a file whose size the Hub does not give [default: for weights the size in the model's index,
+    /// else 4GB]
     #[arg(long, global = true, value_name = "SIZE", value_parser = parse_bytes)]
     pub fetch_limit: Option<usize>,
 }
@@ -51,8 +51,8 @@ pub(super) struct Talk {
 /// Which model.
 #[derive(Args, Debug)]
 pub(super) struct ModelArgs {
-    /// `demo`, which is built in; a folder with config.json and weights; or a Hugging Face id (`gpt2`, `org/name@revision`),
-    /// fetched once into the cache that Python uses. A folder called demo is `./demo`
+    /// The model: `demo`, which is built in; a folder with config.json and weights; or a Hugging Face id (`gpt2`,
+    /// `org/name@revision`), downloaded once into the cache that Python uses. A folder called demo is `./demo`
     #[arg(short, long, env = "PELLUCID_MODEL", hide_env_values = true, default_value = DEMO, value_name = "MODEL")]
     pub model: String,
 }
@@ -67,9 +67,8 @@ impl ModelArgs {
 /// Which unknown keys of config.json are let through.
 #[derive(Args, Debug)]
 pub(super) struct AcceptArgs {
-    /// Let through a key of config.json that pellucid does not know, because you know that it does not change what the model
-    /// computes; may be repeated. It stands in the provenance of the results. A key that is known to change the model is
-    /// refused all the same
+    /// Accept a key of config.json that pellucid does not know, if you know that it does not change what the model
+    /// computes; may be repeated. The results record it. A key that is known to change the model is refused even so
     #[arg(long, value_name = "KEY")]
     pub accept_config: Vec<String>,
 }
@@ -81,13 +80,13 @@ pub(super) struct LoadArgs {
     model: ModelArgs,
     #[command(flatten)]
     accept: AcceptArgs,
-    /// Process the weights as TransformerLens does: fold-ln, center-writing, center-unembed, fold-value-biases, or several of
-    /// them with commas between. Probabilities stay the same, activations do not [default: as they are stored]
+    /// Process the weights as TransformerLens does: fold-ln, center-writing, center-unembed, fold-value-biases, or several
+    /// of them with commas between. Probabilities stay the same, activations change [default: no processing]
     #[arg(long, value_name = "HOW", value_delimiter = ',')]
     process: Vec<String>,
-    /// What weights are kept in. `auto` leaves them in the file, in f32, f16 or bf16 as they are stored. Activations on the
-    /// CPU are f32 whatever this is, and 16-bit weights are widened as they are read, which is exact; storing f32 in f16 or
-    /// bf16 rounds. On a GPU, activations have the dtype of the weights
+    /// Dtype of the weights. `auto` leaves them in the file as they are stored, in f32, f16 or bf16. On the CPU activations
+    /// are f32, and 16-bit weights are upcast as they are read, which is exact; converting f32 to f16 or bf16 rounds. On a
+    /// GPU activations have the dtype of the weights
     #[arg(long, value_name = "DTYPE", default_value = "auto", value_parser = ["auto", "f32", "f16", "bf16"])]
     dtype: String,
     /// Where to compute: cpu, cuda, cuda:1 or metal. GPUs need a build with `--features cuda` or `--features metal`
@@ -142,7 +141,7 @@ impl OutArgs {
 /// Whether a run goes on where it was stopped.
 #[derive(Args, Debug)]
 pub(super) struct ResumeArgs {
-    /// Go on where this command was stopped
+    /// Resume this command where it was stopped
     #[arg(long)]
     pub resume: bool,
 }
@@ -150,7 +149,7 @@ pub(super) struct ResumeArgs {
 /// How much memory may be used.
 #[derive(Args, Debug)]
 pub(super) struct MemoryArgs {
-    /// Memory for activations and logits, beside the weights
+    /// Memory for activations and logits, in addition to the weights
     #[arg(long, value_name = "SIZE", default_value = "512MB", value_parser = parse_bytes)]
     pub memory: usize,
 }
@@ -158,8 +157,8 @@ pub(super) struct MemoryArgs {
 /// How figures of effects are drawn. No part of the request: the same folder, the same table.
 #[derive(Args, Debug)]
 pub(super) struct DrawArgs {
-    /// Where the colours and axes of the figures end: an effect, such as 1 or 0.5, beyond which effects are marked as cut off; or
-    /// auto, as far as the effects go, but shares at least to 0.1 and at most to 2
+    /// End of the colours and axes of the figures: an effect such as 1 or 0.5, and effects beyond it are marked; or auto,
+    /// as far as the effects go, but for shares at least 0.1 and at most 2
     #[arg(long, value_name = "MAX", default_value = "auto", value_parser = parse_scale)]
     scale: ScaleEnd,
 }

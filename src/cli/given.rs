@@ -289,7 +289,7 @@ pub(super) struct BosArgs {
     /// Begin every prompt with the tokenizer's BOS token
     #[arg(long, conflicts_with = "no_bos")]
     bos: bool,
-    /// Take away the BOS token that the tokenizer adds
+    /// Remove the BOS token that the tokenizer adds
     #[arg(long)]
     no_bos: bool,
 }
@@ -314,11 +314,11 @@ pub(super) struct PromptArgs {
     /// standard input
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
-    /// How that file is written, if its name does not say so. From a pipe, without this: a text on each line
+    /// Format of that file, if its name does not say it. Without this, a pipe has one text on each line
     #[arg(long, value_name = "FORMAT", requires = "prompts", value_parser = Written::NAMES)]
     prompts_format: Option<String>,
-    /// What the file calls these columns, such as text=prompt,id=known_id; also fields inside others, text=rewrite.prompt, and
-    /// texts made of fields, 'text=The capital of {country} is'. subject=NAME takes the place of {} in the text
+    /// Names of columns in the file, such as text=prompt,id=known_id. A name may be a nested field, text=rewrite.prompt, or
+    /// a template, 'text=The capital of {country} is'. The column subject=NAME replaces {} in the text
     #[arg(long, value_name = "NAMES", requires = "prompts", value_parser = parse_columns)]
     columns: Vec<OfColumns>,
     #[command(flatten)]
@@ -361,41 +361,41 @@ impl PromptArgs {
 /// Which pairs of prompts, and what they are measured by.
 #[derive(Args, Debug)]
 pub(super) struct PairArgs {
-    /// The prompt whose answer is right; or token ids, such as '#1,2,3' (##1 is the text #1)
+    /// The clean prompt, after which the answer is right; or token ids, such as '#1,2,3' (##1 is the text #1)
     #[arg(long, value_name = "TEXT", required_unless_present = "pairs")]
     clean: Option<String>,
-    /// The prompt that lacks what makes it so, of as many tokens
+    /// The corrupt prompt, with as many tokens as the clean one
     #[arg(long, value_name = "TEXT", requires = "clean")]
     corrupt: Option<String>,
-    /// The token that is right after the clean prompt, such as " Mary", or a token id, such as #17 (##17 is the text #17); may be
+    /// The right token after the clean prompt, such as " Mary", or a token id, such as #17 (##17 is the text #17); may be
     /// repeated
     #[arg(long, value_name = "TOKEN")]
     answer: Vec<String>,
-    /// The token that is right after the corrupt prompt, or wrong after both; may be repeated
+    /// The right token after the corrupt prompt, or a wrong one after both; may be repeated
     #[arg(long, value_name = "TOKEN")]
     foil: Vec<String>,
     /// A file of pairs, .csv, .tsv, .jsonl, .json or .parquet, or `-`, standard input: columns clean, corrupt (text) or clean_ids,
     /// corrupt_ids (token ids), answer, foil (text) or answer_id, foil_id (token ids, several in a list), id
     #[arg(long, value_name = "FILE", conflicts_with_all = ["clean", "corrupt", "answer", "foil"])]
     pairs: Option<PathBuf>,
-    /// How that file is written, if its name does not say so
+    /// Format of that file, if its name does not say it
     #[arg(long, value_name = "FORMAT", requires = "pairs", value_parser = ["jsonl", "json", "csv", "tsv", "parquet"])]
     pairs_format: Option<String>,
-    /// How the file calls these columns, such as corrupt=corrupted,answer_id=correct_idx; also fields inside others,
-    /// clean=rewrite.prompt, and texts made of fields, 'answer= {attribute}'
+    /// Names of columns in the file, such as corrupt=corrupted,answer_id=correct_idx. A name may be a nested field,
+    /// clean=rewrite.prompt, or a template, 'answer= {attribute}'
     #[arg(long, value_name = "NAMES", requires = "pairs", value_parser = parse_columns)]
     columns: Vec<OfColumns>,
     #[command(flatten)]
     pub read: ReadArgs,
-    /// Sweep these positions alone, and take means over pairs by their names: NAME=COLUMN (of the file), NAME=NUMBER, `end` for the
-    /// last; such as io=io_pos,s2=s2_pos,end. Columns hold positions from 0, negative from the end, or words of the clean prompt,
-    /// which mean their last token
+    /// Sweep only these positions, and take means over pairs by their names: NAME=COLUMN (of the file), NAME=NUMBER, `end`
+    /// for the last; such as io=io_pos,s2=s2_pos,end. Columns hold positions from 0, negative from the end, or words of the
+    /// clean prompt, which mean their last token
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = parse_position, conflicts_with = "align")]
     positions: Vec<NamedPosition>,
-    /// Where positions of prompts of different lengths are the same: counted from the start, or from the end
+    /// Which positions of prompts of different lengths correspond: those counted from the start, or from the end
     #[arg(long, value_name = "WHERE", default_value = "start", value_parser = ["start", "end"])]
     align: String,
-    /// Leave out pairs whose prompts are not as many tokens, and say which
+    /// Leave out pairs whose prompts differ in length, and list them
     #[arg(long, requires = "pairs")]
     skip_misaligned: bool,
     /// Only the first N pairs of the file

@@ -46,11 +46,10 @@ pub(super) fn flat(columns: &[OfColumns]) -> Vec<(String, String)> {
 /// How much is read of a file. It decides no number, only what is refused.
 #[derive(Args, Debug)]
 pub(super) struct ReadArgs {
-    /// Rows that are read of a file at most: more are refused
+    /// Most rows to read of a file; larger files are refused
     #[arg(long, value_name = "N", default_value_t = Bounds::default().rows, value_parser = at_least_one())]
     input_rows: usize,
-    /// Memory for what is read of a file, its texts while they are made into tokens included: a file that would take more is
-    /// refused
+    /// Memory for reading a file, including its texts while they are tokenized; a file that needs more is refused
     #[arg(long, value_name = "SIZE", default_value = "1GB", value_parser = parse_bytes)]
     input_bytes: usize,
 }

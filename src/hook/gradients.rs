@@ -117,7 +117,7 @@ impl Hook for Gradients {
         slots.push(slot.clone());
         let droppable = matches!(at.site.info().role, Role::Write(Writer::Attention | Writer::Mlp));
         let dropped = at.layer.filter(|_| droppable).map(|l| (l, self.dropped.clone()));
-        Ok(x.apply_op1(Seen { slot, dropped })?)
+        Ok(x.apply_op1(Recorder { slot, dropped })?)
     }
 
     fn finish(&mut self) -> Result<()> {
@@ -132,7 +132,7 @@ impl Hook for Gradients {
 }
 
 /// The value itself; on the backward pass it keeps the gradient.
-struct Seen {
+struct Recorder {
     slot: Slot,
     dropped: Option<(usize, Arc<AtomicUsize>)>,
 }
@@ -141,7 +141,7 @@ fn same<S: BackendStorage>(storage: &S, layout: &Layout) -> candle_core::Result<
     Ok((storage.to_dtype(layout, storage.dtype())?, layout.shape().clone()))
 }
 
-impl CustomOp1 for Seen {
+impl CustomOp1 for Recorder {
     fn name(&self) -> &'static str {
         "seen"
     }

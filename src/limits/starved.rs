@@ -55,21 +55,11 @@ fn said<'a>(panic: &'a PanicHookInfo) -> Option<&'a str> {
 
 /// Says that so many bytes were not to be had. It takes no memory itself.
 pub(super) fn say_memory(bytes: usize) {
-    struct Line([u8; 96], usize);
-    impl Write for Line {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            let n = bytes.len().min(self.0.len() - self.1);
-            self.0[self.1..self.1 + n].copy_from_slice(&bytes[..n]);
-            self.1 += n;
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut line = Line([0; 96], 0);
-    let _ = write!(line, "there is no more memory: {bytes} bytes were asked for");
-    let said = std::str::from_utf8(&line.0[..line.1]).unwrap_or("there is no more memory");
+    let mut line = [0; 96];
+    let mut rest = &mut line[..];
+    let _ = write!(rest, "there is no more memory: {bytes} bytes were asked for");
+    let written = 96 - rest.len();
+    let said = std::str::from_utf8(&line[..written]).unwrap_or("there is no more memory");
     say(said, "a smaller --memory or shorter prompts may do; or allow more memory: ulimit -v, ulimit -d");
 }
 

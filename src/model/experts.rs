@@ -19,20 +19,20 @@ impl ExpertWeights {
         let chosen = chosen_weights(&weights, &indices, self.renormalized)?;
         let chosen = tap.at(Site::ChosenWeights, chosen)?;
         let outputs = (self.experts.iter().enumerate())
-            .map(|(e, expert)| Seen { tap, routing: &routing, expert: e }.run(kernels, expert, x))
+            .map(|(e, expert)| TappedExpert { tap, routing: &routing, expert: e }.run(kernels, expert, x))
             .collect::<Result<Vec<_>>>()?;
         routing.combine(&outputs.into_iter().flatten().collect::<Vec<_>>(), &chosen)
     }
 }
 
 /// One expert, as hooks see it: they are shown all rows of the pack, of which those that do not go through it are zero.
-struct Seen<'s, 'a, 'h> {
+struct TappedExpert<'s, 'a, 'h> {
     tap: &'s mut Tap<'a, 'h>,
     routing: &'s Routing,
     expert: usize,
 }
 
-impl Seen<'_, '_, '_> {
+impl TappedExpert<'_, '_, '_> {
     /// What the expert gives for its rows, `[rows, d]`; nothing where it has none.
     fn run(mut self, kernels: Kernels, w: &NeuronWeights, x: &Tensor) -> Result<Option<Tensor>> {
         let gated = w.linear.is_some();

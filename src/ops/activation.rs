@@ -37,48 +37,51 @@ fn plain(act: Activation, x: &Tensor) -> Result<Tensor> {
     })
 }
 
+/// [`each`] and [`zipped`] of closures that are always inlined, as what is vectorised must be.
+macro_rules! each {
+    ($pre:expr, $linear:expr, |$x:ident| $f:expr, |$y:ident| $slope:expr $(,)?) => {
+        each(
+            $pre,
+            $linear,
+            #[inline(always)]
+            |$x| $f,
+            #[inline(always)]
+            |$y| $slope,
+        )
+    };
+}
+macro_rules! zipped {
+    ($a:expr, $b:expr, |$x:pat_param, $y:pat_param| $f:expr $(,)?) => {
+        zipped(
+            $a,
+            $b,
+            #[inline(always)]
+            |$x, $y| $f,
+        )
+    };
+}
+
 fn fused(act: Activation, pre: &Tensor, linear: Option<&Tensor>) -> Result<Tensor> {
     match act {
-        Activation::Relu => each(
+        Activation::Relu => each!(pre, linear, |x| if x < 0.0 { 0.0 } else { x }, |x| if x < 0.0 { 0.0 } else { 1.0 }),
+        Activation::GeluErf => each!(
             pre,
             linear,
-            #[inline(always)]
-            |x| if x < 0.0 { 0.0 } else { x },
-            #[inline(always)]
-            |x| if x < 0.0 { 0.0 } else { 1.0 },
-        ),
-        Activation::GeluErf => each(
-            pre,
-            linear,
-            #[inline(always)]
             |x| x * normal(x),
             // The derivative of the normal distribution is its density.
-            #[inline(always)]
             |x| normal(x) + x * 0.398_942_3 * simd::exp(-0.5 * x * x),
         ),
         // 0.5 (1 + tanh u) = sigmoid(2u), u = sqrt(2/pi) (x + 0.044715 x^3).
-        Activation::GeluTanh => each(
-            pre,
-            linear,
-            #[inline(always)]
-            |x| x * simd::sigmoid(TWICE_ROOT * x * (0.044_715 * x).mul_add(x, 1.0)),
-            #[inline(always)]
-            |x| {
+        Activation::GeluTanh => {
+            each!(pre, linear, |x| x * simd::sigmoid(TWICE_ROOT * x * (0.044_715 * x).mul_add(x, 1.0)), |x| {
                 let s = simd::sigmoid(TWICE_ROOT * x * (0.044_715 * x).mul_add(x, 1.0));
                 s + x * s * (1.0 - s) * TWICE_ROOT * (3.0 * 0.044_715 * x).mul_add(x, 1.0)
-            },
-        ),
-        Activation::Silu => each(
-            pre,
-            linear,
-            #[inline(always)]
-            |x| x * simd::sigmoid(x),
-            #[inline(always)]
-            |x| {
-                let s = simd::sigmoid(x);
-                s + x * s * (1.0 - s)
-            },
-        ),
+            })
+        }
+        Activation::Silu => each!(pre, linear, |x| x * simd::sigmoid(x), |x| {
+            let s = simd::sigmoid(x);
+            s + x * s * (1.0 - s)
+        }),
         Activation::Solu => {
             Err(Error::compute("this nonlinearity looks at whole rows and has no kernel of its own").fault())
         }
@@ -102,43 +105,18 @@ fn each(
     slope: impl Fn(f32) -> f32 + Copy + Send + Sync + 'static,
 ) -> Result<Tensor> {
     let y = match linear {
-        Some(linear) => zipped(
-            pre,
-            linear,
-            #[inline(always)]
-            |x, l| f(x) * l,
-        )?,
-        None => zipped(
-            pre,
-            pre,
-            #[inline(always)]
-            |x, _| f(x),
-        )?,
+        Some(linear) => zipped!(pre, linear, |x, l| f(x) * l)?,
+        None => zipped!(pre, pre, |x, _| f(x))?,
     };
     let mut inputs = vec![pre];
     inputs.extend(linear);
     with_backward(&inputs, y, pre.shape(), move |inputs, dy| {
         let pre = inputs[0];
         let tensor = |v: Vec<f32>| Tensor::from_vec(v, pre.shape(), pre.device());
-        let d = tensor(zipped(
-            dy,
-            pre,
-            #[inline(always)]
-            |dy, x| dy * slope(x),
-        )?)?;
+        let d = tensor(zipped!(dy, pre, |dy, x| dy * slope(x))?)?;
         let Some(linear) = inputs.get(1) else { return Ok(vec![Some(d)]) };
-        let dpre = tensor(zipped(
-            &d,
-            linear,
-            #[inline(always)]
-            |d, l| d * l,
-        )?)?;
-        let dlinear = tensor(zipped(
-            dy,
-            pre,
-            #[inline(always)]
-            |dy, x| dy * f(x),
-        )?)?;
+        let dpre = tensor(zipped!(&d, linear, |d, l| d * l)?)?;
+        let dlinear = tensor(zipped!(dy, pre, |dy, x| dy * f(x))?)?;
         Ok(vec![Some(dpre), Some(dlinear)])
     })
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::lock::{Found, Lock};
+use super::lock::{Attempt, Lock};
 use crate::error::{Error, Result};
 use crate::whole::TEMPORARY;
 
@@ -64,9 +64,9 @@ impl Claim {
                 found => found.map_err(unwritable)??,
             };
             let holder = match found {
-                Found::Free(lock) => break Some(lock),
-                Found::NoLocks => break None,
-                Found::Taken(holder) => holder,
+                Attempt::Free(lock) => break Some(lock),
+                Attempt::NoLocks => break None,
+                Attempt::Taken(holder) => holder,
             };
             if begun.elapsed() >= how.wait {
                 let shown = path.display();

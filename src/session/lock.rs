@@ -29,7 +29,7 @@ pub(super) struct Lock {
 }
 
 /// What somebody finds who wants a folder for himself.
-pub(super) enum Found {
+pub(super) enum Attempt {
     /// Nobody was there.
     Free(Lock),
     /// Somebody is at work, in words.
@@ -43,16 +43,16 @@ impl Lock {
     ///
     /// # Errors
     /// When something else has the lock's name, or the folder cannot be written.
-    pub fn take(folder: &Path, command: &[String]) -> io::Result<Result<Found>> {
+    pub fn take(folder: &Path, command: &[String]) -> io::Result<Result<Attempt>> {
         let path = folder.join(NAME);
         loop {
             let Some(found) = open_regular(&path)? else {
                 match Self::place(&path, command)? {
                     Placed::Here(lock) => {
                         clear_strays(folder);
-                        return Ok(Ok(Found::Free(lock)));
+                        return Ok(Ok(Attempt::Free(lock)));
                     }
-                    Placed::NoLocks => return Ok(Ok(Found::NoLocks)),
+                    Placed::NoLocks => return Ok(Ok(Attempt::NoLocks)),
                     Placed::SomebodyWasFaster => continue,
                 }
             };
@@ -64,8 +64,8 @@ impl Lock {
                 return Ok(Err(not_ours(folder, NAME)));
             }
             match file.try_lock() {
-                Err(TryLockError::WouldBlock) => return Ok(Ok(Found::Taken(in_words(&text)))),
-                Err(TryLockError::Error(_)) => return Ok(Ok(Found::NoLocks)),
+                Err(TryLockError::WouldBlock) => return Ok(Ok(Attempt::Taken(in_words(&text)))),
+                Err(TryLockError::Error(_)) => return Ok(Ok(Attempt::NoLocks)),
                 // Its owner gave it back meanwhile, or another found it first.
                 Ok(()) if !is_at(&file, &path) => {}
                 Ok(()) => {
@@ -187,7 +187,7 @@ fn clear_strays(folder: &Path) {
 mod tests {
     use super::*;
 
-    fn take(folder: &Path) -> Found {
+    fn take(folder: &Path) -> Attempt {
         Lock::take(folder, &["pellucid".to_owned(), "lens".to_owned()]).unwrap().unwrap()
     }
 
@@ -196,22 +196,22 @@ mod tests {
     fn a_lock_that_was_given_back_is_not_taken_for_the_next_ones() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(NAME);
-        let Found::Free(first) = take(folder.path()) else { panic!("nobody is there") };
+        let Attempt::Free(first) = take(folder.path()) else { panic!("nobody is there") };
         // Somebody looks, and the lock is given back and taken before he asks for it.
         let seen = open_regular(&path).unwrap().unwrap().unwrap();
         assert!(is_at(&seen, &path) && seen.try_lock().is_err());
         drop(first);
-        let Found::Free(second) = take(folder.path()) else { panic!("it was given back") };
+        let Attempt::Free(second) = take(folder.path()) else { panic!("it was given back") };
         assert!(seen.try_lock().is_ok() && !is_at(&seen, &path));
         drop(seen);
-        let Found::Taken(who) = take(folder.path()) else { panic!("somebody is there") };
+        let Attempt::Taken(who) = take(folder.path()) else { panic!("somebody is there") };
         assert!(
             who.starts_with(&format!("process {} on ", std::process::id())) && who.ends_with("`pellucid lens`"),
             "{who}"
         );
         // One whose file somebody deleted does not take away the file of another.
         std::fs::remove_file(&path).unwrap();
-        let Found::Free(third) = take(folder.path()) else { panic!("there is no file") };
+        let Attempt::Free(third) = take(folder.path()) else { panic!("there is no file") };
         drop(second);
         assert!(is_at(&third.file, &path));
         drop(third);
@@ -232,7 +232,7 @@ mod tests {
         for temporary in ["mine", ".", "..", "../mine", ".pellucid-left.tmp/../mine", ".pellucid-left.tmp"] {
             assert!(there(".pellucid-left.tmp"), "{temporary}");
             left(temporary);
-            assert!(matches!(take(folder.path()), Found::Free(_)), "{temporary}");
+            assert!(matches!(take(folder.path()), Attempt::Free(_)), "{temporary}");
             assert!(there("mine") && there(".pellucid-mine.tmp") && !there(NAME), "{temporary}");
         }
         assert!(!there(".pellucid-left.tmp"));
@@ -246,7 +246,7 @@ mod tests {
         for (name, text) in gone.iter().chain(&stay) {
             std::fs::write(folder.path().join(name), text).unwrap();
         }
-        assert!(matches!(take(folder.path()), Found::Free(_)));
+        assert!(matches!(take(folder.path()), Attempt::Free(_)));
         let left = |name: &str| folder.path().join(name).exists();
         assert!(gone.iter().all(|(name, _)| !left(name)) && stay.iter().all(|(name, _)| left(name)));
     }

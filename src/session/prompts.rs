@@ -1,19 +1,9 @@
 //! Prompts from files of every kind that is read.
 
-use std::path::Path;
-
 use super::records::Input;
 use crate::error::Result;
 use crate::text::PromptEntry;
 use crate::text::prompt_file::{Columns, prompts};
-
-/// The prompts of a file whose name says how it is written: `.txt`, `.jsonl`, `.json`, `.csv`, `.tsv` or `.parquet`.
-///
-/// # Errors
-/// As [`from_input`].
-pub fn from_file(path: &Path) -> Result<Vec<PromptEntry>> {
-    from_input(&Input::file(path), &[])
-}
 
 /// The prompts that come from `input`, whose fields are called as `columns` says.
 ///

@@ -36,12 +36,12 @@ pub(crate) trait Runs {
     fn naive(&self, place: (usize, usize)) -> Result<Vec<f32>>;
 
     /// The row of a place.
-    fn row(&self, place: (usize, usize), metric: Metric, seen: Seen) -> Self::Row;
+    fn row(&self, place: (usize, usize), metric: Metric, seen: MetricValues) -> Self::Row;
 }
 
 /// What one metric says of a place.
 #[derive(Clone, Debug)]
-pub(crate) struct Seen {
+pub(crate) struct MetricValues {
     /// Of the clean run.
     pub clean: f64,
     /// Of the corrupt run, if there is one.
@@ -56,7 +56,7 @@ pub(crate) struct Seen {
     pub not_finite: Option<String>,
 }
 
-impl Seen {
+impl MetricValues {
     /// The share of the way from the corrupt to the clean run, where these differ.
     pub fn recovered(&self) -> Option<f32> {
         let (corrupt, patched) = (self.corrupt?, self.patched?);
@@ -170,7 +170,7 @@ impl Group<'_> {
                         None => Some(bases[i][m]),
                         Some(finite) => finite.as_ref().ok().map(|values| values[m]),
                     };
-                    let seen = Seen {
+                    let seen = MetricValues {
                         clean: clean[m],
                         corrupt: corrupt.as_ref().map(|corrupt| corrupt[m]),
                         patched,

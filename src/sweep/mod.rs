@@ -44,7 +44,7 @@ pub use grid::{Grid, Only, Over, Spot};
 pub(crate) use group::{Group, Sweep, in_groups, need as need_of, of_each_shape};
 pub use kind::{Direction, Kind};
 pub(crate) use kind::{Sources, with_means};
-pub(crate) use measure::{Runs, Seen};
+pub(crate) use measure::{MetricValues, Runs};
 pub(crate) use metric::Gauge;
 pub use metric::{Better, METRICS, Metric, MetricInfo, Needs, readout};
 pub use noised::{Noised, NoisedAt};

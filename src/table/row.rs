@@ -6,59 +6,40 @@ use serde::{Serialize, de::DeserializeOwned};
 /// The unit of columns that hold the text of a token: terminals and charts make its spaces and controls visible.
 pub const TOKEN: &str = "token";
 
-/// The type of a column's values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Unsigned, 32 bits.
-    U32,
-    /// Unsigned, 64 bits.
-    U64,
-    /// Signed, 64 bits.
-    I64,
-    /// Floating point, 32 bits.
-    F32,
-    /// Floating point, 64 bits.
-    F64,
-    /// True or false.
-    Bool,
-    /// UTF-8 text.
-    Str,
-}
-
-impl Kind {
-    /// The name that documentation and errors use.
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::U32 => "u32",
-            Kind::U64 => "u64",
-            Kind::I64 => "i64",
-            Kind::F32 => "f32",
-            Kind::F64 => "f64",
-            Kind::Bool => "bool",
-            Kind::Str => "string",
+macro_rules! kinds {
+    ($($kind:ident($value:ty): $name:literal, $meaning:literal;)+) => {
+        /// The type of a column's values.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Kind {
+            $(#[doc = $meaning] $kind,)+
         }
-    }
-}
 
-/// One value of a row, borrowed.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Cell<'a> {
-    /// No value.
-    Null,
-    /// See [`Kind::U32`].
-    U32(u32),
-    /// See [`Kind::U64`].
-    U64(u64),
-    /// See [`Kind::I64`].
-    I64(i64),
-    /// See [`Kind::F32`].
-    F32(f32),
-    /// See [`Kind::F64`].
-    F64(f64),
-    /// See [`Kind::Bool`].
-    Bool(bool),
-    /// See [`Kind::Str`].
-    Str(&'a str),
+        impl Kind {
+            /// The name that documentation and errors use.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $name,)+
+                }
+            }
+        }
+
+        /// One value of a row, borrowed.
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        pub enum Cell<'a> {
+            /// No value.
+            Null,
+            $(#[doc = $meaning] $kind($value),)+
+        }
+    };
+}
+kinds! {
+    U32(u32): "u32", "Unsigned, 32 bits.";
+    U64(u64): "u64", "Unsigned, 64 bits.";
+    I64(i64): "i64", "Signed, 64 bits.";
+    F32(f32): "f32", "Floating point, 32 bits.";
+    F64(f64): "f64", "Floating point, 64 bits.";
+    Bool(bool): "bool", "True or false.";
+    Str(&'a str): "string", "UTF-8 text.";
 }
 
 /// What a column means.
@@ -143,10 +124,7 @@ macro_rules! field {
                 Cell::$kind(*self)
             }
             fn from_cell(cell: Cell<'_>) -> Option<Self> {
-                match cell {
-                    Cell::$kind(x) => Some(x),
-                    _ => None,
-                }
+                if let Cell::$kind(x) = cell { Some(x) } else { None }
             }
         }
     )*};
@@ -159,10 +137,7 @@ impl Field for String {
         Cell::Str(self)
     }
     fn from_cell(cell: Cell<'_>) -> Option<Self> {
-        match cell {
-            Cell::Str(s) => Some(s.to_owned()),
-            _ => None,
-        }
+        if let Cell::Str(text) = cell { Some(text.to_owned()) } else { None }
     }
 }
 

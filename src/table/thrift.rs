@@ -46,14 +46,6 @@ impl<R: Read> Thrift<R> {
         self.skip_in(kind, DEEPEST)
     }
 
-    /// Passes over the fields of a struct.
-    ///
-    /// # Errors
-    /// As [`Thrift::skip`].
-    pub fn structure(&mut self) -> io::Result<()> {
-        self.skip(STRUCT)
-    }
-
     fn skip_in(&mut self, kind: u8, depth: usize) -> io::Result<()> {
         let deeper = depth.checked_sub(1).ok_or_else(damaged)?;
         match kind {
@@ -132,7 +124,7 @@ impl<R: Read> Thrift<R> {
 /// Whether every list, text and struct of a footer ends inside it. Readers make room for as many columns, pages and pairs as a list
 /// says that it has, before they look for the first one, and a damaged byte there asks for 60 GB.
 pub(super) fn is_whole(footer: &[u8]) -> bool {
-    Thrift::new(footer).structure().is_ok()
+    Thrift::new(footer).skip(STRUCT).is_ok()
 }
 
 #[cfg(test)]

@@ -5,8 +5,7 @@ use super::row::{Cell, ColumnInfo, Kind, Row};
 use crate::error::{Error, Result};
 use crate::whole::temporary_beside;
 use arrow_array::builder::{
-    ArrayBuilder, BooleanBuilder, Float32Builder, Float64Builder, Int64Builder, StringBuilder, UInt32Builder,
-    UInt64Builder,
+    BooleanBuilder, Float32Builder, Float64Builder, Int64Builder, StringBuilder, UInt32Builder, UInt64Builder,
 };
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field as ArrowField, Schema};
@@ -179,18 +178,6 @@ fn schema(columns: &[ColumnInfo]) -> Schema {
     )
 }
 
-fn data_type(kind: Kind) -> DataType {
-    match kind {
-        Kind::U32 => DataType::UInt32,
-        Kind::U64 => DataType::UInt64,
-        Kind::I64 => DataType::Int64,
-        Kind::F32 => DataType::Float32,
-        Kind::F64 => DataType::Float64,
-        Kind::Bool => DataType::Boolean,
-        Kind::Str => DataType::Utf8,
-    }
-}
-
 fn options<R: Row>() -> ArrowWriterOptions {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
@@ -205,62 +192,50 @@ fn options<R: Row>() -> ArrowWriterOptions {
     ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true)
 }
 
-/// The values of one column that are not yet encoded.
-enum Column {
-    U32(UInt32Builder),
-    U64(UInt64Builder),
-    I64(Int64Builder),
-    F32(Float32Builder),
-    F64(Float64Builder),
-    Bool(BooleanBuilder),
-    Str(StringBuilder),
+macro_rules! columns {
+    ($($kind:ident: $type:ident, $builder:ty;)+) => {
+        fn data_type(kind: Kind) -> DataType {
+            match kind {
+                $(Kind::$kind => DataType::$type,)+
+            }
+        }
+
+        /// The values of one column that are not yet encoded.
+        enum Column {
+            $($kind($builder),)+
+        }
+
+        impl Column {
+            fn new(kind: Kind) -> Self {
+                match kind {
+                    $(Kind::$kind => Self::$kind(<$builder>::new()),)+
+                }
+            }
+
+            fn push(&mut self, cell: Cell<'_>) {
+                match (self, cell) {
+                    $((Self::$kind(builder), Cell::$kind(x)) => builder.append_value(x),)+
+                    // Only `Cell::Null` comes here: cells and columns are made from the same declaration.
+                    $((Self::$kind(builder), _) => builder.append_null(),)+
+                }
+            }
+
+            fn finish(&mut self) -> ArrayRef {
+                match self {
+                    $(Self::$kind(builder) => Arc::new(builder.finish()),)+
+                }
+            }
+        }
+    };
 }
-
-impl Column {
-    fn new(kind: Kind) -> Self {
-        match kind {
-            Kind::U32 => Self::U32(UInt32Builder::new()),
-            Kind::U64 => Self::U64(UInt64Builder::new()),
-            Kind::I64 => Self::I64(Int64Builder::new()),
-            Kind::F32 => Self::F32(Float32Builder::new()),
-            Kind::F64 => Self::F64(Float64Builder::new()),
-            Kind::Bool => Self::Bool(BooleanBuilder::new()),
-            Kind::Str => Self::Str(StringBuilder::new()),
-        }
-    }
-
-    fn push(&mut self, cell: Cell<'_>) {
-        match (self, cell) {
-            (Self::U32(b), Cell::U32(x)) => b.append_value(x),
-            (Self::U64(b), Cell::U64(x)) => b.append_value(x),
-            (Self::I64(b), Cell::I64(x)) => b.append_value(x),
-            (Self::F32(b), Cell::F32(x)) => b.append_value(x),
-            (Self::F64(b), Cell::F64(x)) => b.append_value(x),
-            (Self::Bool(b), Cell::Bool(x)) => b.append_value(x),
-            (Self::Str(b), Cell::Str(x)) => b.append_value(x),
-            // Only `Cell::Null` comes here: cells and columns are made from the same declaration.
-            (Self::U32(b), _) => b.append_null(),
-            (Self::U64(b), _) => b.append_null(),
-            (Self::I64(b), _) => b.append_null(),
-            (Self::F32(b), _) => b.append_null(),
-            (Self::F64(b), _) => b.append_null(),
-            (Self::Bool(b), _) => b.append_null(),
-            (Self::Str(b), _) => b.append_null(),
-        }
-    }
-
-    fn finish(&mut self) -> ArrayRef {
-        let builder: &mut dyn ArrayBuilder = match self {
-            Self::U32(b) => b,
-            Self::U64(b) => b,
-            Self::I64(b) => b,
-            Self::F32(b) => b,
-            Self::F64(b) => b,
-            Self::Bool(b) => b,
-            Self::Str(b) => b,
-        };
-        builder.finish()
-    }
+columns! {
+    U32: UInt32, UInt32Builder;
+    U64: UInt64, UInt64Builder;
+    I64: Int64, Int64Builder;
+    F32: Float32, Float32Builder;
+    F64: Float64, Float64Builder;
+    Bool: Boolean, BooleanBuilder;
+    Str: Utf8, StringBuilder;
 }
 
 fn write_failed(path: &Path, error: ParquetError) -> Error {

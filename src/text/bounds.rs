@@ -80,16 +80,28 @@ impl Bounds {
 /// What to do about a text that is too long.
 pub(crate) const SPLIT: &str = "split it into several prompts, or raise that with --input-bytes SIZE";
 
-/// What the JSON in `text` takes as values at most, its own bytes included: counted by its commas, colons and brackets.
-pub(crate) fn json_bytes(text: &str) -> usize {
-    let (mut values, mut fields, mut quoted, mut escaped) = (1usize, 0usize, false, false);
-    for byte in text.bytes() {
+/// The bytes of JSON that are in no string, and the quotes that begin one.
+pub(super) fn structure(json: &str) -> impl Iterator<Item = u8> {
+    let (mut quoted, mut escaped) = (false, false);
+    json.bytes().filter(move |byte| {
+        let inside = quoted;
         match byte {
             _ if escaped => escaped = false,
             b'\\' if quoted => escaped = true,
             b'"' => quoted = !quoted,
-            b',' | b'[' | b'{' if !quoted => values += 1,
-            b':' if !quoted => fields += 1,
+            _ => {}
+        }
+        !inside
+    })
+}
+
+/// What the JSON in `text` takes as values at most, its own bytes included: counted by its commas, colons and brackets.
+pub(crate) fn json_bytes(text: &str) -> usize {
+    let (mut values, mut fields) = (1usize, 0usize);
+    for byte in structure(text) {
+        match byte {
+            b',' | b'[' | b'{' => values += 1,
+            b':' => fields += 1,
             _ => {}
         }
     }

@@ -17,61 +17,7 @@ const LLAMA: &str = "LlamaTokenizer";
 pub(super) const NAMED: [&str; 7] =
     ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
-/// What is known of a class: its name, and its special tokens where no file names them.
-struct Known {
-    name: &'static str,
-    defaults: &'static [(&'static str, &'static str)],
-}
-
 const END_OF_TEXT: &str = "<|endoftext|>";
-
-/// The classes that language models have.
-const KNOWN: &[Known] = &[
-    Known {
-        name: GPT2,
-        defaults: &[("bos_token", END_OF_TEXT), ("eos_token", END_OF_TEXT), ("unk_token", END_OF_TEXT)],
-    },
-    Known {
-        name: "CodeGenTokenizer",
-        defaults: &[("bos_token", END_OF_TEXT), ("eos_token", END_OF_TEXT), ("unk_token", END_OF_TEXT)],
-    },
-    Known {
-        name: "GPTNeoXTokenizer",
-        defaults: &[
-            ("bos_token", END_OF_TEXT),
-            ("eos_token", END_OF_TEXT),
-            ("unk_token", END_OF_TEXT),
-            ("pad_token", "<|padding|>"),
-        ],
-    },
-    Known {
-        name: QWEN2,
-        defaults: &[("eos_token", END_OF_TEXT), ("unk_token", END_OF_TEXT), ("pad_token", END_OF_TEXT)],
-    },
-    Known { name: LLAMA, defaults: &[("bos_token", "<s>"), ("eos_token", "</s>"), ("unk_token", "<unk>")] },
-    Known {
-        name: "GemmaTokenizer",
-        defaults: &[
-            ("bos_token", "<bos>"),
-            ("eos_token", "<eos>"),
-            ("unk_token", "<unk>"),
-            ("pad_token", "<pad>"),
-            ("mask_token", "<mask>"),
-        ],
-    },
-    Known {
-        name: "CohereTokenizer",
-        defaults: &[
-            ("bos_token", "<BOS_TOKEN>"),
-            ("eos_token", "<|END_OF_TURN_TOKEN|>"),
-            ("unk_token", "<UNK>"),
-            ("sep_token", "<SEP>"),
-            ("pad_token", "<PAD>"),
-            ("cls_token", "<CLS>"),
-            ("mask_token", "<MASK_TOKEN>"),
-        ],
-    },
-];
 
 /// The class that transformers 5 takes, without the `Fast` that some names end in: the one that tokenizer_config.json or
 /// config.json names, unless the model type has another. `json` is tokenizer.json, where there is one.
@@ -113,7 +59,36 @@ pub(super) fn class_of_pair(tokenizer_config: &Value, config: &Value) -> String 
 
 /// The special tokens that `class` has where no file names them.
 pub(super) fn default_tokens(class: &str) -> &'static [(&'static str, &'static str)] {
-    KNOWN.iter().find(|known| known.name == class).map_or(&[], |known| known.defaults)
+    match class {
+        GPT2 | "CodeGenTokenizer" => {
+            &[("bos_token", END_OF_TEXT), ("eos_token", END_OF_TEXT), ("unk_token", END_OF_TEXT)]
+        }
+        "GPTNeoXTokenizer" => &[
+            ("bos_token", END_OF_TEXT),
+            ("eos_token", END_OF_TEXT),
+            ("unk_token", END_OF_TEXT),
+            ("pad_token", "<|padding|>"),
+        ],
+        QWEN2 => &[("eos_token", END_OF_TEXT), ("unk_token", END_OF_TEXT), ("pad_token", END_OF_TEXT)],
+        LLAMA => &[("bos_token", "<s>"), ("eos_token", "</s>"), ("unk_token", "<unk>")],
+        "GemmaTokenizer" => &[
+            ("bos_token", "<bos>"),
+            ("eos_token", "<eos>"),
+            ("unk_token", "<unk>"),
+            ("pad_token", "<pad>"),
+            ("mask_token", "<mask>"),
+        ],
+        "CohereTokenizer" => &[
+            ("bos_token", "<BOS_TOKEN>"),
+            ("eos_token", "<|END_OF_TURN_TOKEN|>"),
+            ("unk_token", "<UNK>"),
+            ("sep_token", "<SEP>"),
+            ("pad_token", "<PAD>"),
+            ("cls_token", "<CLS>"),
+            ("mask_token", "<MASK_TOKEN>"),
+        ],
+        _ => &[],
+    }
 }
 
 /// Whether `class` puts a space before every text if `add_prefix_space` says so, and else none, whatever tokenizer.json says.

@@ -36,6 +36,12 @@ impl Files {
         self.file(name).map(|file| file.read()).transpose()
     }
 
+    /// The JSON in the file called `name`; null where there is none that can be read.
+    pub(super) fn json(&self, name: &str) -> serde_json::Value {
+        let bytes = self.read(name).ok().flatten().unwrap_or_default();
+        serde_json::from_slice(&bytes).unwrap_or_default()
+    }
+
     /// What messages call the file `name`, whether or not there is one.
     pub fn shown(&self, name: &str) -> String {
         match self {

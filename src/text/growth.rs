@@ -162,9 +162,6 @@ pub(super) fn keeps_all(pre_tokenizer: &Value) -> (bool, bool) {
 }
 
 /// Refuses tables of characters whose reader would reserve gigabytes: before anything of `json` is read.
-///
-/// # Errors
-/// With what is wrong.
 pub(super) fn check_tables(json: &Value) -> Result<(), String> {
     match json {
         Value::Array(all) => all.iter().try_for_each(check_tables),
@@ -179,9 +176,6 @@ pub(super) fn check_tables(json: &Value) -> Result<(), String> {
 }
 
 /// Refuses pre-tokenizers, templates and decoders that no model has.
-///
-/// # Errors
-/// With what is wrong.
 pub(super) fn check_parts(pre_tokenizer: &Value, post_processor: &Value, decoder: &Value) -> Result<(), String> {
     let (mut before, mut after, mut ends) = (vec![], vec![], vec![]);
     flatten(pre_tokenizer, "pretokenizers", &mut before);

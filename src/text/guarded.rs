@@ -109,25 +109,15 @@ fn canonical<T: serde::de::DeserializeOwned + serde::Serialize>(json: &Value) ->
 
 impl Guarded {
     /// The tokenizer that a tokenizer.json holds. Truncation, padding and BPE dropout are switched off.
-    ///
-    /// # Errors
-    /// With what is wrong, to follow the file's name.
     pub fn from_json(json: &[u8]) -> Result<Self, String> {
         let parts: Parts = serde_json::from_slice(json).map_err(|e| shortened(&e.to_string()).to_owned())?;
         let running = Self::checked(&parts)?;
-        let grown =
-            |token: &&AddedToken| token.normalized && !fits(&running, [token.content.as_str()], token.content.len());
-        if let Some(token) = parts.added_tokens.iter().find(grown) {
-            return Err(too_long(&token.content));
-        }
+        check_added(&running, &parts.added_tokens)?;
         let inner = call(|| Tokenizer::from_bytes(json)).map_err(|e| lacking(json).unwrap_or(e))?;
         Self::steady(Self { inner, steps: running })
     }
 
     /// A vocabulary of bytes with its merges, and nothing else.
-    ///
-    /// # Errors
-    /// With what is wrong, to follow the file's name.
     pub fn from_merges(vocabulary: HashMap<String, u32>, merges: Vec<(String, String)>) -> Result<Self, String> {
         let product = |(left, right): &(String, String)| format!("{left}{right}");
         if let Some(lacks) = merges.iter().map(product).find(|token| !vocabulary.contains_key(token)) {
@@ -171,21 +161,7 @@ impl Guarded {
         Ok(self)
     }
 
-    /// Puts these parts in place of those that are there; null is none. All are as tokenizer.json has them.
-    ///
-    /// # Errors
-    /// With what is wrong.
-    pub fn with(mut self, parts: &[(&str, Value)]) -> Result<Self, String> {
-        for (part, json) in parts {
-            self.set(part, json)?;
-        }
-        Ok(self)
-    }
-
-    /// Puts one part in place of the one that is there.
-    ///
-    /// # Errors
-    /// With what is wrong.
+    /// Puts one part, as tokenizer.json has it, in place of the one that is there.
     pub fn set(&mut self, part: &str, json: &Value) -> Result<(), String> {
         let of = |name: &str| if name == part { json.clone() } else { Value::Null };
         let parts = Parts {
@@ -223,15 +199,8 @@ impl Guarded {
     }
 
     /// Adds tokens to the vocabulary.
-    ///
-    /// # Errors
-    /// With what is wrong.
     pub fn add(&mut self, tokens: Vec<AddedToken>) -> Result<(), String> {
-        let grown =
-            |token: &&AddedToken| token.normalized && !fits(&self.steps, [token.content.as_str()], token.content.len());
-        if let Some(token) = tokens.iter().find(grown) {
-            return Err(too_long(&token.content));
-        }
+        check_added(&self.steps, &tokens)?;
         call(|| self.inner.add_tokens(tokens)).map(drop)
     }
 
@@ -365,9 +334,6 @@ impl Guarded {
     }
 
     /// The text that `ids` spell together, special tokens included.
-    ///
-    /// # Errors
-    /// With what is wrong.
     pub fn decode(&self, ids: &[u32]) -> Result<String, String> {
         call(|| self.inner.decode(ids, false))
     }
@@ -433,6 +399,12 @@ fn lacking(json: &[u8]) -> Option<String> {
 
 fn lacking_product(token: &str) -> String {
     format!("a merge makes `{}`, which is not in its vocabulary", shortened(token))
+}
+
+/// Refuses added tokens that the normalizer makes too long.
+fn check_added(steps: &[Running], tokens: &[AddedToken]) -> Result<(), String> {
+    let grown = |token: &&AddedToken| token.normalized && !fits(steps, [token.content.as_str()], token.content.len());
+    tokens.iter().find(grown).map_or(Ok(()), |token| Err(too_long(&token.content)))
 }
 
 fn too_long(text: &str) -> String {

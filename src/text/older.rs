@@ -24,15 +24,18 @@ pub(super) fn from_pair(files: &Files, vocab: &File, merges: &File, class: &str)
         ));
     }
     let entries = serde_json::from_slice(&vocab.read()?).map_err(|e| unusable(vocab, e))?;
-    let pairs = Guarded::from_merges(entries, read_merges(merges)?).map_err(|e| unusable(vocab, e))?;
+    let mut pairs = Guarded::from_merges(entries, read_merges(merges)?).map_err(|e| unusable(vocab, e))?;
     let bytes = |by_regex: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": by_regex});
     let pieces = json!({"type": "Sequence", "pretokenizers": [
         {"type": "Split", "pattern": {"Regex": QWEN2_PIECES}, "behavior": "Isolated", "invert": false}, bytes(false)]});
     let steps = match class {
-        QWEN2 => vec![("normalizer", json!({"type": "NFC"})), ("pre_tokenizer", pieces)],
-        _ => vec![("pre_tokenizer", bytes(true))],
+        QWEN2 => vec![("normalizer", json!({"type": "NFC"})), ("pre_tokenizer", pieces), ("decoder", bytes(true))],
+        _ => vec![("pre_tokenizer", bytes(true)), ("decoder", bytes(true))],
     };
-    pairs.with(&steps).and_then(|pairs| pairs.with(&[("decoder", bytes(true))])).map_err(|e| unusable(files, e))
+    for (part, json) in steps {
+        pairs.set(part, &json).map_err(|e| unusable(files, e))?;
+    }
+    Ok(pairs)
 }
 
 /// Lets `inner` put BOS before a text and EOS after it, where the files say so and which tokens these are.

@@ -244,10 +244,7 @@ fn list(value: &Value) -> Option<Vec<u32>> {
 pub(crate) fn some_of<'a>(names: impl Iterator<Item = &'a str>) -> String {
     const SHOWN: usize = 12;
     const LONGEST: usize = 40;
-    let quoted = |name: &str| match name.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("`{}...`", &name[..end]),
-        None => format!("`{name}`"),
-    };
+    let quoted = |name: &str| format!("`{}`", crate::visible::shortened(name, LONGEST));
     let mut names = names.filter(|name| !name.is_empty());
     let mut shown: Vec<String> = names.by_ref().take(SHOWN).map(quoted).collect();
     match names.count() {

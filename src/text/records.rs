@@ -10,7 +10,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::bounds::{Bounds, json_bytes, row_bytes};
+use super::bounds::{Bounds, json_bytes, row_bytes, structure};
 use crate::error::{Error, Result, Sentence};
 
 /// How a file is written.
@@ -330,36 +330,29 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 
 /// The lines, from 1, in which the items of a JSON list begin; `text` is known to be one.
 fn starts(text: &str) -> Vec<usize> {
-    let (mut starts, mut line, mut depth, mut quoted, mut escaped, mut waiting) = (vec![], 1, 0, false, false, false);
-    for byte in text.bytes() {
+    let (mut starts, mut line, mut depth, mut waiting) = (vec![], 1, 0, false);
+    for byte in structure(text) {
         if waiting && !byte.is_ascii_whitespace() && byte != b']' {
             starts.push(line);
             waiting = false;
         }
         match byte {
             b'\n' => line += 1,
-            _ if escaped => {}
-            b'"' => quoted = !quoted,
-            b'[' | b'{' if !quoted => {
+            b'[' | b'{' => {
                 depth += 1;
                 waiting |= depth == 1;
             }
-            b']' | b'}' if !quoted => depth -= 1,
-            b',' if !quoted && depth == 1 => waiting = true,
+            b']' | b'}' => depth -= 1,
+            b',' if depth == 1 => waiting = true,
             _ => {}
         }
-        escaped = quoted && !escaped && byte == b'\\';
     }
     starts
 }
 
 /// A value for an error message: its beginning.
 pub(super) fn shortened(value: &Value) -> String {
-    let text = value.to_string();
-    match text.char_indices().nth(60) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text,
-    }
+    crate::visible::shortened(&value.to_string(), 60)
 }
 
 /// The line that a record begins in, from 1. The reader's own position is before the blank lines that it skips.

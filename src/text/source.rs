@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::demo::{self, DEMO};
 use super::files::{File, Files, names_in};
-use super::hub::{self, Fetching, Hub, Want};
+use super::hub::{Fetching, Hub, Want};
 use super::kind::{self, what_it_is};
 use super::pick::{self, CONFIG, Weights, is_plain_name};
 use crate::error::{Error, Result, nearest};
@@ -39,14 +39,6 @@ impl ModelSource {
     /// fetched.
     pub fn resolve(name: &str) -> Result<Self> {
         Self::resolve_with(name, Want::All, &Hub::from_env(), &())
-    }
-
-    /// As [`ModelSource::resolve`], with the Hub cache at `cache` and without a network.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn resolve_in(name: &str, cache: &Path) -> Result<Self> {
-        Self::resolve_with(name, Want::All, &Hub::at(cache, hub::ENDPOINT).offline(true), &())
     }
 
     /// As [`ModelSource::resolve`], but of a model on the Hub only the files that `want` says, from `hub`. `told` hears how
@@ -215,13 +207,9 @@ fn no_config(path: &Path, names: &[String]) -> Error {
     let folders = names_in(path, Path::is_dir);
     let inside: Vec<&String> = folders.iter().filter(|name| path.join(name).join(CONFIG).is_file()).collect();
     let files = Files::Folder(path.to_owned());
-    let json = |name: &str| {
-        let bytes = files.read(name).ok().flatten().unwrap_or_default();
-        serde_json::from_slice(&bytes).unwrap_or_default()
-    };
     let pipeline = names.iter().any(|name| name == "model_index.json");
     if (inside.is_empty() || pipeline)
-        && let Some(verdict) = kind::no_model(names, &folders, json)
+        && let Some(verdict) = kind::no_model(names, &folders, |name| files.json(name))
     {
         return verdict.of(shown);
     }
@@ -236,11 +224,7 @@ fn no_config(path: &Path, names: &[String]) -> Error {
 
 /// The error for a folder with a config.json and without weights that are read.
 fn no_weights(files: &Files, names: &[String]) -> Error {
-    let json = |name: &str| {
-        let bytes = files.read(name).ok().flatten().unwrap_or_default();
-        serde_json::from_slice(&bytes).unwrap_or_default()
-    };
-    if let Some(verdict) = kind::no_model(names, &[], json) {
+    if let Some(verdict) = kind::no_model(names, &[], |name| files.json(name)) {
         return verdict.of(files);
     }
     // What training leaves beside a model.

@@ -69,17 +69,10 @@ impl<K: Ord + Copy> Extents<K> {
 
 /// The positions that occur in a table, which are mostly all from 0 on.
 #[derive(Debug, Default)]
-pub(crate) struct Positions<T = ()> {
+pub(crate) struct Positions<T> {
     /// All positions below this are known, in `others` too.
     dense: u32,
     known: BTreeMap<u32, T>,
-}
-
-impl<T: Default> Positions<T> {
-    /// One more, which may be known.
-    pub fn add(&mut self, pos: u32) {
-        self.add_with(pos, T::default);
-    }
 }
 
 impl<T> Positions<T> {
@@ -98,11 +91,6 @@ impl<T> Positions<T> {
     /// All of them, in order.
     pub fn into_pairs(self) -> impl Iterator<Item = (u32, T)> {
         self.known.into_iter()
-    }
-
-    /// Their numbers, in order.
-    pub fn into_sorted(self) -> Vec<u32> {
-        self.known.into_keys().collect()
     }
 }
 

@@ -275,6 +275,11 @@ impl Cell {
     pub fn said(label: impl Into<String>) -> Self {
         Self { value: f64::NAN, label: label.into(), ..Self::default() }
     }
+
+    /// What is written in it, in one line.
+    pub fn written(&self) -> String {
+        format!("{} {}", self.label, self.below).trim_end().to_owned()
+    }
 }
 
 impl Side {
@@ -357,23 +362,19 @@ impl Body {
             _ => number(cell.value),
         };
         let row = |label: String, cells: Vec<Cell>| TableRow { depth: 0, label, cells };
-        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        // The cell with its value in words in place of what is drawn in it.
+        let said = |cell: &Cell, label: String| Cell { label, below: String::new(), ..cell.clone() };
         match self {
             Self::Table(table) => table.clone(),
             Self::Text(Text { colours, tokens }) => Table {
                 columns: vec!["token".to_owned(), colours.name.clone()],
-                rows: tokens
-                    .iter()
-                    .map(|t| row(t.label.clone(), vec![Cell { label: value(t), below: String::new(), ..t.clone() }]))
-                    .collect(),
+                rows: tokens.iter().map(|t| row(t.label.clone(), vec![said(t, value(t))])).collect(),
                 colours: Some(colours.clone()),
             },
             Self::Steps(steps) => Table {
                 columns: vec![steps.x.name().to_owned(), steps.y.name.clone()],
                 rows: (steps.x.items.iter().zip(&steps.points))
-                    .map(|(item, point)| {
-                        row(item.head(), vec![Cell { label: value(point), below: String::new(), ..point.clone() }])
-                    })
+                    .map(|(item, point)| row(item.head(), vec![said(point, value(point))]))
                     .collect(),
                 colours: None,
             },
@@ -393,7 +394,7 @@ impl Body {
                         Shape::Tokens => format!("{} {}", cell.label, value(cell)),
                         _ => value(cell),
                     };
-                    rows[*r].cells[*c] = Cell { label, below: String::new(), ..cell.clone() };
+                    rows[*r].cells[*c] = said(cell, label);
                 }
                 let corner = format!("{} / {}", heat.rows.name(), heat.columns.name());
                 let columns = std::iter::once(corner).chain(heat.columns.items.iter().map(Item::head)).collect();
@@ -418,7 +419,7 @@ impl Body {
                 colours: None,
             },
             Self::Tiles(Tiles { tiles, .. }) => Table {
-                columns: names(&["tile", "what it shows"]),
+                columns: ["tile", "what it shows"].map(str::to_owned).to_vec(),
                 rows: tiles.iter().map(|tile| row(tile.name.clone(), vec![Cell::said(&tile.title)])).collect(),
                 colours: None,
             },

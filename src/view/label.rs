@@ -50,6 +50,12 @@ pub fn fit(text: &str, columns: usize) -> String {
     out
 }
 
+/// Text that begins with a capital letter.
+pub fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+}
+
 /// A token in quotes, for titles.
 pub fn quoted(token: &str) -> String {
     format!("\"{}\"", visible(token))

@@ -36,7 +36,9 @@ use crate::hook::site::{Role, Scope, Writer};
 use crate::hook::{HookPoint, Site, select};
 use crate::model::Model;
 use crate::sweep::budget::{Budget, Cut};
-use crate::sweep::{Align, Change, Direction, Doubts, How, Kind, METRICS, Needs, Seen, Spot, Unpatched, row_bytes};
+use crate::sweep::{
+    Align, Change, Direction, Doubts, How, Kind, METRICS, MetricValues, Needs, Spot, Unpatched, row_bytes,
+};
 use crate::text::Pair;
 use nodes::Nodes;
 pub use options::Attribute;
@@ -45,7 +47,7 @@ use strongest::Strongest;
 
 /// What a sweep leaves beside its rows.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Summary {
+pub struct AttributionSummary {
     /// Nodes in all, of which only some have a row.
     pub nodes: usize,
     /// Pairs in which the clean run does not do what it is there for.
@@ -75,13 +77,13 @@ pub fn attribute(
     (align, budget): (Align, Budget),
     watch: &dyn Watch,
     emit: &mut dyn FnMut(AttributionRow) -> Result<()>,
-) -> Result<Summary> {
+) -> Result<AttributionSummary> {
     let points = points(model.spec(), options)?;
     let groups = groups(model.spec(), pairs, budget).waves;
     // What is strongest of all pairs is known when the last has been estimated. Where not all estimates can be held, they are made again.
     let twice = options.confirm > 0 && groups.len() > 1;
     let total = if twice { 2 * pairs.len() } else { pairs.len() };
-    let (mut summary, mut measured, mut done) = (Summary::default(), vec![], 0);
+    let (mut summary, mut measured, mut done) = (AttributionSummary::default(), vec![], 0);
     let mut strongest = Strongest::new(options.confirm);
     if twice {
         for group in &groups {
@@ -267,7 +269,7 @@ impl Told<'_> {
                     ))
                     .hint("measure another metric, such as logit_diff"));
                 }
-                let seen = Seen {
+                let seen = MetricValues {
                     clean: ends.clean,
                     corrupt: Some(ends.corrupt),
                     patched: Some(ends.base + estimate),

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::words::Strongest;
+use super::words::SaidStrongest;
 use crate::analysis::AttributionRow;
 use crate::analysis::patch::view::mark::{Mark, Names};
 use crate::analysis::patch::view::method::Method;
@@ -11,7 +11,7 @@ use crate::analysis::patch::view::words::{Coord, place, short_place};
 use crate::analysis::patch::view::{Named, of_unit};
 use crate::error::Result;
 use crate::number::Locale;
-use crate::table::{Provenance, Row, Rows, visible_prose};
+use crate::table::{self, Outcome, Provenance, Row, Rows, visible_prose};
 use crate::view::axis::Axis;
 use crate::view::extent::Extents;
 use crate::view::kind::{Body, Scatter, View};
@@ -30,7 +30,7 @@ impl Seen for AttributionRow {
 
     /// The strongest estimates of all pairs.
     fn words(rows: &mut dyn Rows<Self>, _: &Shown, told: &Told<'_>, w: &mut dyn Write) -> Result<()> {
-        let (n, mut strongest) = (rows.len(), Strongest::default());
+        let (n, mut strongest) = (rows.len(), SaidStrongest::default());
         rows.rows(0..n, &mut |row| {
             strongest.take(&row);
             Ok(())
@@ -238,31 +238,23 @@ fn words(patch: &Mark, several: bool) -> String {
 fn as_estimate(r: &AttributionRow) -> Mark {
     let to_clean = r.direction == "noise";
     let patched = if to_clean { r.clean } else { r.corrupt } + r.estimate;
-    Mark {
-        pair: r.pair,
-        pair_id: r.pair_id.clone(),
-        sample: None,
-        place: r.place.clone(),
-        to: None,
+    let method = Method {
+        kind: r.kind.clone(),
+        to_clean,
+        has_corrupt: true,
+        window: 1,
+        noise: None,
+        estimated: true,
+        path: false,
+    };
+    let measured = table::Measured {
         metric: r.metric.clone(),
         clean: r.clean,
         corrupt: Some(r.corrupt),
         patched: Some(patched),
-        change: Some(f64::from(patched) - f64::from(r.clean)),
         recovered: r.estimated_recovered,
-        mean: None,
-        method: Arc::new(Method {
-            kind: r.kind.clone(),
-            to_clean,
-            has_corrupt: true,
-            window: 1,
-            noise: None,
-            estimated: true,
-            path: false,
-        }),
-        // To first order, the same value and a metric without a slope there are one.
-        changed: r.estimate != 0.0,
-        reached: true,
-        not_finite: None,
-    }
+    };
+    // To first order, the same value and a metric without a slope there are one.
+    let outcome = Outcome { changed: r.estimate != 0.0, reached: true, not_finite: None };
+    Mark::of((r.pair, &r.pair_id, None), r.place.clone(), &measured, &outcome, method)
 }

@@ -11,14 +11,14 @@ const STRONGEST: usize = 10;
 
 /// The strongest estimates of all pairs.
 #[derive(Default)]
-pub(super) struct Strongest {
+pub(super) struct SaidStrongest {
     /// The strongest first; of equals the first of the table.
     rows: Vec<AttributionRow>,
     /// How many there are in all that are not 0.
     of: usize,
 }
 
-impl Strongest {
+impl SaidStrongest {
     pub fn take(&mut self, row: &AttributionRow) {
         if row.strength > 0.0 {
             self.of += 1;

@@ -117,7 +117,7 @@ impl Lens {
             if of != prompt {
                 return Ok(());
             }
-            positions.add(pos);
+            positions.add_with(pos, || ());
             if !hooks.iter().rev().any(|(_, _, known)| known == hook) {
                 let layer = if let table::Cell::U32(layer) = layer { Some(layer) } else { None };
                 hooks.push((depth(layer, hook), within(hook), hook.to_owned()));
@@ -126,7 +126,7 @@ impl Lens {
         })?;
         // Stable, so hooks that the list within a block does not know keep the order of the table.
         hooks.sort_by_key(|(depth, within, _)| (*depth, *within));
-        let positions: Vec<u32> = positions.into_sorted();
+        let positions: Vec<u32> = positions.into_pairs().map(|(pos, ())| pos).collect();
         // Of positions the last matter most.
         let hidden = positions.len().saturating_sub((MOST_CELLS / hooks.len().max(1)).max(1));
         let first = hooks.first().map(|(_, _, hook)| site_name(hook).to_owned());

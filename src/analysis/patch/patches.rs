@@ -10,8 +10,8 @@ use crate::hook::site::Axis;
 use crate::hook::{HookPoint, NotFinite};
 use crate::model::Model;
 use crate::sweep::{
-    Change, Group, How, Kind, Metric, PatchOptions, Patched, Runs, Seen, Sources, Spot, Wave, first_not_finite, naive,
-    plan, sweep,
+    Change, Group, How, Kind, Metric, MetricValues, PatchOptions, Patched, Runs, Sources, Spot, Wave, first_not_finite,
+    naive, plan, sweep,
 };
 use crate::table::{Around, Place};
 use crate::text::Pair;
@@ -137,7 +137,7 @@ impl Runs for Patches<'_> {
         first_not_finite(self.model, &base.ids, &base.with(&own))
     }
 
-    fn row(&self, (pair, spot): (usize, usize), metric: Metric, seen: Seen) -> PatchRow {
+    fn row(&self, (pair, spot): (usize, usize), metric: Metric, seen: MetricValues) -> PatchRow {
         let (options, of, spot) = (self.options, &self.group.pairs[pair], &self.spots[pair][spot]);
         let (measured, done, outcome) = seen_as(seen, metric, options);
         let sample = options.noised.as_ref().map(|noised| noised.sample(of.index));

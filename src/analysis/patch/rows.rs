@@ -1,7 +1,7 @@
 //! The tables of activation patching and ablation.
 
 use super::mean::{Averaged, Key, common};
-use crate::sweep::{Metric, PatchOptions, Seen};
+use crate::sweep::{Metric, MetricValues, PatchOptions};
 use crate::table;
 use crate::table::{Around, Done, Measured, MeasuredMean, Outcome, OutcomeMean, Place, Provenance, older};
 
@@ -38,7 +38,11 @@ table! {
 }
 
 /// What a metric says of a run that was changed as `options` say.
-pub(in crate::analysis) fn seen_as(seen: Seen, metric: Metric, options: &PatchOptions) -> (Measured, Done, Outcome) {
+pub(in crate::analysis) fn seen_as(
+    seen: MetricValues,
+    metric: Metric,
+    options: &PatchOptions,
+) -> (Measured, Done, Outcome) {
     let measured = Measured {
         metric: metric.name().to_owned(),
         clean: seen.clean as f32,

@@ -19,7 +19,7 @@ use crate::hook::{HookPoint, NotFinite};
 use crate::model::Model;
 use crate::ops::numbers;
 use crate::sweep::{Budget, Change, How, PatchOptions, Patched, Wave, plan, row_bytes, sweep};
-use crate::sweep::{Group, Metric, Runs, Seen, Sources};
+use crate::sweep::{Group, Metric, MetricValues, Runs, Sources};
 
 /// Runs of the paths whose sender changes something.
 pub(super) struct Paths<'a> {
@@ -256,7 +256,7 @@ impl Runs for Paths<'_> {
         self.path(pair, route, &sender).first_not_finite()
     }
 
-    fn row(&self, (pair, r): (usize, usize), metric: Metric, seen: Seen) -> PathRow {
+    fn row(&self, (pair, r): (usize, usize), metric: Metric, seen: MetricValues) -> PathRow {
         let ((own, routes), of) = (self.own[pair], &self.group.pairs[pair]);
         let route = &routes[r];
         let spot = &own.senders[route.sender];

@@ -1,7 +1,7 @@
 //! What decoders share: blocks that are alike, one norm before each sublayer. A family starts from [`decoder`] and
 //! changes what it does differently.
 
-use super::{activation, even_heads, rope};
+use super::{activation, even_heads, one_for_each_block, rope};
 use crate::arch::config::{Config, as_published};
 use crate::arch::spec::*;
 use crate::error::{Error, Result};
@@ -159,12 +159,7 @@ pub(super) fn slide_some(c: &Config, spec: &mut Spec, on: bool, older: impl Fn(u
     let types: Option<Vec<String>> = c.get("layer_types")?;
     let width = c.optional_size("sliding_window")?.filter(|_| on);
     let n = spec.n_layers();
-    if types.as_ref().is_some_and(|t| t.len() != n) {
-        return Err(Error::bad_model(format!(
-            "config.json: `layer_types` does not have {n} entries, one for each block"
-        ))
-        .hint(as_published("layer_types")));
-    }
+    types.as_ref().map_or(Ok(()), |types| one_for_each_block("layer_types", types.len(), n))?;
     for (l, a) in attentions(spec).enumerate() {
         match (types.as_ref().map(|t| t[l].as_str()), width) {
             (None, Some(width)) if older(l) => a.mask = Mask::Window(width),

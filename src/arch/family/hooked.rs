@@ -1,7 +1,7 @@
 //! HookedTransformer: models made and saved by TransformerLens, whose `config.json` holds the fields of
 //! `HookedTransformerConfig` and has no `model_type`. Most are toy models, and any part of a Transformer may be absent.
 
-use super::{Family, activation};
+use super::{Family, activation, one_for_each_block};
 use crate::arch::config::{Config, as_published};
 use crate::arch::spec::*;
 use crate::arch::weights::{BlockSlot, Layout, Part, Slot, Source};
@@ -290,13 +290,7 @@ fn windows(c: &Config, blocks: &mut [Block]) -> Result<()> {
         return Ok(());
     }
     let (width, types) = (c.size("window_size")?, c.need::<Vec<String>>("attn_types")?);
-    if types.len() != blocks.len() {
-        return Err(Error::bad_model(format!(
-            "config.json: `attn_types` does not have {} entries, one for each block",
-            blocks.len()
-        ))
-        .hint(as_published("attn_types")));
-    }
+    one_for_each_block("attn_types", types.len(), blocks.len())?;
     for (block, kind) in blocks.iter_mut().zip(&types) {
         let mask = &mut block.attention.inner.mask;
         match kind.as_str() {

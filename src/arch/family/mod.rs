@@ -39,11 +39,12 @@ mod wrapper;
 
 use std::collections::BTreeSet;
 
-use crate::arch::config::{Config, ConfigOptions, LARGEST_SIZE, MOST_EXPERTS, as_published, shortened};
+use crate::arch::config::{Config, ConfigOptions, LARGEST_SIZE, MOST_EXPERTS, as_published};
 use crate::arch::keys::FamilyKeys;
 use crate::arch::spec::{Activation, Block, Experts, Position, Rotary, Spec};
 use crate::arch::weights::{Slot, Source};
 use crate::error::{Error, Result};
+use crate::visible::shortened;
 
 pub use tokenizer::{names_a_wrong_tokenizer, tokenizer_class};
 
@@ -223,6 +224,15 @@ fn activation(name: &str) -> Result<Activation> {
                 .hint("known are relu, gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, silu"));
         }
     })
+}
+
+/// Refuses a list under `key` that does not have an entry for each block.
+fn one_for_each_block(key: &str, entries: usize, blocks: usize) -> Result<()> {
+    if entries == blocks {
+        return Ok(());
+    }
+    let sentence = format!("config.json: `{key}` does not have {blocks} entries, one for each block");
+    Err(Error::bad_model(sentence).hint(as_published(key)))
 }
 
 /// `d_model / n_heads`, when it is whole.

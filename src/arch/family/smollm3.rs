@@ -1,10 +1,10 @@
 //! SmolLM 3 (2025): Llama without rotation in every fourth layer.
 
 use super::decoder::{attentions, slide_some};
-use super::{Family, llama};
-use crate::arch::config::{Config, as_published};
+use super::{Family, llama, one_for_each_block};
+use crate::arch::config::Config;
 use crate::arch::spec::{Position, Spec};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 pub(super) const FAMILY: Family = Family { model_type: "smollm3", spec, ..llama::FAMILY };
 
@@ -15,12 +15,7 @@ fn spec(c: &Config) -> Result<Spec> {
     let period = c.size("no_rope_layer_interval")?;
     let rotated: Vec<usize> =
         c.get("no_rope_layers")?.unwrap_or_else(|| (1..=n).map(|l| usize::from(l % period != 0)).collect());
-    if rotated.len() != n {
-        return Err(Error::bad_model(format!(
-            "config.json: `no_rope_layers` does not have {n} entries, one for each block"
-        ))
-        .hint(as_published("no_rope_layers")));
-    }
+    one_for_each_block("no_rope_layers", rotated.len(), n)?;
     for (a, rotated) in attentions(&mut spec).zip(&rotated) {
         if *rotated == 0 {
             a.position = Position::None;

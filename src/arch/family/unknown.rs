@@ -1,8 +1,8 @@
 //! Model types that cannot be loaded: what would be needed where that is known, and which known family is a relative of theirs.
 
 use super::FAMILIES;
-use crate::arch::config::shortened;
 use crate::error::Error;
+use crate::visible::shortened;
 
 /// The error for a model type that no family has. Another family is named only where it is meant or is a relative: names that
 /// look alike are no kin.

@@ -1,16 +1,14 @@
 //! Models of pictures, sound and words, which have a language model inside: `config.json` describes it in `text_config`.
 
 use super::FAMILIES;
-use crate::arch::config::{Config, shortened};
+use crate::arch::config::Config;
 use crate::error::{Error, Result};
+use crate::visible::shortened;
 
 /// Where such configurations describe their language model.
 const INSIDE: [&str; 3] = ["text_config", "llm_config", "language_config"];
 
 /// Refuses a model that is no family of ours and has a language model inside, with what that is.
-///
-/// # Errors
-/// When it is one.
 pub(super) fn refuse(config: &Config, model_type: &str) -> Result<()> {
     if FAMILIES.iter().any(|family| family.model_type == model_type) {
         return Ok(());

@@ -97,9 +97,6 @@ impl Repo {
     }
 
     /// Makes the file `name` of a commit out of the blob that holds its bytes.
-    ///
-    /// # Errors
-    /// When it cannot be written.
     pub fn point(&self, commit: &str, name: &str, etag: &str) -> Result<()> {
         let pointer = self.snapshot(commit).join(name);
         if pointer.is_file() {
@@ -116,9 +113,6 @@ impl Repo {
     }
 
     /// Remembers which commit `revision` was.
-    ///
-    /// # Errors
-    /// When it cannot be written.
     pub fn remember(&self, revision: &str, commit: &str) -> Result<()> {
         let path = self.folder().join("refs").join(revision);
         self.prepare(&path)?;
@@ -126,9 +120,6 @@ impl Repo {
     }
 
     /// Makes the folder that `path` will lie in.
-    ///
-    /// # Errors
-    /// When it cannot be made.
     pub fn prepare(&self, path: &Path) -> Result<()> {
         let Some(folder) = path.parent() else { return Ok(()) };
         std::fs::create_dir_all(folder).map_err(|e| self.unwritable(folder, e))

@@ -80,7 +80,7 @@ enum Login {
 }
 
 /// A model's files, found.
-pub(super) struct Found {
+pub(super) struct Snapshot {
     pub commit: String,
     pub folder: PathBuf,
 }
@@ -126,11 +126,11 @@ impl Hub {
     ///
     /// # Errors
     /// When there is no such model or revision, or it cannot be fetched.
-    pub(super) fn find(&self, id: &str, revision: &str, want: Want, told: &dyn Fetching) -> Result<Found> {
+    pub(super) fn find(&self, id: &str, revision: &str, want: Want, told: &dyn Fetching) -> Result<Snapshot> {
         let repo = Repo::new(&self.cache, id);
         let here = repo.commit(revision);
         let lack = here.as_deref().map(|commit| repo.lacks(commit, want));
-        let found = |commit: String| Found { folder: repo.snapshot(&commit), commit };
+        let found = |commit: String| Snapshot { folder: repo.snapshot(&commit), commit };
         match (here, lack) {
             (Some(commit), Some(Lack::Nothing)) => Ok(found(commit)),
             // It may have no tokenizer, and without a network that is not to be known.

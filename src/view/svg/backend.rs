@@ -58,14 +58,6 @@ impl DrawingBackend for Backend<'_> {
         self.draw_path([from, to], style)
     }
 
-    fn draw_rect<S: BackendStyle>(&mut self, a: BackendCoord, b: BackendCoord, style: &S, fill: bool) -> Drawn {
-        if let Some(c) = solid(style.color()) {
-            let r = Rect { x: f64::from(a.0), y: f64::from(a.1), w: f64::from(b.0 - a.0), h: f64::from(b.1 - a.1) };
-            if fill { self.0.rect(r, c, None) } else { self.0.outline(r, c, f64::from(style.stroke_width())) }
-        }
-        Ok(())
-    }
-
     fn draw_path<S: BackendStyle, I: IntoIterator<Item = BackendCoord>>(&mut self, path: I, style: &S) -> Drawn {
         if let Some(c) = solid(style.color()) {
             let points: Vec<_> = path.into_iter().map(point).collect();

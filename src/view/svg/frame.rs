@@ -27,14 +27,10 @@ const CAPTION: f64 = 11.0;
 /// Height of a caption's line.
 const CAPTION_LINE: f64 = 16.0;
 
-/// The width that a figure needs for its title; a long one is cut.
-pub(super) fn title_width(title: &str) -> f64 {
-    (sans_width(title, TITLE) + 2.0 * MARGIN + 1.0).clamp(NARROWEST, WIDEST_TITLE)
-}
-
-/// The same for its subtitle.
-pub(super) fn subtitle_width(subtitle: &str) -> f64 {
-    (sans_width(subtitle, SUBTITLE) + 2.0 * MARGIN + 1.0).clamp(NARROWEST, WIDEST_TITLE)
+/// The width that a figure needs for its title and subtitle; long ones are cut.
+pub(super) fn head_width(title: &str, subtitle: &str) -> f64 {
+    let widest = sans_width(title, TITLE).max(sans_width(subtitle, SUBTITLE));
+    (widest + 2.0 * MARGIN + 1.0).clamp(NARROWEST, WIDEST_TITLE)
 }
 
 /// Draws title and subtitle, cut to the width of the figure.

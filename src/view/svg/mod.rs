@@ -32,10 +32,7 @@ trait Sized {
     /// Width and height in pixels.
     fn size(&self) -> (f64, f64);
 
-    /// Draws it, its upper left corner at (`x`, `y`).
-    ///
-    /// # Errors
-    /// None that are known; plotters' are passed on.
+    /// Draws it, its upper left corner at (`x`, `y`). It fails only where plotters does.
     fn draw(&self, svg: &mut Svg, x: f64, y: f64) -> Result<()>;
 }
 
@@ -61,7 +58,7 @@ pub fn svg(view: &View) -> Result<String> {
         .collect();
     let heading = |heading: &str| if heading.is_empty() { 0.0 } else { HEADING };
     let widest = panels.iter().map(|(_, panel)| panel.size().0).fold(0.0, f64::max) + 2.0 * MARGIN;
-    let width = widest.max(frame::title_width(&view.title)).max(frame::subtitle_width(&view.subtitle));
+    let width = widest.max(frame::head_width(&view.title, &view.subtitle));
     let below: f64 = panels.iter().map(|(h, panel)| heading(h) + panel.size().1).sum();
     let caption = frame::caption_lines(view.caption.iter().chain(&view.legend), width);
     let mut svg = Svg::new(width, HEAD + below + frame::caption_height(caption.len()));

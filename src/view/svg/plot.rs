@@ -58,9 +58,6 @@ pub(super) struct Plot {
 
 impl Plot {
     /// Draws both axes within `place`: grid lines at the labels of y, and the names.
-    ///
-    /// # Errors
-    /// None that are known; plotters' are passed on.
     pub fn draw(svg: &mut Svg, place: Rect, x: Axis, y: Axis, locale: Locale) -> Result<Self> {
         let shade = |c: Rgb| ShapeStyle { color: RGBColor(c.0, c.1, c.2).to_rgba(), filled: false, stroke_width: 1 };
         let (lower, upper) = {

@@ -6,7 +6,7 @@ use super::frame::{BAR, SHORTEST_BAR, colour_bar};
 use crate::error::Result;
 use crate::number::Locale;
 use crate::view::colour::Rgb;
-use crate::view::kind::{Cell, Mark, Table, Text};
+use crate::view::kind::{Mark, Table, Text};
 use crate::view::label::{fit_mono, mono_width};
 
 /// A line of text is at most this wide.
@@ -95,7 +95,7 @@ impl<'a> Rows<'a> {
         let width = |label: &str| mono_width(label, SMALL).min(COLUMN);
         let mut widths: Vec<f64> = table.columns.iter().map(|name| width(name)).collect();
         for row in rows() {
-            let cells = row.cells.iter().map(|cell| width(&written(cell)));
+            let cells = row.cells.iter().map(|cell| width(&cell.written()));
             let label = width(&row.label) + 16.0 * row.depth as f64;
             for (i, w) in std::iter::once(label).chain(cells).enumerate() {
                 match widths.get_mut(i) {
@@ -110,11 +110,6 @@ impl<'a> Rows<'a> {
     fn shown(&self) -> usize {
         self.table.rows.len().min(MOST_ROWS)
     }
-}
-
-/// What a cell of a table has written in it.
-fn written(cell: &Cell) -> String {
-    [cell.label.as_str(), cell.below.as_str()].join(" ").trim_end().to_owned()
 }
 
 impl Sized for Rows<'_> {
@@ -143,7 +138,7 @@ impl Sized for Rows<'_> {
                     let r = Rect { x: x - 4.0, y: y + 0.5, w: w[1] - 4.0, h: ROW - 1.0 };
                     svg.rect(r, fill.unwrap_or(Rgb::PAPER), Some(&cell.title));
                 }
-                let text = fit_mono(&written(cell), w[1] - 8.0, SMALL);
+                let text = fit_mono(&cell.written(), w[1] - 8.0, SMALL);
                 svg.text(x, y + ROW / 2.0, &text, t.mono().ink(fill.map_or(Rgb::INK, Rgb::ink_on)));
             }
         }

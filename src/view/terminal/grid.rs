@@ -135,14 +135,13 @@ pub(super) fn steps(steps: &Steps, locale: Locale, columns: usize) -> String {
 
 /// A table in columns as wide as they need be; those for which there is no room stand below.
 pub(super) fn table(table: &Table, columns: usize) -> String {
-    let written = |cell: &Cell| [cell.label.as_str(), cell.below.as_str()].join(" ").trim_end().to_owned();
     let label = |row: &crate::view::kind::TableRow| format!("{}{}", "  ".repeat(row.depth), row.label);
     let n = table.rows.iter().map(|row| row.cells.len()).max().unwrap_or(0);
     let name = |i: usize| table.columns.get(i).map_or("", String::as_str);
     let first =
         table.rows.iter().map(|row| label(row).width()).chain([name(0).width()]).max().unwrap_or(0).min(2 * WIDEST);
     let width = |i: usize| {
-        let cells = table.rows.iter().filter_map(|row| row.cells.get(i)).map(|cell| written(cell).width());
+        let cells = table.rows.iter().filter_map(|row| row.cells.get(i)).map(|cell| cell.written().width());
         cells.chain([name(i + 1).width()]).max().unwrap_or(0).min(WIDEST)
     };
     let widths: Vec<usize> = (0..n).map(width).collect();
@@ -165,7 +164,7 @@ pub(super) fn table(table: &Table, columns: usize) -> String {
             let cell = |i: usize| {
                 let empty = Cell::default();
                 let cell = row.cells.get(i).unwrap_or(&empty);
-                let text = padded(&written(cell), widths[i]);
+                let text = padded(&cell.written(), widths[i]);
                 match &table.colours {
                     Some(colours) if cell.value.is_finite() && !cell.label.is_empty() => {
                         styled(style(cell, colours), &text)

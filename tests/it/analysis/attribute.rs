@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
 use pellucid::Result;
-use pellucid::analysis::attribute::{Attribute, Summary, attribute, components};
+use pellucid::analysis::attribute::{Attribute, AttributionSummary, attribute, components};
 use pellucid::analysis::patch::{Align, Direction, Grid, Kind, Metric, Over, PatchOptions, Patching, patch};
 use pellucid::analysis::{AttributionRow, PatchRow};
 use pellucid::arch::spec::Position;
@@ -63,7 +63,7 @@ fn options(at: impl Into<String>) -> Attribute {
     Attribute { at: Some(at.into()), top: 0, ..Attribute::default() }
 }
 
-fn run(model: &Model, pairs: &[Pair], options: &Attribute) -> Result<(Vec<AttributionRow>, Summary)> {
+fn run(model: &Model, pairs: &[Pair], options: &Attribute) -> Result<(Vec<AttributionRow>, AttributionSummary)> {
     within(1 << 30, model, pairs, options)
 }
 
@@ -73,7 +73,7 @@ fn within(
     model: &Model,
     pairs: &[Pair],
     options: &Attribute,
-) -> Result<(Vec<AttributionRow>, Summary)> {
+) -> Result<(Vec<AttributionRow>, AttributionSummary)> {
     let mut rows = vec![];
     let summary = attribute(model, pairs, options, (Align::default(), Budget(memory_bytes)), &(), &mut |row| {
         rows.push(row);

@@ -110,7 +110,7 @@ fn the_library_fetches_as_the_program_does() -> Result<()> {
     };
     assert_eq!(run(Model::from_source(&source)?)?, run(Model::load(&fixture("gpt2"))?)?);
     // Without a network, from what is there.
-    let again = ModelSource::resolve_in("org/tiny", &place.path("hub"))?;
+    let again = crate::text::source::offline("org/tiny", &place.path("hub"))?;
     assert_eq!(again, source);
     Ok(())
 }

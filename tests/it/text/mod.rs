@@ -1,7 +1,11 @@
 //! Where models, tokenizers, prompts and pairs come from.
 
+pub mod ids;
 pub mod inputs;
+pub mod pairs;
+pub mod positions;
 pub mod prompt_files;
+pub mod prompts;
 pub mod recognised;
 pub mod source;
 pub mod tokenizer_cases;

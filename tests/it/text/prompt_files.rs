@@ -3,13 +3,16 @@
 use std::path::Path;
 
 use pellucid::error::Result;
-use pellucid::session::prompts::from_file;
 use pellucid::session::prompts::from_input;
 use pellucid::session::records::Input;
 use pellucid::text::PromptEntry;
 use pellucid::text::bounds::Bounds;
 use pellucid::text::prompt_file::read_bytes;
 use pellucid::text::records::Written;
+
+fn from_file(path: &Path) -> Result<Vec<PromptEntry>> {
+    from_input(&Input::file(path), &[])
+}
 
 fn read(name: &str, content: impl AsRef<[u8]>) -> Result<Vec<PromptEntry>> {
     let root = tempfile::tempdir()?;

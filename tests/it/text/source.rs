@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use pellucid::error::{Error, ErrorKind, Result};
-use pellucid::text::{Files, ModelSource};
+use pellucid::text::{Files, Hub, ModelSource, Want};
 
 const COMMIT: &str = "607a30d783dfa663caf39e06633721c8d4cfcd7e";
 
@@ -27,8 +27,14 @@ fn cache(root: &Path) -> Result<PathBuf> {
     Ok(root.to_owned())
 }
 
+/// The model of this name, with the Hub cache at `cache` and without a network.
+pub fn offline(name: &str, cache: &Path) -> Result<ModelSource> {
+    let hub = Hub::at(cache, "https://huggingface.co").offline(true);
+    ModelSource::resolve_with(name, Want::All, &hub, &())
+}
+
 fn fails(name: &str, cache: &Path) -> Error {
-    ModelSource::resolve_in(name, cache).expect_err("this name must not resolve")
+    offline(name, cache).expect_err("this name must not resolve")
 }
 
 fn hint(error: &Error) -> &str {
@@ -62,13 +68,13 @@ fn a_hub_id_is_found_in_the_cache_by_branch_commit_and_pull_request() -> Result<
     let root = tempfile::tempdir()?;
     let cache = cache(root.path())?;
     for name in ["gpt2", "gpt2@main", &format!("gpt2@{COMMIT}"), "gpt2@refs/pr/1"] {
-        let source = ModelSource::resolve_in(name, &cache)?;
+        let source = offline(name, &cache)?;
         assert_eq!((&source.id[..], source.revision.as_deref()), ("gpt2", Some(COMMIT)), "{name}");
         assert_eq!(source.files, Files::Folder(cache.join("models--gpt2/snapshots").join(COMMIT)));
     }
     let snapshot = "models--org--name/snapshots/abc";
     touch(&cache, &[&format!("{snapshot}/config.json"), &format!("{snapshot}/model.safetensors")])?;
-    assert_eq!(ModelSource::resolve_in("org/name@abc", &cache)?.id, "org/name");
+    assert_eq!(offline("org/name@abc", &cache)?.id, "org/name");
     Ok(())
 }
 
@@ -115,9 +121,9 @@ fn demo_is_built_in_wherever_it_is_asked_for() -> Result<()> {
     let root = tempfile::tempdir()?;
     let cache = cache(root.path())?;
     touch(&cache, &["models--demo/refs/main", "demo/config.json"])?;
-    let demo = ModelSource::resolve_in("demo", &cache)?;
+    let demo = offline("demo", &cache)?;
     assert_eq!((&demo.id[..], &demo.revision, demo.files.to_string()), ("demo", &None, "built in".into()));
-    let folder = ModelSource::resolve_in(&root.path().join("demo").display().to_string(), &cache)?;
+    let folder = offline(&root.path().join("demo").display().to_string(), &cache)?;
     assert_eq!((&folder.id[..], folder.config()?), ("demo", "{}".into()));
 
     let error = fails("demo@v2", &cache);

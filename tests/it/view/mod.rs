@@ -9,6 +9,7 @@ pub mod any;
 pub mod attribution;
 pub mod chart;
 pub mod facts;
+pub mod numbers;
 pub mod patch;
 pub mod renderers;
 pub mod scale;

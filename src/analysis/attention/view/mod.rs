@@ -11,7 +11,7 @@ use crate::table::{Cell, Provenance, Rows, visible};
 use crate::view::colour::Colours;
 use crate::view::extent::{Extents, Positions};
 use crate::view::kind::{self, Area, Body, Heat, Item, Run, Shape, Side, View};
-use crate::view::label::quoted;
+use crate::view::label::{capital, quoted};
 use crate::view::{Emit, Options, Seen, suffix};
 use heads::{AllHeads, STRIPS, name, summary};
 use std::collections::BTreeMap;
@@ -372,7 +372,7 @@ impl Patterns {
             name: format!("attention-L{layer}H{head}{end}"),
             title: format!("Attention of layer {layer}, head {head}"),
             subtitle: self.subtitle(&provenance),
-            caption: vec![capital(&summary("", self, &pattern.entries))],
+            caption: vec![capital(&summary("", self, &pattern.entries)) + "."],
             legend,
             panels,
             more: vec![],
@@ -408,10 +408,4 @@ impl Patterns {
             shape: Shape::Square,
         })
     }
-}
-
-/// As a sentence.
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).chain(['.']).collect())
 }

@@ -1,14 +1,15 @@
 //! Which figure a sweep is, by the axes that it has; and the rows that make its cells.
 
 use super::mark::Mark;
-use super::sweep::Sweep;
-use super::words::{Coord, Place, axis_name, on_axis, place, places, short_place};
+use super::sweep::DrawnSweep;
+use super::words::{Coord, Placed, axis_name, on_axis, place, places, short_place};
 use crate::table::{Provenance, visible_prose};
 use crate::view::axis::Axis;
 use crate::view::colour::Colours;
 use crate::view::kind::{
     self, Area, Body, Cell, Heat, Item, Panel, Shape, Side, Steps, Table, TableRow, Tile, Tiles, View,
 };
+use crate::view::label::capital;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -29,7 +30,7 @@ const STRONGEST: usize = 10;
 type Drawn = (Body, Vec<String>);
 
 /// The views of a sweep, with what their names end in.
-pub(super) fn of(sweep: &Sweep<'_>, provenance: &Arc<Provenance>) -> Vec<(String, View)> {
+pub(super) fn of(sweep: &DrawnSweep<'_>, provenance: &Arc<Provenance>) -> Vec<(String, View)> {
     let mut views = shapes(sweep, provenance);
     if let Some((_, first)) = views.first_mut() {
         first.more.extend(strongest_in_words(sweep));
@@ -37,7 +38,7 @@ pub(super) fn of(sweep: &Sweep<'_>, provenance: &Arc<Provenance>) -> Vec<(String
     views
 }
 
-fn shapes(sweep: &Sweep<'_>, provenance: &Arc<Provenance>) -> Vec<(String, View)> {
+fn shapes(sweep: &DrawnSweep<'_>, provenance: &Arc<Provenance>) -> Vec<(String, View)> {
     let (positions, units): (Vec<Coord>, Vec<Coord>) = sweep.over.iter().partition(|c| c.is_position());
     let (to, from): (Vec<Coord>, Vec<Coord>) = units.iter().partition(|c| c.is_receivers());
     let body = match (&units[..], &positions[..]) {
@@ -69,7 +70,7 @@ fn shapes(sweep: &Sweep<'_>, provenance: &Arc<Provenance>) -> Vec<(String, View)
 }
 
 /// Around a body: title, provenance, and a caption that says what was found and what the numbers mean.
-fn view(sweep: &Sweep<'_>, provenance: &Arc<Provenance>, body: Option<Drawn>) -> View {
+fn view(sweep: &DrawnSweep<'_>, provenance: &Arc<Provenance>, body: Option<Drawn>) -> View {
     let (panels, legend) = body.map_or((vec![], vec![]), |(body, legend)| (View::panel(body), legend));
     let mut caption = vec![sweep.finding(), sweep.meaning()];
     caption.extend(sweep.errors());
@@ -92,7 +93,7 @@ fn view(sweep: &Sweep<'_>, provenance: &Arc<Provenance>, body: Option<Drawn>) ->
 }
 
 /// A patch as a cell: its effect, and below it the standard error of a mean.
-fn cell(sweep: &Sweep<'_>, row: &Mark) -> Cell {
+fn cell(sweep: &DrawnSweep<'_>, row: &Mark) -> Cell {
     let (value, most, number) = (sweep.value(row), sweep.scale.most, sweep.locale);
     let error = sweep.error(row).filter(|e| e.is_finite());
     let short =
@@ -112,7 +113,7 @@ fn key(coords: &[Coord], row: &Mark) -> Vec<Option<u32>> {
 }
 
 /// A side of a figure: what each place is called, and of tokens at which position they are.
-fn side(sweep: &Sweep<'_>, coords: &[Coord], rows: &[&Mark], numbered: bool) -> Side {
+fn side(sweep: &DrawnSweep<'_>, coords: &[Coord], rows: &[&Mark], numbered: bool) -> Side {
     let one = match coords {
         [one] if one.is_position() => Some(*one),
         _ => None,
@@ -137,7 +138,7 @@ fn side(sweep: &Sweep<'_>, coords: &[Coord], rows: &[&Mark], numbered: bool) -> 
 }
 
 /// A heat map: `down` down or, where layers are among them, up as in the logit lens; `along` along.
-fn map(sweep: &Sweep<'_>, down: &[Coord], along: &[Coord]) -> Drawn {
+fn map(sweep: &DrawnSweep<'_>, down: &[Coord], along: &[Coord]) -> Drawn {
     let (mut rows, hidden) = strongest(sweep, down, MOST_ROWS);
     let (mut columns, hidden_columns) = strongest(sweep, along, MOST_COLUMNS);
     if hidden > 0 {
@@ -150,7 +151,7 @@ fn map(sweep: &Sweep<'_>, down: &[Coord], along: &[Coord]) -> Drawn {
     if down.iter().any(|c| c.is_layer()) {
         rows.reverse();
     }
-    let index = |places: &[Place]| -> BTreeMap<Vec<Option<u32>>, usize> {
+    let index = |places: &[Placed]| -> BTreeMap<Vec<Option<u32>>, usize> {
         places.iter().enumerate().map(|(i, (k, _))| (k.clone(), i)).collect()
     };
     let (row_at, column_at) = (index(&rows), index(&columns));
@@ -201,7 +202,7 @@ fn map(sweep: &Sweep<'_>, down: &[Coord], along: &[Coord]) -> Drawn {
 
 /// The places of the sweep along `coords`, in order; of more than `most` those with the strongest effects, and how many are left
 /// out. Positions are all kept: what lies between them would not be seen.
-fn strongest<'a>(sweep: &Sweep<'a>, coords: &[Coord], most: usize) -> (Vec<Place<'a>>, usize) {
+fn strongest<'a>(sweep: &DrawnSweep<'a>, coords: &[Coord], most: usize) -> (Vec<Placed<'a>>, usize) {
     let mut found = places(&sweep.rows, coords);
     let all = found.len();
     if all > most && !matches!(coords, [c] if c.is_position()) {
@@ -231,7 +232,7 @@ fn threshold(mut strengths: Vec<f64>) -> f64 {
 }
 
 /// A line over layers or positions; of anything else a bar for each, of more than 60 the strongest, in their order.
-fn steps(sweep: &Sweep<'_>, coords: &[Coord]) -> Drawn {
+fn steps(sweep: &DrawnSweep<'_>, coords: &[Coord]) -> Drawn {
     let joined = matches!(coords, [one] if one.is_position() || one.is_layer());
     let (found, hidden) = if joined { (places(&sweep.rows, coords), 0) } else { strongest(sweep, coords, MOST_ROWS) };
     let rows: Vec<&Mark> = found.into_iter().map(|(_, r)| r).collect();
@@ -261,7 +262,7 @@ fn steps(sweep: &Sweep<'_>, coords: &[Coord]) -> Drawn {
 }
 
 /// A tile for each place along `units`, queries down and keys along in it.
-fn tiles(sweep: &Sweep<'_>, units: &[Coord]) -> Drawn {
+fn tiles(sweep: &DrawnSweep<'_>, units: &[Coord]) -> Drawn {
     let index = |coord: Coord| -> BTreeMap<Option<u32>, usize> {
         places(&sweep.rows, &[coord]).into_iter().enumerate().map(|(i, (k, _))| (k[0], i)).collect()
     };
@@ -281,7 +282,7 @@ fn tiles(sweep: &Sweep<'_>, units: &[Coord]) -> Drawn {
     for row in &sweep.rows {
         by_unit.entry(key(units, row)).or_default().push(row);
     }
-    let tile = |((key, first), at): (&Place<'_>, (usize, usize))| {
+    let tile = |((key, first), at): (&Placed<'_>, (usize, usize))| {
         let rows = &by_unit[key];
         let name = match units {
             [one] => format!("{} {}", one.name(), short_place(units, first)),
@@ -318,7 +319,7 @@ fn tiles(sweep: &Sweep<'_>, units: &[Coord]) -> Drawn {
 }
 
 /// The strongest effects, where there are several.
-fn strongest_in_words(sweep: &Sweep<'_>) -> Option<Panel> {
+fn strongest_in_words(sweep: &DrawnSweep<'_>) -> Option<Panel> {
     let mut strongest: Vec<&Mark> =
         sweep.rows.iter().filter(|r| !sweep.nothing_changed(r) && r.patched.is_some()).copied().collect();
     // Stable: of equals the first stay.
@@ -339,11 +340,6 @@ fn strongest_in_words(sweep: &Sweep<'_>) -> Option<Panel> {
     let columns = vec![one.to_owned(), visible_prose(&sweep.any().metric), "effect".to_owned()];
     let table = Table { columns, rows: strongest.iter().take(STRONGEST).map(row).collect(), colours: None };
     Some(Panel { heading, body: Body::Table(table) })
-}
-
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
 }
 
 #[cfg(test)]

@@ -72,31 +72,26 @@ pub(crate) trait Marked: Row {
 /// What stands for the token of a position at which pairs have different ones.
 pub(crate) const OTHERS: &str = "…";
 
-/// Adds a mark, which shares what was done with the one before it, where that is the same.
-fn push(marks: &mut Vec<Mark>, mut mark: Mark) {
-    if let Some(last) = marks.last().filter(|last| last.method == mark.method) {
-        mark.method = last.method.clone();
-    }
-    marks.push(mark);
-}
-
 /// The rows of one pair or sample, which are among those of `range`, as they are seen. `names` are what positions of the table are
-/// called; without them, those of these rows count.
+/// called.
 pub(crate) fn marks_of<R: Marked>(
     rows: &mut dyn Rows<R>,
     unit: (u32, Option<u32>),
     range: Range<usize>,
-    names: Option<&Names>,
+    names: &Names,
 ) -> Result<Vec<Mark>> {
-    let mut marks = vec![];
+    let mut marks: Vec<Mark> = vec![];
     rows.rows(range, &mut |row| {
         if row.unit() == unit {
-            push(&mut marks, row.mark());
+            let mut mark = row.mark();
+            // Most rows were made alike, and share the words for it.
+            if let Some(last) = marks.last().filter(|last| last.method == mark.method) {
+                mark.method = last.method.clone();
+            }
+            marks.push(mark);
         }
         Ok(())
     })?;
-    let own = || marks.iter().fold(Names::default(), |names, mark| names.with(mark)).in_order();
-    let names = names.cloned().unwrap_or_else(own);
     marks.iter_mut().for_each(|mark| names.number(mark));
     // Where no position of means has a token that all pairs share, positions are numbers.
     let any = marks.iter().any(|m| m.token.is_some() || m.key_token.is_some());
@@ -111,7 +106,7 @@ pub(crate) fn marks_of<R: Marked>(
 }
 
 /// What positions are called, each name once, in the order in which they come.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Names(Vec<String>);
 
 impl Names {
@@ -122,11 +117,6 @@ impl Names {
                 self.0.push(name.clone());
             }
         }
-    }
-
-    fn with(mut self, mark: &Mark) -> Self {
-        self.add(mark);
-        self
     }
 
     /// Numbers such as -2 and -1 in their order, others as they come.
@@ -155,7 +145,13 @@ impl Names {
 
 impl Mark {
     /// A run of one pair, and of a sample of its noise.
-    fn of(pair: (u32, &str, Option<u32>), place: Place, measured: &Measured, outcome: &Outcome, how: Method) -> Self {
+    pub fn of(
+        pair: (u32, &str, Option<u32>),
+        place: Place,
+        measured: &Measured,
+        outcome: &Outcome,
+        how: Method,
+    ) -> Self {
         let Measured { metric, clean, corrupt, patched, recovered } = measured.clone();
         let Outcome { changed, reached, not_finite } = outcome.clone();
         Self {

@@ -105,6 +105,15 @@ impl Method {
         }
     }
 
+    /// `mean of 12 pairs`, `mean of 10 noise samples`, `mean of 12 prompts, 10 noise samples each`.
+    pub fn mean_over(&self, n: u32, samples: u32) -> String {
+        match (n, samples) {
+            (n, 1) => format!("mean of {n} {}", self.unit(n)),
+            (1, samples) => format!("mean of {samples} noise samples"),
+            (n, samples) => format!("mean of {n} {}, {samples} noise samples each", self.unit(n)),
+        }
+    }
+
     /// Sentences about noise and windows, where there are any.
     pub fn more(&self) -> Vec<String> {
         let mut more = vec![];

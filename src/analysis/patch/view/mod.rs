@@ -18,7 +18,7 @@ use crate::view::{Emit, Options, Seen};
 use mark::{Mark, Marked, Names, marks_of};
 use scale::Scales;
 use std::sync::Arc;
-use sweep::Sweep;
+use sweep::DrawnSweep;
 
 macro_rules! seen {
     ($($row:ty),*) => {$(
@@ -67,7 +67,7 @@ fn views<R: Marked>(
     let named = Named::of(units.iter().map(|(unit, _)| *unit));
     let provenance = Arc::new(provenance.clone());
     for (unit, range) in units {
-        let marks = marks_of(rows, unit, range, Some(&names))?;
+        let marks = marks_of(rows, unit, range, &names)?;
         of_unit(R::TABLE.name, &marks, &provenance, &scales, named, options.locale)
             .into_iter()
             .try_for_each(&mut *emit)?;
@@ -85,7 +85,7 @@ pub(crate) fn of_unit(
     locale: Locale,
 ) -> Vec<View> {
     let mut views: Vec<View> = vec![];
-    for sweep in Sweep::all(marks, scales, locale) {
+    for sweep in DrawnSweep::all(marks, scales, locale) {
         let row = sweep.any();
         let to = row.to.as_ref().map_or(String::new(), |to| format!("-{}", file_name(&to.receiver)));
         let stem = format!("{table}-{}{to}-{}", file_name(&row.site), file_name(&row.metric));

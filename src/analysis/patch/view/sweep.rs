@@ -6,6 +6,7 @@ use super::scale::{Scale, Scales};
 use super::words::{Coord, implied, is_no_better, place, place_along};
 use crate::number::Locale;
 use crate::table::visible_prose;
+use crate::view::label::capital;
 use std::collections::BTreeMap;
 
 /// The number that says what a patch did. Nothing done is 0.
@@ -54,7 +55,7 @@ impl Effect {
 /// The patches of one pair at one site, or on the paths from one to another, measured by one metric; or their means over pairs.
 /// One row at least.
 #[derive(Clone, Debug)]
-pub(crate) struct Sweep<'a> {
+pub(crate) struct DrawnSweep<'a> {
     pub rows: Vec<&'a Mark>,
     /// The coordinates that differ between patches.
     pub over: Vec<Coord>,
@@ -63,7 +64,7 @@ pub(crate) struct Sweep<'a> {
     pub locale: Locale,
 }
 
-impl<'a> Sweep<'a> {
+impl<'a> DrawnSweep<'a> {
     /// All sweeps of `marks`, on the scales of a whole table: pair by pair, then in the order of the table.
     pub fn all(marks: &'a [Mark], scales: &Scales, locale: Locale) -> Vec<Self> {
         grouped(marks).into_iter().map(|rows| Self::of(rows, scales, locale)).collect()
@@ -96,21 +97,14 @@ impl<'a> Sweep<'a> {
     /// Whose sweep it is: `pair 3`, `prompt 0, noise sample 2`, `mean of 12 pairs`, `mean of 10 noise samples`.
     pub fn whose(&self) -> String {
         let (row, method) = (self.any(), &self.any().method);
-        let sample = |s: u32| format!(", noise sample {s}");
         let means = || self.rows.iter().filter_map(|r| r.mean);
-        let pairs = means().map(|mean| mean.pairs + mean.not_finite).max();
-        match (pairs, means().map(|mean| mean.samples).max().unwrap_or(1)) {
-            (None, _) => {
-                format!(
-                    "{} {}{}",
-                    method.unit(1),
-                    visible_prose(&row.pair_id),
-                    row.sample.map_or(String::new(), sample)
-                )
+        let samples = means().map(|mean| mean.samples).max().unwrap_or(1);
+        match means().map(|mean| mean.pairs + mean.not_finite).max() {
+            Some(n) => method.mean_over(n, samples),
+            None => {
+                let sample = row.sample.map_or(String::new(), |s| format!(", noise sample {s}"));
+                format!("{} {}{sample}", method.unit(1), visible_prose(&row.pair_id))
             }
-            (Some(n), 1) => format!("mean of {n} {}", method.unit(n)),
-            (Some(1), samples) => format!("mean of {samples} noise samples"),
-            (Some(n), samples) => format!("mean of {n} {}, {samples} noise samples each", method.unit(n)),
         }
     }
 
@@ -160,7 +154,7 @@ impl<'a> Sweep<'a> {
         row.corrupt.is_some_and(|corrupt| is_no_better(&row.metric, row.clean, corrupt))
     }
 
-    /// What [`Sweep::value`] is called.
+    /// What [`DrawnSweep::value`] is called.
     pub fn quantity(&self) -> String {
         let metric = &self.any().metric;
         let name = match self.effect {
@@ -171,7 +165,7 @@ impl<'a> Sweep<'a> {
         visible_prose(&if self.any().mean.is_some() { format!("mean {name}") } else { name })
     }
 
-    /// What [`Sweep::value`] means, and what was done.
+    /// What [`DrawnSweep::value`] means, and what was done.
     pub fn meaning(&self) -> String {
         let (row, method) = (self.any(), &self.any().method);
         let (metric, clean) = (visible_prose(&row.metric), self.locale.number(row.clean));
@@ -319,11 +313,7 @@ impl<'a> Sweep<'a> {
         let over = row.mean.map_or(String::new(), |mean| {
             let lost =
                 if mean.not_finite > 0 { format!(", {} more not finite", mean.not_finite) } else { String::new() };
-            match (mean.pairs, mean.samples) {
-                (n, 1) => format!(", mean of {n} {}{lost}", method.unit(n)),
-                (1, samples) => format!(", mean of {samples} noise samples{lost}"),
-                (n, samples) => format!(", mean of {n} {}, {samples} noise samples each{lost}", method.unit(n)),
-            }
+            format!(", {}{lost}", method.mean_over(mean.pairs, mean.samples))
         });
         let beyond = if self.scale.clips(self.value(row)) { ", beyond the scale" } else { "" };
         let effect = self.effect_in_words(row);
@@ -394,9 +384,4 @@ fn over(rows: &[&Mark]) -> Vec<Coord> {
         over.retain(|c| *c != Coord::ToKvHead);
     }
     over
-}
-
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
 }

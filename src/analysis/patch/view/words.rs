@@ -68,29 +68,25 @@ impl Coord {
         }
     }
 
-    pub fn name(self) -> &'static str {
+    /// Its name, and what stands before its number where several are one name: `L3H2`.
+    fn called(self) -> (&'static str, &'static str) {
         match self {
-            Self::Layer | Self::ToLayer => "layer",
-            Self::Head | Self::ToHead => "head",
-            Self::KvHead | Self::ToKvHead => "key/value head",
-            Self::Neuron => "neuron",
-            Self::Pos => "position",
-            Self::QueryPos => "query position",
-            Self::KeyPos => "key position",
+            Self::Layer | Self::ToLayer => ("layer", "L"),
+            Self::Head | Self::ToHead => ("head", "H"),
+            Self::KvHead | Self::ToKvHead => ("key/value head", "KV"),
+            Self::Neuron => ("neuron", "N"),
+            Self::Pos => ("position", "P"),
+            Self::QueryPos => ("query position", "Q"),
+            Self::KeyPos => ("key position", "K"),
         }
     }
 
-    /// What stands before its number where several are one name: `L3H2`.
+    pub fn name(self) -> &'static str {
+        self.called().0
+    }
+
     fn letter(self) -> &'static str {
-        match self {
-            Self::Layer | Self::ToLayer => "L",
-            Self::Head | Self::ToHead => "H",
-            Self::KvHead | Self::ToKvHead => "KV",
-            Self::Neuron => "N",
-            Self::Pos => "P",
-            Self::QueryPos => "Q",
-            Self::KeyPos => "K",
-        }
+        self.called().1
     }
 
     pub fn is_position(self) -> bool {
@@ -196,10 +192,10 @@ pub(crate) fn on_axis(coord: Coord, row: &Mark) -> String {
 }
 
 /// A place along some coordinates, with a row that is there.
-pub(crate) type Place<'a> = (Vec<Option<u32>>, &'a Mark);
+pub(crate) type Placed<'a> = (Vec<Option<u32>>, &'a Mark);
 
 /// The places of the sweep along `coords`, in order, each with a row that is there.
-pub(crate) fn places<'a>(rows: &[&'a Mark], coords: &[Coord]) -> Vec<Place<'a>> {
+pub(crate) fn places<'a>(rows: &[&'a Mark], coords: &[Coord]) -> Vec<Placed<'a>> {
     let mut seen = BTreeSet::new();
     let key = |r: &Mark| coords.iter().map(|c| c.of(r)).collect::<Vec<_>>();
     let mut found: Vec<_> = rows.iter().map(|r| (key(r), *r)).filter(|(k, _)| seen.insert(k.clone())).collect();

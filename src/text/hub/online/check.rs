@@ -12,9 +12,6 @@ use crate::error::Result;
 const PIECE: usize = 4 << 20;
 
 /// Whether the file at `path` has the checksum that `etag` is. True when `etag` is not one. `tick` can stop it.
-///
-/// # Errors
-/// When the file cannot be read, and what `tick` answers.
 pub(super) fn is_whole(path: &Path, etag: &str, tick: &mut dyn FnMut() -> Result<()>) -> Result<bool> {
     let mut file = fs_err::File::open(path)?;
     let mut context = match etag.len() {

@@ -164,7 +164,14 @@ impl Client {
             if hub {
                 said.hear(&headers, head && status == 200);
             }
-            let Some(to) = text(&headers, "location").filter(|_| (300..400).contains(&status)) else {
+            let next = match text(&headers, "location").filter(|_| (300..400).contains(&status)) {
+                Some(to) => Some(joined(&url, to).ok_or_else(|| {
+                    Trouble::Final(self.subject.odd("sends us to an address that is none, or that is not encrypted"))
+                })?),
+                None => None,
+            };
+            let stays = |next: &String| !head || origin(next).eq_ignore_ascii_case(origin(&self.endpoint));
+            let Some(next) = next.filter(stays) else {
                 let begins = text(&headers, "content-range")
                     .and_then(|range| range.strip_prefix("bytes ")?.split('-').next()?.parse().ok());
                 let message = text(&headers, "x-error-message").unwrap_or_default();
@@ -172,15 +179,6 @@ impl Client {
                 let code = text(&headers, "x-error-code").unwrap_or_default().to_owned();
                 return Ok(Answer { status, said, begins, code, message, hub, body });
             };
-            let Some(next) = joined(&url, to) else {
-                return Err(Trouble::Final(
-                    self.subject.odd("sends us to an address that is none, or that is not encrypted"),
-                ));
-            };
-            if head && !origin(&next).eq_ignore_ascii_case(origin(&self.endpoint)) {
-                let (begins, code, message) = (None, String::new(), String::new());
-                return Ok(Answer { status, said, begins, code, message, hub, body });
-            }
             url = next;
         }
         Err(Trouble::Final(self.subject.odd("sends us from one address to the next without end")))

@@ -103,9 +103,5 @@ impl Subject {
 
 /// A server's words, not all of them.
 fn quoted(message: &str) -> String {
-    match message.char_indices().nth(200) {
-        _ if message.is_empty() => String::new(),
-        Some((end, _)) => format!(": {}...", &message[..end]),
-        None => format!(": {message}"),
-    }
+    if message.is_empty() { String::new() } else { format!(": {}", crate::visible::shortened(message, 200)) }
 }
