@@ -143,6 +143,23 @@ impl Session {
         Ok(id)
     }
 
+    /// The tokens of a text that may come next, of any length.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::continuation`]; when a token is outside what the model can say, or there is no tokenizer.
+    pub fn continuation(&self, text: &str) -> Result<Vec<u32>> {
+        let n = self.model.spec().unembedding.d_vocab_out;
+        let Some(tokenizer) = self.tokenizer.as_ref().filter(|_| token_of_id(text, n).is_none()) else {
+            return self.target(text).map(|id| vec![id]);
+        };
+        let ids = tokenizer.continuation(text)?;
+        match ids.iter().find(|id| **id as usize >= n) {
+            Some(id) => Err(Error::no_such(format!("token {id} is outside the {n} that the model can say"))
+                .hint(format!("choose tokens below #{n}"))),
+            None => Ok(ids),
+        }
+    }
+
     /// What whoever reads the results should know of the model's files: what is not used, and what was done where versions of
     /// transformers disagree. Whole sentences.
     pub fn notes(&self) -> Vec<String> {
@@ -176,8 +193,10 @@ fn hash_of_files(source: &ModelSource) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     for name in source.files.names() {
         let stem = name.rsplit_once('.').map_or(&*name, |(stem, _)| stem);
-        let decides =
-            ["config", "tokenizer", "tokenizer_config", "special_tokens_map", "added_tokens", "vocab", "merges"];
+        let decides = [
+            "config", "generation_config", "tokenizer", "tokenizer_config", "special_tokens_map", "added_tokens",
+            "vocab", "merges",
+        ];
         if let (true, Some(bytes)) = (decides.contains(&stem), source.files.read(&name)?) {
             hasher.update(name.as_bytes()).update(&(bytes.len() as u64).to_le_bytes()).update(&bytes);
         }

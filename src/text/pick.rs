@@ -25,6 +25,9 @@ const MERGES: [&str; 2] = ["merges.txt", "vocab.bpe"];
 /// What tokenizers say beside that: added tokens, which token begins a text, and whether it is put there.
 const TOKENIZER_FACTS: [&str; 3] = ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
 
+/// How other programs generate with it, where it says so: shown, and used where that is asked for.
+pub(super) const GENERATION: &str = "generation_config.json";
+
 /// The files that hold a model's weights.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Weights {

@@ -283,6 +283,31 @@ impl Tokenizer {
         Err(self.not_single(text, &ids)?)
     }
 
+    /// The tokens of a text that continues another; as [`Tokenizer::single_token`] reads one, of any length.
+    ///
+    /// # Errors
+    /// When the text is empty, or has something that is unknown to the tokenizer.
+    pub fn continuation(&self, text: &str) -> Result<Vec<u32>> {
+        if let Some(id) = token_of_id(text, self.vocab_size) {
+            return id.map(|id| vec![id]);
+        }
+        let text = literal(text);
+        // The tokenizer puts a space first by itself.
+        let own = text.strip_prefix(' ').filter(|rest| self.prepends_space && !rest.starts_with(' '));
+        let ids = self.without_special(own.unwrap_or(text))?;
+        if ids.is_empty() {
+            return Err(Error::bad_input("an empty text is no continuation").hint("give at least one token"));
+        }
+        if let Some(unknown) = self.unknown.filter(|unknown| ids.contains(unknown)) {
+            let stands_in = quoted(&self.token_text(unknown));
+            let says = format!("{} has something unknown to this tokenizer, which reads {stands_in}", quoted(text));
+            return Err(
+                Error::no_such(says).hint("choose words that are in the vocabulary, or give a token id as #123")
+            );
+        }
+        Ok(ids)
+    }
+
     /// The one token that `ids`, which `text` was made into, consist of. A space that the tokenizer put first, and that
     /// stayed a token of its own, does not count.
     fn only(&self, ids: &[u32], text: &str) -> Option<u32> {

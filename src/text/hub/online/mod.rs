@@ -89,6 +89,9 @@ impl Hub {
             }
             wanted.extend(tokenizer.into_iter().map(str::to_owned));
         }
+        if want == Want::All && names.iter().any(|name| name == pick::GENERATION) {
+            wanted.push(pick::GENERATION.to_owned());
+        }
         match weights {
             _ if want != Want::All => {}
             Weights::One(name) => wanted.push(name),

@@ -1,0 +1,85 @@
+//! The question with its options.
+
+use serde::{Deserialize, Serialize};
+
+use super::rows::{CandidateRow, ChoiceRow, NextRow};
+use super::{Asked, Continuation, causal, choices, need, next};
+use crate::error::Result;
+use crate::sample::{GenerationConfig, Sampling};
+use crate::session::{Analysis, Prompts, Session, Sink};
+use crate::sweep::{Budget, Need};
+
+/// Next: what may come next, and what do temperature and samplers make of it?
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+#[cfg_attr(
+    feature = "cli",
+    command(
+        after_help = "Writes candidates.parquet (see `pellucid tables candidates`), next.parquet with entropy and number of candidates for each \
+                        prompt, with --choices also choices.parquet, and for each prompt an SVG with its board of candidates."
+    )
+)]
+pub struct Next {
+    /// How a token is drawn.
+    #[serde(flatten)]
+    #[cfg_attr(feature = "cli", command(flatten))]
+    pub sampling: Sampling,
+    /// How many candidates are shown; the others are one row
+    #[cfg_attr(feature = "cli", arg(long, value_name = "N", default_value_t = Next::default().top, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..)))]
+    pub top: usize,
+    /// After which positions, such as 3,-1; negative ones count from the end
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "POSITIONS", value_delimiter = ',', default_value = "-1", allow_hyphen_values = true)
+    )]
+    pub pos: Vec<isize>,
+    /// Texts of any length that may come next, such as " Paris, Rome": how probable is each as a whole? #17 is a token id
+    #[cfg_attr(feature = "cli", arg(long, value_name = "TEXTS", value_delimiter = ','))]
+    pub choices: Vec<String>,
+}
+
+impl Default for Next {
+    fn default() -> Self {
+        Self { sampling: Sampling::default(), top: 10, pos: vec![-1], choices: vec![] }
+    }
+}
+
+impl Analysis for Next {
+    const NAME: &'static str = "next";
+    type Tables = (CandidateRow, NextRow, ChoiceRow);
+    type On = Session;
+    type Input = Prompts;
+
+    fn need(&self, on: &Session, input: &Prompts) -> Result<Need> {
+        Ok(need(&on.model, &input.prompts, Budget(on.memory_bytes)))
+    }
+
+    fn run(&self, on: &Session, input: &Prompts, out: &mut Sink<'_>) -> Result<()> {
+        causal(&on.model)?;
+        let config = GenerationConfig::read(&on.source.files)?;
+        let chain = self.sampling.chain(config.as_ref())?;
+        if let (Some(said), None) = (config.and_then(|config| config.said()), self.sampling.defaults) {
+            out.note(format_args!(
+                "the model's {} says {said}; that is not used unless its defaults are asked for",
+                GenerationConfig::FILE
+            ));
+        }
+        let texts =
+            self.choices.iter().map(|text| Ok(Continuation { text: text.clone(), ids: on.continuation(text)? }));
+        let texts = texts.collect::<Result<Vec<_>>>()?;
+        let spell = |id| on.spell(id);
+        let asked = Asked { chain, top: self.top, positions: self.pos.clone() };
+        let watch = out.watch;
+        next(&on.model, &input.prompts, &asked, &spell, Budget(on.memory_bytes), watch, &mut |rows, whole| {
+            rows.into_iter().try_for_each(|row| out.push(row))?;
+            out.push(whole)
+        })?;
+        if texts.is_empty() {
+            return Ok(());
+        }
+        choices(&on.model, &input.prompts, &texts, &spell, Budget(on.memory_bytes), &mut |rows| {
+            rows.into_iter().try_for_each(|row| out.push(row))
+        })
+    }
+}

@@ -1,0 +1,5 @@
+//! From logits to a next token.
+
+mod draws;
+mod options;
+mod pools;
