@@ -22,7 +22,8 @@ pub struct Sequence {
     pub prefix: Option<Arc<Prefix>>,
 }
 
-/// Keys and values of positions `0..len` in every layer that some run has computed.
+/// Keys and values of positions `0..len` in every layer that some run has computed. One that grows ([`super::Growing`]) has, in a layer
+/// whose attention has a window, those of the last positions alone.
 #[derive(Clone, Debug)]
 pub struct Prefix {
     len: usize,
@@ -59,7 +60,7 @@ impl Prefix {
     /// The first `n` positions of this prefix, whose keys and values stay where they are.
     ///
     /// # Errors
-    /// When it is shorter than that.
+    /// When it is shorter than that, or has the last positions alone.
     pub fn first(&self, n: usize) -> Result<Prefix> {
         let cut = |x: &candle_core::Tensor| x.narrow(0, 0, n);
         let layers = (self.layers.iter())
@@ -68,22 +69,6 @@ impl Prefix {
             })
             .collect::<Result<_>>()?;
         Ok(Prefix { len: n, layers })
-    }
-
-    /// This prefix with `more` after it: what a longer prefix is made of.
-    ///
-    /// # Errors
-    /// When `more` lacks a layer that this prefix has.
-    pub fn extended(&self, more: &Prefix) -> Result<Prefix> {
-        let layers = (self.layers.iter().enumerate())
-            .map(|(l, old)| {
-                let Some(old) = old else { return Ok(None) };
-                let new = more.layer(l)?;
-                let join = |a, b| candle_core::Tensor::cat(&[a, b], 0);
-                Ok(Some(KeysValues { keys: join(&old.keys, &new.keys)?, values: join(&old.values, &new.values)? }))
-            })
-            .collect::<Result<_>>()?;
-        Ok(Prefix { len: self.len + more.len, layers })
     }
 }
 

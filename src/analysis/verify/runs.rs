@@ -1,11 +1,9 @@
 //! Laws of runs: other prompts, other tokens, other ways of cutting and computing, the same numbers.
 
-use std::sync::Arc;
-
 use super::measure::{Finding, Worst};
 use super::subject::Subject;
 use crate::error::Result;
-use crate::model::{Batch, Run, Sequence};
+use crate::model::{Batch, Growing, Run, Sequence};
 use crate::ops::Kernels;
 
 const RUN: &str = "the same sums in another order: 32 x epsilon x root of (widest sum x blocks so far) x root mean square of the row, or, in \
@@ -81,7 +79,10 @@ pub(super) fn one_token_at_a_time_is_all_at_once(s: &Subject) -> Result<Finding>
         return Ok(Finding::Seen(worst));
     }
     let beginnings = Batch::of(long.iter().map(|i| s.prompts[*i][..start(*i)].to_vec()));
-    let mut prefixes = s.model.run(&beginnings, &keep, &mut [])?.prefixes;
+    let begun = s.model.run(&beginnings, &keep, &mut [])?.prefixes;
+    let mut prefixes = (begun.iter().zip(&long))
+        .map(|(prefix, i)| Growing::after(s.spec(), prefix, s.prompts[*i].len()))
+        .collect::<Result<Vec<_>>>()?;
     for step in 0..STEPS {
         let going: Vec<usize> =
             (0..long.len()).filter(|g| start(long[*g]) + step < s.prompts[long[*g]].len()).collect();
@@ -90,9 +91,9 @@ pub(super) fn one_token_at_a_time_is_all_at_once(s: &Subject) -> Result<Finding>
         }
         let next = |g: &usize| {
             let id = s.prompts[long[*g]][start(long[*g]) + step];
-            Sequence::after(Arc::new(prefixes[*g].clone()), [id])
+            Ok(Sequence::after(prefixes[*g].prefix()?, [id]))
         };
-        let batch = Batch { sequences: going.iter().map(next).collect() };
+        let batch = Batch { sequences: going.iter().map(next).collect::<Result<_>>()? };
         let (values, output) = s.landmarks_and_output(&batch, &keep, None)?;
         for (point, value) in values {
             for (row, g) in going.iter().enumerate() {
@@ -102,7 +103,7 @@ pub(super) fn one_token_at_a_time_is_all_at_once(s: &Subject) -> Result<Finding>
             }
         }
         for (g, more) in going.iter().zip(&output.prefixes) {
-            prefixes[*g] = prefixes[*g].extended(more)?;
+            prefixes[*g].push(more)?;
         }
     }
     Ok(Finding::Seen(worst))

@@ -132,8 +132,11 @@ fn with_blocks(
         .map(|(s, prefix)| {
             let keys = x.keys_of(s);
             let new = keys.rows.start * width..keys.rows.end * width;
-            let at = 0..keys.start;
-            let before = prefix.as_ref().map(|(keys, values)| Segment { keys, values, at });
+            // All before the sequence, or the last of them where a window sees no others.
+            let before = prefix.as_ref().map(|(old, values)| {
+                let at = keys.start.saturating_sub(old.len() / width)..keys.start;
+                Segment { keys: old, values, at }
+            });
             let own = Segment { keys: &k[new.clone()], values: &v[new], at: keys.start..keys.n_keys() };
             before.into_iter().chain([own]).collect()
         })

@@ -20,7 +20,8 @@ use super::softmax::softmax as composed;
 use crate::arch::spec::{Attention, Mask, Position};
 use crate::error::Result;
 
-/// Keys (after rotation) and values of earlier positions in one layer, each `[n, g, e]`. Shared, never copied.
+/// Keys (after rotation) and values of earlier positions in one layer, each `[n, g, e]`: of all of them, or of the last `n` where a
+/// window sees no others. Shared, never copied.
 #[derive(Clone, Debug)]
 pub struct KeysValues {
     /// `[n, g, e]`, rotated.

@@ -15,7 +15,14 @@ fn per_query_head(
 ) -> Result<Tensor> {
     let rows = keys.of(new)?;
     let all = match prefix {
-        Some(prefix) => Tensor::cat(&[pick(prefix), &rows], 0)?,
+        // Where a window sees the last of the earlier positions alone, the others may be missing: nobody reads them.
+        Some(prefix) => match keys.start.checked_sub(pick(prefix).dim(0)?) {
+            Some(missing @ 1..) => {
+                let unseen = Tensor::zeros((missing, rows.dim(1)?, rows.dim(2)?), rows.dtype(), rows.device())?;
+                Tensor::cat(&[&unseen, pick(prefix), &rows], 0)?
+            }
+            _ => Tensor::cat(&[pick(prefix), &rows], 0)?,
+        },
         None => rows,
     };
     let (n, g, e) = all.dims3()?;

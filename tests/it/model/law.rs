@@ -4,7 +4,6 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use candle_core::{DType, Tensor, Var};
 use pellucid::Result;
@@ -13,7 +12,7 @@ use pellucid::arch::spec::{Activation, AddedTo, Arrangement, Block, Mask};
 use pellucid::error::{Error, ErrorKind};
 use pellucid::hook::{Cache, Edit, Hook, HookPoint, Site, select};
 use pellucid::model::weights::{ExpertWeights, FeedForwardWeights, NeuronWeights};
-use pellucid::model::{Batch, Model, Run, Sequence, Unembed};
+use pellucid::model::{Batch, Growing, Model, Run, Sequence, Unembed};
 use pellucid::ops;
 use pellucid::ops::loss::cross_entropy;
 use pellucid::ops::norm::NormWeights;
@@ -246,15 +245,16 @@ pub fn alone_packed_and_one_token_at_a_time_are_the_same(case: &Case) -> Result<
     }
     for path in [ops::Kernels::Fused, ops::Kernels::Plain] {
         let keep = Run { kernels: Some(path), keep_prefixes: true, ..Run::default() };
-        let mut prefix = model.run(&Batch::one(&A[..3]), &keep, &mut [])?.prefixes.remove(0);
+        let begun = model.run(&Batch::one(&A[..3]), &keep, &mut [])?.prefixes.remove(0);
+        let mut growing = Growing::after(model.spec(), &begun, A.len())?;
         for (i, id) in A.iter().enumerate().skip(3) {
-            let next = Sequence::after(Arc::new(prefix.clone()), [*id]);
+            let next = Sequence::after(growing.prefix()?, [*id]);
             // Behind another sequence without a prefix, whose rows and keys must not be mixed up with it.
             let other = Sequence::new(B);
             let mut out = model.run(&Batch { sequences: vec![other, next] }, &keep, &mut [])?;
             let logits = out.logits()?.get(B.len())?;
             close(&format!("{name} {path:?} step {i}"), &logits, &a.get(i)?, case.drift.logits());
-            prefix = prefix.extended(&out.prefixes.remove(1))?;
+            growing.push(&out.prefixes.remove(1))?;
         }
     }
     Ok(())

@@ -323,23 +323,21 @@ fn nano_gpt_sort_gives_the_published_activations() -> Result<()> {
 
 #[test]
 fn stories260k_tells_its_story() -> Result<()> {
-    use pellucid::model::Sequence;
+    use pellucid::model::{Growing, Sequence};
     use pellucid::text::Tokenizer;
     let dir = shared_or_skip!("models/stories260k");
     let model = Model::load(&dir)?;
     let tokenizer = Tokenizer::load(&dir)?.expect("it has a tokenizer");
     let keep = Run { keep_prefixes: true, ..Run::default() };
-    let (mut ids, mut next, mut prefix) = (vec![1], 1, None::<std::sync::Arc<pellucid::model::Prefix>>);
-    for _ in 0..200 {
-        let sequence = Sequence { ids: vec![next], prefix: prefix.clone() };
-        let mut out = model.run(&Batch { sequences: vec![sequence] }, &keep, &mut [])?;
-        next = out.logits()?.argmax(1)?.to_vec1::<u32>()?[0];
-        ids.push(next);
-        let more = out.prefixes.remove(0);
-        prefix = Some(std::sync::Arc::new(match prefix {
-            Some(prefix) => prefix.extended(&more)?,
-            None => more,
-        }));
+    let begun = model.run(&Batch::one([1]), &keep, &mut [])?;
+    let first = |out: &pellucid::model::Output| Ok::<_, pellucid::Error>(out.logits()?.argmax(1)?.to_vec1::<u32>()?[0]);
+    let mut growing = Growing::after(model.spec(), &begun.prefixes[0], 200)?;
+    let mut ids = vec![1, first(&begun)?];
+    while ids.len() <= 200 {
+        let next = Sequence::after(growing.prefix()?, [ids[ids.len() - 1]]);
+        let out = model.run(&Batch { sequences: vec![next] }, &keep, &mut [])?;
+        ids.push(first(&out)?);
+        growing.push(&out.prefixes[0])?;
     }
     let text = tokenizer.decode(&ids[1..])?;
     let start = "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day, she \

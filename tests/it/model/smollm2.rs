@@ -15,7 +15,7 @@ use crate::reference::{Reference, close, max_diff};
 /// The folder of SmolLM2-135M-Instruct: `PELLUCID_SMOLLM2`, else where `.ci/smollm2` puts it.
 ///
 /// None when it is not there, which skips the test; on a build server (`CI` is set) that is a failure.
-fn smollm2() -> Option<PathBuf> {
+pub fn smollm2() -> Option<PathBuf> {
     let folder = std::env::var_os("PELLUCID_SMOLLM2").map(PathBuf::from).or_else(|| {
         let home = std::env::var_os("HOME").map(PathBuf::from)?;
         Some(home.join(".cache/pellucid/smollm2/smollm2"))
