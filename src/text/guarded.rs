@@ -44,6 +44,9 @@ struct Running {
     normalizer: NormalizerWrapper,
 }
 
+/// A word of a text, which an added token is none of, and its tokens.
+pub(super) type Cut = (Option<String>, Vec<u32>);
+
 /// A text as tokens.
 pub(super) struct Encoded {
     pub ids: Vec<u32>,
@@ -234,7 +237,7 @@ impl Guarded {
     ///
     /// # Errors
     /// With what is wrong. The text is one that [`Guarded::encode`] can read.
-    pub fn words(&self, text: &str) -> Result<Vec<(Option<String>, Vec<u32>)>, String> {
+    pub fn words(&self, text: &str) -> Result<Vec<Cut>, String> {
         let inner = &self.inner;
         call(|| {
             let mut cut = inner.get_added_vocabulary().extract_and_normalize(inner.get_normalizer(), text);

@@ -25,15 +25,18 @@ const PRINTED: usize = 2;
 table! {
     /// What a person reads of a token.
     Line = "tokens_shown" version 1: "A token, for people.";
-    pos: u32, "", "";
-    token_id: u32, "", "";
-    piece: String, TOKEN, "";
-    text: String, TOKEN, "";
-    byte_start: Option<u32>, "", "";
-    byte_end: Option<u32>, "", "";
-    part_of: Option<String>, TOKEN, "";
-    special: Option<String>, "", "";
+    pos: u32, "", "its position";
+    token_id: u32, "", "its id";
+    piece: String, TOKEN, "how the vocabulary writes it";
+    text: String, TOKEN, "what it spells";
+    byte_start: Option<u32>, "", "where it begins in the text";
+    byte_end: Option<u32>, "", "where it ends";
+    part_of: Option<String>, TOKEN, "the character that it is a part of";
+    special: Option<String>, "", "which special token it is";
 }
+
+/// Takes a prompt, the name of a tokenizer, the first of their rows, and how many there are.
+type EmitRows<'a, R> = dyn FnMut(u32, &str, Vec<R>, usize) -> Result<()> + 'a;
 
 /// The rows of one prompt and one tokenizer after another, the first `most` of them, and how many there are.
 pub(super) fn each<R: Row>(
@@ -41,7 +44,7 @@ pub(super) fn each<R: Row>(
     range: std::ops::Range<usize>,
     most: usize,
     whose: &dyn Fn(&R) -> (u32, String),
-    emit: &mut dyn FnMut(u32, &str, Vec<R>, usize) -> Result<()>,
+    emit: &mut EmitRows<'_, R>,
 ) -> Result<()> {
     let (mut key, mut own, mut n) = (None, vec![], 0);
     rows.rows(range, &mut |row| {

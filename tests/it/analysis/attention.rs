@@ -45,7 +45,7 @@ fn of_both() -> Option<Parts> {
 /// A norm of one row, its scale given; made here, of the weights.
 fn through(norm: &NormWeights, x: &[f64], scale: f64, biased: bool) -> Vec<f64> {
     let mean = if norm.kind == NormKind::Layer { x.iter().sum::<f64>() / x.len() as f64 } else { 0.0 };
-    let read = |t: &Option<Tensor>| t.as_ref().map(|t| flat(t));
+    let read = |t: &Option<Tensor>| t.as_ref().map(flat);
     let (gain, bias) = (read(&norm.gain), read(&norm.bias).filter(|_| biased));
     let one = if norm.meaning == Gain::OnePlusWeight { 1.0 } else { 0.0 };
     let each = |(i, x): (usize, &f64)| {

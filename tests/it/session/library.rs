@@ -57,12 +57,12 @@ fn the_library_writes_the_bytes_of_the_command() {
 
     let pair = session.pair(" Mary", CLEAN).against(" John", CORRUPT).unwrap();
     let patch = Patch { grid: Grid::of("z", &[Over::Layer, Over::Head]), ..Patch::default() };
-    let (table, means) = session.run(&patch, &[pair.clone()]).unwrap();
+    let (table, means) = session.run(&patch, std::slice::from_ref(&pair)).unwrap();
     same_as(&table, &[&["patch"], &PAIR[..], &["--at", "z", "--over", "layer,head"]].concat());
     assert_eq!(means.rows(), [], "one pair has no means");
     let path =
         Path { reading: Reading { to: "3.mlp".into(), together: true, ..Reading::default() }, ..Path::default() };
-    let (table, _) = session.run(&path, &[pair.clone()]).unwrap();
+    let (table, _) = session.run(&path, std::slice::from_ref(&pair)).unwrap();
     same_as(&table, &[&["path"], &PAIR[..], &["--to", "3.mlp", "--together"]].concat());
     let attribute = Attribute { qk_fix: true, confirm: 3, ..Attribute::default() };
     let table = session.run(&attribute, &[pair]).unwrap();

@@ -13,6 +13,9 @@ const STEPS: u32 = 16;
 /// The last row is drawn of so many heads, with cells from this probability on.
 pub(super) const STRIPS: (usize, f32) = (400, 0.03125);
 
+/// A layer and head, the keys that its last query looks at, and those that it can see.
+type Strip = ((u32, u32), Vec<Entry>, Vec<Run>);
+
 /// What is known of all heads after one another.
 pub(super) struct AllHeads<'a> {
     patterns: &'a Patterns,
@@ -26,7 +29,7 @@ pub(super) struct AllHeads<'a> {
     /// What the last query took in all of them.
     pub took: Took,
     /// By layer and head the keys that the last query looks at, and those that it can see.
-    strips: Vec<((u32, u32), Vec<Entry>, Vec<Run>)>,
+    strips: Vec<Strip>,
     left_out: bool,
 }
 
