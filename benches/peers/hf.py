@@ -37,6 +37,14 @@ def main(folder, dtype="float32", first=None):
     def forward(ids, last=False):
         return model(input_ids=torch.tensor([ids]), use_cache=False, logits_to_keep=int(last)).logits[0]
 
+    @torch.inference_mode()
+    def generate(request):
+        n, ids = request["generate"], torch.tensor([request["ids"]] * max(request.get("traces", 1), 1))
+        return model.generate(
+            ids, attention_mask=torch.ones_like(ids), do_sample=False, use_cache=True, min_new_tokens=n, max_new_tokens=n,
+            pad_token_id=0, output_hidden_states=request.get("record", False), return_dict_in_generate=True,
+        )
+
     if first:
         load = time.perf_counter() - start
         ids = [(i * 7919 + 17) % model.config.vocab_size for i in range(128)]
@@ -48,7 +56,7 @@ def main(folder, dtype="float32", first=None):
     hello = {"name": f"transformers {transformers.__version__}, torch {torch.__version__}", "threads": torch.get_num_threads()}
     sweep = Sweeper(model) if model.config.model_type == "gpt2" else None
     hello["ways"] = WAYS if sweep else []
-    serve(hello, forward, lambda logits, path: save_file({"logits": logits.contiguous()}, path), sweep)
+    serve(hello, forward, lambda logits, path: save_file({"logits": logits.contiguous()}, path), sweep, generate)
 
 
 if __name__ == "__main__":

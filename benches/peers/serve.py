@@ -11,18 +11,22 @@ def threads():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
-def serve(hello, forward, save, sweep=None):
+def serve(hello, forward, save, sweep=None, generate=None):
     """Answers until stdin ends.
 
     `forward(ids)` runs the model and gives its logits, `forward(ids, True)` those of the last row; what it gives is dropped inside the timing, as in pellucid's
-    bench. `save(logits, path)` writes them. `sweep(request)` gives what `patches.timed` does.
+    bench. `save(logits, path)` writes them. `sweep(request)` gives what `patches.timed` does. `generate(request)`
+    generates, and what it gives is dropped inside the timing.
     """
     # Libraries talk on stdout too; what they say must not be taken for an answer.
     answers, sys.stdout = sys.stdout, sys.stderr
     print(json.dumps(hello), file=answers, flush=True)
     for line in sys.stdin:
         request = json.loads(line)
-        answer = swept(request, sweep) if "sweep" in request else ran(request, forward, save)
+        if "generate" in request:
+            answer = ran({**request, "last": False}, lambda _: generate(request), save)
+        else:
+            answer = swept(request, sweep) if "sweep" in request else ran(request, forward, save)
         print(json.dumps({"seconds": answer}), file=answers, flush=True)
 
 

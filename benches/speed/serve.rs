@@ -3,7 +3,8 @@
 //!
 //! One JSON object a line in, one out. `{"ids": [..], "times": 3}` is answered with `{"seconds": [..]}`; with
 //! `"save": "FILE"` the logits also go to a safetensors file, as `logits [t, v]`. With `"sweep": "z by head"` it is a patching
-//! sweep that is timed, and the logit differences that are saved, as `patched [n]`.
+//! sweep that is timed, and the logit differences that are saved, as `patched [n]`. With `"generate": 128` so many tokens are generated,
+//! in `"traces": 8` at once; with `"record": true` every step's `resid_post` is kept too.
 
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
@@ -11,7 +12,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
+use pellucid::analysis::generate::{Asked, Recorded, generate};
 use pellucid::model::{Batch, Model, Run, Unembed};
+use pellucid::sample::Chain;
+use pellucid::text::{Bos, PromptEntry, build_prompts};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -29,6 +33,14 @@ struct Request {
     last: bool,
     /// A patching sweep of this name instead of a forward pass.
     sweep: Option<String>,
+    /// So many tokens generated instead.
+    generate: Option<usize>,
+    /// In so many traces.
+    #[serde(default)]
+    traces: usize,
+    /// With the stream recorded after every block and step.
+    #[serde(default)]
+    record: bool,
 }
 
 /// Serves the model in a folder that is not the bench's.
@@ -57,6 +69,7 @@ fn answer(model: &Model, mut hello: Value) -> Result<()> {
     for line in std::io::stdin().lock().lines() {
         let request: Request = serde_json::from_str(&line?)?;
         let seconds = match &request.sweep {
+            None if request.generate.is_some() => generate_times(model, &request)?,
             Some(name) => sweep_times(model, &request, Sweep::named(name).context("there is no sweep of this name")?)?,
             None => forward_times(model, &request)?,
         };
@@ -98,4 +111,25 @@ fn sweep_times(model: &Model, request: &Request, what: Sweep) -> Result<Vec<f64>
         candle_core::safetensors::save(&HashMap::from([("patched", patched)]), path)?;
     }
     Ok(seconds)
+}
+
+fn generate_times(model: &Model, request: &Request) -> Result<Vec<f64>> {
+    let prompts = build_prompts(&[PromptEntry::ids(&request.ids[..])], None, model.spec().d_vocab, None, Bos::Never)?;
+    let asked = Asked {
+        chain: Chain::greedy(),
+        traces: request.traces.max(1),
+        tokens: request.generate.unwrap_or(1),
+        seed: 0,
+        ends: vec![],
+        decided: false,
+    };
+    let mut work = || -> Result<()> {
+        let mut recorded = request.record.then(|| Recorded::new(model.spec(), "resid_post")).transpose()?;
+        let traces = generate(model, &prompts[0], &asked, &|_| Ok(false), &mut [], recorded.as_mut(), &())?;
+        if let Some(recorded) = &mut recorded {
+            recorded.finish(&prompts[0], &traces);
+        }
+        Ok(())
+    };
+    (0..request.times).map(|_| time(&mut work)).collect()
 }
