@@ -17,6 +17,7 @@ pub mod limits;
 pub mod model;
 pub mod number;
 pub mod ops;
+pub mod sample;
 pub mod session;
 pub mod sweep;
 pub mod table;

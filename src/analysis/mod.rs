@@ -7,10 +7,12 @@ pub mod attention;
 pub mod attribute;
 pub mod cache;
 pub mod cost;
+pub mod generate;
 pub mod hooks;
 pub mod lens;
 pub mod loss;
 pub mod model;
+pub mod next;
 pub mod patch;
 pub mod path;
 pub mod seen;
@@ -47,6 +49,8 @@ macro_rules! analyses {
         $each![
             $crate::analysis::lens::Lens,
             $crate::analysis::loss::Loss,
+            $crate::analysis::next::Next,
+            $crate::analysis::generate::Generate,
             $crate::analysis::attention::Attention,
             $crate::analysis::patch::Patch,
             $crate::analysis::path::Path,

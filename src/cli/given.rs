@@ -14,7 +14,7 @@ use crate::analysis::tokens::{Splitter, Splitting, Texts};
 use crate::analysis::verify::{Checked, Dump, Verified};
 use crate::error::{Error, Result};
 use crate::session::records::Input;
-use crate::session::{Pairs, Prompts, Session, Swept, WithDataset, pairs, prompts, read_vector};
+use crate::session::{Pairs, Prompts, Session, Steered, Swept, WithDataset, pairs, prompts, read_vector};
 use crate::sweep::Align;
 use crate::text::ids::parse_ids;
 use crate::text::records::Written;
@@ -215,6 +215,24 @@ impl Given<Session> for WithDataset {
         let dataset = args.dataset.as_ref().map(|path| dataset(path, own.read.bounds())).transpose()?;
         let dataset = dataset.map(|entries| on.prompts(&entries, own.bos.bos())).transpose()?;
         Ok(Self { prompts, dataset })
+    }
+}
+
+/// Which prompts, and what is added to their runs.
+#[derive(Args)]
+pub(super) struct SteeredArgs {
+    #[command(flatten)]
+    prompts: PromptArgs,
+    /// A vector to steer by: a safetensors file, or FILE:TENSOR where it holds several
+    #[arg(long, value_name = "FILE", requires = "steer_at")]
+    steer: Option<String>,
+}
+
+impl Given<Session> for Steered {
+    type Args = SteeredArgs;
+
+    fn read(args: &SteeredArgs, on: &Session, _: &Out) -> Result<Self> {
+        Ok(Self { prompts: args.prompts.build(on)?, steer: args.steer.as_deref().map(read_vector).transpose()? })
     }
 }
 

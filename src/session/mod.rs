@@ -24,7 +24,7 @@ pub use folder::RunFolder;
 pub use open::Session;
 pub use parts::Parts;
 pub use plan::Plan;
-pub use request::{Pairs, Prompts, Request, Swept, WithDataset, chosen, options};
+pub use request::{Pairs, Prompts, Request, Steered, Swept, WithDataset, chosen, options};
 pub use run::Tables;
 pub use sink::{Found, Sink, To};
 pub use vector::read_vector;

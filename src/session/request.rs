@@ -112,6 +112,27 @@ pub struct Swept {
     pub vector: Option<Tensor>,
 }
 
+/// Prompts, and a vector that is added to their runs.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Steered {
+    /// The prompts: of each, its name and its ids count.
+    #[serde(serialize_with = "named")]
+    pub prompts: Vec<Prompt>,
+    /// The vector, `[d]` in f32.
+    #[serde(serialize_with = "numbers")]
+    pub steer: Option<Tensor>,
+}
+
+impl Input for Steered {
+    fn len(&self) -> usize {
+        self.prompts.len()
+    }
+
+    fn prompts(&self) -> &[Prompt] {
+        &self.prompts
+    }
+}
+
 impl Input for Prompts {
     fn len(&self) -> usize {
         self.prompts.len()

@@ -53,7 +53,11 @@ pub enum Body {
     Tiles(Tiles),
     /// Tokens coloured by a value.
     Text(Text),
-    /// A plain table, a board of candidates or a tree.
+    /// Candidates, each with bars.
+    Board(Board),
+    /// Texts with common beginnings.
+    Tree(Tree),
+    /// A plain table.
     Table(Table),
 }
 
@@ -202,6 +206,60 @@ pub struct Scatter {
     pub dots: Vec<(f64, f64, String)>,
     /// Which of them have words beside them where there is room, those that matter most first.
     pub words: Vec<(usize, String)>,
+}
+
+/// Candidates under each other, each with bars of one scale.
+#[derive(Clone, Debug, Default)]
+pub struct Board {
+    /// What the candidates are.
+    pub name: String,
+    /// What the bars are: one, or two to be compared.
+    pub bars: Vec<String>,
+    /// The candidates.
+    pub entries: Vec<Entry>,
+    /// Below which entry something ends, and what is said of it.
+    pub ends: Option<(usize, String)>,
+}
+
+/// A candidate.
+#[derive(Clone, Debug, Default)]
+pub struct Entry {
+    /// What it is.
+    pub label: String,
+    /// The lengths of its bars, and what is written beside each.
+    pub bars: Vec<(f64, String)>,
+    /// A word beside it.
+    pub note: String,
+    /// All its facts in one line.
+    pub title: String,
+    /// Whether it is out: then its last bar is empty.
+    pub out: bool,
+    /// Whether it stands for many.
+    pub others: bool,
+}
+
+/// Texts with common beginnings, each of which is there once.
+#[derive(Clone, Debug, Default)]
+pub struct Tree {
+    /// How many texts there are.
+    pub total: f64,
+    /// Each before those that part from it, which are one deeper.
+    pub branches: Vec<Branch>,
+}
+
+/// What some texts have in common.
+#[derive(Clone, Debug, Default)]
+pub struct Branch {
+    /// How many forks lie before it.
+    pub depth: usize,
+    /// How many texts it is of.
+    pub weight: f64,
+    /// Its text, made visible.
+    pub text: String,
+    /// What is said of its fork.
+    pub note: String,
+    /// All its facts in one line.
+    pub title: String,
 }
 
 /// Small multiples: the same grid many times.
@@ -418,6 +476,26 @@ impl Body {
                     .collect(),
                 colours: None,
             },
+            Self::Board(board) => Table {
+                columns: (std::iter::once(&board.name).chain(&board.bars).cloned()).chain([String::new()]).collect(),
+                rows: (board.entries.iter())
+                    .map(|entry| {
+                        let cells = entry.bars.iter().map(|(_, text)| Cell::said(text.as_str()));
+                        row(entry.label.clone(), cells.chain([Cell::said(entry.note.as_str())]).collect())
+                    })
+                    .collect(),
+                colours: None,
+            },
+            Self::Tree(tree) => Table {
+                columns: ["text", "traces", "fork"].map(str::to_owned).to_vec(),
+                rows: (tree.branches.iter())
+                    .map(|branch| {
+                        let cells = vec![Cell::said(number(branch.weight)), Cell::said(branch.note.as_str())];
+                        TableRow { depth: branch.depth, label: branch.text.clone(), cells }
+                    })
+                    .collect(),
+                colours: None,
+            },
             Self::Tiles(Tiles { tiles, .. }) => Table {
                 columns: ["tile", "what it shows"].map(str::to_owned).to_vec(),
                 rows: tiles.iter().map(|tile| row(tile.name.clone(), vec![Cell::said(&tile.title)])).collect(),
@@ -433,8 +511,15 @@ impl Body {
             Self::Tiles(tiles) => Some(&tiles.colours),
             Self::Text(text) => Some(&text.colours),
             Self::Table(table) => table.colours.as_ref(),
-            Self::Steps(_) | Self::Lines(_) | Self::Scatter(_) => None,
+            Self::Steps(_) | Self::Lines(_) | Self::Scatter(_) | Self::Board(_) | Self::Tree(_) => None,
         }
+    }
+}
+
+impl Board {
+    /// The longest bar.
+    pub fn most(&self) -> f64 {
+        self.entries.iter().flat_map(|entry| &entry.bars).map(|(length, _)| *length).fold(f64::MIN_POSITIVE, f64::max)
     }
 }
 

@@ -61,6 +61,35 @@ pub fn quoted(token: &str) -> String {
     format!("\"{}\"", visible(token))
 }
 
+/// Text in lines of so many columns, broken before a blank (`·`) where there is one, and after `↵`.
+pub fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let (mut lines, mut line) = (vec![], String::new());
+    let mut words = vec![];
+    for c in text.chars() {
+        match words.last_mut() {
+            None => words.push(String::from(c)),
+            Some(word) if c == '·' || word.ends_with('↵') => {
+                let _ = word;
+                words.push(String::from(c));
+            }
+            Some(word) => word.push(c),
+        }
+    }
+    for word in words {
+        if !line.is_empty() && (line.width() + word.width() > columns || line.ends_with('↵')) {
+            lines.push(std::mem::take(&mut line));
+        }
+        for c in word.chars() {
+            if line.width() + c.width().unwrap_or(0) > columns {
+                lines.push(std::mem::take(&mut line));
+            }
+            line.push(c);
+        }
+    }
+    lines.extend(Some(line).filter(|line| !line.is_empty()));
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

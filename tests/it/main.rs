@@ -19,6 +19,7 @@ mod house;
 mod hub;
 mod model;
 mod ops;
+mod sample;
 mod session;
 mod sweep;
 mod table;

@@ -189,14 +189,14 @@ impl Hook for Save<'_> {
 }
 
 /// A safetensors file whose tensors are written in pieces, in any order.
-struct File {
+pub(super) struct File {
     temporary: tempfile::NamedTempFile,
     /// Where each tensor's bytes begin.
     starts: HashMap<String, u64>,
 }
 
 impl File {
-    fn create(
+    pub fn create(
         path: &Path,
         tensors: Vec<(String, Dtype, Vec<usize>)>,
         metadata: HashMap<String, String>,
@@ -237,17 +237,17 @@ impl File {
             .map_err(|e| Error::cannot_write(&path, e))
     }
 
-    fn write_f32(&mut self, name: &str, skip: usize, values: &[f32]) -> Result<()> {
+    pub fn write_f32(&mut self, name: &str, skip: usize, values: &[f32]) -> Result<()> {
         let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         self.write_at(name, skip * 4, &bytes)
     }
 
-    fn write_u32(&mut self, name: &str, skip: usize, values: impl Iterator<Item = u32>) -> Result<()> {
+    pub fn write_u32(&mut self, name: &str, skip: usize, values: impl Iterator<Item = u32>) -> Result<()> {
         let bytes: Vec<u8> = values.flat_map(u32::to_le_bytes).collect();
         self.write_at(name, skip * 4, &bytes)
     }
 
-    fn finish(self, path: &Path) -> Result<()> {
+    pub fn finish(self, path: &Path) -> Result<()> {
         keep(self.temporary, path)
     }
 }

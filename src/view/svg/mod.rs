@@ -5,6 +5,7 @@
 //! same bytes.
 
 mod backend;
+mod board;
 mod canvas;
 mod frame;
 mod heat;
@@ -14,6 +15,7 @@ mod scatter;
 mod steps;
 mod text;
 mod tiles;
+mod tree;
 
 use super::kind::{Body, View};
 use super::{Drawable, Options, Seen};
@@ -51,6 +53,8 @@ pub fn svg(view: &View) -> Result<String> {
                 Body::Scatter(scatter) => Box::new(scatter::Drawn(scatter, locale)),
                 Body::Tiles(tiles) => Box::new(tiles::Drawn::new(tiles, locale)),
                 Body::Text(tokens) => Box::new(text::Flow::new(tokens, locale)),
+                Body::Board(board) => Box::new(board::Drawn::new(board)),
+                Body::Tree(tree) => Box::new(tree::Drawn::new(tree)),
                 Body::Table(table) => Box::new(text::Rows::new(table)),
             };
             (&panel.heading, body)

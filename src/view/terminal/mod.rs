@@ -1,8 +1,10 @@
 //! Views as a person reads them on a terminal: what was found, grids and tables that fit, and text coloured by a value. Styles are ANSI
 //! codes, which whoever prints them may drop: nothing is said by colour alone.
 
+mod board;
 mod grid;
 mod text;
+mod tree;
 
 use super::colour::{Colours, Map};
 use super::kind::{Body, Cell, Mark, Panel, Shape, View};
@@ -33,6 +35,8 @@ pub fn text(view: &View, columns: usize) -> String {
             Body::Heat(heat) => grid::heat(heat, view.locale, columns),
             Body::Steps(steps) => grid::steps(steps, view.locale, columns),
             Body::Text(tokens) => text::flow(tokens, columns),
+            Body::Board(of) => board::board(of, columns),
+            Body::Tree(of) => tree::tree(of, columns),
             Body::Table(table) => grid::table(table, columns),
             // What can only be looked at is in the figure.
             Body::Lines(_) | Body::Scatter(_) | Body::Tiles(_) => String::new(),

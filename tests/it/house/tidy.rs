@@ -121,13 +121,17 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("hook", &["error", "arch", "ops"]),
     ("table", &["visible", "number", "error", "whole", "guard"]),
     ("text", &["visible", "error", "limits", "whole", "guard", "arch"]),
+    ("sample", &["error", "text"]),
     ("view", &["number", "error", "table", "text"]),
     ("model", &["error", "guard", "arch", "ops", "hook", "text"]),
     ("sweep", &["error", "arch", "ops", "hook", "text", "model"]),
     ("session", &["number", "error", "limits", "whole", "ops", "text", "model", "sweep", "table", "view"]),
     (
         "analysis",
-        &["number", "error", "whole", "arch", "ops", "hook", "text", "model", "sweep", "table", "view", "session"],
+        &[
+            "number", "error", "whole", "arch", "ops", "hook", "text", "sample", "model", "sweep", "table", "view",
+            "session",
+        ],
     ),
     (
         "cli",
@@ -219,7 +223,10 @@ const DOORS: &[(&str, &[&str])] = &[
     ("bytemuck", &["ops/"]),
     ("sysinfo", &["session/plan.rs", "session/lock.rs"]),
     // Options are declared once, with what the command line makes of them.
-    ("clap", &["cli/", "table/format.rs", "analysis/", "sweep/grid.rs", "sweep/kind.rs", "sweep/options.rs"]),
+    (
+        "clap",
+        &["cli/", "table/format.rs", "analysis/", "sweep/grid.rs", "sweep/kind.rs", "sweep/options.rs", "sample/"],
+    ),
     ("indicatif", &["cli/out.rs"]),
     ("anstream", &["cli/out.rs"]),
     ("ctrlc", &["cli/signals.rs"]),
