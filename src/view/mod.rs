@@ -11,6 +11,7 @@ pub(crate) mod label;
 pub mod markdown;
 #[cfg(feature = "charts")]
 pub mod svg;
+mod tabled;
 pub mod terminal;
 pub mod viewed;
 

@@ -35,12 +35,15 @@ impl Line {
     }
 
     /// The line, broken where a value is not finite; what stands alone, and all points if they are few, as dots.
-    fn draw(&self, svg: &mut Svg, plot: &Plot) {
+    fn draw(&self, svg: &mut Svg, plot: &Plot, stairs: bool) {
         let few = self.points.len() <= MOST_DOTS;
         for run in self.points.split(|(_, y)| !y.is_finite()) {
             let run: Vec<_> = run.iter().map(|(x, y)| plot.at(*x, *y)).collect();
             if run.len() > 1 {
-                svg.curve(&thinned(&run), self.stroke());
+                let corner = |pair: &[(f64, f64)]| [(pair[1].0, pair[0].1), pair[1]];
+                let steps = || run[..1].iter().copied().chain(run.windows(2).flat_map(corner)).collect();
+                let line: Vec<_> = if stairs { steps() } else { thinned(&run) };
+                svg.curve(&line, self.stroke());
             }
             for &(x, y) in run.iter().filter(|_| few || run.len() == 1) {
                 svg.dot(x, y, if self.strong { 2.8 } else { 1.8 }, self.stroke().ink, None);
@@ -55,10 +58,10 @@ impl Sized for Drawn<'_> {
     }
 
     fn draw(&self, svg: &mut Svg, x: f64, y: f64) -> Result<()> {
-        let Lines { lines, titles, .. } = self.0;
+        let Lines { lines, titles, stairs, .. } = self.0;
         let place = Rect { x, y, w: WIDTH, h: PLOT };
         let plot = Plot::draw(svg, place, self.0.x.clone(), self.0.y.clone(), self.1)?;
-        lines.iter().for_each(|line| line.draw(svg, &plot));
+        lines.iter().for_each(|line| line.draw(svg, &plot, *stairs));
         ends(svg, &plot, lines);
         // Columns over the plot that say facts where one points at them.
         let Rect { x: left, y, w, h } = plot.inside;
