@@ -1,8 +1,10 @@
 //! The logit lens over all layers and positions, against the rate at which this machine multiplies large matrices.
 
 use anyhow::Result;
+use pellucid::analysis::residual::{Asked, residual};
 use pellucid::analysis::{Decoding, Lens, lens};
 use pellucid::model::Model;
+use pellucid::sweep::Budget;
 use pellucid::text::{Bos, Prompt, PromptEntry, build_prompts};
 use serde_json::json;
 
@@ -47,6 +49,28 @@ pub fn measure(bench: &Bench) -> Result<()> {
              needed: at least 75 %"
         ),
     );
+    strokes(bench, &model, &prompts)
+}
+
+/// Strokes and heads at every position, beside the lens on the same streams, which takes turns with it.
+fn strokes(bench: &Bench, model: &Model, prompts: &[Prompt]) -> Result<()> {
+    let n = prompts[0].tokens.len();
+    let streams = Lens { at: "resid_mid,resid_post".into(), ..Lens::default() };
+    let asked = Asked { target: None, foil: None, positions: None, budget: Budget::default() };
+    let mut base = || run_at(model, prompts, &streams);
+    let mut work = || -> Result<()> {
+        let mut strokes = 0;
+        residual(model, prompts, &|id| format!("#{id}"), &asked, &(), &mut |rows, heads| {
+            strokes += rows.len().min(heads.len());
+            Ok(())
+        })?;
+        anyhow::ensure!(strokes > 0, "there are no strokes");
+        Ok(())
+    };
+    let times = take_turns(bench.reps, &mut [&mut base, &mut work])?;
+    bench.say.times("residual", "lens on the same streams", n, &times[0]);
+    bench.say.times("residual", "every stroke and head", n, &times[1]);
+    bench.say.ratio("residual", "over that lens", n, &times[1].over(&times[0]), Some(1.2));
     Ok(())
 }
 
@@ -59,20 +83,16 @@ pub fn prompts(bench: &Bench, n: usize) -> Result<Vec<Prompt>> {
 
 /// The lens with its usual options; the rows of the table are made and dropped.
 pub fn run(model: &Model, prompts: &[Prompt]) -> Result<()> {
+    run_at(model, prompts, &Lens::default())
+}
+
+fn run_at(model: &Model, prompts: &[Prompt], options: &Lens) -> Result<()> {
     let spell = |id: u32| format!("#{id}");
     let mut rows = 0;
-    let options = Lens::default();
-    lens(
-        model,
-        prompts,
-        &spell,
-        &Decoding::new(model.spec(), &options, None, pellucid::sweep::Budget::default()),
-        &(),
-        &mut |_| {
-            rows += 1;
-            Ok(())
-        },
-    )?;
+    lens(model, prompts, &spell, &Decoding::new(model.spec(), options, None, Budget::default()), &(), &mut |_| {
+        rows += 1;
+        Ok(())
+    })?;
     anyhow::ensure!(rows > 0, "the lens found nothing");
     Ok(())
 }

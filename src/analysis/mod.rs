@@ -15,6 +15,7 @@ pub mod model;
 pub mod next;
 pub mod patch;
 pub mod path;
+pub mod residual;
 pub mod seen;
 pub mod tables;
 pub mod tokens;
@@ -49,6 +50,7 @@ macro_rules! analyses {
         $each![
             $crate::analysis::lens::Lens,
             $crate::analysis::loss::Loss,
+            $crate::analysis::residual::Residual,
             $crate::analysis::next::Next,
             $crate::analysis::generate::Generate,
             $crate::analysis::attention::Attention,

@@ -180,7 +180,7 @@ impl NeuronWeights {
 
 impl BlockWeights {
     /// Each head's own write, `[t, h, d]`: `z [t, h, e]` times its rows of the output projection.
-    pub(super) fn result(&self, z: &Tensor) -> Result<Tensor> {
+    pub(crate) fn result(&self, z: &Tensor) -> Result<Tensor> {
         let (_, h, e) = z.dims3()?;
         let d = self.o.weight.dim(1)?;
         let maps = self.o.weight.tensor()?.contiguous()?.reshape((h, e, d))?;

@@ -271,11 +271,18 @@ impl Model {
     /// # Errors
     /// When the tokens are not all in the vocabulary.
     pub fn decode_tokens(&self, normalized: &Tensor, tokens: Range<usize>) -> Result<Tensor> {
+        self.finish_logits(self.unembed_tokens(normalized, tokens)?)
+    }
+
+    /// The same before the factor and the cap.
+    ///
+    /// # Errors
+    /// As [`Model::decode_tokens`].
+    pub(crate) fn unembed_tokens(&self, normalized: &Tensor, tokens: Range<usize>) -> Result<Tensor> {
         let unembed = &self.weights.unembed;
         let weight = unembed.weight.narrow(1, tokens.start, tokens.len())?;
         let bias = unembed.bias.as_ref().map(|b| b.narrow(0, tokens.start, tokens.len())).transpose()?;
-        let logits = Linear { weight, bias }.apply(self.kernels(), normalized)?;
-        self.finish_logits(logits)
+        Linear { weight, bias }.apply(self.kernels(), normalized)
     }
 
     fn decode_normalized(&self, kernels: Kernels, x: &Tensor, tokens: Option<&[u32]>) -> Result<Tensor> {
@@ -292,7 +299,7 @@ impl Model {
     }
 
     /// The factor and the cap on logits.
-    fn finish_logits(&self, logits: Tensor) -> Result<Tensor> {
+    pub(crate) fn finish_logits(&self, logits: Tensor) -> Result<Tensor> {
         let logits = match self.spec.unembedding.scale {
             Some(scale) => (logits * scale)?,
             None => logits,

@@ -6,9 +6,10 @@
 
 mod options;
 pub mod rows;
-mod stream;
+pub(super) mod stream;
 pub(crate) mod view;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use candle_core::Tensor;
@@ -21,7 +22,7 @@ use crate::error::{Error, Result, counted};
 use crate::hook::site::{Axis, Role};
 use crate::hook::{Cache, HookPoint, Site, select};
 use crate::model::{Batch, Model, Output, Run, Unembed};
-use crate::ops::values;
+use crate::ops::{numbers, values};
 use crate::sweep::budget::{Budget, Cut};
 use crate::sweep::check_prompts;
 use crate::sweep::not_finite;
@@ -55,7 +56,7 @@ impl<'a> Decoding<'a> {
 const TOP: usize = 5;
 
 /// Rows that are decoded together: enough for the product with the unembedding to run at full speed.
-const ROWS: usize = 2048;
+pub(super) const ROWS: usize = 2048;
 /// Bytes of the tile of logits that is held at once. It should stay in a cache.
 const TILE_BYTES: usize = 8 << 20;
 /// Tokens of a tile, at least.
@@ -155,13 +156,10 @@ fn cells(prompts: &[Prompt], options: &Decoding, n: usize) -> usize {
 
 /// Which prompts run together where `n` hooks are decoded, and what that needs.
 fn cut(spec: &Spec, prompts: &[Prompt], options: &Decoding, n: usize) -> Cut {
-    // The rows that are decoded together, before and after the norm, and a tile of logits, which is made twice where it has a
-    // factor or a cap.
+    // The rows that are decoded together, before and after the norm, and a tile of logits.
     let longest = prompts.iter().map(|p| p.tokens.len()).max().unwrap_or(0);
     let decoded = ((n + 1) * longest).min(ROWS.max(n + 1));
-    let d_vocab = spec.unembedding.d_vocab_out;
-    let least_tile = 2 * 4 * decoded * d_vocab.min(LEAST_TILE);
-    let tile = (2 * tile_bytes(options.budget).min(4 * decoded * d_vocab)).max(least_tile);
+    let (tile, least_tile) = tiles_need(spec, decoded, options.budget);
     let cells = cells(prompts, options, n);
     // What was found of one prompt, and of the rows that are decoded together.
     let tops = tops_bytes(cells, options);
@@ -185,7 +183,7 @@ fn tops_bytes(distributions: usize, options: &Decoding) -> usize {
 }
 
 /// Refuses a position that some prompt does not have, before any of them is run.
-fn check_positions(prompts: &[Prompt], positions: &[isize]) -> Result<()> {
+pub(super) fn check_positions(prompts: &[Prompt], positions: &[isize]) -> Result<()> {
     for prompt in prompts {
         let n = prompt.tokens.len();
         if let Some(p) = positions.iter().find(|p| counted(**p, n).is_none()) {
@@ -198,14 +196,14 @@ fn check_positions(prompts: &[Prompt], positions: &[isize]) -> Result<()> {
 
 /// A row of the pack and what it is.
 #[derive(Clone, Copy)]
-struct ChosenRow {
-    row: u32,
+pub(super) struct ChosenRow {
+    pub row: u32,
     /// Index within the wave.
-    prompt: usize,
-    pos: usize,
+    pub prompt: usize,
+    pub pos: usize,
 }
 
-fn chosen_rows(out: &Output, positions: Option<&[isize]>) -> Result<Vec<ChosenRow>> {
+pub(super) fn chosen_rows(out: &Output, positions: Option<&[isize]>) -> Result<Vec<ChosenRow>> {
     let mut chosen = vec![];
     for s in &out.rows.sequences {
         let mut at: Vec<usize> = match positions {
@@ -269,36 +267,9 @@ impl<'a> Streams<'a> {
         let decoded: Vec<usize> = std::iter::once(0).chain(others).collect();
         let own_is_wanted = wanted.clone().any(|order| self.place[order] == 0);
         let picked = decoded.iter().map(|i| self.decoded[*i].index_select(&ids, 0)).collect::<Result<Vec<_>, _>>()?;
-        let x = model.normalize(&Tensor::cat(&picked, 0)?)?;
-        let (n, n_rows, d_vocab) = (decoded.len(), rows.len(), model.spec().unembedding.d_vocab_out);
-        let targets = match options.target {
-            Some(id) => Some(model.decode_tokens(&x, id as usize..id as usize + 1)?.flatten_all()?.to_vec1::<f32>()?),
-            None => None,
-        };
-        // readings[row][place], so that one task has all of a row.
-        let mut readings: Vec<Vec<Reading>> = (0..n_rows)
-            .map(|r| {
-                let target = |p: usize| targets.as_ref().zip(options.target).map(|(t, id)| (id, t[p * n_rows + r]));
-                let top = |p: usize| if p > 0 || own_is_wanted { options.top } else { 0 };
-                (0..n).map(|p| Reading::new(top(p), target(p))).collect()
-            })
-            .collect();
-        let width =
-            (tile_bytes(options.budget) / (4 * n * n_rows)).clamp(LEAST_TILE, d_vocab.max(LEAST_TILE)) / 64 * 64;
-        for first in (0..d_vocab).step_by(width) {
-            let tile = model.decode_tokens(&x, first..(first + width).min(d_vocab))?;
-            let tile = tile.to_device(&candle_core::Device::Cpu)?.to_dtype(candle_core::DType::F32)?;
-            let width = tile.dim(1)?;
-            let logits = values(&tile)?;
-            let logits = &*logits;
-            readings.par_iter_mut().enumerate().for_each(|(r, readings)| {
-                let of = |place: usize| &logits[(place * n_rows + r) * width..][..width];
-                let own = readings[0].own(of(0));
-                for (place, reading) in readings.iter_mut().enumerate() {
-                    reading.take(first, of(place), &own);
-                }
-            });
-        }
+        let top = |place: usize| if place > 0 || own_is_wanted { options.top } else { 0 };
+        let targets = vec![options.target; rows.len()];
+        let readings = readings(model, &picked, top, &targets, options.budget)?;
         let mut found = vec![];
         for (row, mut readings) in rows.iter().zip(readings) {
             // The last first, so that each can be taken away from the others.
@@ -320,6 +291,62 @@ impl<'a> Streams<'a> {
         found.sort_by_key(|f| (f.row.prompt, f.order, f.row.pos));
         Ok(found)
     }
+}
+
+/// Reads the distributions of streams `[rows, d]`, the model's own first, tile by tile of the vocabulary: for each row those of all
+/// streams. `top` says how many tokens are kept of a stream, `targets` of which token of a row the rank is wanted.
+///
+/// # Errors
+/// Whatever the model says.
+pub(super) fn readings(
+    model: &Model,
+    streams: &[Tensor],
+    top: impl Fn(usize) -> usize,
+    targets: &[Option<u32>],
+    budget: Budget,
+) -> Result<Vec<Vec<Reading>>> {
+    let x = model.normalize(&Tensor::cat(streams, 0)?)?;
+    let (n, n_rows, d_vocab) = (streams.len(), targets.len(), model.spec().unembedding.d_vocab_out);
+    let mut logits: BTreeMap<u32, Vec<f32>> = targets.iter().flatten().map(|id| (*id, vec![])).collect();
+    for (id, logits) in &mut logits {
+        *logits = numbers(&model.decode_tokens(&x, *id as usize..*id as usize + 1)?)?;
+    }
+    // readings[row][place], so that one task has all of a row.
+    let mut readings: Vec<Vec<Reading>> = (targets.iter().enumerate())
+        .map(|(r, target)| {
+            let target = |p: usize| target.map(|id| (id, logits[&id][p * n_rows + r]));
+            (0..n).map(|p| Reading::new(top(p), target(p))).collect()
+        })
+        .collect();
+    for tile in tiles(d_vocab, n * n_rows, budget) {
+        let first = tile.start;
+        let tile = model.decode_tokens(&x, tile)?;
+        let tile = tile.to_device(&candle_core::Device::Cpu)?.to_dtype(candle_core::DType::F32)?;
+        let width = tile.dim(1)?;
+        let logits = values(&tile)?;
+        let logits = &*logits;
+        readings.par_iter_mut().enumerate().for_each(|(r, readings)| {
+            let of = |place: usize| &logits[(place * n_rows + r) * width..][..width];
+            let own = readings[0].own(of(0));
+            for (place, reading) in readings.iter_mut().enumerate() {
+                reading.take(first, of(place), &own);
+            }
+        });
+    }
+    Ok(readings)
+}
+
+/// Tiles of the vocabulary, of which so many rows of logits are held at once.
+pub(super) fn tiles(d_vocab: usize, rows: usize, budget: Budget) -> impl Iterator<Item = Range<usize>> {
+    let width = (tile_bytes(budget) / (4 * rows)).clamp(LEAST_TILE, d_vocab.max(LEAST_TILE)) / 64 * 64;
+    (0..d_vocab).step_by(width).map(move |first| first..(first + width).min(d_vocab))
+}
+
+/// Bytes of a tile of logits of so many rows, and the least that they can be. It is made twice where logits have a factor or a cap.
+pub(super) fn tiles_need(spec: &Spec, rows: usize, budget: Budget) -> (usize, usize) {
+    let d_vocab = spec.unembedding.d_vocab_out;
+    let least = 2 * 4 * rows * d_vocab.min(LEAST_TILE);
+    ((2 * tile_bytes(budget).min(4 * rows * d_vocab)).max(least), least)
 }
 
 /// Makes rows of what was found.

@@ -7,7 +7,7 @@ use crate::ops::simd::{self, vectorise};
 
 /// What is known of one row's distribution after some tiles.
 #[derive(Clone, Debug)]
-pub(super) struct Reading {
+pub(in crate::analysis) struct Reading {
     /// Largest logit so far.
     top_logit: f32,
     /// Sum of e^(x - top_logit).
@@ -31,14 +31,14 @@ struct Target {
 
 /// The model's own distribution in a row, as far as the tiles went: weights e^(x - top_logit) of the current tile, and
 /// by what the weights of earlier tiles must be multiplied to be on the same scale.
-pub(super) struct Own {
+pub(in crate::analysis) struct Own {
     weights: Vec<f32>,
     rescale: f64,
 }
 
 impl Reading {
     /// Nothing read yet. `target` is a token and its logit.
-    pub(super) fn new(k: usize, target: Option<(u32, f32)>) -> Self {
+    pub(in crate::analysis) fn new(k: usize, target: Option<(u32, f32)>) -> Self {
         Self {
             top_logit: f32::NEG_INFINITY,
             total: 0.0,
@@ -51,7 +51,7 @@ impl Reading {
     }
 
     /// Takes the logits `x` of tokens `first..`. `own` is the model's own distribution in this row and tile.
-    pub(super) fn take(&mut self, first: usize, x: &[f32], own: &Own) {
+    pub(in crate::analysis) fn take(&mut self, first: usize, x: &[f32], own: &Own) {
         let tile_top = vectorise!(simd::max(x));
         if first == 0 {
             self.base = tile_top;
@@ -73,7 +73,7 @@ impl Reading {
     }
 
     /// Starts the tile `x` of the model's own distribution, whose reading this is.
-    pub(super) fn own(&self, x: &[f32]) -> Own {
+    pub(in crate::analysis) fn own(&self, x: &[f32]) -> Own {
         let tile_top = vectorise!(simd::max(x));
         let top = tile_top.max(self.top_logit);
         let mut weights = x.to_vec();
@@ -97,36 +97,36 @@ impl Reading {
     }
 
     /// Logarithm of the sum of e^x: what turns a logit into a log-probability, in nats.
-    pub(super) fn log_total(&self) -> f32 {
+    pub(in crate::analysis) fn log_total(&self) -> f32 {
         (self.top_logit as f64 + self.total.ln()) as f32
     }
 
     /// Entropy in bits.
-    pub(super) fn entropy_bits(&self) -> f32 {
+    pub(in crate::analysis) fn entropy_bits(&self) -> f32 {
         bits(self.total.ln() - self.weighted / self.total)
     }
 
     /// KL(own || this) in bits, with `own` the reading of the model's own distribution.
-    pub(super) fn kl_bits(&self, own: &Reading) -> f32 {
+    pub(in crate::analysis) fn kl_bits(&self, own: &Reading) -> f32 {
         let own_neg_entropy = own.weighted / own.total - own.total.ln();
         let cross = self.cross / own.total + self.base as f64 - (self.top_logit as f64 + self.total.ln());
         bits(own_neg_entropy - cross)
     }
 
     /// When all tiles are read: with what is most probable in order.
-    pub(super) fn finished(mut self) -> Self {
+    pub(in crate::analysis) fn finished(mut self) -> Self {
         self.top.cut();
         self.top.best.shrink_to_fit();
         self
     }
 
     /// The most probable tokens and their logits, best first, once it is finished.
-    pub(super) fn top(&self) -> &[(u32, f32)] {
+    pub(in crate::analysis) fn top(&self) -> &[(u32, f32)] {
         &self.top.best
     }
 
     /// The target's rank, from 1, and logit.
-    pub(super) fn target(&self) -> Option<(u32, f32)> {
+    pub(in crate::analysis) fn target(&self) -> Option<(u32, f32)> {
         self.target.as_ref().map(|t| (t.larger + 1, t.logit))
     }
 }

@@ -13,6 +13,7 @@ pub mod patch_pairs;
 pub mod path;
 pub mod path_cli;
 pub mod positions;
+pub mod residual;
 pub mod tokens;
 pub mod verify;
 pub mod verify_degenerate;
