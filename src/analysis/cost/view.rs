@@ -93,6 +93,7 @@ fn lines(heading: &str, rows: &[&CostTotalRow], named: &[Named; 2], unit: &str, 
         (row.tokens as f64, format!("{}: {facts}", titled(&row.pass, row.tokens, locale)))
     };
     let body = Body::Lines(Lines {
+        stairs: false,
         x: Axis { counted: true, ..around("context (tokens)", rows.iter().map(|row| row.tokens as f64)) },
         y: around(&format!("{prefix}{unit}"), values().map(|x| x / factor)),
         lines: named.iter().enumerate().map(line).collect(),

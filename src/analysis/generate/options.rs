@@ -109,6 +109,7 @@ impl Analysis for Generate {
     }
 
     fn run(&self, on: &Session, input: &Steered, out: &mut Sink<'_>) -> Result<()> {
+        crate::analysis::next::causal(&on.model)?;
         let config = GenerationConfig::read(&on.source.files)?;
         let chain = self.sampling.chain(config.as_ref())?;
         if let (Some(said), None) = (config.as_ref().and_then(GenerationConfig::said), self.sampling.defaults) {

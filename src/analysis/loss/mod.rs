@@ -188,7 +188,7 @@ fn mean(of: &[LossPromptRow]) -> LossMeanRow {
 }
 
 /// The mean of two numbers or more, and its standard error.
-fn mean_and_error(of: &[f64]) -> (f64, f64) {
+pub(super) fn mean_and_error(of: &[f64]) -> (f64, f64) {
     let n = of.len() as f64;
     let mean = of.iter().sum::<f64>() / n;
     let squares: f64 = of.iter().map(|x| (x - mean).powi(2)).sum();

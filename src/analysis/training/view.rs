@@ -54,6 +54,7 @@ fn view(rows: &[TrainingRow], provenance: &Provenance, locale: Locale) -> Result
     let lines = Lines {
         x: steps(first.step, last.step),
         y: losses(&rows),
+        stairs: false,
         lines: LOSSES.into_iter().enumerate().map(line).collect(),
         titles: chosen.map(|row| (row.step as f64, facts(row, locale))).collect(),
     };

@@ -13,9 +13,9 @@ const CORRUPT: &str = "When Mary and John went to the store, Mary gave a drink t
 const SHORT: [&str; 2] = ["When Mary and John met, John spoke to", "When Mary and John met, Mary spoke to"];
 
 /// The commands, by what `Writer::args` knows.
-pub const ALL: [&str; 14] = [
-    "lens", "loss", "next", "generate", "attention", "cache", "tokens", "cost", "verify", "chart", "patch", "path",
-    "ablate", "attribute",
+pub const ALL: [&str; 15] = [
+    "lens", "residual", "loss", "next", "generate", "attention", "cache", "tokens", "cost", "verify", "chart", "patch",
+    "path", "ablate", "attribute",
 ];
 
 /// Files by name.
@@ -69,7 +69,7 @@ impl Writer {
         let table = if other { "other-table/attention.parquet" } else { "table/attention.parquet" };
         let rest: Vec<&str> = match self.name {
             "lens" => vec![clean, "--top", "3"],
-            "attention" | "loss" | "next" | "generate" => vec![clean],
+            "attention" | "loss" | "next" | "generate" | "residual" => vec![clean],
             "cache" => vec![clean, "--hooks", "resid_post,z,pattern"],
             "tokens" => vec![clean],
             "cost" if other => vec!["--context", "8"],

@@ -66,7 +66,13 @@ fn a_model_is_fetched_once_and_lies_as_huggingface_hub_lays_it() -> Result<()> {
     let mut expected = vec![api("main")];
     expected.extend(config.map(|(method, place)| format!("{method} {place}{}", file("config.json"))));
     expected.push(api(COMMIT));
-    expected.extend(["HEAD", "GET"].map(|method| format!("{method} {}", file("model.safetensors"))));
+    let generation = ["HEAD", "HEAD", "GET", "GET"].into_iter().zip(["", "/cached", "", "/cached"]);
+    let generation = generation.map(|(method, place)| format!("{method} {place}{}", file("generation_config.json")));
+    let generation: Vec<String> = generation.collect();
+    expected.extend_from_slice(&generation[..2]);
+    expected.push(format!("HEAD {}", file("model.safetensors")));
+    expected.extend_from_slice(&generation[2..]);
+    expected.push(format!("GET {}", file("model.safetensors")));
     expected.push(store);
     assert_eq!(paths(&asked), expected);
 
@@ -79,7 +85,7 @@ fn a_model_is_fetched_once_and_lies_as_huggingface_hub_lays_it() -> Result<()> {
         assert_eq!(fs_err::read(repo.join("snapshots").join(COMMIT).join(name))?, bytes);
     }
     let in_folder = |path: &str| fs_err::read_dir(repo.join(path)).unwrap().count();
-    assert_eq!((in_folder("blobs"), in_folder(&format!("snapshots/{COMMIT}"))), (2, 2));
+    assert_eq!((in_folder("blobs"), in_folder(&format!("snapshots/{COMMIT}"))), (3, 3));
 
     // The same numbers as from a folder, and from which commit they are.
     let folder =
@@ -345,7 +351,7 @@ fn ctrl_c_leaves_what_can_be_resumed() {
     assert!(stopped.elapsed() < Duration::from_secs(8), "{:?}", stopped.elapsed());
     done.is_refusal("ctrl-c", 130, "interrupted; what was fetched is kept");
     let blobs: Vec<_> = fs_err::read_dir(repo(&place).join("blobs")).unwrap().map(|e| e.unwrap().path()).collect();
-    assert_eq!(blobs.len(), 2, "config.json, and the beginning of the weights: {blobs:?}");
+    assert_eq!(blobs.len(), 3, "config.json, generation_config.json, and the beginning of the weights: {blobs:?}");
     assert_eq!(fs_err::read(part(&place)).unwrap(), &weights()[..7000]);
     server.asked();
     server.ok(&place, &LENS);

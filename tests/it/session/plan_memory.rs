@@ -144,9 +144,12 @@ fn a_budget_that_cannot_be_kept_is_refused_before_anything_runs() {
     let prompt = ["--ids", &ids(300, 1)];
     let (clean, corrupt) = (format!("#{}", ids(300, 1)), format!("#9,{}", ids(299, 8)));
     let pair = ["--clean", &clean, "--corrupt", &corrupt, "--answer", "#5", "--foil", "#6"];
-    let commands: [(&[&str], &[&str]); 8] = [
+    let commands: [(&[&str], &[&str]); 11] = [
         (&["lens"], &prompt),
         (&["loss"], &prompt),
+        (&["next"], &prompt),
+        (&["generate", "--tokens", "2"], &prompt),
+        (&["residual"], &prompt),
         (&["attention"], &prompt),
         (&["cache", "--hooks", "resid_post"], &prompt),
         (&["ablate"], &prompt),

@@ -88,6 +88,7 @@ fn every_body() -> Vec<(&'static str, Body)> {
             Body::Lines(Lines {
                 x: axis("step"),
                 y: axis(HOSTILE),
+                stairs: true,
                 lines: vec![line("weak", false), line(HOSTILE, true)],
                 titles: vec![(0.0, HOSTILE.into())],
             }),
