@@ -134,6 +134,19 @@ impl Angles {
 }
 
 impl Model {
+    /// That the model can say these tokens: some read more than they say.
+    ///
+    /// # Errors
+    /// Otherwise.
+    pub fn can_say(&self, ids: &[u32]) -> Result<()> {
+        let n = self.spec.unembedding.d_vocab_out;
+        match ids.iter().find(|id| **id as usize >= n) {
+            Some(id) => Err(Error::no_such(format!("token {id} is outside the {n} that the model can say"))
+                .hint(format!("choose a token below #{n}"))),
+            None => Ok(()),
+        }
+    }
+
     /// Runs `batch` through the whole model: logits `[t, v]` of every row.
     ///
     /// Hooks see values in the order given: a later one sees what an earlier one changed.

@@ -136,10 +136,7 @@ impl Session {
                 .hint("give a token id, such as `#17`"));
         };
         let id = tokenizer.single_token(text)?;
-        if id as usize >= n {
-            return Err(Error::no_such(format!("token {id} is outside the {n} that the model can say"))
-                .hint(format!("choose a token below #{n}")));
-        }
+        self.model.can_say(&[id])?;
         Ok(id)
     }
 
@@ -153,11 +150,8 @@ impl Session {
             return self.target(text).map(|id| vec![id]);
         };
         let ids = tokenizer.continuation(text)?;
-        match ids.iter().find(|id| **id as usize >= n) {
-            Some(id) => Err(Error::no_such(format!("token {id} is outside the {n} that the model can say"))
-                .hint(format!("choose tokens below #{n}"))),
-            None => Ok(ids),
-        }
+        self.model.can_say(&ids)?;
+        Ok(ids)
     }
 
     /// What whoever reads the results should know of the model's files: what is not used, and what was done where versions of

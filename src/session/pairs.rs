@@ -263,12 +263,8 @@ impl Session {
                 Some(Cell::Ids(ids)) => tokens.extend(ids),
                 Some(Cell::Text(text)) => tokens.extend(parse_ids(text)?),
             }
-            let n = self.model.spec().unembedding.d_vocab_out;
-            match tokens.iter().find(|t| **t as usize >= n) {
-                Some(t) => Err(Error::no_such(format!("token {t} is outside the {n} that the model can say"))
-                    .hint("are these the ids of another tokenizer?")),
-                None => Ok(tokens),
-            }
+            self.model.can_say(&tokens).map_err(|e| e.hint("are these the ids of another tokenizer?"))?;
+            Ok(tokens)
         };
         let id = match cell("id") {
             Some(Cell::Text(id)) => id.clone(),

@@ -1,10 +1,11 @@
 //! Which rows of a table are whose: what a figure must know of a file before it reads what it draws.
 
-use super::no_rows;
+use super::{Options, no_rows, suffix};
 use crate::error::Result;
-use crate::table::{Cell, Row, Rows};
+use crate::table::{Cell, Provenance, Row, Rows};
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The first prompts or pairs of a table, in the order of their numbers, each with the rows between which all of its rows are.
 #[derive(Clone, Debug)]
@@ -65,6 +66,30 @@ impl<K: Ord + Copy> Extents<K> {
             false => Ok(self.whose.iter().map(|(whose, range)| (*whose, range.clone())).collect()),
         }
     }
+}
+
+/// Gives the rows of each of the first prompts of a table, all together, to `see`: with what its figure's name ends in, and the provenance.
+///
+/// # Errors
+/// There are no rows; what `see` says.
+pub(crate) fn each_prompt<R: Row>(
+    rows: &mut dyn Rows<R>,
+    from: &Provenance,
+    how: &Options,
+    whose: fn(&R) -> u32,
+    see: &mut dyn FnMut(Vec<R>, &str, Arc<Provenance>) -> Result<()>,
+) -> Result<()> {
+    let extents = Extents::of::<R>(rows, "prompt", how.max_prompts)?;
+    let provenance = Arc::new(from.clone());
+    for (prompt, range) in extents.each::<R>()? {
+        let mut own = vec![];
+        rows.rows(range, &mut |row| {
+            own.extend((whose(&row) == prompt).then_some(row));
+            Ok(())
+        })?;
+        see(own, &suffix(prompt, extents.only()), provenance.clone())?;
+    }
+    Ok(())
 }
 
 /// The positions that occur in a table, which are mostly all from 0 on.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::rows::{GeneratedRow, TraceRow};
 use super::{Asked, Ended, Recorded, Trace, generate};
 use crate::analysis::cache::{FORMAT, FORMAT_VERSION};
+use crate::analysis::next::chain;
 use crate::error::{Error, Result};
 use crate::hook::{Edit, Hook};
 use crate::sample::{GenerationConfig, Sampling};
@@ -109,15 +110,7 @@ impl Analysis for Generate {
     }
 
     fn run(&self, on: &Session, input: &Steered, out: &mut Sink<'_>) -> Result<()> {
-        crate::analysis::next::causal(&on.model)?;
-        let config = GenerationConfig::read(&on.source.files)?;
-        let chain = self.sampling.chain(config.as_ref())?;
-        if let (Some(said), None) = (config.as_ref().and_then(GenerationConfig::said), self.sampling.defaults) {
-            let file = GenerationConfig::FILE;
-            out.note(format_args!(
-                "the model's {file} says {said}; that is not used unless its defaults are asked for"
-            ));
-        }
+        let (chain, config) = chain(&self.sampling, on, out)?;
         let ends = if self.ignore_eos { vec![] } else { ends(on, config.as_ref())? };
         if ends.is_empty() && !self.ignore_eos {
             let n = self.tokens;

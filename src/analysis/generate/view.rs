@@ -7,10 +7,10 @@ use crate::error::Result;
 use crate::number::Locale;
 use crate::table::{Provenance, Rows, visible, visible_prose};
 use crate::view::colour::Colours;
-use crate::view::extent::Extents;
+use crate::view::extent::each_prompt;
 use crate::view::kind::{Body, Branch, Cell, Mark, Text, Tree, View};
 use crate::view::label::quoted;
-use crate::view::{Emit, Options, Seen, suffix};
+use crate::view::{Emit, Options, Seen};
 
 impl Seen for GeneratedRow {
     const DRAWN: bool = false;
@@ -18,19 +18,11 @@ impl Seen for GeneratedRow {
 
 impl Seen for TraceRow {
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
-        let extents = Extents::of::<Self>(rows, "prompt", how.max_prompts)?;
-        let provenance = Arc::new(from.clone());
-        for (prompt, range) in extents.each::<Self>()? {
-            let mut own = vec![];
-            rows.rows(range, &mut |row| {
-                own.extend((row.prompt == prompt).then_some(row));
-                Ok(())
-            })?;
-            let name = format!("traces{}", suffix(prompt, extents.only()));
+        each_prompt(rows, from, how, |row| row.prompt, &mut |own, end, provenance| {
+            let name = format!("traces{}", end);
             let traces: Vec<&[Self]> = own.chunk_by(|a, b| a.trace == b.trace).collect();
-            emit(view(name, &traces, provenance.clone(), how.locale))?;
-        }
-        Ok(())
+            emit(view(name, &traces, provenance, how.locale))
+        })
     }
 }
 

@@ -8,7 +8,7 @@ mod view;
 
 use std::ops::Range;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::{Batch, Model, Output, Run, Unembed};
 use crate::ops::values;
 use crate::sweep::budget::{Budget, Cut};
@@ -120,10 +120,7 @@ fn of_prompt(
         for (i, logits) in logits.chunks_exact(width).enumerate() {
             let pos = first - own.start + i + 1;
             let id = prompt.tokens[pos].id;
-            if id as usize >= width {
-                return Err(Error::no_such(format!("token {id} is outside the {width} that the model can say"))
-                    .hint("give a text of tokens that the model can say"));
-            }
+            model.can_say(&[id]).map_err(|e| e.hint("give a text of tokens that the model can say"))?;
             rows.push(row(prompt, pos, Some(Surprise::of(logits, id)), spell));
         }
     }

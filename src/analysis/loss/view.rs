@@ -10,9 +10,9 @@ use crate::session::{Analysis, Prompts, Session, Sink};
 use crate::sweep::{Budget, Need};
 use crate::table::{Provenance, Rows, visible, visible_prose};
 use crate::view::colour::Colours;
-use crate::view::extent::Extents;
+use crate::view::extent::each_prompt;
 use crate::view::kind::{Body, Cell, Panel, Text, View};
-use crate::view::{Emit, Options, Seen, suffix};
+use crate::view::{Emit, Options, Seen};
 
 /// Loss: how surprised is the model by each token of a text?
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -66,18 +66,10 @@ impl Seen for LossMeanRow {
 
 impl Seen for LossRow {
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
-        let extents = Extents::of::<Self>(rows, "prompt", how.max_prompts)?;
-        let provenance = Arc::new(from.clone());
-        for (prompt, range) in extents.each::<Self>()? {
-            let mut own = vec![];
-            rows.rows(range, &mut |row| {
-                own.extend((row.prompt == prompt).then_some(row));
-                Ok(())
-            })?;
-            let name = format!("loss{}", suffix(prompt, extents.only()));
-            emit(view(name, &own, provenance.clone(), how))?;
-        }
-        Ok(())
+        each_prompt(rows, from, how, |row| row.prompt, &mut |own, end, provenance| {
+            let name = format!("loss{}", end);
+            emit(view(name, &own, provenance, how))
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use super::rows::ChoiceRow;
 use crate::error::{Error, Result};
 use crate::model::{Batch, Model, Run, Sequence, Unembed};
 use crate::ops::numbers;
+use crate::ops::softmax::log_sum_exp;
 use crate::sweep::{Budget, check_prompts, row_bytes};
 use crate::text::Prompt;
 
@@ -84,21 +85,18 @@ fn add_others(
 }
 
 /// Of each of `n` rows of logits, the logarithm of the probability of a token. In f64.
-fn log_probs(logits: &[f32], n: usize) -> impl Iterator<Item = impl Fn(u32) -> f64 + '_> + '_ {
+fn log_probs(logits: &[f32], n: usize) -> impl Iterator<Item = impl Fn(u32) -> f64> {
     logits.chunks_exact(logits.len() / n.max(1)).map(|row| {
-        let most = f64::from(row.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-        let total: f64 = row.iter().map(|x| (f64::from(*x) - most).exp()).sum();
-        move |id: u32| f64::from(row[id as usize]) - most - total.ln()
+        let row: Vec<f64> = row.iter().map(|x| f64::from(*x)).collect();
+        let all = log_sum_exp(&row);
+        move |id: u32| row[id as usize] - all
     })
 }
 
 fn fits(model: &Model, prompt: &Prompt, continuations: &[Continuation]) -> Result<()> {
-    let (n_ctx, n) = (model.spec().n_ctx.unwrap_or(usize::MAX), model.spec().unembedding.d_vocab_out);
+    let n_ctx = model.spec().n_ctx.unwrap_or(usize::MAX);
     for of in continuations {
-        if let Some(id) = of.ids.iter().find(|id| **id as usize >= n) {
-            return Err(Error::no_such(format!("token {id} is outside the {n} that the model can say"))
-                .hint(format!("choose tokens below #{n}")));
-        }
+        model.can_say(&of.ids)?;
         // What the last token says is not asked for.
         let needs = prompt.tokens.len() + of.ids.len() - 1;
         if needs > n_ctx {

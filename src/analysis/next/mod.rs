@@ -15,6 +15,7 @@ use crate::text::Prompt;
 use crate::text::positions::position_at;
 pub use choices::{Continuation, choices};
 pub use options::Next;
+pub(super) use options::chain;
 pub use rows::{CandidateRow, ChoiceRow, NextRow};
 
 /// What is asked of each prompt.

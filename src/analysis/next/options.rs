@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::rows::{CandidateRow, ChoiceRow, NextRow};
 use super::{Asked, Continuation, causal, choices, need, next};
 use crate::error::Result;
-use crate::sample::{GenerationConfig, Sampling};
+use crate::sample::{Chain, GenerationConfig, Sampling};
 use crate::session::{Analysis, Prompts, Session, Sink};
 use crate::sweep::{Budget, Need};
 
@@ -56,15 +56,7 @@ impl Analysis for Next {
     }
 
     fn run(&self, on: &Session, input: &Prompts, out: &mut Sink<'_>) -> Result<()> {
-        causal(&on.model)?;
-        let config = GenerationConfig::read(&on.source.files)?;
-        let chain = self.sampling.chain(config.as_ref())?;
-        if let (Some(said), None) = (config.and_then(|config| config.said()), self.sampling.defaults) {
-            out.note(format_args!(
-                "the model's {} says {said}; that is not used unless its defaults are asked for",
-                GenerationConfig::FILE
-            ));
-        }
+        let (chain, _) = chain(&self.sampling, on, out)?;
         let texts =
             self.choices.iter().map(|text| Ok(Continuation { text: text.clone(), ids: on.continuation(text)? }));
         let texts = texts.collect::<Result<Vec<_>>>()?;
@@ -82,4 +74,23 @@ impl Analysis for Next {
             rows.into_iter().try_for_each(|row| out.push(row))
         })
     }
+}
+
+/// What `sampling` asks for of this model, and the model's own file, which is said to be unused where it is.
+///
+/// # Errors
+/// A model that is not causal, or whose file cannot be read; whatever [`Sampling::chain`] says.
+pub(in crate::analysis) fn chain(
+    sampling: &Sampling,
+    on: &Session,
+    out: &Sink<'_>,
+) -> Result<(Chain, Option<GenerationConfig>)> {
+    causal(&on.model)?;
+    let config = GenerationConfig::read(&on.source.files)?;
+    let chain = sampling.chain(config.as_ref())?;
+    if let (Some(said), None) = (config.as_ref().and_then(GenerationConfig::said), sampling.defaults) {
+        let file = GenerationConfig::FILE;
+        out.note(format_args!("the model's {file} says {said}; that is not used unless its defaults are asked for"));
+    }
+    Ok((chain, config))
 }

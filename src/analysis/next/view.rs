@@ -6,10 +6,10 @@ use super::rows::{CandidateRow, ChoiceRow, NextRow};
 use crate::error::Result;
 use crate::number::Locale;
 use crate::table::{Provenance, Rows, visible, visible_prose};
-use crate::view::extent::Extents;
+use crate::view::extent::each_prompt;
 use crate::view::kind::{Board, Body, Entry, Panel, View};
 use crate::view::label::quoted;
-use crate::view::{Emit, Options, Seen, suffix};
+use crate::view::{Emit, Options, Seen};
 
 impl Seen for NextRow {
     const DRAWN: bool = false;
@@ -17,37 +17,21 @@ impl Seen for NextRow {
 
 impl Seen for ChoiceRow {
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
-        let extents = Extents::of::<Self>(rows, "prompt", how.max_prompts)?;
-        let provenance = Arc::new(from.clone());
-        for (prompt, range) in extents.each::<Self>()? {
-            let mut own = vec![];
-            rows.rows(range, &mut |row| {
-                own.extend((row.prompt == prompt).then_some(row));
-                Ok(())
-            })?;
+        each_prompt(rows, from, how, |row| row.prompt, &mut |mut own, end, provenance| {
             own.sort_by_key(|row| row.rank);
-            let name = format!("choices{}", suffix(prompt, extents.only()));
-            emit(of_choices(name, &own, provenance.clone(), how.locale))?;
-        }
-        Ok(())
+            let name = format!("choices{}", end);
+            emit(of_choices(name, &own, provenance, how.locale))
+        })
     }
 }
 
 impl Seen for CandidateRow {
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
-        let extents = Extents::of::<Self>(rows, "prompt", how.max_prompts)?;
-        let provenance = Arc::new(from.clone());
-        for (prompt, range) in extents.each::<Self>()? {
-            let mut own = vec![];
-            rows.rows(range, &mut |row| {
-                own.extend((row.prompt == prompt).then_some(row));
-                Ok(())
-            })?;
-            let name = format!("candidates{}", suffix(prompt, extents.only()));
+        each_prompt(rows, from, how, |row| row.prompt, &mut |own, end, provenance| {
+            let name = format!("candidates{}", end);
             let positions: Vec<&[Self]> = own.chunk_by(|a, b| a.pos == b.pos).collect();
-            emit(of_candidates(name, &positions, provenance.clone(), how.locale))?;
-        }
-        Ok(())
+            emit(of_candidates(name, &positions, provenance, how.locale))
+        })
     }
 }
 

@@ -9,10 +9,10 @@ use crate::number::Locale;
 use crate::table::{Provenance, Rows, visible, visible_prose};
 use crate::view::axis::Axis;
 use crate::view::colour::Colours;
-use crate::view::extent::Extents;
+use crate::view::extent::each_prompt;
 use crate::view::kind::{Body, Cell, Heat, Item, Line, Lines, Mark, Panel, Shape, Side, Table, TableRow, View};
 use crate::view::label::quoted;
-use crate::view::{Emit, Options, Seen, suffix};
+use crate::view::{Emit, Options, Seen};
 
 impl Seen for ResidualHeadRow {
     const DRAWN: bool = false;
@@ -24,19 +24,11 @@ impl Seen for ResidualMeanRow {
 
 impl Seen for ResidualRow {
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
-        let extents = Extents::of::<Self>(rows, "prompt", how.max_prompts)?;
-        let provenance = Arc::new(from.clone());
-        for (prompt, range) in extents.each::<Self>()? {
-            let mut own = vec![];
-            rows.rows(range, &mut |row| {
-                own.extend((row.prompt == prompt).then_some(row));
-                Ok(())
-            })?;
+        each_prompt(rows, from, how, |row| row.prompt, &mut |own, end, provenance| {
             let positions: Vec<&[Self]> = own.chunk_by(|a, b| a.pos == b.pos).collect();
-            let name = format!("residual{}", suffix(prompt, extents.only()));
-            emit(view(name, &positions, provenance.clone(), how.locale))?;
-        }
-        Ok(())
+            let name = format!("residual{}", end);
+            emit(view(name, &positions, provenance, how.locale))
+        })
     }
 }
 

@@ -1,33 +1,26 @@
 //! What is counted of a text: its tokens, by tokenizers beside each other, and its letters.
 
 use std::io::Write;
-use std::sync::Arc;
 
 use super::view::{each, plural};
 use super::{TokenCountRow, TokenLetterRow};
 use crate::error::Result;
 use crate::table::{Provenance, Rows, visible_prose};
 use crate::view::axis::Axis;
-use crate::view::extent::Extents;
+use crate::view::extent::each_prompt;
 use crate::view::kind::{Body, Cell, Panel, Side, Steps, Table, TableRow, View};
 use crate::view::viewed::{Shown, Told};
-use crate::view::{Emit, Options, Seen, suffix};
+use crate::view::{Emit, Options, Seen};
 
 impl Seen for TokenCountRow {
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
-        let extents = Extents::of::<Self>(rows, "prompt", how.max_prompts)?;
-        let (provenance, locale) = (Arc::new(from.clone()), how.locale);
-        for (prompt, range) in extents.each::<Self>()? {
-            let mut own = vec![];
-            rows.rows(range, &mut |row| {
-                own.extend((row.prompt == prompt).then_some(row));
-                Ok(())
-            })?;
+        let locale = how.locale;
+        each_prompt(rows, from, how, |row| row.prompt, &mut |own, end, provenance| {
             // One tokenizer is compared with nothing.
             let (Some(least), Some(most), 2..) =
                 (own.iter().min_by_key(|row| row.tokens), own.iter().max_by_key(|row| row.tokens), own.len())
             else {
-                continue;
+                return Ok(());
             };
             let fixed = |x: Option<f64>| x.map_or("-".to_owned(), |x| locale.fixed(x, 3));
             let row = |row: &Self| TableRow {
@@ -70,18 +63,17 @@ impl Seen for TokenCountRow {
             };
             let panel = |body| Panel { heading: String::new(), body };
             emit(View {
-                name: format!("token_counts{}", suffix(prompt, extents.only())),
+                name: format!("token_counts{end}"),
                 title: "Tokenizers compared".to_owned(),
                 subtitle: View::subtitle(&provenance, &format!("prompt {}", visible_prose(&own[0].prompt_id))),
                 caption: vec![found],
                 legend: vec!["What a tokenizer adds around the text is not counted.".to_owned()],
                 panels: vec![panel(Body::Steps(steps)), panel(Body::Table(table))],
                 more: vec![],
-                provenance: provenance.clone(),
+                provenance,
                 locale,
-            })?;
-        }
-        Ok(())
+            })
+        })
     }
 
     fn words(_: &mut dyn Rows<Self>, shown: &Shown, _: &Told<'_>, w: &mut dyn Write) -> Result<()> {
