@@ -12,9 +12,9 @@ mod options;
 mod pool;
 
 pub use chain::{Chain, Context, Engine, Sampler, Step, Ties};
-pub use draw::{Drawn, draw, uniform};
+pub use draw::uniform;
 pub use options::{Defaults, GenerationConfig, Sampling};
-pub use pool::{Cut, Pool};
+pub use pool::{Cut, Drawn, Pool};
 
 /// The distance from a threshold within which another program, or another order of a sum, may decide otherwise.
 pub const CLOSE: f64 = 1e-6;

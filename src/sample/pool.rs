@@ -1,5 +1,7 @@
 //! What a chain leaves of a distribution.
 
+use std::cmp::Reverse;
+
 use super::{CLOSE, Chain, Context, Sampler, Step, Ties};
 use crate::error::{Error, Result};
 
@@ -14,86 +16,193 @@ pub struct Cut {
     pub margin: f64,
 }
 
-/// A distribution, and what a chain made of it. All vectors have an element for each token of the vocabulary.
-#[derive(Clone, Debug)]
-pub struct Pool {
-    /// Logits after penalties and temperature; after penalties alone where the temperature is 0.
-    pub logits: Vec<f64>,
-    /// What the model says.
-    pub prob: Vec<f64>,
-    /// The softmax of `logits`, before anything is cut.
-    pub tempered: Vec<f64>,
-    /// What a token is drawn from: 0 for those that are cut.
-    pub sampled: Vec<f64>,
-    /// Of those that are cut, why.
-    pub cut: Vec<Option<Cut>>,
-    /// The candidates, those that are drawn first first.
-    pub kept: Vec<u32>,
-    /// The sampler that decided most closely, and how far the nearest token is from its threshold, in the unit of [`Cut::margin`].
-    pub nearest: Option<(Sampler, f64)>,
+/// A token that was drawn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Drawn {
+    /// The token.
+    pub id: u32,
+    /// The probability with which it was drawn.
+    pub prob: f64,
+    /// Whether the draw is so near the end of its share that the last bits of a sum decide.
+    pub close: bool,
 }
 
-/// A chain at work.
-struct Work {
+/// A distribution, and what a chain made of it.
+///
+/// A vocabulary has many tokens and a draw needs few of them, so candidates are put in order only as far as somebody asks.
+#[derive(Clone, Debug)]
+pub struct Pool<'a> {
+    raw: &'a [f32],
+    said: Softmax,
     logits: Vec<f64>,
-    /// What is left; in order where `sorted`.
+    /// What is left. The first `sorted` of it are in order, and before all others.
     alive: Vec<u32>,
-    sorted: bool,
+    sorted: usize,
+    drawn: Softmax,
+    greedy: bool,
+    /// Of each token that is cut, why; empty where nobody asks.
     cut: Vec<Option<Cut>>,
     nearest: Option<(Sampler, f64)>,
     ties: Ties,
+    /// Of equals the higher id comes first.
+    flipped: bool,
 }
 
-impl Pool {
-    /// What `chain` makes of `logits` after these tokens.
+/// What makes probabilities of logits.
+#[derive(Clone, Copy, Debug, Default)]
+struct Softmax {
+    most: f64,
+    total: f64,
+    weighted: f64,
+}
+
+impl Softmax {
+    fn of(logits: impl Iterator<Item = f64> + Clone) -> Self {
+        let most = logits.clone().fold(f64::NEG_INFINITY, f64::max);
+        let (mut total, mut weighted) = (0.0, 0.0);
+        for x in logits.map(|x| x - most).filter(|x| *x > f64::NEG_INFINITY) {
+            let weight = x.exp();
+            total += weight;
+            weighted += weight * x;
+        }
+        Self { most, total, weighted }
+    }
+
+    fn prob(&self, logit: f64) -> f64 {
+        (logit - self.most).exp() / self.total
+    }
+
+    /// The logarithm of the total less the mean logit.
+    fn entropy_nats(&self) -> f64 {
+        self.total.ln() - self.weighted / self.total
+    }
+}
+
+impl<'a> Pool<'a> {
+    /// What `chain` makes of `logits` after these tokens, and why of each token that it cuts.
     ///
     /// # Errors
     /// When a logit is NaN, or all are minus infinity.
-    pub fn of(logits: &[f32], chain: &Chain, context: Context<'_>) -> Result<Self> {
-        let most = logits.iter().fold(f32::NEG_INFINITY, |most, x| if *x > most || x.is_nan() { *x } else { most });
+    pub fn of(logits: &'a [f32], chain: &Chain, context: Context<'_>) -> Result<Self> {
+        let mut pool = Self::made(logits, chain, context, vec![None; logits.len()])?;
+        pool.order(pool.alive.len());
+        Ok(pool)
+    }
+
+    /// The same for a draw: it does not say why tokens are cut, and takes half the time or less.
+    ///
+    /// # Errors
+    /// As [`Pool::of`].
+    pub fn to_draw(logits: &'a [f32], chain: &Chain, context: Context<'_>) -> Result<Self> {
+        Self::made(logits, chain, context, vec![])
+    }
+
+    fn made(raw: &'a [f32], chain: &Chain, context: Context<'_>, cut: Vec<Option<Cut>>) -> Result<Self> {
+        let most = raw.iter().fold(f32::NEG_INFINITY, |most, x| if *x > most || x.is_nan() { *x } else { most });
         if !most.is_finite() {
             return Err(Error::compute("the logits are not numbers").hint("look for the first bad value with `verify`"));
         }
-        let raw: Vec<f64> = logits.iter().map(|x| f64::from(*x)).collect();
-        let prob = softmax(&raw);
-        let mut work = Work {
-            alive: (0..logits.len() as u32).collect(),
-            sorted: false,
-            cut: vec![None; logits.len()],
+        let logits: Vec<f64> = raw.iter().map(|x| f64::from(*x)).collect();
+        let said = Softmax::of(logits.iter().copied());
+        let mut pool = Self {
+            raw,
+            said,
+            alive: (0..raw.len() as u32).collect(),
+            sorted: 0,
+            drawn: said,
+            greedy: false,
+            cut,
             nearest: None,
             ties: chain.ties,
-            logits: raw,
+            flipped: false,
+            logits,
         };
-        let mut tempered = None;
-        for step in &chain.steps {
-            if *step == Step::Temperature(0.0) {
-                tempered = Some(one_of(&mut work));
-                continue;
+        chain.steps.iter().for_each(|step| pool.apply(step, context));
+        if !chain.steps.is_empty() {
+            pool.drawn = pool.softmax();
+        }
+        Ok(pool)
+    }
+
+    /// How many tokens can be drawn.
+    pub fn size(&self) -> usize {
+        self.alive.len()
+    }
+
+    /// The candidates, those that are drawn first first; of [`Pool::to_draw`] in any order.
+    pub fn kept(&self) -> &[u32] {
+        &self.alive
+    }
+
+    /// Of a token that is cut, why. [`Pool::to_draw`] does not know it.
+    pub fn cut(&self, id: u32) -> Option<Cut> {
+        self.cut.get(id as usize).copied().flatten()
+    }
+
+    /// The probability that the model gives a token.
+    pub fn prob(&self, id: u32) -> f64 {
+        self.said.prob(f64::from(self.raw[id as usize]))
+    }
+
+    /// A token's logit after penalties and temperature; after penalties alone where the temperature is 0.
+    pub fn logit(&self, id: u32) -> f64 {
+        self.logits[id as usize]
+    }
+
+    /// Of every token the probability after penalties and temperature, before anything is cut.
+    pub fn tempered(&self) -> Vec<f64> {
+        if self.greedy {
+            return self.sampled();
+        }
+        let all = Softmax::of(self.logits.iter().copied());
+        self.logits.iter().map(|x| all.prob(*x)).collect()
+    }
+
+    /// Of every token the probability that it is drawn: 0 where it is cut.
+    pub fn sampled(&self) -> Vec<f64> {
+        let mut sampled = vec![0.0; self.logits.len()];
+        self.alive.iter().for_each(|id| sampled[*id as usize] = self.drawn.prob(self.logit(*id)));
+        sampled
+    }
+
+    /// The most probable token by what the model says, of equals the lowest.
+    pub fn first(&self) -> u32 {
+        let mut first = 0;
+        for (id, x) in self.raw.iter().enumerate() {
+            if *x > self.raw[first] {
+                first = id;
             }
-            work.apply(step, context);
         }
-        work.sort();
-        let mut sampled = vec![0.0; logits.len()];
-        for (id, p) in work.alive.iter().zip(work.probabilities()) {
-            sampled[*id as usize] = p;
-        }
-        let tempered = match tempered {
-            Some(tempered) => tempered,
-            None if chain.steps.is_empty() => prob.clone(),
-            None => softmax(&work.logits),
-        };
-        let Work { logits, alive: kept, cut, nearest, .. } = work;
-        Ok(Self { logits, prob, tempered, sampled, cut, kept, nearest })
+        first as u32
+    }
+
+    /// A token's place by what the model says, from 1, of equals the lower id first.
+    pub fn rank(&self, id: u32) -> u32 {
+        let own = self.raw[id as usize];
+        let before = |(i, x): (usize, &f32)| *x > own || (*x == own && i < id as usize);
+        1 + self.raw.iter().enumerate().filter(|x| before(*x)).count() as u32
+    }
+
+    /// All tokens by what the model says, the most probable first, of equals the lower id.
+    pub fn by_rank(&self) -> Vec<u32> {
+        let mut ids: Vec<u32> = (0..self.raw.len() as u32).collect();
+        ids.sort_by_cached_key(|id| falling(f64::from(self.raw[*id as usize])));
+        ids
     }
 
     /// The entropy of what the model says, in nats.
     pub fn entropy_nats(&self) -> f64 {
-        entropy_nats(&self.prob)
+        self.said.entropy_nats()
     }
 
     /// The entropy of what a token is drawn from, in nats.
     pub fn sampled_entropy_nats(&self) -> f64 {
-        entropy_nats(&self.sampled)
+        self.drawn.entropy_nats()
+    }
+
+    /// The sampler that decided most closely, and how far the nearest token is from its threshold, in the unit of [`Cut::margin`].
+    pub fn nearest(&self) -> Option<(Sampler, f64)> {
+        self.nearest
     }
 
     /// Whether another program may keep other candidates, because one is so near a threshold.
@@ -101,36 +210,28 @@ impl Pool {
         self.nearest.is_some_and(|(_, distance)| distance < CLOSE)
     }
 
-    /// All tokens, the most probable first, of equals the lower id.
-    pub fn order(&self) -> Vec<u32> {
-        let mut order: Vec<u32> = (0..self.prob.len() as u32).collect();
-        sort(&mut order, &self.prob);
-        order
+    /// The candidate in whose share of 0 to 1 `at` lies; shares stand in the order of candidates.
+    pub fn draw(&mut self, at: f64) -> Drawn {
+        let (mut before, mut i) = (0.0, 0);
+        loop {
+            self.order(i + 1);
+            let id = self.alive[i];
+            let prob = self.drawn.prob(self.logit(id));
+            let (end, last) = (before + prob, i + 1 == self.alive.len());
+            if at < end || last {
+                let close = (i > 0 && at - before < CLOSE) || (!last && (end - at).abs() < CLOSE);
+                return Drawn { id, prob, close };
+            }
+            (before, i) = (end, i + 1);
+        }
     }
-}
 
-/// At temperature 0: the first candidate, whose probability is then 1.
-fn one_of(work: &mut Work) -> Vec<f64> {
-    work.sort();
-    let first = work.alive[0] as usize;
-    let at = |id: u32, work: &Work| work.logits[first] - work.logits[id as usize];
-    if let Some(second) = work.alive.get(1) {
-        work.near(Sampler::Temperature, at(*second, work));
-    }
-    for id in work.alive.split_off(1) {
-        work.cut[id as usize] = Some(Cut { by: Sampler::Temperature, mass_above: 1.0, margin: at(id, work) });
-    }
-    let mut tempered = vec![0.0; work.logits.len()];
-    tempered[first] = 1.0;
-    tempered
-}
-
-impl Work {
     fn apply(&mut self, step: &Step, context: Context<'_>) {
         match *step {
             Step::Penalties { repetition, presence, frequency, last } => {
                 self.penalise([repetition, presence, frequency], last, context);
             }
+            Step::Temperature(0.0) => self.first_alone(),
             Step::Temperature(t) => self.logits.iter_mut().for_each(|x| *x /= t),
             Step::TopK(k) if k > 0 && k < self.alive.len() => self.top_k(k),
             Step::TopP(p) if p < 1.0 => self.top_p(p),
@@ -142,97 +243,106 @@ impl Work {
 
     fn penalise(&mut self, [repetition, presence, frequency]: [f64; 3], last: Option<usize>, context: Context<'_>) {
         let Context { prompt, output } = context;
-        let all = || prompt.iter().chain(output).copied();
-        let after = prompt.len() + output.len() - last.unwrap_or(usize::MAX).min(prompt.len() + output.len());
-        let counted: Vec<u32> = match last {
-            Some(_) => all().skip(after).collect(),
-            None => output.to_vec(),
-        };
-        let mut repeated: Vec<u32> = all().skip(after).collect();
+        let n = prompt.len() + output.len();
+        let mut repeated: Vec<u32> = prompt.iter().chain(output).copied().skip(n - last.unwrap_or(n).min(n)).collect();
+        let mut counted = if last.is_some() { repeated.clone() } else { output.to_vec() };
         repeated.sort_unstable();
         repeated.dedup();
         for id in repeated {
             let logit = &mut self.logits[id as usize];
             *logit = if *logit < 0.0 { *logit * repetition } else { *logit / repetition };
         }
-        let mut counted = counted;
         counted.sort_unstable();
         for same in counted.chunk_by(|a, b| a == b) {
             self.logits[same[0] as usize] -= presence + frequency * same.len() as f64;
         }
-        self.sorted = false;
+        self.sorted = 0;
+    }
+
+    fn first_alone(&mut self) {
+        self.greedy = true;
+        self.order(2);
+        let first = self.logit(self.alive[0]);
+        if let Some(second) = self.alive.get(1) {
+            self.near(Sampler::Temperature, first - self.logit(*second));
+        }
+        self.cut_after(1, Sampler::Temperature, None, |_, _, logit, _| first - logit);
     }
 
     fn top_k(&mut self, k: usize) {
-        self.sort();
-        let mut end = k;
-        let equal = |a: u32, b: u32, work: &Self| work.logits[a as usize] == work.logits[b as usize];
-        if equal(self.alive[k - 1], self.alive[k], self) {
+        self.order(k + 1);
+        let last = self.logit(self.alive[k - 1]);
+        if self.logit(self.alive[k]) == last {
             self.near(Sampler::TopK, 0.0);
         }
-        while self.ties == Ties::Transformers
-            && end < self.alive.len()
-            && equal(self.alive[k - 1], self.alive[end], self)
-        {
+        let mut end = k;
+        while self.ties == Ties::Transformers && end < self.alive.len() && self.logit(self.alive[end]) == last {
             end += 1;
+            self.order(end + 1);
         }
-        let mass = running(&self.probabilities());
-        for (at, id) in self.alive.split_off(end).into_iter().enumerate() {
-            let cut = Cut { by: Sampler::TopK, mass_above: mass[end + at], margin: (end + at + 1 - k) as f64 };
-            self.cut[id as usize] = Some(cut);
-        }
+        let softmax = self.softmax();
+        self.cut_after(end, Sampler::TopK, Some(softmax), |at, _, _, _| (at + 1 - k) as f64);
     }
 
     fn top_p(&mut self, p: f64) {
-        self.sort();
-        if self.ties == Ties::Transformers {
-            let logits = &self.logits;
-            self.alive.chunk_by_mut(|a, b| logits[*a as usize] == logits[*b as usize]).for_each(<[u32]>::reverse);
+        let transformers = self.ties == Ties::Transformers;
+        if transformers {
+            (self.flipped, self.sorted) = (true, 0);
         }
-        let mass = running(&self.probabilities());
-        // Of the masses before each token, which only rise. The first is always kept.
-        let end = mass[..self.alive.len()].partition_point(|before| *before < p).max(1);
+        let softmax = self.softmax();
+        // The first is always kept. The mass before each token only rises.
+        let (mut end, mut mass, mut before) = (0, 0.0, 0.0);
+        while end < self.alive.len() && (end == 0 || mass < p) {
+            self.order(end + 1);
+            before = mass;
+            mass += softmax.prob(self.logit(self.alive[end]));
+            end += 1;
+        }
         if end > 1 {
-            self.near(Sampler::TopP, p - mass[end - 1]);
+            self.near(Sampler::TopP, p - before);
         }
         if end < self.alive.len() {
-            self.near(Sampler::TopP, mass[end] - p);
+            self.near(Sampler::TopP, mass - p);
         }
-        for (at, id) in self.alive.split_off(end).into_iter().enumerate() {
-            let mass_above = mass[end + at];
-            self.cut[id as usize] = Some(Cut { by: Sampler::TopP, mass_above, margin: mass_above - p });
-        }
-        if self.ties == Ties::Transformers {
-            self.sorted = false;
+        self.cut_after(end, Sampler::TopP, Some(softmax), |_, mass, _, _| mass - p);
+        if transformers {
+            (self.flipped, self.sorted) = (false, 0);
         }
     }
 
     fn min_p(&mut self, p: f64) {
-        self.sort();
-        let probs = self.probabilities();
-        let enough = p * probs[0];
-        let end = probs.partition_point(|prob| *prob >= enough).max(1);
+        let softmax = self.softmax();
+        let enough = p * softmax.prob(softmax.most);
+        let (mut end, mut least, mut most) = (0, f64::INFINITY, f64::NEG_INFINITY);
+        for i in 0..self.alive.len() {
+            let prob = softmax.prob(self.logit(self.alive[i]));
+            if prob >= enough {
+                // What is kept in front stays in order.
+                self.alive.swap(end, i);
+                (end, least) = (end + 1, least.min(prob));
+            } else {
+                most = most.max(prob);
+            }
+        }
+        self.sorted = self.sorted.min(end);
         if end > 1 {
-            self.near(Sampler::MinP, probs[end - 1] - enough);
+            self.near(Sampler::MinP, least - enough);
         }
-        if end < probs.len() {
-            self.near(Sampler::MinP, enough - probs[end]);
+        if end < self.alive.len() {
+            self.near(Sampler::MinP, enough - most);
         }
-        let mass = running(&probs);
-        for (at, id) in self.alive.split_off(end).into_iter().enumerate() {
-            let (mass_above, margin) = (mass[end + at], enough - probs[end + at]);
-            self.cut[id as usize] = Some(Cut { by: Sampler::MinP, mass_above, margin });
-        }
+        self.cut_after(end, Sampler::MinP, Some(softmax), |_, _, _, prob| enough - prob);
     }
 
     fn typical(&mut self, p: f64) {
-        self.sort();
-        let probs = self.probabilities();
-        let entropy = entropy_nats(&probs);
+        self.order(self.alive.len());
+        let softmax = self.softmax();
+        let probs: Vec<f64> = self.alive.iter().map(|id| softmax.prob(self.logit(*id))).collect();
+        let entropy = softmax.entropy_nats();
         let far = |prob: f64| (-prob.ln() - entropy).abs();
         let mut order: Vec<usize> = (0..probs.len()).collect();
         order.sort_by(|a, b| far(probs[*a]).total_cmp(&far(probs[*b])));
-        let mass = running(&order.iter().map(|i| probs[*i]).collect::<Vec<_>>());
+        let mass = running(order.iter().map(|i| probs[*i]));
         // Through the first token at which the mass reaches p, and whatever is as far as that one.
         let last = mass[1..].partition_point(|with| *with < p).min(order.len() - 1);
         let limit = far(probs[order[last]]);
@@ -248,11 +358,39 @@ impl Work {
         let mut keep = vec![true; order.len()];
         for (at, i) in order.iter().enumerate().skip(end) {
             keep[*i] = false;
-            let cut = Cut { by: Sampler::Typical, mass_above: mass[at], margin: (mass[at] - p).max(0.0) };
-            self.cut[self.alive[*i] as usize] = Some(cut);
+            if let Some(cut) = self.cut.get_mut(self.alive[*i] as usize) {
+                *cut = Some(Cut { by: Sampler::Typical, mass_above: mass[at], margin: (mass[at] - p).max(0.0) });
+            }
         }
         let mut keep = keep.into_iter();
         self.alive.retain(|_| keep.next().unwrap_or_default());
+        self.sorted = self.alive.len();
+    }
+
+    /// Keeps the first `end`, which are before all others. `margin` is of a place, the mass before it, a logit and its probability; without
+    /// a softmax the first has all the mass.
+    fn cut_after(
+        &mut self,
+        end: usize,
+        by: Sampler,
+        softmax: Option<Softmax>,
+        margin: impl Fn(usize, f64, f64, f64) -> f64,
+    ) {
+        if !self.cut.is_empty() {
+            self.order(self.alive.len());
+            let mut mass_above = 0.0;
+            for (at, id) in self.alive.iter().enumerate() {
+                let logit = self.logits[*id as usize];
+                let prob = softmax.map_or(f64::from(u8::from(at == 0)), |softmax| softmax.prob(logit));
+                if at >= end {
+                    let margin = margin(at, mass_above, logit, prob);
+                    self.cut[*id as usize] = Some(Cut { by, mass_above, margin });
+                }
+                mass_above += prob;
+            }
+        }
+        self.alive.truncate(end);
+        self.sorted = self.sorted.min(end);
     }
 
     fn near(&mut self, by: Sampler, distance: f64) {
@@ -261,53 +399,40 @@ impl Work {
         }
     }
 
-    fn sort(&mut self) {
-        if !self.sorted {
-            self.alive.sort_unstable();
-            sort(&mut self.alive, &self.logits);
-            self.sorted = true;
+    /// Puts the first `n` candidates in order, or all where there are fewer. Some more than were there, so that asking again is cheap.
+    fn order(&mut self, n: usize) {
+        if n <= self.sorted || self.sorted == self.alive.len() {
+            return;
         }
+        let n = n.max(4 * self.sorted).max(64).min(self.alive.len());
+        let (logits, flipped) = (&self.logits, self.flipped);
+        let key = |id: &u32| (falling(logits[*id as usize]), if flipped { !*id } else { *id });
+        let rest = &mut self.alive[self.sorted..];
+        let more = n - self.sorted;
+        if more < rest.len() {
+            rest.select_nth_unstable_by_key(more - 1, key);
+        }
+        rest[..more].sort_by_cached_key(key);
+        self.sorted = n;
     }
 
-    /// Of what is left, in its order.
-    fn probabilities(&self) -> Vec<f64> {
-        softmax(&self.alive.iter().map(|id| self.logits[*id as usize]).collect::<Vec<_>>())
+    /// Of what is left.
+    fn softmax(&self) -> Softmax {
+        Softmax::of(self.alive.iter().map(|id| self.logits[*id as usize]))
     }
 }
 
-/// Sorts ids by what they have, the largest first; equals stay in their order.
-fn sort(ids: &mut [u32], by: &[f64]) {
-    // Sorting keys of integers beside the ids is faster than looking each up.
-    let key = |x: f64| {
-        let bits = x.to_bits();
-        !(if bits >> 63 == 1 { !bits } else { bits | 1 << 63 })
-    };
-    // 0 and -0 are equals.
-    let mut keyed: Vec<(u64, u32)> = ids.iter().map(|id| (key(by[*id as usize] + 0.0), *id)).collect();
-    keyed.sort_by_key(|(key, _)| *key);
-    ids.iter_mut().zip(keyed).for_each(|(id, (_, sorted))| *id = sorted);
-}
-
-/// The softmax, in f64.
-fn softmax(logits: &[f64]) -> Vec<f64> {
-    let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let exp: Vec<f64> = logits.iter().map(|x| (x - most).exp()).collect();
-    let total: f64 = exp.iter().sum();
-    exp.into_iter().map(|x| x / total).collect()
+/// A number that is the smaller, the larger `x` is. 0 and -0 are equals.
+fn falling(x: f64) -> Reverse<u64> {
+    let bits = (x + 0.0).to_bits();
+    Reverse(if bits >> 63 == 1 { !bits } else { bits | 1 << 63 })
 }
 
 /// The sums before each element, and of all.
-fn running(of: &[f64]) -> Vec<f64> {
-    let mut sum = 0.0;
-    let mut sums = Vec::with_capacity(of.len() + 1);
-    sums.push(0.0);
-    for x in of {
-        sum += x;
-        sums.push(sum);
-    }
-    sums
-}
-
-fn entropy_nats(probs: &[f64]) -> f64 {
-    probs.iter().filter(|p| **p > 0.0).map(|p| -p * p.ln()).sum()
+fn running(of: impl Iterator<Item = f64>) -> Vec<f64> {
+    let sums = of.scan(0.0, |sum, x| {
+        *sum += x;
+        Some(*sum)
+    });
+    std::iter::once(0.0).chain(sums).collect()
 }

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::hook::{Cache, Hook, HookPoint, Site};
 use crate::model::{Batch, Growing, Model, Run, Sequence, Unembed};
 use crate::ops::numbers;
-use crate::sample::{Chain, Context, Pool, draw, uniform};
+use crate::sample::{Chain, Context, Pool, uniform};
 use crate::sweep::{Watch, check_prompts};
 use crate::text::Prompt;
 pub use options::Generate;
@@ -208,30 +208,22 @@ fn ended(trace: &Trace, asked: &Asked, stops: &dyn Fn(&[u32]) -> Result<bool>, l
 
 /// A token drawn by `at`. `firsts` is the lens's first token after each layer.
 fn one(logits: &[f32], chain: &Chain, context: Context<'_>, at: f64, firsts: Option<&[u32]>) -> Result<Step> {
-    let pool = Pool::of(logits, chain, context)?;
-    let drawn = draw(&pool, at);
-    let (id, own) = (drawn.id as usize, logits[drawn.id as usize]);
-    let mut greedy = 0;
-    for (i, x) in logits.iter().enumerate() {
-        if *x > logits[greedy] {
-            greedy = i;
-        }
-    }
-    let before = |(i, x): (usize, &f32)| *x > own || (*x == own && i < id);
+    let mut pool = Pool::to_draw(logits, chain, context)?;
+    let (drawn, greedy) = (pool.draw(at), pool.first());
     let decided = firsts.map(|firsts| {
-        let others = firsts.iter().rposition(|first| *first as usize != greedy);
+        let others = firsts.iter().rposition(|first| *first != greedy);
         others.map_or(0, |last| last as u32 + 1)
     });
     Ok(Step {
         id: drawn.id,
-        prob_raw: pool.prob[id],
-        prob_sampled: pool.sampled[id],
-        rank: 1 + logits.iter().enumerate().filter(|x| before(*x)).count() as u32,
-        pool_size: pool.kept.len() as u32,
+        prob_raw: pool.prob(drawn.id),
+        prob_sampled: drawn.prob,
+        rank: pool.rank(drawn.id),
+        pool_size: pool.size() as u32,
         entropy_nats: pool.entropy_nats(),
         draw: at,
         close: drawn.close || pool.is_close(),
-        greedy: greedy as u32,
+        greedy,
         decided,
     })
 }

@@ -78,21 +78,23 @@ fn rows_of(
     prompt: &Prompt,
     pos: usize,
     logits: &[f32],
-    pool: &Pool,
+    pool: &Pool<'_>,
     asked: &Asked,
     spell: &dyn Fn(u32) -> String,
 ) -> (Vec<CandidateRow>, NextRow) {
-    let order = pool.order();
+    let order = pool.by_rank();
+    let (tempered, sampled) = (pool.tempered(), pool.sampled());
     let bits = |nats: f64| nats / std::f64::consts::LN_2;
     let (entropy_bits, samplers) = (bits(pool.entropy_nats()), asked.chain.to_string());
     let sum = |of: &[f64], ids: &[u32]| ids.iter().map(|id| of[*id as usize]).sum::<f64>();
+    let mass = |ids: &[u32]| ids.iter().map(|id| pool.prob(*id)).sum::<f64>();
     let (shown, tail) = order.split_at(asked.top.min(order.len()));
     let mut above = 0.0;
     let mut rows = Vec::with_capacity(shown.len() + 1);
     let same = |a: Option<&u32>, b: u32| a.is_some_and(|a| logits[*a as usize] == logits[b as usize]);
     for (i, id) in shown.iter().enumerate() {
         let at = *id as usize;
-        let cut = pool.cut[at];
+        let cut = pool.cut(*id);
         rows.push(CandidateRow {
             prompt: prompt.index,
             prompt_id: prompt.id.clone(),
@@ -101,20 +103,20 @@ fn rows_of(
             token: Some(spell(*id)),
             token_id: Some(*id),
             logit: Some(logits[at]),
-            logit_after: Some(pool.logits[at]),
-            prob: pool.prob[at],
-            prob_tempered: pool.tempered[at],
+            logit_after: Some(pool.logit(*id)),
+            prob: pool.prob(*id),
+            prob_tempered: tempered[at],
             mass_above: cut.map_or(above, |cut| cut.mass_above),
             kept: cut.is_none(),
             cut_by: cut.map(|cut| cut.by.to_string()),
             cut_margin: cut.map(|cut| cut.margin),
-            prob_sampled: pool.sampled[at],
+            prob_sampled: sampled[at],
             tied: same(i.checked_sub(1).and_then(|i| order.get(i)), *id) || same(order.get(i + 1), *id),
             entropy_bits,
             samplers: samplers.clone(),
             others: None,
         });
-        above += pool.prob[at];
+        above += pool.prob(*id);
     }
     if !tail.is_empty() {
         rows.push(CandidateRow {
@@ -126,13 +128,13 @@ fn rows_of(
             token_id: None,
             logit: None,
             logit_after: None,
-            prob: sum(&pool.prob, tail),
-            prob_tempered: sum(&pool.tempered, tail),
+            prob: mass(tail),
+            prob_tempered: sum(&tempered, tail),
             mass_above: above,
-            kept: tail.iter().any(|id| pool.cut[*id as usize].is_none()),
+            kept: tail.iter().any(|id| pool.cut(*id).is_none()),
             cut_by: None,
             cut_margin: None,
-            prob_sampled: sum(&pool.sampled, tail),
+            prob_sampled: sum(&sampled, tail),
             tied: false,
             entropy_bits,
             samplers: samplers.clone(),
@@ -147,11 +149,11 @@ fn rows_of(
         entropy_bits,
         undecided: pool.entropy_nats().exp(),
         samplers,
-        kept: pool.kept.len() as u32,
-        kept_mass: sum(&pool.prob, &pool.kept),
+        kept: pool.size() as u32,
+        kept_mass: mass(pool.kept()),
         sampled_entropy_bits: bits(pool.sampled_entropy_nats()),
-        nearest_sampler: pool.nearest.map(|(sampler, _)| sampler.to_string()),
-        nearest_distance: pool.nearest.map(|(_, distance)| distance),
+        nearest_sampler: pool.nearest().map(|(sampler, _)| sampler.to_string()),
+        nearest_distance: pool.nearest().map(|(_, distance)| distance),
     };
     (rows, whole)
 }

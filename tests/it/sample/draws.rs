@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 use candle_transformers::generation::{LogitsProcessor, Sampling as TheirSampling};
-use pellucid::sample::{Chain, Context, Pool, Step, Ties, draw, uniform};
+use pellucid::sample::{Chain, Context, Pool, Step, Ties, uniform};
 
 const N: u64 = 20_000;
 
@@ -42,12 +42,13 @@ fn chains() -> Vec<Chain> {
 #[test]
 fn tokens_are_drawn_as_often_as_their_probability_says() {
     for chain in chains() {
-        let pool = Pool::of(&logits(), &chain, Context::default()).unwrap();
+        let logits = logits();
+        let mut pool = Pool::to_draw(&logits, &chain, Context::default()).unwrap();
         let mut counts = vec![0; 12];
         for trace in 0..N {
-            counts[draw(&pool, uniform(1, trace, 0)).id as usize] += 1;
+            counts[pool.draw(uniform(1, trace, 0)).id as usize] += 1;
         }
-        let (chi, n) = chi_squared(&counts, &pool.sampled);
+        let (chi, n) = chi_squared(&counts, &pool.sampled());
         assert!(chi < limit(n - 1), "{chain}: {chi} for {n} tokens");
     }
 }
@@ -55,13 +56,14 @@ fn tokens_are_drawn_as_often_as_their_probability_says() {
 #[test]
 fn steps_of_a_trace_are_drawn_independently() {
     // Of two steps that followed each other's draw, pairs would not be as frequent as products.
-    let pool = Pool::of(&[0.0, 1.0, 0.5], &Chain::default(), Context::default()).unwrap();
+    let mut pool = Pool::of(&[0.0, 1.0, 0.5], &Chain::default(), Context::default()).unwrap();
     let (mut counts, mut expected) = (vec![0; 9], vec![0.0; 9]);
     for step in 0..N {
-        let at = |step| draw(&pool, uniform(3, 0, step)).id as usize;
+        let mut at = |step| pool.draw(uniform(3, 0, step)).id as usize;
         counts[at(2 * step) * 3 + at(2 * step + 1)] += 1;
     }
-    (0..9).for_each(|i| expected[i] = pool.sampled[i / 3] * pool.sampled[i % 3]);
+    let sampled = pool.sampled();
+    (0..9).for_each(|i| expected[i] = sampled[i / 3] * sampled[i % 3]);
     let (chi, n) = chi_squared(&counts, &expected);
     assert!(chi < limit(n - 1), "{chi}");
 }
@@ -76,9 +78,9 @@ fn a_draw_depends_on_seed_trace_and_step_alone() {
 
 #[test]
 fn a_draw_at_the_end_of_a_share_is_said_to_be_close() {
-    let pool = Pool::of(&[0.0, 0.0], &Chain::default(), Context::default()).unwrap();
-    let at = |x| {
-        let drawn = draw(&pool, x);
+    let mut pool = Pool::of(&[0.0, 0.0], &Chain::default(), Context::default()).unwrap();
+    let mut at = |x| {
+        let drawn = pool.draw(x);
         (drawn.id, drawn.close)
     };
     assert_eq!([at(0.0), at(0.25), at(0.4999999), at(0.5), at(0.75), at(0.9999999)].map(|d| d.0), [0, 0, 0, 1, 1, 1]);
@@ -105,20 +107,22 @@ fn candle_draws_from_the_same_pools() {
     for (theirs, steps) in cases {
         // After top-k candle does not divide by what is left, so that its p is of the whole distribution.
         let whole = matches!(theirs, TheirSampling::TopKThenTopP { .. });
-        let pool = Pool::of(&logits(), &chain(&steps), Context::default()).unwrap();
+        let logits = logits();
+        let pool = Pool::of(&logits, &chain(&steps), Context::default()).unwrap();
         let mut processor = LogitsProcessor::from_sampling(1, theirs.clone());
         let mut counts = vec![0; 12];
         for _ in 0..N {
             counts[processor.sample(&tensor).unwrap() as usize] += 1;
         }
         if whole {
-            assert!(pool.kept.iter().all(|id| counts[*id as usize] > 0), "{theirs:?} lacks one of ours");
+            assert!(pool.kept().iter().all(|id| counts[*id as usize] > 0), "{theirs:?} lacks one of ours");
             continue;
         }
-        let (chi, n) = chi_squared(&counts, &pool.sampled);
+        let (chi, n) = chi_squared(&counts, &pool.sampled());
         assert!(chi < limit(n - 1), "{theirs:?}: {chi} for {n} tokens");
     }
     let mut processor = LogitsProcessor::from_sampling(1, TheirSampling::ArgMax);
-    let greedy = Pool::of(&logits(), &Chain::greedy(), Context::default()).unwrap();
-    assert_eq!(greedy.kept, [processor.sample(&tensor).unwrap()]);
+    let logits = logits();
+    let greedy = Pool::of(&logits, &Chain::greedy(), Context::default()).unwrap();
+    assert_eq!(greedy.kept(), [processor.sample(&tensor).unwrap()]);
 }
