@@ -99,7 +99,7 @@ impl<'a> DrawnSweep<'a> {
         let (row, method) = (self.any(), &self.any().method);
         let means = || self.rows.iter().filter_map(|r| r.mean);
         let samples = means().map(|mean| mean.samples).max().unwrap_or(1);
-        match means().map(|mean| mean.pairs + mean.not_finite).max() {
+        match means().map(|mean| mean.pairs.saturating_add(mean.not_finite)).max() {
             Some(n) => method.mean_over(n, samples),
             None => {
                 let sample = row.sample.map_or(String::new(), |s| format!(", noise sample {s}"));
