@@ -77,7 +77,7 @@ pub(crate) fn each_prompt<R: Row>(
     from: &Provenance,
     how: &Options,
     whose: fn(&R) -> u32,
-    see: &mut dyn FnMut(Vec<R>, &str, Arc<Provenance>) -> Result<()>,
+    see: &mut impl FnMut(Vec<R>, &str, Arc<Provenance>) -> Result<()>,
 ) -> Result<()> {
     let extents = Extents::of::<R>(rows, "prompt", how.max_prompts)?;
     let provenance = Arc::new(from.clone());
