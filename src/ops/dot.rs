@@ -13,7 +13,8 @@ use super::number::Number;
 /// Rows of `x` up to which this beats gemm: the rows must stay in the second-level cache.
 pub(super) const MAX_ROWS: usize = 32;
 
-/// Outputs of a tile: rows of the weight held in registers' reach.
+/// Outputs of a tile: rows of the weight held in registers' reach. One row of `x` goes by wide registers as fast as memory gives the
+/// weight, and fastest where that is one stream; narrow ones wait for their own sums unless there are several.
 const TILE_OUT: usize = 4;
 /// Rows of a tile. 4 x 3 accumulators leave room for the operands in 16 registers.
 const TILE_ROWS: usize = 3;
@@ -69,9 +70,10 @@ impl WithSimd for Tiles<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let t = self.x.len() / self.ins;
+        let one = t == 1 && S::F32_LANES >= 8;
         let mut column = self.columns.start;
         while column < self.columns.end {
-            let wide = (self.columns.end - column).min(TILE_OUT);
+            let wide = (self.columns.end - column).min(if one { 1 } else { TILE_OUT });
             let mut row = 0;
             while row < t {
                 let high = (t - row).min(TILE_ROWS);
@@ -102,9 +104,14 @@ impl Tiles<'_> {
             S::as_simd_f32s(&self.w[(column - self.columns.start + j) * self.stride..][..self.ins])
         });
         let x: [_; ROWS] = std::array::from_fn(|i| S::as_simd_f32s(&self.x[(row + i) * self.ins..][..self.ins]));
+        // Later rows find the tile in the cache, and memory would rest meanwhile.
+        let ahead = OUT > 1 && row == 0;
         let mut sums = [[simd.splat_f32s(0.0); ROWS]; OUT];
         for k in 0..w[0].0.len() {
             for j in 0..OUT {
+                if ahead {
+                    prefetch((&raw const w[j].0[k]).cast::<f32>().wrapping_add(OUT * self.stride));
+                }
                 for i in 0..ROWS {
                     sums[j][i] = simd.mul_add_f32s(w[j].0[k], x[i].0[k], sums[j][i]);
                 }
@@ -119,4 +126,17 @@ impl Tiles<'_> {
             }
         }
     }
+}
+
+/// Asks for the line of the cache that this address is in, which need not be in the weight.
+#[inline(always)]
+fn prefetch(at: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, which no address makes fail.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
 }
