@@ -4,6 +4,7 @@ use super::plan::{Plan, available};
 use crate::error::{Error, Result};
 use crate::model::{Footprint, Model, Placement, Processing, WeightBytes};
 use crate::table::Provenance;
+use crate::text::ids::ids_of;
 use crate::text::tokenizer::token_of_id;
 use crate::text::{Bos, Fetching, Hub, ModelSource, Prompt, PromptEntry, PromptInput, Tokenizer, Want, build_prompts};
 
@@ -122,6 +123,13 @@ impl Session {
         self.tokenizer.as_ref().map_or_else(|| format!("#{id}"), |t| t.token_text(id))
     }
 
+    /// What tokens spell, one after another: `#1,2` where they spell no text.
+    pub fn spelled(&self, ids: &[u32]) -> String {
+        let text = self.tokenizer.as_ref().and_then(|tokenizer| tokenizer.decode(ids).ok());
+        let whole = text.filter(|text| !text.contains(char::REPLACEMENT_CHARACTER));
+        whole.unwrap_or_else(|| format!("#{}", ids.iter().map(u32::to_string).collect::<Vec<_>>().join(",")))
+    }
+
     /// The one token that `text` means.
     ///
     /// # Errors
@@ -138,6 +146,29 @@ impl Session {
         let id = tokenizer.single_token(text)?;
         self.model.can_say(&[id])?;
         Ok(id)
+    }
+
+    /// The tokens of an answer: one as [`Session::target`] reads it, or several.
+    ///
+    /// # Errors
+    /// As there, for what is not several tokens that this model can say either.
+    pub fn answer(&self, text: &str) -> Result<Vec<u32>> {
+        if let Some(ids) = ids_of(text).and_then(Result::ok).filter(|ids| ids.len() > 1) {
+            return self.model.can_say(&ids).map(|()| ids);
+        }
+        self.target(text).map(|id| vec![id]).or_else(|e| match self.continuation(text) {
+            Ok(several) if several.len() > 1 => Ok(several),
+            _ => Err(e),
+        })
+    }
+
+    /// The tokens of these answers, and these foils.
+    ///
+    /// # Errors
+    /// As [`Session::answer`] and [`Session::target`].
+    pub fn answers_and_foils<T: AsRef<str>>(&self, [answers, foils]: [&[T]; 2]) -> Result<(Vec<Vec<u32>>, Vec<u32>)> {
+        let answers = answers.iter().map(|text| self.answer(text.as_ref())).collect::<Result<_>>()?;
+        Ok((answers, foils.iter().map(|text| self.target(text.as_ref())).collect::<Result<_>>()?))
     }
 
     /// The tokens of a text that may come next, of any length.

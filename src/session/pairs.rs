@@ -191,7 +191,7 @@ impl Session {
     /// The only pair of a request, of a clean and a corrupt text and the words that are right and wrong after it.
     ///
     /// # Errors
-    /// As [`Session::new_pair`], [`Session::prompts`] and [`Session::target`].
+    /// As [`Session::new_pair`], [`Session::prompts`] and [`Session::answers_and_foils`].
     pub fn asked<T: AsRef<str>>(
         &self,
         prompts: [Option<&str>; 2],
@@ -206,28 +206,40 @@ impl Session {
         let entries: Vec<PromptEntry> = prompts.into_iter().flatten().map(entry).collect::<Result<_>>()?;
         let mut prompts = self.prompts(&entries, bos)?.into_iter();
         let clean = prompts.next().ok_or_else(|| Error::compute("a text has made no prompt").fault())?;
-        let tokens = |texts: &[T]| texts.iter().map(|t| self.target(t.as_ref())).collect::<Result<Vec<_>>>();
-        let words = [tokens(words[0])?, tokens(words[1])?];
+        let words = self.answers_and_foils(words)?;
         self.new_pair((0, "0".into()), (clean, prompts.next()), words, positions, |_| None)
     }
 
-    /// A pair with answers, foils and named positions, as they were given. `cell` is what the file has in the column of a named
-    /// position.
+    /// A pair with answers, each of one token or the only one of several, foils and named positions, as they were given. `cell` is what
+    /// the file has in the column of a named position.
     ///
     /// # Errors
-    /// As [`Pair::new`], in words of this model's vocabulary; and when a position is not in the prompt.
+    /// As [`Pair::new`], in words of this model's vocabulary; when one of several answers is several tokens, and when a position is not
+    /// in the prompt.
     pub fn new_pair(
         &self,
         (index, id): (u32, String),
         (clean, corrupt): (Prompt, Option<Prompt>),
-        [answers, foils]: [Vec<u32>; 2],
+        (mut answers, foils): (Vec<Vec<u32>>, Vec<u32>),
         positions: &[NamedPosition],
         cell: impl Fn(&NamedPosition) -> Option<String>,
     ) -> Result<Pair> {
+        let rest = match &mut answers[..] {
+            [only] if only.len() > 1 => only.split_off(1),
+            all => match all.iter().find(|answer| answer.len() > 1) {
+                Some(long) => return Err(self.one_of_several(long)),
+                None => vec![],
+            },
+        };
+        // A word may begin like its foil, which is not read then.
+        let (foils, unread) = if rest.is_empty() { (foils, vec![]) } else { (vec![], foils) };
+        let answers = answers.concat();
         if let (Some(both), Some(_)) = (answers.iter().find(|answer| foils.contains(answer)), &self.tokenizer) {
             return Err(same_answer_and_foil(&format!("\"{}\" (#{both})", visible(&self.spell(*both)))));
         }
         let mut pair = Pair::new(index, id, clean, corrupt, answers, foils)?;
+        pair.foils.extend(unread);
+        pair.rest = rest;
         for named in positions {
             let at = match (&named.at, cell(named)) {
                 (At::Number(number), _) => position_at(*number, &pair.clean),
@@ -246,25 +258,29 @@ impl Session {
         Ok(pair)
     }
 
+    fn one_of_several(&self, long: &[u32]) -> Error {
+        let (text, n) = (visible(&self.spelled(long)), long.len());
+        Error::bad_input(format!("one of several answers, \"{text}\", is {n} tokens"))
+            .hint("give that answer alone, or answers of one token each")
+    }
+
     fn pair_of(&self, index: usize, entry: &PairEntry, bos: Bos, positions: &[NamedPosition]) -> Result<Pair> {
         let cell = |name: &str| entry.cells.get(name);
         let prompt = |text, ids| self.prompt_of(entry, [text, ids], bos);
-        let tokens = |text: &str, ids: &str| -> Result<Vec<u32>> {
-            let mut tokens: Vec<u32> = match cell(text) {
-                Some(Cell::Text(text)) => vec![self.target(text)?],
-                Some(Cell::Ids(_)) => {
-                    return Err(Error::bad_input(format!("`{text}` holds numbers, and words are wanted"))
-                        .hint(format!("if they are token ids, say --columns {ids}=NAME")));
-                }
+        let word = |text: &str, ids: &str| match cell(text) {
+            Some(Cell::Text(text)) => Ok(Some(&**text)),
+            Some(Cell::Ids(_)) => Err(Error::bad_input(format!("`{text}` holds numbers, and words are wanted"))
+                .hint(format!("if they are token ids, say --columns {ids}=NAME"))),
+            None => Ok(None),
+        };
+        let ids = |name: &str| -> Result<Vec<u32>> {
+            let ids = match cell(name) {
                 None => vec![],
+                Some(Cell::Ids(ids)) => ids.clone(),
+                Some(Cell::Text(text)) => parse_ids(text)?,
             };
-            match cell(ids) {
-                None => {}
-                Some(Cell::Ids(ids)) => tokens.extend(ids),
-                Some(Cell::Text(text)) => tokens.extend(parse_ids(text)?),
-            }
-            self.model.can_say(&tokens).map_err(|e| e.hint("are these the ids of another tokenizer?"))?;
-            Ok(tokens)
+            self.model.can_say(&ids).map_err(|e| e.hint("are these the ids of another tokenizer?"))?;
+            Ok(ids)
         };
         let id = match cell("id") {
             Some(Cell::Text(id)) => id.clone(),
@@ -274,9 +290,12 @@ impl Session {
         let clean = prompt("clean", "clean_ids")?.ok_or_else(|| {
             Error::bad_input("there is no clean prompt").hint("fill in `clean` or `clean_ids`, or take the pair out")
         })?;
-        let (answers, foils) = (tokens("answer", "answer_id")?, tokens("foil", "foil_id")?);
+        let (answer, foil) = (word("answer", "answer_id")?, word("foil", "foil_id")?);
+        let (mut answers, mut foils) = self.answers_and_foils([answer.as_slice(), foil.as_slice()])?;
+        answers.extend(ids("answer_id")?.into_iter().map(|id| vec![id]));
+        foils.extend(ids("foil_id")?);
         let prompts = (clean, prompt("corrupt", "corrupt_ids")?);
-        self.new_pair((index as u32, id), prompts, [answers, foils], positions, |named| {
+        self.new_pair((index as u32, id), prompts, (answers, foils), positions, |named| {
             match cell(&format!("{NAMED}{}", named.name))? {
                 Cell::Text(text) => Some(text.clone()),
                 Cell::Ids(ids) => Some(ids.iter().map(u32::to_string).collect::<Vec<_>>().join(",")),

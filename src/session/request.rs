@@ -254,6 +254,7 @@ fn asked<S: Serializer>(pairs: &[Pair], to: S) -> Result<S::Ok, S::Error> {
         corrupt: pair.corrupt.as_ref().map(Prompt::ids),
         answers: &pair.answers,
         foils: &pair.foils,
+        rest: &pair.rest,
         positions: pair.positions.iter().map(|named| (&*named.name, named.at)).collect(),
     }))
 }
@@ -266,6 +267,8 @@ struct Asked<'a> {
     corrupt: Option<Vec<u32>>,
     answers: &'a [u32],
     foils: &'a [u32],
+    #[serde(skip_serializing_if = "<[u32]>::is_empty")]
+    rest: &'a [u32],
     positions: Vec<(&'a str, usize)>,
 }
 

@@ -131,6 +131,15 @@ impl Session {
         }
     }
 
+    /// Several tokens as an answer.
+    fn answer_word(&self, ids: &[u32]) -> String {
+        // A tokenizer that puts a space first may leave it out where it decodes.
+        let text = self.spelled(ids);
+        let means = |text: &String| self.answer(text).is_ok_and(|same| same == ids);
+        let all = ids.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+        [format!(" {text}"), text].into_iter().rev().find(means).unwrap_or_else(|| format!("#{all}"))
+    }
+
     /// These prompts.
     pub(super) fn prompt_words(&self, prompts: &[Prompt]) -> [Vec<String>; 2] {
         let (mut by_ids, mut texts) = (vec![], vec![]);
@@ -161,7 +170,10 @@ impl Session {
     fn words_of_pair(&self, pair: &Pair) -> Vec<String> {
         let mut words = option("clean", self.word_of(&pair.clean));
         words.extend(pair.corrupt.iter().flat_map(|corrupt| option("corrupt", self.word_of(corrupt))));
-        words.extend(pair.answers.iter().flat_map(|id| option("answer", self.token_word(*id))));
+        match pair.rest.is_empty() {
+            true => words.extend(pair.answers.iter().flat_map(|id| option("answer", self.token_word(*id)))),
+            false => words.extend(option("answer", self.answer_word(&[&pair.answers[..], &pair.rest].concat()))),
+        }
         words.extend(pair.foils.iter().flat_map(|id| option("foil", self.token_word(*id))));
         let positions: Vec<String> =
             pair.positions.iter().map(|named| format!("{}={}", named.name, named.at)).collect();

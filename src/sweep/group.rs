@@ -10,6 +10,7 @@ use super::measure::Long;
 use super::metric::{Gauge, Needs, readout};
 use super::options::{Keep, PatchOptions, Summary, Watch};
 use super::{Need, Readout, Recorded, first_not_finite, not_finite, row_bytes, unchanged};
+use crate::arch::Spec;
 use crate::error::{Error, Result, position};
 use crate::hook::HookPoint;
 use crate::model::Model;
@@ -31,7 +32,7 @@ fn recorded_bytes(model: &Model, pair: &Pair, points: &[HookPoint], options: &Pa
     let spec = model.spec();
     let streams: usize =
         spec.blocks.iter().map(|b| spec.d_model + 2 * b.attention.inner.n_kv_heads * b.attention.inner.d_head).sum();
-    let n = pair.clean.tokens.len();
+    let n = pair.text_len();
     let runs = 1
         + usize::from(pair.corrupt.is_some() || options.noised.is_some())
         + usize::from(matches!(options.how.kind, Kind::Resample));
@@ -44,6 +45,27 @@ fn recorded_bytes(model: &Model, pair: &Pair, points: &[HookPoint], options: &Pa
         0
     };
     runs * (4 * (n * streams + values) + n * row_bytes(spec)) + 4 * (added + logits)
+}
+
+/// Refuses an answer of several tokens that cannot be read one after another.
+///
+/// # Errors
+/// When the model sees what follows, or not as far.
+pub(crate) fn check_text(spec: &Spec, pair: &Pair) -> Result<()> {
+    let (n, id) = (pair.text_len(), &pair.id);
+    let refused = |why: String, hint: &str| Err(Error::bad_input(why).hint(hint));
+    match spec.n_ctx {
+        _ if pair.rest.is_empty() => Ok(()),
+        _ if !spec.is_causal() => refused(
+            format!("the answer of pair \"{id}\" is several tokens, and this model would see each before it says it"),
+            "choose an answer of one token",
+        ),
+        Some(n_ctx) if n > n_ctx => refused(
+            format!("pair \"{id}\" with its answer is {n} tokens, and the model sees {n_ctx}"),
+            "give a shorter prompt",
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// Bytes of the rows of one place, of its means over pairs and of their figures, whatever the pairs.
@@ -67,7 +89,8 @@ pub(crate) fn need(
     let (mut need, mut logits_of) = (Need::default(), vec![]);
     for (pair, places) in pairs.iter().zip(places) {
         logits_of.push(logits(pair)?);
-        let n = pair.clean.tokens.len();
+        check_text(model.spec(), pair)?;
+        let n = pair.text_len();
         let patches = (*places).min(LEAST_PATCHES) * PATCH_BYTES;
         let least = recorded_bytes(model, pair, points, options) + patches + n * row + logits_of[logits_of.len() - 1];
         need.least = need.least.max(least);
@@ -76,7 +99,7 @@ pub(crate) fn need(
     for Chunk { pairs: of, places: some } in chunks(model, pairs, points, places, options) {
         let (mut held, mut rows, mut logits, mut longest) = (0, 0, 0, 0);
         for i in of {
-            let (n, patches) = (pairs[i].clean.tokens.len(), places[i].min(some.end) - some.start.min(places[i]));
+            let (n, patches) = (pairs[i].text_len(), places[i].min(some.end) - some.start.min(places[i]));
             held += recorded_bytes(model, &pairs[i], points, options) + patches * PATCH_BYTES;
             rows += patches * n;
             logits += patches * logits_of[i];
@@ -198,13 +221,14 @@ impl<'a> Group<'a> {
                 return Err(Error::bad_input(format!("pair \"{}\" has no corrupt prompt to take values of", pair.id))
                     .hint("give --corrupt, or the file's column (--columns corrupt=NAME), or another --kind"));
             }
-            let clean = pair.clean.ids();
+            check_text(model.spec(), pair)?;
+            let clean = pair.text(pair.clean.ids());
             let noise = options.noised.as_ref().map(|n| n.change(model, options.how.seed, pair, sigma)).transpose()?;
             let resample = matches!(options.how.kind, Kind::Resample);
-            let resampled = resample.then(|| options.resampled(pair, clean.len())).transpose()?;
+            let resampled = resample.then(|| options.resampled(pair)).transpose()?;
             let corrupt = match noise {
                 Some(noise) => Some((clean.clone(), vec![noise])),
-                None => pair.corrupt.as_ref().map(|corrupt| (corrupt.ids(), vec![])),
+                None => pair.corrupt.as_ref().map(|corrupt| (pair.text(corrupt.ids()), vec![])),
             };
             let (clean, resampled) = (Some((clean, vec![])), resampled.map(|ids| (ids, vec![])));
             let all = [(clean, "clean run"), (corrupt, "corrupt run"), (resampled, "resampled prompt")];
@@ -265,8 +289,9 @@ impl<'a> Group<'a> {
     /// What a pair's runs are measured with; `clean` are the logits of its clean run where it is measured.
     pub fn gauge<'g>(&'g self, pair: usize, clean: &'g [f32]) -> Gauge<'g> {
         let (readout, at) = (&self.readouts[pair], self.at[pair]);
-        let Pair { answers, foils, .. } = &self.pairs[pair];
-        Gauge { answers, foils, ids: &self.bases[pair].ids, readout, at, clean }
+        let Pair { answers, foils, rest, clean: prompt, .. } = &self.pairs[pair];
+        let ids = &self.bases[pair].ids[..prompt.tokens.len()];
+        Gauge { answers, foils, rest, ids, readout, at, clean }
     }
 
     /// Where a pair is measured.
@@ -274,7 +299,7 @@ impl<'a> Group<'a> {
         self.at[pair]
     }
 
-    /// Lengths of the pairs' prompts.
+    /// Lengths of the pairs' runs.
     pub fn lengths(&self) -> Vec<usize> {
         self.bases.iter().map(Recorded::len).collect()
     }

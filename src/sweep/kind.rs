@@ -421,9 +421,9 @@ fn of_means(model: &Model, points: &[HookPoint], pairs: &[Pair], options: &Patch
     (options.budget.prompts(model.spec(), &options.dataset, kept, sums + means), means)
 }
 
-/// Positions of the longest prompt.
+/// Positions of the longest run.
 fn longest(pairs: &[Pair]) -> usize {
-    pairs.iter().map(|pair| pair.clean.tokens.len()).max().unwrap_or(0)
+    pairs.iter().map(Pair::text_len).max().unwrap_or(0)
 }
 
 fn width(model: &Model, point: HookPoint) -> usize {

@@ -36,6 +36,8 @@ pub enum Needs {
     CleanLogits,
     /// The logits of every position, beside the token that follows there.
     EveryPosition,
+    /// Words that are one token: several have no one logit.
+    OneToken,
 }
 
 /// Which of two runs does more of what the prompt asks.
@@ -75,7 +77,7 @@ pub struct MetricInfo {
 }
 
 use Better::{Larger, Neither, Smaller};
-use Needs::{Answers, CleanLogits, EveryPosition, Foils, Vocabulary};
+use Needs::{Answers, CleanLogits, EveryPosition, Foils, OneToken, Vocabulary};
 
 #[allow(clippy::too_many_arguments)]
 const fn row(
@@ -95,23 +97,24 @@ const fn row(
 /// Every metric, in the order of the enum.
 #[rustfmt::skip]
 pub static METRICS: &[MetricInfo] = &[
-    row(Metric::LogitDiff, "logit_diff", &[], "logits", &[Answers, Foils], Larger,
+    row(Metric::LogitDiff, "logit_diff", &[], "logits", &[Answers, Foils, OneToken], Larger,
         "mean logit of the answers minus mean logit of the foils (Wang et al. 2022)",
         |g, x| g.mean(g.row(x), g.answers) - g.mean(g.row(x), g.foils),
         Some(|g, _, d| {
             g.mean_slope(g.answers, 1.0, d);
             g.mean_slope(g.foils, -1.0, d);
         })),
-    row(Metric::Logit, "logit", &[], "logits", &[Answers], Larger, "mean logit of the answers",
+    row(Metric::Logit, "logit", &[], "logits", &[Answers, OneToken], Larger, "mean logit of the answers",
         |g, x| g.mean(g.row(x), g.answers), Some(|g, _, d| g.mean_slope(g.answers, 1.0, d))),
-    row(Metric::Prob, "prob", &[], "probability", &[Answers, Vocabulary], Larger, "probability of the answers together",
-        |g, x| g.log_prob(g.row(x)).exp(),
-        Some(|g, x, d| g.log_prob_slope(g.row(x), g.log_prob(g.row(x)).exp(), d))),
+    row(Metric::Prob, "prob", &[], "probability", &[Answers, Vocabulary], Larger,
+        "probability of the answers together; of an answer of several tokens, that of all of them one after another",
+        |g, x| g.log_prob(x).exp(), Some(|g, x, d| g.log_prob_slope(x, g.log_prob(x).exp(), d))),
     row(Metric::LogProb, "log_prob", &[], "nats", &[Answers, Vocabulary], Larger,
-        "the logarithm of the answers' probability, in nats",
-        |g, x| g.log_prob(g.row(x)), Some(|g, x, d| g.log_prob_slope(g.row(x), 1.0, d))),
+        "the logarithm of the answers' probability, in nats; of an answer of several tokens, the sum over them, each after the prompt \
+         and the tokens before it (teacher forcing)",
+        |g, x| g.log_prob(x), Some(|g, x, d| g.log_prob_slope(x, 1.0, d))),
     // It changes in steps, so it has no slope.
-    row(Metric::Rank, "rank", &[], "tokens", &[Answers, Vocabulary], Smaller,
+    row(Metric::Rank, "rank", &[], "tokens", &[Answers, Vocabulary, OneToken], Smaller,
         "place of the best answer among all tokens, 1 = most probable", rank, None),
     row(Metric::KlToClean, "kl_to_clean_nats", &["kl", "kl_to_clean"], "nats", &[Vocabulary, CleanLogits], Neither,
         "KL(clean || run) in nats: what the clean run would pay for believing this one", kl, Some(kl_slope)),
@@ -197,6 +200,15 @@ impl Metric {
         self.needs(Answers)
     }
 
+    /// `metrics` as `pairs` can be measured by them: the logit difference, where nothing else is asked for, has no meaning for an answer
+    /// of several tokens, and the logarithm of its probability stands for it.
+    pub fn usual(metrics: &[Self], pairs: &[Pair]) -> Vec<Self> {
+        match metrics == [Self::LogitDiff] && pairs.iter().any(|pair| !pair.rest.is_empty()) {
+            true => vec![Self::LogProb],
+            false => metrics.to_vec(),
+        }
+    }
+
     /// Whether `clean` is no better than `corrupt`.
     pub fn is_no_better(self, clean: f64, corrupt: f64) -> bool {
         match self.info().better {
@@ -215,7 +227,8 @@ impl Metric {
 /// What of every run of a pair has to be read for `metrics`, measured at `pos` (negative counts from the end).
 ///
 /// # Errors
-/// When a metric needs an answer or foil that the pair does not have, or the position is not in the prompt.
+/// When a metric needs an answer or foil that the pair does not have, or has no meaning for an answer of several tokens; when the
+/// position is not in the prompt, or is not its last and such an answer is read.
 pub fn readout(pair: &Pair, metrics: &[Metric], pos: isize) -> Result<Readout> {
     let n = pair.clean.tokens.len();
     let at = position(&format!("pair \"{}\"", pair.id), n, pos)?;
@@ -227,6 +240,12 @@ pub fn readout(pair: &Pair, metrics: &[Metric], pos: isize) -> Result<Readout> {
             },
         )
     };
+    let any = |what| metrics.iter().any(|metric| metric.needs(what));
+    let several = || format!("the answer of pair \"{}\" is {} tokens", pair.id, 1 + pair.rest.len());
+    if let Some(metric) = metrics.iter().find(|metric| !pair.rest.is_empty() && metric.needs(OneToken)) {
+        let has_none = format!("{}, and `{}` has no meaning for several", several(), metric.name());
+        return Err(Error::bad_input(has_none).hint("measure log_prob or prob, or choose an answer of one token"));
+    }
     for metric in metrics {
         if pair.answers.is_empty() && metric.needs(Answers) {
             return Err(missing("an answer", metric));
@@ -235,12 +254,17 @@ pub fn readout(pair: &Pair, metrics: &[Metric], pos: isize) -> Result<Readout> {
             return Err(missing("a foil", metric));
         }
     }
-    let any = |what| metrics.iter().any(|metric| metric.needs(what));
+    let read = if any(Answers) { pair.rest.len() } else { 0 };
+    if read > 0 && at + 1 != n {
+        let elsewhere = format!("{}, which follow the prompt's last position and not position {at}", several());
+        return Err(Error::bad_input(elsewhere).hint("measure at the last position, -1"));
+    }
     if any(EveryPosition) && n < 2 {
         return Err(Error::bad_input(format!("the loss needs a token that follows, and pair \"{}\" has one", pair.id))
             .hint("give a longer prompt, or another --metric"));
     }
-    let positions = if any(EveryPosition) { (0..n).collect() } else { vec![at] };
+    let positions = if any(EveryPosition) { 0..n } else { at..at + 1 };
+    let positions = (positions.start..positions.end + read).collect();
     let tokens = (!any(Vocabulary)).then(|| [&pair.answers[..], &pair.foils[..]].concat());
     Ok(Readout { positions, tokens })
 }
@@ -251,6 +275,8 @@ pub(crate) struct Gauge<'a> {
     pub answers: &'a [u32],
     /// Tokens that are wrong.
     pub foils: &'a [u32],
+    /// Where the answer is of several tokens, those after its first.
+    pub rest: &'a [u32],
     /// The ids of the prompt that runs of this pair read: what follows in it is what the loss is about.
     pub ids: &'a [u32],
     pub readout: &'a Readout,
@@ -285,7 +311,7 @@ impl Gauge<'_> {
 
     /// Whether a run with these logits prefers the foil; not, where there is none.
     pub fn prefers_foil(&self, logits: &[f32]) -> bool {
-        let both = !self.answers.is_empty() && !self.foils.is_empty();
+        let both = !self.answers.is_empty() && !self.foils.is_empty() && self.rest.is_empty();
         both && self.value(Metric::LogitDiff, logits) < 0.0
     }
 
@@ -319,27 +345,38 @@ impl Gauge<'_> {
         }
     }
 
-    /// The answers' logits in a row.
-    fn of_answers(&self, row: &[f32]) -> Vec<f32> {
-        self.answers.iter().map(|t| row[*t as usize]).collect()
+    /// What is read to know how probable the answer is: where each of its tokens is said, and all that may be said there.
+    fn said(&self, len: usize) -> impl Iterator<Item = (Range<usize>, &[u32])> {
+        let each = [self.answers].into_iter().chain(self.rest.chunks(1));
+        each.enumerate().map(move |(i, tokens)| (self.columns(self.at + i, len), tokens))
     }
 
-    fn log_prob(&self, row: &[f32]) -> f64 {
-        log_sum_exp(&self.of_answers(row)) - log_sum_exp(row)
+    fn log_prob(&self, logits: &[f32]) -> f64 {
+        let of = |(at, tokens)| {
+            let row = &logits[at];
+            log_sum_exp(&picked(row, tokens)) - log_sum_exp(row)
+        };
+        self.said(logits.len()).map(of).sum()
     }
 
-    /// `factor` times d ln p = (what the answers share of p) - (what they share of everything); d p = p d ln p.
-    fn log_prob_slope(&self, row: &[f32], factor: f64, slope: &mut [f64]) {
-        let (of_answers, of_all) = (log_sum_exp(&self.of_answers(row)), log_sum_exp(row));
-        let at = self.columns(self.at, slope.len());
-        let slope = &mut slope[at];
-        for t in self.answers {
-            slope[*t as usize] += factor * (f64::from(row[*t as usize]) - of_answers).exp();
-        }
-        for (d, x) in slope.iter_mut().zip(row) {
-            *d -= factor * (f64::from(*x) - of_all).exp();
+    /// `factor` times d ln p = (what the tokens share of p) - (what they share of everything); d p = p d ln p.
+    fn log_prob_slope(&self, logits: &[f32], factor: f64, slope: &mut [f64]) {
+        for (at, tokens) in self.said(logits.len()) {
+            let (row, slope) = (&logits[at.clone()], &mut slope[at]);
+            let (of_answers, of_all) = (log_sum_exp(&picked(row, tokens)), log_sum_exp(row));
+            for t in tokens {
+                slope[*t as usize] += factor * (f64::from(row[*t as usize]) - of_answers).exp();
+            }
+            for (d, x) in slope.iter_mut().zip(row) {
+                *d -= factor * (f64::from(*x) - of_all).exp();
+            }
         }
     }
+}
+
+/// The logits of `tokens` in a row of all.
+fn picked(row: &[f32], tokens: &[u32]) -> Vec<f32> {
+    tokens.iter().map(|t| row[*t as usize]).collect()
 }
 
 #[cfg(test)]
@@ -380,8 +417,8 @@ mod tests {
                 let clean: Vec<f32> = (0..n).map(|i| (i as f32 * 0.9).cos()).collect();
                 let at = if at < 0 { 3 } else { 1 };
                 let clean = &clean[readout.columns(at, n)];
-                let gauge =
-                    Gauge { answers: &pair.answers, foils: &pair.foils, ids: &ids, readout: &readout, at, clean };
+                let (answers, foils, rest) = (&pair.answers[..], &pair.foils[..], &pair.rest[..]);
+                let gauge = Gauge { answers, foils, rest, ids: &ids, readout: &readout, at, clean };
                 let slope = gauge.slope(metric, &logits);
                 // A token that is read in two columns (two foils are one) counts in the first.
                 for i in (0..n).filter(|i| readout.tokens.is_none() || *i != 3) {

@@ -41,7 +41,7 @@ pub(crate) use doubt::Unpatched;
 pub use finite::first_not_finite;
 pub(crate) use finite::{check_finite, check_prompts, not_finite};
 pub use grid::{Grid, Only, Over, Spot};
-pub(crate) use group::{Group, Sweep, in_groups, need as need_of, of_each_shape};
+pub(crate) use group::{Group, Sweep, check_text, in_groups, need as need_of, of_each_shape};
 pub use kind::{Direction, Kind};
 pub(crate) use kind::{Sources, with_means};
 pub(crate) use measure::{MetricValues, Runs};

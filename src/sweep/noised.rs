@@ -55,7 +55,7 @@ impl Noised {
 
     /// The noise, of deviation `sigma`, as a change of a run of the clean prompt of `pair`.
     pub(super) fn change(&self, model: &Model, seed: u64, pair: &Pair, sigma: f64) -> Result<Change> {
-        let (n, d) = (pair.clean.tokens.len(), model.spec().d_model);
+        let (n, d) = (pair.text_len(), model.spec().d_model);
         let point = HookPoint::global(Site::Embed);
         let noise = gaussian(seed, (pair.index as usize, point), n * d, sigma);
         let positions = Some(self.positions(pair)?);

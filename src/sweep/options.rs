@@ -130,8 +130,9 @@ impl PatchOptions {
         self.how.kind.is_random() || self.noised.is_some()
     }
 
-    /// The prompt of the dataset whose values this pair gets, as long as the pair's own.
-    pub(super) fn resampled(&self, pair: &Pair, n: usize) -> Result<Vec<u32>> {
+    /// The prompt of the dataset whose values this pair gets, as long as the pair's own, and what is read after it.
+    pub(super) fn resampled(&self, pair: &Pair) -> Result<Vec<u32>> {
+        let n = pair.clean.tokens.len();
         let long: Vec<&Prompt> = self.dataset.iter().filter(|p| p.tokens.len() >= n).collect();
         if long.is_empty() {
             return Err(Error::bad_input(format!(
@@ -140,7 +141,7 @@ impl PatchOptions {
             ))
             .hint("give longer prompts with --dataset"));
         }
-        Ok(long[drawn(self.how.seed, pair.index as usize, long.len())].ids()[..n].to_vec())
+        Ok(pair.text(long[drawn(self.how.seed, pair.index as usize, long.len())].ids()[..n].to_vec()))
     }
 }
 

@@ -19,6 +19,9 @@ pub struct Pair {
     pub answers: Vec<u32>,
     /// Tokens that are right after the corrupt one, or merely wrong.
     pub foils: Vec<u32>,
+    /// Where the answer is of several tokens, those after its first, which is then the only one of `answers`. They are read by teacher
+    /// forcing: each after the prompt and the tokens of the answer before it.
+    pub rest: Vec<u32>,
     /// Positions of both prompts that have names, in the order in which they are swept.
     pub positions: Vec<Named>,
 }
@@ -52,7 +55,19 @@ impl Pair {
         if let Some(both) = answers.iter().find(|answer| foils.contains(answer)) {
             return Err(same_answer_and_foil(&id_label(*both)));
         }
-        Ok(Self { index, id, clean, corrupt, answers, foils, positions: vec![] })
+        Ok(Self { index, id, clean, corrupt, answers, foils, rest: vec![], positions: vec![] })
+    }
+
+    /// The tokens of a run of `prompt`, one of the pair's: its own, and of an answer of several tokens all but the last.
+    pub fn text(&self, mut prompt: Vec<u32>) -> Vec<u32> {
+        let answer = self.answers.iter().chain(&self.rest).take(self.rest.len());
+        prompt.extend(answer);
+        prompt
+    }
+
+    /// How many tokens such a run has.
+    pub fn text_len(&self) -> usize {
+        self.clean.tokens.len() + self.rest.len()
     }
 
     /// The same pair as the one with this index. One without a name is called by it.

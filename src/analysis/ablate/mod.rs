@@ -8,7 +8,7 @@ use crate::analysis::{PatchMeanRow, PatchRow};
 use crate::error::{Error, Result};
 use crate::session::{Analysis, Session, Sink, WithDataset};
 use crate::sweep::{Budget, Direction, Grid, Kind, Metric, Need, Only, Over, PatchOptions, Patching};
-use crate::text::Pair;
+use crate::text::{Pair, Prompt};
 
 /// Ablation: what is lost without each head, MLP, layer or neuron?
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -122,13 +122,9 @@ impl Ablate {
 
     /// Each prompt as a pair without a corrupt one.
     fn pairs(&self, on: &Session, input: &WithDataset) -> Result<Vec<Pair>> {
-        let tokens = |texts: &[String]| texts.iter().map(|t| on.target(t)).collect::<Result<Vec<_>>>();
-        let (answers, foils) = (tokens(&self.answer)?, tokens(&self.foil)?);
-        let each = input.prompts.iter().map(|p| {
-            let words = [answers.clone(), foils.clone()];
-            on.new_pair((p.index, p.id.clone()), (p.clone(), None), words, &[], |_| None)
-        });
-        each.collect()
+        let words = on.answers_and_foils([&self.answer[..], &self.foil])?;
+        let of = |p: &Prompt| on.new_pair((p.index, p.id.clone()), (p.clone(), None), words.clone(), &[], |_| None);
+        input.prompts.iter().map(of).collect()
     }
 
     /// Says where values are from that one prompt gets from itself.

@@ -37,7 +37,7 @@ use crate::hook::{HookPoint, Site, select};
 use crate::model::Model;
 use crate::sweep::budget::{Budget, Cut};
 use crate::sweep::{
-    Align, Change, Direction, Doubts, How, Kind, METRICS, MetricValues, Needs, Spot, Unpatched, row_bytes,
+    Align, Change, Direction, Doubts, How, Kind, METRICS, MetricValues, Needs, Spot, Unpatched, check_text, row_bytes,
 };
 use crate::text::Pair;
 use nodes::Nodes;
@@ -104,7 +104,7 @@ pub fn attribute(
         }
         let ends: Vec<Ends> = (0..pairs_of_group.len()).map(|pair| pass.ends(pair)).collect();
         for (estimates, ends) in estimates.iter().zip(&ends) {
-            summary.nodes += estimates.iter().map(|e| e.values.len()).sum::<usize>();
+            summary.nodes += estimates.iter().map(|e| e.told(0).len()).sum::<usize>();
             let (clean, corrupt) = (&[ends.clean][..], &[ends.corrupt][..]);
             let unpatched = Unpatched { clean, corrupt: Some(corrupt), foil_preferred: ends.foil_preferred };
             summary.doubts.add(&[options.metric], &unpatched);
@@ -212,8 +212,9 @@ fn normed_together(spec: &Spec, point: &HookPoint) -> bool {
 /// When options and model do not fit.
 pub fn need(spec: &Spec, pairs: &[Pair], options: &Attribute, budget: Budget) -> Result<Need> {
     let points = points(spec, options)?;
+    pairs.iter().try_for_each(|pair| check_text(spec, pair))?;
     let of_point = |point: &HookPoint, n: usize| {
-        let nodes = Nodes::of(spec, *point, n);
+        let nodes = Nodes::of(spec, *point, n, n);
         let told = if nodes.are_neurons() && options.top > 0 { n * options.top } else { nodes.len() };
         told * ROW_BYTES
     };
@@ -233,7 +234,7 @@ fn row_of_pass(spec: &Spec) -> usize {
 
 /// Consecutive pairs whose values, gradients and what lies between them fit `budget`, at least one pair.
 fn groups(spec: &Spec, pairs: &[Pair], budget: Budget) -> Cut {
-    budget.cut(&pairs.iter().map(|pair| pair.clean.tokens.len() * row_of_pass(spec)).collect::<Vec<_>>(), 0)
+    budget.cut(&pairs.iter().map(|pair| pair.text_len() * row_of_pass(spec)).collect::<Vec<_>>(), 0)
 }
 
 /// A row with the patch that it stands for.

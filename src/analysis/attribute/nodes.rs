@@ -9,8 +9,9 @@ use crate::sweep::Spot;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Nodes {
     pub point: HookPoint,
-    /// Positions of the sequence.
+    /// Positions of the sequence, of which the first are the prompt's.
     n: usize,
+    of_prompt: usize,
     /// Heads at each position; 1 where there are none.
     heads: usize,
     has_heads: bool,
@@ -21,14 +22,14 @@ pub(super) struct Nodes {
 }
 
 impl Nodes {
-    /// Those of `point` in a sequence of `n` positions.
-    pub fn of(spec: &Spec, point: HookPoint, n: usize) -> Self {
+    /// Those of `point` in a sequence of `n` positions, of which the first `of_prompt` are a prompt and the others an answer's.
+    pub fn of(spec: &Spec, point: HookPoint, n: usize, of_prompt: usize) -> Self {
         let axes = point.site.info().axes;
         let len = |axis| Site::axis_len(spec, point.layer, axis).unwrap_or(n);
         let heads = axes.iter().copied().find(|a| matches!(a, Axis::H | Axis::G));
         let last = axes.last().copied().unwrap_or(Axis::One);
         let (within, width) = if matches!(last, Axis::M | Axis::K) { (len(last), 1) } else { (1, len(last)) };
-        Self { point, n, heads: heads.map_or(1, len), has_heads: heads.is_some(), within, width }
+        Self { point, n, of_prompt, heads: heads.map_or(1, len), has_heads: heads.is_some(), within, width }
     }
 
     /// How many there are.
@@ -46,13 +47,25 @@ impl Nodes {
         self.heads * self.within
     }
 
+    /// Position and head of node `i`.
+    fn place(&self, i: usize) -> (usize, usize) {
+        let outer = i / self.within;
+        // A pattern is made head by head, everything else position by position.
+        match self.point.site.per_sequence() {
+            true => (outer % self.n, outer / self.n),
+            false => (outer / self.heads, outer % self.heads),
+        }
+    }
+
+    /// Whether node `i` is of the prompt: of a pattern, query and key.
+    pub fn is_of_prompt(&self, i: usize) -> bool {
+        self.place(i).0 < self.of_prompt && (!self.point.site.per_sequence() || i % self.within < self.of_prompt)
+    }
+
     /// The patch that node `i` stands for.
     pub fn spot(&self, i: usize) -> Spot {
-        let (outer, inner) = (i / self.within, i % self.within);
+        let ((pos, head), inner) = (self.place(i), i % self.within);
         let per_sequence = self.point.site.per_sequence();
-        // A pattern is made head by head, everything else position by position.
-        let (pos, head) =
-            if per_sequence { (outer % self.n, outer / self.n) } else { (outer / self.heads, outer % self.heads) };
         let mut spot = Spot::of(self.point, pos);
         spot.head = self.has_heads.then_some(head);
         spot.neuron = self.are_neurons().then_some(inner);

@@ -4,11 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{attribute, need};
 use crate::analysis::AttributionRow;
-use crate::analysis::patch::swept::note_spaces;
+use crate::analysis::patch::swept::note_answers;
 use crate::error::Result;
 use crate::session::{Analysis, Pairs, Session, Sink};
 use crate::sweep::{Budget, Direction, Metric, Need};
 use crate::table::visible;
+use crate::text::Pair;
 
 /// AttributionRow patching: what would every patch do, to first order, at the cost of a few forward passes?
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,6 +71,14 @@ impl Default for Attribute {
     }
 }
 
+impl Attribute {
+    /// With the metric that these pairs can be measured by.
+    fn of(&self, pairs: &[Pair]) -> Self {
+        let metric = Metric::usual(&[self.metric], pairs)[0];
+        Self { metric, ..self.clone() }
+    }
+}
+
 impl Analysis for Attribute {
     const NAME: &'static str = "attribute";
     type Tables = AttributionRow;
@@ -77,14 +86,15 @@ impl Analysis for Attribute {
     type Input = Pairs;
 
     fn need(&self, on: &Session, input: &Pairs) -> Result<Need> {
-        need(on.model.spec(), &input.pairs, self, Budget(on.memory_bytes))
+        need(on.model.spec(), &input.pairs, &self.of(&input.pairs), Budget(on.memory_bytes))
     }
 
     fn run(&self, on: &Session, input: &Pairs, out: &mut Sink<'_>) -> Result<()> {
-        note_spaces(on, &input.pairs, &[self.metric], self.measure_at, out)?;
+        let asked = self.of(&input.pairs);
+        note_answers(on, &input.pairs, &[asked.metric], self.measure_at, out)?;
         out.begin::<AttributionRow>()?;
         let (watch, given) = (out.watch, (input.align, Budget(on.memory_bytes)));
-        let summary = attribute(&on.model, &input.pairs, self, given, watch, &mut |row| out.push(row))?;
+        let summary = attribute(&on.model, &input.pairs, &asked, given, watch, &mut |row| out.push(row))?;
         summary.doubts.in_words("pairs").into_iter().for_each(|said| out.say(format_args!("note: {said}")));
         out.say(format_args!("{} values estimated", summary.nodes));
         if let Some(confirmed) = summary.confirmed {

@@ -14,7 +14,7 @@ use crate::hook::{Cache, Gradients, Hook, HookPoint, NotFinite, Site};
 use crate::model::{Batch, Model, Run, Unembed, clamp};
 use crate::ops::numbers;
 use crate::ops::rows::{Rows, SequenceRows};
-use crate::sweep::{Direction, Gauge, readout};
+use crate::sweep::{Direction, Gauge, check_text, readout};
 use crate::sweep::{Readout, check_finite, not_finite};
 use crate::text::Pair;
 
@@ -31,11 +31,11 @@ pub(super) struct Estimates {
 }
 
 impl Estimates {
-    /// The nodes that have rows: all, but of neurons only the `top` strongest of each position.
+    /// The nodes that have rows: all of the prompt, but of neurons only the `top` strongest of each position.
     pub fn told(&self, top: usize) -> Vec<usize> {
-        let n = self.nodes.len();
+        let all = (0..self.nodes.len()).filter(|i| self.nodes.is_of_prompt(*i));
         if !self.nodes.are_neurons() || top == 0 {
-            return (0..n).collect();
+            return all.collect();
         }
         let width = self.nodes.per_position();
         let of_position = |from: usize| {
@@ -49,7 +49,7 @@ impl Estimates {
             order.sort_unstable();
             order
         };
-        (0..n).step_by(width.max(1)).flat_map(of_position).collect()
+        all.step_by(width.max(1)).flat_map(of_position).collect()
     }
 }
 
@@ -96,8 +96,9 @@ impl<'a> Pass<'a> {
                 return Err(Error::bad_input(format!("pair \"{}\" has no corrupt prompt to take values of", pair.id))
                     .hint("give --corrupt"));
             };
-            clean.push(pair.clean.ids());
-            corrupt.push(other.ids());
+            check_text(model.spec(), pair)?;
+            clean.push(pair.text(pair.clean.ids()));
+            corrupt.push(pair.text(other.ids()));
         }
         let denoise = options.direction == Direction::Denoise;
         let (base_ids, donor_ids) = if denoise { (&corrupt, &clean) } else { (&clean, &corrupt) };
@@ -157,8 +158,9 @@ impl<'a> Pass<'a> {
         let clean = if self.options.direction == Direction::Denoise { &self.donor } else { &self.base };
         let own = &self.reading.own[i];
         let clean = &clean.logits[i][own.readout.columns(own.at, clean.logits[i].len())];
-        let Pair { answers, foils, .. } = &self.pairs[i];
-        Gauge { answers, foils, ids: &own.ids, readout: &own.readout, at: own.at, clean }
+        let Pair { answers, foils, rest, clean: prompt, .. } = &self.pairs[i];
+        let ids = &own.ids[..prompt.tokens.len()];
+        Gauge { answers, foils, rest, ids, readout: &own.readout, at: own.at, clean }
     }
 
     /// Goes back from the metrics, and once more for each layer if that is asked for: by pair and point.
@@ -201,7 +203,7 @@ impl<'a> Pass<'a> {
     }
 
     fn nodes(&self, point: HookPoint, s: &SequenceRows) -> Nodes {
-        Nodes::of(self.model.spec(), point, s.len())
+        Nodes::of(self.model.spec(), point, s.len(), self.pairs[s.index].clean.tokens.len())
     }
 
     /// Refuses gradients that are not finite. A backward pass comes to the last points first.
@@ -294,9 +296,9 @@ impl Reading {
         let (mut own, mut rows, mut first, mut columns) = (vec![], vec![], 0, Some(vec![]));
         for (pair, ids) in pairs.iter().zip(base_ids) {
             let readout = readout(pair, &[options.metric], options.measure_at)?;
-            let (n, at) = (ids.len(), position("the prompt", ids.len(), options.measure_at)?);
+            let at = position("the prompt", pair.clean.tokens.len(), options.measure_at)?;
             rows.extend(readout.positions.iter().map(|p| (first + p) as u32));
-            first += n;
+            first += ids.len();
             columns = columns.zip(readout.tokens.clone()).map(|(columns, tokens)| [columns, tokens].concat());
             own.push(Own { readout, ids: ids.clone(), at });
         }

@@ -7,6 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::session::spaces::Words;
 use crate::session::{Pairs, Session, Sink, Swept};
 use crate::sweep::{Align, Budget, Grid, Keep, Metric, PatchOptions, Patching, Summary, Watch, incomparable};
+use crate::table::visible;
 use crate::text::Pair;
 use crate::text::positions::position_at;
 use crate::view::Seen;
@@ -19,7 +20,7 @@ pub fn told(on: &Session, input: &Swept, grid: Grid, how: &Patching) -> Result<P
     chosen_once(&input.pairs, grid.only.pos.is_some() || grid.keys.is_some())?;
     Ok(PatchOptions {
         grid: Grid { align: input.pairs.align, ..grid },
-        how: how.clone(),
+        how: Patching { metric: Metric::usual(&how.metric, &input.pairs.pairs), ..how.clone() },
         noised: None,
         dataset: input.dataset.clone(),
         vector: input.vector.clone(),
@@ -39,25 +40,41 @@ fn chosen_once(pairs: &Pairs, by_number: bool) -> Result<()> {
     Ok(())
 }
 
-/// Notes where answers and foils may have been meant with or without a space before them, if a metric reads them.
+/// Notes what answers of several tokens are measured by, and where answers and foils may have been meant with or without a space before
+/// them, if a metric reads them.
 ///
 /// # Errors
 /// Whatever the model says as it runs.
-pub fn note_spaces(on: &Session, pairs: &[Pair], metrics: &[Metric], measure_at: isize, out: &Sink<'_>) -> Result<()> {
+pub fn note_answers(on: &Session, pairs: &[Pair], metrics: &[Metric], measure_at: isize, out: &Sink<'_>) -> Result<()> {
     if !metrics.iter().any(|metric| metric.reads_answers()) {
         return Ok(());
     }
+    let several: Vec<&Pair> = pairs.iter().filter(|pair| !pair.rest.is_empty()).collect();
+    if let Some(first) = several.first() {
+        let ids = [&first.answers[..], &first.rest].concat();
+        let (text, n) = (visible(&on.spelled(&ids)), ids.len());
+        let which = match several.len() {
+            _ if pairs.len() == 1 => format!("the answer \"{text}\" is {n} tokens"),
+            many => format!("{many} of {} answers are several tokens, such as \"{text}\" with {n}", pairs.len()),
+        };
+        let names = metrics.iter().filter(|metric| metric.reads_answers()).map(|metric| metric.name());
+        let unread = if several.iter().any(|pair| !pair.foils.is_empty()) { "; foils are not read" } else { "" };
+        out.note(format!(
+            "{which}: `{}` is that of all of them, each after the prompt and the tokens before it{unread}",
+            names.collect::<Vec<_>>().join("` and `")
+        ));
+    }
     let each = |of: fn(&Pair) -> &[u32]| -> Vec<Words<'_>> {
-        let each = pairs.iter().filter_map(|pair| {
+        let each = pairs.iter().filter(|pair| pair.rest.is_empty()).filter_map(|pair| {
             let prompt = &pair.clean;
             // A position that is not there is said where it is measured.
             Some(Words { prompt, at: position_at(measure_at, prompt).ok()?, tokens: of(pair).to_vec() })
         });
         each.collect()
     };
-    let several = if pairs.iter().any(|pair| pair.corrupt.is_some()) { "pairs" } else { "prompts" };
+    let many = if pairs.iter().any(|pair| pair.corrupt.is_some()) { "pairs" } else { "prompts" };
     for (what, words) in [("answer", each(|pair| &pair.answers)), ("foil", each(|pair| &pair.foils))] {
-        if let Some(said) = on.doubtful_spaces([what, several], &words)? {
+        if let Some(said) = on.doubtful_spaces([what, many], &words)? {
             out.note(said);
         }
     }
@@ -84,7 +101,7 @@ pub(crate) fn swept<R: OfSweep + 'static>(
 where
     R::Mean: 'static,
 {
-    note_spaces(on, pairs, &options.how.metric, options.how.measure_at, out)?;
+    note_answers(on, pairs, &options.how.metric, options.how.measure_at, out)?;
     if let Some(said) = incomparable(pairs, &options.grid) {
         out.note(said);
     }

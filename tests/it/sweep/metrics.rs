@@ -23,6 +23,7 @@ fn the_page_of_metrics_is_the_table() {
             Needs::Vocabulary => "all tokens",
             Needs::CleanLogits => "the clean run",
             Needs::EveryPosition => "every position",
+            Needs::OneToken => "words of one token",
         });
         let needs = needs.collect::<Vec<_>>().join(", ");
         let (meaning, slope) = (row.meaning.replace('|', "\\|"), if row.metric.has_slope() { "yes" } else { "no" });

@@ -5,4 +5,5 @@ pub mod exact;
 pub mod metrics;
 pub mod patch;
 pub mod query_head;
+pub mod several;
 pub mod wave;
