@@ -386,7 +386,7 @@ pub(super) struct PairArgs {
     #[arg(long, value_name = "TEXT", requires = "clean")]
     corrupt: Option<String>,
     /// The right token after the clean prompt, such as " Mary", or a token id, such as #17 (##17 is the text #17); may be
-    /// repeated
+    /// repeated. Or one word of several tokens, which log_prob and prob can measure
     #[arg(long, value_name = "TOKEN")]
     answer: Vec<String>,
     /// The right token after the corrupt prompt, or a wrong one after both; may be repeated

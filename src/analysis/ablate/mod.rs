@@ -37,7 +37,7 @@ pub struct Ablate {
         arg(long, default_value_t = -1, value_name = "POSITION", allow_hyphen_values = true)
     )]
     pub measure_at: isize,
-    /// The token that is right; may be repeated
+    /// The token that is right; may be repeated. Or a word of several tokens, which log_prob and prob can measure
     #[cfg_attr(feature = "cli", arg(long, value_name = "TOKEN"))]
     pub answer: Vec<String>,
     /// A token that is wrong; may be repeated
