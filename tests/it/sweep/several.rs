@@ -240,7 +240,7 @@ fn estimates(name: &str) -> Result<()> {
     let pair = the_pair();
     let asked = Attribute { at: Some("resid_pre".into()), metric: Metric::LogProb, ..Attribute::default() };
     let mut rows: Vec<AttributionRow> = vec![];
-    attribute(&model, &[pair.clone()], &asked, (Align::default(), Budget(1 << 30)), &(), &mut |row| {
+    attribute(&model, std::slice::from_ref(&pair), &asked, (Align::default(), Budget(1 << 30)), &(), &mut |row| {
         rows.push(row);
         Ok(())
     })?;
