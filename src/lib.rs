@@ -1,4 +1,7 @@
 //! pellucid: see inside a Transformer.
+//!
+//! Begin with a [`Session`](session::Session), which loads a model, makes prompts and pairs of texts, and runs an analysis on them. What
+//! there is to ask stands in [`analysis`], hooks on every activation in [`hook`].
 
 // A library neither prints nor panics on what it is given; tests may (clippy.toml).
 #![warn(clippy::expect_used, clippy::panic, clippy::print_stderr, clippy::print_stdout, clippy::unwrap_used)]
@@ -13,6 +16,7 @@ pub mod cli;
 pub mod error;
 mod guard;
 pub mod hook;
+#[doc(hidden)] // For the program.
 pub mod limits;
 pub mod model;
 pub mod number;

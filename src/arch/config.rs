@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::keys::{FamilyKeys, Verdict, judge, same};
-use crate::error::{Error, Result, Sentence};
+use crate::error::{Error, Result, Sentence, give_as, leave_out, said, words};
 use crate::visible::shortened;
 
 /// No model has a size above this. Below it, what sizes are multiplied to cannot overflow, and a wrong one is an error
@@ -322,7 +322,8 @@ impl Config {
     /// The error for a key of which something is known.
     fn refused(&self, key: &str, value: &Value, verdict: Verdict) -> Error {
         let value = shortened(&value.to_string(), 40);
-        let accept = format!("if you know that it changes nothing here either, let it through: --accept-config {key}");
+        let accept =
+            words("if you know that it changes nothing here either, let it through: ") + give_as("accept_config", key);
         match verdict {
             Verdict::OnlyUnder(rule) => match &rule.changes {
                 Some(changes) => self
@@ -334,7 +335,7 @@ impl Config {
             },
             Verdict::OfOthers => self
                 .bad(key, format!("is {value}, and transformers reads this key in other families, not in this one"))
-                .hint(format!("to leave it unread, as transformers does: --accept-config {key}")),
+                .hint(words("to leave it unread, as transformers does: ") + give_as("accept_config", key)),
             Verdict::Read => self
                 .bad(key, format!("is {value}, which changes the model in a way that pellucid does not compute"))
                 .hint("pellucid cannot run this model"),
@@ -354,13 +355,14 @@ impl Config {
         if unknown.len() > SHOWN {
             list.push(format!("and {} more", unknown.len() - SHOWN));
         }
-        let flags: Vec<String> =
-            unknown.iter().take(SHOWN).map(|(path, ..)| format!("--accept-config {}", shortened(path, 60))).collect();
+        let mut remedy = words(
+            "it may change what the model computes, so it is not ignored; if you know that it does not, let it through:",
+        );
+        for (path, ..) in unknown.iter().take(SHOWN) {
+            remedy = remedy + " " + give_as("accept_config", shortened(path, 60));
+        }
         Err(Error::bad_model(format!("{} has {noun} that pellucid does not know: {}", self.place(), list.join(", ")))
-            .hint(format!(
-                "it may change what the model computes, so it is not ignored; if you know that it does not, let it through: {}",
-                flags.join(" ")
-            )))
+            .hint(remedy))
     }
 
     /// Refuses to let through what is not there and what is known to change the model.
@@ -377,7 +379,7 @@ impl Config {
             return Err(error.nearest_or(
                 path,
                 self.values.keys().map(String::as_str),
-                "leave out --accept-config, or name a key that the file has",
+                said("leave out {!accept_config}, or name a key that the file has"),
             ));
         };
         if inner.is_some() {
@@ -387,7 +389,7 @@ impl Config {
             Verdict::Read => Err(Error::bad_input(format!(
                 "`{key}` is a key that this family reads: it changes what the model computes, and cannot be left unread"
             ))
-            .hint(format!("leave out --accept-config {key}"))),
+            .hint(words("leave out ") + leave_out("accept_config", key))),
             verdict @ Verdict::OnlyUnder(rule) if rule.changes.is_some() => Err(self.refused(key, value, verdict)),
             _ => Ok(()),
         }
@@ -411,7 +413,7 @@ mod tests {
         let error = config.finish().unwrap_err();
         assert!(error.message().contains("`sliding_mystery` = 3"), "{error}");
         assert!(!error.message().contains("use_cache"), "{error}");
-        assert!(error.hint_text().unwrap().contains("--accept-config sliding_mystery"), "{error:?}");
+        assert!(error.hint_text().unwrap().contains("`accept_config = sliding_mystery`"), "{error:?}");
     }
 
     #[test]

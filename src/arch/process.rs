@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, give, words};
 
 /// One way to process weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -52,7 +52,7 @@ impl Processing {
     /// The error for a model that it would change, or that has nothing of the kind.
     pub fn undefined(self, why: &str) -> Error {
         Error::bad_input(format!("{self} is not defined for this model: {why}"))
-            .hint(format!("leave {self} out of --process"))
+            .hint(words(format!("leave {self} out of ")) + give("process"))
     }
 }
 

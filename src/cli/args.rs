@@ -6,7 +6,7 @@ use clap::builder::RangedU64ValueParser;
 use clap::{Args, ColorChoice};
 use serde::Serialize;
 
-use super::out::Out;
+use super::out::{Out, flags};
 use super::wait::WaitArgs;
 use crate::error::Result;
 use crate::model::{Hardware, Placement, Processing};
@@ -106,7 +106,7 @@ impl LoadArgs {
         let loaded = Session::placed(source, &process, placement)?;
         out.accepted(&loaded.source);
         out.loaded(&loaded);
-        loaded.notes().iter().for_each(|note| out.note(note));
+        loaded.notes().iter().for_each(|note| out.note(flags(note)));
         Ok(loaded)
     }
 }

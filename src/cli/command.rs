@@ -4,9 +4,9 @@ use clap::{ArgMatches, Args, FromArgMatches};
 
 use super::args::{DrawArgs, OutArgs, ResumeArgs};
 use super::input::ReadArgs;
-use super::out::Out;
+use super::out::{Out, flags};
 use super::signals;
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, Result, Said};
 use crate::session::folder::request_hash;
 use crate::session::plan::available;
 use crate::session::words::{chosen_words, command, option};
@@ -143,7 +143,7 @@ fn run<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<()> {
         }
     }
     let words = words(&analysis, matches)?;
-    let noted = |words: &str| out.note(words);
+    let noted = |said: &Said| out.note(flags(said));
     let draw = if scaled::<A>() { Some(group::<DrawArgs>(matches)?) } else { None };
     let how: Option<OutArgs> = if A::RESULTS == Results::Screen { None } else { Some(group(matches)?) };
     let Some(how) = how.filter(|how| A::RESULTS == Results::Folder || how.out.is_some()) else {
@@ -178,7 +178,7 @@ fn run<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<()> {
     };
     let mut found = sink.finish(stopped.is_none())?;
     let mut shown = Shown::default();
-    let (options, caption) = (found.options, found.caption.clone());
+    let (options, caption) = (found.options, found.caption.as_ref().map(flags));
     for table in &mut found.tables {
         let mut own = Shown::default();
         table.views(&options, &mut |view| {
@@ -218,8 +218,8 @@ fn run<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<()> {
 /// Says and prints what was found: of a folder what was drawn last, else every table.
 fn print(mut found: Found, shown: Option<&Shown>, input: &impl Input, out: &Out) -> Result<()> {
     found.said.iter().for_each(|said| out.say(said));
-    let note = |words: &str| out.note(words);
-    let told = Told { inputs: input.len(), prompts: input.prompts(), note: &note };
+    let note = |said: &Said| out.note(flags(said));
+    let told = Told { inputs: input.len(), prompts: input.prompts(), worded: &flags, note: &note };
     let options = found.options;
     match (out.format, shown, &mut found.tables[..]) {
         (Format::Table, Some(shown), tables) => {

@@ -7,7 +7,7 @@ use clap::Args;
 use super::args::{AcceptArgs, LoadArgs, MemoryArgs, ModelArgs, at_least_one};
 use super::command::{Given, Named, NoArgs};
 use super::input::{OfColumns, ReadArgs, aligned, dataset, flat, parse_columns, written};
-use super::out::{Out, read_input};
+use super::out::{Out, flags, read_input};
 use crate::analysis::cost::Costed;
 use crate::analysis::model::Described;
 use crate::analysis::tokens::{Splitter, Splitting, Texts};
@@ -85,7 +85,7 @@ impl Named for Splitting {
             let Some(tokenizer) = Tokenizer::from_files(&source.files)? else {
                 return Err(source.no_tokenizer());
             };
-            tokenizer.note().into_iter().for_each(|note| out.note(note));
+            tokenizer.note().into_iter().for_each(|note| out.note(flags(note)));
             // Folders of one name, or revisions of one model, are called as they were named.
             let taken = all.iter().any(|of| of.name == source.id);
             let name = if taken { model.clone() } else { source.id.clone() };

@@ -82,7 +82,9 @@ fn parsed() -> ExitCode {
     }
     crate::guard::silence_guarded_panics();
     signals::size_limit_is_an_error();
-    limits::starved::say_instead_of_panics();
+    limits::starved::say_instead_of_panics(
+        "a smaller --memory or shorter prompts may do; or allow more memory: ulimit -v, ulimit -d",
+    );
     let read = program().try_get_matches().and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
     let (cli, matches) = match read {
         Ok(read) => read,

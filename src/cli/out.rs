@@ -16,7 +16,7 @@ use indicatif::{DecimalBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::args::Talk;
 use super::signals::{self, stopped};
 use crate::analysis::Watch;
-use crate::error::{Error, Result, readable, with_short_names};
+use crate::error::{Error, Result, Said, readable, with_short_names};
 use crate::session::folder::Finished;
 use crate::session::{Plan, Session};
 use crate::table::{Format, Row, TextOptions, TextWriter, write_rows};
@@ -190,10 +190,8 @@ impl Out {
         let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
         let cyan = Style::new().bold().fg_color(Some(AnsiColor::Cyan.into()));
         let mut talk = self.talk();
-        let _ = writeln!(talk, "{red}error:{red:#} {}", one_line(e.message()));
-        if let Some(hint) = e.hint_text() {
-            let _ = writeln!(talk, "{cyan}hint:{cyan:#} {}", one_line(hint));
-        }
+        let _ = writeln!(talk, "{red}error:{red:#} {}", one_line(&readable(&flags(e.sentence()))));
+        let _ = writeln!(talk, "{cyan}hint:{cyan:#} {}", one_line(&readable(&flags(e.remedy()))));
         if self.verbose {
             let mut cause = std::error::Error::source(e);
             while let Some(c) = cause {
@@ -411,4 +409,15 @@ impl Drop for FetchBar<'_> {
     fn drop(&mut self) {
         self.bar.borrow_mut().take().inspect(ProgressBar::finish_and_clear);
     }
+}
+
+/// What is said, with options as flags.
+pub(super) fn flags(said: &Said) -> String {
+    said.in_words(&|name, value| {
+        let flag = match name {
+            "model" => "-m".to_owned(),
+            name => format!("--{}", name.replace('_', "-")),
+        };
+        value.map_or_else(|| flag.clone(), |value| format!("{flag} {value}"))
+    })
 }

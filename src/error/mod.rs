@@ -6,17 +6,20 @@
 mod files;
 mod position;
 mod readable;
+mod said;
 
 use std::fmt;
 
 pub use position::{counted, position};
 pub use readable::{bytes, readable, with_short_names};
+pub use said::{Piece, Said, give, give_as, leave_out, said, words};
 
 /// Shorthand for results of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong, coarse enough to act on. The command line maps it to an exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ErrorKind {
     /// The request names something that does not exist: a model, a hook, a table, a token.
     NoSuch,
@@ -44,6 +47,9 @@ pub struct Error(Box<Inner>);
 
 struct Inner {
     kind: ErrorKind,
+    sentence: Said,
+    remedy: Said,
+    /// Both as the library words them.
     message: String,
     hint: String,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -62,8 +68,9 @@ const REPORT: &str = "this looks like a fault in pellucid; report it, with the c
 
 impl Sentence {
     /// The error, with one thing to do about it.
-    pub fn hint(mut self, hint: impl AsRef<str>) -> Error {
-        self.0.hint = readable(hint.as_ref());
+    pub fn hint(mut self, remedy: impl Into<Said>) -> Error {
+        self.0.remedy = remedy.into();
+        self.0.hint = readable(&self.0.remedy.to_string());
         Error(self.0)
     }
     /// The error, which asks whether the known name nearest to `name` is meant; where none is near, `otherwise` is what to do.
@@ -71,10 +78,10 @@ impl Sentence {
         self,
         name: &str,
         known: impl IntoIterator<Item = &'a str>,
-        otherwise: impl AsRef<str>,
+        otherwise: impl Into<Said>,
     ) -> Error {
         match nearest(name, known) {
-            Some(near) => self.hint(format!("did you mean `{near}`?")),
+            Some(near) => self.hint(Said::choose(near)),
             None => self.hint(otherwise),
         }
     }
@@ -91,33 +98,41 @@ impl Sentence {
 
 impl Error {
     /// What an error of `kind` says. Long names in it are shortened and what does not print is escaped, as by [`readable`].
-    pub fn of_kind(kind: ErrorKind, message: impl AsRef<str>) -> Sentence {
-        let message = readable(message.as_ref());
-        Sentence(Box::new(Inner { kind, message, hint: String::new(), source: None }))
+    pub fn of_kind(kind: ErrorKind, sentence: impl Into<Said>) -> Sentence {
+        let sentence = sentence.into();
+        let message = readable(&sentence.to_string());
+        Sentence(Box::new(Inner {
+            kind,
+            sentence,
+            remedy: Said::default(),
+            message,
+            hint: String::new(),
+            source: None,
+        }))
     }
     /// Something named in the request does not exist.
-    pub fn no_such(message: impl AsRef<str>) -> Sentence {
+    pub fn no_such(message: impl Into<Said>) -> Sentence {
         Self::of_kind(ErrorKind::NoSuch, message)
     }
     /// The request is malformed.
-    pub fn bad_input(message: impl AsRef<str>) -> Sentence {
+    pub fn bad_input(message: impl Into<Said>) -> Sentence {
         Self::of_kind(ErrorKind::BadInput, message)
     }
     /// The model's files cannot be used.
-    pub fn bad_model(message: impl AsRef<str>) -> Sentence {
+    pub fn bad_model(message: impl Into<Said>) -> Sentence {
         Self::of_kind(ErrorKind::BadModel, message)
     }
     /// Reading or writing failed.
-    pub fn io(message: impl AsRef<str>) -> Sentence {
+    pub fn io(message: impl Into<Said>) -> Sentence {
         Self::of_kind(ErrorKind::Io, message)
     }
     /// The computation failed.
-    pub fn compute(message: impl AsRef<str>) -> Sentence {
+    pub fn compute(message: impl Into<Said>) -> Sentence {
         Self::of_kind(ErrorKind::Compute, message)
     }
     /// The same error with another thing to do about it.
-    pub fn hint(self, hint: impl AsRef<str>) -> Self {
-        Sentence(self.0).hint(hint)
+    pub fn hint(self, remedy: impl Into<Said>) -> Self {
+        Sentence(self.0).hint(remedy)
     }
     /// The same error with its cause.
     pub fn because(self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
@@ -125,7 +140,8 @@ impl Error {
     }
     /// The same error, whose sentence begins with where it happened: `place: sentence`.
     pub fn at(mut self, place: impl fmt::Display) -> Self {
-        self.0.message = readable(&format!("{place}: {}", self.0.message));
+        self.0.sentence = words(format!("{place}: ")) + std::mem::take(&mut self.0.sentence);
+        self.0.message = readable(&self.0.sentence.to_string());
         self
     }
     /// What kind of failure this is.
@@ -136,7 +152,15 @@ impl Error {
     pub fn message(&self) -> &str {
         &self.0.message
     }
-    /// The one thing to do. Every error has one.
+    /// The sentence, with options as data.
+    pub fn sentence(&self) -> &Said {
+        &self.0.sentence
+    }
+    /// The one thing to do, with options as data. Every error has one.
+    pub fn remedy(&self) -> &Said {
+        &self.0.remedy
+    }
+    /// The one thing to do, in words. Every error has one.
     pub fn hint_text(&self) -> Option<&str> {
         Some(&self.0.hint)
     }

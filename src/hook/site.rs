@@ -9,6 +9,7 @@ use crate::arch::spec::{Arrangement, Block, Position, Spec};
 /// A kind of value that the forward pass makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs)] // Each variant's meaning is in the table below, where users read it too.
+#[non_exhaustive]
 pub enum Site {
     Embed,
     PosEmbed,
@@ -60,6 +61,7 @@ pub enum Site {
 
 /// Where in the model a site stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Scope {
     /// Once, before the blocks.
     Start,
@@ -73,6 +75,7 @@ pub enum Scope {
 
 /// An axis of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Axis {
     /// Packed rows: the positions of all sequences, one after the other.
     T,
@@ -122,6 +125,7 @@ impl Axis {
 
 /// What writes to the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Writer {
     /// Token embeddings and positions.
     Embedding,
@@ -133,6 +137,7 @@ pub enum Writer {
 
 /// What a value is to the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Role {
     /// The stream itself, which every layer only adds to.
     Stream,
@@ -152,6 +157,7 @@ pub enum Role {
 
 /// How far a change of a value reaches within its block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Reach {
     /// Its own row alone: the value is made after the mixing of rows, or only asks.
     OwnRow,

@@ -2,10 +2,14 @@
 
 use std::io::Write;
 use std::panic::{PanicHookInfo, set_hook, take_hook};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::allocator::has;
 use crate::error::Error;
+
+/// What to do where there is no more memory.
+static HINT: OnceLock<&str> = OnceLock::new();
 
 /// Whether it was said.
 static SAID: AtomicBool = AtomicBool::new(false);
@@ -19,7 +23,9 @@ pub fn was_said() -> bool {
 }
 
 /// For programs: a panic for want of memory or of threads, of whatever library, is said in a sentence instead of reported.
-pub fn say_instead_of_panics() {
+/// `hint` is what to do where there is no more memory.
+pub fn say_instead_of_panics(hint: &'static str) {
+    let _ = HINT.set(hint);
     let report = take_hook();
     set_hook(Box::new(move |panic| {
         if was_said() {
@@ -60,7 +66,7 @@ pub(super) fn say_memory(bytes: usize) {
     let _ = write!(rest, "there is no more memory: {bytes} bytes were asked for");
     let written = 96 - rest.len();
     let said = std::str::from_utf8(&line[..written]).unwrap_or("there is no more memory");
-    say(said, "a smaller --memory or shorter prompts may do; or allow more memory: ulimit -v, ulimit -d");
+    say(said, HINT.get().copied().unwrap_or_default());
 }
 
 /// Says it once, on stderr, as every error is said.

@@ -14,7 +14,7 @@ use crate::arch::Spec;
 use crate::arch::config::ConfigOptions;
 use crate::arch::family::{Family, Reading, read_config, read_config_with};
 use crate::arch::weights::{Cut, Layout, Part, Slot, Source, slots};
-use crate::error::{Error, Result, nearest};
+use crate::error::{Error, Result, nearest, said};
 use crate::ops::matrix::{Kept, Matrix, Wrong};
 use crate::text::ModelSource;
 
@@ -348,7 +348,7 @@ fn checked(store: &impl Store, name: &str, kept: Option<Kept>) -> Result<(Matrix
     let rounded = numbers.kept_in(kept).map_err(|wrong| {
         let what = format!("too large for {}", kept.name());
         Error::bad_input(format!("the tensor `{name}` has {}", which(&wrong, &what)))
-            .hint("keep the weights as they are stored: --dtype auto")
+            .hint(said("keep the weights as they are stored: {dtype=auto}"))
     })?;
     Ok((rounded.into(), dtype))
 }

@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 
 use super::weights::{BlockWeights, FeedForwardWeights, MlpWeights, NeuronWeights, Weights};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, said, words};
 use crate::ops::linear::Linear;
 use crate::ops::matrix::{Kept, Matrix};
 use crate::ops::norm::NormWeights;
@@ -20,6 +20,7 @@ pub struct Placement {
 
 /// A device that may not be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Hardware {
     /// The processor.
     #[default]
@@ -53,8 +54,10 @@ impl Hardware {
     /// When this build has no code for it, or the machine has no such device.
     pub fn device(self) -> Result<Device> {
         let absent = |what, feature| {
-            Err(Error::bad_input(format!("this build of pellucid has no code for {what}"))
-                .hint(format!("build it with `cargo install --path . --features {feature}`, or leave --device out")))
+            Err(Error::bad_input(format!("this build of pellucid has no code for {what}")).hint(
+                words(format!("build it with `cargo install --path . --features {feature}`, or leave "))
+                    + said("{!device} out"),
+            ))
         };
         let failed = |e: candle_core::Error| {
             Error::bad_input(format!("{self:?} cannot be used: {e}")).hint("choose another device, such as cpu")

@@ -33,6 +33,7 @@ pub struct Run {
 
 /// Which logits to compute.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub enum Unembed {
     /// Of every row, `[t, v]`.
     #[default]

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 
 /// What can be done to logits before a token is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Sampler {
     /// Tokens that were there already lose.
     Penalties,
@@ -60,6 +61,7 @@ impl fmt::Display for Sampler {
 
 /// A sampler with its numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Step {
     /// Of tokens that were there: a positive logit is divided by `repetition` and a negative one multiplied (Keskar et al. 2019); then
     /// `presence` is taken away, and `frequency` for each time.
@@ -133,6 +135,7 @@ pub enum Ties {
 /// A program whose order of samplers, defaults and ties can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[non_exhaustive]
 pub enum Engine {
     /// Hugging Face transformers.
     #[serde(rename = "transformers")]

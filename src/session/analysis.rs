@@ -46,6 +46,7 @@ pub trait Analysis: Clone + Default + Serialize + DeserializeOwned {
 
 /// Where the results of an analysis go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Results {
     /// To a folder of their own.
     Folder,

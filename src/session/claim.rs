@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::lock::{Attempt, Lock};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, said};
 use crate::whole::TEMPORARY;
 
 /// How often somebody who waits looks again.
@@ -71,7 +71,7 @@ impl Claim {
             if begun.elapsed() >= how.wait {
                 let shown = path.display();
                 return Err(Error::io(format!("another run is at work in {shown}: {holder}"))
-                    .hint("wait until it is done, as --wait SECONDS does, or give another folder with --out"));
+                    .hint(said("wait until it is done, as {wait=SECONDS} does, or give another folder with {out}")));
             }
             (how.waiting)(&Waiting { folder: path, holder: &holder, news: !claim.waited })?;
             claim.waited = true;

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::claim::{Claim, Claiming};
 use super::owned::{Listed, MANIFEST, Manifest, is_complete, is_ours, is_regular};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, said};
 use crate::whole::write_whole;
 
 /// The folder of one request: `runs/<analysis>-<hash of the request>`, unless another was given.
@@ -74,7 +74,7 @@ impl RunFolder {
         };
         if path.exists() && !path.is_dir() {
             return Err(Error::bad_input(format!("{} is a file, and results go to a folder", path.display()))
-                .hint("give another name with --out"));
+                .hint(said("give another name with {out}")));
         }
         // Before anybody waits; files may still change while another run is at work.
         listed(&path, &request, force)?;
@@ -189,7 +189,7 @@ fn listed(path: &Path, request: &str, force: bool) -> Result<Vec<Listed>> {
         Some(old) if force || old.request.as_deref() == Some(request) => Ok(old.files),
         Some(old) => {
             Err(Error::bad_input(format!("{} holds the results of another request, {}", path.display(), old.command))
-                .hint("give another folder with --out, or replace them with --force"))
+                .hint(said("give another folder with {out}, or replace them with {force}")))
         }
     }
 }
@@ -226,14 +226,14 @@ fn check(folder: &Path, name: &str, old: &[Listed], force: bool) -> Result<()> {
         return Err(Error::bad_input(format!(
             "{shown} holds {name}, which is damaged or no file of pellucid's, and the results would have that name"
         ))
-        .hint("give another folder with --out, or move that file away"));
+        .hint(said("give another folder with {out}, or move that file away")));
     }
     match force || old.iter().any(|listed| listed.name == name && listed.is_at(folder)) {
         true => Ok(()),
         false => Err(Error::bad_input(format!(
             "{shown} holds {name}, and no manifest there says that this request wrote it"
         ))
-        .hint("give another folder with --out, or replace it with --force")),
+        .hint(said("give another folder with {out}, or replace it with {force}"))),
     }
 }
 

@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::owned::open_regular;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, said};
 use crate::whole::{is_drawn, is_temporary, temporary_beside};
 
 /// What the file is called.
@@ -125,7 +125,7 @@ impl Drop for Lock {
 /// The error for a file of somebody else where one of ours would be.
 pub(super) fn not_ours(folder: &Path, name: &str) -> Error {
     Error::bad_input(format!("{} holds {name}, which is damaged or no file of pellucid's", folder.display()))
-        .hint("give another folder with --out, or move that file away")
+        .hint(said("give another folder with {out}, or move that file away"))
 }
 
 fn into_io(e: Error) -> io::Error {

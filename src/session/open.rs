@@ -1,7 +1,7 @@
 //! A model with everything that belongs to it: files, tokenizer, and what provenance says of it.
 
 use super::plan::{Plan, available};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Said};
 use crate::model::{Footprint, Model, Placement, Processing, WeightBytes};
 use crate::table::Provenance;
 use crate::text::ids::ids_of;
@@ -103,7 +103,7 @@ impl Session {
             let (why, id) =
                 (self.source.no_tokenizer(), entries[index].id.clone().unwrap_or_else(|| index.to_string()));
             let said = Error::bad_input(format!("prompt \"{id}\" is text, but {}", why.message()));
-            return Err(said.hint(why.hint_text().unwrap_or_default()));
+            return Err(said.hint(why.remedy().clone()));
         }
         let spec = self.model.spec();
         build_prompts(entries, self.tokenizer.as_ref(), spec.d_vocab, spec.n_ctx, bos)
@@ -187,9 +187,9 @@ impl Session {
 
     /// What whoever reads the results should know of the model's files: what is not used, and what was done where versions of
     /// transformers disagree. Whole sentences.
-    pub fn notes(&self) -> Vec<String> {
-        let tokenizer = self.tokenizer.as_ref().and_then(|t| t.note()).map(str::to_owned);
-        self.source.unused().into_iter().chain(tokenizer).collect()
+    pub fn notes(&self) -> Vec<Said> {
+        let tokenizer = self.tokenizer.as_ref().and_then(|t| t.note()).cloned();
+        self.source.unused().into_iter().map(Said::from).chain(tokenizer).collect()
     }
 
     /// What every file says of the model. Table and version are the writer's.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, said};
 use crate::table::{METADATA_KEY, read_provenance};
 
 /// What a manifest is called.
@@ -71,7 +71,7 @@ impl Manifest {
                 Ok(Some(Self { request: value["request"].as_str().map(str::to_owned), command: shown, files }))
             }
             _ => Err(Error::bad_input(format!("{} is not a manifest of pellucid's", path.display()))
-                .hint("give another folder with --out, or move that file away")),
+                .hint(said("give another folder with {out}, or move that file away"))),
         }
     }
 }

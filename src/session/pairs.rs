@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::Session;
 use super::records::Input;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, give, give_as, said, words};
 use crate::table::visible;
-use crate::text::bounds::SPLIT;
+use crate::text::bounds::split;
 use crate::text::ids::{ids_of, literal, parse_ids};
 use crate::text::pair::same_answer_and_foil;
 use crate::text::positions::{At, position_at, position_in};
@@ -100,8 +100,8 @@ pub fn from_input(input: &Input, names: &Columns, positions: &[NamedPosition]) -
     // A name that was said must be there: what is overlooked would change what is measured.
     let clean = EITHER[0].iter().all(|ours| !has.contains(&theirs(ours))).then(|| theirs("clean"));
     let of_positions = wanted.iter().skip(COLUMNS.len());
-    let said = names.iter().chain(of_positions).map(|(_, theirs)| theirs).find(|theirs| !has.contains(theirs));
-    if let Some(missing) = said.or(clean.as_ref()) {
+    let absent = names.iter().chain(of_positions).map(|(_, theirs)| theirs).find(|theirs| !has.contains(theirs));
+    if let Some(missing) = absent.or(clean.as_ref()) {
         // Of a text that is made of fields, the one that is not there.
         let missing = fields_in(missing).find(|part| !has.iter().any(|name| name == part)).unwrap_or(missing);
         let names = some_of(has.iter().map(String::as_str));
@@ -109,7 +109,7 @@ pub fn from_input(input: &Input, names: &Columns, positions: &[NamedPosition]) -
         return Err(e.nearest_or(
             missing,
             has.iter().map(String::as_str),
-            "say how the file calls its columns: --columns clean=prompt,corrupt=corrupted",
+            said("say how the file calls its columns: {columns=clean=prompt,corrupt=corrupted}"),
         ));
     }
     for (ours, theirs) in wanted.iter().skip(COLUMNS.len()) {
@@ -249,7 +249,7 @@ impl Session {
                         "`{}={column}` is a column, and there is no file",
                         named.name
                     ))
-                    .hint(format!("give its number, {}=3, or a file with --pairs", named.name)));
+                    .hint(words(format!("give its number, {}=3, or a file with ", named.name)) + give("pairs")));
                 }
             };
             let placed = |e: Error| e.at(format_args!("position `{}`", named.name));
@@ -270,7 +270,7 @@ impl Session {
         let word = |text: &str, ids: &str| match cell(text) {
             Some(Cell::Text(text)) => Ok(Some(&**text)),
             Some(Cell::Ids(_)) => Err(Error::bad_input(format!("`{text}` holds numbers, and words are wanted"))
-                .hint(format!("if they are token ids, say --columns {ids}=NAME"))),
+                .hint(words("if they are token ids, say ") + give_as("columns", format!("{ids}=NAME")))),
             None => Ok(None),
         };
         let ids = |name: &str| -> Result<Vec<u32>> {
@@ -335,7 +335,7 @@ impl Asking<'_> {
 /// The pairs of a file, each cell as text or token ids.
 fn from_records(input: &Input, wanted: &[Wanted]) -> Result<Read> {
     let names: Vec<&str> = wanted.iter().map(|(_, theirs)| theirs.as_str()).collect();
-    let Records { file, all, names, .. } = input.records(&names, "--pairs-format", false)?;
+    let Records { file, all, names, .. } = input.records(&names, "pairs_format", false)?;
     let mut read = Read { entries: vec![], names };
     for record in all {
         let place = record.at.of(&file);
@@ -348,7 +348,7 @@ fn from_records(input: &Input, wanted: &[Wanted]) -> Result<Read> {
             }
             let cell = cell(found.as_ref(), ours, theirs, &place)?;
             if let Some(Cell::Text(text)) = &cell {
-                let long = |what| Error::bad_input(format!("{place}: {what}")).hint(SPLIT);
+                let long = |what| Error::bad_input(format!("{place}: {what}")).hint(split());
                 input.bounds.check_text(text.len()).map_err(long)?;
             }
             cells.extend(cell.map(|cell| (ours.clone(), cell)));

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::folder::hash_after;
 use super::lock::not_ours;
 use super::owned::open_regular;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, said};
 use crate::sweep::{Keep, Measured};
 use crate::whole::temporary_beside;
 
@@ -99,12 +99,12 @@ impl Parts {
                     })?);
                 Ok(parts)
             }
-            (false, true) => Err(Error::bad_input(format!("{shown} has the parts of another request")).hint(
-                "resume with the command that was stopped, --memory included, on a machine with the same instructions",
-            )),
+            (false, true) => Err(Error::bad_input(format!("{shown} has the parts of another request")).hint(said(
+                "resume with the command that was stopped, {memory} included, on a machine with the same instructions",
+            ))),
             (false, false) if !force => {
                 Err(Error::bad_input(format!("{shown} has the parts of another request, which was stopped"))
-                    .hint("give another folder with --out, or throw them away with --force"))
+                    .hint(said("give another folder with {out}, or throw them away with {force}")))
             }
             _ => {
                 fs_err::remove_file(&parts.path).map_err(|e| Error::cannot_write(&parts.path, e))?;
@@ -224,15 +224,15 @@ fn nothing_to_resume(folder: &Path) -> Error {
         return Error::no_such(format!(
             "{shown}/parts is what an earlier version of pellucid left, which this one cannot go on with"
         ))
-        .hint("run the command without --resume, and delete that folder");
+        .hint(said("run the command without {!resume}, and delete that folder"));
     }
     Error::no_such(format!("{shown} holds no stopped run to go on with"))
-        .hint("run the command without --resume, or name its folder with --out")
+        .hint(said("run the command without {!resume}, or name its folder with {out}"))
 }
 
 fn damaged(path: &Path, number: u64) -> Error {
     Error::bad_input(format!("{}: wave {number} of the stopped run is not what was written there", path.display()))
-        .hint("run the command without --resume: what was kept cannot be trusted")
+        .hint(said("run the command without {!resume}: what was kept cannot be trusted"))
 }
 
 impl Keep for Parts {

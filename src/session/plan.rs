@@ -2,7 +2,7 @@
 
 use sysinfo::System;
 
-use crate::error::{Error, Result, bytes};
+use crate::error::{Error, Result, Said, bytes, give_as, said};
 use crate::limits::{Room, room};
 use crate::model::{Footprint, Placement};
 use crate::sweep::Need;
@@ -79,7 +79,10 @@ impl Plan {
             bytes(budget),
             bytes(least)
         ))
-        .hint(format!("--memory {}{unit} would do; nothing less can, but with shorter prompts", least.div_ceil(size))))
+        .hint(
+            give_as("memory", format!("{}{unit}", least.div_ceil(size)))
+                + " would do; nothing less can, but with shorter prompts",
+        ))
     }
 
     /// As [`Plan::check`], when the weights are loaded already: what of them is copied is not needed again.
@@ -117,23 +120,23 @@ impl Plan {
     }
 
     /// What would fit.
-    fn what_would(&self, placement: &Placement, available: Available) -> String {
+    fn what_would(&self, placement: &Placement, available: Available) -> Said {
         let (limit, available) = (available.limit(), available.bytes() as usize);
         let Footprint { copied, numbers, .. } = self.weights;
         let least = self.need.least + self.need.rows;
         if copied + least.max(1) <= available && self.need.activations > self.need.least {
             return match available - copied - self.need.rows {
-                left if left >= 2_000_000 => format!("--memory {}MB would fit", left / 1_000_000),
+                left if left >= 2_000_000 => give_as("memory", format!("{}MB", left / 1_000_000)) + " would fit",
                 _ => "fewer tokens in a prompt would fit".into(),
             };
         }
         if copied > 0 && placement.kept.is_some() && least <= available {
-            return "--dtype auto leaves the weights in the file, where they are read as they are needed".into();
+            return said("{dtype=auto} leaves the weights in the file, where they are read as they are needed");
         }
         let halves = numbers * size_of::<u16>();
         match limit {
-            _ if copied > halves && halves + least <= available => "--dtype f16 would fit".into(),
-            Some(limit) => format!("allow more memory ({limit} unlimited), or shorten the prompts"),
+            _ if copied > halves && halves + least <= available => said("{dtype=f16} would fit"),
+            Some(limit) => format!("allow more memory ({limit} unlimited), or shorten the prompts").into(),
             None => "it needs a larger machine, or shorter prompts".into(),
         }
     }
@@ -197,12 +200,12 @@ mod tests {
         let said = refused(plan(5 * GB, 0, 2 * GB, 1000), &auto, GB);
         let wanted =
             "this needs 5.0 GB of weights (mapped), and 2.0 GB of activations and logits, and 1.0 GB are available";
-        assert_eq!(said, format!("{wanted} | --memory 1000MB would fit"));
+        assert_eq!(said, format!("{wanted} | `memory = 1000MB` would fit"));
         assert!(
             refused(plan(0, 5 * GB, GB, 1000), &f32, 4 * GB)
-                .ends_with("--dtype auto leaves the weights in the file, where they are read as they are needed")
+                .ends_with("`dtype = auto` leaves the weights in the file, where they are read as they are needed")
         );
-        assert!(refused(plan(0, 5 * GB, GB, 1000), &auto, 4 * GB).ends_with("--dtype f16 would fit"));
+        assert!(refused(plan(0, 5 * GB, GB, 1000), &auto, 4 * GB).ends_with("`dtype = f16` would fit"));
         assert!(refused(plan(0, 5 * GB, GB, 1000), &auto, GB).ends_with("a larger machine, or shorter prompts"));
         assert!(refused(plan(5 * GB, 0, 2 * GB, 2 * GB), &auto, GB).ends_with("a larger machine, or shorter prompts"));
     }
@@ -231,7 +234,7 @@ mod tests {
         assert!(plan.check_budget(1_200_345).is_ok());
         let error = plan.check_budget(1000).unwrap_err();
         assert_eq!(error.message(), "1.0 kB of memory are not enough: the least that this needs is 1.2 MB");
-        assert!(error.hint_text().unwrap_or_default().starts_with("--memory 2MB would do"), "{error:?}");
+        assert!(error.hint_text().unwrap_or_default().starts_with("`memory = 2MB` would do"), "{error:?}");
         assert!(plan.check_budget(2_000_000).is_ok());
     }
 

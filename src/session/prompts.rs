@@ -15,5 +15,5 @@ pub fn from_input(input: &Input, columns: &Columns) -> Result<Vec<PromptEntry>> 
         wanted.retain(|name| name != ours);
         wanted.push(theirs);
     }
-    prompts(&input.records(&wanted, "--prompts-format", true)?, columns, &input.bounds)
+    prompts(&input.records(&wanted, "prompts_format", true)?, columns, &input.bounds)
 }

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, give_as, words};
 use crate::table::read::{Most, Unpacked, Values, column_names, read_columns};
-use crate::text::bounds::{Bounds, SPLIT, VALUE_BYTES};
+use crate::text::bounds::{Bounds, VALUE_BYTES, split};
 use crate::text::prompt_file::read_bytes;
 use crate::text::records::{At, Record, Records, Written, fields_in, is_template};
 
@@ -51,15 +51,13 @@ impl<'a> Input<'a> {
             } else {
                 "this is not a kind of file that pairs are read from"
             };
-            return Err(Error::bad_input(format!("{file}: {what}")).hint(format!(
-                "use .{}; or say how it is written, {option} {}",
-                kinds.join(", ."),
-                kinds[0]
-            )));
+            return Err(Error::bad_input(format!("{file}: {what}")).hint(
+                words(format!("use .{}; or say how it is written, ", kinds.join(", ."))) + give_as(option, kinds[0]),
+            ));
         }
         if known.is_none() && nameless && !lines {
             return Err(Error::bad_input(format!("{file} has no name that says how it is written"))
-                .hint(format!("say it: {option} {}", kinds.join(", or "))));
+                .hint(words("say it: ") + give_as(option, kinds.join(", or "))));
         }
         let bytes = (self.read)(path, self.bounds.bytes)?;
         self.bounds.check_bytes(&file, bytes.len())?;
@@ -70,7 +68,13 @@ impl<'a> Input<'a> {
                 return Err(Error::bad_input(format!(
                     "{file} looks like JSON, and has no name that says how it is written"
                 ))
-                .hint(format!("say it: {option} jsonl, or {option} txt if each line is a text")));
+                .hint(
+                    words("say it: ")
+                        + give_as(option, "jsonl")
+                        + ", or "
+                        + give_as(option, "txt")
+                        + " if each line is a text",
+                ));
             }
             None => Written::Lines,
         };
@@ -95,7 +99,7 @@ fn from_parquet(path: &Path, file: &str, wanted: &[&str], bounds: &Bounds) -> Re
         bounds.check_bytes(file, values.saturating_mul(VALUE_BYTES).saturating_add(bytes))?;
         // The longest text is no shorter than all are on average, beside what a page says of each.
         let long = bytes.checked_div(values).unwrap_or_default().saturating_sub(BESIDE);
-        bounds.check_text(long).map_err(|what| Error::bad_input(format!("{file}: {what}")).hint(SPLIT))
+        bounds.check_text(long).map_err(|what| Error::bad_input(format!("{file}: {what}")).hint(split()))
     };
     let most = Most { rows: &|n| bounds.check_rows(file, n), size: &size };
     for (name, values) in read_columns(path, &names, &most)? {

@@ -4,7 +4,7 @@ use std::mem::take;
 
 use super::plan::available;
 use super::{Analysis, Found, On, Session, Sink, To};
-use crate::error::Result;
+use crate::error::{Result, Said};
 use crate::sweep::Watch;
 use crate::table::{Row, Table};
 use crate::view::Seen;
@@ -97,18 +97,18 @@ impl Session {
         analysis: &A,
         input: impl Into<A::Input>,
         watch: &dyn Watch,
-        noted: &dyn Fn(&str),
+        noted: &dyn Fn(&Said),
     ) -> Result<<A::Tables as Tables>::Found> {
         let input = input.into();
         if let Some(plan) = On::plan(self, analysis.need(self, &input)?) {
             plan.check_budget(self.memory_bytes)?;
-            plan.check_loaded(&self.placement, available())?.iter().for_each(|warning| noted(warning));
+            plan.check_loaded(&self.placement, available())?.into_iter().for_each(|warning| noted(&warning.into()));
         }
         let provenance = self.provenance(self.command(analysis, &input)?);
         let mut sink = Sink::new(To::Memory, provenance, watch, noted);
         analysis.run(self, &input, &mut sink)?;
         let mut found = sink.finish(true)?;
-        found.said.iter().chain(&found.last).for_each(|said| noted(said));
+        found.said.iter().chain(&found.last).for_each(|said| noted(&said.as_str().into()));
         match found.verdict.take() {
             Some(verdict) => Err(verdict),
             None => Ok(A::Tables::take(&mut found)),

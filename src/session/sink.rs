@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use super::{Parts, RunFolder};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Said};
 use crate::sweep::Watch;
 use crate::table::{Provenance, Table, TableFile, TableWriter};
 use crate::view::viewed::Written;
@@ -33,10 +33,10 @@ pub struct Sink<'a> {
     /// How figures are drawn.
     pub options: Options,
     /// What is to be said beside the title of what is printed.
-    pub caption: Option<String>,
+    pub caption: Option<Said>,
     /// Why the request has failed although all results are there.
     pub verdict: Option<Error>,
-    noted: &'a dyn Fn(&str),
+    noted: &'a dyn Fn(&Said),
     said: Vec<String>,
     last: Vec<String>,
     tables: Vec<Box<dyn Takes>>,
@@ -44,7 +44,7 @@ pub struct Sink<'a> {
 
 impl<'a> Sink<'a> {
     /// Takes rows that were made as `provenance` says. `noted` is told at once what a reader of the results should know.
-    pub fn new(to: To<'a>, provenance: Provenance, watch: &'a dyn Watch, noted: &'a dyn Fn(&str)) -> Self {
+    pub fn new(to: To<'a>, provenance: Provenance, watch: &'a dyn Watch, noted: &'a dyn Fn(&Said)) -> Self {
         Self {
             to,
             provenance,
@@ -119,8 +119,8 @@ impl<'a> Sink<'a> {
     }
 
     /// Says at once what a reader of the results should know.
-    pub fn note(&self, words: impl std::fmt::Display) {
-        (self.noted)(&words.to_string());
+    pub fn note(&self, said: impl Into<Said>) {
+        (self.noted)(&said.into());
     }
 
     /// Says something when the results are there.
@@ -161,7 +161,7 @@ pub struct Found {
     /// How figures are drawn.
     pub options: Options,
     /// What is to be said beside the title of what is printed.
-    pub caption: Option<String>,
+    pub caption: Option<Said>,
     /// Why the request has failed although all results are there.
     pub verdict: Option<Error>,
     /// What was kept of a sweep.

@@ -1,11 +1,12 @@
 //! Which positions of different pairs are the same one: counted from the beginning, from the end, or by names.
 
 use super::grid::{Grid, Over};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Said, give, said, words};
 use crate::text::Pair;
 
 /// How positions of different pairs are matched where a sweep has an axis of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
 pub enum Align {
     /// By their number, from 0.
     #[default]
@@ -42,7 +43,7 @@ impl Align {
                 Err(e.nearest_or(
                     name,
                     ["start", "end"],
-                    "align them at the start or the end, or name them with --positions",
+                    said("align them at the start or the end, or name them with {positions}"),
                 ))
             }
         }
@@ -85,7 +86,7 @@ impl Label {
 ///
 /// Prompts of different lengths have different tokens at the same number. Prompts of one length may be made alike, and differ in
 /// names and places only; where they differ at more than half of their positions they are not.
-pub fn incomparable(pairs: &[Pair], grid: &Grid) -> Option<String> {
+pub fn incomparable(pairs: &[Pair], grid: &Grid) -> Option<Said> {
     let align = grid.align;
     let swept = grid.over.iter().any(|over| matches!(over, Over::Pos | Over::KeyPos));
     if !swept || pairs.len() < 2 || align == Align::Named {
@@ -95,10 +96,11 @@ pub fn incomparable(pairs: &[Pair], grid: &Grid) -> Option<String> {
     let (least, most) = (lengths.clone().min()?, lengths.max()?);
     let from = if align == Align::End { "end" } else { "beginning" };
     if least < most && align == Align::Start {
-        return Some(format!(
+        let mixed = format!(
             "the prompts have {least} to {most} tokens, so that one position means different things in different pairs, and means \
-             over pairs mix them: count from the end with --align end, or name positions with --positions"
-        ));
+             over pairs mix them: count from the end with "
+        );
+        return Some(words(mixed) + said("{align=end}, or name positions with {positions}"));
     }
     let token = |pair: &Pair, i: usize| {
         let n = pair.clean.tokens.len();
@@ -107,10 +109,11 @@ pub fn incomparable(pairs: &[Pair], grid: &Grid) -> Option<String> {
     let differ = |i: &usize| pairs.iter().any(|pair| token(pair, *i) != token(&pairs[0], *i));
     let different = (0..least).filter(differ).count();
     (2 * different > least).then(|| {
-        format!(
+        let mixed = format!(
             "the prompts have different tokens at {different} of {least} positions, counted from the {from}: where they are not \
              made alike, one position means different things in different pairs, and means over pairs mix them; name positions \
-             with --positions"
-        )
+             with "
+        );
+        words(mixed) + give("positions")
     })
 }

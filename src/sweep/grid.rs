@@ -5,13 +5,14 @@ use serde::{Deserialize, Serialize};
 use super::align::{Align, Label};
 use super::{Change, How};
 use crate::arch::Spec;
-use crate::error::{Error, Result, position};
+use crate::error::{Error, Result, position, said, words};
 use crate::hook::site::{Axis, Site};
 use crate::hook::{HookPoint, select};
 use crate::text::Pair;
 
 /// An axis of the grid. What is not swept is patched all at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Over {
     /// Block by block.
     Layer,
@@ -274,7 +275,7 @@ impl Grid {
             }
             if pair.positions.is_empty() {
                 return Err(Error::bad_input(format!("pair \"{}\" names no position", pair.id))
-                    .hint("name positions with --positions"));
+                    .hint(said("name positions with {positions}")));
             }
         }
         let named: Vec<usize> = pair.positions.iter().map(|named| named.at).collect();
@@ -378,7 +379,7 @@ impl Axes {
         };
         let none = |what: &str| {
             Err(Error::bad_input(format!("{point} has no {what}s to go over"))
-                .hint(format!("leave `{what}` out of --over, or patch another site")))
+                .hint(words(format!("leave `{what}` out of ")) + said("{over}, or patch another site")))
         };
         let each = |over: Over, n: Option<usize>, chosen: Option<&Vec<usize>>, what: &str| match (n, chosen) {
             (None, None) if !grid.over.contains(&over) => Ok(vec![None]),

@@ -11,7 +11,7 @@ use super::metric::{Gauge, Needs, readout};
 use super::options::{Keep, PatchOptions, Summary, Watch};
 use super::{Need, Readout, Recorded, first_not_finite, not_finite, row_bytes, unchanged};
 use crate::arch::Spec;
-use crate::error::{Error, Result, position};
+use crate::error::{Error, Result, position, said};
 use crate::hook::HookPoint;
 use crate::model::Model;
 use crate::text::Pair;
@@ -219,7 +219,7 @@ impl<'a> Group<'a> {
         for pair in pairs {
             if pair.corrupt.is_none() && options.how.kind.needs_another_prompt() && options.noised.is_none() {
                 return Err(Error::bad_input(format!("pair \"{}\" has no corrupt prompt to take values of", pair.id))
-                    .hint("give --corrupt, or the file's column (--columns corrupt=NAME), or another --kind"));
+                    .hint(said("give {corrupt}, or the file's column ({columns=corrupt=NAME}), or another {kind}")));
             }
             check_text(model.spec(), pair)?;
             let clean = pair.text(pair.clean.ids());

@@ -12,7 +12,7 @@ use super::budget::{Cut, Need};
 use super::finite::check_prompts;
 use super::options::{PatchOptions, Patching};
 use super::{Change, How, Recorded};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, said};
 use crate::hook::finite::all_finite;
 use crate::hook::{Cache, HookPoint, Site};
 use crate::model::{Batch, Model, Run, Unembed};
@@ -43,6 +43,7 @@ impl Direction {
 
 /// What becomes of a patched value.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Kind {
     /// It is that of the other prompt (activation patching; Vig et al. 2020, Meng et al. 2022).
     Replace,
@@ -121,7 +122,7 @@ impl Kind {
     /// When it has none, or numbers that are not finite.
     pub(super) fn added(&self, vector: Option<&Tensor>) -> Result<Option<Tensor>> {
         let Kind::Add(factor) = self else { return Ok(None) };
-        let missing = || Error::bad_input("`add` needs a vector").hint("give it with --vector FILE");
+        let missing = || Error::bad_input("`add` needs a vector").hint(said("give it with {vector=FILE}"));
         let added = (vector.ok_or_else(missing)? * *factor)?;
         match all_finite(&added)? {
             true => Ok(Some(added)),
@@ -188,7 +189,7 @@ impl<'a> Sources<'a> {
         let PatchOptions { how: Patching { kind, seed, .. }, dataset, vector, .. } = options;
         if kind.needs_a_dataset() && dataset.is_empty() {
             return Err(Error::bad_input("this kind of patch takes values of a dataset, and none was given")
-                .hint("give prompts with --dataset FILE"));
+                .hint(said("give prompts with {dataset=FILE}")));
         }
         let added = kind.clone().finite()?.added(vector.as_ref())?;
         let means = match kind {
@@ -226,7 +227,7 @@ impl<'a> Sources<'a> {
             let (Some(key), Some(scoring)) = (change.key_pos, change.point.layer.and_then(|l| self.scoring.get(l)))
             else {
                 return Err(Error::bad_input("a query that sees no key at all has no pattern")
-                    .hint("knock out one key at a time: --over layer,head,key_pos, or --keys 3"));
+                    .hint(said("knock out one key at a time: {over=layer,head,key_pos}, or {keys=3}")));
             };
             let mut positions = change.positions.take().unwrap_or_else(|| (0..n).collect());
             positions.retain(|q| scoring.visible(*q, n) != (key..key + 1));
@@ -243,7 +244,7 @@ impl<'a> Sources<'a> {
         Ok(match self.kind {
             Kind::Replace | Kind::Resample => {
                 let donor = donor.ok_or_else(|| {
-                    Error::bad_input("to replace values, another prompt is needed").hint("give --corrupt")
+                    Error::bad_input("to replace values, another prompt is needed").hint(said("give {corrupt}"))
                 })?;
                 How::Put(donor.value(point)?.clone())
             }
@@ -281,7 +282,9 @@ impl<'a> Sources<'a> {
             }
             Kind::KnockOut if point.site == Site::AttnScores => How::Fill(f32::NEG_INFINITY),
             Kind::KnockOut => {
-                return Err(Error::bad_input(format!("{point} has no edges to knock out")).hint("use --at attn_scores"));
+                return Err(
+                    Error::bad_input(format!("{point} has no edges to knock out")).hint(said("use {at=attn_scores}"))
+                );
             }
         })
     }
@@ -352,7 +355,7 @@ fn means(
 ) -> Result<HashMap<HookPoint, Tensor>> {
     if let Some(point) = points.iter().find(|p| p.site.per_sequence()) {
         return Err(Error::bad_input(format!("{point} has no mean: each prompt has keys of its own"))
-            .hint("use --kind zero or resample"));
+            .hint(said("use {kind=zero} or resample")));
     }
     if let Some(n) = positions
         && !dataset.iter().any(|p| p.tokens.len() >= n)
@@ -361,7 +364,7 @@ fn means(
         return Err(Error::bad_input(format!(
             "the prompts have up to {n} positions, and the longest of the dataset has {longest}"
         ))
-        .hint("give longer prompts, or use --kind mean over all positions"));
+        .hint(said("give longer prompts, or use {kind=mean} over all positions")));
     }
     let rows = positions.unwrap_or(1);
     let mut counts = vec![0usize; rows];

@@ -8,7 +8,7 @@ use super::doubt::Unpatched;
 use super::group::{End, Group};
 use super::metric::Metric;
 use super::options::{Keep, Measured, PatchOptions, Summary};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, said};
 use crate::hook::NotFinite;
 use crate::model::Model;
 
@@ -148,7 +148,7 @@ impl Group<'_> {
                 let complete = not_finite.is_some() || values.len() == options.how.metric.len();
                 if !whole || !complete || !unknown.remove(&(pair, spot)) {
                     return Err(Error::bad_input("what was kept of the stopped run is not what this sweep measures")
-                        .hint("run the command without --resume"));
+                        .hint(said("run the command without {!resume}")));
                 }
                 summary.not_finite += usize::from(not_finite.is_some());
                 found[pair][spot] = Some(not_finite.map_or(Ok(values), Err));

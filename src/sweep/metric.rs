@@ -6,13 +6,14 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::Readout;
-use crate::error::{Error, Result, position};
+use crate::error::{Error, Result, position, said};
 use crate::ops::softmax::log_sum_exp;
 use crate::text::Pair;
 
 /// One number of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // Each variant's meaning is in the table below, where users read it too.
+#[non_exhaustive]
 pub enum Metric {
     LogitDiff,
     Logit,
@@ -235,8 +236,10 @@ pub fn readout(pair: &Pair, metrics: &[Metric], pos: isize) -> Result<Readout> {
     let missing = |what: &str, metric: &Metric| {
         Error::bad_input(format!("`{}` needs {what}, and pair \"{}\" has none", metric.name(), pair.id)).hint(
             match what.contains("foil") {
-                true => "give it with --foil, or in the file of pairs: --columns foil=NAME or foil_id=NAME",
-                false => "give it with --answer, or in the file of pairs: --columns answer=NAME or answer_id=NAME",
+                true => said("give it with {foil}, or in the file of pairs: {columns=foil=NAME} or foil_id=NAME"),
+                false => {
+                    said("give it with {answer}, or in the file of pairs: {columns=answer=NAME} or answer_id=NAME")
+                }
             },
         )
     };
@@ -261,7 +264,7 @@ pub fn readout(pair: &Pair, metrics: &[Metric], pos: isize) -> Result<Readout> {
     }
     if any(EveryPosition) && n < 2 {
         return Err(Error::bad_input(format!("the loss needs a token that follows, and pair \"{}\" has one", pair.id))
-            .hint("give a longer prompt, or another --metric"));
+            .hint(said("give a longer prompt, or another {metric}")));
     }
     let positions = if any(EveryPosition) { 0..n } else { at..at + 1 };
     let positions = (positions.start..positions.end + read).collect();

@@ -9,7 +9,7 @@ use super::grid::Grid;
 use super::kind::{Direction, Kind, drawn};
 use super::metric::Metric;
 use super::noised::Noised;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, said};
 use crate::text::{Pair, Prompt};
 
 /// What becomes of a value, in which run, and what is measured.
@@ -139,7 +139,7 @@ impl PatchOptions {
                 "no prompt of the dataset has the {n} positions of pair \"{}\"",
                 pair.id
             ))
-            .hint("give longer prompts with --dataset"));
+            .hint(said("give longer prompts with {dataset}")));
         }
         Ok(pair.text(long[drawn(self.how.seed, pair.index as usize, long.len())].ids()[..n].to_vec()))
     }

@@ -7,7 +7,7 @@
 use super::grid::{Grid, Over, Spot};
 use super::{Change, How, Recorded};
 use crate::arch::Spec;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Said, said};
 use crate::hook::HookPoint;
 use crate::hook::site::{Axis, Site};
 
@@ -33,17 +33,17 @@ impl Grid {
         if !self.per_query_head {
             return Ok(());
         }
-        let bad = |what: String, hint: &str| Err(Error::bad_input(what).hint(hint));
+        let bad = |what: String, hint: Said| Err(Error::bad_input(what).hint(hint));
         if !points.iter().any(|p| p.site.has(Axis::G)) {
             return bad(
                 format!("a query head is chosen for keys and values, and `{}` is neither", self.at),
-                "leave out --per-query-head, or patch k, v, k_norm.out or rot_k",
+                said("leave out {!per_query_head}, or patch k, v, k_norm.out or rot_k"),
             );
         }
         if !self.over.contains(&Over::Head) && self.only.heads.is_none() {
             return bad(
                 "all heads at once see all keys and values, so there is no query head to choose".into(),
-                "go over heads: --over layer,head",
+                said("go over heads: {over=layer,head}"),
             );
         }
         let several = points.iter().any(|p| p.layer != points[0].layer);
@@ -52,7 +52,7 @@ impl Grid {
                 "keys and values are patched as one query head sees them in one layer at a time: in a later layer the \
                  other heads already read another stream"
                     .into(),
-                "go over layers (--over layer,head) without --window, or choose one with --layers",
+                said("go over layers ({over=layer,head}) without {!window}, or choose one with {layers}"),
             );
         }
         let shared_norm = |p: &&HookPoint| {
@@ -62,14 +62,14 @@ impl Grid {
         if let Some(point) = points.iter().find(shared_norm) {
             return bad(
                 format!("the norm after {point} is over all keys together, so every head would see another key"),
-                "patch k_norm.out, the keys after that norm",
+                "patch k_norm.out, the keys after that norm".into(),
             );
         }
         let of_all_heads = |p: &&HookPoint| !p.site.has(Axis::H) && !p.site.has(Axis::G);
         if let Some(point) = points.iter().find(of_all_heads).filter(|_| self.together) {
             return bad(
                 format!("{point} is read by every head, so it is not patched together with what one query head sees"),
-                "patch it apart, or together only what belongs to heads, such as q,k,v",
+                "patch it apart, or together only what belongs to heads, such as q,k,v".into(),
             );
         }
         Ok(())

@@ -11,6 +11,7 @@ use std::marker::PhantomData;
 /// How rows are written as text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[non_exhaustive]
 pub enum Format {
     /// For people: aligned columns, rounded numbers, columns without any value left out.
     #[default]

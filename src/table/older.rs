@@ -12,14 +12,14 @@ const NOT_RECORDED: &str = "not recorded";
 pub(crate) fn done(how: &Provenance, has_corrupt: bool) -> (Done, Around) {
     let command = &how.command;
     let of_itself = if command.get(1).is_some_and(|c| c == "ablate") { "mean" } else { "replace" };
-    let direction = said(command, "--direction").unwrap_or("denoise");
+    let direction = said(command, "direction").unwrap_or("denoise");
     let done = Done {
-        kind: said(command, "--kind").unwrap_or(of_itself).to_owned(),
+        kind: said(command, "kind").unwrap_or(of_itself).to_owned(),
         direction: has_corrupt.then(|| direction.to_owned()),
     };
     let around = Around {
-        window: said(command, "--window").and_then(|n| n.parse().ok()).unwrap_or(1),
-        noise: said(command, "--noise").and_then(|n| n.parse().ok()),
+        window: said(command, "window").and_then(|n| n.parse().ok()).unwrap_or(1),
+        noise: said(command, "noise").and_then(|n| n.parse().ok()),
         ..Around::default()
     };
     (done, around)
@@ -58,8 +58,12 @@ pub(crate) fn only_finite(patched: &mut Option<f32>, recovered: &mut Option<f32>
 
 /// The value of an option, as `--name value` or `--name=value`.
 fn said<'a>(command: &'a [String], name: &str) -> Option<&'a str> {
-    let after = command.iter().zip(command.iter().skip(1)).find(|(a, _)| *a == name).map(|(_, value)| value.as_str());
-    after.or_else(|| command.iter().find_map(|a| a.strip_prefix(name)?.strip_prefix('=')))
+    let after = command
+        .iter()
+        .zip(command.iter().skip(1))
+        .find(|(a, _)| a.strip_prefix("--") == Some(name))
+        .map(|(_, value)| value.as_str());
+    after.or_else(|| command.iter().find_map(|a| a.strip_prefix("--")?.strip_prefix(name)?.strip_prefix('=')))
 }
 
 #[cfg(test)]

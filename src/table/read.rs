@@ -17,6 +17,7 @@ use std::path::Path;
 
 /// A column of a prompt file. `None` is a null.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Values {
     /// Text.
     Text(Vec<Option<String>>),

@@ -8,7 +8,7 @@ use super::files::Files;
 use super::guarded::{Encoded, Failed, Guarded};
 use super::kind::what_it_is;
 use super::tokenizer::quoted;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Said, give, words};
 
 /// The small files beside a tokenizer: the largest known, an added_tokens.json, has two. In bytes.
 const LARGEST: u64 = 16 << 20;
@@ -81,7 +81,7 @@ fn ends(tokenizer: &Guarded) -> Result<(Option<u32>, Option<u32>), Failed> {
 
 /// Where transformers 4 puts another BOS or EOS around a text than tokenizer.json says, which version 5 and pellucid follow:
 /// that, and what to do for the other. DeepSeek's distilled models are such.
-pub(super) fn difference(facts: &Facts, tokenizer: &Guarded) -> Option<String> {
+pub(super) fn difference(facts: &Facts, tokenizer: &Guarded) -> Option<Said> {
     let stated = facts.tokenizer["tokenizer_class"].as_str()?;
     let by_itself = in_transformers_4(stated)?;
     let (bos, eos) = ends(tokenizer).ok()?;
@@ -95,21 +95,19 @@ pub(super) fn difference(facts: &Facts, tokenizer: &Guarded) -> Option<String> {
         && wants.unwrap_or(by_itself) != bos.is_some()
     {
         let token = quoted(token);
-        return Some(match bos {
-            None => format!(
-                "no BOS is put before a text, as tokenizer.json has it and as transformers 5 does, though {}; transformers 4 puts {token}, and so does --bos",
-                says(wants, "add_bos_token")
-            ),
-            Some(_) => format!(
-                "{token} is put before a text, as tokenizer.json has it and as transformers 5 does, though {}; transformers 4 puts none, and so does --no-bos",
-                says(wants, "add_bos_token")
-            ),
-        });
+        let as_it_has = "is put before a text, as tokenizer.json has it and as transformers 5 does, though";
+        let (said, other, option) = match bos {
+            None => ("no BOS".to_owned(), token, "bos"),
+            Some(_) => (token, "none".to_owned(), "no_bos"),
+        };
+        let said =
+            format!("{said} {as_it_has} {}; transformers 4 puts {other}, and so does ", says(wants, "add_bos_token"));
+        return Some(words(said) + give(option));
     }
     let wants = facts.flag("add_eos_token");
     let token = quoted(name("eos_token").filter(|_| wants.unwrap_or(false) != eos.is_some())?);
     let (done, other) = if eos.is_some() { ("", "none") } else { ("no ", "it") };
-    Some(format!(
+    Some(words(format!(
         "{done}{token} is put after a text, as tokenizer.json has it and as transformers 5 does; transformers 4 puts {other}"
-    ))
+    )))
 }

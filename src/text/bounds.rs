@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::error::{Error, Result, bytes as in_bytes};
+use crate::error::{Error, Result, Said, bytes as in_bytes, said};
 
 /// What one value of a record takes, with its share of the list or the object that it is in.
 pub(crate) const VALUE_BYTES: usize = size_of::<Value>() + 24;
@@ -39,7 +39,7 @@ impl Bounds {
             return Ok(());
         }
         Err(Error::bad_input(format!("{file} has more rows than the {} that are read of a file", self.rows))
-            .hint("raise that with --input-rows N, or cut the file"))
+            .hint(said("raise that with {input_rows=N}, or cut the file")))
     }
 
     /// Refuses `file` if its records take more than is allowed: `bytes`, or more than that.
@@ -57,7 +57,7 @@ impl Bounds {
             in_bytes(self.bytes),
             in_bytes(bytes)
         ))
-        .hint(format!("raise that with --input-bytes SIZE, such as {enough}GB, or cut the file")))
+        .hint(said("raise that with {input_bytes=SIZE}") + format!(", such as {enough}GB, or cut the file")))
     }
 
     /// Whether a text of `n` bytes can be made into tokens.
@@ -78,7 +78,9 @@ impl Bounds {
 }
 
 /// What to do about a text that is too long.
-pub(crate) const SPLIT: &str = "split it into several prompts, or raise that with --input-bytes SIZE";
+pub(crate) fn split() -> Said {
+    said("split it into several prompts, or raise that with {input_bytes=SIZE}")
+}
 
 /// The bytes of JSON that are in no string, and the quotes that begin one.
 pub(super) fn structure(json: &str) -> impl Iterator<Item = u8> {

@@ -5,7 +5,7 @@ use std::io::Read;
 use serde_json::Value;
 
 use super::files::{File, Files};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Said, said};
 
 /// How much of a file is looked at to tell what it is. In bytes.
 const HEAD: u64 = 512;
@@ -16,11 +16,11 @@ const LONGEST_REFUSAL: usize = 1 << 14;
 /// What something is, to follow its name; and what to do.
 pub(super) struct Verdict {
     pub what: String,
-    pub hint: String,
+    pub hint: Said,
 }
 
 impl Verdict {
-    fn new(what: impl Into<String>, hint: impl Into<String>) -> Self {
+    fn new(what: impl Into<String>, hint: impl Into<Said>) -> Self {
         Self { what: what.into(), hint: hint.into() }
     }
 
@@ -168,7 +168,7 @@ pub(super) fn no_model(names: &[String], inside: &[String], read: impl Fn(&str) 
     if !has("config.json") && (of_datasets || names.iter().any(is_data)) {
         return Some(Verdict::new(
             "is a data set and no model",
-            "name the model with -m, and its texts with --prompts FILE",
+            said("name the model with {model}, and its texts with {prompts=FILE}"),
         ));
     }
     if let Some(name) = ending(&[".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".7z"]) {

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use super::tokenizer::{Bos, Token, Tokenizer, Word, id_label, quoted};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, said};
 
 /// A prompt as it was given: words, or token ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PromptInput {
     /// Text for the model's tokenizer.
     Text(String),
@@ -131,7 +132,7 @@ fn tokens(
             "prompt {} is text, but this model's folder has no tokenizer.json, nor vocab.json with merges.txt",
             quoted(id)
         ))
-        .hint("give token ids instead, with --ids")),
+        .hint(said("give token ids instead, with {ids}"))),
     }
 }
 

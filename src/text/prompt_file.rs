@@ -6,12 +6,12 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::bounds::{Bounds, SPLIT};
+use super::bounds::{Bounds, split};
 use super::ids::parse_ids;
 use super::prompt::{PromptEntry, PromptInput};
 use super::records::{At, Record, Records, field, fields_in, is_template, shortened};
 use super::tokenizer::quoted;
-use crate::error::{Error, Result, nearest};
+use crate::error::{Error, Result, Said, give, give_as, nearest, said, words};
 
 /// The fields of a prompt: `text`, or `ids`; `id`, its name; `subject`, which takes the place of `{}` in the text.
 pub const FIELDS: [&str; 4] = ["text", "ids", "id", "subject"];
@@ -31,7 +31,9 @@ pub fn check_columns(columns: &Columns, known: &[&str], whose: &str) -> Result<(
             return Err(e.nearest_or(ours, known.iter().copied(), format!("they have {}", known.join(", "))));
         }
         if columns[..i].iter().any(|(earlier, _)| earlier == ours) {
-            return Err(Error::bad_input(format!("--columns says twice what `{ours}` is called")).hint("say it once"));
+            return Err(
+                Error::bad_input(give("columns") + format!(" says twice what `{ours}` is called")).hint("say it once")
+            );
         }
     }
     Ok(())
@@ -54,7 +56,7 @@ pub fn missing_column(records: &Records, theirs: &str) -> Option<Error> {
     Some(e.nearest_or(
         part,
         records.names.iter().map(String::as_str),
-        "say how the file calls its columns: --columns text=prompt for prompts, clean=prompt for pairs",
+        said("say how the file calls its columns: {columns=text=prompt} for prompts, clean=prompt for pairs"),
     ))
 }
 
@@ -91,7 +93,7 @@ pub fn prompts(records: &Records, columns: &Columns, bounds: &Bounds) -> Result<
                 .hint("remove it: a prompt needs at least one token"));
         }
         if let PromptInput::Text(text) = &entry.input {
-            bounds.check_text(text.len()).map_err(|what| records.wrong(record.at, what).hint(SPLIT))?;
+            bounds.check_text(text.len()).map_err(|what| records.wrong(record.at, what).hint(split()))?;
         }
         let id = entry.id.clone().unwrap_or_else(|| index.to_string());
         if let Some(earlier) = places.insert(id.clone(), record.at) {
@@ -105,7 +107,7 @@ pub fn prompts(records: &Records, columns: &Columns, bounds: &Bounds) -> Result<
 }
 
 /// What is wrong with a record, and what to do.
-type Wrong = (String, &'static str);
+type Wrong = (String, Said);
 
 /// What the file calls our fields; none where a field is not asked for.
 struct Fields<'a> {
@@ -137,14 +139,17 @@ impl<'a> Fields<'a> {
         let wrong = |what: String| records.wrong(At::Line(line), what);
         match (has(text), has(ids)) {
             (true, true) => Err(wrong(format!("the header has both `{text}` and `{ids}`"))
-                .hint("say which is meant, --columns text=NAME or --columns ids=NAME")),
+                .hint(said("say which is meant, {columns=text=NAME} or {columns=ids=NAME}"))),
             (false, false) => {
                 let names = || records.names.iter().map(String::as_str);
                 let near = nearest(text, names()).or_else(|| nearest(ids, names()));
                 let e = wrong(format!("the header has neither `{text}` nor `{ids}`, but {}", some_of(names())));
                 Err(e.hint(match near {
-                    Some(near) => format!("if `{near}` has the prompts, say so: --columns text={near}"),
-                    None => "say which column has the prompts: --columns text=NAME".to_owned(),
+                    Some(near) => {
+                        words(format!("if `{near}` has the prompts, say so: "))
+                            + give_as("columns", format!("text={near}"))
+                    }
+                    None => said("say which column has the prompts: {columns=text=NAME}"),
                 }))
             }
             _ => Ok(()),
@@ -152,8 +157,9 @@ impl<'a> Fields<'a> {
     }
 
     fn entry(&self, record: &Record) -> Result<PromptEntry, Wrong> {
-        const NEEDS: &str =
-            "each object needs \"text\" (a string) or \"ids\" (a list of ids); --columns says how they are called";
+        let needs = || {
+            said("each object needs \"text\" (a string) or \"ids\" (a list of ids); {columns} says how they are called")
+        };
         let id_list = "write token ids as 12 34 56";
         let value = &record.value;
         let object = match value {
@@ -164,7 +170,7 @@ impl<'a> Fields<'a> {
                 return list(value).map(PromptEntry::ids).ok_or_else(|| {
                     (
                         format!("this is not a list of token ids: {}", shortened(value)),
-                        "ids are whole numbers: [1, 2, 3]",
+                        "ids are whole numbers: [1, 2, 3]".into(),
                     )
                 });
             }
@@ -172,7 +178,7 @@ impl<'a> Fields<'a> {
             other => {
                 return Err((
                     format!("this is neither a string, a list of token ids nor an object: {}", shortened(other)),
-                    NEEDS,
+                    needs(),
                 ));
             }
         };
@@ -180,19 +186,19 @@ impl<'a> Fields<'a> {
         let (text, ids) = (self.text.unwrap_or("text"), self.ids.unwrap_or("ids"));
         let input = match (get(self.text), get(self.ids)) {
             (Some(_), Some(_)) => {
-                return Err((format!("this object has both `{text}` and `{ids}`"), "leave one of them out"));
+                return Err((format!("this object has both `{text}` and `{ids}`"), "leave one of them out".into()));
             }
             (Some(found), None) => match found.as_ref() {
                 Value::String(text) => PromptInput::Text(self.with_subject(text, value)?),
-                other => return Err((format!("`{text}` is not a string: {}", shortened(other)), NEEDS)),
+                other => return Err((format!("`{text}` is not a string: {}", shortened(other)), needs())),
             },
             (None, Some(found)) => PromptInput::Ids(match found.as_ref() {
-                Value::String(text) => parse_ids(text).map_err(|e| (e.to_string(), id_list))?,
+                Value::String(text) => parse_ids(text).map_err(|e| (e.to_string(), id_list.into()))?,
                 other => list(other)
-                    .ok_or_else(|| (format!("`{ids}` is not a list of token ids: {}", shortened(other)), NEEDS))?,
+                    .ok_or_else(|| (format!("`{ids}` is not a list of token ids: {}", shortened(other)), needs()))?,
             }),
             (None, None) if [text, ids].iter().any(|name| object.contains_key(*name)) => {
-                return Err(("there is no prompt".into(), "fill it in, or take the line out"));
+                return Err(("there is no prompt".into(), "fill it in, or take the line out".into()));
             }
             (None, None) => {
                 let found =
@@ -202,7 +208,7 @@ impl<'a> Fields<'a> {
                     (None, Some(_)) => format!("no `{ids}`"),
                     _ => format!("neither `{text}` nor `{ids}`"),
                 };
-                return Err((format!("this object has {wanted}, but {found}"), NEEDS));
+                return Err((format!("this object has {wanted}, but {found}"), needs()));
             }
         };
         let id = match get(self.id).as_deref() {
@@ -211,7 +217,10 @@ impl<'a> Fields<'a> {
             Some(Value::Number(id)) if id.is_u64() || id.is_i64() => Some(id.to_string()),
             Some(other) => {
                 let name = self.id.unwrap_or("id");
-                return Err((format!("`{name}` is neither a string nor a whole number: {}", shortened(other)), NEEDS));
+                return Err((
+                    format!("`{name}` is neither a string nor a whole number: {}", shortened(other)),
+                    needs(),
+                ));
             }
         };
         Ok(PromptEntry { id, input })
@@ -225,11 +234,13 @@ impl<'a> Fields<'a> {
             Some(Value::String(subject)) if text.contains("{}") => {
                 // Before it is put in every place: they may be many, and it may be long.
                 let grown = text.matches("{}").count().saturating_mul(subject.len());
-                self.bounds.check_text(text.len().saturating_add(grown)).map_err(|what| (what, SPLIT))?;
+                self.bounds.check_text(text.len().saturating_add(grown)).map_err(|what| (what, split()))?;
                 Ok(text.replace("{}", subject))
             }
-            Some(Value::String(_)) => Err((format!("there is no {{}} for the subject in {}", quoted(text)), hint)),
-            _ => Err((format!("there is no text in `{name}`, the subject"), hint)),
+            Some(Value::String(_)) => {
+                Err((format!("there is no {{}} for the subject in {}", quoted(text)), hint.into()))
+            }
+            _ => Err((format!("there is no text in `{name}`, the subject"), hint.into())),
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::error::{Error, Result, Sentence};
 
 /// How a file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Written {
     /// Lines of text.
     Lines,

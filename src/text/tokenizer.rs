@@ -17,7 +17,7 @@ use super::ids::literal;
 use super::kind::what_it_is;
 use super::older::{from_pair, put_ends};
 use super::spelling::{Spelling, legible};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Said, said};
 
 /// What to do about the token that begins a text (BOS, such as `<s>` or `<|endoftext|>`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,7 +92,7 @@ pub struct Tokenizer {
     vocab_size: usize,
     /// The tokenizer puts a space before the text, so that `Mary` and ` Mary` begin with the same piece.
     prepends_space: bool,
-    note: Option<String>,
+    note: Option<Said>,
     /// How many bytes of a text a token can stand for, if that is bounded: it is looked for when it is asked for.
     longest: OnceLock<Option<usize>>,
 }
@@ -143,7 +143,7 @@ impl Tokenizer {
         Self::new(files, &facts, inner, None).map(Some)
     }
 
-    fn new(files: &Files, facts: &Facts, inner: Guarded, note: Option<String>) -> Result<Self> {
+    fn new(files: &Files, facts: &Facts, inner: Guarded, note: Option<Said>) -> Result<Self> {
         let spelling = Spelling::new(&inner.decoder(), &inner.pre_tokenizer());
         let added = inner.added();
         let past_added = added.keys().max().map_or(0, |&id| id as usize + 1);
@@ -233,8 +233,8 @@ impl Tokenizer {
     }
 
     /// What versions of transformers disagree about in these files, and what was done, in one sentence.
-    pub fn note(&self) -> Option<&str> {
-        self.note.as_deref()
+    pub fn note(&self) -> Option<&Said> {
+        self.note.as_ref()
     }
 
     /// The text that `ids` spell together, special tokens included, just as Hugging Face decodes it. Bytes that are not
@@ -352,7 +352,7 @@ impl Tokenizer {
     fn encoding(&self, text: &str, with_special: bool) -> Result<Encoded> {
         self.inner.encode(text, with_special).map_err(|e| match e {
             Failed::Text(e) => Error::bad_input(format!("the tokenizer cannot read this text: {e}"))
-                .hint("write it with words that the vocabulary has, or give token ids with --ids"),
+                .hint(said("write it with words that the vocabulary has, or give token ids with {ids}")),
             Failed::Files(e) => unusable("this model's files", e),
         })
     }

@@ -40,6 +40,7 @@ pub struct Panel {
 
 /// What a panel shows.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Body {
     /// Colours in a grid.
     Heat(Heat),
@@ -80,6 +81,7 @@ pub struct Cell {
 
 /// What is drawn on a cell beside its colour, which is never alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Mark {
     /// Nothing.
     #[default]
@@ -110,6 +112,7 @@ pub struct Item {
 
 /// What cells of a heat map have written in them, which decides their shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Shape {
     /// A token, and below it a number.
     Tokens,

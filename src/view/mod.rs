@@ -21,7 +21,7 @@ pub use kind::View;
 #[cfg(feature = "charts")]
 pub use svg::{Figure, figures};
 
-use crate::error::{Error, Result, nearest};
+use crate::error::{Error, Result, nearest, said};
 use crate::table::{Format, Provenance, Row, Rows, TableFile, read_provenance, write_rows};
 use std::io::Write;
 use std::path::Path;
@@ -144,11 +144,11 @@ impl Drawable {
         };
         if options.scale.is_some() && !drawable.scaled {
             return Err(Error::bad_input(format!("the figures of the table `{table}` have no scale to choose"))
-                .hint("leave out --scale; it is for figures of patches, paths, ablations and attributions"));
+                .hint(said("leave out {!scale}; it is for figures of patches, paths, ablations and attributions")));
         }
         if options.head.is_some() && !drawable.of_heads {
             return Err(Error::bad_input(format!("the figures of the table `{table}` show no single head"))
-                .hint("leave out --head; it is for attention patterns"));
+                .hint(said("leave out {!head}; it is for attention patterns")));
         }
         (drawable.views)(path, options, emit)
     }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::marker::PhantomData;
 
 use super::{Drawable, Emit, Options, Seen, View, terminal};
-use crate::error::Result;
+use crate::error::{Result, Said};
 use crate::table::{Format, Held, Rows, Table, TableInfo, TextOptions, TextWriter};
 use crate::text::Prompt;
 
@@ -19,8 +19,10 @@ pub struct Told<'a> {
     pub inputs: usize,
     /// Which, where they are prompts.
     pub prompts: &'a [Prompt],
+    /// How options are worded.
+    pub worded: &'a dyn Fn(&Said) -> String,
     /// Told what a reader should know.
-    pub note: &'a dyn Fn(&str),
+    pub note: &'a dyn Fn(&Said),
 }
 
 /// What is shown of the views of the first prompts or pairs.

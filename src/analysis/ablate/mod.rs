@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::patch::swept::swept;
 use super::patch::{need, patch};
 use crate::analysis::{PatchMeanRow, PatchRow};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Said, said, words};
 use crate::session::{Analysis, Session, Sink, WithDataset};
 use crate::sweep::{Budget, Direction, Grid, Kind, Metric, Need, Only, Over, PatchOptions, Patching};
 use crate::text::{Pair, Prompt};
@@ -76,6 +76,7 @@ impl Default for Ablate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[non_exhaustive]
 pub enum Unit {
     /// The output of one attention head (z)
     Head,
@@ -128,22 +129,21 @@ impl Ablate {
     }
 
     /// Says where values are from that one prompt gets from itself.
-    fn own_values(&self, input: &WithDataset) -> Result<Option<String>> {
+    fn own_values(&self, input: &WithDataset) -> Result<Option<Said>> {
         let ([only], None, true) = (&input.prompts[..], &input.dataset, self.kind.needs_a_dataset()) else {
             return Ok(None);
         };
         match self.kind {
             Kind::Mean { by_position: false } => {
                 let n = only.tokens.len();
-                Ok(Some(format!(
-                    "by the mean over the {n} positions of this prompt itself; --dataset takes other prompts"
-                )))
+                let own = words(format!("by the mean over the {n} positions of this prompt itself; "));
+                Ok(Some(own + said("{dataset} takes other prompts")))
             }
             _ => Err(Error::bad_input(format!(
                 "`{}` of one prompt puts back what was there: the only prompt to take values of is itself",
                 self.kind.name()
             ))
-            .hint("give other prompts with --dataset FILE, or use --kind mean or zero")),
+            .hint(said("give other prompts with {dataset=FILE}, or use {kind=mean} or zero"))),
         }
     }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AttentionOptions, Parts, attention, need};
 use crate::analysis::AttentionRow;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, give};
 use crate::session::{Analysis, Prompts, Session, Sink};
 use crate::sweep::{Budget, Need};
 use crate::text::pair::same_answer_and_foil;
@@ -62,8 +62,10 @@ impl Analysis for Attention {
 
     fn need(&self, on: &Session, input: &Prompts) -> Result<Need> {
         if !(0.0..=1.0).contains(&self.min_prob) {
-            return Err(Error::bad_input(format!("--min-prob is {}, and a probability is 0 to 1", self.min_prob))
-                .hint("give a number from 0, which leaves nothing out, to 1"));
+            return Err(Error::bad_input(
+                give("min_prob") + format!(" is {}, and a probability is 0 to 1", self.min_prob),
+            )
+            .hint("give a number from 0, which leaves nothing out, to 1"));
         }
         let blocks = &on.model.spec().blocks;
         if let Some((layer, head)) = self.head {

@@ -31,7 +31,7 @@ use super::patch::place;
 use super::{Need, Watch};
 use crate::analysis::{AttributionRow, PatchRow};
 use crate::arch::Spec;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, said};
 use crate::hook::site::{Role, Scope, Writer};
 use crate::hook::{HookPoint, Site, select};
 use crate::model::Model;
@@ -174,11 +174,11 @@ fn points(spec: &Spec, options: &Attribute) -> Result<Vec<HookPoint>> {
         return Err(Error::bad_input(
             "the divergence from the clean run is smallest at the clean run, so its slope is zero there",
         )
-        .hint("use --direction denoise, or another metric"));
+        .hint(said("use {direction=denoise}, or another metric")));
     }
     if options.qk_fix && !points.iter().any(|p| has_fix(p.site)) {
         return Err(Error::bad_input("the fix for queries and keys needs some, and there are none among the values")
-            .hint("add q,k to --at"));
+            .hint(said("add q,k to {at}")));
     }
     if options.qk_fix
         && let Some(point) = points.iter().find(|p| normed_together(spec, p))

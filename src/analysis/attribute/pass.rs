@@ -8,7 +8,7 @@ use super::nodes::Nodes;
 use super::qk::Attended;
 use super::{Attribute, has_fix, is_stream};
 use crate::analysis::Watch;
-use crate::error::{Error, Result, position};
+use crate::error::{Error, Result, position, said};
 use crate::hook::site::Role;
 use crate::hook::{Cache, Gradients, Hook, HookPoint, NotFinite, Site};
 use crate::model::{Batch, Model, Run, Unembed, clamp};
@@ -94,7 +94,7 @@ impl<'a> Pass<'a> {
         for pair in pairs {
             let Some(other) = &pair.corrupt else {
                 return Err(Error::bad_input(format!("pair \"{}\" has no corrupt prompt to take values of", pair.id))
-                    .hint("give --corrupt"));
+                    .hint(said("give {corrupt}")));
             };
             check_text(model.spec(), pair)?;
             clean.push(pair.text(pair.clean.ids()));

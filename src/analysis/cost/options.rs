@@ -115,7 +115,7 @@ impl Analysis for Cost {
             .map(u64::to_string)
             .collect();
         if !beyond.is_empty() {
-            out.note(format_args!("not measured, as the model cannot position so many tokens: {}", beyond.join(", ")));
+            out.note(format!("not measured, as the model cannot position so many tokens: {}", beyond.join(", ")));
         }
         let watch = out.watch;
         measure(&session.model, &lengths, session.footprint, watch, &mut |row| out.push(row))

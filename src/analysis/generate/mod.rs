@@ -40,6 +40,7 @@ pub struct Asked {
 
 /// Why a trace ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Ended {
     /// The model said so.
     EndOfText,

@@ -114,7 +114,7 @@ impl Analysis for Generate {
         let ends = if self.ignore_eos { vec![] } else { ends(on, config.as_ref())? };
         if ends.is_empty() && !self.ignore_eos {
             let n = self.tokens;
-            out.note(format_args!("the model's files name no token that ends a text, so that traces have {n} tokens"));
+            out.note(format!("the model's files name no token that ends a text, so that traces have {n} tokens"));
         }
         for stop in &self.stop {
             on.continuation(stop).map_err(|e| e.at(format_args!("a text to stop at, \"{stop}\"")))?;
@@ -145,7 +145,7 @@ impl Analysis for Generate {
             }
             if traces.iter().any(|trace| trace.ended == Some(Ended::Context)) {
                 let n_ctx = spec.n_ctx.unwrap_or(usize::MAX);
-                out.note(format_args!(
+                out.note(format!(
                     "the context of {n_ctx} positions is full: a trace of prompt {} ended there",
                     prompt.id
                 ));

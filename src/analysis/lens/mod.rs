@@ -18,7 +18,7 @@ use rayon::prelude::*;
 use super::{Need, Watch};
 use crate::analysis::LensRow;
 use crate::arch::Spec;
-use crate::error::{Error, Result, counted};
+use crate::error::{Error, Result, counted, said};
 use crate::hook::site::{Axis, Role};
 use crate::hook::{Cache, HookPoint, Site, select};
 use crate::model::{Batch, Model, Output, Run, Unembed};
@@ -93,7 +93,7 @@ pub fn lens(
     let d_vocab = spec.unembedding.d_vocab_out;
     if options.top == 0 || options.top > d_vocab {
         return Err(Error::bad_input(format!("the lens can keep 1 to {d_vocab} tokens, not {}", options.top))
-            .hint("--top takes the number of tokens to keep at each hook and position"));
+            .hint(said("{top} takes the number of tokens to keep at each hook and position")));
     }
     check_positions(prompts, options.options.pos.as_deref().unwrap_or_default())?;
     let mut done = 0;

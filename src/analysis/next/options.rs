@@ -90,7 +90,7 @@ pub(in crate::analysis) fn chain(
     let chain = sampling.chain(config.as_ref())?;
     if let (Some(said), None) = (config.as_ref().and_then(GenerationConfig::said), sampling.defaults) {
         let file = GenerationConfig::FILE;
-        out.note(format_args!("the model's {file} says {said}; that is not used unless its defaults are asked for"));
+        out.note(format!("the model's {file} says {said}; that is not used unless its defaults are asked for"));
     }
     Ok((chain, config))
 }

@@ -6,7 +6,7 @@ use super::swept::{swept, told};
 use super::{need, patch};
 
 use crate::analysis::{PatchMeanRow, PatchRow};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, said};
 use crate::session::{Analysis, Session, Sink, Swept};
 use crate::sweep::{Grid, Need, Noised, NoisedAt, PatchOptions, Patching};
 
@@ -66,17 +66,16 @@ impl Patch {
         let (at, sigma) = match (self.noise, &self.subject, &self.noise_at) {
             // clap does not ask for --noise where --corrupt excludes it.
             (None, ..) if self.subject.is_some() || self.noise_at.is_some() || self.samples > 1 => {
-                return Err(Error::bad_input(
-                    "--subject, --noise-at and --samples are about --noise, which is not given",
-                )
-                .hint("say how strong it is, such as --noise 3, instead of --corrupt"));
+                let about = said("{subject}, {noise_at} and {samples} are about ");
+                return Err(Error::bad_input(about + said("{noise}, which is not given"))
+                    .hint(said("say how strong it is, such as {noise=3}, instead of {!corrupt}")));
             }
             (None, ..) => return Ok(None),
             (Some(sigma), Some(part), None) => (NoisedAt::Part(part.clone()), sigma),
             (Some(sigma), None, Some(at)) => (NoisedAt::Positions(at.clone()), sigma),
             _ => {
                 return Err(Error::bad_input("it is not said which embeddings get the noise")
-                    .hint("give either --subject TEXT or --noise-at POSITIONS"));
+                    .hint(said("give either {subject=TEXT} or {noise_at=POSITIONS}")));
             }
         };
         Ok(Some(Noised { at, sigma, samples: self.samples }))

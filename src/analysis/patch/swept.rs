@@ -3,7 +3,7 @@
 use super::mean::{Averaged, Means};
 use super::view::mark::Marked;
 use crate::analysis::{PatchRow, PathRow};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, said};
 use crate::session::spaces::Words;
 use crate::session::{Pairs, Session, Sink, Swept};
 use crate::sweep::{Align, Budget, Grid, Keep, Metric, PatchOptions, Patching, Summary, Watch, incomparable};
@@ -35,7 +35,7 @@ pub fn told(on: &Session, input: &Swept, grid: Grid, how: &Patching) -> Result<P
 fn chosen_once(pairs: &Pairs, by_number: bool) -> Result<()> {
     if pairs.align == Align::Named && by_number {
         return Err(Error::bad_input("positions are chosen both by number and by name")
-            .hint("leave out --positions, or what chooses them by number"));
+            .hint(said("leave out {!positions}, or what chooses them by number")));
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use crate::hook::{HookPoint, Site};
 
 /// What a receiver is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Reads {
     /// The queries of a head.
     Q,

@@ -2,7 +2,7 @@
 
 use super::receiver::{Reads, Receiver, Receivers, written};
 use crate::arch::Spec;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, said};
 use crate::sweep::{Grid, Spot};
 use crate::text::Pair;
 
@@ -34,7 +34,7 @@ impl Routes {
             return Err(Error::bad_input(
                 "what the logits read is the end: nothing else that is changed would be seen",
             )
-            .hint("leave logits out of --to, or give --to logits alone"));
+            .hint(said("leave logits out of {to}, or give {to=logits} alone")));
         }
         let senders = grid.spots_of(spec, pair)?;
         let reach = |s: &Spot, r: &Receiver| {

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use super::{TokenMergeRow, TokenRow};
-use crate::error::Result;
+use crate::error::{Result, Said, give_as, said, words};
 use crate::table;
 use crate::table::{Format, Provenance, Row, Rows, TOKEN, visible, visible_prose, write_rows};
 use crate::view::colour::Colours;
@@ -175,7 +175,7 @@ impl Reading {
     }
 
     /// Writes it and what it means; `letters` is how many characters the text has.
-    fn write(mut self, letters: Option<usize>, note: &dyn Fn(&str), w: &mut dyn Write) -> Result<()> {
+    fn write(mut self, letters: Option<usize>, note: &dyn Fn(&Said), w: &mut dyn Write) -> Result<()> {
         self.end_group();
         writeln!(w, "{}", self.cut)?;
         writeln!(w, "{}", summary(letters, self.tokens, self.added))?;
@@ -186,9 +186,8 @@ impl Reading {
         let more = self.tokens - self.lines.len();
         if more > 0 {
             let plural = if more == 1 { "token is" } else { "tokens are" };
-            note(&format!(
-                "{more} more {plural} not shown; all are in --format csv, and in the table that --out FOLDER writes"
-            ));
+            let all = said(" not shown; all are in {format=csv}, and in the table that {out=FOLDER} writes");
+            note(&(words(format!("{more} more {plural}")) + all));
         }
         Ok(())
     }
@@ -379,20 +378,21 @@ impl Seen for TokenMergeRow {
     }
 
     fn words(rows: &mut dyn Rows<Self>, shown: &Shown, told: &Told<'_>, w: &mut dyn Write) -> Result<()> {
-        let (mut words, mut n) = (0, 0);
+        let (mut of, mut n) = (0, 0);
         rows.cells(0..rows.len(), &["step"], &mut |cells| {
             n += 1;
-            words += usize::from(matches!(cells, [crate::table::Cell::U32(1)]));
+            of += usize::from(matches!(cells, [crate::table::Cell::U32(1)]));
             Ok(())
         })?;
-        match words {
+        match of {
             0 => Ok(()),
             1..=PRINTED if told.inputs == 1 => Ok(shown.write(1, w)?),
             _ => Ok(writeln!(
                 w,
-                "{} in {} led to these tokens: the table token_merges and its figure, which --out FOLDER writes, have them.",
+                "{} in {} led to these tokens: the table token_merges and its figure, which {} writes, have them.",
                 plural(n, "merge"),
-                plural(words, "word")
+                plural(of, "word"),
+                (told.worded)(&give_as("out", "FOLDER"))
             )?),
         }
     }

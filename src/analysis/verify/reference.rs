@@ -8,7 +8,7 @@ use super::sites::{Known, known};
 use super::{Watch, epsilon};
 use crate::analysis::ReferenceRow;
 use crate::arch::family::Family;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, said};
 use crate::hook::{Cache, HookPoint, Site};
 use crate::model::{Batch, Model};
 use crate::ops::rounding::{TIMES, smallest};
@@ -29,7 +29,7 @@ const FLOOR: f64 = 4.0;
 pub fn verify_reference(model: &Model, family: &Family, dump: &Dump, watch: &dyn Watch) -> Result<Vec<ReferenceRow>> {
     if !model.spec().processed.is_empty() {
         return Err(Error::bad_input("a model whose weights were processed has other activations than the reference")
-            .hint("leave out --process"));
+            .hint(said("leave out {!process}")));
     }
     dump.check(family, model.spec())?;
     let known = known(dump, family, model.spec())?;

@@ -20,7 +20,7 @@ use self::cache::{Lack, Repo};
 use super::demo::DEMO;
 use super::files::names_in;
 use super::source::sibling;
-use crate::error::{Error, ErrorKind, Result, nearest};
+use crate::error::{Error, ErrorKind, Result, nearest, said, words};
 
 pub use token::Token;
 
@@ -178,18 +178,18 @@ impl Hub {
 
     /// The error for what is not in the cache and may not be fetched.
     fn not_here(&self, repo: &Repo, id: &str, revision: &str, here: Option<(String, Lack)>) -> Error {
-        const ONLINE: &str = "leave out --offline or unset HF_HUB_OFFLINE, and it is fetched";
+        let online = said("leave out {!offline} or unset HF_HUB_OFFLINE, and it is fetched");
         let cache = self.cache.display();
         if let Some((commit, Lack::Needed(what))) = here {
             let folder = repo.snapshot(&commit);
             return Error::bad_model(format!("{} has no {what}", folder.display()))
-                .hint(format!("its download was not finished; {ONLINE}"));
+                .hint(words("its download was not finished; ") + online);
         }
         if repo.folder().is_dir() {
             let error = format!("the Hub cache {cache} has `{id}`, but not its revision `{revision}`");
             return Error::no_such(error).hint(match repo.revisions().first() {
-                Some(other) => format!("it has {id}@{other}; {ONLINE}"),
-                None => ONLINE.to_owned(),
+                Some(other) => words(format!("it has {id}@{other}; ")) + online,
+                None => online,
             });
         }
         let folder = std::env::current_dir().unwrap_or_default().join(id);
@@ -198,8 +198,8 @@ impl Hub {
             folder.display()
         ))
         .hint(match self.near(id) {
-            Some(near) => format!("did you mean {near}? Otherwise {ONLINE}"),
-            None => format!("{ONLINE}; or give a folder"),
+            Some(near) => words(format!("did you mean {near}? Otherwise ")) + online,
+            None => online + "; or give a folder",
         })
     }
 }

@@ -19,7 +19,7 @@ mod tree;
 
 use super::kind::{Body, View};
 use super::{Drawable, Options, Seen};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, said};
 use crate::table::{Held, Provenance};
 pub(super) use canvas::escape;
 use canvas::{Svg, Type};
@@ -130,7 +130,7 @@ impl Drawable {
             true => Ok(()),
             false => {
                 Err(Error::bad_input(format!("the sweeps in {} have one patch each, and no axis", path.display()))
-                    .hint("draw a sweep that goes over something, such as --over layer,pos"))
+                    .hint(said("draw a sweep that goes over something, such as {over=layer,pos}")))
             }
         }
     }

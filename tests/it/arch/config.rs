@@ -322,7 +322,7 @@ fn harmless_keys_are_harmless_at_their_values() {
         let error = spec(&text).unwrap_err();
         assert!(error.message().contains(says), "{key}: {error}");
         assert_eq!(
-            error.hint_text().unwrap().contains(&format!("--accept-config {key}")),
+            error.hint_text().unwrap().contains(&format!("accept_config = {key}")),
             can_be_accepted,
             "{error:?}"
         );

@@ -108,6 +108,32 @@ fn examples_are_short_and_named() {
     assert!(read(".ci/run").contains("for example in examples/*.rs"));
 }
 
+/// Invariant: Nothing below the command line names a flag: errors and notes carry options as data.
+#[test]
+fn only_the_command_line_names_flags() {
+    let is_flag = |line: &str| {
+        let after = line.match_indices("--").map(|(i, _)| line[i + 2..].chars().next().unwrap_or(' '));
+        after.into_iter().any(|c| c.is_ascii_lowercase()) && !line.contains("`cargo install")
+    };
+    // What columns mean, and the page of them, is read beside the command that wrote them.
+    let is_page = |s: &Source| s.path.ends_with("/rows.rs") || s.path == "analysis/tables/docs.rs";
+    let below = sources().into_iter().filter(|s| s.module() != "cli" && !is_page(s));
+    let wrong = below.flat_map(|mut source| {
+        // What clap is told of a command is the command line's.
+        while let Some(at) = source.text.find("#[cfg_attr(") {
+            let mut depth = 0;
+            let end = source.text[at..].find(|c| {
+                depth += i32::from(c == '(') - i32::from(c == ')');
+                c == ')' && depth == 0
+            });
+            let told: String = source.text[at..at + end.unwrap()].chars().filter(|c| *c == '\n').collect();
+            source.text.replace_range(at..at + end.unwrap(), &told);
+        }
+        source.wrong(is_flag)
+    });
+    none("a flag below cli/", wrong.collect());
+}
+
 /// What the non-test code of each module may use. Dependencies point one way: a module stands after all that it uses.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("visible", &[]),

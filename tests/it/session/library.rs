@@ -7,7 +7,7 @@ use pellucid::analysis::lens::Lens;
 use pellucid::analysis::loss::Loss;
 use pellucid::analysis::patch::{Grid, Kind, Metric, Over, Patch, Patching};
 use pellucid::analysis::path::{Path, Reading};
-use pellucid::error::ErrorKind;
+use pellucid::error::{ErrorKind, Piece, Said};
 use pellucid::session::Session;
 use pellucid::table::Row;
 use pellucid::table::{Table, read_rows};
@@ -125,9 +125,15 @@ fn what_a_session_cannot_run_is_refused_and_what_a_reader_should_know_is_said() 
     let e = session.run(&Lens::default(), &[session.prompt(CLEAN).unwrap()]).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::BadInput);
     assert!(e.message().contains("1.0 kB of memory are not enough"), "{e:?}");
+    // A program can do what the error says.
+    let [Piece::Give { option, value: Some(to) }, ..] = e.remedy().pieces() else { panic!("{:?}", e.remedy()) };
+    let kilobytes = to.strip_suffix("KB").and_then(|n| n.parse::<usize>().ok()).expect(to);
+    assert_eq!((&**option, e.hint_text()), ("memory", Some(&*format!("{}", e.remedy()))));
+    let session = Session { memory_bytes: 1000 * kilobytes, ..demo() };
+    session.run(&Lens::default(), &[session.prompt(CLEAN).unwrap()]).unwrap();
     let (session, said) = (demo(), std::cell::RefCell::new(vec![]));
     let lens = Lens { target: Some("Mary".into()), ..Lens::default() };
-    let told = |words: &str| said.borrow_mut().push(words.to_owned());
+    let told = |words: &Said| said.borrow_mut().push(words.to_string());
     session.run_with(&lens, &[session.prompt(CLEAN).unwrap()], &(), &told).unwrap();
     assert!(said.borrow().iter().any(|words| words.contains("space")), "{said:?}");
 }

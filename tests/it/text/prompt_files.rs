@@ -121,7 +121,7 @@ fn columns_that_are_not_there_are_refused() {
         (&[("text", "n.y")], "p.jsonl has no column `n.y`"),
         (&[("text", "In {prompt} {nope}")], "p.jsonl has no column `nope`"),
         (&[("txt", "prompt")], "prompts have no column `txt`"),
-        (&[("text", "prompt"), ("text", "n")], "--columns says twice what `text` is called"),
+        (&[("text", "prompt"), ("text", "n")], "`columns` says twice what `text` is called"),
         (&[("text", "n")], "p.jsonl:1: `n` is not a string: {\"x\":1}"),
         (&[("text", "prompt")], "p.jsonl:2: `prompt` is not a string: 3"),
         (&[("text", "prompt"), ("subject", "n.x")], "p.jsonl:1: there is no text in `n.x`, the subject"),
@@ -141,7 +141,7 @@ fn a_name_that_says_nothing_can_be_told() -> Result<()> {
     fs_err::write(&path, "id\ttext\na\tb\n")?;
     let read = |written| from_input(&Input { path: &path, written, read: read_bytes, bounds: Bounds::default() }, &[]);
     let error = read(None).expect_err("nothing says how it is written");
-    assert!(error.hint_text().unwrap_or_default().contains("--prompts-format"), "{error:?}");
+    assert!(error.hint_text().unwrap_or_default().contains("prompts_format"), "{error:?}");
     assert_eq!(read(Some(Written::Tsv))?, [PromptEntry::text("b").named("a")]);
     assert_eq!(read(Some(Written::Lines))?.len(), 2);
     Ok(())

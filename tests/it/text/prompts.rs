@@ -30,7 +30,7 @@ fn what_the_model_cannot_run_is_refused_with_the_facts() {
     assert_eq!(message(&[PromptEntry::text("")]), "prompt \"0\" is empty");
     assert_eq!(message(&[]), "there are no prompts");
     assert!(message(&[PromptEntry::text("a")]).contains("no tokenizer.json"));
-    assert!(build(&[PromptEntry::text("a")]).unwrap_err().hint_text().unwrap_or_default().contains("--ids"));
+    assert!(build(&[PromptEntry::text("a")]).unwrap_err().hint_text().unwrap_or_default().contains("`ids`"));
 }
 
 #[test]

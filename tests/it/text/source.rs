@@ -86,7 +86,7 @@ fn a_model_that_is_nowhere_says_where_it_was_looked_for() -> Result<()> {
     assert_eq!(error.kind(), ErrorKind::NoSuch);
     assert!(error.message().contains(&cache.display().to_string()), "{error}");
     assert!(error.message().contains("org/nothing-like-it"), "{error}");
-    assert_eq!(hint(&error), "leave out --offline or unset HF_HUB_OFFLINE, and it is fetched; or give a folder");
+    assert_eq!(hint(&error), "leave out `offline` or unset HF_HUB_OFFLINE, and it is fetched; or give a folder");
 
     assert!(hint(&fails("gtp2", &cache)).starts_with("did you mean gpt2?"));
     touch(&cache, &["models--openai-community--gpt2-large/refs/main"])?;
@@ -94,7 +94,7 @@ fn a_model_that_is_nowhere_says_where_it_was_looked_for() -> Result<()> {
 
     let error = fails("gpt2@v9", &cache);
     assert!(error.message().ends_with("has `gpt2`, but not its revision `v9`"), "{error}");
-    assert!(hint(&error).contains("gpt2@main") && hint(&error).contains("--offline"), "{error:?}");
+    assert!(hint(&error).contains("gpt2@main") && hint(&error).contains("`offline`"), "{error:?}");
     Ok(())
 }
 
@@ -153,7 +153,7 @@ fn an_unfinished_download_is_named() -> Result<()> {
     touch(root.path(), &["models--a--b/snapshots/abc/model.safetensors"])?;
     let error = fails("a/b@abc", root.path());
     assert!(error.message().ends_with("has no config.json"), "{error}");
-    assert!(hint(&error).starts_with("its download was not finished; leave out --offline"));
+    assert!(hint(&error).starts_with("its download was not finished; leave out `offline`"));
     Ok(())
 }
 

@@ -191,11 +191,11 @@ fn added_tokens_are_special_as_their_files_say() -> Result<()> {
 /// Invariant: as `ids_are_those_of_transformers_in_every_layout`.
 #[test]
 fn where_versions_of_transformers_disagree_about_bos_it_is_said() -> Result<()> {
-    let note = |name: &str| load(name).map(|t| t.note().map(str::to_owned));
+    let note = |name: &str| load(name).map(|t| t.note().map(ToString::to_string));
     for name in ["distill-llama", "distill-qwen"] {
         let said = note(name)?.expect(name);
         assert!(said.starts_with("no BOS is put before a text") && said.contains("`add_bos_token: true`"), "{said}");
-        assert!(said.contains("transformers 4 puts \"") && said.ends_with("and so does --bos"), "{said}");
+        assert!(said.contains("transformers 4 puts \"") && said.ends_with("and so does `bos`"), "{said}");
     }
     for name in folders().iter().filter(|name| !name.starts_with("distill")) {
         assert_eq!(note(name)?, None, "{name}");
@@ -205,6 +205,7 @@ fn where_versions_of_transformers_disagree_about_bos_it_is_said() -> Result<()> 
     let folder = root().join("distill-llama").display().to_string();
     let done = place.ok(["tokens", "-m", &folder, "Mary", "--format", "json"]);
     assert_eq!(done.stderr.matches("note: no BOS is put before a text").count(), 1, "{}", done.stderr);
+    assert!(done.stderr.trim_end().ends_with("and so does --bos"), "{}", done.stderr);
     let first = |more: &[&str]| {
         let done = place.ok(["tokens", "-q", "-m", &folder, "Mary", "--format", "json"].iter().chain(more));
         assert!(done.stderr.is_empty(), "{}", done.stderr);

@@ -11,7 +11,7 @@ use std::sync::mpsc::RecvTimeoutError;
 use super::check::is_whole;
 use super::client::{Client, Facts};
 use super::wait::{PAUSES, Trouble, patiently, pause, pieces};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, said};
 use crate::text::hub::cache::{GLANCE, Repo};
 
 /// Called with the number of bytes that are there; its error ends the download.
@@ -159,7 +159,7 @@ impl Job<'_> {
     fn too_large(&self, at: u64) -> Error {
         let (name, had) = (self.name, at as f64 / 1e9);
         Error::io(format!("{name} has no end: the Hub does not say how large it is, and {had:.3} GB have come"))
-            .hint("if it is that large, let more be fetched with --fetch-limit; else check HF_ENDPOINT")
+            .hint(said("if it is that large, let more be fetched with {fetch_limit}; else check HF_ENDPOINT"))
     }
 
     fn damaged(&self) -> Error {

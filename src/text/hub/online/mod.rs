@@ -17,7 +17,7 @@ use self::refused::Subject;
 use self::wait::insist;
 use super::cache::Repo;
 use super::{ENDPOINT, Fetching, Hub, Login, Token, Want, environment};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, said};
 use crate::text::kind;
 use crate::text::pick::{self, CONFIG, Weights, is_plain_name};
 
@@ -47,7 +47,7 @@ impl Hub {
                 "HF_ENDPOINT begins with http://, and whoever is on the way could read the token from {}",
                 token.from()
             ))
-            .hint("let HF_ENDPOINT begin with https://; to send it all the same, add --insecure"));
+            .hint(said("let HF_ENDPOINT begin with https://; to send it all the same, add {insecure}")));
         }
         let asked = here.filter(|commit| is_commit(commit)).unwrap_or(revision).to_owned();
         let subject =
