@@ -5,6 +5,7 @@ use std::io::Read;
 use serde_json::Value;
 
 use super::files::{File, Files};
+use super::pick;
 use crate::error::{Error, Result, Said, said};
 
 /// How much of a file is looked at to tell what it is. In bytes.
@@ -235,8 +236,7 @@ pub(super) fn no_tokenizer(files: &Files) -> Error {
     if let Some(name) = names.iter().find(|name| name.ends_with(".tiktoken")) {
         return only(&format!("its tokenizer in tiktoken's format only ({name})"));
     }
-    let halves = [("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe")];
-    for (one, other) in halves.into_iter().flat_map(|(a, b)| [(a, b), (b, a)]) {
+    for (one, other) in pick::VOCABULARIES.into_iter().zip(pick::MERGES).flat_map(|(a, b)| [(a, b), (b, a)]) {
         if has(one) {
             return Error::bad_input(format!("{files} has {one} without {other}, so its tokenizer is incomplete"))
                 .hint(format!("fetch {other} from where the model came from"));

@@ -20,8 +20,8 @@ pub(super) const CONFIG: &str = "config.json";
 
 /// What tokenizers are read from: one file, or GPT-2's older pair under either of its names.
 const TOKENIZER: &str = "tokenizer.json";
-const VOCABULARIES: [&str; 2] = ["vocab.json", "encoder.json"];
-const MERGES: [&str; 2] = ["merges.txt", "vocab.bpe"];
+pub(super) const VOCABULARIES: [&str; 2] = ["vocab.json", "encoder.json"];
+pub(super) const MERGES: [&str; 2] = ["merges.txt", "vocab.bpe"];
 /// What tokenizers say beside that: added tokens, which token begins a text, and whether it is put there.
 const TOKENIZER_FACTS: [&str; 3] = ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
 
@@ -133,6 +133,11 @@ pub(super) fn tokenizer(names: &[String]) -> Vec<&'static str> {
     };
     files.extend(TOKENIZER_FACTS.into_iter().filter(|name| has(names, name)));
     files
+}
+
+/// Whether there is a vocabulary or merges of the older pair.
+pub(super) fn half_a_tokenizer(names: &[String]) -> bool {
+    VOCABULARIES.iter().chain(&MERGES).any(|name| has(names, name))
 }
 
 /// The shards that an index names, each once, in the order of their names.

@@ -101,7 +101,11 @@ impl ModelSource {
         let names = names_in(path, Path::is_file);
         let enough = path.join(CONFIG).is_file() || tokens && !pick::tokenizer(&names).is_empty();
         if !enough {
-            return Err(no_config(path, &names));
+            // Half of a tokenizer says what is missing better than a model that was not asked for.
+            return Err(match tokens && pick::half_a_tokenizer(&names) {
+                true => kind::no_tokenizer(&Files::Folder(path.to_owned())),
+                false => no_config(path, &names),
+            });
         }
         // `.` and `..` have no name of their own.
         let full = fs_err::canonicalize(path)?;

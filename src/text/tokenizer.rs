@@ -16,6 +16,7 @@ use super::guarded::{AddedToken, Encoded, Failed, Guarded};
 use super::ids::literal;
 use super::kind::what_it_is;
 use super::older::{from_pair, put_ends};
+use super::pick;
 use super::spelling::{Spelling, legible};
 use crate::error::{Error, Result, Said, said};
 
@@ -130,8 +131,7 @@ impl Tokenizer {
             let note = difference(&facts, &inner);
             return Self::new(files, &facts, inner, note).map(Some);
         }
-        let (Some(vocab), Some(merges)) = (first(["vocab.json", "encoder.json"]), first(["merges.txt", "vocab.bpe"]))
-        else {
+        let (Some(vocab), Some(merges)) = (first(pick::VOCABULARIES), first(pick::MERGES)) else {
             return Ok(None);
         };
         let facts = Facts::read(files)?;

@@ -3,7 +3,8 @@
 use candle_core::{DType, Tensor};
 use pellucid::Result;
 use pellucid::analysis::residual::{Asked, ResidualHeadRow, ResidualMeanRow, ResidualRow, residual};
-use pellucid::model::{Model, Processing};
+use pellucid::hook::Cache;
+use pellucid::model::{Batch, Model, Processing, Run};
 use pellucid::sweep::Budget;
 use pellucid::table::read_rows;
 use pellucid::text::{Bos, Prompt, PromptEntry, build_prompts};
@@ -99,7 +100,9 @@ fn laws(name: &str) -> Result<()> {
         let end = own.iter().rev().find(|row| row.hook.is_some()).unwrap();
         assert_eq!((end.kl_to_final_bits, end.lens_token_id), (Some(0.0), Some(last.target_id)), "{name}");
         assert!((end.cos_final.unwrap() - 1.0).abs() < 1e-12, "{name}");
+        assert_eq!(end.lens_rank_of_target, Some(1), "{name}");
     }
+    lengths(&model, &prompts, &found, &heads)?;
     // A foil is a difference of two targets, and what is given as target is what would be taken.
     let (of_foil, heads_of_foil) = rows(&model, &prompts, &asked(Some(foil), None))?;
     for (row, foil) in found.iter().zip(&of_foil) {
@@ -107,6 +110,58 @@ fn laws(name: &str) -> Result<()> {
     }
     for (row, foil) in heads.iter().zip(&heads_of_foil) {
         assert!((row.push_foil.unwrap() - (row.push - foil.push)).abs() < 1e-9 * row.push.abs().max(1.0), "{name}");
+    }
+    Ok(())
+}
+
+/// Lengths and angles against the streams and the heads' own writes, as they are recorded: a stroke is the difference of the streams
+/// around it. What is written is rounded to the stream's f32, and so is the difference.
+fn lengths(model: &Model, prompts: &[Prompt], found: &[ResidualRow], heads: &[ResidualHeadRow]) -> Result<()> {
+    let mut cache = Cache::new(model.spec(), "*")?;
+    model.run(&Batch::of(prompts.iter().map(Prompt::ids)), &Run::default(), &mut [&mut cache])?;
+    let stored = |hook: &str| -> Result<Vec<Vec<f64>>> {
+        Ok(cache.get(hook)?.to_dtype(DType::F64)?.flatten_from(1)?.to_vec2()?)
+    };
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let length = |a: &[f64]| dot(a, a).sqrt();
+    let positions = found.chunk_by(|a, b| (a.prompt, a.pos) == (b.prompt, b.pos));
+    let of_heads = heads.chunk_by(|a, b| (a.prompt, a.pos) == (b.prompt, b.pos));
+    for (r, (own, heads)) in positions.zip(of_heads).enumerate() {
+        let last = stored(own.iter().rev().find_map(|row| row.hook.as_deref()).unwrap())?.swap_remove(r);
+        // A stream, how many strokes came since, and what they may be rounded by.
+        let (mut before, mut since): (Option<Vec<f64>>, usize) = (None, 0);
+        for row in own {
+            since += 1;
+            let Some(hook) = &row.hook else { continue };
+            let x = stored(hook)?.swap_remove(r);
+            let near = |got: f64, want: f64, size: f64| {
+                assert!((got - want).abs() <= 1e-6 * size, "{row:?}: {got} is not {want}");
+            };
+            near(row.stream_norm.unwrap(), length(&x), length(&x));
+            let cosine = |a: &[f64]| dot(a, &x) / (length(a) * length(&x));
+            near(row.cos_final.unwrap(), cosine(&last), 1.0);
+            assert_eq!(row.cos_previous.is_some(), before.is_some(), "{row:?}");
+            if let Some(before) = &before {
+                near(row.cos_previous.unwrap(), cosine(before), 1.0);
+                if since == 1 {
+                    let stroke: Vec<f64> = x.iter().zip(before).map(|(x, before)| x - before).collect();
+                    near(row.write_norm.unwrap(), length(&stroke), length(&x).max(length(before)));
+                }
+            }
+            (before, since) = (Some(x), 0);
+        }
+        for row in heads.iter().filter(|row| row.head.is_some()) {
+            let block = &model.spec().blocks[row.layer as usize];
+            // A norm behind the heads changes what they write.
+            if model.weights().blocks[row.layer as usize].ln1_post.is_some() {
+                continue;
+            }
+            let d = model.spec().d_model;
+            let all = stored(&format!("blocks.{}.attn.hook_result", row.layer))?.swap_remove(r);
+            let write = &all[row.head.unwrap() as usize * d..][..d];
+            let want = length(write) * block.residual_scale.map_or(1.0, f64::from);
+            assert!((row.write_norm - want).abs() <= 1e-5 * want, "{row:?}: {} is not {want}", row.write_norm);
+        }
     }
     Ok(())
 }

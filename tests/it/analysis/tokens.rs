@@ -159,6 +159,31 @@ fn merges_replay_to_the_tokens() -> Result<()> {
     Ok(())
 }
 
+/// The table of merges has every word's, each with its rank in the list, at the position of the word's first token.
+#[test]
+fn merges_are_written_with_their_ranks_and_positions() -> Result<()> {
+    let (dir, text) = (shared_or_skip!("tokenizers/gpt2"), "a strawberry<|endoftext|> Rindfleisch strawberry");
+    let (tokenizer, list) = (load(&dir), listed(&dir));
+    let place = Place::new();
+    place.ok(["tokens", "-q", "-m", &dir.display().to_string(), text, "--out", "out"]);
+    let rows = read_rows::<TokenMergeRow>(place.path("out/token_merges.parquet")).unwrap().0;
+    let prompt = prompt(&tokenizer, text);
+    let merged = rows.chunk_by(|a, b| a.word == b.word).collect::<Vec<_>>();
+    assert_eq!(merged.len(), 3, "{rows:?}");
+    for own in merged {
+        // What the merges made begins with the token at that position.
+        let made: String = own.iter().rfind(|row| row.start == Some(0)).unwrap().merged.clone();
+        assert_eq!(made, prompt.tokens[own[0].pos as usize].text, "{own:?}");
+        for (step, row) in own.iter().enumerate() {
+            let (rank, id) = list[&(row.left_id.unwrap(), row.right_id.unwrap())];
+            assert_eq!((row.rank, row.merged_id, row.step as usize), (Some(rank), id, step + 1), "{row:?}");
+            assert_eq!((row.pos, row.prompt), (own[0].pos, 0));
+            assert_eq!(row.merged, format!("{}{}", row.left.as_ref().unwrap(), row.right.as_ref().unwrap()));
+        }
+    }
+    Ok(())
+}
+
 /// A word that is a token whatever the merges say is one row, without a pair.
 #[test]
 fn where_merges_are_ignored_for_whole_words_there_is_one_row() {
@@ -219,6 +244,20 @@ fn ids_are_grouped_as_their_text_is() {
         tokens(prompt, "m").map(|row| (row.group, row.starts_word, row.bytes, row.chars)).collect()
     };
     assert_eq!(facts(&of_text), facts(&of_ids));
+    // Parts of a character are of one group only where one follows another, and a later part begins no word.
+    let [han, rest] = [0, 1].map(|i| of_text.tokens[i].id);
+    let [cat] = prompt(&tokenizer, "a").ids()[..] else { panic!("one token") };
+    let special = tokenizer.encode("<|endoftext|>", Bos::Never).unwrap()[0].id;
+    for (ids, groups, starts) in [
+        (vec![cat, han], vec![0, 1], vec![true, false]),
+        (vec![rest, cat], vec![0, 1], vec![false, false]),
+        (vec![han, special, rest], vec![0, 1, 2], vec![true, false, false]),
+    ] {
+        let of_ids = build_prompts(&[PromptEntry::ids(ids)], Some(&tokenizer), 9999, None, Bos::AsTokenizer).unwrap();
+        let rows: Vec<TokenRow> = tokens(&of_ids[0], "m").collect();
+        assert_eq!(rows.iter().map(|row| row.group.unwrap()).collect::<Vec<_>>(), groups, "{rows:?}");
+        assert_eq!(rows.iter().map(|row| row.starts_word.unwrap()).collect::<Vec<_>>(), starts, "{rows:?}");
+    }
     // Half of a character is written as its bytes.
     let ids = of_text.tokens[..2].iter().map(|token| token.id.to_string()).collect::<Vec<_>>().join(",");
     let folder = folder("gpt2").display().to_string();
@@ -280,6 +319,10 @@ fn letters_are_counted() -> Result<()> {
     place.ok(["tokens", "-q", "-m", &folder, "a b r r", "--letter", "r", "--out", "own"]);
     let rows = read_rows::<TokenLetterRow>(place.path("own/token_letters.parquet")).unwrap().0;
     assert_eq!((rows[0].in_text, rows[0].tokens_with, rows[0].tokens_that_are), (2, 2, 2));
+    // In capitals too.
+    place.ok(["tokens", "-q", "-m", &folder, "R R r", "--letter", "r", "--out", "capitals"]);
+    let rows = read_rows::<TokenLetterRow>(place.path("capitals/token_letters.parquet")).unwrap().0;
+    assert_eq!((rows[0].in_text, rows[0].tokens_with, rows[0].tokens_that_are), (3, 3, 3));
     Ok(())
 }
 
@@ -340,7 +383,7 @@ fn what_cannot_be_asked_is_refused() {
     place.refused(with(&["-m", &gpt2, "cat"]), 2, "is named twice");
     place.refused(with(&["-m", &llama, "--ids", "1,2"]), 2, "token ids mean something to one tokenizer only");
     place.write("half/encoder.json", "{}");
-    place.refused(["tokens", "-m", "half", "cat"], 1, "half has no config.json");
+    place.refused(["tokens", "-m", "half", "cat"], 2, "half has encoder.json without vocab.bpe");
 }
 
 /// Invariant: as `rows_of_version_1_say_what_their_command_did`.
