@@ -16,9 +16,12 @@ use crate::error::{Error, Result};
 use crate::session::records::Input;
 use crate::session::{Pairs, Prompts, Session, Steered, Swept, WithDataset, pairs, prompts, read_vector};
 use crate::sweep::Align;
+use crate::text::chat::Date;
 use crate::text::ids::parse_ids;
 use crate::text::records::Written;
-use crate::text::{Bos, DEMO, NamedPosition, Pair, Prompt, PromptEntry, PromptInput, Tokenizer, Want, build_prompts};
+use crate::text::{
+    Around, Bos, Chat, DEMO, NamedPosition, Pair, Prompt, PromptEntry, PromptInput, Tokenizer, Want, build_prompts,
+};
 
 /// Which model, and how much memory its runs may take.
 #[derive(Args)]
@@ -189,7 +192,7 @@ impl Given<Splitting> for Texts {
         }
         let split = |of: &Splitter| {
             let n = of.tokenizer.vocab_size();
-            let prompts = build_prompts(&entries, Some(&of.tokenizer), n, None, args.bos.bos());
+            let prompts = build_prompts(&entries, Some(&of.tokenizer), n, None, args.around.around());
             let prompts = prompts.map_err(|e| if all.len() > 1 { e.at(&of.name) } else { e })?;
             Ok(Prompts { prompts })
         };
@@ -213,7 +216,7 @@ impl Given<Session> for WithDataset {
     fn read(args: &WithDatasetArgs, on: &Session, _: &Out) -> Result<Self> {
         let (prompts, own) = (args.prompts.build(on)?, &args.prompts);
         let dataset = args.dataset.as_ref().map(|path| dataset(path, own.read.bounds())).transpose()?;
-        let dataset = dataset.map(|entries| on.prompts(&entries, own.bos.bos())).transpose()?;
+        let dataset = dataset.map(|entries| on.prompts(&entries, own.around.around())).transpose()?;
         Ok(Self { prompts, dataset })
     }
 }
@@ -285,7 +288,7 @@ impl Given<Session> for Swept {
         let pairs = Pairs::read(&args.pairs, on, out)?;
         let vector = args.vector.as_deref().map(read_vector).transpose()?;
         let dataset = match &args.dataset {
-            Some(path) => on.prompts(&dataset(path, args.pairs.read.bounds())?, args.pairs.bos.bos())?,
+            Some(path) => on.prompts(&dataset(path, args.pairs.read.bounds())?, args.pairs.around.around())?,
             None => vec![],
         };
         Ok(Self { pairs, dataset, vector })
@@ -303,21 +306,32 @@ impl<O> Given<O> for () {
 
 /// How text becomes tokens.
 #[derive(Args, Debug)]
-pub(super) struct BosArgs {
+pub(super) struct AroundArgs {
     /// Begin every prompt with the tokenizer's BOS token
-    #[arg(long, conflicts_with = "no_bos")]
+    #[arg(long, conflicts_with_all = ["no_bos", "chat"])]
     bos: bool,
     /// Remove the BOS token that the tokenizer adds
-    #[arg(long)]
+    #[arg(long, conflicts_with = "chat")]
     no_bos: bool,
+    /// Write each prompt as what a user says in a chat, by the tokenizer's own chat template, up to where the model answers.
+    /// Positions then count all tokens of the chat. The template says itself whether there is a BOS
+    #[arg(long)]
+    chat: bool,
+    /// The system message of the chat
+    #[arg(long, value_name = "TEXT", requires = "chat")]
+    system: Option<String>,
+    /// The day that is told to a chat template that asks for it: no result has today's date by itself
+    #[arg(long, value_name = "YYYY-MM-DD", requires = "chat")]
+    date: Option<Date>,
 }
 
-impl BosArgs {
-    fn bos(&self) -> Bos {
-        match (self.bos, self.no_bos) {
-            (true, _) => Bos::Always,
-            (_, true) => Bos::Never,
-            _ => Bos::AsTokenizer,
+impl AroundArgs {
+    fn around(&self) -> Around {
+        match (self.chat, self.bos, self.no_bos) {
+            (true, ..) => Chat { system: self.system.clone(), date: self.date }.into(),
+            (_, true, _) => Bos::Always.into(),
+            (.., true) => Bos::Never.into(),
+            _ => Bos::AsTokenizer.into(),
         }
     }
 }
@@ -345,13 +359,13 @@ pub(super) struct PromptArgs {
     #[arg(long, value_name = "IDS")]
     ids: Vec<String>,
     #[command(flatten)]
-    bos: BosArgs,
+    around: AroundArgs,
 }
 
 impl PromptArgs {
     /// The prompts as tokens of this model.
     pub fn build(&self, loaded: &Session) -> Result<Vec<Prompt>> {
-        loaded.prompts(&self.entries()?, self.bos.bos())
+        loaded.prompts(&self.entries()?, self.around.around())
     }
 
     /// Whether there is none.
@@ -420,7 +434,7 @@ pub(super) struct PairArgs {
     #[arg(long, value_name = "N", requires = "pairs", value_parser = at_least_one())]
     limit: Option<usize>,
     #[command(flatten)]
-    bos: BosArgs,
+    around: AroundArgs,
 }
 
 fn parse_position(text: &str) -> Result<NamedPosition, String> {
@@ -430,19 +444,19 @@ fn parse_position(text: &str) -> Result<NamedPosition, String> {
 impl PairArgs {
     /// The pairs as tokens of this model.
     pub fn build(&self, loaded: &Session, out: &Out) -> Result<Vec<Pair>> {
-        let bos = self.bos.bos();
+        let around = self.around.around();
         if let Some(path) = &self.pairs {
             let bounds = self.read.bounds();
             let input = Input { path, written: written(self.pairs_format.as_deref()), read: read_input, bounds };
             let mut entries = pairs::from_input(&input, &flat(&self.columns), &self.positions)?;
             if self.skip_misaligned {
-                entries = aligned(loaded, entries, bos, out)?;
+                entries = aligned(loaded, entries, &around, out)?;
             }
             entries.truncate(self.limit.unwrap_or(usize::MAX));
-            return loaded.pairs(&entries, bos, &self.positions);
+            return loaded.pairs(&entries, around, &self.positions);
         }
         let prompts = [self.clean.as_deref(), self.corrupt.as_deref()];
-        let pair = loaded.asked(prompts, bos, [&self.answer, &self.foil], &self.positions)?;
+        let pair = loaded.asked(prompts, around, [&self.answer, &self.foil], &self.positions)?;
         Ok(vec![pair])
     }
 

@@ -13,7 +13,7 @@ use crate::session::records::Input;
 use crate::session::{Session, prompts};
 use crate::text::bounds::Bounds;
 use crate::text::records::Written;
-use crate::text::{Bos, PromptEntry};
+use crate::text::{Around, PromptEntry};
 
 /// What one `--columns` says: our names, and the file's.
 pub(super) type OfColumns = Arc<[(String, String)]>;
@@ -70,9 +70,9 @@ pub(super) fn written(name: Option<&str>) -> Option<Written> {
 }
 
 /// The pairs whose prompts are as many tokens; says which others there are.
-pub(super) fn aligned(loaded: &Session, entries: Vec<PairEntry>, bos: Bos, out: &Out) -> Result<Vec<PairEntry>> {
+pub(super) fn aligned(loaded: &Session, entries: Vec<PairEntry>, around: &Around, out: &Out) -> Result<Vec<PairEntry>> {
     const SHOWN: usize = 5;
-    let skipped = loaded.misaligned(&entries, bos)?;
+    let skipped = loaded.misaligned(&entries, around)?;
     if skipped.is_empty() {
         return Ok(entries);
     }

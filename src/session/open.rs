@@ -6,7 +6,9 @@ use crate::model::{Footprint, Model, Placement, Processing, WeightBytes};
 use crate::table::Provenance;
 use crate::text::ids::ids_of;
 use crate::text::tokenizer::token_of_id;
-use crate::text::{Bos, Fetching, Hub, ModelSource, Prompt, PromptEntry, PromptInput, Tokenizer, Want, build_prompts};
+use crate::text::{
+    Around, Bos, Fetching, Hub, ModelSource, Prompt, PromptEntry, PromptInput, Tokenizer, Want, build_prompts,
+};
 
 /// A loaded model and where it came from.
 pub struct Session {
@@ -93,11 +95,12 @@ impl Session {
         })
     }
 
-    /// Turns prompts into tokens and checks them against the model.
+    /// Turns prompts into tokens and checks them against the model. What is put around texts is a [`Bos`], or a
+    /// [`Chat`](crate::text::Chat) by the tokenizer's own template.
     ///
     /// # Errors
     /// As [`build_prompts`].
-    pub fn prompts(&self, entries: &[PromptEntry], bos: Bos) -> Result<Vec<Prompt>> {
+    pub fn prompts(&self, entries: &[PromptEntry], around: impl Into<Around>) -> Result<Vec<Prompt>> {
         let text = |entry: &&PromptEntry| matches!(&entry.input, PromptInput::Text(text) if !text.is_empty());
         if let (None, Some(index)) = (&self.tokenizer, entries.iter().position(|entry| text(&entry))) {
             let (why, id) =
@@ -106,7 +109,7 @@ impl Session {
             return Err(said.hint(why.remedy().clone()));
         }
         let spec = self.model.spec();
-        build_prompts(entries, self.tokenizer.as_ref(), spec.d_vocab, spec.n_ctx, bos)
+        build_prompts(entries, self.tokenizer.as_ref(), spec.d_vocab, spec.n_ctx, around)
     }
 
     /// The prompt with this text.
@@ -220,7 +223,7 @@ fn hash_of_files(source: &ModelSource) -> Result<String> {
         let stem = name.rsplit_once('.').map_or(&*name, |(stem, _)| stem);
         let decides = [
             "config", "generation_config", "tokenizer", "tokenizer_config", "special_tokens_map", "added_tokens",
-            "vocab", "merges",
+            "vocab", "merges", "chat_template",
         ];
         if let (true, Some(bytes)) = (decides.contains(&stem), source.files.read(&name)?) {
             hasher.update(name.as_bytes()).update(&(bytes.len() as u64).to_le_bytes()).update(&bytes);

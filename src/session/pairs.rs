@@ -15,7 +15,7 @@ use crate::text::pair::same_answer_and_foil;
 use crate::text::positions::{At, position_at, position_in};
 use crate::text::prompt_file::{Columns, check_columns, some_of};
 use crate::text::records::{Records, field, fields_in};
-use crate::text::{Bos, Named, NamedPosition, Pair, Prompt, PromptEntry, PromptInput};
+use crate::text::{Around, Bos, Named, NamedPosition, Pair, Prompt, PromptEntry, PromptInput};
 
 /// The columns of a file of pairs. Prompts are text in `clean` and `corrupt`, or token ids in `clean_ids` and `corrupt_ids`;
 /// answers and foils are text in `answer` and `foil`, or token ids in `answer_id` and `foil_id`. Several ids stand in a list, or
@@ -141,8 +141,15 @@ impl Session {
     ///
     /// # Errors
     /// As [`Pair::new`], and for what is no token of this model; each names its place.
-    pub fn pairs(&self, entries: &[PairEntry], bos: Bos, positions: &[NamedPosition]) -> Result<Vec<Pair>> {
-        let pair = |(i, e): (usize, &PairEntry)| self.pair_of(i, e, bos, positions).map_err(|error| e.placed(error));
+    pub fn pairs(
+        &self,
+        entries: &[PairEntry],
+        around: impl Into<Around>,
+        positions: &[NamedPosition],
+    ) -> Result<Vec<Pair>> {
+        let around = around.into();
+        let pair =
+            |(i, e): (usize, &PairEntry)| self.pair_of(i, e, &around, positions).map_err(|error| e.placed(error));
         entries.iter().enumerate().map(pair).collect()
     }
 
@@ -162,11 +169,14 @@ impl Session {
     ///
     /// # Errors
     /// For what is no prompt of this model.
-    pub fn misaligned(&self, entries: &[PairEntry], bos: Bos) -> Result<Vec<Misaligned>> {
-        let mut found = vec![];
+    pub fn misaligned(&self, entries: &[PairEntry], around: impl Into<Around>) -> Result<Vec<Misaligned>> {
+        let (mut found, around) = (vec![], around.into());
         for (index, entry) in entries.iter().enumerate() {
             let length = |names: [&str; 2]| -> Result<Option<usize>> {
-                Ok(self.prompt_of(entry, names, bos).map_err(|e| entry.placed(e))?.map(|prompt| prompt.tokens.len()))
+                Ok(self
+                    .prompt_of(entry, names, &around)
+                    .map_err(|e| entry.placed(e))?
+                    .map(|prompt| prompt.tokens.len()))
             };
             if let (Some(clean), Some(corrupt)) = (length(["clean", "clean_ids"])?, length(["corrupt", "corrupt_ids"])?)
                 && clean != corrupt
@@ -178,14 +188,14 @@ impl Session {
     }
 
     /// The prompt that stands in one of two columns, as text or as token ids.
-    fn prompt_of(&self, entry: &PairEntry, [text, ids]: [&str; 2], bos: Bos) -> Result<Option<Prompt>> {
+    fn prompt_of(&self, entry: &PairEntry, [text, ids]: [&str; 2], around: &Around) -> Result<Option<Prompt>> {
         let input = match (entry.cells.get(text), entry.cells.get(ids)) {
             (None, None) => return Ok(None),
             (Some(Cell::Text(text)), _) => PromptInput::Text(text.clone()),
             (None, Some(Cell::Text(text))) => PromptInput::Ids(parse_ids(text)?),
             (Some(Cell::Ids(ids)), _) | (None, Some(Cell::Ids(ids))) => PromptInput::Ids(ids.clone()),
         };
-        Ok(self.prompts(&[PromptEntry { id: None, input }], bos)?.pop())
+        Ok(self.prompts(&[PromptEntry { id: None, input }], around)?.pop())
     }
 
     /// The only pair of a request, of a clean and a corrupt text and the words that are right and wrong after it.
@@ -195,7 +205,7 @@ impl Session {
     pub fn asked<T: AsRef<str>>(
         &self,
         prompts: [Option<&str>; 2],
-        bos: Bos,
+        around: impl Into<Around>,
         words: [&[T]; 2],
         positions: &[NamedPosition],
     ) -> Result<Pair> {
@@ -204,7 +214,7 @@ impl Session {
             None => Ok(PromptEntry::text(literal(text))),
         };
         let entries: Vec<PromptEntry> = prompts.into_iter().flatten().map(entry).collect::<Result<_>>()?;
-        let mut prompts = self.prompts(&entries, bos)?.into_iter();
+        let mut prompts = self.prompts(&entries, around)?.into_iter();
         let clean = prompts.next().ok_or_else(|| Error::compute("a text has made no prompt").fault())?;
         let words = self.answers_and_foils(words)?;
         self.new_pair((0, "0".into()), (clean, prompts.next()), words, positions, |_| None)
@@ -264,9 +274,9 @@ impl Session {
             .hint("give that answer alone, or answers of one token each")
     }
 
-    fn pair_of(&self, index: usize, entry: &PairEntry, bos: Bos, positions: &[NamedPosition]) -> Result<Pair> {
+    fn pair_of(&self, index: usize, entry: &PairEntry, around: &Around, positions: &[NamedPosition]) -> Result<Pair> {
         let cell = |name: &str| entry.cells.get(name);
-        let prompt = |text, ids| self.prompt_of(entry, [text, ids], bos);
+        let prompt = |text, ids| self.prompt_of(entry, [text, ids], around);
         let word = |text: &str, ids: &str| match cell(text) {
             Some(Cell::Text(text)) => Ok(Some(&**text)),
             Some(Cell::Ids(_)) => Err(Error::bad_input(format!("`{text}` holds numbers, and words are wanted"))

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::model::{Hardware, Processing};
 use crate::sweep::Align;
 use crate::text::ids::ids_of;
-use crate::text::{Bos, DEMO, Pair, Prompt, PromptEntry};
+use crate::text::{Around, Bos, DEMO, Pair, Prompt, PromptEntry};
 
 /// Options with several values that are given once for each: a token may have commas in it.
 const REPEATED: [&str; 2] = ["answer", "foil"];
@@ -107,8 +107,11 @@ impl Session {
 
     /// The text of a prompt, where it alone means these tokens.
     fn text_of<'a>(&self, prompt: &'a Prompt) -> Option<&'a str> {
-        let text = prompt.text.as_deref()?;
-        let again = self.prompts(&[PromptEntry::text(text)], Bos::AsTokenizer).ok()?.pop()?;
+        let (text, around) = match &prompt.chat {
+            Some(said) => (&*said.user, Around::Chat(said.chat.clone())),
+            None => (prompt.text.as_deref()?, Bos::AsTokenizer.into()),
+        };
+        let again = self.prompts(&[PromptEntry::text(text)], around).ok()?.pop()?;
         (again.ids() == prompt.ids()).then_some(text)
     }
 
@@ -142,9 +145,9 @@ impl Session {
 
     /// These prompts.
     pub(super) fn prompt_words(&self, prompts: &[Prompt]) -> [Vec<String>; 2] {
-        let (mut by_ids, mut texts) = (vec![], vec![]);
+        let (mut by_ids, mut texts) = (chat_words(prompts.first()), vec![]);
         for prompt in prompts {
-            if prompt.id != prompt.index.to_string() {
+            if prompt.id != prompt.index.to_string() || chat_words(Some(prompt)) != chat_words(prompts.first()) {
                 return [option("prompts", ELSEWHERE), vec![]];
             }
             match self.text_of(prompt) {
@@ -168,7 +171,8 @@ impl Session {
     }
 
     fn words_of_pair(&self, pair: &Pair) -> Vec<String> {
-        let mut words = option("clean", self.word_of(&pair.clean));
+        let mut words = chat_words(Some(&pair.clean));
+        words.extend(option("clean", self.word_of(&pair.clean)));
         words.extend(pair.corrupt.iter().flat_map(|corrupt| option("corrupt", self.word_of(corrupt))));
         match pair.rest.is_empty() {
             true => words.extend(pair.answers.iter().flat_map(|id| option("answer", self.token_word(*id)))),
@@ -188,6 +192,14 @@ impl Session {
         let said = [("dataset", dataset), ("vector", vector)].into_iter().filter(|(_, is_there)| *is_there);
         said.flat_map(|(name, _)| option(name, ELSEWHERE)).collect()
     }
+}
+
+/// The chat that a prompt is, where it is one.
+fn chat_words(prompt: Option<&Prompt>) -> Vec<String> {
+    let Some(said) = prompt.and_then(|prompt| prompt.chat.as_ref()) else { return vec![] };
+    let system = said.chat.system.iter().flat_map(|text| option("system", text));
+    let date = said.chat.date.iter().flat_map(|date| option("date", date.to_string()));
+    ["--chat".to_owned()].into_iter().chain(system).chain(date).collect()
 }
 
 fn ids(prompt: &Prompt) -> String {

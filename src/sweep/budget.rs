@@ -108,7 +108,7 @@ mod tests {
         let (_, spec) = crate::arch::family::read_config(config).unwrap();
         let prompt = |n: u32| crate::text::PromptEntry::ids(vec![0; n as usize]);
         let entries: Vec<_> = [5, 5, 50, 1, 1].map(prompt).into();
-        let prompts = crate::text::build_prompts(&entries, None, 9, None, Default::default()).unwrap();
+        let prompts = crate::text::build_prompts(&entries, None, 9, None, crate::text::Bos::default()).unwrap();
         let row = row_bytes(&spec);
         let waves = |budget| Budget(budget).prompts(&spec, &prompts, 0, 0).waves;
         assert_eq!(waves(10 * row), [0..2, 2..3, 3..5]);

@@ -98,6 +98,11 @@ impl Added {
         self.named.iter().find(|(n, _)| n == name).map(|(_, token)| token.text())
     }
 
+    /// The names of those that have one, and their texts.
+    pub fn texts(self) -> Vec<(String, String)> {
+        self.named.into_iter().map(|(name, token)| (name, token.text().to_owned())).collect()
+    }
+
     /// What `facts` add to a tokenizer of `class` that has the added tokens `own` already.
     ///
     /// # Errors

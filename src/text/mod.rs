@@ -3,6 +3,7 @@
 //! - [`source`]: a model's name becomes [`Files`], with `config.json` and weights among them; [`hub`] fetches them;
 //! - [`files`]: they are read in one way, from a folder or from the program itself, which holds those of [`DEMO`];
 //! - [`tokenizer`]: text becomes [`Token`]s, each with the bytes of the prompt it stands for;
+//! - [`chat`]: text as what a user says in a chat;
 //! - [`Merges`]: how its tokens came about;
 //! - [`records`], [`prompt_file`] and [`prompt`]: files and arguments become checked [`Prompt`]s;
 //! - what is no model or no file of one is said to be what it is (`kind.rs`);
@@ -12,6 +13,7 @@ mod added;
 mod align;
 mod bos;
 pub mod bounds;
+pub mod chat;
 mod class;
 mod demo;
 pub mod files;
@@ -32,6 +34,7 @@ pub mod source;
 mod spelling;
 pub mod tokenizer;
 
+pub use chat::{Around, Chat};
 pub use demo::DEMO;
 pub use files::{File, Files};
 pub use hub::{Fetching, Hub, Want};

@@ -22,8 +22,9 @@ pub(super) const CONFIG: &str = "config.json";
 const TOKENIZER: &str = "tokenizer.json";
 pub(super) const VOCABULARIES: [&str; 2] = ["vocab.json", "encoder.json"];
 pub(super) const MERGES: [&str; 2] = ["merges.txt", "vocab.bpe"];
-/// What tokenizers say beside that: added tokens, which token begins a text, and whether it is put there.
-const TOKENIZER_FACTS: [&str; 3] = ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
+/// What tokenizers say beside that: added tokens, which token begins a text, whether it is put there, and how a chat is written.
+const TOKENIZER_FACTS: [&str; 4] =
+    ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", super::chat::TEMPLATE];
 
 /// How other programs generate with it, where it says so: shown, and used where that is asked for.
 pub(super) const GENERATION: &str = "generation_config.json";

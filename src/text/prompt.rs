@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::tokenizer::{Bos, Token, Tokenizer, Word, id_label, quoted};
+use super::chat::{Around, InChat};
+use super::tokenizer::{Token, Tokenizer, Word, id_label, quoted};
 use crate::error::{Error, Result, said};
 
 /// A prompt as it was given: words, or token ids.
@@ -47,8 +48,10 @@ pub struct Prompt {
     pub index: u32,
     /// Its name, unique in the run: the one it was given, else its index.
     pub id: String,
-    /// The text it was made from; none when it was given as ids.
+    /// The text of its tokens, of a chat what the template wrote; none when it was given as ids.
     pub text: Option<String>,
+    /// The chat that it is, where it is one.
+    pub chat: Option<InChat>,
     /// Its tokens, at least one; the place in this list is the position in the model.
     pub tokens: Vec<Token>,
 }
@@ -76,18 +79,20 @@ impl Prompt {
 
 /// Turns `entries` into prompts for a model of `vocab_size` tokens and a context of `n_ctx` positions, if it has a limit.
 ///
-/// `bos` is about text only. Without a tokenizer ids still work, and their tokens are called `#17`.
+/// `around` is about text only: a [`Bos`](super::Bos) or a [`Chat`](super::Chat). Without a tokenizer ids still work, and their tokens are called `#17`.
 ///
 /// # Errors
 /// When there are no prompts; when two have the same id; when one is empty, longer than the context, or has a token that
-/// the model does not have; when one is text and there is no tokenizer.
+/// the model does not have; when one is text and there is no tokenizer; when a chat has no template, or one that fails, or
+/// prompts that are ids.
 pub fn build_prompts(
     entries: &[PromptEntry],
     tokenizer: Option<&Tokenizer>,
     vocab_size: usize,
     n_ctx: Option<usize>,
-    bos: Bos,
+    around: impl Into<Around>,
 ) -> Result<Vec<Prompt>> {
+    let around = around.into();
     if entries.is_empty() {
         return Err(Error::bad_input("there are no prompts").hint("give at least one"));
     }
@@ -103,32 +108,49 @@ pub fn build_prompts(
         if let PromptInput::Ids(ids) = &entry.input {
             check_length(ids.len(), &id, n_ctx)?;
         }
-        if let (PromptInput::Text(text), Some(tokenizer), Some(limit)) = (&entry.input, tokenizer, n_ctx) {
+        let (text, chat) = written(&entry.input, &id, tokenizer, &around)?;
+        if let (Some(text), Some(tokenizer), Some(limit)) = (&text, tokenizer, n_ctx) {
             check_text(text.len(), &id, tokenizer, limit)?;
         }
-        let (text, mut tokens) = tokens(&entry.input, &id, tokenizer, bos)?;
+        let mut tokens = match (&entry.input, &text, tokenizer) {
+            (PromptInput::Ids(ids), _, Some(tokenizer)) => ids.iter().map(|&t| tokenizer.token(t)).collect(),
+            (PromptInput::Ids(ids), _, None) => ids.iter().map(|&t| nameless(t)).collect(),
+            (PromptInput::Text(_), Some(text), Some(tokenizer)) => match &around {
+                Around::Tokenizer(bos) => tokenizer.encode(text, *bos)?,
+                Around::Chat(_) => tokenizer.encode_alone(text)?,
+            },
+            (PromptInput::Text(_), ..) => vec![],
+        };
         tokens.iter_mut().for_each(|token| token.share(&mut words));
         tokens.shrink_to_fit();
         check(&tokens, &id, vocab_size, n_ctx)?;
         let index = u32::try_from(index)
             .map_err(|_| Error::bad_input("there are more than 2^32 prompts").hint("run them in several parts"))?;
-        prompts.push(Prompt { index, id, text, tokens });
+        prompts.push(Prompt { index, id, text, chat, tokens });
     }
     Ok(prompts)
 }
 
-fn tokens(
+/// The text that a prompt is made of, and the chat that it is; none of ids.
+fn written(
     input: &PromptInput,
     id: &str,
     tokenizer: Option<&Tokenizer>,
-    bos: Bos,
-) -> Result<(Option<String>, Vec<Token>)> {
-    match (input, tokenizer) {
-        (PromptInput::Ids(ids), Some(tokenizer)) => Ok((None, ids.iter().map(|&t| tokenizer.token(t)).collect())),
-        (PromptInput::Ids(ids), None) => Ok((None, ids.iter().map(|&t| nameless(t)).collect())),
-        (PromptInput::Text(text), _) if text.is_empty() => Err(empty(id)),
-        (PromptInput::Text(text), Some(tokenizer)) => Ok((Some(text.clone()), tokenizer.encode(text, bos)?)),
-        (PromptInput::Text(_), None) => Err(Error::bad_input(format!(
+    around: &Around,
+) -> Result<(Option<String>, Option<InChat>)> {
+    match (input, tokenizer, around) {
+        (PromptInput::Ids(_), _, Around::Tokenizer(_)) => Ok((None, None)),
+        (PromptInput::Ids(_), _, Around::Chat(_)) => Err(Error::bad_input(format!(
+            "prompt {} is token ids, and a chat template is put around texts",
+            quoted(id)
+        ))
+        .hint(said("give its text, or leave out {!chat}"))),
+        (PromptInput::Text(text), ..) if text.is_empty() => Err(empty(id)),
+        (PromptInput::Text(text), Some(_), Around::Tokenizer(_)) => Ok((Some(text.clone()), None)),
+        (PromptInput::Text(text), Some(tokenizer), Around::Chat(chat)) => {
+            Ok((Some(tokenizer.in_chat(text, chat)?), Some(InChat { user: text.clone(), chat: chat.clone() })))
+        }
+        (PromptInput::Text(_), None, _) => Err(Error::bad_input(format!(
             "prompt {} is text, but this model's folder has no tokenizer.json, nor vocab.json with merges.txt",
             quoted(id)
         ))

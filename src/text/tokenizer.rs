@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::added::{Added, Facts};
 use super::align::{Spelled, align};
 use super::bos::{difference, find_bos};
+use super::chat::{Chat, Template};
 use super::class::{class, class_of_pair, heeds_prefix_space};
 use super::files::Files;
 use super::guarded::{AddedToken, Encoded, Failed, Guarded};
@@ -94,6 +95,7 @@ pub struct Tokenizer {
     /// The tokenizer puts a space before the text, so that `Mary` and ` Mary` begin with the same piece.
     prepends_space: bool,
     note: Option<Said>,
+    chat: Template,
     /// How many bytes of a text a token can stand for, if that is bounded: it is looked for when it is asked for.
     longest: OnceLock<Option<usize>>,
 }
@@ -127,9 +129,9 @@ impl Tokenizer {
             let facts = Facts::read(files)?;
             let class = class(&facts.tokenizer, &facts.model, Some(&bytes));
             let mut inner = Guarded::from_json(&bytes).map_err(|e| unusable(&json, e))?;
-            complete(files, &facts, &class, &mut inner)?;
+            let added = complete(files, &facts, &class, &mut inner)?;
             let note = difference(&facts, &inner);
-            return Self::new(files, &facts, inner, note).map(Some);
+            return Self::new(files, &facts, inner, note, added).map(Some);
         }
         let (Some(vocab), Some(merges)) = (first(pick::VOCABULARIES), first(pick::MERGES)) else {
             return Ok(None);
@@ -140,10 +142,10 @@ impl Tokenizer {
         let added = complete(files, &facts, &class, &mut inner)?;
         let says = |key: &str| facts.flag(key) == Some(true);
         put_ends(files, &mut inner, &added, says("add_bos_token"), says("add_eos_token"))?;
-        Self::new(files, &facts, inner, None).map(Some)
+        Self::new(files, &facts, inner, None, added).map(Some)
     }
 
-    fn new(files: &Files, facts: &Facts, inner: Guarded, note: Option<Said>) -> Result<Self> {
+    fn new(files: &Files, facts: &Facts, inner: Guarded, note: Option<Said>, names: Added) -> Result<Self> {
         let spelling = Spelling::new(&inner.decoder(), &inner.pre_tokenizer());
         let added = inner.added();
         let past_added = added.keys().max().map_or(0, |&id| id as usize + 1);
@@ -153,6 +155,7 @@ impl Tokenizer {
         let mut tokenizer = Self {
             bos,
             note,
+            chat: Template::new(files, facts.tokenizer["chat_template"].clone(), names.texts()),
             unknown: inner.unknown(),
             vocab_size: inner.size().max(past_added),
             spelling,
@@ -171,8 +174,43 @@ impl Tokenizer {
     /// # Errors
     /// When `bos` is [`Bos::Always`] and the model's files do not say which token that is; when the tokenizer fails.
     pub fn encode(&self, text: &str, bos: Bos) -> Result<Vec<Token>> {
-        let encoding = self.encoding(text, true)?;
-        let Encoded { ids, added, offsets } = encoding;
+        let tokens = self.laid(text, true)?;
+        match bos {
+            Bos::AsTokenizer => Ok(tokens),
+            Bos::Never => Ok(tokens.into_iter().skip_while(|t| t.bytes.is_none()).collect()),
+            Bos::Always => {
+                let first = self.bos.ok_or_else(|| {
+                    Error::bad_input("this model's files do not say which token begins a text (BOS)")
+                        .hint("leave BOS as the tokenizer has it, or give the prompt as token ids")
+                })?;
+                let mut tokens = tokens;
+                if tokens.first().is_none_or(|t| t.id != first) {
+                    tokens.insert(0, self.token(first));
+                }
+                Ok(tokens)
+            }
+        }
+    }
+
+    /// What `user` says in `chat`, as the tokenizer's chat template writes it.
+    ///
+    /// # Errors
+    /// When it has no template, or one that is none, fails, or refuses this chat.
+    pub fn in_chat(&self, user: &str, chat: &Chat) -> Result<String> {
+        self.chat.apply(chat, user)
+    }
+
+    /// `text` as the tokens that it is, with nothing put around it.
+    ///
+    /// # Errors
+    /// When the tokenizer fails.
+    pub fn encode_alone(&self, text: &str) -> Result<Vec<Token>> {
+        self.laid(text, false)
+    }
+
+    /// `text` as tokens that know where they are in it, with what the tokenizer puts around it or without.
+    fn laid(&self, text: &str, with_special: bool) -> Result<Vec<Token>> {
+        let Encoded { ids, added, offsets } = self.encoding(text, with_special)?;
         let spelled: Vec<Spelled> = (0..ids.len())
             .filter(|&i| !added[i])
             .map(|i| Spelled { bytes: self.bytes_of(ids[i]), reported: offsets[i].0..offsets[i].1 })
@@ -182,21 +220,7 @@ impl Tokenizer {
             let bytes = if added { None } else { ranges.next() };
             Token { bytes, ..self.token(id) }
         });
-        match bos {
-            Bos::AsTokenizer => Ok(tokens.collect()),
-            Bos::Never => Ok(tokens.skip_while(|t| t.bytes.is_none()).collect()),
-            Bos::Always => {
-                let first = self.bos.ok_or_else(|| {
-                    Error::bad_input("this model's files do not say which token begins a text (BOS)")
-                        .hint("leave BOS as the tokenizer has it, or give the prompt as token ids")
-                })?;
-                let mut tokens: Vec<Token> = tokens.collect();
-                if tokens.first().is_none_or(|t| t.id != first) {
-                    tokens.insert(0, self.token(first));
-                }
-                Ok(tokens)
-            }
-        }
+        Ok(tokens.collect())
     }
 
     /// How few tokens a text of `n` bytes can be, whatever they are: by the longest that there is. 0 where nothing bounds that.

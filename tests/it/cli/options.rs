@@ -60,6 +60,12 @@ const CASES: &[Case] = &[
     ("no_bos", "~", "+|--no-bos", Decides),
     ("verify.bos", "demo|Mary|--no-bos", "demo|Mary|--bos", Decides),
     ("verify.no_bos", "demo|Mary", "+|--no-bos", Decides),
+    ("chat", "~|-m|@/chat", "+|--chat|--date|2026-11-26", Decides),
+    ("verify.chat", "@/chat|Mary", "+|--chat|--date|2026-11-26", Decides),
+    ("system", "~|-m|@/chat|--chat|--date|2026-11-26", "+|--system|John", Decides),
+    ("verify.system", "@/chat|Mary|--chat|--date|2026-11-26", "+|--system|John", Decides),
+    ("date", "~|-m|@/chat|--chat|--date|2026-11-26", "~|-m|@/chat|--chat|--date|2026-11-27", Decides),
+    ("verify.date", "@/chat|Mary|--chat|--date|2026-11-26", "@/chat|Mary|--chat|--date|2026-11-27", Decides),
     ("dataset", "~|--kind|mean|--dataset|@/a.jsonl", "~|--kind|mean|--dataset|@/b.jsonl", Decides),
     ("verify.reference", "-m|@gpt2", "+|--reference|@gpt2/reference.safetensors", Decides),
     // Pairs.
@@ -253,8 +259,14 @@ fn every_option_of_every_analysis_decides_the_request_or_changes_nothing() {
     // The built-in model by another name.
     for file in ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"] {
         let demo = format!("{}/models/demo/{file}", env!("CARGO_MANIFEST_DIR"));
-        place.write(&format!("other/{file}"), fs_err::read(demo).unwrap());
+        let bytes = fs_err::read(demo).unwrap();
+        place.write(&format!("other/{file}"), &bytes);
+        place.write(&format!("chat/{file}"), bytes);
     }
+    place.write(
+        "chat/chat_template.jinja",
+        "{% for m in messages %}{{ m.content + ' and ' }}{% endfor %}{{ 'Mary' if strftime_now('%d') == '26' else 'John' }}",
+    );
     for (name, number) in [("v", 1f32), ("w", 2.0)] {
         let data = (0..64).flat_map(|_| number.to_le_bytes()).collect();
         let tensors = [("v".to_owned(), (safetensors::Dtype::F32, vec![64], data))].into();

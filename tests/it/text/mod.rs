@@ -1,5 +1,6 @@
 //! Where models, tokenizers, prompts and pairs come from.
 
+pub mod chats;
 pub mod ids;
 pub mod inputs;
 pub mod pairs;
