@@ -199,7 +199,7 @@ fn chat_words(prompt: Option<&Prompt>) -> Vec<String> {
     let Some(said) = prompt.and_then(|prompt| prompt.chat.as_ref()) else { return vec![] };
     let system = said.chat.system.iter().flat_map(|text| option("system", text));
     let date = said.chat.date.iter().flat_map(|date| option("date", date.to_string()));
-    ["--chat".to_owned()].into_iter().chain(system).chain(date).collect()
+    ["chat"].map(|name| format!("--{name}")).into_iter().chain(system).chain(date).collect()
 }
 
 fn ids(prompt: &Prompt) -> String {
