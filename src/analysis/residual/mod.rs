@@ -33,12 +33,26 @@ pub use rows::{ResidualHeadRow, ResidualMeanRow, ResidualRow};
 pub struct Asked {
     /// The token that is pushed: of each position the most probable one, unless given.
     pub target: Option<u32>,
+    /// Where the target is several tokens, those after its first. The prompts end in all of them but the last, and each is pushed where it
+    /// is said: at as many positions at the end.
+    pub rest: Vec<u32>,
     /// A token that it is compared with.
     pub foil: Option<u32>,
     /// Positions; negative ones count from the end. All, unless given.
     pub positions: Option<Vec<isize>>,
     /// What activations and logits may take.
     pub budget: Budget,
+}
+
+impl Asked {
+    /// What is pushed at position `pos` of a prompt of `n` tokens; none where it is the most probable token.
+    fn target_at(&self, pos: usize, n: usize) -> Option<u32> {
+        if self.rest.is_empty() {
+            return self.target;
+        }
+        let said = (pos + self.rest.len() + 1).checked_sub(n)?;
+        self.target.iter().chain(&self.rest).nth(said).copied()
+    }
 }
 
 /// A stroke of a model: what is added, and the stream after it where there is one.
@@ -219,21 +233,24 @@ impl Together<'_> {
     fn said(&self, own: &Tensor) -> Result<Vec<Said>> {
         let x = self.model.normalize(own)?;
         let (n, d_vocab) = (self.rows.len(), self.model.spec().unembedding.d_vocab_out);
-        let (top, target) = (f32::NEG_INFINITY, self.asked.target.unwrap_or(0));
-        let none = Said { target, logit: 0.0, mean: 0.0, least: f64::INFINITY, most: f64::NEG_INFINITY, top };
-        let mut said = vec![none; n];
+        let targets: Vec<Option<u32>> = (self.rows.iter())
+            .map(|row| self.asked.target_at(row.pos, self.prompts[row.prompt].tokens.len()))
+            .collect();
+        let (least, most, top) = (f64::INFINITY, f64::NEG_INFINITY, f32::NEG_INFINITY);
+        let none = |target: &Option<u32>| Said { target: target.unwrap_or(0), logit: 0.0, mean: 0.0, least, most, top };
+        let mut said: Vec<Said> = targets.iter().map(none).collect();
         for tile in tiles(d_vocab, n, self.asked.budget) {
             let raw = self.model.unembed_tokens(&x, tile.clone())?;
             let finished = numbers(&self.model.finish_logits(raw.clone())?)?;
             let raw = numbers(&raw)?;
             let rows = raw.chunks_exact(tile.len()).zip(finished.chunks_exact(tile.len()));
-            for (said, (raw, finished)) in said.iter_mut().zip(rows) {
+            for ((said, target), (raw, finished)) in said.iter_mut().zip(&targets).zip(rows) {
                 for ((id, raw), finished) in tile.clone().zip(raw).zip(finished) {
                     let raw = f64::from(*raw);
                     said.mean += raw / d_vocab as f64;
                     (said.least, said.most) = (said.least.min(raw), said.most.max(raw));
-                    let is_target = match self.asked.target {
-                        Some(target) => target as usize == id,
+                    let is_target = match target {
+                        Some(target) => *target as usize == id,
                         None => *finished > said.top,
                     };
                     said.top = said.top.max(*finished);

@@ -10,7 +10,9 @@ use crate::session::spaces::Words;
 use crate::session::{Analysis, Prompts, Session, Sink};
 use crate::sweep::Need;
 use crate::sweep::budget::Budget;
+use crate::table::visible;
 use crate::text::positions::position_at;
+use crate::text::{Bos, Prompt, PromptEntry};
 
 /// Residual: each sublayer adds to the stream. Which of them push the answer, and when is it decided?
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,7 +26,8 @@ use crate::text::positions::position_at;
     )
 )]
 pub struct Residual {
-    /// The token whose logit is explained, such as " Paris", or a token id, such as #17 [default: the most probable one]
+    /// The token whose logit is explained, such as " Paris", or a token id, such as #17 [default: the most probable one]; or a word of
+    /// several tokens, each of which is explained where it is said, after the prompt and those before it
     #[cfg_attr(feature = "cli", arg(long, value_name = "TOKEN"))]
     pub target: Option<String>,
     /// A token that the target is compared with
@@ -45,23 +48,61 @@ impl Default for Residual {
 }
 
 impl Residual {
-    fn asked(&self, on: &Session) -> Result<Asked> {
-        let token = |text: &Option<String>| text.as_deref().map(|text| on.target(text)).transpose();
+    /// The prompts with what is read after them, and what is asked of them.
+    fn asked(&self, on: &Session, input: &Prompts) -> Result<(Vec<Prompt>, Asked)> {
+        let target = self.target.as_deref().map(|text| on.answer(text)).transpose()?.unwrap_or_default();
+        let foil = self.foil.as_deref().map(|text| on.target(text)).transpose()?;
+        if let [first, rest @ ..] = &target[..]
+            && !rest.is_empty()
+        {
+            return self.one_after_another(on, input, (*first, rest), foil);
+        }
         let number = |text: &str| {
             text.trim().parse::<isize>().map_err(|_| {
-                Error::bad_input(format!("\"{}\" is no position", crate::table::visible(text)))
+                Error::bad_input(format!("\"{}\" is no position", visible(text)))
                     .hint("write numbers such as 0,3,-1, or all")
             })
         };
-        Ok(Asked {
-            target: token(&self.target)?,
-            foil: token(&self.foil)?,
-            positions: match self.pos.trim() {
-                "all" => None,
-                list => Some(list.split(',').map(number).collect::<Result<_>>()?),
-            },
-            budget: Budget(on.memory_bytes),
-        })
+        let positions = match self.pos.trim() {
+            "all" => None,
+            list => Some(list.split(',').map(number).collect::<Result<_>>()?),
+        };
+        let (target, budget) = (target.first().copied(), Budget(on.memory_bytes));
+        Ok((input.prompts.clone(), Asked { target, rest: vec![], foil, positions, budget }))
+    }
+
+    /// The same of a target of several tokens.
+    fn one_after_another(
+        &self,
+        on: &Session,
+        input: &Prompts,
+        (first, rest): (u32, &[u32]),
+        foil: Option<u32>,
+    ) -> Result<(Vec<Prompt>, Asked)> {
+        let n = 1 + rest.len();
+        let refused =
+            |why: &str, hint: &str| Err(Error::bad_input(format!("the target is {n} tokens{why}")).hint(hint));
+        if foil.is_some() {
+            return refused(", and a foil is compared with one", "leave the foil out, or choose a target of one token");
+        }
+        if self.pos != Self::default().pos {
+            let why = format!(", which are explained where each is said and not at \"{}\"", visible(&self.pos));
+            return refused(&why, "leave the positions out");
+        }
+        if !on.model.spec().is_causal() {
+            return refused(", and this model would see each before it says it", "choose a target of one token");
+        }
+        let read = [&[first], &rest[..rest.len() - 1]].concat();
+        let followed = |prompt: &Prompt| -> Result<Prompt> {
+            let ids = [prompt.ids(), read.clone()].concat();
+            let text = on.prompts(&[PromptEntry::ids(ids).named(&prompt.id)], Bos::AsTokenizer)?;
+            let more = text.into_iter().flat_map(|text| text.tokens).skip(prompt.tokens.len());
+            Ok(Prompt { tokens: prompt.tokens.iter().cloned().chain(more).collect(), ..prompt.clone() })
+        };
+        let positions = Some((1..=n as isize).rev().map(|from_end| -from_end).collect());
+        let (rest, budget) = (rest.to_vec(), Budget(on.memory_bytes));
+        let prompts = input.prompts.iter().map(followed).collect::<Result<_>>()?;
+        Ok((prompts, Asked { target: Some(first), rest, foil, positions, budget }))
     }
 }
 
@@ -72,12 +113,19 @@ impl Analysis for Residual {
     type Input = Prompts;
 
     fn need(&self, on: &Session, input: &Prompts) -> Result<Need> {
-        Ok(need(on.model.spec(), &input.prompts, &self.asked(on)?))
+        let (prompts, asked) = self.asked(on, input)?;
+        Ok(need(on.model.spec(), &prompts, &asked))
     }
 
     fn run(&self, on: &Session, input: &Prompts, out: &mut Sink<'_>) -> Result<()> {
-        let asked = self.asked(on)?;
-        if let Some(target) = asked.target {
+        let (prompts, asked) = self.asked(on, input)?;
+        if !asked.rest.is_empty() {
+            let target: Vec<u32> = asked.target.into_iter().chain(asked.rest.iter().copied()).collect();
+            let (text, n) = (visible(&on.spelled(&target)), target.len());
+            out.note(format!(
+                "the target \"{text}\" is {n} tokens: each is explained where it is said, after the prompt and the tokens before it"
+            ));
+        } else if let Some(target) = asked.target {
             let last = asked.positions.as_ref().and_then(|positions| positions.last()).copied().unwrap_or(-1);
             let tokens: Vec<u32> = [target].into_iter().chain(asked.foil).collect();
             let after = |p| Some(Words { prompt: p, at: position_at(last, p).ok()?, tokens: tokens.clone() });
@@ -87,7 +135,7 @@ impl Analysis for Residual {
             }
         }
         let (watch, mut means) = (out.watch, Means::default());
-        residual(&on.model, &input.prompts, &|id| on.spell(id), &asked, watch, &mut |rows, heads| {
+        residual(&on.model, &prompts, &|id| on.spell(id), &asked, watch, &mut |rows, heads| {
             rows.into_iter().try_for_each(|row| {
                 means.take(&row);
                 out.push(row)

@@ -14,7 +14,7 @@ table! {
      All pushes and that row come to the logit less the mean logit.";
     prompt: u32, "index", "which prompt of the request, counted from 0";
     prompt_id: String, "", "the prompt's id, as given; its index where none was";
-    pos: u32, "index", "position in the prompt, counted from 0";
+    pos: u32, "index", "position in the prompt, counted from 0; a target of several tokens follows it";
     input_token: String, TOKEN, "the token read at this position";
     step: u32, "index", "which stroke, in the order in which they are added, counted from 0";
     hook: Option<String>, "hook name", "the stream after this stroke; null where there is none: after attention in a parallel block, \
@@ -25,7 +25,8 @@ table! {
     stream_norm: Option<f64>, "", "length of the stream after it";
     cos_previous: Option<f64>, "cosine", "cosine of that stream and the one of the row before that has one";
     cos_final: Option<f64>, "cosine", "cosine of that stream and the last stream";
-    target: String, TOKEN, "the token that is pushed: as asked, else the most probable one at this position";
+    target: String, TOKEN, "the token that is pushed: as asked, else the most probable one at this position; of a target of several \
+        tokens, the one that is said here";
     target_id: u32, "vocabulary id", "its id";
     push: f64, "logit", "how far this stroke pushes the target, compared with the mean of all tokens";
     push_cumulative: f64, "logit", "the pushes of all strokes up to this one, together";

@@ -17,7 +17,7 @@ use crate::reference::Reference;
 const OFF: f64 = 1e-4;
 
 fn asked(target: Option<u32>, foil: Option<u32>) -> Asked {
-    Asked { target, foil, positions: None, budget: Budget(1 << 30) }
+    Asked { target, rest: vec![], foil, positions: None, budget: Budget(1 << 30) }
 }
 
 fn prompts(model: &Model, ids: Vec<Vec<u32>>) -> Result<Vec<Prompt>> {

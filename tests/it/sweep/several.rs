@@ -7,6 +7,7 @@ use pellucid::Result;
 use pellucid::analysis::attribute::{Attribute, attribute};
 use pellucid::analysis::patch::{Direction, Grid, Kind, Metric, Over, PatchOptions, Patching, Summary, patch};
 use pellucid::analysis::path::{Reading, path};
+use pellucid::analysis::residual::{Asked, ResidualRow, residual};
 use pellucid::analysis::{AttributionRow, PatchRow};
 use pellucid::hook::{Cache, Edit, HookPoint, Site};
 use pellucid::model::{Batch, Model, Run};
@@ -284,7 +285,56 @@ fn estimates(name: &str) -> Result<()> {
     Ok(())
 }
 
+/// The strokes that push each token of an answer where it is said.
+fn strokes(name: &str) -> Result<()> {
+    if is_bidirectional(name) {
+        return Ok(());
+    }
+    let (model, want) = (load(name), Reference::open(&fixture(name).join("expected.safetensors")));
+    let ids = want.ids("input_ids");
+    let can_say = |id: &u32| (*id as usize) < model.spec().unembedding.d_vocab_out;
+    let long = |ids: &[u32]| ids.len() > 3 && ids[2..4].iter().all(can_say);
+    let Some((i, ids)) = ids.iter().enumerate().find(|(_, ids)| long(ids)) else { panic!("{name}: no text") };
+    let first: usize = want.ids("input_ids")[..i].iter().map(Vec::len).sum();
+    let unembedding = &model.spec().unembedding;
+    // Before factor and cap.
+    let raw = |x: f64| {
+        let x = unembedding.cap.map_or(x, |cap| (x / cap).atanh() * cap);
+        unembedding.scale.map_or(x, |scale| x / scale)
+    };
+    let logits = want.packed("logits").to_dtype(DType::F64)?.to_vec2::<f64>()?;
+    let logits: Vec<Vec<f64>> = logits[first..].iter().map(|row| row.iter().map(|x| raw(*x)).collect()).collect();
+    let said = ids[2..].iter().take_while(|id| can_say(id)).count();
+    let answer = &ids[2..2 + said];
+    let positions = Some((1..=said as isize).rev().map(|from_end| -from_end).collect());
+    let (target, rest) = (Some(answer[0]), answer[1..].to_vec());
+    let asked = Asked { target, rest, foil: None, positions, budget: Budget(1 << 30) };
+    let mut rows = vec![];
+    let texts = [prompt(&ids[..1 + said])];
+    residual(&model, &texts, &|id| format!("#{id}"), &asked, &(), &mut |found, _| {
+        rows.extend(found);
+        Ok(())
+    })?;
+    let by_position: Vec<&[ResidualRow]> = rows.chunk_by(|a, b| a.pos == b.pos).collect();
+    assert_eq!(by_position.len(), said, "{name}");
+    for (i, own) in by_position.iter().enumerate() {
+        let (logits, last) = (&logits[1 + i], own.last().unwrap());
+        assert_eq!((last.pos as usize, last.target_id), (1 + i, answer[i]), "{name}");
+        let mean = logits.iter().sum::<f64>() / logits.len() as f64;
+        let (least, most) = logits.iter().fold((f64::MAX, f64::MIN), |(a, b), x| (a.min(*x), b.max(*x)));
+        let want = logits[answer[i] as usize] - mean;
+        // What README promises of strokes.
+        let allowed = 1e-4 * (most - least);
+        assert!((last.push_cumulative - want).abs() < allowed, "{name} {i}: {} is not {want}", last.push_cumulative);
+        assert!(own.iter().filter_map(|row| row.gap).all(|gap| gap < 1e-4), "{name} {i}");
+    }
+    Ok(())
+}
+
 for_every_model! {
+    /// Invariant: Each token of a target of several is pushed where it is said: what sublayers push comes to its logit there less the mean
+    /// logit, which are Hugging Face's.
+    fn strokes_of_an_answer = strokes;
     /// Invariant: What an answer of several tokens measures is the sum of the log-probabilities that Hugging Face's logits give its tokens
     /// one after another.
     fn an_unpatched_run = unpatched;
@@ -382,4 +432,36 @@ fn what_has_no_meaning_for_several_tokens_is_refused() {
     let long = format!("#{}", vec!["7"; 200].join(","));
     let ids = ["patch", "-m", &gpt2, "--clean", "#3,14,15", "--corrupt", "#3,27,15", "--answer", &long];
     place.refused(ids, 2, "with its answer is 202 tokens, and the model sees");
+}
+
+/// Invariant: as `an_answer_of_several_tokens_is_measured_by_its_log_probability`.
+#[test]
+fn a_target_of_several_tokens_is_explained_where_each_is_said() -> Result<()> {
+    let place = Place::new();
+    let text = FRAME[1];
+    let done = place.ok(["residual", text, "--target", " Mary.", "--out", "two"]);
+    assert!(done.stderr.contains("note: the target \"·Mary.\" is 2 tokens: each is explained"), "{}", done.stderr);
+    let (rows, _) = read_rows::<ResidualRow>(place.path("two/residual.parquet"))?;
+    place.ok(["residual", text, "--target", " Mary", "--out", "first"]);
+    let (first, _) = read_rows::<ResidualRow>(place.path("first/residual.parquet"))?;
+    place.ok(["residual", &format!("{text} Mary"), "--target", ".", "--out", "second"]);
+    let (second, _) = read_rows::<ResidualRow>(place.path("second/residual.parquet"))?;
+    // Each as if it were asked for alone.
+    assert_eq!(rows.len(), first.len() + second.len());
+    for (row, alone) in rows.iter().zip(first.iter().chain(&second)) {
+        let what = |row: &ResidualRow| (row.pos, row.input_token.clone(), row.step, row.target.clone(), row.target_id);
+        assert_eq!(what(row), what(alone));
+        // The same sums of one run and another, in f32.
+        assert!((row.push - alone.push).abs() < 1e-4, "{row:?} {alone:?}");
+    }
+    let refused = |more: &[&str], says: &str| {
+        place.refused([&["residual", text, "--target", " Mary.", "--out", "run"][..], more].concat(), 2, says);
+        assert!(!place.path("run").exists());
+    };
+    refused(&["--foil", " John"], "the target is 2 tokens, and a foil is compared with one");
+    refused(&["--pos", "all"], "which are explained where each is said and not at \"all\"");
+    let bidirectional = model_arg("hooked_bidirectional");
+    let ids = ["residual", "--ids", "3,14", "--target", "#7,11", "-m", &bidirectional];
+    place.refused(ids, 2, "this model would see each before it says it");
+    Ok(())
 }
