@@ -4,6 +4,7 @@
 use pellucid::analysis::lens::need;
 use std::collections::BTreeSet;
 
+use pellucid::analysis::attention::{self, AttentionOptions};
 use pellucid::analysis::{Decoding, Lens};
 use pellucid::arch::family::read_config;
 use pellucid::cli::analyses;
@@ -209,4 +210,21 @@ fn plans_look_at_every_block() {
     // Likewise what a sweep counts of a row.
     assert_eq!(row_bytes(&spec(0)), row_bytes(&spec(3)));
     assert!(row_bytes(&spec(3)) > 3 * 3200 * 4);
+}
+
+/// Prompts that run together keep the patterns of every layer until their rows are made.
+///
+/// Invariant: as `what_a_command_says_that_it_needs_is_what_it_takes`.
+#[test]
+fn attention_plans_the_patterns_of_all_layers() {
+    let (_, spec) = read_config(&fs_err::read_to_string(fixture("gpt2").join("config.json")).unwrap()).unwrap();
+    let entries = [PromptEntry::ids(vec![1; 20]), PromptEntry::ids(vec![2; 20])];
+    let prompts = build_prompts(&entries, None, 97, None, Bos::default()).unwrap();
+    let options = AttentionOptions { budget: Budget(1 << 30), ..AttentionOptions::default() };
+    let need = attention::need(&spec, &prompts, &options, |_| 0);
+    let alone = attention::need(&spec, &prompts[..1], &options, |_| 0);
+    let heads: usize = spec.blocks.iter().map(|block| block.attention.inner.n_heads).sum();
+    // Two prompts of 20 queries and keys, in f32, beside two runs where there was one.
+    let patterns = 2 * heads * 20 * 20 * 4;
+    assert_eq!(need.activations - alone.activations, patterns + 20 * row_bytes(&spec));
 }
