@@ -164,6 +164,14 @@ fn a_sink_is_called_one() {
     let heads = |first: f32| {
         [0, 1].map(|head| [row(head, 0, 0.8, first), row(head, 1, 0.1, 0.5), row(head, 2, 0.1, 0.4)]).concat()
     };
+    // In one of two heads only.
+    let mut one = heads(0.1);
+    one[3].out_norm = Some(5.0);
+    let mut writer = TableWriter::create(place.path("one.parquet"), Provenance::default()).unwrap();
+    writer.extend(&one).unwrap();
+    writer.finish().unwrap();
+    let caption = seen(&place, "one.parquet")[1].caption.join(" ");
+    assert!(caption.contains("\"<s>\" at 0 is a sink in 1 of 2 heads: looked at much, carrying little."), "{caption}");
     for (name, first, sinks) in [("sink.parquet", 0.1, 1), ("none.parquet", 0.9, 0)] {
         let mut writer = TableWriter::create(place.path(name), Provenance::default()).unwrap();
         writer.extend(&heads(first)).unwrap();

@@ -26,12 +26,19 @@ pub(super) struct Took {
     pushed: Option<Vec<f64>>,
     heads: usize,
     writing: usize,
+    /// In how many heads each is a sink.
+    sinks: Vec<usize>,
+}
+
+fn is_sink(looked: f64, carried: f64) -> bool {
+    looked >= SINK.0 && carried <= SINK.1 * looked
 }
 
 impl Took {
     /// Adds what one head took.
     pub fn add(&mut self, keys: usize, taken: &[Taken]) {
         self.looked.resize(keys, 0.0);
+        self.sinks.resize(keys, 0);
         self.heads += 1;
         let all: f64 = taken.iter().filter_map(|t| t.carried).map(f64::from).sum();
         self.writing += usize::from(all > 0.0);
@@ -42,6 +49,7 @@ impl Took {
             self.looked[key] += number(t.looked);
             if let Some(carried) = t.carried {
                 let share = if all > 0.0 { number(carried) / all } else { 0.0 };
+                self.sinks[key] += usize::from(is_sink(number(t.looked), share));
                 self.carried.get_or_insert_with(|| vec![0.0; keys])[key] += share;
             }
             if let Some(pushed) = t.pushed {
@@ -64,7 +72,7 @@ impl Took {
 
     /// Whether a token is looked at much and carries little.
     fn is_sink(&self, key: usize) -> bool {
-        self.carried(key).is_some_and(|carried| self.looked(key) >= SINK.0 && carried <= SINK.1 * self.looked(key))
+        self.carried(key).is_some_and(|carried| is_sink(self.looked(key), carried))
     }
 
     /// The tokens that are looked at most, so many, in the order of the text.
@@ -111,10 +119,19 @@ impl Took {
                 false => format!("{target} was pushed most by {pushed}."),
             });
         }
-        for key in (0..keys).filter(|key| self.is_sink(*key)) {
-            let carried = share(self.carried(key).unwrap_or(0.0));
-            let looked = share(self.looked(key));
-            says.push(format!("{} is a sink: {looked} of the looking, {carried} of what is carried.", name(key)));
+        // Of those that are sinks in some heads only, the one that is it most often; of equals the first.
+        let often = (0..keys).rev().max_by_key(|key| self.sinks[*key]).filter(|key| self.sinks[*key] > 0);
+        for key in (0..keys).filter(|key| often == Some(*key) || self.is_sink(*key)) {
+            says.push(match self.is_sink(key) {
+                true => {
+                    let (looked, carried) = (share(self.looked(key)), share(self.carried(key).unwrap_or(0.0)));
+                    format!("{} is a sink: {looked} of the looking, {carried} of what is carried.", name(key))
+                }
+                false => {
+                    let often = format!("in {} of {} heads", self.sinks[key], self.heads);
+                    format!("{} is a sink {often}: looked at much, carrying little.", name(key))
+                }
+            });
         }
         says
     }
