@@ -148,7 +148,7 @@ fn run(cli: &Cli, matches: &ArgMatches, out: &Out) -> Result<()> {
 fn misunderstood(e: &clap::Error) -> Error {
     // What an option's own type has to say.
     if let Some(own) = std::error::Error::source(e).and_then(|source| source.downcast_ref::<Error>()) {
-        return Error::of_kind(own.kind(), own.message()).hint(own.hint_text().unwrap_or_default());
+        return Error::of_kind(own.kind(), own.sentence().clone()).hint(own.remedy().clone());
     }
     let text = e.render().to_string();
     let mut paragraphs = text.split("\n\n");
