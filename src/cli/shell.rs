@@ -37,11 +37,7 @@ impl Man {
                 Some(command) => command.clone().display_name(format!("pellucid-{name}")),
                 None => {
                     let error = crate::Error::no_such(format!("there is no command `{name}`"));
-                    let near = crate::error::nearest(name, known());
-                    return Err(error.hint(near.map_or_else(
-                        || "`pellucid --help` lists the commands".into(),
-                        |near| format!("did you mean `{near}`?"),
-                    )));
+                    return Err(error.nearest_or(name, known(), "`pellucid --help` lists the commands"));
                 }
             },
         };

@@ -5,7 +5,7 @@ use clap::Args;
 use super::out::Out;
 use crate::analysis::tables;
 use crate::analysis::tables::columns;
-use crate::error::{Error, Result, nearest};
+use crate::error::{Error, Result};
 use crate::table::Format;
 
 /// The columns of every table that pellucid writes: types, units, meanings.
@@ -24,10 +24,8 @@ impl TablesCommand {
                 Some(table) => vec![table],
                 None => {
                     let error = Error::no_such(format!("there is no table `{name}`"));
-                    return Err(match nearest(name, names()) {
-                        Some(near) => error.hint(format!("did you mean `{near}`?")),
-                        None => error.hint(format!("there are {}", names().collect::<Vec<_>>().join(", "))),
-                    });
+                    let known = format!("there are {}", names().collect::<Vec<_>>().join(", "));
+                    return Err(error.nearest_or(name, names(), known));
                 }
             },
         };

@@ -7,7 +7,7 @@ use candle_core::Tensor;
 use super::point::{HookPoint, select};
 use super::tap::Hook;
 use crate::arch::Spec;
-use crate::error::{Error, Result, nearest};
+use crate::error::{Error, Result};
 use crate::ops::rows::Rows;
 
 /// Keeps the values of chosen hook points. Tensors are shared with the run, not copied.
@@ -60,11 +60,11 @@ impl Cache {
             return Ok(x);
         }
         let error = Error::no_such(format!("this cache does not keep `{name}`"));
-        Err(match nearest(name, names.iter().map(String::as_str)) {
-            Some(near) => error.hint(format!("did you mean `{near}`?")),
-            None if names.is_empty() => error.hint("it keeps nothing yet: run the model with it first"),
-            None => error.hint(format!("it keeps {}", names.join(", "))),
-        })
+        let keeps = match names.is_empty() {
+            true => "it keeps nothing yet: run the model with it first".to_owned(),
+            false => format!("it keeps {}", names.join(", ")),
+        };
+        Err(error.nearest_or(name, names.iter().map(String::as_str), keeps))
     }
 
     /// Every point and what was kept of it, in the order of the forward pass within a layer.

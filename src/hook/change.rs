@@ -7,11 +7,11 @@ use std::ops::Range;
 use candle_core::{DType, Device, Tensor};
 
 use super::finite::NotFinite;
-use super::point::HookPoint;
+use super::point::{HookPoint, LISTED};
 use super::site::{Axis, Scope, Site};
 use super::tap::Hook;
 use crate::arch::Spec;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, said};
 use crate::ops::rows::{Rows, SequenceRows};
 use crate::ops::values;
 
@@ -104,8 +104,7 @@ impl Change {
     pub fn check(&self, spec: &Spec, n: usize) -> Result<()> {
         let (point, info) = (self.point, self.point.site.info());
         if !point.site.exists(spec, point.layer) || point.layer.is_some_and(|l| l >= spec.n_layers()) {
-            return Err(Error::no_such(format!("this model has no hook {point}"))
-                .hint("`pellucid hooks -m MODEL` lists what it has"));
+            return Err(Error::no_such(format!("this model has no hook {point}")).hint(said(LISTED)));
         }
         if point.site.is_index() || info.scope == Scope::End {
             return Err(Error::bad_input(format!("{point} cannot be patched")).hint(

@@ -7,7 +7,7 @@ use std::fmt;
 use super::site::{SITES, Scope, Site};
 use crate::arch::Spec;
 use crate::arch::spec::Block;
-use crate::error::{Error, Result, nearest};
+use crate::error::{Error, Result, said, words};
 
 /// A site in a place: `blocks.3.attn.hook_z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -250,21 +250,18 @@ fn glob(pattern: &str, text: &str) -> bool {
     })
 }
 
+/// What to do about a hook that a model has not.
+pub(super) const LISTED: &str = "`pellucid hooks` with {model=MODEL} lists what it has";
+
 fn unknown(spec: &Spec, pattern: &str, all: &[HookPoint]) -> Error {
     let error = Error::no_such(format!("this model has no hook `{pattern}`"));
     // A name that other models have deserves a better answer than the nearest spelling.
     if SITES.iter().any(|s| pattern.ends_with(s.name) || is_short(pattern, s.name)) {
-        return error.hint(format!(
-            "it has {} layers (0-{}); `pellucid hooks -m MODEL` lists what it has",
-            spec.n_layers(),
-            spec.n_layers() - 1
-        ));
+        let layers = format!("it has {} layers (0-{}); ", spec.n_layers(), spec.n_layers() - 1);
+        return error.hint(words(layers) + said(LISTED));
     }
     let names: Vec<String> = all.iter().flat_map(|p| [p.to_string(), p.site.short()]).collect();
-    match nearest(pattern, names.iter().map(String::as_str)) {
-        Some(near) => error.hint(format!("did you mean `{near}`?")),
-        None => error.hint("`pellucid hooks -m MODEL` lists what it has"),
-    }
+    error.nearest_or(pattern, names.iter().map(String::as_str), said(LISTED))
 }
 
 #[cfg(test)]

@@ -113,7 +113,7 @@ fn examples_are_short_and_named() {
 fn only_the_command_line_names_flags() {
     let is_flag = |line: &str| {
         let after = line.match_indices("--").map(|(i, _)| line[i + 2..].chars().next().unwrap_or(' '));
-        after.into_iter().any(|c| c.is_ascii_lowercase()) && !line.contains("`cargo install")
+        (line.contains(" -m ") || after.into_iter().any(|c| c.is_ascii_lowercase())) && !line.contains("`cargo install")
     };
     // What columns mean, and the page of them, is read beside the command that wrote them.
     let is_page = |s: &Source| s.path.ends_with("/rows.rs") || s.path == "analysis/tables/docs.rs";
