@@ -10,6 +10,7 @@ use super::{Analysis, Input, On, Session, Tables};
 use crate::error::{Error, Result};
 use crate::sweep::Align;
 use crate::table::HOOK_NAMES;
+use crate::text::chat::Role;
 use crate::text::{Pair, Prompt};
 
 /// A request. It is written to the hash piece by piece: of many prompts, nothing is held twice.
@@ -233,7 +234,17 @@ macro_rules! from_lists {
 from_lists!(Prompt => Prompts, Prompt => WithDataset, Pair => Pairs, Pair => Swept);
 
 fn named<S: Serializer>(prompts: &[Prompt], to: S) -> Result<S::Ok, S::Error> {
-    to.collect_seq(prompts.iter().map(|p| (&p.id, p.ids())))
+    /// Who says what in a chat is shown by `tokens`, and not decided by ids.
+    #[derive(Serialize)]
+    #[serde(untagged)]
+    enum Named<'a> {
+        Plain(&'a str, Vec<u32>),
+        Chat(&'a str, Vec<u32>, &'a Option<Vec<(Role, std::ops::Range<usize>)>>),
+    }
+    to.collect_seq(prompts.iter().map(|p| match &p.chat {
+        None => Named::Plain(&p.id, p.ids()),
+        Some(chat) => Named::Chat(&p.id, p.ids(), &chat.said),
+    }))
 }
 
 fn unnamed<S: Serializer>(prompts: &[Prompt], to: S) -> Result<S::Ok, S::Error> {

@@ -148,7 +148,7 @@ fn written(
         (PromptInput::Text(text), ..) if text.is_empty() => Err(empty(id)),
         (PromptInput::Text(text), Some(_), Around::Tokenizer(_)) => Ok((Some(text.clone()), None)),
         (PromptInput::Text(text), Some(tokenizer), Around::Chat(chat)) => {
-            Ok((Some(tokenizer.in_chat(text, chat)?), Some(InChat { user: text.clone(), chat: chat.clone() })))
+            tokenizer.in_chat(text, chat).map(|(text, chat)| (Some(text), Some(chat)))
         }
         (PromptInput::Text(_), None, _) => Err(Error::bad_input(format!(
             "prompt {} is text, but this model's folder has no tokenizer.json, nor vocab.json with merges.txt",

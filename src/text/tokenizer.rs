@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::added::{Added, Facts};
 use super::align::{Spelled, align};
 use super::bos::{difference, find_bos};
-use super::chat::{Chat, Template};
+use super::chat::{Chat, InChat, Template};
 use super::class::{class, class_of_pair, heeds_prefix_space};
 use super::files::Files;
 use super::guarded::{AddedToken, Encoded, Failed, Guarded};
@@ -192,11 +192,11 @@ impl Tokenizer {
         }
     }
 
-    /// What `user` says in `chat`, as the tokenizer's chat template writes it.
+    /// What `user` says in `chat`, as the tokenizer's chat template writes it, and where in that it stands.
     ///
     /// # Errors
     /// When it has no template, or one that is none, fails, or refuses this chat.
-    pub fn in_chat(&self, user: &str, chat: &Chat) -> Result<String> {
+    pub fn in_chat(&self, user: &str, chat: &Arc<Chat>) -> Result<(String, InChat)> {
         self.chat.apply(chat, user)
     }
 

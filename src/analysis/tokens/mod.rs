@@ -14,7 +14,7 @@ use std::ops::Range;
 use unicode_segmentation::UnicodeSegmentation;
 
 use crate::error::{Error, Result};
-use crate::text::{Merge, Merged, Prompt, Tokenizer};
+use crate::text::{Merge, Merged, Prompt, Token, Tokenizer};
 pub use options::{Splitter, Splitting, Texts, Tokens};
 pub use rows::{TokenCountRow, TokenLetterRow, TokenMergeRow, TokenRow};
 
@@ -103,6 +103,7 @@ pub fn tokens(prompt: &Prompt, model: &str) -> impl Iterator<Item = TokenRow> {
             chars: 0,
             is_partial: false,
             starts_word: Some(place.is_some_and(|place| laid.starts_word(place, after_special))),
+            part: prompt.chat.as_ref().zip(token.bytes.as_ref()).and_then(|(chat, bytes)| chat.part(bytes)),
         };
         row.spell(&token.spells);
         row
@@ -143,10 +144,23 @@ fn merges(
     Ok(())
 }
 
+/// Whether a token is of the text as it was given, and not of what was put around it.
+fn is_own(prompt: &Prompt, token: &Token) -> bool {
+    token.bytes.as_ref().is_some_and(|bytes| prompt.chat.as_ref().is_none_or(|chat| chat.is_of_user(bytes)))
+}
+
+/// The text as it was given; none of ids, or of a chat in which it cannot be found.
+fn own_text(prompt: &Prompt) -> Option<&str> {
+    match &prompt.chat {
+        Some(chat) if chat.said.is_some() => Some(&chat.user),
+        _ => prompt.text.as_deref(),
+    }
+}
+
 /// How many tokens a prompt is.
 fn count(prompt: &Prompt, model: &str, tokenizer: &Tokenizer) -> TokenCountRow {
-    let text = prompt.text.as_deref();
-    let added = text.map_or(0, |_| prompt.tokens.iter().filter(|token| token.bytes.is_none()).count());
+    let text = own_text(prompt);
+    let added = text.map_or(0, |_| prompt.tokens.iter().filter(|token| !is_own(prompt, token)).count());
     let tokens = prompt.tokens.len() - added;
     let each = |n: Option<usize>| n.filter(|n| *n > 0).map(|n| tokens as f64 / n as f64);
     let (chars, bytes) = (text.map(|text| text.chars().count()), text.map(str::len));
@@ -180,7 +194,7 @@ fn letter(text: &str) -> Result<String> {
 /// What of `wanted` is in a prompt; without one, each letter of a prompt that is one word.
 fn letters(prompt: &Prompt, model: &str, wanted: Option<&str>) -> Vec<TokenLetterRow> {
     let laid = Laid::of(prompt);
-    let text = String::from_utf8_lossy(&laid.text).to_lowercase();
+    let text = own_text(prompt).map_or_else(|| String::from_utf8_lossy(&laid.text).to_lowercase(), str::to_lowercase);
     let is_word = text.trim().chars().all(char::is_alphabetic);
     let mut seen: Vec<&str> = vec![];
     match wanted {
@@ -196,7 +210,8 @@ fn letters(prompt: &Prompt, model: &str, wanted: Option<&str>) -> Vec<TokenLette
         return vec![];
     }
     // Those of the text, of which special tokens are no part.
-    let placed = prompt.tokens.iter().zip(&laid.places).filter(|(_, place)| place.is_some());
+    let own = |token: &Token| prompt.chat.is_none() || is_own(prompt, token);
+    let placed = prompt.tokens.iter().zip(&laid.places).filter(|(token, place)| place.is_some() && own(token));
     let tokens: Vec<String> = placed.map(|(token, _)| String::from_utf8_lossy(&token.spells).to_lowercase()).collect();
     let count = |all: &str, letter: &str| all.graphemes(true).filter(|c| *c == letter).count() as u32;
     let row = |letter: &str| TokenLetterRow {

@@ -91,6 +91,12 @@ impl Analysis for Tokens {
         if texts < input.len() {
             out.say("token ids are taken as they are: no text was split, so there are no merges of it");
         }
+        for prompt in input.prompts().iter().filter(|p| p.chat.as_ref().is_some_and(|chat| chat.said.is_none())) {
+            out.say(format_args!(
+                "the chat template changed what prompt {} says, so it cannot be told which tokens are its own",
+                prompt.id
+            ));
+        }
         let mut merging = vec![];
         for of in on.0.iter().filter(|_| texts > 0) {
             let all = Merges::of(&of.tokenizer);

@@ -5,7 +5,7 @@ use crate::table::{Provenance, TOKEN};
 
 table! {
     /// One token of a prompt.
-    TokenRow = "tokens" version 2 upgraded by older:
+    TokenRow = "tokens" version 3 upgraded by older:
     "How a tokenizer splits each prompt. One row is one token, in order; of several tokenizers, one after another for each prompt. \
      Characters are Unicode's, and what a reader takes for one (a flag, an emoji with a skin tone, a letter with its accent) is a grapheme, which can be several.";
     prompt: u32, "index", "which prompt of the request, counted from 0";
@@ -23,6 +23,8 @@ table! {
     chars: u32, "characters", "how many characters begin in it", since 2;
     is_partial: bool, "", "whether its bytes are not whole characters", since 2;
     starts_word: Option<bool>, "", "whether it is the first of a word: of what stands between white space. Null in files of version 1", since 2;
+    part: Option<String>, "", "of a chat (`--chat`) whose it is: `user`, `system` or `template`, joined by `+` where it has bytes of several; null where there is no \
+        chat, where the template changed what was said so that it cannot be told, and in files before version 3", since 3;
 }
 
 /// What a row of version 1 says by its text.

@@ -33,6 +33,7 @@ table! {
     byte_end: Option<u32>, "", "where it ends";
     part_of: Option<String>, TOKEN, "the character that it is a part of";
     special: Option<String>, "", "which special token it is";
+    part: Option<String>, "", "whose it is in a chat";
 }
 
 /// Takes a prompt, the name of a tokenizer, the first of their rows, and how many there are.
@@ -139,6 +140,8 @@ struct Reading {
     cut: String,
     tokens: usize,
     added: usize,
+    /// Those of which nothing is the user's, of a chat.
+    around: usize,
     lines: Vec<Line>,
     /// The largest group of tokens that are one character, and how many they are.
     largest: Option<(usize, String)>,
@@ -169,6 +172,7 @@ impl Reading {
         self.lines.extend(group.iter().take(room).map(|row| line(row, part_of.clone())));
         self.tokens += n;
         self.added += group.iter().filter(|row| row.byte_start.is_none()).count();
+        self.around += group.iter().filter(|row| is_around(row)).count();
         if n > self.largest.as_ref().map_or(1, |(n, _)| *n) {
             self.largest = Some((n, text));
         }
@@ -178,7 +182,7 @@ impl Reading {
     fn write(mut self, letters: Option<usize>, note: &dyn Fn(&Said), w: &mut dyn Write) -> Result<()> {
         self.end_group();
         writeln!(w, "{}", self.cut)?;
-        writeln!(w, "{}", summary(letters, self.tokens, self.added))?;
+        writeln!(w, "{}", summary(letters, self.tokens, self.added, self.around))?;
         if let Some((n, text)) = self.largest {
             writeln!(w, "{} Together they are written as ×{n}.", split_up(n, &text))?;
         }
@@ -194,8 +198,9 @@ impl Reading {
 }
 
 /// What it means that a text is cut so.
-fn summary(letters: Option<usize>, n: usize, added: usize) -> String {
+fn summary(letters: Option<usize>, n: usize, added: usize, around: usize) -> String {
     let also = match added {
+        0 if around > 0 => format!(", {around} of them of the chat around the user's words"),
         0 => String::new(),
         1 => ", one of them added by the tokenizer".into(),
         n => format!(", {n} of them added by the tokenizer"),
@@ -210,6 +215,11 @@ fn summary(letters: Option<usize>, n: usize, added: usize) -> String {
     }
 }
 
+/// Whether nothing of it is what the user of a chat says.
+fn is_around(row: &TokenRow) -> bool {
+    row.part.as_ref().is_some_and(|part| !part.ends_with("user"))
+}
+
 /// That so many tokens are one character.
 fn split_up(n: usize, text: &str) -> String {
     format!("\"{text}\" is {n} tokens, and each has a part of its bytes.")
@@ -219,7 +229,7 @@ impl Seen for TokenRow {
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
         let legend = [
             "Under each token its id, which is all that the model gets. The more bytes a token has, the darker: common words are one, rare ones are many.",
-            "Outlined: several tokens that are one character for a reader. Without colour: special tokens.",
+            "Outlined: several tokens that are one character for a reader. Without colour: special tokens, and in a chat all that the user does not say.",
         ];
         let cell = |group: &[TokenRow]| {
             let first = &group[0];
@@ -234,7 +244,7 @@ impl Seen for TokenRow {
                 title: group.iter().map(title).collect::<Vec<_>>().join("; "),
                 error: None,
                 mark: match group.len() {
-                    _ if first.special => Mark::Nothing,
+                    _ if first.special || is_around(first) => Mark::Nothing,
                     1 => Mark::Plain,
                     _ => Mark::Hit,
                 },
@@ -309,6 +319,7 @@ fn line(row: &TokenRow, part_of: Option<String>) -> Line {
         byte_end: row.byte_end,
         part_of,
         special: row.special.then(|| "special".to_owned()),
+        part: row.part.clone(),
     }
 }
 

@@ -18,6 +18,9 @@ const RECURSION: usize = 100;
 /// How deeply what `tojson` writes, and what a namespace keeps, may be nested.
 const DEPTH: usize = 32;
 
+/// A role, and what is said in it.
+pub(super) type Message = (&'static str, String);
+
 /// What a template said, or could not be told.
 #[derive(Debug)]
 pub(super) enum Stopped {
@@ -71,7 +74,7 @@ pub(super) fn compiled(template: String) -> Result<Environment<'static>, Error> 
 /// When the template fails, with its line; or says that it takes no such messages, with a [`Stopped`] as cause.
 pub(super) fn rendered(
     env: &Environment<'static>,
-    messages: &[(&str, &str)],
+    messages: &[Message],
     tokens: &[(String, String)],
     date: Option<Date>,
 ) -> Result<String, Error> {
@@ -83,8 +86,7 @@ pub(super) fn rendered(
         let none = || Error::new(ErrorKind::InvalidOperation, "").with_source(Stopped::NoDate);
         date.ok_or_else(none)?.written(format).map_err(unknown)
     });
-    let message =
-        |(role, content): &(&str, &str)| -> Value { Value::from_pairs([("role", *role), ("content", *content)]) };
+    let message = |(role, content): &Message| -> Value { Value::from_pairs([("role", *role), ("content", content)]) };
     let given = [
         ("messages", Value::from(messages.iter().map(message).collect::<Vec<_>>())),
         ("tools", Value::from(())),
@@ -101,7 +103,7 @@ fn is_space(c: char) -> bool {
 }
 
 /// Python's `strip`, at the start, the end, or both.
-fn strip<'a>(text: &'a str, chars: Option<&str>, start: bool, end: bool) -> &'a str {
+pub(super) fn strip<'a>(text: &'a str, chars: Option<&str>, start: bool, end: bool) -> &'a str {
     let goes = |c: char| chars.map_or_else(|| is_space(c), |chars| chars.contains(c));
     let text = if start { text.trim_start_matches(goes) } else { text };
     if end { text.trim_end_matches(goes) } else { text }

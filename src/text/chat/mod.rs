@@ -8,12 +8,15 @@ mod date;
 mod jinja;
 mod source;
 
+use std::ops::Range;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use minijinja::Environment;
 use serde_json::Value;
 
-use self::jinja::{Stopped, compiled, rendered};
+use self::jinja::{Message, Stopped, compiled, rendered, strip};
 use super::files::Files;
 use super::tokenizer::Bos;
 use crate::error::{Error, Result, Said, said};
@@ -26,6 +29,9 @@ pub(super) const TEMPLATE: &str = "chat_template.jinja";
 
 /// What the deepest template takes of the stack is less, in bytes. No more of it is used than is needed.
 const STACK: usize = 64 << 20;
+
+/// How long a template may work for one prompt. What is usual takes less than a millisecond.
+const LONGEST: Duration = Duration::from_secs(5);
 
 /// A chat, of which a prompt is the last message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,6 +76,36 @@ pub struct InChat {
     pub user: String,
     /// The chat around it.
     pub chat: Arc<Chat>,
+    /// Where in the prompt's text stands what the system message and the user say, in bytes. None where the template changed it in another way
+    /// than to take white space from its ends: then it cannot be told.
+    pub said: Option<Vec<(Role, Range<usize>)>>,
+}
+
+/// Who says something in a chat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub enum Role {
+    /// The system message.
+    System,
+    /// The user.
+    User,
+}
+
+impl InChat {
+    /// Whose these bytes of the prompt's text are: `template`, `system` or `user`, joined by `+` where they are of several. None where
+    /// that cannot be told.
+    pub fn part(&self, bytes: &Range<usize>) -> Option<String> {
+        let said = self.said.as_ref()?;
+        let shared = |range: &Range<usize>| range.end.min(bytes.end).saturating_sub(range.start.max(bytes.start));
+        let of = |role| said.iter().filter(|(of, _)| *of == role).map(|(_, range)| shared(range)).sum::<usize>();
+        let (system, user) = (of(Role::System), of(Role::User));
+        let parts = [("template", system + user < bytes.len().max(1)), ("system", system > 0), ("user", user > 0)];
+        Some(parts.iter().filter(|(_, is)| *is).map(|(name, _)| *name).collect::<Vec<_>>().join("+"))
+    }
+
+    /// Whether the user has a part in these bytes, as far as that can be told.
+    pub fn is_of_user(&self, bytes: &Range<usize>) -> bool {
+        self.part(bytes).is_none_or(|part| part.ends_with("user"))
+    }
 }
 
 /// A tokenizer's chat template, read when it is first asked for.
@@ -78,7 +114,7 @@ pub(super) struct Template {
     /// What tokenizer_config.json has as `chat_template`.
     stated: Value,
     /// Special tokens, by their names: `bos_token`.
-    tokens: Vec<(String, String)>,
+    tokens: Arc<[(String, String)]>,
     compiled: OnceLock<Compiled>,
 }
 
@@ -90,14 +126,14 @@ struct Compiled {
 
 impl Template {
     pub fn new(files: &Files, stated: Value, tokens: Vec<(String, String)>) -> Self {
-        Self { files: files.clone(), stated, tokens, compiled: OnceLock::new() }
+        Self { files: files.clone(), stated, tokens: tokens.into(), compiled: OnceLock::new() }
     }
 
-    /// The text of a chat whose user says `user`.
+    /// A chat whose user says `user`, and its text.
     ///
     /// # Errors
     /// When there is no template, it is none that can be run, it fails, or it refuses this chat.
-    pub fn apply(&self, chat: &Chat, user: &str) -> Result<String> {
+    pub fn apply(&self, chat: &Arc<Chat>, user: &str) -> Result<(String, InChat)> {
         let template = match self.compiled.get() {
             Some(template) => template,
             None => {
@@ -108,10 +144,16 @@ impl Template {
                 self.compiled.get_or_init(|| Compiled { name, env })
             }
         };
-        let system = chat.system.as_deref().map(|text| ("system", text));
-        let messages: Vec<(&str, &str)> = system.into_iter().chain([("user", user)]).collect();
-        let made = deep(&template.name, || rendered(&template.env, &messages, &self.tokens, chat.date))?;
-        made.map_err(|e| failed(&template.name, chat, &e))
+        let system = chat.system.iter().map(|text| ("system", text.clone()));
+        let messages: Vec<Message> = system.chain([("user", user.to_owned())]).collect();
+        let (env, tokens, date) = (template.env.clone(), self.tokens.clone(), chat.date);
+        // In one thread: each has to be started.
+        let made = deep(&template.name, move || {
+            let render = |messages: &[Message]| rendered(&env, messages, &tokens, date);
+            render(&messages).map(|text| (said_in(&text, &messages, &render), text))
+        })?;
+        let (said, text) = made.map_err(|e| failed(&template.name, chat, &e))?;
+        Ok((text, InChat { user: user.to_owned(), chat: chat.clone(), said }))
     }
 
     /// What messages call the template, and its text.
@@ -149,17 +191,78 @@ impl Template {
     }
 }
 
-/// What `call` gives, on a stack that is deep enough for every template that is run.
-fn deep<T: Send>(name: &str, call: impl FnOnce() -> T + Send) -> Result<T> {
+/// Where in `text`, which `render` makes of `messages`, stands what is said, if all of it is found: rendered once more with marks around it, it
+/// must be the same text but for the marks. Marks within white space stay where a template trims.
+fn said_in(
+    text: &str,
+    messages: &[Message],
+    render: &dyn Fn(&[Message]) -> Result<String, minijinja::Error>,
+) -> Option<Vec<(Role, Range<usize>)>> {
+    let unused = |c: &char| !text.contains(*c) && messages.iter().all(|(_, content)| !content.contains(*c));
+    // Of the private use of Unicode: letters of no script.
+    let mut marks = ('\u{f0000}'..='\u{ffffd}').filter(unused);
+    let (open, close) = (marks.next()?, marks.next()?);
+    let mut found = vec![];
+    for (i, (name, content)) in messages.iter().enumerate() {
+        let role = if *name == "user" { Role::User } else { Role::System };
+        let trimmed = strip(content, None, true, true);
+        let ranges = [&**content, trimmed].into_iter().find_map(|core| {
+            let at = content.len() - content[content.find(core)?..].len();
+            let marked = format!("{}{open}{core}{close}{}", &content[..at], &content[at + core.len()..]);
+            let mut messages = messages.to_vec();
+            messages[i].1 = marked;
+            between(&render(&messages).ok()?, open, close).filter(|(plain, _)| plain == text).map(|(_, ranges)| ranges)
+        });
+        // A template may ask how long a text is.
+        let only = || {
+            Some(text.find(trimmed)?..text.find(trimmed)? + trimmed.len())
+                .filter(|_| text.matches(trimmed).count() == 1)
+        };
+        let ranges = match ranges {
+            Some(ranges) => ranges,
+            None if trimmed.is_empty() => vec![],
+            None => vec![only()?],
+        };
+        found.extend(ranges.into_iter().map(|range| (role, range)));
+    }
+    Some(found)
+}
+
+/// `marked` without its marks, and where what was between them is; nothing where they are not one after another.
+fn between(marked: &str, open: char, close: char) -> Option<(String, Vec<Range<usize>>)> {
+    let (mut plain, mut ranges, mut begun) = (String::with_capacity(marked.len()), vec![], None);
+    for c in marked.chars() {
+        match (c, begun) {
+            (c, None) if c == open => begun = Some(plain.len()),
+            (c, Some(start)) if c == close => {
+                ranges.push(start..plain.len());
+                begun = None;
+            }
+            (c, _) if c == open || c == close => return None,
+            (c, _) => plain.push(c),
+        }
+    }
+    begun.is_none().then_some((plain, ranges))
+}
+
+/// What `call` gives, on a stack that is deep enough for every template that is run. One that makes lists of lists of the same can be given work
+/// that MiniJinja does not count, such as to write them: who works longer than [`LONGEST`] is left alone.
+fn deep<T: Send + 'static>(name: &str, call: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     let run = || {
-        std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, call);
-            thread.map(|thread| thread.join().ok()).map_err(|_| Error::no_threads())
-        })
+        let (send, receive) = channel();
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn(move || send.send(call()));
+        thread.map(|_| receive.recv_timeout(LONGEST)).map_err(|_| Error::no_threads())
     };
-    let broken =
-        || Error::bad_model(format!("{name} cannot be run: its contents contradict each other")).hint(get_again());
-    guarded(run).transpose()?.flatten().ok_or_else(broken)
+    match guarded(run).transpose()? {
+        Some(Ok(made)) => Ok(made),
+        Some(Err(RecvTimeoutError::Timeout)) => {
+            Err(Error::bad_model(format!("{name} works longer than {} seconds for one prompt", LONGEST.as_secs()))
+                .hint(get_again()))
+        }
+        _ => {
+            Err(Error::bad_model(format!("{name} cannot be run: its contents contradict each other")).hint(get_again()))
+        }
+    }
 }
 
 /// What to do about a template that cannot be run.

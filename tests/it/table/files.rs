@@ -24,6 +24,7 @@ fn token(pos: u32, text: &str) -> TokenRow {
         chars: text.chars().count() as u32,
         is_partial: false,
         starts_word: Some(pos == 0),
+        part: (pos == 1).then(|| "user".into()),
     }
 }
 
@@ -88,7 +89,7 @@ fn what_is_written_is_read_back() {
     let path = write(folder.path(), "tokens.parquet", &rows);
     let (back, how) = read_rows::<TokenRow>(&path).unwrap();
     assert_eq!(back, rows);
-    assert_eq!((how.table.as_str(), how.table_version), ("tokens", 2));
+    assert_eq!((how.table.as_str(), how.table_version), ("tokens", 3));
     assert_eq!(how.pellucid_version, env!("CARGO_PKG_VERSION"));
     assert_eq!((how.model, how.spec, how.command), (provenance().model, provenance().spec, provenance().command));
 
@@ -181,13 +182,13 @@ fn a_bad_file_is_an_error_with_a_hint() {
     let e = read_rows::<AttentionRow>(&good).err().unwrap();
     assert!(e.message().contains("holds the table `tokens`, not `attention`"), "{e:?}");
 
-    let newer = String::from_utf8_lossy(&bytes).contains("\"table_version\":2");
+    let newer = String::from_utf8_lossy(&bytes).contains("\"table_version\":3");
     assert!(newer, "the provenance is plain JSON in the file");
     let mut patched = bytes.clone();
-    let at_version = find(&patched, b"\"table_version\":2") + 16;
+    let at_version = find(&patched, b"\"table_version\":3") + 16;
     patched[at_version] = b'9';
     std::fs::write(at("newer"), &patched).unwrap();
-    check(&at("newer"), "holds version 9 of the table `tokens`; this program knows version 2");
+    check(&at("newer"), "holds version 9 of the table `tokens`; this program knows version 3");
 }
 
 #[test]

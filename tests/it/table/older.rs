@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use pellucid::analysis::seen::render;
-use pellucid::analysis::{AttentionRow, AttributionRow, PatchMeanRow, PatchRow, PathMeanRow, PathRow};
+use pellucid::analysis::{AttentionRow, AttributionRow, PatchMeanRow, PatchRow, PathMeanRow, PathRow, TokenRow};
 use pellucid::table::{Row, read_rows};
 
 use crate::bin::{Place, fixture};
@@ -120,4 +120,16 @@ fn tables_of_version_1_are_drawn() {
             assert_eq!(place.read(&format!("{name}/{}.svg", figure.name)), figure.svg.as_bytes());
         }
     }
+}
+
+/// Version 2 of tokens, of pellucid 0.1.0 at its commit 78aae05: nothing is known of chats.
+///
+/// Invariant: as `rows_of_version_1_say_what_their_command_did`.
+#[test]
+fn tokens_of_version_2_are_read_and_drawn() {
+    let file = fixture("version2").join("tokens.parquet");
+    let (rows, how) = read_rows::<TokenRow>(&file).unwrap();
+    assert_eq!((how.table_version, TokenRow::TABLE.version), (2, 3));
+    assert!(rows.len() > 2 && rows.iter().all(|row| row.part.is_none() && row.group.is_some()));
+    assert_eq!(render(&file).unwrap().len(), 1);
 }

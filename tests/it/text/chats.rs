@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use pellucid::Result;
+use pellucid::text::chat::{InChat, Role};
 use pellucid::text::{Chat, PromptEntry, Tokenizer, build_prompts};
 use serde_json::{Value, json};
 
@@ -158,14 +159,14 @@ fn a_template_that_fails_is_named_with_its_line() {
         assert!(own.contains(hint) && exit == code, "{template}: {own} {exit}");
     }
     let (_folder, tokenizer) = tokenizer("gpt2", "config", "\n{{ 1 + 'a' }}");
-    let e = tokenizer.in_chat("a", &Chat::default()).unwrap_err();
+    let e = tokenizer.in_chat("a", &Chat::default().into()).unwrap_err();
     assert!(e.message().contains("tokenizer_config.json fails in its line 2"), "{}", e.message());
 }
 
 #[test]
 fn a_chat_needs_a_template_and_a_text() {
     let plain = load(&fixture("tokenizers/gpt2"));
-    let e = plain.in_chat("a", &Chat::default()).unwrap_err();
+    let e = plain.in_chat("a", &Chat::default().into()).unwrap_err();
     assert!(
         e.message().contains("this model has no chat template: there is no ") && e.exit_code() == 2,
         "{}",
@@ -174,13 +175,85 @@ fn a_chat_needs_a_template_and_a_text() {
     assert!(e.hint_text().unwrap().contains("leave out `chat`"));
     let (folder, _) = tokenizer("gpt2", "config", "");
     folder.write("tokenizer_config.json", r#"{"chat_template": [{"name": "rag", "template": "x"}]}"#);
-    let e = load(&folder.path("")).in_chat("a", &Chat::default()).unwrap_err();
+    let e = load(&folder.path("")).in_chat("a", &Chat::default().into()).unwrap_err();
     assert!(e.message().ends_with("has chat templates, but no `default`: rag"), "{}", e.message());
     folder.write("chat_template.jinja", b"\xff");
-    let e = load(&folder.path("")).in_chat("a", &Chat::default()).unwrap_err();
+    let e = load(&folder.path("")).in_chat("a", &Chat::default().into()).unwrap_err();
     assert!(e.message().contains("is not UTF-8"), "{}", e.message());
     let e = build_prompts(&[PromptEntry::ids([1])], Some(&plain), 9, None, Chat::default()).unwrap_err();
     assert!(e.message().contains("is token ids, and a chat template is put around texts"), "{}", e.message());
     let e = build_prompts(&[PromptEntry::text("")], Some(&plain), 9, None, Chat::default()).unwrap_err();
     assert_eq!(e.message(), "prompt \"0\" is empty");
+}
+
+/// What is found of what is said in a chat, in the words of its text.
+fn found(template: &str, system: &str, user: &str) -> Option<(String, Vec<(Role, String, usize)>)> {
+    let (_folder, tokenizer) = tokenizer("gpt2", "jinja", template);
+    let chat = Chat { system: Some(system.into()), date: None };
+    let (text, InChat { said, .. }) = tokenizer.in_chat(user, &chat.into()).unwrap();
+    let words = said?.into_iter().map(|(role, range)| (role, text[range.clone()].to_owned(), range.start)).collect();
+    Some((text, words))
+}
+
+#[test]
+fn what_is_said_is_found_where_the_template_put_it() {
+    use Role::{System, User};
+    let plain = "{% for m in messages %}<{{ m.role }}>{{ m.content }}</{{ m.role }}>{% endfor %}";
+    let words = |template: &str, system: &str, user: &str| found(template, system, user).unwrap().1;
+    let of = |role, text: &str, at| (role, text.to_owned(), at);
+    // The words of the template itself are not those of the user.
+    assert_eq!(words(plain, "system", "user"), [of(System, "system", 8), of(User, "user", 29)]);
+    assert_eq!(words(plain, "", " a\n"), [of(System, "", 8), of(User, " a\n", 23)]);
+    let trims = "{% for m in messages %}[{{ m.content | trim }}] {% endfor %}";
+    assert_eq!(words(trims, " x ", "\n] \n"), [of(System, "x", 1), of(User, "]", 5)]);
+    assert_eq!(
+        words("{{ messages[1].content }}{{ messages[1].content }}", "  ", "a"),
+        [of(User, "a", 0), of(User, "a", 1)]
+    );
+    // Looked for by its words, where the template looks at how long it is.
+    let long = "{{ messages[1].content | length }} {{ messages[1].content }}{{ messages[0].content }}";
+    assert_eq!(words(long, "s", "word"), [of(System, "s", 6), of(User, "word", 2)]);
+    assert_eq!(words("{{ messages[1].content | upper }}", "", "aa"), [of(User, "AA", 0)]);
+    for changed in
+        ["{{ messages[1].content | length }}", "{{ messages[1].content | length }}aa{{ messages[1].content }}"]
+    {
+        assert_eq!(found(changed, "", "aa"), None, "{changed}");
+    }
+}
+
+#[test]
+fn a_token_is_of_all_who_have_bytes_in_it() {
+    let said = Some(vec![(Role::System, 2..4), (Role::User, 4..6)]);
+    let chat = InChat { user: String::new(), chat: Chat::default().into(), said };
+    let part = |bytes: std::ops::Range<usize>| chat.part(&bytes).unwrap();
+    assert_eq!([part(0..2), part(2..4), part(5..6)], ["template", "system", "user"]);
+    assert_eq!(
+        [part(1..3), part(3..5), part(5..7), part(0..9)],
+        ["template+system", "system+user", "template+user", "template+system+user"]
+    );
+    let unknown = InChat { said: None, ..chat };
+    assert_eq!(unknown.part(&(0..1)), None);
+}
+
+#[test]
+fn tokens_show_whose_they_are() {
+    let template = "{% for m in messages %}<{{ m.role }}> {{ m.content }}\n\n{% endfor %}<bot>";
+    let (place, _) = tokenizer("gpt2", "jinja", template);
+    let done = place.ok(["tokens", "-q", "-m", ".", "--chat", "strawberry", "--format", "ndjson"]);
+    let rows: Vec<Value> = done.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |part: &str| -> String {
+        rows.iter().filter(|row| row["part"] == part).map(|row| row["text"].as_str().unwrap()).collect()
+    };
+    // A space of the template's is in the user's first token.
+    assert_eq!(of("template+user") + &of("user"), " strawberry");
+    assert_eq!(of("template"), "<user>\n\n<bot>");
+    // Without a chat nobody is said, and letters and counts are of the user's words alone.
+    let plain = place.ok(["tokens", "-q", "-m", ".", "strawberry", "--format", "ndjson"]);
+    assert!(plain.stdout.lines().all(|line| serde_json::from_str::<Value>(line).unwrap()["part"].is_null()));
+    let done = place.ok(["tokens", "-m", ".", "--chat", "strawberry", "--letter", "e"]);
+    assert!(done.stdout.contains("the letter e is 1 times in the text"), "{}", done.stdout);
+    assert!(done.stdout.contains("of the chat around the user's words"), "{}", done.stdout);
+    place.write("chat_template.jinja", "{{ messages[0].content | length }}");
+    let done = place.ok(["tokens", "-m", ".", "--chat", "strawberry"]);
+    assert!(done.stderr.contains("the chat template changed what prompt 0 says"), "{}", done.stderr);
 }
