@@ -186,12 +186,16 @@ fn a_chat_needs_a_template_and_a_text() {
     assert_eq!(e.message(), "prompt \"0\" is empty");
 }
 
+/// Who says what in a text, and where it stands.
+type Words = Vec<(Role, String, usize)>;
+
 /// What is found of what is said in a chat, in the words of its text.
-fn found(template: &str, system: &str, user: &str) -> Option<(String, Vec<(Role, String, usize)>)> {
+fn found(template: &str, system: &str, user: &str) -> Option<(String, Words)> {
     let (_folder, tokenizer) = tokenizer("gpt2", "jinja", template);
     let chat = Chat { system: Some(system.into()), date: None };
     let (text, InChat { said, .. }) = tokenizer.in_chat(user, &chat.into()).unwrap();
-    let words = said?.into_iter().map(|(role, range)| (role, text[range.clone()].to_owned(), range.start)).collect();
+    let words: Words =
+        said?.into_iter().map(|(role, range)| (role, text[range.clone()].to_owned(), range.start)).collect();
     Some((text, words))
 }
 
