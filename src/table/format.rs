@@ -188,7 +188,7 @@ fn write_table<R: Row>(rows: &[R], out: &mut dyn Write) -> io::Result<()> {
     }
     let keep = |i: &usize| used[*i];
     let mut table = Table::new();
-    table.load_style(presets::UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Disabled).force_no_tty();
+    table.load_style(presets::UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header((0..columns.len()).filter(keep).map(|i| columns[i].name));
     for row in rows {
         let cells = row.cells();
