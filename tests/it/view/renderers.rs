@@ -8,8 +8,8 @@ use pellucid::view::axis::Axis;
 use pellucid::view::colour::Colours;
 use pellucid::view::html::html;
 use pellucid::view::kind::{
-    Body, Cell, Heat, Item, Line, Lines, Mark, Panel, Scatter, Shape, Side, Steps, Table, TableRow, Text, Tile, Tiles,
-    View,
+    Board, Body, Branch, Cell, Entry, Heat, Item, Line, Lines, Mark, Panel, Scatter, Shape, Side, Steps, Table,
+    TableRow, Text, Tile, Tiles, Tree, View,
 };
 use pellucid::view::markdown::markdown;
 use pellucid::view::{Figure, svg, terminal};
@@ -72,6 +72,21 @@ fn every_body() -> Vec<(&'static str, Body)> {
     };
     let tile =
         Tile { at: (0, 0), name: HOSTILE.into(), title: HOSTILE.into(), cells: vec![Some(0.5), None, Some(2.0), None] };
+    let entry = |label: &str, value: f64, out| Entry {
+        label: label.into(),
+        bars: vec![(value, value.to_string()), (if out { 0.0 } else { 1.0 }, "1".into())],
+        note: if out { "cut by top-p".into() } else { String::new() },
+        title: format!("{HOSTILE}: {value}"),
+        out,
+        others: false,
+    };
+    let branch = |text: &str, depth, weight| Branch {
+        depth,
+        weight,
+        text: text.into(),
+        note: "1 of them".into(),
+        title: format!("{HOSTILE}: {weight}"),
+    };
     let row = |label: &str, depth| TableRow {
         depth,
         label: label.into(),
@@ -107,6 +122,22 @@ fn every_body() -> Vec<(&'static str, Body)> {
             Body::Tiles(Tiles { size: (2, 2), steps: 4, colours: Colours::signed("effect", 1.0), tiles: vec![tile] }),
         ),
         ("text", Body::Text(words())),
+        (
+            "board",
+            Body::Board(Board {
+                name: "candidate".into(),
+                bars: vec!["probability".into(), HOSTILE.into()],
+                entries: vec![entry(HOSTILE, 0.75, false), entry("·b", 0.125, true)],
+                ends: Some((0, "the pool ends: 1 candidate".into())),
+            }),
+        ),
+        (
+            "branches",
+            Body::Tree(Tree {
+                total: 2.0,
+                branches: vec![branch("Once", 0, 2.0), branch(HOSTILE, 1, 1.0), branch("·upon·a·time", 1, 1.0)],
+            }),
+        ),
         (
             "tree",
             Body::Table(Table {
@@ -239,4 +270,18 @@ fn numbers_are_written_as_the_language_writes_them() {
     assert!(svg::svg(&german).unwrap().contains(">-0,5</text>"));
     assert!(markdown(&german).contains("| 0,750 |"));
     assert!(terminal::text(&german, 100).contains("0,75"));
+}
+
+/// What every renderer makes of every kind of view. A change is looked at and accepted as CONTRIBUTING.md says.
+#[test]
+fn every_kind_of_view_looks_as_it_did() {
+    for (name, body) in every_body() {
+        let view = view(body);
+        insta::assert_snapshot!(format!("{name}.svg"), svg::svg(&view).unwrap());
+        // The page's picture is the same, and what else it has is words.
+        let page = html(&view).unwrap();
+        let words = &page[page.find("<figcaption").unwrap()..];
+        let said = [&plain(&terminal::text(&view, 80)), &markdown(&view), words];
+        insta::assert_snapshot!(name, said.map(|said| said.trim_end()).join("\n\n"));
+    }
 }
