@@ -120,6 +120,20 @@ pub fn sums<const N: usize>(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> [f32; 
     totals
 }
 
+/// Sum of `f(a, b)` over two slices of one length in f64, in a fixed order of lanes.
+#[inline(always)]
+pub fn wide_sum<A: Copy>(a: &[A], b: &[f32], f: impl Fn(A, f64) -> f64) -> f64 {
+    let mut lanes = [0f64; LANES];
+    let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let rest = a_chunks.remainder().iter().zip(b_chunks.remainder());
+    for (a, b) in a_chunks.zip(b_chunks) {
+        for i in 0..LANES {
+            lanes[i] += f(a[i], f64::from(b[i]));
+        }
+    }
+    lanes.iter().sum::<f64>() + rest.map(|(&a, &b)| f(a, f64::from(b))).sum::<f64>()
+}
+
 /// Largest value of `x`; NaN is passed over (the exponentials that follow keep it).
 #[inline(always)]
 pub fn max(x: &[f32]) -> f32 {
@@ -132,6 +146,20 @@ pub fn max(x: &[f32]) -> f32 {
         }
     }
     lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |m, &v| if v > m { v } else { m })
+}
+
+/// Smallest value of `x`; NaN is passed over.
+#[inline(always)]
+pub fn min(x: &[f32]) -> f32 {
+    let mut lanes = [f32::INFINITY; LANES];
+    let chunks = x.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for (lane, &v) in lanes.iter_mut().zip(chunk) {
+            *lane = if v < *lane { v } else { *lane };
+        }
+    }
+    lanes.iter().chain(rest).fold(f32::INFINITY, |m, &v| if v < m { v } else { m })
 }
 
 /// Softmax of `x` in place. NaN anywhere makes every value NaN.

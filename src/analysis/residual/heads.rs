@@ -1,6 +1,7 @@
 //! What each head adds to the stream.
 
 use candle_core::Tensor;
+use rayon::prelude::*;
 
 use super::{Measure, ResidualHeadRow, Said, Together, length};
 use crate::error::Result;
@@ -36,16 +37,21 @@ impl Together<'_> {
             }
             let factor = spec.blocks[layer].residual_scale.unwrap_or(1.0);
             let (heads, bias) = (numbers(&(heads * factor)?)?, numbers(&(bias * factor)?)?);
-            for (r, rows) in rows.iter_mut().enumerate() {
-                let measure = &measures[r];
+            // Of each position what its heads and the bias push, in this order: their lengths, pushes, and pushes beside the foil.
+            let pushed: Vec<Vec<_>> = (measures.par_iter().enumerate())
+                .map(|(r, measure)| {
+                    let writes = heads[r * n_heads * d..(r + 1) * n_heads * d].chunks_exact(d);
+                    let all = writes.chain([&bias[r * d..(r + 1) * d]]);
+                    all.map(|write| (length(write), measure.pushes(write))).collect()
+                })
+                .collect();
+            for (r, (rows, pushed)) in rows.iter_mut().zip(pushed).enumerate() {
                 let mut total = 0.0;
-                let writes = heads[r * n_heads * d..(r + 1) * n_heads * d].chunks_exact(d);
-                for (head, write) in writes.chain([&bias[r * d..(r + 1) * d]]).enumerate() {
+                for (head, (length, (push, push_foil))) in pushed.into_iter().enumerate() {
                     let head = (head < n_heads).then_some(head as u32);
-                    let (push, push_foil) = measure.pushes(write);
                     total += push;
-                    let gap = head.is_none().then(|| measure.gap(total, attention[r][layer]));
-                    rows.push(self.head_row((r, &said[r]), (layer, head, length(write)), (push, push_foil, gap)));
+                    let gap = head.is_none().then(|| measures[r].gap(total, attention[r][layer]));
+                    rows.push(self.head_row((r, &said[r]), (layer, head, length), (push, push_foil, gap)));
                 }
             }
         }

@@ -10,7 +10,8 @@ mod reader;
 pub mod rows;
 mod view;
 
-use candle_core::Tensor;
+use candle_core::{DType, Device, Tensor};
+use rayon::prelude::*;
 
 use super::lens::stream::Reading;
 use super::lens::{ChosenRow, ROWS, check_positions, chosen_rows, readings, tiles, tiles_need};
@@ -20,7 +21,8 @@ use crate::arch::spec::AddedTo;
 use crate::error::{Error, Result};
 use crate::hook::{Cache, HookPoint, Site};
 use crate::model::{Batch, Model, Run, Unembed};
-use crate::ops::numbers;
+use crate::ops::simd::{self, vectorise};
+use crate::ops::{numbers, values};
 use crate::sweep::budget::{Budget, Cut};
 use crate::sweep::{check_prompts, not_finite};
 use crate::text::Prompt;
@@ -241,24 +243,29 @@ impl Together<'_> {
         let mut said: Vec<Said> = targets.iter().map(none).collect();
         for tile in tiles(d_vocab, n, self.asked.budget) {
             let raw = self.model.unembed_tokens(&x, tile.clone())?;
-            let finished = numbers(&self.model.finish_logits(raw.clone())?)?;
-            let raw = numbers(&raw)?;
-            let rows = raw.chunks_exact(tile.len()).zip(finished.chunks_exact(tile.len()));
-            for ((said, target), (raw, finished)) in said.iter_mut().zip(&targets).zip(rows) {
-                for ((id, raw), finished) in tile.clone().zip(raw).zip(finished) {
-                    let raw = f64::from(*raw);
-                    said.mean += raw / d_vocab as f64;
-                    (said.least, said.most) = (said.least.min(raw), said.most.max(raw));
-                    let is_target = match target {
-                        Some(target) => *target as usize == id,
-                        None => *finished > said.top,
-                    };
-                    said.top = said.top.max(*finished);
-                    if is_target {
-                        (said.target, said.logit) = (id as u32, raw);
+            let finished = held(&self.model.finish_logits(raw.clone())?)?;
+            let raw = held(&raw)?;
+            let (raw, finished) = (&*values(&raw)?, &*values(&finished)?);
+            let rows = raw.par_chunks_exact(tile.len()).zip(finished.par_chunks_exact(tile.len()));
+            said.par_iter_mut().zip(&targets).zip(rows).for_each(|((said, target), (raw, finished))| {
+                let (sum, least, most) =
+                    vectorise!((simd::wide_sum(raw, raw, |_, x| x), simd::min(raw), simd::max(raw)));
+                said.mean += sum / d_vocab as f64;
+                (said.least, said.most) = (said.least.min(f64::from(least)), said.most.max(f64::from(most)));
+                let at = match target {
+                    Some(target) => (*target as usize).checked_sub(tile.start).filter(|at| *at < tile.len()),
+                    None => {
+                        // Of equals the first.
+                        let top = vectorise!(simd::max(finished));
+                        let more = top > said.top;
+                        said.top = said.top.max(top);
+                        more.then(|| finished.iter().position(|x| *x == top)).flatten()
                     }
+                };
+                if let Some(at) = at {
+                    (said.target, said.logit) = ((tile.start + at) as u32, f64::from(raw[at]));
                 }
-            }
+            });
         }
         Ok(said)
     }
@@ -402,12 +409,17 @@ impl Together<'_> {
     }
 }
 
+/// The same numbers as f32 on the CPU, which are copied only where they are not.
+fn held(x: &Tensor) -> Result<Tensor> {
+    Ok(x.to_device(&Device::Cpu)?.to_dtype(DType::F32)?)
+}
+
 fn length(x: &[f32]) -> f64 {
-    x.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt()
+    vectorise!(simd::wide_sum(x, x, |_, x| x * x)).sqrt()
 }
 
 /// The cosine of two vectors; 0 where one is 0.
 fn cosine(a: &[f32], b: &[f32]) -> f64 {
-    let product: f64 = a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+    let product = vectorise!(simd::wide_sum(a, b, |a, b| f64::from(a) * b));
     if product == 0.0 { 0.0 } else { product / (length(a) * length(b)) }
 }

@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::model::Model;
 use crate::ops::linear::Linear;
 use crate::ops::numbers;
+use crate::ops::simd::{self, vectorise};
 
 /// Tokens whose columns of the unembedding are summed at a time.
 const TILE: usize = 4096;
@@ -95,7 +96,7 @@ impl<'a> Reader<'a> {
 
 /// What a vector of a direction reads of a vector in the stream.
 pub(super) fn along(direction: &[f64], x: &[f32]) -> f64 {
-    direction.iter().zip(x).map(|(d, x)| d * f64::from(*x)).sum()
+    vectorise!(simd::wide_sum(direction, x, |d, x| d * x))
 }
 
 fn wide(x: &Tensor) -> Result<Vec<f64>> {
