@@ -108,9 +108,13 @@ fn kept_bytes(spec: &Spec, strokes: &[Stroke]) -> usize {
     4 * (2 * strokes.len() * spec.d_model + spec.blocks.iter().map(heads).sum::<usize>())
 }
 
-/// Positions whose streams are decoded together.
+/// Positions whose streams are decoded together: whole registers of the product's rows, where there are so many.
 fn together(strokes: &[Stroke]) -> usize {
-    (ROWS / (strokes.len() + 1)).max(1)
+    let streams = strokes.iter().filter(|stroke| stroke.after.is_some()).count();
+    match ROWS / streams {
+        few @ ..16 => few.max(1),
+        many => many / 16 * 16,
+    }
 }
 
 /// What [`residual`] needs of memory.
