@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use pellucid::model::{Batch, Model, Run, Unembed};
 use pellucid::session::Session;
+use rayon::prelude::*;
 use safetensors::Dtype;
 use serde_json::{Value, json};
 
@@ -35,6 +36,13 @@ pub fn measure(bench: &Bench, real: bool) -> Result<()> {
     Ok(())
 }
 
+/// The file of the weights, as the model holds it.
+fn memmap(folder: &Path) -> Result<memmap2::Mmap> {
+    let file = fs_err::File::open(folder.join("model.safetensors"))?;
+    // SAFETY: the bench wrote this file, and nothing changes it meanwhile.
+    Ok(unsafe { memmap2::Mmap::map(&file)? })
+}
+
 fn ids(n: usize, real: bool) -> Vec<u32> {
     (0..n).map(|i| ((i * 7919 + 17) % shape(real).d_vocab) as u32).collect()
 }
@@ -51,14 +59,25 @@ fn forward(bench: &Bench, dtype: &str, folder: &Path, real: bool) -> Result<()> 
         drop(model.run(batch, run, &mut [])?);
         Ok(())
     };
+    let weights = memmap(folder)?;
+    let mut read = || -> Result<()> {
+        let words = weights.par_chunks(1 << 16).map(|piece| {
+            let (words, _) = piece.as_chunks::<8>();
+            words.iter().fold(0u64, |sum, word| sum ^ u64::from_ne_bytes(*word))
+        });
+        std::hint::black_box(words.reduce(|| 0, |a, b| a ^ b));
+        Ok(())
+    };
     let (mut last, mut all) = (|| run(&batch, &last), || run(&batch, &Run::default()));
     let mut next = || run(&one, &Run::default());
-    let times = take_turns(bench.reps.min(5), &mut [&mut last, &mut all, &mut next])?;
+    let times = take_turns(bench.reps.min(5), &mut [&mut last, &mut all, &mut next, &mut read])?;
     for (what, n, times) in
         [("last row's logits", TOKENS, &times[0]), ("full logits", TOKENS, &times[1]), ("one more token", 1, &times[2])]
     {
         bench.say.times("scale", &format!("{dtype} forward, {what}"), n, times);
     }
+    bench.say.times("scale", &format!("{dtype} reading every weight once"), 1, &times[3]);
+    bench.say.ratio("scale", &format!("{dtype} one more token over reading"), 1, &times[2].over(&times[3]), Some(1.2));
     Ok(())
 }
 

@@ -33,9 +33,11 @@ pub(super) fn accumulate<N: Number>(x: &[f32], w: &[N], stride: usize, ins: usiz
                 pulp::Arch::new().dispatch(Tiles { x, w: &w[first * stride..], stride, ins, outs, columns, out })
             }
             None => {
-                for first in columns.clone().step_by(TILE_OUT) {
-                    let columns = first..(first + TILE_OUT).min(columns.end);
-                    buffer.resize(TILE_OUT * ins, 0.0);
+                // For one row of `x` they are read once, and few of them are still in the first cache then.
+                let wide = if t == 1 { 1 } else { TILE_OUT };
+                for first in columns.clone().step_by(wide) {
+                    let columns = first..(first + wide).min(columns.end);
+                    buffer.resize(wide * ins, 0.0);
                     for (j, to) in columns.clone().zip(buffer.chunks_exact_mut(ins)) {
                         N::widen_into(&w[j * stride..][..ins], to);
                     }

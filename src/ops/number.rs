@@ -67,13 +67,36 @@ impl Number for f16 {
         f32::from_bits(value | (bits & 0x8000) << 16)
     }
 
-    /// By the machine's own instruction where it has one (F16C, NEON), which `half` finds out.
+    /// By the machine's own instruction where it has one. `half` finds F16C out too, but once for every eight numbers, which takes longer
+    /// than memory takes to give them.
     fn widen_into(from: &[f16], to: &mut [f32]) {
+        assert_eq!(from.len(), to.len());
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx") && is_x86_feature_detected!("f16c") {
+            // SAFETY: the machine has these instructions.
+            return unsafe { widen_by_f16c(from, to) };
+        }
         from.convert_to_f32_slice(to);
     }
 
     fn as_f32(_: &[f16]) -> Option<&[f32]> {
         None
+    }
+}
+
+/// Eight numbers by an instruction; what is left one by one.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx,f16c")]
+fn widen_by_f16c(from: &[f16], to: &mut [f32]) {
+    use std::arch::x86_64::{_mm_loadu_si128, _mm256_cvtph_ps, _mm256_storeu_ps};
+    let (eights, rest) = from.as_chunks::<8>();
+    let (wide, rest_wide) = to.as_chunks_mut::<8>();
+    for (to, from) in wide.iter_mut().zip(eights) {
+        // SAFETY: eight numbers of 16 bits are read where they lie, and eight of 32 written, neither of which needs to be aligned.
+        unsafe { _mm256_storeu_ps(to.as_mut_ptr(), _mm256_cvtph_ps(_mm_loadu_si128(from.as_ptr().cast()))) };
+    }
+    for (to, from) in rest_wide.iter_mut().zip(rest) {
+        *to = from.widen();
     }
 }
 
@@ -93,6 +116,12 @@ mod tests {
         for (got, want) in got.iter().zip(&halves) {
             let want = want.to_f32_const();
             assert!(got.to_bits() == want.to_bits() || got.is_nan() && want.is_nan(), "{got} {want}");
+        }
+        // However many, wherever they begin.
+        for (from, n) in [(0, 0), (1, 7), (3, 8), (31_743, 1021)] {
+            let mut few = vec![0f32; n];
+            f16::widen_into(&halves[from..from + n], &mut few);
+            assert_eq!(few, &got[from..from + n], "{n} from {from}");
         }
         let halves: Vec<bf16> = all.iter().map(|b| bf16::from_bits(*b)).collect();
         bf16::widen_into(&halves, &mut got);
