@@ -8,7 +8,7 @@ use crate::number::Locale;
 use crate::view::colour::Rgb;
 use crate::view::kind::{Line, Lines};
 
-/// Width of the plot, labels of its y axis included.
+/// Width of the plot, labels of its y axis included, where nothing beside it is wider.
 const WIDTH: f64 = 610.0;
 /// Height of the plot, labels and name of its x axis included.
 const PLOT: f64 = 340.0;
@@ -20,7 +20,17 @@ const MOST_DASHED: usize = 500;
 const MOST_DOTS: usize = 40;
 
 /// Lines as a panel.
-pub(super) struct Drawn<'a>(pub &'a Lines, pub Locale);
+pub(super) struct Drawn<'a> {
+    lines: &'a Lines,
+    locale: Locale,
+    width: f64,
+}
+
+impl<'a> Drawn<'a> {
+    pub fn new(lines: &'a Lines, locale: Locale) -> Self {
+        Self { lines, locale, width: WIDTH }
+    }
+}
 
 impl Line {
     /// Thin and dashed, or thick and whole: they differ without colour too.
@@ -54,18 +64,22 @@ impl Line {
 
 impl Sized for Drawn<'_> {
     fn size(&self) -> (f64, f64) {
-        (WIDTH + NAMES, PLOT)
+        (self.width + NAMES, PLOT)
+    }
+
+    fn widen(&mut self, width: f64) {
+        self.width = width - NAMES;
     }
 
     fn draw(&self, svg: &mut Svg, x: f64, y: f64) -> Result<()> {
-        let Lines { lines, titles, stairs, .. } = self.0;
-        let place = Rect { x, y, w: WIDTH, h: PLOT };
-        let plot = Plot::draw(svg, place, self.0.x.clone(), self.0.y.clone(), self.1)?;
+        let Lines { lines, titles, stairs, .. } = self.lines;
+        let place = Rect { x, y, w: self.width, h: PLOT };
+        let plot = Plot::draw(svg, place, self.lines.x.clone(), self.lines.y.clone(), self.locale)?;
         lines.iter().for_each(|line| line.draw(svg, &plot, *stairs));
         ends(svg, &plot, lines);
         // Columns over the plot that say facts where one points at them.
         let Rect { x: left, y, w, h } = plot.inside;
-        let at = |x: f64| plot.at(x, self.0.y.from).0;
+        let at = |x: f64| plot.at(x, self.lines.y.from).0;
         let mut from = left;
         for (i, (x, title)) in titles.iter().enumerate() {
             let to = titles.get(i + 1).map_or(left + w, |next| (at(*x) + at(next.0)) / 2.0);

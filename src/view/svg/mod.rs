@@ -34,6 +34,11 @@ trait Sized {
     /// Width and height in pixels.
     fn size(&self) -> (f64, f64);
 
+    /// Takes this much width, where more room makes it easier to read.
+    fn widen(&mut self, width: f64) {
+        let _ = width;
+    }
+
     /// Draws it, its upper left corner at (`x`, `y`). It fails only where plotters does.
     fn draw(&self, svg: &mut Svg, x: f64, y: f64) -> Result<()>;
 }
@@ -44,12 +49,12 @@ trait Sized {
 /// None that are known; plotters' are passed on.
 pub fn svg(view: &View) -> Result<String> {
     let locale = view.locale;
-    let panels: Vec<(&str, Box<dyn Sized + '_>)> = (view.panels.iter())
+    let mut panels: Vec<(&str, Box<dyn Sized + '_>)> = (view.panels.iter())
         .map(|panel| -> (&str, Box<dyn Sized>) {
             let body: Box<dyn Sized> = match &panel.body {
                 Body::Heat(heat) => Box::new(heat::Drawn::new(heat, locale)),
                 Body::Steps(steps) => Box::new(steps::Drawn::new(steps, locale)),
-                Body::Lines(lines) => Box::new(lines::Drawn(lines, locale)),
+                Body::Lines(lines) => Box::new(lines::Drawn::new(lines, locale)),
                 Body::Scatter(scatter) => Box::new(scatter::Drawn(scatter, locale)),
                 Body::Tiles(tiles) => Box::new(tiles::Drawn::new(tiles, locale)),
                 Body::Text(tokens) => Box::new(text::Flow::new(tokens, locale)),
@@ -61,8 +66,9 @@ pub fn svg(view: &View) -> Result<String> {
         })
         .collect();
     let heading = |heading: &str| if heading.is_empty() { 0.0 } else { HEADING };
-    let widest = panels.iter().map(|(_, panel)| panel.size().0).fold(0.0, f64::max) + 2.0 * MARGIN;
-    let width = widest.max(frame::head_width(&view.title, &view.subtitle));
+    let widest = panels.iter().map(|(_, panel)| panel.size().0).fold(0.0, f64::max);
+    panels.iter_mut().for_each(|(_, panel)| panel.widen(widest));
+    let width = (widest + 2.0 * MARGIN).max(frame::head_width(&view.title, &view.subtitle));
     let below: f64 = panels.iter().map(|(h, panel)| heading(h) + panel.size().1).sum();
     let caption = frame::caption_lines(view.caption.iter().chain(&view.legend), width);
     let mut svg = Svg::new(width, HEAD + below + frame::caption_height(caption.len()));

@@ -155,6 +155,7 @@ fn a_command_fetches_what_it_reads() {
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/demo");
     let mut all = files(&demo, &["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]);
     all.extend([("vocab.json", b"{}".to_vec()), ("merges.txt", vec![]), ("special_tokens_map.json", b"{}".to_vec())]);
+    all.push(("chat_template.jinja", b"{% for m in messages %}They said: {{ m.content }}{% endfor %}".to_vec()));
     server.put("words", COMMIT, all);
     let place = Place::new();
     let mut known: Vec<String> = vec![];
@@ -162,8 +163,9 @@ fn a_command_fetches_what_it_reads() {
         (vec!["hooks", "-m", "words"], vec!["config.json"]),
         (
             vec!["tokens", "-m", "words", "Mary"],
-            vec!["special_tokens_map.json", "tokenizer.json", "tokenizer_config.json"],
+            vec!["chat_template.jinja", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json"],
         ),
+        (vec!["tokens", "-m", "words", "--chat", "Mary"], vec![]),
         (vec!["lens", "-m", "words", "Mary"], vec!["model.safetensors"]),
         (vec!["lens", "-m", "words", "Mary"], vec![]),
     ] {
@@ -178,6 +180,8 @@ fn a_command_fetches_what_it_reads() {
         assert_eq!(here, known, "{args:?}");
     }
     let shown = server.ok(&place, &["tokens", "-m", "words", "Mary", "--format", "csv"]).stdout;
+    let chat = server.ok(&place, &["tokens", "-m", "words", "--chat", "Mary", "--format", "csv"]).stdout;
+    assert!(chat.contains(",template") && chat.contains(",user"), "{chat}");
     // The same rows, but for the model's name.
     assert_eq!(shown.replace(",words,", ",demo,"), place.ok(["tokens", "Mary", "--format", "csv"]).stdout);
 }
