@@ -13,6 +13,7 @@ pub mod arch;
 #[cfg(feature = "cli")]
 #[doc(hidden)] // For the program, fuzzing and tests.
 pub mod cli;
+pub mod dataset;
 pub mod error;
 mod guard;
 pub mod hook;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+pub(crate) use super::lock::NAME as LOCK;
 use super::lock::{Attempt, Lock};
 use crate::error::{Error, Result, said};
 use crate::whole::TEMPORARY;

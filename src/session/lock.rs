@@ -12,7 +12,7 @@ use crate::error::{Error, Result, said};
 use crate::whole::{is_drawn, is_temporary, temporary_beside};
 
 /// What the file is called.
-pub(super) const NAME: &str = ".pellucid-lock";
+pub(crate) const NAME: &str = ".pellucid-lock";
 /// How its text begins: by that it is known.
 const FIRST: &str = "pellucid is at work in this folder\n";
 /// The line that names the folder of temporaries.

@@ -89,13 +89,13 @@ pub(super) fn shortened(command: &str) -> String {
 }
 
 /// Whether `path` itself is a file, and no link to one.
-pub(super) fn is_regular(path: &Path) -> bool {
+pub(crate) fn is_regular(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|m| m.is_file())
 }
 
 /// The file at `path`, open to be read and written: none if nothing is there, `Some(None)` if it is no regular file. Neither is a
 /// link followed nor a pipe waited for.
-pub(super) fn open_regular(path: &Path) -> io::Result<Option<Option<File>>> {
+pub(crate) fn open_regular(path: &Path) -> io::Result<Option<Option<File>>> {
     match path.symlink_metadata() {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(e),

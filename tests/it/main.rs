@@ -11,6 +11,7 @@ mod train;
 mod analysis;
 mod arch;
 mod cli;
+mod dataset;
 mod demo;
 mod faults;
 mod hook;

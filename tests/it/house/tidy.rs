@@ -152,18 +152,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("model", &["error", "guard", "arch", "ops", "hook", "text"]),
     ("sweep", &["error", "arch", "ops", "hook", "text", "model"]),
     ("session", &["number", "error", "limits", "whole", "ops", "text", "model", "sweep", "table", "view"]),
+    ("dataset", &["error", "whole", "table", "session"]),
     (
         "analysis",
         &[
             "number", "error", "whole", "arch", "ops", "hook", "text", "sample", "model", "sweep", "table", "view",
-            "session",
+            "session", "dataset",
         ],
     ),
     (
         "cli",
         &[
             "number", "error", "limits", "whole", "guard", "arch", "ops", "hook", "text", "model", "sweep", "table",
-            "view", "session", "analysis",
+            "view", "session", "dataset", "analysis",
         ],
     ),
     ("lib", &["error"]),
@@ -231,9 +232,9 @@ fn nobody_climbs_out_of_a_module_by_super() {
 /// Crates that stay behind one door, and the door.
 const DOORS: &[(&str, &[&str])] = &[
     ("polars", &["table/columns.rs"]),
-    ("parquet", &["table/"]),
-    ("arrow_array", &["table/"]),
-    ("arrow_schema", &["table/"]),
+    ("parquet", &["table/", "dataset/"]),
+    ("arrow_array", &["table/", "dataset/"]),
+    ("arrow_schema", &["table/", "dataset/"]),
     ("plotters", &["view/svg/"]),
     ("plotters_backend", &["view/svg/"]),
     ("colorous", &["view/colour.rs"]),
@@ -245,8 +246,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("libc", &["ops/memory.rs", "limits/", "cli/signals.rs", "session/owned.rs"]),
     ("ureq", &["text/hub/online/client.rs"]),
     ("ring", &["text/hub/online/check.rs"]),
-    ("half", &["ops/"]),
-    ("bytemuck", &["ops/"]),
+    ("half", &["ops/", "dataset/"]),
+    ("bytemuck", &["ops/", "dataset/"]),
     ("sysinfo", &["session/plan.rs", "session/lock.rs"]),
     // Options are declared once, with what the command line makes of them.
     (
