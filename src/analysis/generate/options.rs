@@ -111,6 +111,10 @@ impl Analysis for Generate {
 
     fn run(&self, on: &Session, input: &Steered, out: &mut Sink<'_>) -> Result<()> {
         let (chain, config) = chain(&self.sampling, on, out)?;
+        if chain.is_greedy() {
+            let alike = if self.traces > 1 { ", and all traces are alike" } else { "" };
+            out.note(format!("{chain}: each token is the most probable one, whatever the seed{alike}"));
+        }
         let ends = if self.ignore_eos { vec![] } else { ends(on, config.as_ref())? };
         if ends.is_empty() && !self.ignore_eos {
             let n = self.tokens;

@@ -180,7 +180,11 @@ fn texts_end_where_they_are_to() -> Result<()> {
     let row = |folder: &str| -> Result<GeneratedRow> {
         Ok(read_rows::<GeneratedRow>(place.path(&format!("{folder}/generated.parquet")))?.0.remove(0))
     };
-    place.ok(["generate", text, "--temperature", "0", "--tokens", "5", "--out", "five"]);
+    let greedy = "note: temperature 0 (greedy): each token is the most probable one, whatever the seed\n";
+    let five = place.ok(["generate", text, "--temperature", "0", "--tokens", "5", "--out", "five"]);
+    assert!(five.stderr.contains(greedy), "{}", five.stderr);
+    let drawn = place.ok(["generate", text, "--temperature", "0.5", "--tokens", "5", "--out", "drawn"]);
+    assert!(!drawn.stderr.contains("greedy"), "{}", drawn.stderr);
     assert_eq!((row("five")?.tokens, &*row("five")?.ended), (5, "tokens"));
     assert!(row("five")?.text.starts_with(" Mary"), "{}", row("five")?.text);
     place.ok(["generate", text, "--temperature", "0", "--stop", "ary", "--out", "stop"]);
