@@ -94,7 +94,7 @@ fn from_parquet(path: &Path, file: &str, wanted: &[&str], bounds: &Bounds) -> Re
         }
     }
     let mut records = Records { file: file.to_owned(), names: column_names(path)?, ..Records::default() };
-    let size = |Unpacked { bytes, values }: Unpacked| {
+    let size = |Unpacked { bytes, values, .. }: Unpacked| {
         let [bytes, values] = [bytes, values].map(|n| usize::try_from(n).unwrap_or(usize::MAX));
         bounds.check_bytes(file, values.saturating_mul(VALUE_BYTES).saturating_add(bytes))?;
         // The longest text is no shorter than all are on average, beside what a page says of each.

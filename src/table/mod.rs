@@ -17,6 +17,7 @@ mod provenance;
 pub mod read;
 pub mod row;
 mod stream;
+pub(crate) mod texts;
 mod thrift;
 mod write;
 

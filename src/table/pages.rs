@@ -13,6 +13,8 @@ pub struct Unpacked {
     pub bytes: u64,
     /// Values in them, each as often as it occurs.
     pub values: u64,
+    /// Bytes of the largest page.
+    pub largest: u64,
 }
 
 /// What the pages at `range` of a file hold when they are unpacked.
@@ -28,6 +30,7 @@ pub(super) fn unpacked(file: &mut (impl Read + Seek), range: Range<u64>) -> io::
         let page = page(&mut header)?;
         all.bytes = all.bytes.saturating_add(page.unpacked);
         all.values = all.values.saturating_add(page.values);
+        all.largest = all.largest.max(page.unpacked);
         let header = header.read;
         file.seek_relative(i64::try_from(page.packed).map_err(|_| damaged())?)?;
         at += header + page.packed;
@@ -84,7 +87,7 @@ mod tests {
         ];
         let file = [&[9; 5], &dictionary[..], &data.concat(), &data.concat()].concat();
         let all = unpacked(&mut io::Cursor::new(&file), 5..file.len() as u64).unwrap();
-        assert_eq!(all, Unpacked { bytes: 12 + 2 * 1000, values: 600 });
+        assert_eq!(all, Unpacked { bytes: 12 + 2 * 1000, values: 600, largest: 1000 });
         assert!(unpacked(&mut io::Cursor::new([0xff; 40]), 0..40).is_err());
     }
 }

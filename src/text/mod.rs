@@ -6,6 +6,7 @@
 //! - [`chat`]: text as what a user says in a chat;
 //! - [`Merges`]: how its tokens came about;
 //! - [`records`], [`prompt_file`] and [`prompt`]: files and arguments become checked [`Prompt`]s;
+//! - [`corpus`]: the documents of files of any size, as a stream;
 //! - what is no model or no file of one is said to be what it is (`kind.rs`);
 //! - [`positions`]: positions in prompts that have names.
 
@@ -15,6 +16,7 @@ mod bos;
 pub mod bounds;
 pub mod chat;
 mod class;
+pub mod corpus;
 mod demo;
 pub mod files;
 mod growth;
@@ -35,6 +37,7 @@ mod spelling;
 pub mod tokenizer;
 
 pub use chat::{Around, Chat};
+pub use corpus::{Corpus, Document, Documents, OnError, Reading, Skipped, Txt};
 pub use demo::DEMO;
 pub use files::{File, Files};
 pub use hub::{Fetching, Hub, Want};

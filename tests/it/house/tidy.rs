@@ -146,7 +146,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("ops", &["error", "arch"]),
     ("hook", &["error", "arch", "ops"]),
     ("table", &["visible", "number", "error", "whole", "guard"]),
-    ("text", &["visible", "error", "limits", "whole", "guard", "arch"]),
+    ("text", &["visible", "error", "limits", "whole", "guard", "arch", "table"]),
     ("sample", &["error", "text"]),
     ("view", &["number", "error", "table", "text"]),
     ("model", &["error", "guard", "arch", "ops", "hook", "text"]),

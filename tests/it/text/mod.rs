@@ -1,6 +1,7 @@
 //! Where models, tokenizers, prompts and pairs come from.
 
 pub mod chats;
+pub mod corpus;
 pub mod ids;
 pub mod inputs;
 pub mod pairs;
