@@ -174,6 +174,31 @@ def figures():
         write("figures", str(which), bytes([which]) + bytes((7 * i * i + 3 * i + which) % 240 for i in range(300)))
 
 
+def corpora():
+    """Of the files that the tests read, the beginning, with the byte that says their kind: see the target."""
+    import gzip
+    import pyarrow as pa, pyarrow.parquet as pq
+    kinds = "txt jsonl json csv tsv parquet txt.gz jsonl.zst json.gz csv.zst tsv.gz jsonl.gz".split()
+    rows = [{"n": 1, "text": "One \"two\"", "a": {"b": "x"}}, {"n": 2, "text": "Ö\nb", "a": {"b": ""}}]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    csv = 'n,text,a.b\n1,"One ""two""",x\n\n2,"Ö\nb",\n'
+    files = {"txt": "One\n\ntwo\nthree\n", "jsonl": lines, "json": json.dumps(rows, indent=1), "csv": csv,
+             "tsv": csv.replace(",", "\t")}
+    for i, kind in enumerate(kinds):
+        data = files.get(kind.split(".")[0], "").encode()
+        if kind == "parquet":
+            file = io.BytesIO()
+            table = pa.table({"n": [1, 2], "text": ["One", "two"], "a.b": ["x", None]})
+            pq.write_table(table, file, compression="none", use_dictionary=False)
+            data = file.getvalue()
+        elif kind.endswith("gz"):
+            data = gzip.compress(data, mtime=0)
+        elif kind.endswith("zst"):
+            data = pa.Codec("zstd").compress(data, asbytes=True)
+        for reading in range(3):
+            write("corpus", f"{kind}_{reading}", bytes([i + len(kinds) * reading]) + data)
+
+
 def tables(pellucid):
     """Tables of the built-in model, small, and one without compression that a mutation reaches more of."""
     import pyarrow.parquet as pq
@@ -198,7 +223,7 @@ def tables(pellucid):
 
 if __name__ == "__main__":
     shutil.rmtree(CORPUS, ignore_errors=True)
-    for make in (configs, weights, torch_files, tokenizers, prompts, arguments, folders, figures):
+    for make in (configs, weights, torch_files, tokenizers, prompts, arguments, folders, figures, corpora):
         make()
     if len(sys.argv) > 1:
         tables(sys.argv[1])

@@ -115,7 +115,10 @@ impl TextFile {
         let reader = guarded(&self.path, || {
             let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_schema(Arc::new(schema));
             let metadata = ArrowReaderMetadata::try_new(self.metadata.metadata().clone(), options)?;
-            let columns = ProjectionMask::columns(metadata.parquet_schema(), names.iter().map(String::as_str));
+            // By their places: by its name, `a` would be `a.b` as well.
+            let fields = self.metadata.schema().fields().iter().enumerate();
+            let wanted = fields.filter(|(_, field)| is_read(field.name())).map(|(i, _)| i);
+            let columns = ProjectionMask::roots(metadata.parquet_schema(), wanted);
             ParquetRecordBatchReaderBuilder::new_with_metadata(self.file, metadata)
                 .with_projection(columns)
                 .with_batch_size(rows as usize)

@@ -111,7 +111,7 @@ pub(crate) fn json_bytes(text: &str) -> usize {
 }
 
 /// What a row of named cells takes as a record.
-pub(crate) fn row_bytes<'a>(names: usize, cells: impl Iterator<Item = &'a str>) -> usize {
+pub(crate) fn row_bytes<'a>(names: usize, cells: impl Iterator<Item = &'a [u8]>) -> usize {
     names + cells.map(|cell| cell.len() + VALUE_BYTES + FIELD_BYTES).sum::<usize>()
 }
 

@@ -32,6 +32,7 @@ pub mod positions;
 pub mod prompt;
 pub mod prompt_file;
 pub mod records;
+mod separated;
 pub mod source;
 mod spelling;
 pub mod tokenizer;

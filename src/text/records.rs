@@ -11,6 +11,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::bounds::{Bounds, json_bytes, row_bytes, structure};
+use super::separated::{Row, Separated, unequal};
 use crate::error::{Error, Result, Sentence};
 
 /// How a file is written.
@@ -218,31 +219,26 @@ impl Records {
     }
 
     fn separated(&mut self, text: &str, delimiter: u8, bounds: &Bounds) -> Result<()> {
-        let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(text.as_bytes());
-        let header =
-            reader.headers().map_err(|e| self.line(1, e).hint("begin with a line of the columns' names"))?.clone();
+        // All of it is held already.
+        let mut rows = Separated::new(text.as_bytes(), delimiter, usize::MAX);
+        // Cells of text are text.
+        let cell = |rows: &Separated<&[u8]>, i| String::from_utf8_lossy(rows.cell(i)).into_owned();
+        rows.next()?;
         self.header = Some(1);
-        self.names = header.iter().map(str::to_owned).collect();
+        self.names = (0..rows.columns()).map(|i| cell(&rows, i)).collect();
         // Each row has the names of all columns.
         let (names, mut bytes) = (self.names.iter().map(String::len).sum(), text.len());
-        for record in reader.records() {
-            let record = record.map_err(|e| {
-                let hint = match delimiter {
-                    b',' => "put text with a comma or a newline in it between double quotes",
-                    _ => "put text with a tab or a newline in it between double quotes",
-                };
-                self.line(csv_line(text, e.position()), csv_problem(&e)).hint(hint)
-            })?;
-            let line = csv_line(text, record.position());
-            bytes += row_bytes(names, record.iter());
+        while let Row::At(line) | Row::TooLong(line) = rows.next()? {
+            let columns = rows.columns();
+            if columns != self.names.len() {
+                let (what, hint) = unequal(columns, self.names.len(), delimiter);
+                return Err(self.line(line, what).hint(hint));
+            }
+            bytes += row_bytes(names, (0..columns).map(|i| rows.cell(i)));
             bounds.check_bytes(&self.file, bytes)?;
             bounds.check_rows(&self.file, self.all.len() + 1)?;
-            let value = self
-                .names
-                .iter()
-                .zip(&record)
-                .map(|(name, cell)| (name.clone(), Value::from(cell)))
-                .collect::<Map<_, _>>();
+            let value: Map<String, Value> =
+                self.names.iter().enumerate().map(|(i, name)| (name.clone(), cell(&rows, i).into())).collect();
             self.all.push(Record { at: At::Line(line), value: value.into() });
         }
         Ok(())
@@ -354,24 +350,6 @@ fn starts(text: &str) -> Vec<usize> {
 /// A value for an error message: its beginning.
 pub(super) fn shortened(value: &Value) -> String {
     crate::visible::shortened(&value.to_string(), 60)
-}
-
-/// The line that a record begins in, from 1. The reader's own position is before the blank lines that it skips.
-fn csv_line(text: &str, position: Option<&csv::Position>) -> usize {
-    let Some(position) = position else { return 1 };
-    let rest = text.as_bytes().get(position.byte() as usize..).unwrap_or_default();
-    let blank = rest.iter().take_while(|b| matches!(b, b'\r' | b'\n')).filter(|&&b| b == b'\n').count();
-    position.line() as usize + blank
-}
-
-/// What the csv reader has to say, without the place, which our own message gives.
-fn csv_problem(error: &csv::Error) -> String {
-    match error.kind() {
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            format!("this row has {len} columns, but the header has {expected_len}")
-        }
-        _ => error.to_string(),
-    }
 }
 
 #[cfg(test)]

@@ -70,20 +70,20 @@ impl Fields {
     }
 
     /// Decides by a whole record, if that is not done yet.
-    pub fn of_record(&mut self, record: &Value, at: At) -> Result<(), Wrong> {
+    pub fn of_record(&mut self, record: &Value, at: Option<At>) -> Result<(), Wrong> {
         let (None, Some(object)) = (&self.text, record.as_object()) else { return Ok(()) };
         let with_text: Vec<&str> = object.iter().filter(|(_, v)| v.is_string()).map(|(k, _)| &**k).collect();
         let text = only(&with_text).map_err(|what| {
             let names: Vec<&str> = object.keys().map(String::as_str).collect();
-            Wrong::Document { at: Some(at), what: format!("{what}; it has {}", said_of(&names)), hint: said(SAY_WHICH) }
+            Wrong::Document { at, what: format!("{what}; it has {}", said_of(&names)), hint: said(SAY_WHICH) }
         })?;
         self.set(text.to_owned());
         Ok(())
     }
 
     /// The text of a record, which has the fields that are needed; `whole` is the record with all fields, for messages.
-    pub fn text(&self, mut record: Value, at: At, whole: &dyn Fn() -> Option<Value>) -> Result<Text, Wrong> {
-        let wrong = |what: String| Wrong::Document { at: Some(at), what, hint: said(SAY_WHICH) };
+    pub fn text(&self, mut record: Value, at: Option<At>, whole: &dyn Fn() -> Option<Value>) -> Result<Text, Wrong> {
+        let wrong = |what: String| Wrong::Document { at, what, hint: said(SAY_WHICH) };
         let name = self.text.as_deref().unwrap_or("text");
         let id = self.id_of(&record).map_err(wrong)?;
         let text = match &mut record {
@@ -99,8 +99,8 @@ impl Fields {
             },
             other => return Err(wrong(format!("this is neither a string nor an object: {}", shortened(other)))),
         };
-        self.reading.check(text.len(), Some(at))?;
-        Ok(Text { at: Some(at), id, text })
+        self.reading.check(text.len(), at)?;
+        Ok(Text { at, id, text })
     }
 
     /// A document's id; none where it has none and none was asked for.
@@ -116,12 +116,12 @@ impl Fields {
         }
     }
 
-    fn missing(&self, name: &str, at: At, whole: &dyn Fn() -> Option<Value>) -> Wrong {
+    fn missing(&self, name: &str, at: Option<At>, whole: &dyn Fn() -> Option<Value>) -> Wrong {
         let whole = whole().unwrap_or_default();
         let names: Vec<&str> = whole.as_object().into_iter().flat_map(Map::keys).map(String::as_str).collect();
         let hint = nearest(name, names.iter().copied()).map(|near| give_as("text", near) + " would read that");
         Wrong::Document {
-            at: Some(at),
+            at,
             what: format!("there is no text in `{name}`; this has {}", said_of(&names)),
             hint: hint.unwrap_or_else(|| said(SAY_WHICH)),
         }

@@ -1,6 +1,7 @@
 //! Records of JSON, one at a time: of lines, and of a list of any length.
 
 use std::fmt;
+use std::io::BufRead;
 use std::str::from_utf8;
 
 use serde::Deserializer;
@@ -178,8 +179,8 @@ impl Json {
 
     /// What the record in `self.bytes` says, which begins in `line`.
     fn record(&mut self, line: usize) -> Result<Text, Wrong> {
-        let at = At::Line(line);
-        let wrong = |what: String, hint: &str| Wrong::Document { at: Some(at), what, hint: hint.into() };
+        let at = Some(At::Line(line));
+        let wrong = |what: String, hint: &str| Wrong::Document { at, what, hint: hint.into() };
         let json = from_utf8(&self.bytes).map_err(|_| wrong("this is not UTF-8".into(), "save the file as UTF-8"))?;
         // Most records are so short that they need not be counted.
         if json.len() > self.reading.bounds.bytes / 64 {

@@ -53,6 +53,23 @@ impl Read for Counted {
     }
 }
 
+/// For readers that know no files: [`Source::failed`] says what an error of theirs means.
+impl Read for Source {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(buf)
+    }
+}
+
+impl BufRead for Source {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.inner.fill_buf()
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.inner.consume(n);
+    }
+}
+
 impl Source {
     /// Opens a file. A byte order mark at its beginning is passed over.
     pub fn open(path: &Path, packed: Option<Packed>, reading: &Reading, read: &Arc<AtomicU64>) -> Result<Self> {
@@ -78,15 +95,10 @@ impl Source {
     /// The next bytes; none at the end.
     pub fn peek(&mut self) -> Result<&[u8]> {
         // Asked twice, because what is borrowed cannot be returned from one arm alone.
-        if let Err(e) = retried(|| self.inner.fill_buf().map(|_| ())) {
+        if let Err(e) = self.inner.fill_buf().map(|_| ()) {
             return Err(self.failed(e));
         }
         self.inner.fill_buf().map_err(Error::from)
-    }
-
-    /// Passes over bytes that were peeked at.
-    pub fn consume(&mut self, n: usize) {
-        self.inner.consume(n);
     }
 
     /// Reads the next line into `line`, without its end; false at the end of the file. `self.line` is then the line after it.
@@ -125,12 +137,18 @@ impl Source {
         Error::bad_input(format!("{}:{}: {what}", self.shown(), self.line)).hint(hint).into()
     }
 
+    /// Bytes that a record has at most.
+    pub fn most(&self) -> usize {
+        self.most
+    }
+
     /// What messages call the file.
     pub fn shown(&self) -> String {
         self.path.display().to_string()
     }
 
-    fn failed(&self, e: io::Error) -> Error {
+    /// The error of a file that cannot be read.
+    pub fn failed(&self, e: io::Error) -> Error {
         let (shown, packed) = (
             self.path.display(),
             match self.packed {
@@ -152,13 +170,4 @@ impl Source {
 /// What to do about a document that is too long.
 pub(super) fn longer() -> Said {
     said("cut it into several documents, or raise that with {input_bytes=SIZE}")
-}
-
-fn retried<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    loop {
-        match call() {
-            Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            outcome => return outcome,
-        }
-    }
 }

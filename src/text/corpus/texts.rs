@@ -1,5 +1,7 @@
 //! Plain text: a file, a paragraph or a line is a document.
 
+use std::io::BufRead;
+
 use super::fields::utf8;
 use super::source::Source;
 use super::{Reading, Records, Text, Txt, Wrong};

@@ -4,7 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pellucid::Result;
-use pellucid::text::{Corpus, Document, Documents, OnError, Reading, Txt};
+use pellucid::text::bounds::Bounds;
+use pellucid::text::{Corpus, Document, OnError, Reading, Skipped, Txt};
+use proptest::prelude::*;
+use serde_json::{Value, json};
 
 /// Files in a folder of their own.
 struct Folder(tempfile::TempDir);
@@ -34,10 +37,6 @@ fn reading(text: &str) -> Reading {
     Reading { text: Some(text.into()), ..Reading::default() }
 }
 
-fn documents(path: &Path, reading: &Reading) -> Documents {
-    Corpus::open(&[path.to_owned()], reading).unwrap().documents()
-}
-
 fn read(path: &Path, reading: &Reading) -> Result<Vec<Document>> {
     Corpus::open(&[path.to_owned()], reading)?.documents().collect()
 }
@@ -57,39 +56,344 @@ fn refused(path: &Path, reading: &Reading) -> String {
     error.message().replace(&format!("{}", path.parent().unwrap().display()), "DIR")
 }
 
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/corpus")
+}
+
+/// Invariant: Every kind of corpus file, packed or not, gives the documents that Python's own readers find in it.
 #[test]
-fn every_kind_of_file_says_the_same() {
-    let two = [("x".to_owned(), "One, \"two\"\nthree.".to_owned()), ("7".to_owned(), "Österreich".to_owned())];
-    let csv = "id,n,text\nx,1,\"One, \"\"two\"\"\nthree.\"\n7,2,Österreich\n";
-    let lines = "{\"id\": \"x\", \"n\": [1, {\"text\": \"no\"}], \"text\": \"One, \\\"two\\\"\\nthree.\"}\n\n{\"text\": \"Österreich\", \"id\": 7}\r\n";
-    let list = format!("[\n{}]", lines.trim().replace("}\n\n{", "},\n{"));
-    let tsv = csv.replace("One, ", "One\u{1f}").replace(',', "\t").replace('\u{1f}', ", ");
-    let folder = Folder::new(&[
-        ("a.csv", csv.as_bytes()),
-        ("a.tsv", tsv.as_bytes()),
-        ("a.jsonl", lines.as_bytes()),
-        ("a.ndjson", format!("\u{feff}{lines}").as_bytes()),
-        ("a.json", list.as_bytes()),
-        ("lines.json", lines.as_bytes()),
-    ]);
-    for file in fs::read_dir(folder.path()).unwrap() {
+fn every_kind_of_file_says_what_python_reads_in_it() {
+    let expected: Vec<(String, String)> =
+        serde_json::from_slice(&fs::read(fixtures().join("documents.json")).unwrap()).unwrap();
+    let mut kinds = 0;
+    for file in fs::read_dir(fixtures()).unwrap() {
         let path = file.unwrap().path();
-        assert_eq!(said(&path, &Reading::default()), two, "{}", path.display());
+        if !path.ends_with("documents.json") {
+            assert_eq!(said(&path, &Reading::default()), expected, "{}", path.display());
+            kinds += 1;
+        }
     }
+    assert_eq!(kinds, 12);
 }
 
 #[test]
 fn a_text_file_is_a_document_or_its_paragraphs_or_lines() {
-    let folder =
-        Folder::new(&[("b/two.txt", b"Two\n"), ("a.txt", b"One\r\nline\n\n \nNext\n"), ("b/.hidden.txt", b"x")]);
+    let files: [(&str, &[u8]); 3] =
+        [("b/two.txt", b"Two\n"), ("a.txt", b"One\r\nline\n\n \nNext\n"), ("b/.hidden.txt", b"x")];
+    let folder = Folder::new(&files);
     let with = |txt| said(folder.path(), &Reading { txt, ..Reading::default() });
     let pairs = |expected: &[(&str, &str)]| -> Vec<(String, String)> {
         expected.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
     };
     assert_eq!(with(Txt::Document), pairs(&[("a.txt", "One\r\nline\n\n \nNext\n"), ("b/two.txt", "Two\n")]));
     assert_eq!(with(Txt::Paragraph), pairs(&[("a.txt:1", "One\nline"), ("a.txt:5", "Next"), ("b/two.txt:1", "Two")]));
-    assert_eq!(
-        with(Txt::Line),
-        pairs(&[("a.txt:1", "One"), ("a.txt:2", "line"), ("a.txt:5", "Next"), ("b/two.txt:1", "Two")])
+    let lines = [("a.txt:1", "One"), ("a.txt:2", "line"), ("a.txt:5", "Next"), ("b/two.txt:1", "Two")];
+    assert_eq!(with(Txt::Line), pairs(&lines));
+}
+
+#[test]
+fn the_text_may_lie_inside_or_be_made_of_several_fields() {
+    let line = br#"{"a": {"b": [{"c": "inner"}]}, "title": "T", "body": "B", "key": 7, "a.b": "dotted"}"#;
+    let folder = Folder::new(&[("a.jsonl", line), ("b.csv", b"title,body,key\nT,B,7\n")]);
+    let [jsonl, csv] = ["a.jsonl", "b.csv"].map(|name| folder.path().join(name));
+    let one = |path: &Path, text: &str| said(path, &Reading { id: Some("key".into()), ..reading(text) }).remove(0);
+    let is = |id: &str, text: &str| (id.to_owned(), text.to_owned());
+    assert_eq!(one(&jsonl, "a.b.0.c"), is("7", "inner"));
+    assert_eq!(one(&jsonl, "a.b"), is("7", "dotted"), "the name itself comes first");
+    for path in [&jsonl, &csv] {
+        assert_eq!(one(path, "{title}: {body}"), is("7", "T: B"));
+        assert_eq!(one(path, "body"), is("7", "B"));
+    }
+    // Without `text`, the only field that has some.
+    let folder = Folder::new(&[
+        ("a.jsonl", b"{\"n\": 1, \"story\": \"S\"}\n"),
+        ("b.csv", b"story\nS\n"),
+        ("c.json", b"[\"S\", \"T\"]"),
+    ]);
+    let all = said(folder.path(), &Reading::default());
+    assert_eq!(all, [is("a.jsonl:1", "S"), is("b.csv:2", "S"), is("c.json:1", "S"), is("c.json:1", "T")]);
+}
+
+#[test]
+fn files_of_folders_come_by_name_and_paths_as_they_are_given() {
+    let names = ["b.jsonl", "a/z.jsonl", "a.txt", "a/b/c.csv", "a-1.txt", "notes.md", ".git/x.txt", "a/.x.jsonl"];
+    let bytes =
+        |name: &str| if name.ends_with("csv") { "text\nx\n".into() } else { format!("{{\"text\": \"{name}\"}}\n") };
+    let files: Vec<(&str, String)> = names.iter().map(|name| (*name, bytes(name))).collect();
+    let files: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (*name, bytes.as_bytes())).collect();
+    let folder = Folder::new(&files);
+    let ids = |paths: &[PathBuf]| -> Vec<String> {
+        Corpus::open(paths, &Reading::default()).unwrap().documents().map(|d| d.unwrap().id).collect()
+    };
+    let mut expected = ["b.jsonl:1", "a/z.jsonl:1", "a.txt", "a/b/c.csv:2", "a-1.txt"];
+    expected.sort();
+    assert_eq!(ids(&[folder.path().to_owned()]), expected);
+    let given = [folder.path().join("b.jsonl"), folder.path().join("a")];
+    assert_eq!(ids(&given), ["b.jsonl:1", "b/c.csv:2", "z.jsonl:1"]);
+}
+
+#[test]
+fn the_hash_is_of_names_and_contents_and_of_no_place() {
+    let files: [(&str, &[u8]); 2] = [("a.txt", b"one"), ("b/c.txt", b"two")];
+    let hash =
+        |folder: &Folder| Corpus::open(&[folder.path().to_owned()], &Reading::default()).unwrap().hash().unwrap();
+    let (folder, again) = (Folder::new(&files), Folder::new(&files));
+    let first = hash(&folder);
+    assert_eq!(first, hash(&again));
+    let mut seen = vec![first];
+    let changes: [&[(&str, &[u8])]; 4] = [
+        &[("a.txt", b"one"), ("b/c.txt", b"twO")],
+        &[("a.txt", b"one"), ("b/d.txt", b"two")],
+        &[("a.txt", b"onet"), ("b/c.txt", b"wo")],
+        &[("a.txt", b"one")],
+    ];
+    for change in changes {
+        let hash = hash(&Folder::new(change));
+        assert!(!seen.contains(&hash), "{change:?}");
+        seen.push(hash);
+    }
+}
+
+#[test]
+fn what_was_read_ends_at_the_size_of_the_files() {
+    let corpus = Corpus::open(&[fixtures()], &Reading::default());
+    // The folder holds a list of lists, which are no documents.
+    assert!(corpus.unwrap().documents().any(|d| d.is_err()));
+    for file in fs::read_dir(fixtures()).unwrap().map(|file| file.unwrap().path()) {
+        let corpus = Corpus::open(std::slice::from_ref(&file), &Reading::default()).unwrap();
+        let (mut documents, mut before) = (corpus.documents(), 0);
+        while let Some(Ok(_)) = documents.next() {
+            assert!((before..=corpus.bytes()).contains(&documents.position()), "{}", file.display());
+            before = documents.position();
+        }
+        if !file.ends_with("documents.json") {
+            assert_eq!(documents.position(), fs::metadata(&file).unwrap().len(), "{}", file.display());
+            assert_eq!(documents.position(), corpus.bytes());
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_is_said_with_its_place_and_may_be_left_out() {
+    let bad_line =
+        b"{\"text\": \"a\"}\n{\"text\": \"\xff\"}\nno\n{\"txt\": \"b\"}\n\n{\"text\": 5}\n[1]\n{\"text\": \"z\"}\n";
+    let files: [(&str, &[u8]); 6] = [
+        ("a.jsonl", bad_line),
+        ("b.csv", b"text,n\na,1\n\n\r\n\"b\nb\",2\nc\n\xfe,4\nz,5\n"),
+        ("c.json", b"[{\"text\": \"a\"},\n tru,\n {\"text\": null}, {\"text\": \"z\"}]"),
+        ("d.txt", b"good\nbad \xff\n"),
+        ("e.tsv", b"text\na\tb\nz\n"),
+        ("f.json", b"{\"text\": \"a\"}\n{\"text\": }\n{\"text\": \"z\"}"),
+    ];
+    let folder = Folder::new(&files);
+    let path = |name: &str| folder.path().join(name);
+    let first = [
+        ("a.jsonl", "DIR/a.jsonl:2: this is not UTF-8"),
+        ("b.csv", "DIR/b.csv:7: this row has 1 columns, but the header has 2"),
+        ("c.json", "DIR/c.json:2: this is not JSON: expected ident at line 1 column 4"),
+        ("d.txt", "DIR/d.txt:2: this is not UTF-8"),
+        ("e.tsv", "DIR/e.tsv:2: this row has 2 columns, but the header has 1"),
+        ("f.json", "DIR/f.json:2: this is not JSON: expected value at line 1 column 10"),
+    ];
+    for (name, message) in first {
+        assert_eq!(refused(&path(name), &Reading::default()), message);
+    }
+    let reading = Reading { on_error: OnError::Skip, ..Reading::default() };
+    let corpus = Corpus::open(&[folder.path().to_owned()], &reading).unwrap();
+    let mut documents = corpus.documents();
+    let ids: Vec<String> = documents.by_ref().map(|d| d.unwrap().id).collect();
+    let read = [
+        "a.jsonl:1", "a.jsonl:8", "b.csv:2", "b.csv:5", "b.csv:9", "c.json:1", "c.json:3", "e.tsv:3", "f.json:1",
+        "f.json:3",
+    ];
+    assert_eq!(ids, read);
+    let places: Vec<String> =
+        documents.skipped().iter().map(|Skipped { place, .. }| place.rsplit('/').next().unwrap().to_owned()).collect();
+    let skipped = [
+        "a.jsonl:2", "a.jsonl:3", "a.jsonl:4", "a.jsonl:6", "a.jsonl:7", "b.csv:7", "b.csv:8", "c.json:2", "c.json:3",
+        "d.txt:2", "e.tsv:2", "f.json:2",
+    ];
+    assert_eq!(places, skipped);
+    assert_eq!(documents.skips(), 12);
+}
+
+#[test]
+fn all_that_is_left_out_is_counted_and_a_hundred_are_named() {
+    let lines = "no\n".repeat(1000) + "{\"text\": \"a\"}\n";
+    let folder = Folder::new(&[("a.jsonl", lines.as_bytes()), ("b.jsonl", b"no\n")]);
+    let reading = Reading { on_error: OnError::Skip, ..Reading::default() };
+    let mut documents = Corpus::open(&[folder.path().join("a.jsonl")], &reading).unwrap().documents();
+    assert_eq!(documents.by_ref().count(), 1);
+    assert_eq!((documents.skips(), documents.skipped().len()), (1000, 100));
+    let all = refused(&folder.path().join("b.jsonl"), &reading);
+    let says = "no document of `DIR/b.jsonl` could be read; 1 were left out, the first because of DIR/b.jsonl:1: ";
+    assert!(all.replace(folder.path().to_str().unwrap(), "DIR").starts_with(says), "{all}");
+}
+
+#[test]
+fn what_cannot_be_a_corpus_is_refused() {
+    let gz = fs::read(fixtures().join("b.jsonl.gz")).unwrap();
+    let zst = fs::read(fixtures().join("b.jsonl.zst")).unwrap();
+    let snappy = fs::read(fixtures().join("g-snappy.parquet")).unwrap();
+    let mut damaged = gz.clone();
+    damaged[gz.len() - 100] ^= 1;
+    let deep = format!("{{\"text\": {}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    let files: Vec<(&str, &[u8], &str)> = vec![
+        ("cut.jsonl.gz", &gz[..gz.len() - 20], "cut.jsonl.gz is cut short: its gzip data ends early"),
+        ("cut.jsonl.zst", &zst[..zst.len() - 20], "cut.jsonl.zst is cut short: its zstd data ends early"),
+        ("bad.jsonl.gz", &damaged, "bad.jsonl.gz is not sound gzip data: "),
+        ("not.jsonl.zst", b"{\"text\": \"a\"}", "not.jsonl.zst is not sound zstd data: "),
+        ("packed.parquet.gz", &snappy, "packed.parquet.gz is packed parquet, which cannot be read piece by piece"),
+        ("cut.parquet", &snappy[..snappy.len() - 9], "cut.parquet is cut short"),
+        ("not.parquet", b"hello, this is no parquet", "not.parquet is not a parquet file"),
+        ("notes.md", b"# Notes", "notes.md: this is not a kind of corpus file that is known"),
+        ("empty.txt", b"", "the corpus is empty: there are no documents in `"),
+        ("empty.jsonl", b"\n \n", "the corpus is empty: there are no documents in `"),
+        ("empty.json", b" [ ] ", "the corpus is empty: there are no documents in `"),
+        ("empty.csv", b"", "the corpus is empty: there are no documents in `"),
+        ("header.csv", b"text,n\n", "the corpus is empty: there are no documents in `"),
+        ("open.json", b"[\"a\",\n\"b\"", "open.json:2: the file ends inside of its list"),
+        (
+            "inside.json",
+            b"[\"a\",\n{\"text\": \"b",
+            "inside.json:2: the file ends inside of the record that begins in line 2",
+        ),
+        ("more.json", b"[\"a\"]\nx", "more.json:2: there is more behind the list"),
+        ("comma.json", b"[\"a\",]", "comma.json:1: there is nothing before this comma or bracket"),
+        ("commas.json", b"[\"a\",,\"b\"]", "commas.json:1: there is nothing before this comma or bracket"),
+        ("none.json", b"[\"a\" \"b\"]", "none.json:1: there is no comma between two records"),
+        ("deep.jsonl", deep.as_bytes(), "deep.jsonl:1: this is not JSON: recursion limit exceeded"),
+        ("several.jsonl", b"{\"a\": \"x\", \"b\": \"y\"}", "several.jsonl:1: several fields have text"),
+        ("number.jsonl", b"{\"a\": 1}", "number.jsonl:1: no field has text; it has `a`"),
+    ];
+    let folder = Folder::new(&[]);
+    for (name, bytes, says) in files {
+        let path = folder.write(name, bytes);
+        let message = refused(&path, &Reading::default());
+        assert!(message.contains(says), "{name}: {message}");
+    }
+    let nothing: [&[PathBuf]; 2] = [&[], &[folder.path().join("no.jsonl")]];
+    for paths in nothing {
+        assert_eq!(Corpus::open(paths, &Reading::default()).unwrap_err().exit_code(), 2);
+    }
+    fs::create_dir(folder.path().join("folder")).unwrap();
+    assert!(
+        refused(&folder.path().join("folder"), &Reading::default()).starts_with("there are no files of a known kind")
     );
+}
+
+#[test]
+fn a_column_that_is_not_there_is_said_with_the_nearest_one() {
+    for name in ["a.jsonl", "e.csv", "g-snappy.parquet"] {
+        let error = read(&fixtures().join(name), &reading("txet")).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.message().contains("`txet`") && error.message().contains("`id`, `text`"), "{}", error.message());
+        assert!(error.hint_text().unwrap().contains("text`"), "{}", error.hint_text().unwrap());
+        let id = Reading { id: Some("idd".into()), ..Reading::default() };
+        let error = read(&fixtures().join(name), &id).unwrap_err();
+        assert!(error.message().contains("`idd`"), "{}", error.message());
+    }
+    let error = read(&fixtures().join("g-snappy.parquet"), &reading("more")).unwrap_err();
+    assert!(error.message().contains("column `more` has the type list"), "{}", error.message());
+}
+
+#[test]
+fn a_document_that_is_too_long_is_refused_and_those_behind_it_are_read() {
+    let bounds = Bounds { bytes: 800_000, ..Bounds::default() };
+    // A text of 1,600 bytes at most, and a record of 50,000.
+    let (long, record) = ("x".repeat(1601), "x".repeat(50_001));
+    let mut jsonl = String::new();
+    for (text, other) in [(&long, ""), (&"a".to_owned(), &record[..]), (&"b".to_owned(), "y")] {
+        jsonl += &(json!({"other": other, "text": text}).to_string() + "\n");
+    }
+    let csv = format!("text,other\n{long},\n\"a\",\"{record}\nx\"\nb,y\n");
+    let folder = Folder::new(&[
+        ("a.jsonl", jsonl.as_bytes()),
+        ("b.json", jsonl.as_bytes()),
+        ("c.json", format!("[{}]", jsonl.trim().replace("}\n", "},\n")).as_bytes()),
+        ("d.csv", csv.as_bytes()),
+        ("e.txt", record.as_bytes()),
+    ]);
+    let reading = Reading { on_error: OnError::Skip, bounds, ..Reading::default() };
+    let mut documents = Corpus::open(&[folder.path().to_owned()], &reading).unwrap().documents();
+    let ids: Vec<String> = documents.by_ref().map(|d| d.unwrap().id).collect();
+    assert_eq!(ids, ["a.jsonl:3", "b.json:3", "c.json:3", "d.csv:5"]);
+    let why: Vec<&str> = documents.skipped().iter().map(|s| &*s.why).collect();
+    assert_eq!(why.len(), 9, "{why:?}");
+    for (i, why) in why.iter().enumerate() {
+        let says = if i % 2 == 0 && i < 8 { "this text is 1601 bytes long" } else { "this is longer than the 50 kB" };
+        assert!(why.contains(says) || i == 8 && why.contains("this text is 50001 bytes long"), "{i}: {why}");
+    }
+}
+
+/// JSON of any shape.
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(|x| json!(x)),
+        "[\\\\\"\\[\\]{},: \\na-c\u{e9}]{0,8}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 12, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec(("[a-c\"\\\\]{0,3}", inner), 0..4)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
+
+    /// What serde_json finds in the whole file is what the stream finds, record by record, as a list and as lines.
+    #[test]
+    fn json_is_cut_where_a_parser_of_the_whole_cuts_it(
+        records in prop::collection::vec((any_json(), "[\\\\\"\\[\\]{},:\\n a-c\u{e9}]{0,12}"), 1..8),
+        pretty in any::<bool>(),
+        gap in "[ \\n\\t\\r]{0,3}",
+    ) {
+        let whole: Vec<Value> = records.into_iter().map(|(other, text)| json!({"a": other, "text": text, "z": other})).collect();
+        let write = |value: &Value| match pretty {
+            true => serde_json::to_string_pretty(value).unwrap(),
+            false => value.to_string(),
+        };
+        let list = whole.iter().map(write).collect::<Vec<_>>().join(&format!("{gap},{gap}"));
+        let list = format!("{gap}[{gap}{list}{gap}]{gap}");
+        // What the whole file says, by another parser.
+        let parsed: Vec<Value> = serde_json::from_str(&list).unwrap();
+        let expected: Vec<&str> = parsed.iter().map(|record| record["text"].as_str().unwrap()).collect();
+        let values = whole.iter().map(write).collect::<Vec<_>>().join(&format!("\n{gap}"));
+        let lines = whole.iter().map(|value| value.to_string() + "\n").collect::<String>();
+        let folder = Folder::new(&[]);
+        for (name, bytes) in [("a.json", list), ("b.json", values), ("c.jsonl", lines)] {
+            let path = folder.write(name, bytes.as_bytes());
+            let texts: Vec<String> = read(&path, &Reading::default()).unwrap().into_iter().map(|d| d.text).collect();
+            prop_assert_eq!(&texts, &expected, "{}: {}", name, bytes);
+        }
+    }
+
+    /// Rows and the lines in which they begin are those of a reader that has the whole file.
+    #[test]
+    fn rows_are_cut_where_another_reader_cuts_them(
+        rows in prop::collection::vec(("[\",\\n\\r a-c\u{e9}]{0,9}", "[\",\\n a-c]{1,9}"), 1..8),
+        blank in prop::collection::vec(0..3usize, 8),
+        crlf in any::<bool>(),
+    ) {
+        let end = if crlf { "\r\n" } else { "\n" };
+        let (mut file, mut expected) = (format!("text,b{end}"), vec![]);
+        for ((text, other), blank) in rows.iter().zip(&blank) {
+            file += &end.repeat(*blank);
+            let line = 1 + file.matches('\n').count();
+            let cell = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+            expected.push((format!("a.csv:{line}"), text.clone()));
+            file += &format!("{},{}{end}", cell(text), cell(other));
+        }
+        let parsed: Vec<String> = csv::Reader::from_reader(file.as_bytes()).records().map(|r| r.unwrap()[0].to_owned()).collect();
+        prop_assert!(parsed.iter().eq(expected.iter().map(|(_, text)| text)), "the file is what it should be");
+        let folder = Folder::new(&[]);
+        let path = folder.write("a.csv", file.as_bytes());
+        prop_assert_eq!(said(&path, &Reading::default()), expected, "{}", file);
+    }
 }
