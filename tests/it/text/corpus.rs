@@ -321,7 +321,8 @@ fn a_document_that_is_too_long_is_refused_and_those_behind_it_are_read() {
     let why: Vec<&str> = documents.skipped().iter().map(|s| &*s.why).collect();
     assert_eq!(why.len(), 9, "{why:?}");
     for (i, why) in why.iter().enumerate() {
-        let says = if i % 2 == 0 && i < 8 { "this text is 1601 bytes long" } else { "this is longer than the 50 kB" };
+        let says =
+            if i.is_multiple_of(2) && i < 8 { "this text is 1601 bytes long" } else { "this is longer than the 50 kB" };
         assert!(why.contains(says) || i == 8 && why.contains("this text is 50001 bytes long"), "{i}: {why}");
     }
 }
@@ -396,4 +397,115 @@ proptest! {
         let path = folder.write("a.csv", file.as_bytes());
         prop_assert_eq!(said(&path, &Reading::default()), expected, "{}", file);
     }
+}
+
+/// The corpus that a process of this test reads, and does nothing else.
+const CHILD: &str = "PELLUCID_TESTS_READ_CORPUS";
+
+#[test]
+fn reads_what_it_is_told_to() {
+    let Some(path) = std::env::var_os(CHILD) else { return };
+    let reading = Reading { bounds: Bounds { bytes: 100_000_000, ..Bounds::default() }, ..Reading::default() };
+    let corpus = Corpus::open(&[PathBuf::from(path)], &reading).unwrap();
+    let (mut documents, mut bytes, begun) = (0u64, 0, std::time::Instant::now());
+    let mut reader = corpus.documents();
+    for document in reader.by_ref() {
+        bytes += document.unwrap().text.len();
+        documents += 1;
+    }
+    let took = begun.elapsed().as_secs_f64();
+    eprintln!("{documents} documents, {bytes} bytes, {:.0} MB/s of the file", corpus.bytes() as f64 / 1e6 / took);
+    corpus.hash().unwrap();
+}
+
+/// Invariant: Memory does not grow with a corpus: a hundred times as many documents take no more, in every kind of file.
+#[cfg(target_os = "linux")]
+#[test]
+fn ten_thousand_documents_take_no_more_memory_than_a_hundred() {
+    use crate::session::patch_memory::measured;
+    use parquet::arrow::ArrowWriter;
+    use std::io::Write;
+    use std::sync::Arc;
+
+    let folder = Folder::new(&[]);
+    let text = |i: usize| format!("{i} said \"{}\"\n", "once upon a time ".repeat(500 + i % 200));
+    let write = |name: &str, n: usize| -> PathBuf {
+        let path = folder.path().join(name);
+        let mut file = std::io::BufWriter::new(fs::File::create(&path).unwrap());
+        let mut put = |bytes: &str| file.write_all(bytes.as_bytes()).unwrap();
+        let line = |i: usize| json!({"text": text(i), "other": [i, null]}).to_string();
+        match name.split_once('.').unwrap().1 {
+            "jsonl" => (0..n).for_each(|i| put(&(line(i) + "\n"))),
+            "json" => (0..n).for_each(|i| {
+                put(&format!("{}{}{}", if i == 0 { "[" } else { ",\n" }, line(i), if i == n - 1 { "]" } else { "" }))
+            }),
+            "csv" => {
+                put("text,other\n");
+                (0..n).for_each(|i| put(&format!("\"{}\",{i}\n", text(i).replace('"', "\"\""))));
+            }
+            "jsonl.gz" => {
+                let mut gz = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+                (0..n).for_each(|i| writeln!(gz, "{}", line(i)).unwrap());
+                gz.finish().unwrap();
+            }
+            "jsonl.zst" => {
+                let mut zst = zstd::Encoder::new(file, 1).unwrap();
+                (0..n).for_each(|i| writeln!(zst, "{}", line(i)).unwrap());
+                zst.finish().unwrap();
+            }
+            _ => {
+                let batch = |from: usize| {
+                    let texts: arrow_array::StringArray = (from..from + 100).map(|i| Some(text(i))).collect();
+                    arrow_array::RecordBatch::try_from_iter([("text", Arc::new(texts) as _)]).unwrap()
+                };
+                let mut writer = ArrowWriter::try_new(file, batch(0).schema(), None).unwrap();
+                (0..n / 100).for_each(|i| writer.write(&batch(100 * i)).unwrap());
+                writer.close().unwrap();
+            }
+        }
+        path
+    };
+    let peak = |path: &Path| {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "text::corpus::reads_what_it_is_told_to", "--nocapture"]).env(CHILD, path);
+        let (most, said) = measured(&mut command);
+        println!("{}: {:.1} MB; {said}", path.display(), most / 1e6);
+        assert!(said.contains(" documents, "), "{said}");
+        most
+    };
+    for kind in ["jsonl", "json", "csv", "jsonl.gz", "jsonl.zst", "parquet"] {
+        let (few, many) = (write(&format!("few.{kind}"), 100), write(&format!("many.{kind}"), 10_000));
+        let (few, most) = (peak(&few), peak(&many));
+        // 100 MB of text, of which buffers and a batch of rows of parquet are held.
+        let beside = if kind == "parquet" { 60e6 } else { 4e6 };
+        assert!(most - few < beside, "{kind}: {:.1} MB for 100 documents, {:.1} MB for 10,000", few / 1e6, most / 1e6);
+        fs::remove_file(folder.path().join(format!("many.{kind}"))).unwrap();
+    }
+}
+
+/// Packed data of a few kilobytes that stands for gigabytes is refused, or read, in the memory of a document.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_unpacks_to_gigabytes_takes_no_memory() {
+    use crate::session::patch_memory::measured;
+    use std::io::{Read, Write};
+
+    let folder = Folder::new(&[]);
+    let path = folder.path().join("a.jsonl.zst");
+    let mut zst = zstd::Encoder::new(fs::File::create(&path).unwrap(), 1).unwrap();
+    std::io::copy(&mut std::io::repeat(b'\n').take(2_000_000_000), &mut zst).unwrap();
+    zst.write_all(b"{\"text\": \"a\"}\n").unwrap();
+    zst.finish().unwrap();
+    assert!(fs::metadata(&path).unwrap().len() < 1_000_000);
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "text::corpus::reads_what_it_is_told_to", "--nocapture"]).env(CHILD, &path);
+    let (most, said) = measured(&mut command);
+    assert!(said.contains("1 documents, 1 bytes") && most < 80e6, "{:.1} MB: {said}", most / 1e6);
+
+    let mut zst = zstd::Encoder::new(fs::File::create(&path).unwrap(), 1).unwrap();
+    std::io::copy(&mut std::io::repeat(b'x').take(2_000_000_000), &mut zst).unwrap();
+    zst.finish().unwrap();
+    let message =
+        refused(&path, &Reading { bounds: Bounds { bytes: 100_000_000, ..Bounds::default() }, ..Reading::default() });
+    assert!(message.contains("this is longer than the 6.2 MB that are read of one document"), "{message}");
 }
