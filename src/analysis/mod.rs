@@ -7,6 +7,7 @@ pub mod attention;
 pub mod attribute;
 pub mod cache;
 pub mod cost;
+pub mod export;
 pub mod generate;
 pub mod hooks;
 pub mod lens;
@@ -32,6 +33,7 @@ pub use attention::rows::AttentionRow;
 pub use attribute::rows::AttributionRow;
 pub use cache::save_activations;
 pub use cost::{CostMeasuredRow, CostRow, CostTotalRow};
+pub use export::{Export, ExportDocumentRow, ExportStatsRow};
 pub use hooks::HookRow;
 pub use lens::rows::LensRow;
 pub use lens::{Decoding, Lens, lens};
@@ -61,6 +63,7 @@ macro_rules! analyses {
             $crate::analysis::tokens::Tokens,
             $crate::analysis::cost::Cost,
             $crate::analysis::cache::Cache,
+            $crate::analysis::export::Export,
             $crate::analysis::hooks::Hooks,
             $crate::analysis::model::Model,
             $crate::analysis::verify::Verify,

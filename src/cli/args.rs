@@ -11,7 +11,7 @@ use super::wait::WaitArgs;
 use crate::error::Result;
 use crate::model::{Hardware, Placement, Processing};
 use crate::ops::matrix::Kept;
-use crate::session::{RunFolder, Session};
+use crate::session::{Claiming, RunFolder, Session};
 use crate::table::Format;
 use crate::text::{DEMO, ModelSource, Want};
 
@@ -134,7 +134,14 @@ impl OutArgs {
         command: &[String],
     ) -> Result<RunFolder> {
         let path = self.out.as_deref();
-        self.wait.claiming(out, command, |how| RunFolder::create(path, analysis, names, request, self.force, how))
+        self.claiming(out, command, |how| RunFolder::create(path, analysis, names, request, self.force, how))
+    }
+}
+
+impl OutArgs {
+    /// Claims a folder by `claim`, which is told how.
+    pub fn claiming<T>(&self, out: &Out, command: &[String], claim: impl FnOnce(&Claiming) -> Result<T>) -> Result<T> {
+        self.wait.claiming(out, command, claim)
     }
 }
 

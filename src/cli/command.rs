@@ -1,16 +1,18 @@
 //! The command of an analysis, made of its type: arguments in, one run, files and words out.
 
+use std::path::Path;
+
 use clap::{ArgMatches, Args, FromArgMatches};
 
 use super::args::{DrawArgs, OutArgs, ResumeArgs};
 use super::input::ReadArgs;
 use super::out::{Out, flags};
 use super::signals;
-use crate::error::{ErrorKind, Result, Said};
+use crate::error::{Error, ErrorKind, Result, Said};
 use crate::session::folder::request_hash;
 use crate::session::plan::available;
 use crate::session::words::{chosen_words, command, option};
-use crate::session::{Analysis, Found, Input, On, Parts, Request, Results, Session, Sink, Tables, To};
+use crate::session::{Analysis, Found, Input, On, Parts, Place, Request, Results, Session, Sink, Tables, To};
 use crate::sweep::Need;
 use crate::table::Format;
 use crate::view::Figure;
@@ -146,6 +148,10 @@ fn run<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<()> {
     let noted = |said: &Said| out.note(flags(said));
     let draw = if scaled::<A>() { Some(group::<DrawArgs>(matches)?) } else { None };
     let how: Option<OutArgs> = if A::RESULTS == Results::Screen { None } else { Some(group(matches)?) };
+    if let (Results::Dataset, Some(how)) = (A::RESULTS, &how) {
+        let resume = group::<ResumeArgs>(matches)?.resume;
+        return data_set((&analysis, &on, &input), how, resume, &words, out);
+    }
     let Some(how) = how.filter(|how| A::RESULTS == Results::Folder || how.out.is_some()) else {
         let to = match A::RESULTS {
             Results::FolderIfNamed => To::Temporary(tempfile::tempdir()?),
@@ -215,8 +221,40 @@ fn run<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<()> {
     print(found, Some(&shown).filter(|_| A::RESULTS == Results::Folder), &input, out)
 }
 
+/// Runs an analysis that makes a data set, whose finished blocks stay wherever it is stopped.
+fn data_set<A: Asking>(
+    (analysis, on, input): (&A, &A::On, &A::Input),
+    how: &OutArgs,
+    resume: bool,
+    words: &[String],
+    out: &Out,
+) -> Result<()> {
+    let request = Request::new(analysis, on, input)?;
+    let folder = match &how.out {
+        Some(out) => out.clone(),
+        None => Path::new("runs").join(format!("{}-{}", A::NAME, &request_hash(&request)?[..12])),
+    };
+    let request = serde_json::to_value(&request).map_err(|e| Error::compute(e.to_string()).fault())?;
+    let noted = |said: &Said| out.note(flags(said));
+    let watch = out.watch_tokens(A::NAME);
+    let found = how.claiming(out, words, |claiming| {
+        let place = Place { folder: folder.clone(), request, resume, force: how.force, claiming };
+        let mut sink = Sink::new(To::Dataset(place), on.provenance(words.to_vec()), &watch, &noted);
+        analysis.run(on, input, &mut sink)?;
+        sink.finish(true)
+    });
+    let found = found.map_err(|e| match e.kind() {
+        ErrorKind::Interrupted => {
+            let hint = format!("the same command with --resume --out {} goes on from here", folder.display());
+            signals::interrupted("blocks that were finished are kept").hint(hint).because(e)
+        }
+        _ => e,
+    })?;
+    print(found, None, input, out)
+}
+
 /// Says and prints what was found: of a folder what was drawn last, else every table.
-fn print(mut found: Found, shown: Option<&Shown>, input: &impl Input, out: &Out) -> Result<()> {
+pub(super) fn print(mut found: Found, shown: Option<&Shown>, input: &impl Input, out: &Out) -> Result<()> {
     found.said.iter().for_each(|said| out.say(said));
     let note = |said: &Said| out.note(flags(said));
     let told = Told { inputs: input.len(), prompts: input.prompts(), worded: &flags, note: &note };
@@ -249,11 +287,12 @@ fn print(mut found: Found, shown: Option<&Shown>, input: &impl Input, out: &Out)
 fn words<A: Asking>(analysis: &A, matches: &ArgMatches) -> Result<Vec<String>> {
     let given = <A::On as Named>::Args::augment_args(clap::Command::new(A::NAME));
     let given = <A::Input as Given<A::On>>::Args::augment_args(given);
-    let read: Vec<String> = ReadArgs::augment_args(clap::Command::new(A::NAME))
+    let mut undecided: Vec<String> = ReadArgs::augment_args(clap::Command::new(A::NAME))
         .get_arguments()
         .map(|arg| arg.get_id().to_string())
         .collect();
-    let [mut options, last] = canonical(&given, matches, &|id| !read.iter().any(|read| read == id));
+    undecided.extend((A::RESULTS == Results::Dataset).then(|| "memory".to_owned()));
+    let [mut options, last] = canonical(&given, matches, &|id| !undecided.iter().any(|read| read == id));
     options.extend(chosen_words(analysis)?);
     Ok(command(A::NAME, options, last))
 }

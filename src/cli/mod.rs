@@ -3,6 +3,8 @@
 mod args;
 mod chart;
 mod command;
+mod corpus;
+mod dataset;
 mod environment;
 mod given;
 mod input;
@@ -38,6 +40,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Other {
     Tables(tables::TablesCommand),
+    Merge(dataset::MergeCommand),
+    Status(dataset::StatusCommand),
     Chart(chart::Chart),
     Completions(shell::Completions),
     Man(shell::Man),
@@ -138,6 +142,8 @@ fn run(cli: &Cli, matches: &ArgMatches, out: &Out) -> Result<()> {
     }
     match Other::from_arg_matches(matches).map_err(|e| misunderstood(&e))? {
         Other::Tables(c) => c.run(out),
+        Other::Merge(c) => c.run(out),
+        Other::Status(c) => c.run(out),
         Other::Chart(c) => c.run(of_command, out),
         Other::Completions(c) => c.run(&mut program(), out),
         Other::Man(c) => c.run(&program(), out),

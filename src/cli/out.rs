@@ -205,7 +205,18 @@ impl Out {
     pub fn watch(&self, what: &'static str) -> Progress {
         signals::listen();
         let shown = !self.quiet && io::stderr().is_terminal();
-        Progress { what, shown, started: Instant::now(), bar: RefCell::default() }
+        Progress {
+            what,
+            shown,
+            line: "{msg} {wide_bar} {percent}% {eta} left",
+            started: Instant::now(),
+            bar: RefCell::default(),
+        }
+    }
+
+    /// The same of tokens, which also says how many of them there are in a second.
+    pub fn watch_tokens(&self, what: &'static str) -> Progress {
+        Progress { line: "{msg} {wide_bar} {percent}% {per_sec} tokens, {eta} left", ..self.watch(what) }
     }
 
     /// The Hub that models are fetched from, if the network may be used.
@@ -339,6 +350,7 @@ static QUIET: AtomicBool = AtomicBool::new(false);
 pub(super) struct Progress {
     what: &'static str,
     shown: bool,
+    line: &'static str,
     started: Instant,
     bar: RefCell<Option<ProgressBar>>,
 }
@@ -350,11 +362,13 @@ impl Watch for Progress {
             let mut bar = self.bar.borrow_mut();
             let bar = bar.get_or_insert_with(|| {
                 let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr());
-                if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {percent}% {eta} left") {
+                if let Ok(style) = ProgressStyle::with_template(self.line) {
                     bar.set_style(style);
                 }
                 bar.with_message(self.what).with_elapsed(self.started.elapsed())
             });
+            // How much there will be may be known better than it was.
+            bar.set_length(total as u64);
             bar.set_position(done as u64);
             if done == total {
                 bar.finish_and_clear();

@@ -43,6 +43,20 @@ impl Default for Shard {
     }
 }
 
+/// `3/16`: the fourth of sixteen.
+impl std::str::FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |text: &str| text.trim().parse::<u64>().ok();
+        match text.split_once('/').map(|(index, of)| (number(index), number(of))) {
+            Some((Some(index), Some(of))) if index < of => Ok(Self { index, of }),
+            Some((Some(index), Some(of))) => Err(format!("there is no part {index} of {of}: parts are counted from 0")),
+            _ => Err("write which part of how many, such as 0/4 for the first of four".to_owned()),
+        }
+    }
+}
+
 impl Shard {
     /// Whether it makes block `block`.
     pub fn has(self, block: u64) -> bool {

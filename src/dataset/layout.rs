@@ -50,6 +50,7 @@ pub struct ScalarColumn {
 /// How numbers of hooks are stored. The computation is another's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Dtype {
     /// 32 bits.
     #[default]
@@ -63,6 +64,7 @@ pub enum Dtype {
 /// Kinds of files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Form {
     /// A row for each token.
     #[default]
@@ -101,7 +103,7 @@ impl Layout {
     pub(super) fn check(&self) -> Result<()> {
         if (self.dtype, self.form) == (Dtype::Bf16, Form::Parquet) {
             return Err(Error::bad_input("parquet has no bf16")
-                .hint(said("write tensors with {as=safetensors}, or numbers with {dtype=f16} or {dtype=f32}")));
+                .hint(said("write tensors with {as=safetensors}, or numbers with {store=f16} or {store=f32}")));
         }
         let own = self.hooks.iter().map(|h| &h.name).chain(self.scalars.iter().map(|s| &s.name));
         let mut names: Vec<&str> = KEYS.iter().copied().chain(own.map(String::as_str)).collect();

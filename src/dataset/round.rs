@@ -22,9 +22,9 @@ pub(super) fn to_f16(values: &[f32], clip: bool, hook: &HookColumn, rows: &Rows)
             let row = at / hook.width();
             let place = format!("`{}`, document {}, position {}", hook.name, rows.doc_id[row], rows.pos[row]);
             let hint = if values[at].is_infinite() {
-                "{dtype=f32} keeps it"
+                "{store=f32} keeps it"
             } else {
-                "{dtype=f32} keeps it, {clip} makes it 65504"
+                "{store=f32} keeps it, {clip} makes it 65504"
             };
             let what = words(format!("{place}: {} is beyond what f16 can hold, 65504", values[at]));
             return Err(Error::compute(what).hint(said(hint)));

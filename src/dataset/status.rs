@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::session::owned::open_regular;
 
 /// What is there of a data set.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Status {
     /// Where it is.
     pub folder: PathBuf,
@@ -34,7 +34,7 @@ pub struct Status {
 }
 
 /// How far a shard is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct ShardStatus {
     /// Which one.
     pub shard: Shard,

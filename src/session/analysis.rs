@@ -50,6 +50,8 @@ pub trait Analysis: Clone + Default + Serialize + DeserializeOwned {
 pub enum Results {
     /// To a folder of their own.
     Folder,
+    /// To the folder of a data set, which grows block by block.
+    Dataset,
     /// To a folder where one is named, else only to the screen.
     FolderIfNamed,
     /// To the screen.

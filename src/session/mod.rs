@@ -2,6 +2,7 @@
 
 pub mod analysis;
 pub mod claim;
+pub mod corpora;
 pub mod folder;
 mod lock;
 pub mod open;
@@ -20,11 +21,12 @@ pub(crate) mod words;
 
 pub use analysis::{Analysis, Input, On, Results};
 pub use claim::{Claim, Claiming, Waiting};
+pub use corpora::Corpora;
 pub use folder::RunFolder;
 pub use open::Session;
 pub use parts::Parts;
 pub use plan::Plan;
 pub use request::{Pairs, Prompts, Request, Steered, Swept, WithDataset, chosen, options};
 pub use run::Tables;
-pub use sink::{Found, Sink, To};
+pub use sink::{Found, Place, Sink, To};
 pub use vector::read_vector;

@@ -6,7 +6,7 @@ use candle_core::Tensor;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::{Analysis, Input, On, Session, Tables};
+use super::{Analysis, Input, On, Results, Session, Tables};
 use crate::error::{Error, Result};
 use crate::sweep::Align;
 use crate::table::HOOK_NAMES;
@@ -41,7 +41,8 @@ impl<'a, I: Input> Request<'a, I> {
             on: on.identity(),
             options: chosen(analysis)?.into_iter().collect(),
             input,
-            memory: on.memory(),
+            // A data set is the same bytes whatever memory each of its machines has.
+            memory: on.memory().filter(|_| A::RESULTS != Results::Dataset),
         })
     }
 }

@@ -3,9 +3,10 @@
 use std::any::Any;
 use std::path::PathBuf;
 
+use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Parts, RunFolder};
+use super::{Claiming, Parts, RunFolder};
 use crate::error::{Error, Result, Said};
 use crate::sweep::Watch;
 use crate::table::{Provenance, Table, TableFile, TableWriter};
@@ -20,6 +21,22 @@ pub enum To<'a> {
     Temporary(TempDir),
     /// Into memory.
     Memory,
+    /// Into memory, beside the data set that the analysis itself makes.
+    Dataset(Place<'a>),
+}
+
+/// Where a data set goes.
+pub struct Place<'a> {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// What was asked for.
+    pub request: Value,
+    /// Whether to go on with what is there.
+    pub resume: bool,
+    /// Whether to make anew what is there.
+    pub force: bool,
+    /// What to do where another process is at work.
+    pub claiming: &'a Claiming<'a>,
 }
 
 /// Takes the rows of an analysis, in any number of tables.
@@ -92,7 +109,7 @@ impl<'a> Sink<'a> {
         let path = match &mut self.to {
             To::Folder(folder) => Some(folder.file(&name)),
             To::Temporary(folder) => Some(folder.path().join(name)),
-            To::Memory => None,
+            To::Memory | To::Dataset(_) => None,
         };
         let taking = match path {
             Some(path) => Taking::File(Box::new(TableWriter::<R>::create(&path, provenance)?), path),
@@ -110,6 +127,17 @@ impl<'a> Sink<'a> {
         match &mut self.to {
             To::Folder(folder) => Ok(folder.file(name)),
             _ => Err(Error::bad_input(format!("{name} needs a folder")).hint("name one")),
+        }
+    }
+
+    /// Where a data set is to be made.
+    ///
+    /// # Errors
+    /// When there is no folder.
+    pub fn place(&self) -> Result<&Place<'a>> {
+        match &self.to {
+            To::Dataset(place) => Ok(place),
+            _ => Err(Error::bad_input("a data set needs a folder").hint("name one")),
         }
     }
 

@@ -63,6 +63,15 @@ pub(super) fn find_bos(facts: &Facts, tokenizer: &Guarded) -> Result<Option<u32>
     Ok(end_of_text.filter(|_| tokenizer.is_special("<|endoftext|>")))
 }
 
+/// The id of the token that ends a text (EOS), as transformers' `eos_token`: tokenizer_config.json says it, else
+/// special_tokens_map.json; else `eos_token_id` in config.json, of several the first.
+pub(super) fn find_eos(facts: &Facts, tokenizer: &Guarded) -> Option<u32> {
+    let said = [&facts.tokenizer, &facts.special].into_iter().find_map(|file| text_of(file.get("eos_token")?));
+    let id = &facts.model["eos_token_id"];
+    let id = || u32::try_from(id.as_u64().or_else(|| id[0].as_u64())?).ok().filter(|id| tokenizer.entry(*id).is_some());
+    said.and_then(|text| tokenizer.id_of(text)).or_else(id)
+}
+
 /// Either the token itself, or an object with its content.
 fn text_of(token: &Value) -> Option<&str> {
     token.as_str().or_else(|| token["content"].as_str())

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::added::{Added, Facts};
 use super::align::{Spelled, align};
-use super::bos::{difference, find_bos};
+use super::bos::{difference, find_bos, find_eos};
 use super::chat::{Chat, InChat, Template};
 use super::class::{class, class_of_pair, heeds_prefix_space};
 use super::files::Files;
@@ -90,6 +90,7 @@ pub struct Tokenizer {
     /// would give what its normalizer makes of them, such as `▁<s>`.
     added: HashMap<u32, AddedToken>,
     bos: Option<u32>,
+    eos: Option<u32>,
     unknown: Option<u32>,
     vocab_size: usize,
     /// The tokenizer puts a space before the text, so that `Mary` and ` Mary` begin with the same piece.
@@ -154,6 +155,7 @@ impl Tokenizer {
         })?;
         let mut tokenizer = Self {
             bos,
+            eos: find_eos(facts, &inner),
             note,
             chat: Template::new(files, facts.tokenizer["chat_template"].clone(), names.texts()),
             unknown: inner.unknown(),
@@ -254,6 +256,11 @@ impl Tokenizer {
     /// The token that begins a text, if the model's files say which.
     pub fn bos(&self) -> Option<u32> {
         self.bos
+    }
+
+    /// The token that ends a text, if the model's files say which.
+    pub fn eos(&self) -> Option<u32> {
+        self.eos
     }
 
     /// What versions of transformers disagree about in these files, and what was done, in one sentence.

@@ -306,7 +306,7 @@ pub(super) fn readings(
     budget: Budget,
 ) -> Result<Vec<Vec<Reading>>> {
     let x = model.normalize(&Tensor::cat(streams, 0)?)?;
-    let (n, n_rows, d_vocab) = (streams.len(), targets.len(), model.spec().unembedding.d_vocab_out);
+    let (n, n_rows) = (streams.len(), targets.len());
     let mut logits: BTreeMap<u32, Vec<f32>> = targets.iter().flatten().map(|id| (*id, vec![])).collect();
     for (id, logits) in &mut logits {
         *logits = numbers(&model.decode_tokens(&x, *id as usize..*id as usize + 1)?)?;
@@ -318,13 +318,7 @@ pub(super) fn readings(
             (0..n).map(|p| Reading::new(top(p), target(p))).collect()
         })
         .collect();
-    for tile in tiles(d_vocab, n * n_rows, budget) {
-        let first = tile.start;
-        let tile = model.decode_tokens(&x, tile)?;
-        let tile = tile.to_device(&candle_core::Device::Cpu)?.to_dtype(candle_core::DType::F32)?;
-        let width = tile.dim(1)?;
-        let logits = values(&tile)?;
-        let logits = &*logits;
+    in_tiles(model, &x, budget, &mut |first, width, logits| {
         readings.par_iter_mut().enumerate().for_each(|(r, readings)| {
             let of = |place: usize| &logits[(place * n_rows + r) * width..][..width];
             let own = readings[0].own(of(0));
@@ -332,8 +326,28 @@ pub(super) fn readings(
                 reading.take(first, of(place), &own);
             }
         });
-    }
+    })?;
     Ok(readings)
+}
+
+/// Gives the logits of normalized rows `[rows, d]` to `take`, tile by tile of the vocabulary: the tile's first token, its width, and the
+/// logits `[rows, width]`.
+///
+/// # Errors
+/// Whatever the model says.
+pub(super) fn in_tiles(
+    model: &Model,
+    x: &Tensor,
+    budget: Budget,
+    take: &mut dyn FnMut(usize, usize, &[f32]),
+) -> Result<()> {
+    for tile in tiles(model.spec().unembedding.d_vocab_out, x.dim(0)?, budget) {
+        let first = tile.start;
+        let tile = model.decode_tokens(x, tile)?;
+        let tile = tile.to_device(&candle_core::Device::Cpu)?.to_dtype(candle_core::DType::F32)?;
+        take(first, tile.dim(1)?, &values(&tile)?);
+    }
+    Ok(())
 }
 
 /// Tiles of the vocabulary, of which so many rows of logits are held at once.

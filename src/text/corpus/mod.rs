@@ -44,6 +44,7 @@ pub struct Reading {
 /// What is a document in a `.txt`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[non_exhaustive]
 pub enum Txt {
     /// The whole file.
@@ -58,6 +59,7 @@ pub enum Txt {
 /// What to do about a document that cannot be read. A file that cannot be read is always an error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[non_exhaustive]
 pub enum OnError {
     /// It is an error.

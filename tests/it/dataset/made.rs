@@ -63,7 +63,7 @@ pub fn tokens_of(doc: u64) -> u32 {
 /// The number of a hook at a place: not round, of either sign, of very different sizes.
 pub fn number(doc: u64, token: u32, hook: usize, at: usize) -> f32 {
     let x = (doc * 7919 + u64::from(token) * 104_729 + hook as u64 * 1_299_709 + at as u64 * 15_485_863) % 1_000_003;
-    let sign = if x % 2 == 0 { 1.0 } else { -1.0 };
+    let sign = if x.is_multiple_of(2) { 1.0 } else { -1.0 };
     sign * (x as f32 / 1_000_003.0) * 10f32.powi((x % 7) as i32 - 4)
 }
 

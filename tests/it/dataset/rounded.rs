@@ -96,7 +96,7 @@ fn a_number_beyond_f16_is_said_with_its_place() {
                 assert!(e.message().contains(word), "{word}: {e}");
             }
             let hint = e.hint_text().unwrap();
-            assert!(hint.contains("dtype = f32") && hint.contains("clip") != clip, "{hint}");
+            assert!(hint.contains("store = f32") && hint.contains("clip") != clip, "{hint}");
             assert_eq!(super::made::names(folder.path()), ["request.json"]);
         }
     }

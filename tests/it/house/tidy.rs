@@ -156,8 +156,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "analysis",
         &[
-            "number", "error", "whole", "arch", "ops", "hook", "text", "sample", "model", "sweep", "table", "view",
-            "session", "dataset",
+            "number", "error", "limits", "whole", "arch", "ops", "hook", "text", "sample", "model", "sweep", "table",
+            "view", "session", "dataset",
         ],
     ),
     (
@@ -252,7 +252,10 @@ const DOORS: &[(&str, &[&str])] = &[
     // Options are declared once, with what the command line makes of them.
     (
         "clap",
-        &["cli/", "table/format.rs", "analysis/", "sweep/grid.rs", "sweep/kind.rs", "sweep/options.rs", "sample/"],
+        &[
+            "cli/", "table/format.rs", "analysis/", "sweep/grid.rs", "sweep/kind.rs", "sweep/options.rs", "sample/",
+            "dataset/layout.rs", "text/corpus/mod.rs",
+        ],
     ),
     ("indicatif", &["cli/out.rs"]),
     ("anstream", &["cli/out.rs"]),

@@ -145,7 +145,8 @@ fn a_budget_that_cannot_be_kept_is_refused_before_anything_runs() {
     let prompt = ["--ids", &ids(300, 1)];
     let (clean, corrupt) = (format!("#{}", ids(300, 1)), format!("#9,{}", ids(299, 8)));
     let pair = ["--clean", &clean, "--corrupt", &corrupt, "--answer", "#5", "--foil", "#6"];
-    let commands: [(&[&str], &[&str]); 11] = [
+    place.write("texts.jsonl", "{\"text\": \"Mary and John went\"}\n");
+    let commands: [(&[&str], &[&str]); 12] = [
         (&["lens"], &prompt),
         (&["loss"], &prompt),
         (&["next"], &prompt),
@@ -153,6 +154,7 @@ fn a_budget_that_cannot_be_kept_is_refused_before_anything_runs() {
         (&["residual"], &prompt),
         (&["attention"], &prompt),
         (&["cache", "--hooks", "resid_post"], &prompt),
+        (&["export", "--hooks", "resid_post"], &["--corpus", "texts.jsonl"]),
         (&["ablate"], &prompt),
         (&["patch"], &pair),
         (&["path"], &pair),
@@ -164,7 +166,9 @@ fn a_budget_that_cannot_be_kept_is_refused_before_anything_runs() {
     assert_eq!(with_budget, commands.iter().map(|(command, _)| command[0].to_owned()).collect());
     for (command, input) in commands {
         let run = |memory: &str| {
-            let more = ["-m", "m", "--memory", memory, "--out", command[0]];
+            // A corpus is texts, and that model has no tokenizer.
+            let model = if command[0] == "export" { "demo" } else { "m" };
+            let more = ["-m", model, "--memory", memory, "--out", command[0]];
             place.pellucid(command.iter().chain(input).chain(&more))
         };
         let refused = run("1KB");

@@ -1,0 +1,50 @@
+//! A corpus as what an analysis is run on: as JSON it is the hash of its files, and how they are read.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::Input;
+use crate::error::Result;
+use crate::text::corpus::{Corpus, OnError, Reading, Txt};
+
+/// Files with documents, which are read as a stream.
+#[derive(Serialize)]
+pub struct Corpora {
+    /// The documents.
+    #[serde(skip)]
+    pub corpus: Corpus,
+    /// Hash over the files' names and contents.
+    hash: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    #[serde(skip_serializing_if = "is_default")]
+    txt: Txt,
+    #[serde(skip_serializing_if = "is_default")]
+    on_error: OnError,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl Corpora {
+    /// The documents of files and folders. Every byte is read once, for the hash.
+    ///
+    /// # Errors
+    /// As [`Corpus::open`] and [`Corpus::hash`].
+    pub fn open(paths: &[PathBuf], reading: &Reading) -> Result<Self> {
+        let corpus = Corpus::open(paths, reading)?;
+        let Reading { text, id, txt, on_error, .. } = reading.clone();
+        Ok(Self { hash: corpus.hash()?, corpus, text, id, txt, on_error })
+    }
+}
+
+impl Input for Corpora {
+    /// How many files: nobody knows how many documents there are before they are read.
+    fn len(&self) -> usize {
+        self.corpus.paths().count()
+    }
+}
