@@ -68,7 +68,7 @@ impl<R: BufRead> Separated<R> {
             filled += written;
             self.columns += ended;
             match outcome {
-                ReadRecordResult::Record if too_long => return Ok(Row::TooLong(begins)),
+                ReadRecordResult::Record if too_long || filled > self.most => return Ok(Row::TooLong(begins)),
                 ReadRecordResult::Record => return Ok(Row::At(begins)),
                 ReadRecordResult::End => return Ok(Row::End),
                 ReadRecordResult::InputEmpty => {}

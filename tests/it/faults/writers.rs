@@ -13,9 +13,9 @@ const CORRUPT: &str = "When Mary and John went to the store, Mary gave a drink t
 const SHORT: [&str; 2] = ["When Mary and John met, John spoke to", "When Mary and John met, Mary spoke to"];
 
 /// The commands, by what `Writer::args` knows.
-pub const ALL: [&str; 15] = [
+pub const ALL: [&str; 16] = [
     "lens", "residual", "loss", "next", "generate", "attention", "cache", "tokens", "cost", "verify", "chart", "patch",
-    "path", "ablate", "attribute",
+    "path", "ablate", "attribute", "export",
 ];
 
 /// Files by name.
@@ -42,6 +42,12 @@ impl Writer {
             for (text, to) in [(CLEAN, "table"), (SHORT[0], "other-table")] {
                 writer.place.ok(["attention", text, "-q", "--out", to]);
             }
+        }
+        if name == "export" {
+            // Blocks of two documents.
+            let line =
+                |i: usize| format!("{{\"text\": \"{}\"}}\n", [CLEAN, CORRUPT, SHORT[0]][i % 3].repeat(1 + i % 4));
+            writer.place.write("corpus.jsonl", (0..24).map(line).collect::<String>());
         }
         for other in [true, false] {
             let begun = Instant::now();
@@ -85,6 +91,10 @@ impl Writer {
                 [&pair[..], &["--from", "z", "--over", "layer,head", "--to", "logits", "--memory", "3MB"]].concat()
             }
             "ablate" => vec![clean, "--kind", "zero", "--metric", "logit_diff", "--answer", " Mary", "--foil", " John"],
+            "export" => {
+                let context = if other { "16" } else { "32" };
+                vec!["--hooks", "resid_post,z", "--corpus", "corpus.jsonl", "--block", "2", "--context", context]
+            }
             "attribute" => [&pair[..], &["--confirm", "5"]].concat(),
             other => panic!("what does {other} write?"),
         };
@@ -144,12 +154,23 @@ impl Writer {
         }
     }
 
+    /// Whether a run that was stopped kept something in the folder `out` that the next can go on from.
+    pub fn kept(&self, out: &str) -> bool {
+        ["parts.journal", "blocks"].iter().any(|name| self.place.path(out).join(name).exists())
+    }
+
     /// Runs it as whoever was disturbed would: going on where the run before stopped, if it says that it did.
     pub fn next(&self, out: &str, resume: bool, force: bool) -> Command {
-        let stopped = self.place.path(out).join("parts.journal").exists();
         let mut more = vec![];
-        more.extend((stopped && resume).then_some("--resume"));
-        more.extend(force.then_some("--force"));
+        if self.name == "export" {
+            // What is kept of this request must be gone on from, or taken away; what is there of the other one, taken away.
+            let request = std::fs::read(self.place.path(out).join("request.json"));
+            let ours = request.is_ok_and(|request| request == self.whole["request.json"]);
+            more.push(if force && !ours { "--force" } else { "--resume" });
+        } else {
+            more.extend((resume && self.kept(out)).then_some("--resume"));
+            more.extend(force.then_some("--force"));
+        }
         self.command(false, out, &more)
     }
 }

@@ -190,7 +190,7 @@ fn what_is_wrong_is_said_with_its_place_and_may_be_left_out() {
     let first = [
         ("a.jsonl", "DIR/a.jsonl:2: this is not UTF-8"),
         ("b.csv", "DIR/b.csv:7: this row has 1 columns, but the header has 2"),
-        ("c.json", "DIR/c.json:2: this is not JSON: expected ident at line 1 column 4"),
+        ("c.json", "DIR/c.json:2: this is not JSON: EOF while parsing a value at line 1 column 3"),
         ("d.txt", "DIR/d.txt:2: this is not UTF-8"),
         ("e.tsv", "DIR/e.tsv:2: this row has 2 columns, but the header has 1"),
         ("f.json", "DIR/f.json:2: this is not JSON: expected value at line 1 column 10"),
@@ -236,7 +236,8 @@ fn what_cannot_be_a_corpus_is_refused() {
     let zst = fs::read(fixtures().join("b.jsonl.zst")).unwrap();
     let snappy = fs::read(fixtures().join("g-snappy.parquet")).unwrap();
     let mut damaged = gz.clone();
-    damaged[gz.len() - 100] ^= 1;
+    // Of its checksum.
+    damaged[gz.len() - 8] ^= 1;
     let deep = format!("{{\"text\": {}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
     let files: Vec<(&str, &[u8], &str)> = vec![
         ("cut.jsonl.gz", &gz[..gz.len() - 20], "cut.jsonl.gz is cut short: its gzip data ends early"),
@@ -321,8 +322,11 @@ fn a_document_that_is_too_long_is_refused_and_those_behind_it_are_read() {
     let why: Vec<&str> = documents.skipped().iter().map(|s| &*s.why).collect();
     assert_eq!(why.len(), 9, "{why:?}");
     for (i, why) in why.iter().enumerate() {
-        let says =
-            if i.is_multiple_of(2) && i < 8 { "this text is 1601 bytes long" } else { "this is longer than the 50 kB" };
+        let says = if i.is_multiple_of(2) && i < 8 {
+            "this text is 1601 bytes long"
+        } else {
+            "this is longer than the 50.0 kB"
+        };
         assert!(why.contains(says) || i == 8 && why.contains("this text is 50001 bytes long"), "{i}: {why}");
     }
 }
@@ -483,27 +487,27 @@ fn ten_thousand_documents_take_no_more_memory_than_a_hundred() {
     }
 }
 
-/// Packed data of a few kilobytes that stands for gigabytes is refused, or read, in the memory of a document.
+/// Packed data of a few kilobytes that stands for hundreds of megabytes is refused, or read, in the memory of a document.
 #[cfg(target_os = "linux")]
 #[test]
-fn what_unpacks_to_gigabytes_takes_no_memory() {
+fn what_unpacks_to_very_much_takes_no_memory() {
     use crate::session::patch_memory::measured;
     use std::io::{Read, Write};
 
     let folder = Folder::new(&[]);
     let path = folder.path().join("a.jsonl.zst");
     let mut zst = zstd::Encoder::new(fs::File::create(&path).unwrap(), 1).unwrap();
-    std::io::copy(&mut std::io::repeat(b'\n').take(2_000_000_000), &mut zst).unwrap();
+    std::io::copy(&mut std::io::repeat(b'\n').take(200_000_000), &mut zst).unwrap();
     zst.write_all(b"{\"text\": \"a\"}\n").unwrap();
     zst.finish().unwrap();
-    assert!(fs::metadata(&path).unwrap().len() < 1_000_000);
+    assert!(fs::metadata(&path).unwrap().len() < 100_000);
     let mut command = std::process::Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "text::corpus::reads_what_it_is_told_to", "--nocapture"]).env(CHILD, &path);
     let (most, said) = measured(&mut command);
     assert!(said.contains("1 documents, 1 bytes") && most < 80e6, "{:.1} MB: {said}", most / 1e6);
 
     let mut zst = zstd::Encoder::new(fs::File::create(&path).unwrap(), 1).unwrap();
-    std::io::copy(&mut std::io::repeat(b'x').take(2_000_000_000), &mut zst).unwrap();
+    std::io::copy(&mut std::io::repeat(b'x').take(1_000_000_000), &mut zst).unwrap();
     zst.finish().unwrap();
     let message =
         refused(&path, &Reading { bounds: Bounds { bytes: 100_000_000, ..Bounds::default() }, ..Reading::default() });
