@@ -2,6 +2,7 @@
 
 mod made;
 mod merged;
+mod readers;
 mod resumed;
 mod rounded;
 mod written;

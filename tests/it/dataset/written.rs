@@ -9,7 +9,7 @@ use arrow_array::{Array, RecordBatch};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, Encoding};
 use parquet::file::metadata::ParquetMetaData;
-use pellucid::dataset::{Dtype, Form};
+use pellucid::dataset::{Dtype, Form, HookColumn, Layout, Rows, Values};
 
 use super::made::{How, index, layout, names, number, tokens_of};
 
@@ -138,4 +138,65 @@ fn bytes_do_not_depend_on_what_comes_together() {
     assert_eq!(groups[..2], [5 + 42 + 64, 15]);
     how.together = 3;
     assert!(bytes(&how) == (groups, one));
+}
+
+/// Invariant: No file of an export is longer than 512 MiB, and its row groups end with a sequence.
+#[test]
+fn a_block_that_is_too_long_goes_on_in_another_file() {
+    // Sequences of two rows of 4 MB, of numbers that no codec shortens much; 16 rows are 64 MiB.
+    const WIDTH: usize = 1 << 20;
+    const ROWS: u32 = 150;
+    for (form, most) in [(Form::Parquet, 1), (Form::Safetensors, 0)] {
+        let hook = HookColumn { name: "logits".into(), axes: "t v".into(), shape: vec![WIDTH], index: false };
+        let folder = tempfile::tempdir().unwrap();
+        let how = How::new(Layout { hooks: vec![hook], scalars: vec![], dtype: Dtype::F32, form, clip: false });
+        let mut dataset = how.open(folder.path()).unwrap();
+        let mut writer = dataset.block(0).unwrap();
+        let mut noise = 1_u64;
+        for row in 0..ROWS {
+            let values = (0..WIDTH).map(|_| {
+                noise ^= noise << 13;
+                noise ^= noise >> 7;
+                noise ^= noise << 17;
+                f32::from_bits((noise >> 40) as u32 | 0x3f00_0000)
+            });
+            let rows = Rows {
+                doc: vec![0],
+                doc_id: vec!["a".into()],
+                seq: vec![row / 2],
+                pos: vec![row % 2],
+                token_id: vec![row],
+                token: vec!["a".into()],
+                byte_start: vec![None],
+                byte_end: vec![None],
+                special: vec![false],
+                hooks: vec![Values::F32(values.collect())],
+                scalars: vec![],
+            };
+            writer.push(rows).unwrap();
+        }
+        writer.finish(vec![], serde_json::json!(null)).unwrap();
+        let ending = if form == Form::Parquet { "parquet" } else { "safetensors" };
+        let files = [format!("data-000000.{ending}"), format!("data-000000-1.{ending}")].map(|f| folder.path().join(f));
+        let sizes = files.each_ref().map(|file| file.metadata().unwrap().len());
+        assert!(sizes[0] <= 512 << 20 && sizes[0] > 380 << 20 && sizes[1] > 64 << 20, "{sizes:?}");
+        assert_eq!(names(folder.path()).len(), 4, "{:?}", names(folder.path()));
+        if most == 1 {
+            let mut ids = vec![];
+            for file in &files {
+                let (metadata, _) = (ParquetRecordBatchReaderBuilder::try_new(File::open(file).unwrap()).unwrap(), ());
+                let groups = metadata.metadata().row_groups().iter().map(|g| g.num_rows()).collect::<Vec<_>>();
+                assert!(groups.iter().all(|rows| *rows == 16 || *rows == 150 % 16), "{groups:?}");
+                let mask = parquet::arrow::ProjectionMask::columns(metadata.parquet_schema(), ["token_id"]);
+                for batch in metadata.with_projection(mask).build().unwrap() {
+                    ids.extend(batch.unwrap().column(0).as_primitive::<UInt32Type>().values().to_vec());
+                }
+            }
+            assert!(ids == (0..ROWS).collect::<Vec<_>>());
+        }
+        drop(dataset);
+        // What was written is what the record says, to the last byte.
+        let again = how.resume().open(folder.path()).unwrap();
+        assert!(!again.wants(0) && again.wants(1));
+    }
 }
