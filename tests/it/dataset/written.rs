@@ -154,7 +154,9 @@ fn bytes_do_not_depend_on_what_comes_together() {
         std::fs::read(folder.path().join("data-000000.parquet")).unwrap()
     };
     let one = block(1);
-    assert!(one.len() > 8 << 20 && block(7) == one && block(120) == one);
+    assert!(one.len() > 4 << 20, "{} bytes are few pages", one.len());
+    assert!(block(7) == one);
+    assert!(block(120) == one);
 }
 
 /// Invariant: No file of an export is longer than 512 MiB, and its row groups end with a sequence.
@@ -197,7 +199,6 @@ fn a_block_that_is_too_long_goes_on_in_another_file() {
         let files = [format!("data-000000.{ending}"), format!("data-000000-1.{ending}")].map(|f| folder.path().join(f));
         let sizes = files.each_ref().map(|file| file.metadata().unwrap().len());
         assert!(sizes[0] <= 512 << 20 && sizes[0] > 380 << 20 && sizes[1] > 64 << 20, "{sizes:?}");
-        assert_eq!(names(folder.path()).len(), 4, "{:?}", names(folder.path()));
         if most == 1 {
             let mut ids = vec![];
             for file in &files {
@@ -212,6 +213,7 @@ fn a_block_that_is_too_long_goes_on_in_another_file() {
             assert!(ids == (0..ROWS).collect::<Vec<_>>());
         }
         drop(dataset);
+        assert_eq!(names(folder.path()).len(), 4, "{:?}", names(folder.path()));
         // What was written is what the record says, to the last byte.
         let again = how.resume().open(folder.path()).unwrap();
         assert!(!again.wants(0) && again.wants(1));
