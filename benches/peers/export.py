@@ -106,7 +106,7 @@ def sae_worker(folder):
     import sae_lens
     import torch
     import transformers
-    from sae_lens import CacheActivationsRunner, CacheActivationsRunnerConfig
+    from sae_lens import CacheActivationsRunner, CacheActivationsRunnerConfig, cache_activations_runner
     from transformer_lens import HookedTransformer, HookedTransformerConfig
     from transformer_lens.pretrained.weight_conversions import convert_gpt2_weights
 
@@ -119,6 +119,8 @@ def sae_worker(folder):
     )
     model = HookedTransformer(config, tokenizer=tokenizer)
     model.load_state_dict(convert_gpt2_weights(hf, config), strict=False)
+    # Where it would load a model by its name.
+    cache_activations_runner.load_model = lambda *args, **kwargs: model
     rows = sequences(folder)
     tokens = datasets.Dataset.from_dict({"input_ids": [ids for _, _, ids in rows]})
     tokens.save_to_disk(str(folder / "tokens"))
@@ -132,7 +134,7 @@ def sae_worker(folder):
             streaming=False, buffer_size_gb=0.2,
         )
         shutil.rmtree(out, ignore_errors=True)
-        CacheActivationsRunner(cfg, override_dataset=tokens, override_model=model).run()
+        CacheActivationsRunner(cfg, override_dataset=tokens).run()
 
     return f"SAELens {sae_lens.__version__}, CacheActivationsRunner", run
 
