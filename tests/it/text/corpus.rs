@@ -230,6 +230,21 @@ fn all_that_is_left_out_is_counted_and_a_hundred_are_named() {
     assert!(all.replace(folder.path().to_str().unwrap(), "DIR").starts_with(says), "{all}");
 }
 
+/// A form feed is no space of JSON: it is a bad value, and reading goes on behind it. (It once never ended.)
+#[test]
+fn what_is_no_space_in_json_is_read_to_its_end() {
+    let folder = Folder::new(&[
+        ("a.json", b"\x0c {\"text\": \"a\"} \x0c\x0bx\n{\"text\": \"b\"}"),
+        ("b.json", b"[\x0c, \"c\"]"),
+    ]);
+    let reading = Reading { on_error: OnError::Skip, ..Reading::default() };
+    for (name, texts, skips) in [("a.json", vec!["a", "b"], 2), ("b.json", vec!["c"], 1)] {
+        let mut documents = Corpus::open(&[folder.path().join(name)], &reading).unwrap().documents();
+        let read: Vec<_> = documents.by_ref().map(|document| document.unwrap().text).collect();
+        assert_eq!((read, documents.skips()), (texts.iter().map(ToString::to_string).collect(), skips), "{name}");
+    }
+}
+
 #[test]
 fn what_cannot_be_a_corpus_is_refused() {
     let gz = fs::read(fixtures().join("b.jsonl.gz")).unwrap();
