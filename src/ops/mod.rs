@@ -110,6 +110,11 @@ pub fn wide(x: &Tensor) -> Result<Tensor> {
     Ok(x.detach().to_device(&Device::Cpu)?.to_dtype(DType::F64)?)
 }
 
+/// The L2 norm of a vector, summed in f64.
+pub fn length(x: &[f32]) -> f64 {
+    simd::vectorise!(simd::wide_sum(x, x, |_, x| x * x)).sqrt()
+}
+
 /// A base pointer that tasks writing to disjoint parts may share.
 #[derive(Clone, Copy)]
 pub(crate) struct SharedMut(*mut f32);

@@ -42,11 +42,9 @@ pub(super) fn predicted(model: &Model, out: &Output, sequences: &[Sequence], row
     decoded.sort_unstable();
     decoded.dedup();
     let ids: Vec<u32> = sequences.iter().flat_map(|s| s.tokens.iter().map(|token| token.id)).collect();
-    let mut position = vec![0; ids.len()];
     let mut next = vec![None; ids.len()];
     for sequence in &out.rows.sequences {
         for row in sequence.rows.clone() {
-            position[row] = row - sequence.rows.start;
             next[row] = (row + 1 < sequence.rows.end).then(|| ids[row + 1]);
         }
     }
@@ -75,7 +73,8 @@ pub(super) fn predicted(model: &Model, out: &Output, sequences: &[Sequence], row
         match reading.top() {
             [(top, _)] if reading.log_total().is_finite() => Ok(Predicted {
                 loss_nats: surprise(*row),
-                logprob_nats: row.checked_sub(1).filter(|_| position[*row] > 0).and_then(surprise).map(|nats| -nats),
+                // The row before the first of a sequence is the last of another, after which nothing comes.
+                logprob_nats: row.checked_sub(1).and_then(surprise).map(|nats| -nats),
                 entropy_bits: reading.entropy_bits(),
                 top: *top,
             }),

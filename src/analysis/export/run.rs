@@ -13,7 +13,7 @@ use super::choose::median;
 use super::cut::{Cutter, Sequence};
 use super::options::{Asked, Column};
 use super::predicted::{Predicted, predicted};
-use super::stats::{Sums, norm};
+use super::stats::Sums;
 use crate::arch::Spec;
 use crate::dataset::{DocumentRecord, HookColumn, Rows, Scalars, Values};
 use crate::error::{Error, Result};
@@ -22,7 +22,7 @@ use crate::hook::site::Scope;
 use crate::hook::{Hook, HookPoint, NotFinite, Site};
 use crate::model::{Batch, Run, Unembed};
 use crate::ops::rows::Rows as Packed;
-use crate::ops::values;
+use crate::ops::{length, values};
 use crate::session::Session;
 use crate::sweep::{Need, not_finite, row_bytes};
 use crate::text::corpus::Document;
@@ -102,7 +102,7 @@ impl<'a> Exporter<'a> {
         let mut take = |rows: Rows| {
             for ((norms, values), hook) in norms.iter_mut().zip(&rows.hooks).zip(&self.asked.layout.hooks) {
                 if let Values::F32(values) = values {
-                    norms.extend(values.chunks_exact(hook.width()).map(norm));
+                    norms.extend(values.chunks_exact(hook.width()).map(length));
                 }
             }
             Ok(())
@@ -294,7 +294,7 @@ fn keep_within(limits: &[f64], layout: &[HookColumn], hooks: &mut [Values], chos
     let mut keep = vec![true; chosen.len()];
     for ((values, hook), limit) in hooks.iter().zip(layout).zip(limits) {
         if let Values::F32(values) = values {
-            let over = values.chunks_exact(hook.width()).map(|row| norm(row) > *limit);
+            let over = values.chunks_exact(hook.width()).map(|row| length(row) > *limit);
             keep.iter_mut().zip(over).for_each(|(keep, over)| *keep &= !over);
         }
     }

@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ops::length;
+use crate::ops::simd::{self, vectorise};
+
 /// Bits of the mantissa that tell bins of the histogram apart: 128 bins for each doubling of the norm.
 const BIN_BITS: u32 = 7;
 
@@ -44,19 +47,16 @@ impl Sums {
     pub fn of(values: &[f32], width: usize) -> Self {
         let mut sums = Self::default();
         for row in values.chunks_exact(width.max(1)) {
-            let norm = norm(row);
+            let norm = length(row);
             sums.rows += 1;
             sums.norms += norm;
             *sums.histogram.entry(bin(norm)).or_default() += 1;
             sums.max_abs = row.iter().fold(sums.max_abs, |most, x| most.max(x.abs()));
         }
         sums.values = values.len() as u64;
-        sums.mean = lanes(values, |x| [x]).map(|sum| sum / values.len().max(1) as f64)[0];
+        sums.mean = sum(values, |x| x) / values.len().max(1) as f64;
         let mean = sums.mean;
-        sums.powers = lanes(values, |x| {
-            let d = x - mean;
-            [d * d, d * d * d, d * d * d * d]
-        });
+        sums.powers = [2, 3, 4].map(|power| sum(values, |x| (x - mean).powi(power)));
         sums
     }
 
@@ -123,25 +123,7 @@ impl Sums {
     }
 }
 
-/// The L2 norm of a row.
-pub fn norm(row: &[f32]) -> f64 {
-    lanes(row, |x| [x * x])[0].sqrt()
-}
-
-/// Sums in f64 of what `f` makes of each number, in a fixed order that a processor adds side by side.
-fn lanes<const N: usize>(values: &[f32], f: impl Fn(f64) -> [f64; N]) -> [f64; N] {
-    const LANES: usize = 8;
-    let mut sums = [[0.0; LANES]; N];
-    let chunks = values.chunks_exact(LANES);
-    let rest = chunks.remainder();
-    let mut take = |lane: usize, x: f32| {
-        for (sums, y) in sums.iter_mut().zip(f(f64::from(x))) {
-            sums[lane] += y;
-        }
-    };
-    for chunk in chunks {
-        chunk.iter().enumerate().for_each(|(lane, x)| take(lane, *x));
-    }
-    rest.iter().enumerate().for_each(|(lane, x)| take(lane, *x));
-    sums.map(|lanes| lanes.iter().sum())
+/// The sum in f64 of what `f` makes of each number, in a fixed order.
+fn sum(values: &[f32], f: impl Fn(f64) -> f64) -> f64 {
+    vectorise!(simd::wide_sum(values, values, |_, x| f(x)))
 }

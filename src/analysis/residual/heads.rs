@@ -3,11 +3,11 @@
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::{Measure, ResidualHeadRow, Said, Together, length};
+use super::{Measure, ResidualHeadRow, Said, Together};
 use crate::error::Result;
 use crate::hook::{HookPoint, Site};
 use crate::ops::norm::NormWeights;
-use crate::ops::numbers;
+use crate::ops::{length, numbers};
 
 impl Together<'_> {
     /// The heads' rows. `attention` is for each position the push of each block's attention.

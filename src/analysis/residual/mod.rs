@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::hook::{Cache, HookPoint, Site};
 use crate::model::{Batch, Model, Run, Unembed};
 use crate::ops::simd::{self, vectorise};
-use crate::ops::{numbers, values};
+use crate::ops::{length, numbers, values};
 use crate::sweep::budget::{Budget, Cut};
 use crate::sweep::{check_prompts, not_finite};
 use crate::text::Prompt;
@@ -416,10 +416,6 @@ impl Together<'_> {
 /// The same numbers as f32 on the CPU, which are copied only where they are not.
 fn held(x: &Tensor) -> Result<Tensor> {
     Ok(x.to_device(&Device::Cpu)?.to_dtype(DType::F32)?)
-}
-
-fn length(x: &[f32]) -> f64 {
-    vectorise!(simd::wide_sum(x, x, |_, x| x * x)).sqrt()
 }
 
 /// The cosine of two vectors; 0 where one is 0.
