@@ -129,7 +129,7 @@ fn read<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<(A, A::On, A::Inpu
 fn asked<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<Asked> {
     let (analysis, on, input) = read::<A>(matches, out)?;
     let request = request_hash(&Request::new(&analysis, &on, &input)?)?;
-    Ok(Asked { request, command: words(&analysis, matches)?, need: analysis.need(&on, &input)? })
+    Ok(Asked { request, command: words(&analysis, &on, &input, matches)?, need: analysis.need(&on, &input)? })
 }
 
 fn run<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<()> {
@@ -144,7 +144,7 @@ fn run<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<()> {
             }
         }
     }
-    let words = words(&analysis, matches)?;
+    let words = words(&analysis, &on, &input, matches)?;
     let noted = |said: &Said| out.note(flags(said));
     let draw = if scaled::<A>() { Some(group::<DrawArgs>(matches)?) } else { None };
     let how: Option<OutArgs> = if A::RESULTS == Results::Screen { None } else { Some(group(matches)?) };
@@ -284,15 +284,20 @@ pub(super) fn print(mut found: Found, shown: Option<&Shown>, input: &impl Input,
 }
 
 /// The command as provenance has it: what decides the results, in one order, however it was written.
-fn words<A: Asking>(analysis: &A, matches: &ArgMatches) -> Result<Vec<String>> {
-    let given = <A::On as Named>::Args::augment_args(clap::Command::new(A::NAME));
-    let given = <A::Input as Given<A::On>>::Args::augment_args(given);
+fn words<A: Asking>(analysis: &A, on: &A::On, input: &A::Input, matches: &ArgMatches) -> Result<Vec<String>> {
+    let mut given = <A::On as Named>::Args::augment_args(clap::Command::new(A::NAME));
+    // Of what a data set is made of, the input says how it is called wherever it lies.
+    let named = on.session().filter(|_| A::RESULTS == Results::Dataset).map(|session| input.words(session));
+    if named.is_none() {
+        given = <A::Input as Given<A::On>>::Args::augment_args(given);
+    }
     let mut undecided: Vec<String> = ReadArgs::augment_args(clap::Command::new(A::NAME))
         .get_arguments()
         .map(|arg| arg.get_id().to_string())
         .collect();
     undecided.extend((A::RESULTS == Results::Dataset).then(|| "memory".to_owned()));
     let [mut options, last] = canonical(&given, matches, &|id| !undecided.iter().any(|read| read == id));
+    options.extend(named.into_iter().flat_map(|[words, _]| words));
     options.extend(chosen_words(analysis)?);
     Ok(command(A::NAME, options, last))
 }

@@ -10,6 +10,7 @@ use super::wait::WaitArgs;
 use crate::analysis::export::finish;
 use crate::dataset::{Merging, Status, merge, status};
 use crate::error::{Result, Said, bytes};
+use crate::session::words::shell;
 use crate::session::{Sink, To};
 use crate::table::Format;
 
@@ -73,9 +74,11 @@ fn plural(n: u64, what: &str) -> String {
 /// What is there, for people.
 fn words(found: &Status) -> String {
     let of = found.blocks.map_or_else(String::new, |all| format!(" of {all}"));
-    let mut text = format!("{}\n", found.command.join(" "));
+    let mut text = format!("{}\n", shell(&found.command));
+    let all_parts = found.shards.len() > 1 && found.blocks == Some(found.done);
     text += &match found.complete {
         true => format!("complete: {}", plural(found.done, "block")),
+        false if all_parts => format!("all parts are done: {}", plural(found.done, "block")),
         false => format!("not complete: {}{of} blocks", found.done),
     };
     text += &format!(
@@ -87,6 +90,9 @@ fn words(found: &Status) -> String {
     if !found.damaged.is_empty() {
         let numbers: Vec<String> = found.damaged.iter().map(u64::to_string).collect();
         text += &format!("damaged: blocks {}; the command with --resume makes them again\n", numbers.join(", "));
+    }
+    if all_parts && !found.complete {
+        text += &format!("what is left is to join them: pellucid merge {}\n", found.folder.display());
     }
     for part in found.shards.iter().filter(|_| found.shards.len() > 1) {
         let of = part.blocks.map_or_else(String::new, |all| format!(" of {all}"));

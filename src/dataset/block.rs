@@ -75,7 +75,10 @@ impl<'a> BlockWriter<'a> {
         for at in 0..rows.len() {
             let here = (rows.seq[at], rows.pos[at]);
             // Positions increase within a sequence, so another one begins here also where it has the same number.
-            let begins = self.last.is_some_and(|(seq, pos)| seq != here.0 || pos >= here.1);
+            let begins = match self.dataset.layout.window {
+                None => self.last.is_some_and(|(seq, pos)| seq != here.0 || pos >= here.1),
+                Some(window) => self.group.is_multiple_of(window.min(sizes.group)),
+            };
             self.last = Some(here);
             if begins && self.group >= sizes.group {
                 self.take(&mut rows, from..at);

@@ -16,6 +16,7 @@ use super::{FORMAT, FORMAT_VERSION};
 use crate::error::{Error, Result, said};
 use crate::session::folder::request_hash;
 use crate::session::owned::is_ours;
+use crate::session::words::shell;
 use crate::session::{Claim, Claiming};
 use crate::table::Provenance;
 use crate::whole::{temporary_beside, write_whole};
@@ -129,7 +130,7 @@ impl Header {
 
     /// The command that it was made with, for people.
     pub fn command(&self) -> String {
-        self.provenance.command.join(" ")
+        shell(&self.provenance.command)
     }
 }
 

@@ -19,6 +19,10 @@ pub struct Layout {
     pub form: Form,
     /// Whether a number too large for f16 becomes the largest that there is, rather than an error.
     pub clip: bool,
+    /// Rows come shuffled inside of windows of so many: row groups end where these do, as there are no sequences to keep together. A
+    /// window that is longer than a row group is several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<usize>,
 }
 
 /// The column of a hook.
@@ -195,7 +199,7 @@ impl Rows {
     }
 
     /// Adds the rows `range` of `other`, which has the columns of `layout` as these have.
-    pub(super) fn take(&mut self, layout: &Layout, other: &mut Rows, range: std::ops::Range<usize>) {
+    pub fn take(&mut self, layout: &Layout, other: &mut Rows, range: std::ops::Range<usize>) {
         self.doc.extend_from_slice(&other.doc[range.clone()]);
         self.doc_id.extend_from_slice(&other.doc_id[range.clone()]);
         self.seq.extend_from_slice(&other.seq[range.clone()]);

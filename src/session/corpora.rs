@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::Input;
+use super::words::option;
+use super::{Input, Session};
 use crate::error::Result;
 use crate::text::corpus::{Corpus, OnError, Reading, Txt};
 
@@ -26,6 +27,9 @@ pub struct Corpora {
     on_error: OnError,
 }
 
+/// The most files that are all named.
+const NAMED: usize = 4;
+
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -46,5 +50,21 @@ impl Input for Corpora {
     /// How many files: nobody knows how many documents there are before they are read.
     fn len(&self) -> usize {
         self.corpus.paths().count()
+    }
+
+    /// Files by the names that their hash is of, not by where they lie: so parts are the same bytes wherever the corpus is on the
+    /// machine that makes them.
+    fn words(&self, _: &Session) -> [Vec<String>; 2] {
+        let names: Vec<&str> = self.corpus.names().collect();
+        let named = if names.len() > NAMED { 1 } else { names.len() };
+        let mut words: Vec<String> = names[..named].iter().flat_map(|name| option("corpus", *name)).collect();
+        if let (Some(last), more @ 1..) = (words.last_mut(), names.len() - named) {
+            *last += &format!(" and {more} more files");
+        }
+        // The rest as its JSON has it: what is as it is by itself is not there.
+        let rest = serde_json::to_value(self).unwrap_or_default();
+        let said = ["text", "id", "txt", "on_error"].map(|name| Some(option(name, rest[name].as_str()?)));
+        words.extend(said.into_iter().flatten().flatten());
+        [words, vec![]]
     }
 }

@@ -36,6 +36,16 @@ pub fn option(name: &str, value: impl Into<String>) -> Vec<String> {
     }
 }
 
+/// Words as a shell takes them.
+pub fn shell(words: &[String]) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_=./,:+@%".contains(c);
+    let word = |word: &String| match !word.is_empty() && word.chars().all(plain) {
+        true => word.clone(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    };
+    words.iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
 /// The options of `analysis` that are not what they are by themselves, as words, in the order in which they are declared.
 ///
 /// # Errors

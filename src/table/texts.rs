@@ -30,6 +30,9 @@ pub struct TextFile {
 /// Rows of the columns that are asked for.
 pub struct Texts {
     path: PathBuf,
+    file: File,
+    metadata: ArrowReaderMetadata,
+    columns: ProjectionMask,
     reader: ParquetRecordBatchReader,
     batch: Option<RecordBatch>,
     /// The row of the batch that was read last.
@@ -112,19 +115,21 @@ impl TextFile {
             false => field.clone(),
         };
         let schema = Schema::new(self.metadata.schema().fields().iter().map(view).collect::<Vec<_>>());
-        let reader = guarded(&self.path, || {
+        let (metadata, columns, reader) = guarded(&self.path, || {
             let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_schema(Arc::new(schema));
             let metadata = ArrowReaderMetadata::try_new(self.metadata.metadata().clone(), options)?;
             // By their places: by its name, `a` would be `a.b` as well.
             let fields = self.metadata.schema().fields().iter().enumerate();
             let wanted = fields.filter(|(_, field)| is_read(field.name())).map(|(i, _)| i);
             let columns = ProjectionMask::roots(metadata.parquet_schema(), wanted);
-            ParquetRecordBatchReaderBuilder::new_with_metadata(self.file, metadata)
-                .with_projection(columns)
+            let file = self.file.try_clone()?;
+            let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone())
+                .with_projection(columns.clone())
                 .with_batch_size(rows as usize)
-                .build()
+                .build()?;
+            Ok((metadata, columns, reader))
         })?;
-        Ok(Texts { path: self.path, reader, batch: None, at: 0, row: 0 })
+        Ok(Texts { path: self.path, file: self.file, metadata, columns, reader, batch: None, at: 0, row: 0 })
     }
 }
 
@@ -146,6 +151,36 @@ impl Texts {
         }
         self.row += 1;
         Ok(Some(self.row - 1))
+    }
+
+    /// The next row of the file.
+    pub fn row(&self) -> usize {
+        self.row
+    }
+
+    /// Goes to a row, which is then the next and the last. Of the pages before it in its row group only headers are read.
+    ///
+    /// # Errors
+    /// The file cannot be read or is damaged.
+    pub fn seek(&mut self, row: usize) -> Result<()> {
+        let (mut group, mut before) = (0, row);
+        for rows in self.metadata.metadata().row_groups().iter().map(|group| group.num_rows() as usize) {
+            if before < rows {
+                break;
+            }
+            (group, before) = (group + 1, before - rows);
+        }
+        (self.batch, self.at, self.row) = (None, 0, row);
+        self.reader = guarded(&self.path, || {
+            ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.try_clone()?, self.metadata.clone())
+                .with_projection(self.columns.clone())
+                .with_row_groups(vec![group])
+                .with_offset(before)
+                .with_limit(1)
+                .with_batch_size(1)
+                .build()
+        })?;
+        Ok(())
     }
 
     /// What the columns hold in the row, in the order of the file.

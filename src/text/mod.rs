@@ -38,7 +38,7 @@ mod spelling;
 pub mod tokenizer;
 
 pub use chat::{Around, Chat};
-pub use corpus::{Corpus, Document, Documents, OnError, Reading, Skipped, Txt};
+pub use corpus::{Corpus, Document, Documents, Index, OnError, Reading, Skipped, Txt};
 pub use demo::DEMO;
 pub use files::{File, Files};
 pub use hub::{Fetching, Hub, Want};

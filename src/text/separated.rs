@@ -39,6 +39,12 @@ impl<R: BufRead> Separated<R> {
         &self.from
     }
 
+    /// Where it is read from, which may go to the beginning of another row.
+    pub fn again(&mut self) -> &mut R {
+        self.reader.reset();
+        &mut self.from
+    }
+
     /// How many cells the row has.
     pub fn columns(&self) -> usize {
         self.columns

@@ -11,19 +11,24 @@ mod predicted;
 mod readme;
 pub mod rows;
 mod run;
+pub mod shuffle;
 mod side;
 pub mod stats;
+
+use std::path::PathBuf;
 
 use serde_json::json;
 
 use crate::dataset::{Dataset, Opening};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, bytes, give_as, said};
 use crate::session::{Analysis, Corpora, Results, Session, Sink};
 use crate::sweep::Need;
 pub use options::{Column, Export, Pack, Positions, Tail, shard, shard_of_slurm};
 use plan::Plan;
 pub use rows::{ExportDocumentRow, ExportStatsRow};
 use run::Exporter;
+pub use shuffle::Shuffle;
+use shuffle::{Ordered, Window};
 pub use side::finish;
 
 /// Documents whose norms say what the median is, and whose tokens how many there will be.
@@ -38,7 +43,28 @@ impl Analysis for Export {
     type Input = Corpora;
 
     fn need(&self, on: &Session, _: &Corpora) -> Result<Need> {
-        Ok(run::need(on.model.spec(), &self.asked(on)?, &self.columns))
+        let asked = self.asked(on)?;
+        let mut need = run::need(on.model.spec(), &asked, &self.columns);
+        if let Some(rows) = asked.layout.window {
+            let each = shuffle::row_bytes(&asked.layout);
+            let room = on.memory_bytes.saturating_sub(need.least) / each;
+            if rows > room {
+                return Err(Error::bad_input(format!(
+                    "a window of {rows} rows takes {}, and {} of memory are not enough for that and a run",
+                    bytes(rows.saturating_mul(each)),
+                    bytes(on.memory_bytes)
+                ))
+                .hint(match room {
+                    2.. => {
+                        give_as("shuffle", format!("tokens:{room}")) + said(" would do, or more memory: {memory=SIZE}")
+                    }
+                    _ => said("allow more with {memory=SIZE}"),
+                }));
+            }
+            need.activations += rows * each;
+            need.least += rows * each;
+        }
+        Ok(need)
     }
 
     fn run(&self, on: &Session, input: &Corpora, out: &mut Sink<'_>) -> Result<()> {
@@ -60,6 +86,9 @@ impl Analysis for Export {
         };
         // Before there is a folder: what is wrong with the first documents, or the disk, leaves none.
         let plan = Plan::of(&input.corpus, tokenizer, &asked, shard)?;
+        if self.shuffle == Shuffle::Documents {
+            input.corpus.check_any_order()?;
+        }
         if !place.resume {
             plan.check_disk(&place.folder, &asked.layout)?;
         }
@@ -76,35 +105,40 @@ impl Analysis for Export {
             }
         };
         let exporter = Exporter { on, tokenizer, asked: &asked, columns: &self.columns, limits };
-        let mut documents = input.corpus.documents();
-        let (mut next, mut blocks, mut tokens) = (documents.next().transpose()?, 0, 0);
+        let mut documents = Ordered::of(&input.corpus, self.shuffle, self.seed, &place_of(out)?, out.watch)?;
+        let (mut next, mut blocks, mut tokens) = (documents.next()?, 0, 0);
         while let Some(first) = next.take() {
-            let number = first.index / asked.block;
+            let number = first.0 / asked.block;
             blocks = number + 1;
             let (mut document, wanted) = (Some(first), dataset.wants(number));
+            if !wanted {
+                documents.skip_to((number + 1) * asked.block);
+            }
+            let mut window = Window::of(&asked.layout, self.seed, number);
             let mut made = wanted.then(|| Ok::<_, Error>((exporter.block(), dataset.block(number)?))).transpose()?;
-            while let Some(own) = document.take() {
-                if own.index / asked.block != number {
-                    next = Some(own);
+            while let Some((at, own)) = document.take() {
+                if at / asked.block != number {
+                    next = Some((at, own));
                     break;
                 }
                 if let Some((block, writer)) = &mut made {
                     out.watch.at(tokens as usize, plan.tokens.max(tokens) as usize)?;
-                    tokens += block.push(&own, &mut |rows| writer.push(rows))?;
+                    tokens += block.push(&own, &mut |rows| window.push(rows, &mut |rows| writer.push(rows)))?;
                 }
-                document = documents.next().transpose()?;
+                document = documents.next()?;
             }
             if let Some((block, mut writer)) = made {
-                let (documents, sums) = block.finish(&mut |rows| writer.push(rows))?;
+                let (documents, sums) = block.finish(&mut |rows| window.push(rows, &mut |rows| writer.push(rows)))?;
+                window.leave(&mut |rows| writer.push(rows))?;
                 writer.finish(documents, sums)?;
             }
         }
-        let notes = json!({"skipped": documents.skips(), "first_skipped": documents.skipped()});
         out.watch.at(tokens.max(1) as usize, tokens.max(1) as usize)?;
-        match dataset.finish(blocks, notes)? {
+        match dataset.finish(blocks, documents.notes())? {
             Some(whole) => finish(whole, out),
             None => {
-                let (part, folder) = (format!("part {}/{}", shard.index, shard.of), place_of(out)?);
+                let (part, folder) =
+                    (format!("part {}/{}", shard.index, shard.of), place_of(out)?.display().to_string());
                 out.say(format_args!("{part} is done: `pellucid merge {folder}` joins all parts once they are there"));
                 Ok(())
             }
@@ -112,7 +146,7 @@ impl Analysis for Export {
     }
 }
 
-/// The folder, as it is named.
-fn place_of(out: &Sink<'_>) -> Result<String> {
-    Ok(out.place()?.folder.display().to_string())
+/// The folder.
+fn place_of(out: &Sink<'_>) -> Result<PathBuf> {
+    Ok(out.place()?.folder.clone())
 }

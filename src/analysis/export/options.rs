@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::choose::{Choosing, positions};
 use super::cut::{Cutting, Packing};
+use super::shuffle::Shuffle;
 use crate::dataset::{Dtype, Form, HookColumn, Layout, ScalarColumn, Shard};
 use crate::error::{Error, Result, give_as, said};
 use crate::hook::{HookPoint, select};
@@ -65,7 +66,11 @@ pub struct Export {
     /// Draw this share of the tokens, such as 0.1: the same tokens on every machine
     #[cfg_attr(feature = "cli", arg(long, value_name = "P"))]
     pub sample: Option<f64>,
-    /// Seed for random draws
+    /// In which order: `none`, that of the corpus; `documents`, documents shuffled; `tokens:N`, rows shuffled inside of windows of N
+    /// rows, which end at blocks
+    #[cfg_attr(feature = "cli", arg(long, value_name = "WHAT", default_value_t, value_parser = Shuffle::from_str))]
+    pub shuffle: Shuffle,
+    /// Seed for random draws and orders
     #[cfg_attr(feature = "cli", arg(long, value_name = "N", default_value_t))]
     pub seed: u64,
     /// Kind of file: `parquet`, rows; or `safetensors`, tensors
@@ -101,6 +106,7 @@ impl Default for Export {
             skip_pos: vec![],
             max_norm_multiple: None,
             sample: None,
+            shuffle: Shuffle::None,
             seed: 0,
             form: Form::default(),
             store: Dtype::default(),
@@ -309,6 +315,10 @@ impl Export {
             dtype: self.store,
             form: self.form,
             clip: self.clip,
+            window: match self.shuffle {
+                Shuffle::Tokens(window) => Some(window),
+                _ => None,
+            },
         };
         let documents = BLOCK.0 / BLOCK.1 / layout.row_bytes();
         let block = self.block.unwrap_or((documents.max(1).next_power_of_two() as u64).min(4096));

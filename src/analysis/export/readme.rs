@@ -1,12 +1,22 @@
 //! The page of a data set: what it is, how it was made, and how other programs open it.
 
 use crate::dataset::{Form, HookColumn, Whole};
+use crate::session::words::shell;
 
 /// The page.
 pub(super) fn page(whole: &Whole) -> String {
     let (layout, how) = (whole.layout(), whole.provenance());
     let first = layout.hooks.first().map_or("", |hook| &*hook.name);
-    let cut = &whole.request()["cut"];
+    let (cut, options) = (&whole.request()["cut"], &whole.request()["options"]);
+    let seed = options["seed"].as_u64().unwrap_or_default();
+    let shuffled = options["shuffle"] == "documents";
+    let order = match layout.window {
+        Some(rows) => format!("shuffled inside of windows of {rows} rows (seed {seed}), which end at blocks"),
+        None if shuffled => format!("document after document; documents are shuffled (seed {seed})"),
+        None => "in the order of the documents".to_owned(),
+    };
+    // How to find the block of a row.
+    let number = if shuffled { "which is in the file's name".to_owned() } else { format!("`doc` / {}", cut["block"]) };
     let revision = how.revision.as_ref().map_or_else(String::new, |revision| format!(" at revision `{revision}`"));
     let mut text = format!(
         "# Activations of {model}\n\n\
@@ -15,20 +25,20 @@ pub(super) fn page(whole: &Whole) -> String {
          on processors with the same instructions ({instructions}).\n\n\
          ## Files\n\n\
          | file | what it is |\n|---|---|\n\
-         | `data-*.{ending}` | the rows, in the order of the documents |\n\
+         | `data-*.{ending}` | the rows, {order} |\n\
          | `export_stats.parquet` | of each hook, its mean norm, median norm, largest size, mean, standard deviation and kurtosis |\n\
-         | `export_documents.parquet` | the documents: id, tokens, rows |\n\
+         | `export_documents.parquet` | the documents, block after block: id, tokens, rows |\n\
          | `manifest.json` | what was asked for, all files with their sizes and hashes, documents that were skipped |\n\n\
          ## Columns\n\n\
          | column | type | what it is |\n|---|---|---|\n\
          | `doc`, `doc_id` | u64, text | the document's number in the corpus, and its id |\n\
-         | `seq`, `pos` | u32 | tokens of one sequence ran together: its number within its block (`doc` / {block}), and the position in it |\n\
+         | `seq`, `pos` | u32 | tokens of one sequence ran together: its number within its block ({number}), and the position in it |\n\
          | `token_id`, `token` | u32, text | the token |\n\
          | `byte_start`, `byte_end` | u32 | where it stands in the document's text, in bytes; null for tokens that were put around it |\n\
          | `special` | bool | whether it is a control token |\n",
         model = how.model,
         version = how.pellucid_version,
-        command = how.command.join(" "),
+        command = shell(&how.command),
         block = cut["block"],
         context = cut["context"],
         instructions = how.instructions,

@@ -33,6 +33,11 @@ impl Fields {
         self.text.is_some()
     }
 
+    /// The text's field, once it is known.
+    pub fn name(&self) -> Option<&str> {
+        self.text.as_deref()
+    }
+
     fn set(&mut self, text: String) {
         let named = parts(&text).into_iter().chain(parts(self.id()));
         // The name itself, or the field in which it is.

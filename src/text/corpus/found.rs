@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU64;
 use super::source::{Packed, Source};
 use super::{Reading, Records, json, rows, texts};
 use crate::error::{Error, Result};
-use crate::text::records::Written;
+use crate::text::records::{At, Written};
 
 /// A file of the corpus.
 #[derive(Clone, Debug)]
@@ -105,6 +105,19 @@ fn file(path: &Path, name: String) -> Result<Found> {
 }
 
 impl Found {
+    /// Whether it can only be read from its beginning on.
+    pub fn is_packed(&self) -> bool {
+        self.packed.is_some()
+    }
+
+    /// What the document there is called that has no id.
+    pub fn id_at(&self, at: Option<At>) -> String {
+        match at {
+            None => self.name.clone(),
+            Some(At::Line(n) | At::Row(n)) => format!("{}:{n}", self.name),
+        }
+    }
+
     /// BLAKE3 of its contents.
     pub fn hash(&self) -> Result<blake3::Hash> {
         let mut hasher = blake3::Hasher::new();

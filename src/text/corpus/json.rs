@@ -40,6 +40,8 @@ enum Shape {
     Values,
     /// The list is over.
     Over,
+    /// Somewhere before a record that was read already: what stands between is known to be right.
+    Inside,
 }
 
 /// The records of a file with one on each line.
@@ -59,6 +61,21 @@ impl Records for Json {
             _ => self.item()?,
         };
         line.map(|line| self.record(line)).transpose()
+    }
+
+    fn place(&self) -> u64 {
+        self.source.at
+    }
+
+    fn seek(&mut self, place: u64) -> Result<()> {
+        if self.shape != Shape::Lines {
+            self.shape = Shape::Inside;
+        }
+        self.source.seek(place)
+    }
+
+    fn field(&self) -> Option<&str> {
+        self.fields.name()
     }
 }
 
@@ -158,6 +175,7 @@ impl Json {
                     self.shape = Shape::Values;
                     continue;
                 }
+                (b'[' | b',', Shape::Inside) => {}
                 (_, Shape::Over) => {
                     return Err(self.source.wrong("there is more behind the list", HINT));
                 }

@@ -3,7 +3,8 @@
 //! - `found.rs`: paths and folders become files, sorted by name;
 //! - `source.rs`: the bytes of a file, unpacked if it is `.gz` or `.zst`, counted and line by line;
 //! - `json.rs`, `rows.rs`, `texts.rs`: the records of JSON, of tables and of plain text, one at a time;
-//! - `fields.rs`: which field of a record is the text, and which the id.
+//! - `fields.rs`: which field of a record is the text, and which the id;
+//! - `index.rs`: where each document begins, to read them in another order.
 //!
 //! Formats by the file's name: `.jsonl` and `.ndjson` have an object on each line; `.json` a list of strings or of objects, or JSON
 //! lines; `.csv` and `.tsv` a header and rows; `.parquet` columns. A `.txt` is one document, unless [`Txt`] says otherwise. All but
@@ -11,6 +12,7 @@
 
 mod fields;
 mod found;
+mod index;
 mod json;
 mod rows;
 mod source;
@@ -24,6 +26,7 @@ use super::bounds::Bounds;
 use super::records::At;
 use crate::error::{Error, Result, Said};
 use found::Found;
+pub use index::Index;
 
 /// How a corpus is read.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -111,6 +114,11 @@ impl Corpus {
         self.files.iter().map(|file| &*file.path)
     }
 
+    /// Their names, from the paths that were given on: those that its hash is of.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().map(|file| &*file.name)
+    }
+
     /// The size of its files, in bytes as they lie on the disk.
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
@@ -142,6 +150,8 @@ impl Corpus {
             skipped: vec![],
             skips: 0,
             ended: false,
+            place: 0,
+            at: None,
         }
     }
 }
@@ -158,6 +168,9 @@ pub struct Documents {
     skipped: Vec<Skipped>,
     skips: u64,
     ended: bool,
+    /// Where the last document begins in its file.
+    place: u64,
+    at: Option<At>,
 }
 
 /// How many of the documents that were left out are named.
@@ -179,6 +192,11 @@ impl Documents {
         self.read.load(Ordering::Relaxed)
     }
 
+    /// The number of the file that is read.
+    fn file(&self) -> usize {
+        self.next_file - 1
+    }
+
     fn document(&mut self) -> Result<Option<Document>> {
         loop {
             let Some(open) = &mut self.open else {
@@ -188,14 +206,13 @@ impl Documents {
                 continue;
             };
             let file = &self.corpus.files[self.next_file - 1];
+            self.place = open.place();
             match open.next() {
                 Ok(Some(record)) => {
+                    self.at = record.at;
                     let index = self.index;
                     self.index += 1;
-                    let id = record.id.unwrap_or_else(|| match record.at {
-                        None => file.name.clone(),
-                        Some(At::Line(n) | At::Row(n)) => format!("{}:{n}", file.name),
-                    });
+                    let id = record.id.unwrap_or_else(|| file.id_at(record.at));
                     return Ok(Some(Document { index, id, text: record.text }));
                 }
                 Ok(None) => {
@@ -253,6 +270,15 @@ impl Iterator for Documents {
 trait Records: Send {
     /// The next one; none at the end.
     fn next(&mut self) -> Result<Option<Text>, Wrong>;
+
+    /// Where the next one is looked for: which byte of the file, or which row of parquet.
+    fn place(&self) -> u64;
+
+    /// Goes to what was the place before a record, so that this record is the next. What comes after it is then not known.
+    fn seek(&mut self, place: u64) -> Result<()>;
+
+    /// The field with the text, where it is known.
+    fn field(&self) -> Option<&str>;
 }
 
 /// What a record says.

@@ -76,6 +76,18 @@ impl Records for Table {
         }
         self.fields.text(record.into(), at, &|| None).map(Some)
     }
+
+    fn place(&self) -> u64 {
+        self.rows.from().at
+    }
+
+    fn seek(&mut self, place: u64) -> Result<()> {
+        self.rows.again().seek(place)
+    }
+
+    fn field(&self) -> Option<&str> {
+        self.fields.name()
+    }
 }
 
 /// A file of parquet.
@@ -113,5 +125,17 @@ impl Records for Parquet {
         self.read.store(read.min(self.after), Ordering::Relaxed);
         let record: Map<String, Value> = self.names.iter().cloned().zip(self.rows.values()).collect();
         self.fields.text(record.into(), Some(At::Row(row)), &|| None).map(Some)
+    }
+
+    fn place(&self) -> u64 {
+        self.rows.row() as u64
+    }
+
+    fn seek(&mut self, place: u64) -> Result<()> {
+        self.rows.seek(place as usize)
+    }
+
+    fn field(&self) -> Option<&str> {
+        self.fields.name()
     }
 }

@@ -1,7 +1,7 @@
 //! The bytes of a file of the corpus: counted, unpacked, and read in bounded pieces.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,6 +30,8 @@ impl Packed {
 
 /// Bytes that are read at once.
 const PIECE: usize = 1 << 17;
+/// The same where one document is read: few are longer.
+const SHORT: usize = 1 << 14;
 
 /// The unpacked bytes of a file.
 pub(super) struct Source {
@@ -40,6 +42,9 @@ pub(super) struct Source {
     most: usize,
     /// The line that comes next, from 1.
     pub line: usize,
+    /// How many unpacked bytes were read.
+    pub at: u64,
+    read: Arc<AtomicU64>,
 }
 
 /// A file that counts what is read of it.
@@ -56,7 +61,9 @@ impl Read for Counted {
 /// For readers that know no files: [`Source::failed`] says what an error of theirs means.
 impl Read for Source {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.inner.read(buf)
+        let n = self.inner.read(buf)?;
+        self.at += n as u64;
+        Ok(n)
     }
 }
 
@@ -67,6 +74,7 @@ impl BufRead for Source {
 
     fn consume(&mut self, n: usize) {
         self.inner.consume(n);
+        self.at += n as u64;
     }
 }
 
@@ -85,11 +93,23 @@ impl Source {
         };
         let inner = open().map_err(|e| Error::cannot_read(path, e))?;
         let most = reading.bounds.bytes / 16;
-        let mut source = Self { inner, path: path.to_owned(), packed, most, line: 1 };
+        let mut source = Self { inner, path: path.to_owned(), packed, most, line: 1, at: 0, read: read.clone() };
         if source.peek()?.starts_with(b"\xef\xbb\xbf") {
             source.consume(3);
         }
         Ok(source)
+    }
+
+    /// Goes to a byte of a file that is not packed. In which line that is, is not known.
+    pub fn seek(&mut self, at: u64) -> Result<()> {
+        let open = || {
+            let mut file = File::open(&self.path)?;
+            file.seek(SeekFrom::Start(at))?;
+            Ok(BufReader::with_capacity(SHORT, Counted(file, self.read.clone())))
+        };
+        self.inner = Box::new(open().map_err(|e| Error::cannot_read(&self.path, e))?);
+        self.at = at;
+        Ok(())
     }
 
     /// The next bytes; none at the end.
@@ -109,6 +129,7 @@ impl Source {
         if n == 0 {
             return Ok(false);
         }
+        self.at += n as u64;
         self.line += 1;
         if line.last() == Some(&b'\n') {
             line.pop();
@@ -116,7 +137,7 @@ impl Source {
                 line.pop();
             }
         } else if line.len() > most {
-            self.inner.skip_until(b'\n').map_err(|e| self.failed(e))?;
+            self.at += self.inner.skip_until(b'\n').map_err(|e| self.failed(e))? as u64;
             return Err(self.too_long(Some(At::Line(self.line - 1))));
         }
         Ok(true)

@@ -5,6 +5,7 @@ use std::io::BufRead;
 use super::fields::utf8;
 use super::source::Source;
 use super::{Reading, Records, Text, Txt, Wrong};
+use crate::error::Result;
 use crate::text::records::At;
 
 struct Texts {
@@ -25,6 +26,19 @@ impl Records for Texts {
             Txt::Document => self.whole(),
             Txt::Paragraph | Txt::Line => self.lines(),
         }
+    }
+
+    fn place(&self) -> u64 {
+        self.source.at
+    }
+
+    fn seek(&mut self, place: u64) -> Result<()> {
+        self.ended = false;
+        self.source.seek(place)
+    }
+
+    fn field(&self) -> Option<&str> {
+        None
     }
 }
 

@@ -18,22 +18,22 @@ use crate::bin::Place;
 
 /// A row of an export.
 #[derive(Clone, Debug, PartialEq)]
-struct Row {
-    doc: u64,
-    doc_id: String,
-    seq: u32,
-    pos: u32,
-    token_id: u32,
-    token: String,
-    bytes: Option<(u32, u32)>,
-    special: bool,
-    hooks: BTreeMap<String, Vec<f32>>,
-    numbers: BTreeMap<String, Option<f32>>,
-    ids: BTreeMap<String, Option<u32>>,
+pub struct Row {
+    pub doc: u64,
+    pub doc_id: String,
+    pub seq: u32,
+    pub pos: u32,
+    pub token_id: u32,
+    pub token: String,
+    pub bytes: Option<(u32, u32)>,
+    pub special: bool,
+    pub hooks: BTreeMap<String, Vec<f32>>,
+    pub numbers: BTreeMap<String, Option<f32>>,
+    pub ids: BTreeMap<String, Option<u32>>,
 }
 
 /// The rows of all data files of a folder, in order.
-fn rows(folder: &Path) -> Vec<Row> {
+pub fn rows(folder: &Path) -> Vec<Row> {
     let mut names: Vec<_> = fs_err::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     names.retain(|path| path.extension().is_some_and(|end| end == "parquet") && name_of(path).starts_with("data-"));
     names.sort();
@@ -87,7 +87,7 @@ fn rows_of(batch: &RecordBatch) -> Vec<Row> {
 }
 
 /// Documents of many lengths, some of them with letters of several bytes.
-fn corpus(place: &Place) -> Vec<String> {
+pub fn corpus(place: &Place) -> Vec<String> {
     let names = ["Mary", "John", "Anna", "Jürgen", "日本"];
     let text = |i: usize| {
         let line = format!("When {} and {} went to the store, ", names[i % 5], names[(i + 1) % 5]);
@@ -103,14 +103,14 @@ fn corpus(place: &Place) -> Vec<String> {
     texts
 }
 
-const HOOKS: &str = "blocks.*.hook_resid_post,blocks.1.attn.hook_z,ln_final.hook_scale";
+pub const HOOKS: &str = "blocks.*.hook_resid_post,blocks.1.attn.hook_z,ln_final.hook_scale";
 
-fn export<'a>(more: &[&'a str]) -> Vec<&'a str> {
+pub fn export<'a>(more: &[&'a str]) -> Vec<&'a str> {
     [&["export", "-q", "--hooks", HOOKS, "--corpus", "corpus.jsonl", "--block", "4"], more].concat()
 }
 
 /// Everything in a folder that is no lock, by its name.
-fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+pub fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     fn walk(at: &Path, before: &str, found: &mut BTreeMap<String, Vec<u8>>) {
         for entry in fs_err::read_dir(at).unwrap() {
             let path = entry.unwrap().path();
@@ -219,6 +219,11 @@ fn shards_memory_and_stops_leave_the_same_bytes() {
     let status = place.ok(["status", "parts"]).stdout;
     assert!(status.contains("not complete: 4 of 6 blocks") && status.contains("part 1/3: 0 of 2 blocks"), "{status}");
     place.ok(with(&["--shard", "1/3", "--out", "parts"]));
+    let status = place.ok(["status", "parts"]).stdout;
+    assert!(
+        status.contains("all parts are done: 6 blocks, 23 documents") && status.contains("pellucid merge parts\n"),
+        "{status}"
+    );
     place.ok(["merge", "-q", "parts"]);
     let parts = contents(&place.path("parts"));
     assert_eq!(parts.keys().collect::<Vec<_>>(), whole.keys().collect::<Vec<_>>());
@@ -233,6 +238,54 @@ fn shards_memory_and_stops_leave_the_same_bytes() {
     place.refused(with(&["--out", "other"]), 2, "--resume");
     place.ok(with(&["--out", "other", "--resume"]));
     assert!(contents(&place.path("other")) == whole, "resumed");
+}
+
+/// Invariant: Parts are one data set, of the same bytes, wherever each machine has the corpus.
+#[test]
+fn parts_are_the_same_wherever_the_corpus_is() {
+    let place = Place::new();
+    corpus(&place);
+    let text = |of: &str| fs_err::read_to_string(place.path(of)).unwrap();
+    let all = text("corpus.jsonl");
+    for folder in ["here", "mounted/there"] {
+        place.write(&format!("{folder}/corpus.jsonl"), &all);
+        (0..6).for_each(|i| _ = place.write(&format!("{folder}/more/{i}.txt"), "Lily went home."));
+    }
+    let of = |corpus: &[&str], shard: &str, out: &str| {
+        let corpus = corpus.iter().flat_map(|path| ["--corpus", path]).collect::<Vec<_>>();
+        place
+            .ok([&["export", "-q", "--hooks", "z", "--block", "4", "--shard", shard, "--out", out], &corpus[..]]
+                .concat());
+    };
+    let absolute = place.path("here").display().to_string();
+    for (name, one, other, said) in [
+        ("file", &["corpus.jsonl"][..], &["mounted/there/corpus.jsonl"][..], "--corpus corpus.jsonl --hooks"),
+        ("folder", &["here"], &["mounted/there/."], "--corpus 'corpus.jsonl and 6 more files' --hooks"),
+        (
+            "both",
+            &["here/corpus.jsonl", "here/more/1.txt"],
+            &[&format!("{absolute}/corpus.jsonl"), "mounted/there/more/1.txt"],
+            "--corpus corpus.jsonl --corpus 1.txt --hooks",
+        ),
+    ] {
+        of(one, "0/2", &format!("{name}-0"));
+        of(other, "1/2", &format!("{name}-1"));
+        place.ok(["merge", "-q", &format!("{name}-0"), &format!("{name}-1"), "--out", name]);
+        of(one, "0/1", &format!("{name}-whole"));
+        assert!(contents(&place.path(name)) == contents(&place.path(&format!("{name}-whole"))), "{name}");
+        assert!(text(&format!("{name}/README.md")).contains(said), "{name}: {}", text(&format!("{name}/README.md")));
+        // Gone on with, too.
+        of(other, "0/1", &format!("{name}-other"));
+        fs_err::remove_file(place.path(&format!("{name}-other/blocks/000001.json"))).unwrap();
+        let corpus = one.iter().flat_map(|path| ["--corpus", path]).collect::<Vec<_>>();
+        let out = format!("{name}-other");
+        place.ok([&["export", "-q", "--hooks", "z", "--block", "4", "--out", &out, "--resume"], &corpus[..]].concat());
+        assert!(contents(&place.path(name)) == contents(&place.path(&out)), "{name}");
+    }
+    // Other texts are another corpus.
+    place.write("here/corpus.jsonl", all.replace("Mary", "Lily"));
+    of(&["here/corpus.jsonl"], "0/2", "other-0");
+    place.pellucid(["merge", "-q", "other-0", "file-1", "--out", "no"]).is_refusal("merge", 2, "the request differs");
 }
 
 /// Invariant: Which tokens become rows is decided by what they are and where they stand, the same on every machine.

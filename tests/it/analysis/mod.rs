@@ -5,6 +5,7 @@ pub mod attention;
 pub mod attribute;
 pub mod cost;
 pub mod export;
+pub mod export_shuffle;
 pub mod finite;
 pub mod generate;
 pub mod loss;

@@ -144,6 +144,8 @@ const CASES: &[Case] = &[
     ("skip_pos", "~", "+|--skip-pos|0..4,7", Decides),
     ("max_norm_multiple", "~", "+|--max-norm-multiple|10", Decides),
     ("sample", "~", "+|--sample|0.1", Decides),
+    ("shuffle", "~", "+|--shuffle|documents", Decides),
+    ("shuffle", "~", "+|--shuffle|tokens:64", Decides),
     ("as", "~", "+|--as|safetensors", Decides),
     ("store", "~", "+|--store|f16", Decides),
     ("clip", "~", "+|--clip", Decides),
@@ -258,7 +260,14 @@ fn wrong(
             return Ok(());
         }
         for (given, asks) in [(without, own), (with, other)] {
-            let again = of(&[&asks.command[1..], &["-q".to_owned()]].concat())?;
+            let mut words = [&asks.command[1..], &["-q".to_owned()]].concat();
+            // A corpus is named as whoever stands in its folder would name it.
+            for i in 1..words.len() {
+                if words[i - 1] == "--corpus" {
+                    words[i] = place.path(&words[i]).display().to_string();
+                }
+            }
+            let again = of(&words)?;
             if (&again.request, &again.command) != (&asks.request, &asks.command) {
                 return Err(format!("{given:?} is said as {:?}, which asks for something else", asks.command));
             }

@@ -52,6 +52,7 @@ pub fn layout(widths: &[usize], dtype: Dtype, form: Form) -> Layout {
         dtype,
         form,
         clip: false,
+        window: None,
     }
 }
 

@@ -11,7 +11,7 @@ use super::made::{How, layout};
 /// A layout of one hook, a number wide.
 fn one(dtype: Dtype, form: Form, clip: bool) -> Layout {
     let hook = HookColumn { name: "blocks.3.hook_mlp_out".into(), axes: "t d".into(), shape: vec![1], index: false };
-    Layout { hooks: vec![hook], scalars: vec![], dtype, form, clip }
+    Layout { hooks: vec![hook], scalars: vec![], dtype, form, clip, window: None }
 }
 
 /// Writes a row for each value, all of one document.

@@ -138,6 +138,15 @@ fn bytes_do_not_depend_on_what_comes_together() {
     assert_eq!(groups[..2], [5 + 42 + 64, 15]);
     how.together = 3;
     assert!(bytes(&how) == (groups, one));
+    // Rows that come shuffled: each ends with the first window that makes it long enough, or, of longer ones, at its length.
+    for (window, first) in [(13, 91), (42, 84), (500, 83)] {
+        let mut how = How { together: 1, ..how.clone() };
+        how.layout.window = Some(window);
+        let (groups, one) = bytes(&how);
+        assert_eq!(groups[..2], [first, 126 - first], "{window}");
+        how.together = 3;
+        assert!(bytes(&how) == (groups, one), "{window}");
+    }
 
     // Narrow rows in pages of 1 MB, which are cut where a piece ends: whatever comes together, pieces are the same.
     let how = How::new(layout(&[500], Dtype::F32, Form::Parquet));
@@ -168,7 +177,8 @@ fn a_block_that_is_too_long_goes_on_in_another_file() {
     for (form, most) in [(Form::Parquet, 1), (Form::Safetensors, 0)] {
         let hook = HookColumn { name: "logits".into(), axes: "t v".into(), shape: vec![WIDTH], index: false };
         let folder = tempfile::tempdir().unwrap();
-        let how = How::new(Layout { hooks: vec![hook], scalars: vec![], dtype: Dtype::F32, form, clip: false });
+        let how =
+            How::new(Layout { hooks: vec![hook], scalars: vec![], dtype: Dtype::F32, form, clip: false, window: None });
         let mut dataset = how.open(folder.path()).unwrap();
         let mut writer = dataset.block(0).unwrap();
         let mut noise = 1_u64;

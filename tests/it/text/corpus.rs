@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use pellucid::Result;
 use pellucid::text::bounds::Bounds;
-use pellucid::text::{Corpus, Document, OnError, Reading, Skipped, Txt};
+use pellucid::text::{Corpus, Document, Index, OnError, Reading, Skipped, Txt};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -38,7 +38,82 @@ fn reading(text: &str) -> Reading {
 }
 
 fn read(path: &Path, reading: &Reading) -> Result<Vec<Document>> {
-    Corpus::open(&[path.to_owned()], reading)?.documents().collect()
+    let corpus = Corpus::open(&[path.to_owned()], reading)?;
+    let documents = corpus.documents().collect::<Result<Vec<_>>>()?;
+    let packed = corpus.paths().find(|path| path.extension().is_some_and(|end| end == "gz" || end == "zst"));
+    match packed {
+        None => assert_eq!(backwards(&corpus), documents, "the same from the last to the first"),
+        Some(packed) => {
+            let refused = Index::of(&corpus, path.parent().unwrap(), &|| Ok(())).err().unwrap();
+            assert!(refused.message().starts_with(&format!("{} is packed", packed.display())), "{}", refused.message());
+        }
+    }
+    Ok(documents)
+}
+
+/// The documents, read from the last to the first by where each begins.
+fn backwards(corpus: &Corpus) -> Vec<Document> {
+    let mut index = Index::of(corpus, &std::env::temp_dir(), &|| Ok(())).unwrap();
+    let mut documents: Vec<_> = (0..index.len()).rev().map(|i| index.read(i).unwrap()).collect();
+    documents.reverse();
+    documents
+}
+
+/// Invariant: A document of a corpus is the same wherever it is read from: as the next one, or by where it begins.
+#[test]
+fn documents_are_found_by_where_they_begin() {
+    let rows = |from: usize, n: usize| -> arrow_array::RecordBatch {
+        let texts: arrow_array::StringArray =
+            (from..from + n).map(|i| Some(format!("row {i}").repeat(i % 9))).collect();
+        let others: arrow_array::StringArray = (from..from + n).map(|_| Some("not read")).collect();
+        let columns = [("text", std::sync::Arc::new(texts) as _), ("other", std::sync::Arc::new(others) as _)];
+        arrow_array::RecordBatch::try_from_iter(columns).unwrap()
+    };
+    let parquet = |first: usize| {
+        // Row groups of 50 rows, and pages of 7 of them.
+        let how = parquet::file::properties::WriterProperties::builder()
+            .set_max_row_group_row_count(Some(50))
+            .set_data_page_row_count_limit(7)
+            .set_write_batch_size(7)
+            .build();
+        let mut writer = parquet::arrow::ArrowWriter::try_new(vec![], rows(0, 1).schema(), Some(how)).unwrap();
+        (0..4).for_each(|i| writer.write(&rows(first + 30 * i, 30)).unwrap());
+        writer.into_inner().unwrap()
+    };
+    let folder = Folder::new(&[
+        ("a.jsonl", b"\xef\xbb\xbf{\"text\": \"first\"}\r\n\n  \nno\n{\"text\": \"\xc3\xa9\"}\n{\"text\": 5}\n{\"text\": \"z\"}"),
+        ("b.json", b"\xef\xbb\xbf[\"one\" ,\n {\"story\": \"[two],\", \"n\": [1]}\n,tru,{\"n\": 3, \"story\": \"three\"}]"),
+        ("c.json", b"{\"text\": \"a\"}\n{\"text\": }{\"text\": \"b\"}  \"c\"\n"),
+        ("d.csv", b"\xef\xbb\xbftext,id\r\n\r\n\"a\nb\",x\r\nonly one\r\n,y\r\n\n\"\"\"z\"\"\",z"),
+        ("e.tsv", b"text\n\n\na,b\n\"q\tq\"\n"),
+        ("f.txt", b"\xef\xbb\xbfOne\r\nline\n\n \nNext\n\n\nbad \xff\n\nlast"),
+        ("g.parquet", &parquet(0)),
+        ("h.parquet", &parquet(1000)),
+        ("i/empty.jsonl", b"\n"),
+        ("i/j.jsonl", b"{\"story\": \"only\", \"n\": 1}\n"),
+        ("k.jsonl", b"\"a string\"\n{\"text\": \"t\", \"story\": \"s\"}\n"),
+    ]);
+    for txt in [Txt::Document, Txt::Paragraph, Txt::Line] {
+        let reading = Reading { txt, on_error: OnError::Skip, ..Reading::default() };
+        let corpus = Corpus::open(&[folder.path().to_owned()], &reading).unwrap();
+        let documents: Vec<Document> = corpus.documents().map(Result::unwrap).collect();
+        assert!(documents.len() > 255 && corpus.paths().count() == 11);
+        assert_eq!(backwards(&corpus), documents);
+        // From file to file, more of them than stay open.
+        let mut index = Index::of(&corpus, folder.path(), &|| Ok(())).unwrap();
+        let n = index.len();
+        assert_eq!((n as usize, index.pass().skips()), (documents.len(), 6));
+        for i in (0..3 * n).map(|i| i * 101 % n) {
+            assert_eq!(index.read(i).unwrap(), documents[i as usize]);
+        }
+    }
+    // Nothing is left of it.
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 10);
+    let corpus =
+        Corpus::open(&[folder.path().join("a.jsonl")], &Reading { on_error: OnError::Skip, ..Reading::default() });
+    let mut index = Index::of(&corpus.unwrap(), folder.path(), &|| Ok(())).unwrap();
+    folder.write("a.jsonl", b"{}");
+    assert!(index.read(2).unwrap_err().message().ends_with("a.jsonl changed while it was read"));
 }
 
 /// Each document as (id, text).
