@@ -125,7 +125,7 @@ pub(super) enum Ordered {
     /// As they come.
     Corpus(Documents),
     /// Shuffled; and the next place.
-    Shuffled(Index, Permutation, u64),
+    Shuffled(Box<Index>, Permutation, u64),
 }
 
 impl Ordered {
@@ -136,7 +136,7 @@ impl Ordered {
         }
         let index = Index::of(corpus, folder, &|| watch.at(0, 1))?;
         let order = Permutation::new(index.len(), seed, &[]);
-        Ok(Self::Shuffled(index, order, 0))
+        Ok(Self::Shuffled(Box::new(index), order, 0))
     }
 
     /// The next document and its place.

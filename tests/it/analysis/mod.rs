@@ -5,6 +5,8 @@ pub mod attention;
 pub mod attribute;
 pub mod cost;
 pub mod export;
+pub mod export_memory;
+pub mod export_python;
 pub mod export_shuffle;
 pub mod finite;
 pub mod generate;

@@ -6,6 +6,7 @@
 mod disk;
 mod kills;
 mod limits;
+mod merged;
 mod run;
 mod signals;
 mod stopped;

@@ -2,6 +2,7 @@
 
 pub mod chats;
 pub mod corpus;
+pub mod corpus_python;
 pub mod ids;
 pub mod inputs;
 pub mod pairs;
