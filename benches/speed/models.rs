@@ -111,7 +111,7 @@ pub const LLAMA_TINY: LlamaShape = LlamaShape {
     d_vocab: 1001,
 };
 
-/// The folder of a random Llama of this shape, stored in f32 or f16.
+/// The folder of a random Llama of this shape, stored in f32, f16 or bf16.
 pub fn llama(shape: &LlamaShape, dtype: Dtype) -> Result<PathBuf> {
     let &LlamaShape { n_layers, d_model: d, heads, kv_heads, d_head, d_mlp: m, d_vocab, .. } = shape;
     let reads = Fill::Normal(0.02);
@@ -148,7 +148,11 @@ pub fn llama(shape: &LlamaShape, dtype: Dtype) -> Result<PathBuf> {
             "original_max_position_embeddings": 8192,
         },
     });
-    let stored = if dtype == Dtype::F16 { "f16" } else { "f32" };
+    let stored = match dtype {
+        Dtype::F16 => "f16",
+        Dtype::BF16 => "bf16",
+        _ => "f32",
+    };
     write_once(&format!("{}-{stored}", shape.name), &config, tensors)
 }
 
@@ -209,7 +213,7 @@ struct Random {
     dims: Vec<usize>,
     fill: Fill,
     seed: u64,
-    /// F32 or F16.
+    /// F32, F16 or BF16.
     dtype: Dtype,
 }
 
@@ -221,7 +225,7 @@ fn tensor(name: &str, dims: &[usize], fill: Fill) -> (String, Random) {
 
 impl Random {
     fn size(&self) -> usize {
-        if self.dtype == Dtype::F16 { 2 } else { 4 }
+        if self.dtype == Dtype::F32 { 4 } else { 2 }
     }
 }
 
@@ -248,8 +252,9 @@ impl View for Random {
                     Fill::Constant(x) => x,
                     Fill::Normal(std) => (std * normal(self.seed, (b * BLOCK + i) as u64)) as f32,
                 };
-                match size {
-                    2 => value.copy_from_slice(&half::f16::from_f32(x).to_le_bytes()),
+                match self.dtype {
+                    Dtype::F16 => value.copy_from_slice(&half::f16::from_f32(x).to_le_bytes()),
+                    Dtype::BF16 => value.copy_from_slice(&half::bf16::from_f32(x).to_le_bytes()),
                     _ => value.copy_from_slice(&x.to_le_bytes()),
                 }
             }

@@ -1,4 +1,4 @@
-//! A model of a billion parameters: loading, the first token, memory, and a forward pass, in f32 and in f16.
+//! A model of a billion parameters: loading, the first token, memory, and a forward pass, in f32, f16 and bf16.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -23,9 +23,10 @@ pub fn shape(real: bool) -> &'static LlamaShape {
     if real { &LLAMA_1B } else { &LLAMA_TINY }
 }
 
-/// The models, in f32 and in f16.
-pub fn models(real: bool) -> Result<[(&'static str, PathBuf); 2]> {
-    Ok([("f32", llama(shape(real), Dtype::F32)?), ("f16", llama(shape(real), Dtype::F16)?)])
+/// The models, in f32, f16 and bf16.
+pub fn models(real: bool) -> Result<[(&'static str, PathBuf); 3]> {
+    let of = |dtype| llama(shape(real), dtype);
+    Ok([("f32", of(Dtype::F32)?), ("f16", of(Dtype::F16)?), ("bf16", of(Dtype::BF16)?)])
 }
 
 pub fn measure(bench: &Bench, real: bool) -> Result<()> {

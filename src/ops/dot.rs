@@ -3,55 +3,146 @@
 //! gemm packs such a weight before it multiplies, which for a handful of rows costs more than the product. Here each
 //! output is a dot product of two contiguous rows, in tiles small enough for registers, and the weight is read once,
 //! in order. Weights of 16 bits are upcast a tile's rows at a time, and multiplied as if they had been f32.
+//!
+//! A single row, which is one more token of a text, goes as fast as memory gives the weight: its 16 bits are upcast in
+//! registers.
 
-use pulp::{Simd, WithSimd};
-use rayon::prelude::*;
-
-use super::SharedMut;
 use super::number::Number;
+use super::{SharedMut, shared};
+use pulp::{Simd, WithSimd};
 
 /// Rows of `x` up to which this beats gemm: the rows must stay in the second-level cache.
 pub(super) const MAX_ROWS: usize = 32;
 
-/// Outputs of a tile: rows of the weight held in registers' reach. One row of `x` goes by wide registers as fast as memory gives the
-/// weight, and fastest where that is one stream; narrow ones wait for their own sums unless there are several.
+/// Outputs of a tile: rows of the weight held in registers' reach.
 const TILE_OUT: usize = 4;
 /// Rows of a tile. 4 x 3 accumulators leave room for the operands in 16 registers.
 const TILE_ROWS: usize = 3;
 /// Outputs that one task computes.
 const TASK_OUT: usize = 64;
+/// Bytes of the weight that one task reads for a single row: so few that all threads end together, and so many that taking a task costs
+/// nothing beside it.
+const TASK_BYTES: usize = 128 << 10;
+/// Outputs of a single row that are computed together where the row is too long for the first cache: each part of it that is fetched
+/// again serves them all.
+const LONG_OUT: usize = 8;
+/// Inputs up to which a row stays in the first cache, while weights go by.
+const SHORT: usize = 4096;
 
 /// Adds `x [t, ins]` times `w` to `y [t, outs]`; output `j`'s weights are `w[j * stride..][..ins]`.
 pub(super) fn accumulate<N: Number>(x: &[f32], w: &[N], stride: usize, ins: usize, outs: usize, y: &mut [f32]) {
     let t = x.len() / ins;
     assert!(y.len() == t * outs && (outs - 1) * stride + ins <= w.len());
     let out = SharedMut::new(y);
+    let arch = pulp::Arch::new();
+    let task_out = match t {
+        1 => (TASK_BYTES / (ins * size_of::<N>()) / LONG_OUT * LONG_OUT).clamp(LONG_OUT, TASK_OUT),
+        _ => TASK_OUT,
+    };
     let task = |buffer: &mut Vec<f32>, first: usize| {
-        let columns = first..(first + TASK_OUT).min(outs);
+        let columns = first..(first + task_out).min(outs);
+        let row = Row { x, w, stride, columns: columns.clone(), out };
         match N::as_f32(w) {
-            Some(w) => {
-                pulp::Arch::new().dispatch(Tiles { x, w: &w[first * stride..], stride, ins, outs, columns, out })
-            }
+            _ if t == 1 && row.run(arch) => {}
+            Some(w) => arch.dispatch(Tiles { x, w: &w[first * stride..], stride, ins, outs, columns, out }),
             None => {
-                // For one row of `x` they are read once, and few of them are still in the first cache then.
-                let wide = if t == 1 { 1 } else { TILE_OUT };
-                for first in columns.clone().step_by(wide) {
-                    let columns = first..(first + wide).min(columns.end);
-                    buffer.resize(wide * ins, 0.0);
+                for first in columns.clone().step_by(TILE_OUT) {
+                    let columns = first..(first + TILE_OUT).min(columns.end);
+                    buffer.resize(TILE_OUT * ins, 0.0);
                     for (j, to) in columns.clone().zip(buffer.chunks_exact_mut(ins)) {
                         N::widen_into(&w[j * stride..][..ins], to);
                     }
-                    pulp::Arch::new().dispatch(Tiles { x, w: &*buffer, stride: ins, ins, outs, columns, out });
+                    arch.dispatch(Tiles { x, w: &*buffer, stride: ins, ins, outs, columns, out });
                 }
             }
         }
     };
-    let starts = (0..outs).step_by(TASK_OUT);
-    if t * ins * outs < 32 * 1024 {
-        let mut buffer = vec![];
-        starts.for_each(|first| task(&mut buffer, first));
-    } else {
-        starts.collect::<Vec<_>>().into_par_iter().for_each_init(Vec::new, task);
+    let all = outs.div_ceil(task_out);
+    match t * ins * outs < 32 * 1024 {
+        true => (0..all).for_each(|i| task(&mut vec![], i * task_out)),
+        false => shared(all, |buffer, i| task(buffer, i * task_out)),
+    }
+}
+
+/// One row of `x`, and the outputs `columns` of it.
+struct Row<'a, N> {
+    x: &'a [f32],
+    w: &'a [N],
+    stride: usize,
+    columns: std::ops::Range<usize>,
+    out: SharedMut,
+}
+
+impl<N: Number> Row<'_, N> {
+    /// Computes them, if this machine has the instructions for it: narrow registers would wait for their own sums.
+    fn run(self, arch: pulp::Arch) -> bool {
+        match arch {
+            #[cfg(target_arch = "x86_64")]
+            pulp::Arch::V4(_) => arch.dispatch(self),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the machine has these instructions: pulp found the others.
+            pulp::Arch::V3(simd) if is_x86_feature_detected!("f16c") => unsafe { with_f16c(simd, self) },
+            _ => return false,
+        }
+        true
+    }
+}
+
+/// V3 of pulp, and the instruction that upcasts f16.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn with_f16c<N: Number>(simd: pulp::x86::V3, row: Row<N>) {
+    row.with_simd(simd);
+}
+
+impl<N: Number> WithSimd for Row<'_, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let mut column = self.columns.start;
+        while column < self.columns.end {
+            let wide = self.columns.end - column;
+            column += match self.x.len() > SHORT && wide >= LONG_OUT {
+                true => self.sums::<S, LONG_OUT, 1>(simd, column),
+                // As many sums at once as none waits for its own.
+                false => self.sums::<S, 1, 4>(simd, column),
+            };
+        }
+    }
+}
+
+impl<N: Number> Row<'_, N> {
+    /// `OUT` outputs from `column`, each in `SUMS` sums. Says how many these are.
+    #[inline(always)]
+    fn sums<S: Simd, const OUT: usize, const SUMS: usize>(&self, simd: S, column: usize) -> usize {
+        let (x, x_tail) = S::as_simd_f32s(self.x);
+        let ins = self.x.len();
+        let w: [&[N]; OUT] = std::array::from_fn(|j| &self.w[(column + j) * self.stride..][..ins]);
+        let mut sums = [[simd.splat_f32s(0.0); SUMS]; OUT];
+        let add = |sums: &mut [[S::f32s; SUMS]; OUT], at: usize, i: usize| {
+            for j in 0..OUT {
+                let w = &w[j][at * S::F32_LANES..][..S::F32_LANES];
+                if OUT > 1 {
+                    // The rows after these: the machine foresees one stream, and not so many.
+                    prefetch(w.as_ptr().wrapping_add(OUT * self.stride).cast());
+                }
+                // SAFETY: whoever calls this has looked for the instructions.
+                sums[j][i] = simd.mul_add_f32s(unsafe { N::lanes::<S>(w) }, x[at], sums[j][i]);
+            }
+        };
+        let whole = x.len() / SUMS * SUMS;
+        for at in (0..whole).step_by(SUMS) {
+            (0..SUMS).for_each(|i| add(&mut sums, at + i, i));
+        }
+        (whole..x.len()).for_each(|at| add(&mut sums, at, 0));
+        for j in 0..OUT {
+            let sum = (1..SUMS).fold(sums[j][0], |sum, i| simd.add_f32s(sum, sums[j][i]));
+            let tail: f32 = w[j][ins - x_tail.len()..].iter().zip(x_tail).map(|(w, x)| w.widen() * x).sum();
+            // SAFETY: inside y, as asserted; these columns are this task's alone.
+            unsafe { *self.out.at(column + j) += simd.reduce_sum_f32s(sum) + tail };
+        }
+        OUT
     }
 }
 
@@ -72,10 +163,9 @@ impl WithSimd for Tiles<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let t = self.x.len() / self.ins;
-        let one = t == 1 && S::F32_LANES >= 8;
         let mut column = self.columns.start;
         while column < self.columns.end {
-            let wide = (self.columns.end - column).min(if one { 1 } else { TILE_OUT });
+            let wide = (self.columns.end - column).min(TILE_OUT);
             let mut row = 0;
             while row < t {
                 let high = (t - row).min(TILE_ROWS);

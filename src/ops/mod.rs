@@ -35,7 +35,9 @@ pub mod simd;
 #[doc(hidden)]
 pub mod softmax;
 
-use std::ops::Deref;
+use std::ops::{Deref, Range};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use candle_core::{CpuStorage, DType, Device, Layout, Storage, Tensor};
 
@@ -135,6 +137,62 @@ impl SharedMut {
     }
 }
 
+/// Does `n` short tasks on all threads, this one among them, each with a buffer of its own. Each thread goes through a part of them
+/// in order, so that memory is read as one stream, and whoever is done takes half of what another has left.
+pub(crate) fn shared(n: usize, task: impl Fn(&mut Vec<f32>, usize) + Sync) {
+    /// How long others are waited for without sleeping: waking up takes as long as many a task.
+    const AWAKE: Duration = Duration::from_micros(100);
+    // The first and the end of what is left, in one number.
+    let packed = |of: Range<usize>| (of.start as u64) << 32 | of.end as u64;
+    let unpacked = |left: u64| (left >> 32) as usize..left as u32 as usize;
+    let threads = rayon::current_num_threads().clamp(1, n.max(1));
+    let parts: Vec<AtomicU64> =
+        (0..threads).map(|i| AtomicU64::new(packed(n * i / threads..n * (i + 1) / threads))).collect();
+    let changed = |part: usize, from: u64, to: Range<usize>| {
+        parts[part].compare_exchange(from, packed(to), Relaxed, Relaxed).is_ok()
+    };
+    let work = |own: usize| {
+        let mut buffer = vec![];
+        loop {
+            let now = parts[own].load(Relaxed);
+            let mut left = unpacked(now);
+            if let Some(next) = left.next() {
+                if changed(own, now, left) {
+                    task(&mut buffer, next);
+                }
+                continue;
+            }
+            let all = (0..threads).map(|other| (other, parts[other].load(Relaxed)));
+            let Some((other, now)) = all.max_by_key(|(_, left)| unpacked(*left).len()) else { return };
+            let left = unpacked(now);
+            if left.is_empty() {
+                return;
+            }
+            let half = left.start + left.len() / 2;
+            if changed(other, now, left.start..half) {
+                parts[own].store(packed(half..left.end), Relaxed);
+            }
+        }
+    };
+    // Those who have begun, and not come to their end.
+    let at_work = AtomicUsize::new(0);
+    rayon::in_place_scope(|scope| {
+        for own in 1..threads {
+            let (work, at_work) = (&work, &at_work);
+            scope.spawn(move |_| {
+                at_work.fetch_add(1, Relaxed);
+                work(own);
+                at_work.fetch_sub(1, Relaxed);
+            });
+        }
+        work(0);
+        let since = Instant::now();
+        while at_work.load(Relaxed) > 0 && since.elapsed() < AWAKE {
+            std::hint::spin_loop();
+        }
+    });
+}
+
 /// Values that a block of rows should have before it is handed to another thread.
 const WORTH: usize = 16 * 1024;
 
@@ -205,6 +263,25 @@ pub(crate) fn stacked(parts: &[Tensor]) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// However many there are, however long each takes, and whoever asks: this thread, several threads of the pool at once.
+    #[test]
+    fn shared_tasks_are_all_done_once() {
+        let once = |n: usize| {
+            let done: Vec<AtomicUsize> = (0..n).map(|_| AtomicUsize::new(0)).collect();
+            shared(n, |buffer, i| {
+                buffer.resize(i % 7 * 100, 0.0);
+                std::hint::black_box(buffer.iter_mut().for_each(|x| *x += 1.0));
+                done[i].fetch_add(1, Relaxed);
+            });
+            assert!(done.iter().all(|done| done.load(Relaxed) == 1), "{n}");
+        };
+        for n in [0, 1, 2, 3, 5, 64, 1000, 20_000] {
+            once(n);
+        }
+        use rayon::prelude::*;
+        (0..200).into_par_iter().for_each(once);
+    }
 
     /// Buffers of one block and of several, with a last one that is shorter.
     #[test]

@@ -1,8 +1,12 @@
 //! Numbers of 16 bits, upcast to f32, which is exact.
 
-use bytemuck::Pod;
+use std::mem::transmute_copy;
+use std::slice;
+
+use bytemuck::{Pod, Zeroable};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
+use pulp::Simd;
 
 use super::simd::vectorise;
 
@@ -13,6 +17,19 @@ pub(crate) trait Number: Pod + Send + Sync {
 
     /// These numbers themselves, if they are f32 already.
     fn as_f32(numbers: &[Self]) -> Option<&[f32]>;
+
+    /// The same numbers in f32: as many as a register has lanes.
+    ///
+    /// # Safety
+    /// For f16 in eight lanes or more, the machine must have F16C.
+    #[inline(always)]
+    unsafe fn lanes<S: Simd>(from: &[Self]) -> S::f32s {
+        let mut lanes: S::f32s = Zeroable::zeroed();
+        for (to, from) in bytemuck::cast_slice_mut(slice::from_mut(&mut lanes)).iter_mut().zip(from) {
+            *to = from.widen();
+        }
+        lanes
+    }
 
     /// Writes the same numbers to `to`, of the same length.
     fn widen_into(from: &[Self], to: &mut [f32]) {
@@ -65,6 +82,22 @@ impl Number for f16 {
             _ => normal,
         };
         f32::from_bits(value | (bits & 0x8000) << 16)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    unsafe fn lanes<S: Simd>(from: &[f16]) -> S::f32s {
+        use std::arch::x86_64::{_mm_loadu_si128, _mm256_cvtph_ps, _mm256_loadu_si256, _mm512_cvtph_ps};
+        assert_eq!(from.len(), S::F32_LANES);
+        // SAFETY: a register of this many lanes is read where they lie. AVX-512 has the one instruction, and the caller looked for the
+        // other.
+        unsafe {
+            match S::F32_LANES {
+                16 => transmute_copy(&_mm512_cvtph_ps(_mm256_loadu_si256(from.as_ptr().cast()))),
+                8 => transmute_copy(&_mm256_cvtph_ps(_mm_loadu_si128(from.as_ptr().cast()))),
+                _ => unreachable!("narrow registers take rows that are upcast"),
+            }
+        }
     }
 
     /// By the machine's own instruction where it has one. `half` finds F16C out too, but once for every eight numbers, which takes longer
