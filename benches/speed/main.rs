@@ -2,6 +2,7 @@
 
 mod attribute;
 mod clock;
+mod export;
 mod forward;
 mod lens;
 mod memory;
@@ -74,6 +75,8 @@ enum Case {
     Sweep,
     /// A Llama of a billion parameters (8 GB of files); only when named.
     Scale,
+    /// Exporting activations of a corpus, beside bare forward passes.
+    Export,
     /// Attribution patching, in units of a forward pass.
     Attribute,
 }
@@ -154,6 +157,11 @@ fn main() -> Result<()> {
         let watch = Watch::start();
         scale::measure(&bench, args.bench)?;
         watch.say(&bench.say, "scale");
+    }
+    if wanted(Case::Export) {
+        let watch = Watch::start();
+        export::measure(&bench)?;
+        watch.say(&bench.say, "export");
     }
     if wanted(Case::Attribute) {
         let watch = Watch::start();
