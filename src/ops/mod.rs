@@ -271,7 +271,8 @@ mod tests {
             let done: Vec<AtomicUsize> = (0..n).map(|_| AtomicUsize::new(0)).collect();
             shared(n, |buffer, i| {
                 buffer.resize(i % 7 * 100, 0.0);
-                std::hint::black_box(buffer.iter_mut().for_each(|x| *x += 1.0));
+                buffer.iter_mut().for_each(|x| *x += 1.0);
+                std::hint::black_box(&mut *buffer);
                 done[i].fetch_add(1, Relaxed);
             });
             assert!(done.iter().all(|done| done.load(Relaxed) == 1), "{n}");
