@@ -57,7 +57,7 @@ fn run(model: &Model, pair: &Pair, qk_fix: bool) -> Result<()> {
         model,
         std::slice::from_ref(pair),
         &options,
-        (Align::Start, pellucid::sweep::Budget::default()),
+        (Align::Start, pellucid::sweep::Budget::default(), pellucid::sweep::Shard::default()),
         &(),
         &mut |_| {
             rows += 1;

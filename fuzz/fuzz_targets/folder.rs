@@ -7,6 +7,7 @@ use std::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use pellucid::session::Claiming;
 use pellucid::session::RunFolder;
+use pellucid::session::folder::request_hash;
 use pellucid::session::owned::is_ours;
 use pellucid_fuzz::{Folder, check, ensure, three};
 use serde_json::json;
@@ -19,7 +20,8 @@ fuzz_target!(|bytes: &[u8]| {
     for force in [false, true] {
         let made = check(|| {
             let tables = &["patch"];
-            let mut run = RunFolder::create(Some(folder.path()), "patch", tables, &json!({}), force, &claiming)?;
+            let mut run =
+                RunFolder::create(folder.path().to_owned(), tables, request_hash(&json!({}))?, force, &claiming)?;
             run.write("other.txt", b"x")?;
             run.finish(&[])
         });

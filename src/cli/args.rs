@@ -1,17 +1,16 @@
 //! Arguments that several commands share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, ColorChoice};
-use serde::Serialize;
 
 use super::out::{Out, flags};
 use super::wait::WaitArgs;
 use crate::error::Result;
 use crate::model::{Hardware, Placement, Processing};
 use crate::ops::matrix::Kept;
-use crate::session::{Claiming, RunFolder, Session};
+use crate::session::{Claiming, Session, Shard};
 use crate::table::Format;
 use crate::text::{DEMO, ModelSource, Want};
 
@@ -125,20 +124,12 @@ pub(super) struct OutArgs {
 }
 
 impl OutArgs {
-    /// The folder for the results of `request`, which are `names` and their figures. Says for whom it waits.
-    pub fn folder(
-        &self,
-        out: &Out,
-        (analysis, names): (&str, &[&str]),
-        request: &impl Serialize,
-        command: &[String],
-    ) -> Result<RunFolder> {
-        let path = self.out.as_deref();
-        self.claiming(out, command, |how| RunFolder::create(path, analysis, names, request, self.force, how))
+    /// The folder for the results of the request of `analysis` with this hash.
+    pub fn place(&self, analysis: &str, request: &str) -> PathBuf {
+        let own = || Path::new("runs").join(format!("{analysis}-{}", &request[..12]));
+        self.out.clone().unwrap_or_else(own)
     }
-}
 
-impl OutArgs {
     /// Claims a folder by `claim`, which is told how.
     pub fn claiming<T>(&self, out: &Out, command: &[String], claim: impl FnOnce(&Claiming) -> Result<T>) -> Result<T> {
         self.wait.claiming(out, command, claim)
@@ -151,6 +142,15 @@ pub(super) struct ResumeArgs {
     /// Resume this command where it was stopped
     #[arg(long)]
     pub resume: bool,
+}
+
+/// Which part of the work is done here.
+#[derive(Args, Debug)]
+pub(super) struct ShardArgs {
+    /// Do a part of the work: 3/16 is the fourth of 16 parts, and `slurm` the part of this task of a job array. `pellucid merge` joins
+    /// all parts
+    #[arg(long, value_name = "I/N", value_parser = Shard::parse)]
+    pub shard: Option<Shard>,
 }
 
 /// How much memory may be used.

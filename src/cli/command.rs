@@ -1,20 +1,25 @@
 //! The command of an analysis, made of its type: arguments in, one run, files and words out.
 
-use std::path::Path;
-
 use clap::{ArgMatches, Args, FromArgMatches};
 
-use super::args::{DrawArgs, OutArgs, ResumeArgs};
+use super::args::{DrawArgs, OutArgs, ResumeArgs, ShardArgs};
 use super::input::ReadArgs;
 use super::out::{Out, flags};
 use super::signals;
-use crate::error::{Error, ErrorKind, Result, Said};
+use std::path::Path;
+
+use crate::error::{Error, ErrorKind, Result, Said, said};
 use crate::session::folder::request_hash;
 use crate::session::plan::available;
+use crate::session::shards::{self, Record};
 use crate::session::words::{chosen_words, command, option};
-use crate::session::{Analysis, Found, Input, On, Parts, Place, Request, Results, Session, Sink, Tables, To};
+use crate::session::{
+    Analysis, Claiming, Found, Input, On, Parts, Place, Request, Results, RunFolder, Session, Shard, Shards, Sink,
+    Tables, To,
+};
 use crate::sweep::Need;
-use crate::table::Format;
+use crate::table::{Format, Provenance};
+use crate::text::Prompt;
 use crate::view::Figure;
 use crate::view::viewed::{Shown, Told};
 
@@ -61,6 +66,16 @@ pub(super) struct Command {
     pub run: fn(&ArgMatches, &Out) -> Result<()>,
     /// Says what it asks for.
     pub asked: fn(&ArgMatches, &Out) -> Result<Asked>,
+    /// Joins its shards.
+    pub join: fn(&Shards, &Joining, &Out) -> Result<()>,
+}
+
+/// How shards are joined.
+pub(super) struct Joining<'a> {
+    /// The folder for the whole.
+    pub folder: &'a Path,
+    pub scale: Option<f64>,
+    pub claiming: &'a Claiming<'a>,
 }
 
 /// What a command asks for.
@@ -76,7 +91,7 @@ pub struct Asked {
 impl Command {
     /// The command of `A`.
     pub const fn of<A: Asking>() -> Self {
-        Self { name: A::NAME, clap: clap_of::<A>, run: run::<A>, asked: asked::<A> }
+        Self { name: A::NAME, clap: clap_of::<A>, run: run::<A>, asked: asked::<A>, join: join::<A> }
     }
 }
 
@@ -91,6 +106,9 @@ fn clap_of<A: Asking>() -> clap::Command {
     }
     if A::RESUMES {
         command = ResumeArgs::augment_args(command);
+    }
+    if shared::<A>() {
+        command = ShardArgs::augment_args(command);
     }
     if A::RESULTS != Results::Screen {
         command = OutArgs::augment_args(command);
@@ -112,6 +130,11 @@ fn clap_of<A: Asking>() -> clap::Command {
 /// Whether the figures of its tables have a scale.
 fn scaled<A: Analysis>() -> bool {
     A::Tables::ALL.iter().filter_map(|table| table.drawable()).any(|table| table.scaled)
+}
+
+/// Whether several processes can share its work.
+fn shared<A: Analysis>() -> bool {
+    A::JOINS.is_some() || A::RESULTS == Results::Dataset
 }
 
 /// What was given for the arguments of a group.
@@ -146,11 +169,12 @@ fn run<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<()> {
     }
     let words = words(&analysis, &on, &input, matches)?;
     let noted = |said: &Said| out.note(flags(said));
-    let draw = if scaled::<A>() { Some(group::<DrawArgs>(matches)?) } else { None };
+    let scale = if scaled::<A>() { group::<DrawArgs>(matches)?.scale() } else { None };
+    let shard = if shared::<A>() { group::<ShardArgs>(matches)?.shard } else { None };
     let how: Option<OutArgs> = if A::RESULTS == Results::Screen { None } else { Some(group(matches)?) };
     if let (Results::Dataset, Some(how)) = (A::RESULTS, &how) {
         let resume = group::<ResumeArgs>(matches)?.resume;
-        return data_set((&analysis, &on, &input), how, resume, &words, out);
+        return data_set((&analysis, &on, &input), how, (shard, resume), &words, out);
     }
     let Some(how) = how.filter(|how| A::RESULTS == Results::Folder || how.out.is_some()) else {
         let to = match A::RESULTS {
@@ -159,14 +183,25 @@ fn run<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<()> {
         };
         let mut sink = Sink::new(to, on.provenance(words), &(), &noted);
         analysis.run(&on, &input, &mut sink)?;
-        return print(sink.finish(true)?, None, &input, out);
+        return print(sink.finish(true)?, None, (input.len(), input.prompts()), out);
     };
-    let request = Request::new(&analysis, &on, &input)?;
+    let mut request = Request::new(&analysis, &on, &input)?;
+    let whole = request_hash(&request)?;
+    let place = how.place(A::NAME, &whole);
+    let path = match shard {
+        Some(_) if scale.is_some() => {
+            return Err(Error::bad_input("a shard has no figures, and so none with a scale")
+                .hint(said("give {scale} to `pellucid merge`, which draws them")));
+        }
+        Some(shard) => shards::place(&place, &whole, shard)?,
+        None => place.clone(),
+    };
+    request.shard = shard;
     // Listens to Ctrl-C from here on, so that nothing is left by it.
     let watch = out.watch(A::NAME);
-    let names: Vec<&str> =
-        A::Tables::ALL.iter().map(|table| table.info().name).chain(A::FILES.iter().copied()).collect();
-    let mut folder = how.folder(out, (A::NAME, &names), &request, &words)?;
+    let hash = request_hash(&request)?;
+    let mut folder =
+        how.claiming(out, &words, |claiming| RunFolder::create(path, &names::<A>(), hash, how.force, claiming))?;
     let mut parts = None;
     if A::RESUMES {
         // Whoever this one waited for may have completed what was to be resumed.
@@ -174,33 +209,34 @@ fn run<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<()> {
         let resume = asked && (Parts::are_in(folder.path()) || !folder.waited());
         parts = Some(Parts::open(folder.path(), &request, resume, how.force)?);
     }
-    let mut sink = Sink::new(To::Folder(&mut folder), on.provenance(words.clone()), &watch, &noted);
+    let provenance = Provenance { shard: shard.map(|shard| shard.to_string()), ..on.provenance(words.clone()) };
+    let mut sink = Sink::new(To::Folder(&mut folder), provenance, &watch, &noted);
     sink.parts = parts;
-    sink.options.scale = draw.and_then(|draw| draw.scale());
+    sink.shard = shard;
+    sink.options.scale = scale;
     let stopped = match analysis.run(&on, &input, &mut sink) {
         Ok(()) => None,
         Err(e) if A::RESUMES && e.kind() == ErrorKind::Interrupted => Some(e),
         Err(e) => return Err(e),
     };
     let mut found = sink.finish(stopped.is_none())?;
-    let mut shown = Shown::default();
-    let (options, caption) = (found.options, found.caption.as_ref().map(flags));
-    for table in &mut found.tables {
-        let mut own = Shown::default();
-        table.views(&options, &mut |view| {
-            own.take(&view, caption.as_deref());
-            match Figure::of(&view)? {
-                Some(figure) => folder.write(&figure.file_name(), figure.svg.as_bytes()),
-                None => Ok(()),
-            }
-        })?;
-        // Means are drawn last, and say what their parts would.
-        if table.is_drawn() {
-            shown = own;
+    let shown = match shard {
+        None => Some(draw(&mut found, &mut folder)?),
+        Some(shard) => {
+            // Its rows are for whoever joins them.
+            found.tables.clear();
+            let (told, complete) = (found.told.take(), stopped.is_none());
+            let (analysis, table) = (A::NAME.to_owned(), format!("{}.parquet", A::Tables::ALL[0].info().name));
+            let (path, items) = (folder.file(&table), input.len());
+            let (bytes, blake3) = Default::default();
+            let record = Record { analysis, request: whole, shard, items, table, bytes, blake3, complete, told };
+            folder.shard = Some(record.measured(&path)?);
+            found.said.push(parted(shard, &place));
+            None
         }
-    }
+    };
     if let Some(e) = stopped {
-        let hint = format!("the same command with --resume --out {} goes on from here", folder.path().display());
+        let hint = format!("the same command with --resume --out {} goes on from here", place.display());
         let what = match folder.finish_stopped(&words)? {
             Some(finished) => {
                 out.wrote(&finished);
@@ -218,28 +254,80 @@ fn run<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<()> {
         out.data(|w| writeln!(w, "{}", finished.path.join(name).display()))?;
     }
     drop(finished);
-    print(found, Some(&shown).filter(|_| A::RESULTS == Results::Folder), &input, out)
+    let shown = shown.as_ref().filter(|_| A::RESULTS == Results::Folder);
+    print(found, shown, (input.len(), input.prompts()), out)
+}
+
+/// What its tables and files are called.
+fn names<A: Analysis>() -> Vec<&'static str> {
+    A::Tables::ALL.iter().map(|table| table.info().name).chain(A::FILES.iter().copied()).collect()
+}
+
+/// What is said when one of several processes has done its part.
+fn parted(shard: Shard, folder: &Path) -> String {
+    format!("part {shard} is done: `pellucid merge {}` joins all parts once they are there", folder.display())
+}
+
+/// Draws all figures of what was found, and gives what is shown on a terminal.
+fn draw(found: &mut Found, folder: &mut RunFolder) -> Result<Shown> {
+    let mut shown = Shown::default();
+    let (options, caption) = (found.options, found.caption.as_ref().map(flags));
+    for table in &mut found.tables {
+        let mut own = Shown::default();
+        table.views(&options, &mut |view| {
+            own.take(&view, caption.as_deref());
+            match Figure::of(&view)? {
+                Some(figure) => folder.write(&figure.file_name(), figure.svg.as_bytes()),
+                None => Ok(()),
+            }
+        })?;
+        // Means are drawn last, and say what their parts would.
+        if table.is_drawn() {
+            shown = own;
+        }
+    }
+    Ok(shown)
+}
+
+/// Makes of shards what one process makes.
+fn join<A: Asking>(shards: &Shards, how: &Joining, out: &Out) -> Result<()> {
+    let join = A::JOINS.ok_or_else(|| Error::compute(format!("{} has no shards", A::NAME)).fault())?;
+    if how.scale.is_some() && !scaled::<A>() {
+        return Err(Error::bad_input(format!("the figures of {} have no scale to choose", A::NAME))
+            .hint(said("leave out {!scale}; it is for figures of patches, paths, ablations and attributions")));
+    }
+    let (record, provenance) = (shards.record(), shards.provenance());
+    shards::place(how.folder, &record.request, record.shard)?;
+    let watch = out.watch("merge");
+    let noted = |said: &Said| out.note(flags(said));
+    let request = record.request.clone();
+    let mut folder = RunFolder::create(how.folder.to_owned(), &names::<A>(), request, false, how.claiming)?;
+    let mut sink = Sink::new(To::Folder(&mut folder), provenance.clone(), &watch, &noted);
+    sink.options.scale = how.scale;
+    join(shards, &mut sink)?;
+    let mut found = sink.finish(true)?;
+    let shown = draw(&mut found, &mut folder)?;
+    out.wrote(&folder.finish(&provenance.command)?);
+    print(found, Some(&shown), (record.items, &[]), out)
 }
 
 /// Runs an analysis that makes a data set, whose finished blocks stay wherever it is stopped.
 fn data_set<A: Asking>(
     (analysis, on, input): (&A, &A::On, &A::Input),
     how: &OutArgs,
-    resume: bool,
+    (shard, resume): (Option<Shard>, bool),
     words: &[String],
     out: &Out,
 ) -> Result<()> {
     let request = Request::new(analysis, on, input)?;
-    let folder = match &how.out {
-        Some(out) => out.clone(),
-        None => Path::new("runs").join(format!("{}-{}", A::NAME, &request_hash(&request)?[..12])),
-    };
+    let folder = how.place(A::NAME, &request_hash(&request)?);
     let request = serde_json::to_value(&request).map_err(|e| Error::compute(e.to_string()).fault())?;
     let noted = |said: &Said| out.note(flags(said));
     let watch = out.watch_tokens(A::NAME);
     let found = how.claiming(out, words, |claiming| {
         let place = Place { folder: folder.clone(), request, resume, force: how.force, claiming };
         let mut sink = Sink::new(To::Dataset(place), on.provenance(words.to_vec()), &watch, &noted);
+        sink.shard = shard;
         analysis.run(on, input, &mut sink)?;
         sink.finish(true)
     });
@@ -250,14 +338,19 @@ fn data_set<A: Asking>(
         }
         _ => e,
     })?;
-    print(found, None, input, out)
+    print(found, None, (input.len(), input.prompts()), out)
 }
 
 /// Says and prints what was found: of a folder what was drawn last, else every table.
-pub(super) fn print(mut found: Found, shown: Option<&Shown>, input: &impl Input, out: &Out) -> Result<()> {
+pub(super) fn print(
+    mut found: Found,
+    shown: Option<&Shown>,
+    (inputs, prompts): (usize, &[Prompt]),
+    out: &Out,
+) -> Result<()> {
     found.said.iter().for_each(|said| out.say(said));
     let note = |said: &Said| out.note(flags(said));
-    let told = Told { inputs: input.len(), prompts: input.prompts(), worded: &flags, note: &note };
+    let told = Told { inputs, prompts, worded: &flags, note: &note };
     let options = found.options;
     match (out.format, shown, &mut found.tables[..]) {
         (Format::Table, Some(shown), tables) => {

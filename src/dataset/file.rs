@@ -1,6 +1,5 @@
 //! A file that is hashed while it is written, and gets its name when its block is complete.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -61,13 +60,6 @@ impl Done {
         keep(self.file, &folder.join(&self.record.name))?;
         Ok(self.record)
     }
-}
-
-/// The size and hash of a file that is open.
-pub(super) fn size_and_hash(mut file: File) -> io::Result<(u64, String)> {
-    let mut hash = blake3::Hasher::new();
-    let bytes = io::copy(&mut file, &mut hash)?;
-    Ok((bytes, hash.finalize().to_hex().to_string()))
 }
 
 /// What stopped a file from being written.

@@ -17,7 +17,7 @@ use crate::error::{Error, Result, said};
 use crate::session::folder::request_hash;
 use crate::session::owned::is_ours;
 use crate::session::words::shell;
-use crate::session::{Claim, Claiming};
+use crate::session::{Claim, Claiming, Shard};
 use crate::table::Provenance;
 use crate::whole::{temporary_beside, write_whole};
 
@@ -27,48 +27,6 @@ pub(super) const REQUEST: &str = "request.json";
 pub(super) const MANIFEST: &str = "manifest.json";
 /// Processes at work, each in a folder of its own.
 pub(super) const WORK: &str = ".pellucid-work";
-
-/// One of several processes that share the blocks of a data set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shard {
-    /// Which one, from 0.
-    pub index: u64,
-    /// Of how many.
-    pub of: u64,
-}
-
-/// The one process that makes all.
-impl Default for Shard {
-    fn default() -> Self {
-        Self { index: 0, of: 1 }
-    }
-}
-
-/// `3/16`: the fourth of sixteen.
-impl std::str::FromStr for Shard {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let number = |text: &str| text.trim().parse::<u64>().ok();
-        match text.split_once('/').map(|(index, of)| (number(index), number(of))) {
-            Some((Some(index), Some(of))) if index < of => Ok(Self { index, of }),
-            Some((Some(index), Some(of))) => Err(format!("there is no part {index} of {of}: parts are counted from 0")),
-            _ => Err("write which part of how many, such as 0/4 for the first of four".to_owned()),
-        }
-    }
-}
-
-impl Shard {
-    /// Whether it makes block `block`.
-    pub fn has(self, block: u64) -> bool {
-        block % self.of == self.index
-    }
-
-    /// What says that it is complete.
-    pub(super) fn file(self) -> String {
-        format!("shard-{}-of-{}.json", self.index, self.of)
-    }
-}
 
 /// How a data set is opened.
 pub struct Opening<'a> {
@@ -187,7 +145,7 @@ impl Dataset {
         };
         // Before anybody waits.
         may_go_on(folder, &header, force)?;
-        let claim = Claim::of(&folder.join(WORK).join(format!("{}-of-{}", shard.index, shard.of)), claiming)?;
+        let claim = Claim::of(&folder.join(WORK).join(shard.name()), claiming)?;
         may_go_on(folder, &header, force)?;
         let dataset = Self {
             folder: folder.to_owned(),
@@ -297,7 +255,7 @@ impl Dataset {
             });
             let staged = self.stage().join("shard");
             write_whole(&staged, format!("{text:#}\n").as_bytes())?;
-            let path = self.folder.join(self.shard.file());
+            let path = self.folder.join(format!("{}.json", self.shard.name()));
             std::fs::rename(staged, &path).map_err(|e| Error::cannot_write(&path, e))?;
             return Ok(None);
         }
@@ -328,7 +286,7 @@ fn may_go_on(folder: &Path, header: &Header, force: bool) -> Result<()> {
 fn clear(folder: &Path, there: &Header, shard: Shard) -> Result<()> {
     remove(folder.join(MANIFEST))?;
     for found in shards(folder, there).into_iter().filter(|found| shard.of == 1 || found.shard == shard) {
-        remove(folder.join(found.shard.file()))?;
+        remove(folder.join(format!("{}.json", found.shard.name())))?;
     }
     for block in numbered(folder).into_iter().filter(|block| shard.has(*block)) {
         let path = record_path(folder, block);

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::folder::{Header, MANIFEST, Shard, WORK, not_ours, remove};
+use super::folder::{Header, MANIFEST, WORK, not_ours, remove};
 use super::record::{BLOCKS, Record, record_path, text_of};
 use super::{FORMAT_VERSION, Layout};
 use crate::error::{Error, Result, said};
 use crate::session::owned::is_ours;
-use crate::session::{Claim, Claiming};
+use crate::session::shards::{apart, are_missing, differs};
+use crate::session::{Claim, Claiming, Shard};
 use crate::table::Provenance;
 use crate::whole::write_whole;
 
@@ -50,7 +51,7 @@ pub(super) fn shards(folder: &Path, header: &Header) -> Vec<Complete> {
     let found = entries.filter_map(|entry| {
         let name = entry.file_name().into_string().ok()?;
         let found: Complete = serde_json::from_str(&text_of(&entry.path())?).ok()?;
-        (found.shard.file() == name && found.request == header.request).then_some(found)
+        (format!("{}.json", found.shard.name()) == name && found.request == header.request).then_some(found)
     });
     let mut found: Vec<Complete> = found.collect();
     found.sort_by_key(|found| (found.shard.of, found.shard.index));
@@ -105,22 +106,14 @@ pub fn merge(folders: &[PathBuf], how: &Merging) -> Result<Whole> {
         return Err(Error::bad_input("there is nothing to join").hint("name the folder of a data set"));
     };
     for (folder, other) in folders.iter().zip(&headers) {
-        if let Some(what) = differs(&header, other) {
-            return Err(Error::bad_input(format!(
-                "{} and {} are no parts of one data set: {what} differs",
-                first.display(),
-                folder.display()
-            ))
-            .hint("join parts that one command made, each with its shard"));
+        if let Some(what) = apart_in(&header, other) {
+            return Err(apart(first, folder, what));
         }
     }
     let out = match how.out {
         Some(out) => out,
         None if folders.len() == 1 => first,
-        None => {
-            return Err(Error::bad_input(format!("parts are in {} folders", folders.len()))
-                .hint(said("say with {out} where all of them go")));
-        }
+        None => return Err(several(folders)),
     };
     let claim = Claim::of(&out.join(WORK).join("merge"), how.claiming)?;
     if let Some(other) = Header::read(out)?.filter(|there| there != &header) {
@@ -164,17 +157,16 @@ pub fn merge(folders: &[PathBuf], how: &Merging) -> Result<Whole> {
         }
     }
     if !missing.is_empty() {
-        let list = spec(&missing);
-        let why = damaged.map_or_else(String::new, |name| format!(" ({name} is damaged)"));
-        let what = match (of, missing.len()) {
-            (1, _) => format!("{} is not complete{why}", first.display()),
-            (_, 1) => format!("shard {list} of {of} is missing{why}"),
-            _ => format!("shards {list} of {of} are missing{why}"),
-        };
-        return Err(Error::bad_input(what).hint(said("run what is missing, with {resume}, and join again")));
+        return Err(are_missing(first, &missing, of, damaged.as_deref()));
     }
     header.write(out, claim.stage())?;
     Whole::of(out.to_owned(), header, claim, all, how.mixed)
+}
+
+/// The error for parts in several folders, where nobody says which is that of the whole.
+pub fn several(folders: &[PathBuf]) -> Error {
+    Error::bad_input(format!("parts are in {} folders", folders.len()))
+        .hint(said("say with {out} where all of them go"))
 }
 
 pub(super) fn no_data_set(folder: &Path) -> Error {
@@ -183,14 +175,11 @@ pub(super) fn no_data_set(folder: &Path) -> Error {
 }
 
 /// In what two data sets differ, if they do.
-fn differs(one: &Header, other: &Header) -> Option<&'static str> {
-    let of =
-        |h: &Header| (h.provenance.model.clone(), h.provenance.weights_hash.clone(), h.provenance.revision.clone());
+fn apart_in(one: &Header, other: &Header) -> Option<&'static str> {
     match () {
         () if one == other => None,
         () if (one.format, &one.pellucid_version) != (other.format, &other.pellucid_version) => Some("the version"),
-        () if of(one) != of(other) => Some("the model"),
-        () => Some("the request"),
+        () => Some(differs(&one.provenance, &other.provenance)),
     }
 }
 
@@ -234,19 +223,6 @@ fn bring(from: &Path, to: &Path, record: &Record, stage: &Path) -> Result<()> {
         std::fs::rename(&staged, &target).map_err(|e| Error::cannot_write(&target, e))?;
     }
     Ok(())
-}
-
-/// Numbers as an array job takes them: `3,7-9`.
-fn spec(numbers: &BTreeSet<u64>) -> String {
-    let mut runs: Vec<(u64, u64)> = vec![];
-    for n in numbers {
-        match runs.last_mut() {
-            Some((_, end)) if *end + 1 == *n => *end = *n,
-            _ => runs.push((*n, *n)),
-        }
-    }
-    let run = |(from, to): &(u64, u64)| if from == to { from.to_string() } else { format!("{from}-{to}") };
-    runs.iter().map(run).collect::<Vec<_>>().join(",")
 }
 
 /// A data set of which all blocks are there. Side tables and the manifest are still to be written.
@@ -383,7 +359,7 @@ impl Whole {
             std::fs::rename(from, &to).map_err(|e| Error::cannot_write(&to, e))?;
         }
         for shard in shards(folder, &self.header) {
-            remove(folder.join(shard.shard.file()))?;
+            remove(folder.join(format!("{}.json", shard.shard.name())))?;
         }
         Ok(Manifest { folder: self.folder, files, blocks: self.all.blocks, documents, tokens, rows, bytes })
     }

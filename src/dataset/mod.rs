@@ -23,10 +23,11 @@ mod round;
 mod status;
 mod tensors;
 
+pub use crate::session::Shard;
 pub use block::BlockWriter;
-pub use folder::{Dataset, Opening, Shard};
+pub use folder::{Dataset, Opening};
 pub use layout::{Dtype, Form, HookColumn, Layout, Rows, ScalarColumn, Scalars, Values};
-pub use merge::{Manifest, Merging, Whole, merge};
+pub use merge::{Manifest, Merging, Whole, merge, several};
 pub use record::{DocumentRecord, FileRecord, Record};
 pub use status::{ShardStatus, Status, status};
 

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::file::size_and_hash;
 use super::folder::Header;
 use crate::error::{Error, Result};
 use crate::session::owned::open_regular;
+use crate::session::owned::size_and_hash;
 
 /// The folder of records.
 pub(super) const BLOCKS: &str = "blocks";

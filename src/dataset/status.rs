@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::folder::{Header, MANIFEST, Shard, WORK};
+use super::folder::{Header, MANIFEST, WORK};
 use super::merge::{all, no_data_set, numbered, shards};
 use super::record::{Record, record_path};
 use crate::error::Result;
-use crate::session::owned::open_regular;
+use crate::session::Shard;
+use crate::session::claim::is_at_work;
 
 /// What is there of a data set.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -101,14 +102,6 @@ pub fn status(folder: &Path, hashes: bool) -> Result<Status> {
 /// Shards whose folder is locked.
 fn at_work(folder: &Path) -> Vec<Shard> {
     let entries = std::fs::read_dir(folder.join(WORK)).into_iter().flatten().flatten();
-    let locked = entries.filter(|entry| {
-        let lock = open_regular(&entry.path().join(crate::session::claim::LOCK)).ok().flatten().flatten();
-        lock.is_some_and(|file| file.try_lock().is_err())
-    });
-    let shard = |entry: std::fs::DirEntry| {
-        let name = entry.file_name();
-        let (index, of) = name.to_str()?.split_once("-of-")?;
-        Some(Shard { index: index.parse().ok()?, of: of.parse().ok()? })
-    };
-    locked.filter_map(shard).collect()
+    let locked = entries.filter(|entry| is_at_work(&entry.path()));
+    locked.filter_map(|entry| Shard::named(entry.file_name().to_str()?)).collect()
 }

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::shards::Join;
 use super::{Plan, Session, Sink, Tables};
 use crate::error::Result;
 use crate::model::Hardware;
@@ -21,6 +22,8 @@ pub trait Analysis: Clone + Default + Serialize + DeserializeOwned {
     const RESULTS: Results = Results::Folder;
     /// Whether what is done of it is kept where it is stopped, so that it can go on from there.
     const RESUMES: bool = false;
+    /// How its shards become one, where several processes can share its pairs or prompts.
+    const JOINS: Option<Join> = None;
     /// The rows of the tables that it may write, the one for stdout first: one type, a tuple of several, or `()`.
     type Tables: Tables;
     /// What it is asked of.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-pub(crate) use super::lock::NAME as LOCK;
-use super::lock::{Attempt, Lock};
+use super::lock::{Attempt, Lock, NAME};
+use super::owned::open_regular;
 use crate::error::{Error, Result, said};
 use crate::whole::TEMPORARY;
 
@@ -105,6 +105,12 @@ impl Claim {
     pub fn waited(&self) -> bool {
         self.waited
     }
+}
+
+/// Whether a process is at work in `folder`, on this machine or on one that shares its locks.
+pub(crate) fn is_at_work(folder: &Path) -> bool {
+    let lock = open_regular(&folder.join(NAME)).ok().flatten().flatten();
+    lock.is_some_and(|file| file.try_lock().is_err())
 }
 
 impl Drop for Claim {

@@ -9,10 +9,11 @@ use serde_json::json;
 
 use super::claim::{Claim, Claiming};
 use super::owned::{Listed, MANIFEST, Manifest, is_complete, is_ours, is_regular};
+use super::shards::Record;
 use crate::error::{Error, Result, said};
 use crate::whole::write_whole;
 
-/// The folder of one request: `runs/<analysis>-<hash of the request>`, unless another was given.
+/// The folder of one request.
 ///
 /// The same request has the same folder and leaves the same bytes. Files are made in a folder of their own inside it, and take
 /// their names when all of them are there: until then, and where a run fails, what was there before stays as it was.
@@ -29,6 +30,8 @@ pub struct RunFolder {
     force: bool,
     /// Results, in the order in which they are made.
     files: Vec<String>,
+    /// What the manifest says of a shard, where this is one.
+    pub shard: Option<Record>,
     /// Where they are until all are there.
     claim: Claim,
     started: Instant,
@@ -54,24 +57,12 @@ pub(super) fn hash_after(before: &str, request: &impl Serialize) -> Result<Strin
 }
 
 impl RunFolder {
-    /// Makes the folder `out`, or takes the one that is there. `tables` are the results' names: of a table such as `patch` the run
-    /// will write `patch.parquet` and figures such as `patch-z.svg`; any other file has its whole name.
+    /// Makes the folder `path` for the request with this hash, or takes the one that is there. `tables` are the results' names: of a
+    /// table such as `patch` the run will write `patch.parquet` and figures such as `patch-z.svg`; any other file has its whole name.
     ///
     /// # Errors
     /// When it cannot be made or written to, holds what is not this run's to replace, or another process is at work in it.
-    pub fn create(
-        out: Option<&Path>,
-        analysis: &str,
-        tables: &[&str],
-        request: &impl Serialize,
-        force: bool,
-        claiming: &Claiming,
-    ) -> Result<Self> {
-        let request = request_hash(request)?;
-        let path = match out {
-            Some(out) => out.to_owned(),
-            None => Path::new("runs").join(format!("{analysis}-{}", &request[..12])),
-        };
+    pub fn create(path: PathBuf, tables: &[&str], request: String, force: bool, claiming: &Claiming) -> Result<Self> {
         if path.exists() && !path.is_dir() {
             return Err(Error::bad_input(format!("{} is a file, and results go to a folder", path.display()))
                 .hint(said("give another name with {out}")));
@@ -82,7 +73,7 @@ impl RunFolder {
         let started = Instant::now();
         // Before an hour of work rather than after it.
         check_before(&path, &request, force, tables)?;
-        Ok(Self { path, request, force, files: vec![], claim, started })
+        Ok(Self { path, request, force, files: vec![], shard: None, claim, started })
     }
 
     /// Whether another process was at work in the folder first, and this one waited for it.
@@ -170,6 +161,9 @@ impl RunFolder {
                 "threads": rayon::current_num_threads(),
             },
         });
+        if let Some(shard) = &self.shard {
+            manifest["shard"] = json!(shard);
+        }
         if !others.is_empty() {
             let one = |old: &Listed| json!({"name": old.name, "command": old.command});
             manifest["replaces"] = others.iter().map(one).collect();

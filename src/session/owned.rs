@@ -117,6 +117,13 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<Option<Option<File>>> {
     }
 }
 
+/// The size and hash of a file that is open.
+pub(crate) fn size_and_hash(mut file: File) -> io::Result<(u64, String)> {
+    let mut hash = blake3::Hasher::new();
+    let bytes = io::copy(&mut file, &mut hash)?;
+    Ok((bytes, hash.finalize().to_hex().to_string()))
+}
+
 /// Whether pellucid wrote the file: it says so in its metadata.
 pub fn is_ours(path: &Path) -> bool {
     provenance_of(path).is_some()

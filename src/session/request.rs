@@ -6,7 +6,7 @@ use candle_core::Tensor;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::{Analysis, Input, On, Results, Session, Tables};
+use super::{Analysis, Input, On, Results, Session, Shard, Tables};
 use crate::error::{Error, Result};
 use crate::sweep::Align;
 use crate::table::HOOK_NAMES;
@@ -26,6 +26,9 @@ pub struct Request<'a, I> {
     input: &'a I,
     #[serde(skip_serializing_if = "Option::is_none")]
     memory: Option<usize>,
+    /// Which part of it; none of the whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shard: Option<Shard>,
 }
 
 impl<'a, I: Input> Request<'a, I> {
@@ -43,6 +46,7 @@ impl<'a, I: Input> Request<'a, I> {
             input,
             // A data set is the same bytes whatever memory each of its machines has.
             memory: on.memory().filter(|_| A::RESULTS != Results::Dataset),
+            shard: None,
         })
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Claiming, Parts, RunFolder};
+use super::{Claiming, Parts, RunFolder, Shard};
 use crate::error::{Error, Result, Said};
 use crate::sweep::Watch;
 use crate::table::{Provenance, Table, TableFile, TableWriter};
@@ -47,6 +47,10 @@ pub struct Sink<'a> {
     pub watch: &'a dyn Watch,
     /// What is done of a sweep, where that is kept.
     pub parts: Option<Parts>,
+    /// Which part of the request is run, where several processes share it.
+    pub shard: Option<Shard>,
+    /// What a shard knows beside its rows, for whoever joins it.
+    pub told: Value,
     /// How figures are drawn.
     pub options: Options,
     /// What is to be said beside the title of what is printed.
@@ -67,6 +71,8 @@ impl<'a> Sink<'a> {
             provenance,
             watch,
             parts: None,
+            shard: None,
+            told: Value::Null,
             options: Options::default(),
             caption: None,
             verdict: None,
@@ -167,12 +173,23 @@ impl<'a> Sink<'a> {
     /// When one cannot be written or read.
     pub fn finish(self, whole: bool) -> Result<Found> {
         let written = self.tables.into_iter().map(|table| table.finish(whole)).collect::<Result<_>>()?;
-        let Self { said, last, options, caption, verdict, parts, to, provenance, .. } = self;
+        let Self { said, last, options, caption, verdict, parts, told, to, provenance, .. } = self;
         let temporary = match to {
             To::Temporary(folder) => Some(folder),
             _ => None,
         };
-        Ok(Found { tables: written, provenance, said, last, options, caption, verdict, parts, _temporary: temporary })
+        Ok(Found {
+            tables: written,
+            provenance,
+            said,
+            last,
+            options,
+            caption,
+            verdict,
+            parts,
+            told,
+            _temporary: temporary,
+        })
     }
 }
 
@@ -194,6 +211,8 @@ pub struct Found {
     pub verdict: Option<Error>,
     /// What was kept of a sweep.
     pub parts: Option<Parts>,
+    /// What a shard knows beside its rows.
+    pub told: Value,
     /// The files that nobody keeps.
     _temporary: Option<TempDir>,
 }

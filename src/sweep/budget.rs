@@ -40,6 +40,15 @@ pub struct Cut {
     pub need: Need,
 }
 
+impl Cut {
+    /// `waves` of things of these sizes. `beside` them is what is there once.
+    pub(super) fn of(waves: Vec<Range<usize>>, sizes: &[usize], beside: usize) -> Self {
+        let most = waves.iter().map(|wave| sizes[wave.clone()].iter().sum::<usize>()).max().unwrap_or(0);
+        let longest = sizes.iter().copied().max().unwrap_or(0);
+        Self { waves, need: Need { activations: most + beside, least: longest + beside, rows: 0 } }
+    }
+}
+
 impl Default for Budget {
     /// Where nobody says how much.
     fn default() -> Self {
@@ -81,10 +90,7 @@ impl Budget {
 
     /// Cuts consecutive things of these sizes. `beside` them is what is there once.
     pub(crate) fn cut(self, sizes: &[usize], beside: usize) -> Cut {
-        let waves = self.groups(sizes.iter().copied());
-        let most = waves.iter().map(|wave| sizes[wave.clone()].iter().sum::<usize>()).max().unwrap_or(0);
-        let longest = sizes.iter().copied().max().unwrap_or(0);
-        Cut { waves, need: Need { activations: most + beside, least: longest + beside, rows: 0 } }
+        Cut::of(self.groups(sizes.iter().copied()), sizes, beside)
     }
 
     /// Cuts prompts that run together, of each row of which the analysis keeps `kept` bytes beside the run itself.

@@ -1,9 +1,9 @@
 //! Pairs whose numbers do not mean what they seem to: a share of a difference that goes the wrong way.
 
-use super::metric::Metric;
+use super::metric::{METRICS, Metric};
 
 /// In how many pairs the clean run does not do what it is there for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Doubts {
     /// Pairs in all.
     pub pairs: usize,
@@ -31,12 +31,25 @@ impl Doubts {
         for (m, metric) in metrics.iter().enumerate() {
             let Some(corrupt) = pair.corrupt.map(|corrupt| corrupt[m]) else { continue };
             if metric.is_no_better(pair.clean[m], corrupt) {
-                match self.no_better.iter_mut().find(|(known, _)| known == metric) {
-                    Some((_, n)) => *n += 1,
-                    None => self.no_better.push((*metric, 1)),
-                }
+                self.add_no_better(*metric, 1);
             }
         }
+    }
+
+    /// Other pairs.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.pairs += other.pairs;
+        self.foil_preferred += other.foil_preferred;
+        other.no_better.iter().for_each(|(metric, n)| self.add_no_better(*metric, *n));
+    }
+
+    fn add_no_better(&mut self, metric: Metric, n: usize) {
+        match self.no_better.iter_mut().find(|(known, _)| *known == metric) {
+            Some((_, known)) => *known += n,
+            None => self.no_better.push((metric, n)),
+        }
+        // In one order, whatever pair comes first.
+        self.no_better.sort_by_key(|(metric, _)| METRICS.iter().position(|row| row.metric == *metric));
     }
 
     /// Sentences for whoever reads the results; none if nothing is in doubt. `several` is what several are called, such as `pairs`.

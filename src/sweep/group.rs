@@ -9,7 +9,7 @@ use super::kind::{Direction, Kind, Sources, several};
 use super::measure::Long;
 use super::metric::{Gauge, Needs, readout};
 use super::options::{Keep, PatchOptions, Summary, Watch};
-use super::{Need, Readout, Recorded, first_not_finite, not_finite, row_bytes, unchanged};
+use super::{BLOCK, Need, Readout, Recorded, first_not_finite, not_finite, row_bytes, unchanged};
 use crate::arch::Spec;
 use crate::error::{Error, Result, position, said};
 use crate::hook::HookPoint;
@@ -118,8 +118,9 @@ pub(crate) fn need(
 fn chunks(model: &Model, pairs: &[Pair], points: &[HookPoint], places: &[usize], options: &PatchOptions) -> Vec<Chunk> {
     let half = options.budget.half();
     let recorded: Vec<usize> = pairs.iter().map(|pair| recorded_bytes(model, pair, points, options)).collect();
+    let with_patches = recorded.iter().zip(places).map(|(runs, patches)| runs + patches * PATCH_BYTES);
     let mut chunks = vec![];
-    for pairs in half.groups(recorded.iter().zip(places).map(|(runs, patches)| runs + patches * PATCH_BYTES)) {
+    for pairs in half.packs(options.samples(), &with_patches.collect::<Vec<_>>()) {
         let first = pairs.start;
         let at_once = (half.0.saturating_sub(recorded[first]) / PATCH_BYTES).max(LEAST_PATCHES);
         match places[first] {
@@ -153,7 +154,11 @@ pub(crate) fn in_groups(
     Sweep { options, keep, watch, .. }: &mut Sweep,
     each: &mut dyn FnMut(&Group, &mut Summary, &mut Long) -> Result<()>,
 ) -> Result<Summary> {
-    let total = places.iter().sum();
+    let mut chunks = chunks(model, pairs, points, places, options).into_iter().enumerate().collect::<Vec<_>>();
+    let block_of = |pair: usize| pair / (BLOCK * options.samples());
+    chunks.retain(|(_, chunk)| options.shard.has(block_of(chunk.pairs.start) as u64));
+    let own = (places.iter().enumerate()).filter(|(pair, _)| options.shard.has(block_of(*pair) as u64));
+    let total = own.map(|(_, places)| places).sum();
     let mut summary = Summary { patches: total, ..Summary::default() };
     // The number of each pair's first place among all.
     let first: Vec<usize> = (places.iter())
@@ -162,9 +167,12 @@ pub(crate) fn in_groups(
             Some(*next - places)
         })
         .collect();
-    let again = several(options.how.seed, options.how.verify, total);
-    let mut done = 0;
-    for (g, chunk) in chunks(model, pairs, points, places, options).into_iter().enumerate() {
+    let again = several(options.how.seed, options.how.verify, places.iter().sum());
+    let (mut done, mut block, mut looked_from) = (0, 0, 0);
+    for (g, chunk) in chunks {
+        if block_of(chunk.pairs.start) != block {
+            (block, looked_from) = (block_of(chunk.pairs.start), summary.not_finite);
+        }
         let own = |pair: usize| {
             let to = chunk.places.end.min(places[pair]);
             let from = chunk.places.start.min(to);
@@ -176,7 +184,7 @@ pub(crate) fn in_groups(
             done += n;
             watch.at(done, total)
         };
-        let mut long = Long { keep: &mut **keep, group: g, after: &mut after, again: &again };
+        let mut long = Long { keep: &mut **keep, group: g, after: &mut after, again: &again, looked_from };
         each(&group, &mut summary, &mut long)?;
     }
     Ok(summary)

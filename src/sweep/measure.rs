@@ -74,9 +74,11 @@ pub(crate) struct Long<'a> {
     pub after: &'a mut dyn FnMut(usize) -> Result<()>,
     /// Which places of all are computed again.
     pub again: &'a BTreeSet<usize>,
+    /// How many runs were not finite before this block of pairs.
+    pub looked_from: usize,
 }
 
-/// So many runs that are not finite are run again to find where that began: each is a whole forward pass.
+/// Of a block of pairs, so many runs that are not finite are run again to find where that began: each is a whole forward pass.
 const LOOKED_FOR: usize = 100;
 
 /// The metrics of each of a pair's places, or where it stopped being numbers; nothing where it was not run.
@@ -129,7 +131,7 @@ impl Group<'_> {
                         let (values, not_finite) = match measure(pair, logits) {
                             Some(values) => (values, None),
                             None => {
-                                let looks = summary.not_finite + lost < LOOKED_FOR;
+                                let looks = summary.not_finite - long.looked_from + lost < LOOKED_FOR;
                                 lost += 1;
                                 let first = if looks { runs.first_not_finite((pair, spot))? } else { None };
                                 let logits = || format!("logits at position {}", self.measured_at(pair));

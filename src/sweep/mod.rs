@@ -24,6 +24,7 @@ mod options;
 mod patcher;
 mod plan;
 mod seen;
+mod shard;
 mod wave;
 
 use std::ops::Range;
@@ -50,6 +51,7 @@ pub use metric::{Better, METRICS, Metric, MetricInfo, Needs, readout};
 pub use noised::{Noised, NoisedAt};
 pub use options::{Keep, Measured, PatchOptions, Patching, Summary, Watch};
 pub use plan::{Wave, plan, row_bytes};
+pub use shard::{BLOCK, Shard};
 pub use wave::{sweep, unchanged};
 
 /// A run with changes.

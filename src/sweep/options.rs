@@ -9,6 +9,7 @@ use super::grid::Grid;
 use super::kind::{Direction, Kind, drawn};
 use super::metric::Metric;
 use super::noised::Noised;
+use super::shard::Shard;
 use crate::error::{Error, Result, said};
 use crate::text::{Pair, Prompt};
 
@@ -61,10 +62,12 @@ pub struct PatchOptions {
     pub vector: Option<Tensor>,
     /// What it may take for activations.
     pub budget: Budget,
+    /// Which blocks of pairs are measured. Means of a dataset and random draws are those of all pairs.
+    pub shard: Shard,
 }
 
 /// What a sweep leaves beside its rows.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// Patches in all.
     pub patches: usize,
@@ -78,7 +81,25 @@ pub struct Summary {
     pub verified: usize,
     /// The largest difference from what was computed again, in units of the metric's spread over the pair's patches and
     /// unpatched runs; of its own size, where there is no spread. Infinite where only one of the two is finite.
+    #[serde(deserialize_with = "or_infinite")]
     pub worst_difference: f64,
+}
+
+/// In JSON, what is infinite is null.
+fn or_infinite<'de, D: serde::Deserializer<'de>>(from: D) -> std::result::Result<f64, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or(f64::INFINITY))
+}
+
+impl Summary {
+    /// Adds what a sweep of other pairs left.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.patches += other.patches;
+        self.doubts.merge(&other.doubts);
+        self.without_effect += other.without_effect;
+        self.not_finite += other.not_finite;
+        self.verified += other.verified;
+        self.worst_difference = self.worst_difference.max(other.worst_difference);
+    }
 }
 
 impl Default for Patching {
@@ -98,7 +119,15 @@ impl Default for Patching {
 impl Default for PatchOptions {
     fn default() -> Self {
         let (grid, how) = Default::default();
-        Self { grid, how, noised: None, dataset: vec![], vector: None, budget: Budget::default() }
+        Self {
+            grid,
+            how,
+            noised: None,
+            dataset: vec![],
+            vector: None,
+            budget: Budget::default(),
+            shard: Shard::default(),
+        }
     }
 }
 
@@ -112,7 +141,12 @@ impl Patching {
 impl PatchOptions {
     /// Whether a sweep of `pairs` pairs measures more than one run of a place, so that there are means.
     pub fn has_means(&self, pairs: usize) -> bool {
-        pairs > 1 || self.noised.as_ref().is_some_and(|noised| noised.samples > 1)
+        pairs > 1 || self.samples() > 1
+    }
+
+    /// How often each pair is measured.
+    pub(super) fn samples(&self) -> usize {
+        self.noised.as_ref().map_or(1, |noised| noised.samples.max(1))
     }
 
     /// What runs are called that are measured: pairs, prompts where there is one of each, or samples of noise.

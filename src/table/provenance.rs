@@ -56,6 +56,9 @@ pub struct Provenance {
     pub seed: Option<u64>,
     /// The command that made the table, one element for each argument.
     pub command: Vec<String>,
+    /// Which part of the pairs or prompts the rows are of, such as `3/16`; none where they are of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<String>,
     /// Whether the table is whole; `false` if the run was stopped and wrote what it had.
     pub complete: bool,
 }
@@ -78,6 +81,7 @@ impl Default for Provenance {
             instructions: String::new(),
             seed: None,
             command: vec![],
+            shard: None,
             complete: false,
         }
     }

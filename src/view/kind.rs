@@ -409,7 +409,11 @@ impl View {
     /// `model · about`, with the first digits of the revision if there is one.
     pub fn subtitle(provenance: &Provenance, about: &str) -> String {
         let revision = provenance.revision.as_deref().map(|r| format!("@{}", r.chars().take(8).collect::<String>()));
-        let incomplete = if provenance.complete { "" } else { " · incomplete: the run was stopped" };
+        let incomplete = match &provenance.shard {
+            Some(shard) => format!(" · incomplete: part {shard} of the run"),
+            None if !provenance.complete => " · incomplete: the run was stopped".to_owned(),
+            None => String::new(),
+        };
         let of = &provenance.model;
         crate::table::visible_prose(&format!("{of}{} · {about}{incomplete}", revision.unwrap_or_default()))
     }

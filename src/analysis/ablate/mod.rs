@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::patch::swept::swept;
+use super::patch::swept::{joined, swept};
 use super::patch::{need, patch};
 use crate::analysis::{PatchMeanRow, PatchRow};
 use crate::error::{Error, Result, Said, said, words};
+use crate::session::shards::Join;
 use crate::session::{Analysis, Session, Sink, WithDataset};
 use crate::sweep::{Budget, Direction, Grid, Kind, Metric, Need, Only, Over, PatchOptions, Patching};
 use crate::text::{Pair, Prompt};
@@ -151,6 +152,7 @@ impl Ablate {
 impl Analysis for Ablate {
     const NAME: &'static str = "ablate";
     const RESUMES: bool = true;
+    const JOINS: Option<Join> = Some(joined::<PatchRow>);
     type Tables = (PatchRow, PatchMeanRow);
     type On = Session;
     type Input = WithDataset;
@@ -164,6 +166,6 @@ impl Analysis for Ablate {
     fn run(&self, on: &Session, input: &WithDataset, out: &mut Sink<'_>) -> Result<()> {
         let (options, pairs) = (self.options(on, input), self.pairs(on, input)?);
         out.caption = self.own_values(input)?;
-        swept(on, &pairs, &options, out, |keep, watch, emit| patch(&on.model, &pairs, &options, keep, watch, emit))
+        swept(on, &pairs, options, out, |how, keep, watch, emit| patch(&on.model, &pairs, how, keep, watch, emit))
     }
 }

@@ -37,7 +37,8 @@ use crate::hook::{HookPoint, Site, select};
 use crate::model::Model;
 use crate::sweep::budget::{Budget, Cut};
 use crate::sweep::{
-    Align, Change, Direction, Doubts, How, Kind, METRICS, MetricValues, Needs, Spot, Unpatched, check_text, row_bytes,
+    Align, Change, Direction, Doubts, How, Kind, METRICS, MetricValues, Needs, Shard, Spot, Unpatched, check_text,
+    row_bytes,
 };
 use crate::text::Pair;
 use nodes::Nodes;
@@ -74,15 +75,17 @@ pub fn attribute(
     model: &Model,
     pairs: &[Pair],
     options: &Attribute,
-    (align, budget): (Align, Budget),
+    (align, budget, shard): (Align, Budget, Shard),
     watch: &dyn Watch,
     emit: &mut dyn FnMut(AttributionRow) -> Result<()>,
 ) -> Result<AttributionSummary> {
     let points = points(model.spec(), options)?;
-    let groups = groups(model.spec(), pairs, budget).waves;
+    let mut groups = groups(model.spec(), pairs, budget).waves;
+    groups.retain(|group| shard.measures(group.start));
     // What is strongest of all pairs is known when the last has been estimated. Where not all estimates can be held, they are made again.
     let twice = options.confirm > 0 && groups.len() > 1;
-    let total = if twice { 2 * pairs.len() } else { pairs.len() };
+    let own: usize = groups.iter().map(std::ops::Range::len).sum();
+    let total = if twice { 2 * own } else { own };
     let (mut summary, mut measured, mut done) = (AttributionSummary::default(), vec![], 0);
     let mut strongest = Strongest::new(options.confirm);
     if twice {
@@ -234,7 +237,7 @@ fn row_of_pass(spec: &Spec) -> usize {
 
 /// Consecutive pairs whose values, gradients and what lies between them fit `budget`, at least one pair.
 fn groups(spec: &Spec, pairs: &[Pair], budget: Budget) -> Cut {
-    budget.cut(&pairs.iter().map(|pair| pair.text_len() * row_of_pass(spec)).collect::<Vec<_>>(), 0)
+    budget.cut_packs(&pairs.iter().map(|pair| pair.text_len() * row_of_pass(spec)).collect::<Vec<_>>(), 0)
 }
 
 /// A row with the patch that it stands for.

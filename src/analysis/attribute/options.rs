@@ -2,12 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{attribute, need};
+use serde_json::json;
+
+use super::{AttributionSummary, attribute, need};
 use crate::analysis::AttributionRow;
 use crate::analysis::patch::swept::note_answers;
-use crate::error::Result;
+use crate::error::{Error, Result, said};
+use crate::session::shards::{Join, Shards};
 use crate::session::{Analysis, Pairs, Session, Sink};
-use crate::sweep::{Budget, Direction, Metric, Need};
+use crate::sweep::{Budget, Direction, Doubts, Metric, Need};
 use crate::table::visible;
 use crate::text::Pair;
 
@@ -81,6 +84,7 @@ impl Attribute {
 
 impl Analysis for Attribute {
     const NAME: &'static str = "attribute";
+    const JOINS: Option<Join> = Some(joined);
     type Tables = AttributionRow;
     type On = Session;
     type Input = Pairs;
@@ -91,12 +95,20 @@ impl Analysis for Attribute {
 
     fn run(&self, on: &Session, input: &Pairs, out: &mut Sink<'_>) -> Result<()> {
         let asked = self.of(&input.pairs);
+        if out.shard.is_some() && self.confirm > 0 {
+            return Err(Error::bad_input("which estimates of all pairs are strongest is not known in a part of them")
+                .hint(said("leave out {!confirm}, or {!shard}")));
+        }
         note_answers(on, &input.pairs, &[asked.metric], self.measure_at, out)?;
         out.begin::<AttributionRow>()?;
-        let (watch, given) = (out.watch, (input.align, Budget(on.memory_bytes)));
+        let (watch, shard) = (out.watch, out.shard.unwrap_or_default());
+        let given = (input.align, Budget(on.memory_bytes), shard);
         let summary = attribute(&on.model, &input.pairs, &asked, given, watch, &mut |row| out.push(row))?;
-        summary.doubts.in_words("pairs").into_iter().for_each(|said| out.say(format_args!("note: {said}")));
-        out.say(format_args!("{} values estimated", summary.nodes));
+        if out.shard.is_some() {
+            out.told = json!((summary.nodes, summary.doubts));
+            return Ok(());
+        }
+        say(&summary, out);
         if let Some(confirmed) = summary.confirmed {
             let correlation = confirmed.rank_correlation.map_or("none".into(), |r| format!("{r:.3}"));
             let of = if self.grad_drop { " of strengths and sizes" } else { "" };
@@ -112,4 +124,24 @@ impl Analysis for Attribute {
         }
         Ok(())
     }
+}
+
+/// Makes of shards what one process makes.
+fn joined(shards: &Shards, out: &mut Sink<'_>) -> Result<()> {
+    out.begin::<AttributionRow>()?;
+    let watch = out.watch;
+    shards.rows(watch, &mut |row: AttributionRow| out.push(row))?;
+    let mut all = AttributionSummary::default();
+    for (nodes, doubts) in shards.told::<(usize, Doubts)>()? {
+        all.nodes += nodes;
+        all.doubts.merge(&doubts);
+    }
+    say(&all, out);
+    Ok(())
+}
+
+/// Says what there is to say of all pairs.
+fn say(summary: &AttributionSummary, out: &mut Sink<'_>) {
+    summary.doubts.in_words("pairs").into_iter().for_each(|said| out.say(format_args!("note: {said}")));
+    out.say(format_args!("{} values estimated", summary.nodes));
 }

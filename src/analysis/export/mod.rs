@@ -23,7 +23,7 @@ use crate::dataset::{Dataset, Opening};
 use crate::error::{Error, Result, bytes, give_as, said};
 use crate::session::{Analysis, Corpora, Results, Session, Sink};
 use crate::sweep::Need;
-pub use options::{Column, Export, Pack, Positions, Tail, shard, shard_of_slurm};
+pub use options::{Column, Export, Pack, Positions, Tail};
 use plan::Plan;
 pub use rows::{ExportDocumentRow, ExportStatsRow};
 use run::Exporter;
@@ -69,7 +69,7 @@ impl Analysis for Export {
 
     fn run(&self, on: &Session, input: &Corpora, out: &mut Sink<'_>) -> Result<()> {
         let mut asked = self.asked(on)?;
-        let shard = self.shard.unwrap_or_default();
+        let shard = out.shard.unwrap_or_default();
         let provenance = out.provenance().clone();
         let place = out.place()?;
         let mut request = place.request.clone();

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::choose::{Choosing, positions};
 use super::cut::{Cutting, Packing};
 use super::shuffle::Shuffle;
-use crate::dataset::{Dtype, Form, HookColumn, Layout, ScalarColumn, Shard};
+use crate::dataset::{Dtype, Form, HookColumn, Layout, ScalarColumn};
 use crate::error::{Error, Result, give_as, said};
 use crate::hook::{HookPoint, select};
 use crate::session::Session;
@@ -86,10 +86,6 @@ pub struct Export {
     /// Documents that are cut together: a block is done as a whole, by one machine [default: about 256 MB for documents of 256 tokens]
     #[cfg_attr(feature = "cli", arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..)))]
     pub block: Option<u64>,
-    /// Do a part of the blocks: 3/16 is the fourth of 16 parts, and `slurm` the part of this task of a job array
-    #[serde(skip)]
-    #[cfg_attr(feature = "cli", arg(long, value_name = "I/N", value_parser = shard))]
-    pub shard: Option<Shard>,
 }
 
 impl Default for Export {
@@ -112,7 +108,6 @@ impl Default for Export {
             store: Dtype::default(),
             clip: false,
             block: None,
-            shard: None,
         }
     }
 }
@@ -238,39 +233,6 @@ impl TryFrom<String> for Positions {
 impl From<Positions> for String {
     fn from(Positions(Range { start, end }): Positions) -> Self {
         format!("{start}..{end}")
-    }
-}
-
-/// `I/N`, or `slurm`: this task of a job array.
-///
-/// # Errors
-/// When it is neither; when there is no job array, or not all numbers of it.
-pub fn shard(text: &str) -> Result<Shard, String> {
-    match text {
-        "slurm" => shard_of_slurm(&|name| std::env::var(name).ok()),
-        text => text.parse(),
-    }
-}
-
-/// The shard of this task of a job array: tasks are counted from the smallest, in its steps.
-///
-/// # Errors
-/// When there is no array, or one with gaps, in which a task's place is not its number.
-pub fn shard_of_slurm(variable: &dyn Fn(&str) -> Option<String>) -> Result<Shard, String> {
-    let number = |name: &str| {
-        let name = format!("SLURM_ARRAY_TASK_{name}");
-        let text = variable(&name).ok_or_else(|| format!("{name} is not set: run it as a task of a job array"))?;
-        text.parse::<u64>().map_err(|_| format!("{name} is `{text}`, which is no number"))
-    };
-    let (id, of, first) = (number("ID")?, number("COUNT")?, number("MIN")?);
-    let step = variable("SLURM_ARRAY_TASK_STEP").and_then(|text| text.parse().ok()).unwrap_or(1).max(1);
-    let last = number("MAX")?;
-    let place = id.checked_sub(first).filter(|place| place % step == 0).map(|place| place / step);
-    match place {
-        Some(index) if index < of && (last.saturating_sub(first)) / step + 1 == of => format!("{index}/{of}").parse(),
-        _ => Err(format!(
-            "task {id} of {of} in an array from {first} to {last} with gaps is not one of equal parts: give I/N, such as $SLURM_ARRAY_TASK_ID/16"
-        )),
     }
 }
 

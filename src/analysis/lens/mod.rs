@@ -24,8 +24,7 @@ use crate::hook::{Cache, HookPoint, Site, select};
 use crate::model::{Batch, Model, Output, Run, Unembed};
 use crate::ops::{numbers, values};
 use crate::sweep::budget::{Budget, Cut};
-use crate::sweep::check_prompts;
-use crate::sweep::not_finite;
+use crate::sweep::{Shard, check_prompts, not_finite, row_bytes};
 use crate::text::Prompt;
 use stream::Reading;
 
@@ -42,13 +41,15 @@ pub struct Decoding<'a> {
     pub target: Option<u32>,
     /// What activations and logits may take.
     pub budget: Budget,
+    /// Which blocks of prompts are decoded.
+    pub shard: Shard,
 }
 
 impl<'a> Decoding<'a> {
     /// What `options` ask of a model, with the token that their target means.
     pub fn new(spec: &Spec, options: &'a Lens, target: Option<u32>, budget: Budget) -> Self {
         let top = options.top.unwrap_or_else(|| TOP.min(spec.unembedding.d_vocab_out));
-        Self { options, top, target, budget }
+        Self { options, top, target, budget, shard: Shard::default() }
     }
 }
 
@@ -97,8 +98,10 @@ pub fn lens(
     }
     check_positions(prompts, options.options.pos.as_deref().unwrap_or_default())?;
     let mut done = 0;
-    let total: usize = prompts.iter().map(|p| p.tokens.len()).sum();
-    for wave in cut(spec, prompts, options, points.len()).waves {
+    let own = prompts.iter().enumerate().filter(|(i, _)| options.shard.measures(*i));
+    let total: usize = own.map(|(_, prompt)| prompt.tokens.len()).sum();
+    let waves = cut(spec, prompts, options, points.len()).waves;
+    for wave in waves.into_iter().filter(|wave| options.shard.measures(wave.start)) {
         let prompts = &prompts[wave];
         let mut cache = Cache::of(points.iter().copied());
         let run = Run { unembed: Unembed::Nothing, ..Run::default() };
@@ -167,7 +170,9 @@ fn cut(spec: &Spec, prompts: &[Prompt], options: &Decoding, n: usize) -> Cut {
     let tops = tops.min(found_bytes(options).max(least_tops));
     let found = (cells + decoded) * size_of::<Decoded>() + 2 * tops;
     let beside = 2 * size_of::<f32>() * decoded * spec.d_model + tile + found;
-    let mut cut = options.budget.prompts(spec, prompts, 4 * spec.d_model * n, beside);
+    let row = 4 * spec.d_model * n + row_bytes(spec);
+    let sizes: Vec<usize> = prompts.iter().map(|prompt| prompt.tokens.len() * row).collect();
+    let mut cut = options.budget.cut_packs(&sizes, beside);
     cut.need.least -= (tile - least_tile) + 2 * (tops - least_tops);
     cut
 }

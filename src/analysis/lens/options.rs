@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Decoding, lens, need};
 use crate::analysis::LensRow;
 use crate::error::Result;
+use crate::session::shards::{Join, Shards};
 use crate::session::spaces::Words;
 use crate::session::{Analysis, Prompts, Session, Sink};
 use crate::sweep::{Budget, Need};
@@ -51,6 +52,7 @@ impl Lens {
 
 impl Analysis for Lens {
     const NAME: &'static str = "lens";
+    const JOINS: Option<Join> = Some(joined);
     type Tables = LensRow;
     type On = Session;
     type Input = Prompts;
@@ -61,7 +63,7 @@ impl Analysis for Lens {
     }
 
     fn run(&self, on: &Session, input: &Prompts, out: &mut Sink<'_>) -> Result<()> {
-        let options = self.decoding(on)?;
+        let options = Decoding { shard: out.shard.unwrap_or_default(), ..self.decoding(on)? };
         if let Some(target) = options.target {
             // After the last position that is looked at.
             let last = self.pos.as_ref().and_then(|positions| positions.last()).copied().unwrap_or(-1);
@@ -71,7 +73,15 @@ impl Analysis for Lens {
                 out.note(said);
             }
         }
+        out.begin::<LensRow>()?;
         let watch = out.watch;
         lens(&on.model, &input.prompts, &|id| on.spell(id), &options, watch, &mut |row| out.push(row))
     }
+}
+
+/// Makes of shards what one process makes.
+fn joined(shards: &Shards, out: &mut Sink<'_>) -> Result<()> {
+    out.begin::<LensRow>()?;
+    let watch = out.watch;
+    shards.rows(watch, &mut |row: LensRow| out.push(row))
 }

@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::swept::{swept, told};
+use super::swept::{joined, swept, told};
 use super::{need, patch};
 
 use crate::analysis::{PatchMeanRow, PatchRow};
 use crate::error::{Error, Result, said};
+use crate::session::shards::Join;
 use crate::session::{Analysis, Session, Sink, Swept};
 use crate::sweep::{Grid, Need, Noised, NoisedAt, PatchOptions, Patching};
 
@@ -85,6 +86,7 @@ impl Patch {
 impl Analysis for Patch {
     const NAME: &'static str = "patch";
     const RESUMES: bool = true;
+    const JOINS: Option<Join> = Some(joined::<PatchRow>);
     type Tables = (PatchRow, PatchMeanRow);
     type On = Session;
     type Input = Swept;
@@ -95,6 +97,6 @@ impl Analysis for Patch {
 
     fn run(&self, on: &Session, input: &Swept, out: &mut Sink<'_>) -> Result<()> {
         let (options, pairs) = (self.options(on, input)?, &input.pairs.pairs);
-        swept(on, pairs, &options, out, |keep, watch, emit| patch(&on.model, pairs, &options, keep, watch, emit))
+        swept(on, pairs, options, out, |how, keep, watch, emit| patch(&on.model, pairs, how, keep, watch, emit))
     }
 }

@@ -1,11 +1,14 @@
 //! What the analyses that change one run in many places have in common: rows and means, and what is said of them.
 
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
 use super::mean::{Averaged, Means};
 use super::view::mark::Marked;
 use crate::analysis::{PatchRow, PathRow};
 use crate::error::{Error, ErrorKind, Result, said};
 use crate::session::spaces::Words;
-use crate::session::{Pairs, Session, Sink, Swept};
+use crate::session::{Pairs, Session, Shard, Shards, Sink, Swept};
 use crate::sweep::{Align, Budget, Grid, Keep, Metric, PatchOptions, Patching, Summary, Watch, incomparable};
 use crate::table::visible;
 use crate::text::Pair;
@@ -25,6 +28,7 @@ pub fn told(on: &Session, input: &Swept, grid: Grid, how: &Patching) -> Result<P
         dataset: input.dataset.clone(),
         vector: input.vector.clone(),
         budget: Budget(on.memory_bytes),
+        shard: Shard::default(),
     })
 }
 
@@ -94,29 +98,73 @@ pub(crate) trait OfSweep: Seen + Marked + Averaged<Mean: Seen> {
 pub(crate) fn swept<R: OfSweep + 'static>(
     on: &Session,
     pairs: &[Pair],
-    options: &PatchOptions,
+    mut options: PatchOptions,
     out: &mut Sink<'_>,
-    analyse: impl FnOnce(&mut dyn Keep, &dyn Watch, &mut dyn FnMut(R) -> Result<()>) -> Result<Summary>,
+    analyse: impl FnOnce(&PatchOptions, &mut dyn Keep, &dyn Watch, &mut dyn FnMut(R) -> Result<()>) -> Result<Summary>,
 ) -> Result<()>
 where
     R::Mean: 'static,
 {
+    options.shard = out.shard.unwrap_or_default();
     note_answers(on, pairs, &options.how.metric, options.how.measure_at, out)?;
     if let Some(said) = incomparable(pairs, &options.grid) {
         out.note(said);
     }
     out.provenance().seed = options.is_random().then_some(options.how.seed);
-    out.begin::<R>()?;
-    let many = options.has_means(pairs.len());
-    let (mut means, mut units, mut last) = (Means::default(), 0, None);
+    let of = Of { means: options.has_means(pairs.len()), unit: options.unit(pairs).to_owned() };
     let (mut parts, watch) = (out.parts.take(), out.watch);
     let mut nothing = ();
     let keep: &mut dyn Keep = match &mut parts {
         Some(parts) => parts,
         None => &mut nothing,
     };
-    let produced = analyse(keep, watch, &mut |row: R| {
-        if many {
+    let produced = tell(of, out, |emit| analyse(&options, keep, watch, emit));
+    out.parts = parts;
+    produced
+}
+
+/// What its shards must know of a whole sweep.
+#[derive(Serialize, Deserialize)]
+struct Of {
+    /// Whether there are means.
+    means: bool,
+    /// What runs are called that are measured.
+    unit: String,
+}
+
+/// Makes of the shards of a sweep what one process makes.
+pub(crate) fn joined<R: OfSweep + 'static>(shards: &Shards, out: &mut Sink<'_>) -> Result<()>
+where
+    R::Mean: 'static,
+{
+    let (mut all, mut of) = (Summary::default(), None);
+    for (own, summary) in shards.told::<(Of, Summary)>()? {
+        all.add(&summary);
+        of = Some(own);
+    }
+    let of = of.ok_or_else(|| Error::compute("a sweep has no shards").fault())?;
+    let watch = out.watch;
+    tell::<R>(of, out, |emit| shards.rows(watch, emit).map(|()| all))
+}
+
+/// Pushes the rows that `produce` gives and, of the whole, their means, and says what there is to say of them.
+fn tell<R: OfSweep + 'static>(
+    of: Of,
+    out: &mut Sink<'_>,
+    produce: impl FnOnce(&mut dyn FnMut(R) -> Result<()>) -> Result<Summary>,
+) -> Result<()>
+where
+    R::Mean: 'static,
+{
+    out.begin::<R>()?;
+    if out.shard.is_some() {
+        let summary = produce(&mut |row| out.push(row))?;
+        out.told = json!((of, summary));
+        return Ok(());
+    }
+    let (mut means, mut units, mut last) = (Means::default(), 0, None);
+    let produced = produce(&mut |row: R| {
+        if of.means {
             means.add(&row);
         }
         let unit = row.unit();
@@ -124,29 +172,28 @@ where
         last = Some(unit);
         out.push(row)
     });
-    out.parts = parts;
     let stopped = matches!(&produced, Err(e) if e.kind() == ErrorKind::Interrupted);
     if produced.is_ok() || stopped {
         means.rows().try_for_each(|row| out.push(row))?;
     }
     let summary = produced?;
-    let unit = options.unit(pairs);
+    let unit = &of.unit;
     summary.doubts.in_words(unit).into_iter().for_each(|said| out.say(format_args!("note: {said}")));
     let most = out.options.max_prompts;
     if units > most {
         out.say(format_args!("figures of the first {most} {unit}; means are over all, and the table has them all"));
     }
-    let of = |n: usize| format!("{n} of {} {}", summary.patches, R::CALLED);
+    let some = |n: usize| format!("{n} of {} {}", summary.patches, R::CALLED);
     if summary.without_effect > 0 {
         out.say(format_args!(
             "{} change nothing: their value stays the same, bit for bit, or cannot reach what is measured",
-            of(summary.without_effect)
+            some(summary.without_effect)
         ));
     }
     if summary.not_finite > 0 {
         out.say(format_args!(
             "{} are not finite: they have rows without a metric, whose column `not_finite` says where, and means leave them out",
-            of(summary.not_finite)
+            some(summary.not_finite)
         ));
     }
     if summary.verified > 0 {

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Reading, need, path};
-use crate::analysis::patch::swept::{swept, told};
+use crate::analysis::patch::swept::{joined, swept, told};
 use crate::analysis::{PathMeanRow, PathRow};
 use crate::error::Result;
+use crate::session::shards::Join;
 use crate::session::{Analysis, Session, Sink, Swept};
 use crate::sweep::{Grid, Need, Only, Over, PatchOptions, Patching};
 
@@ -70,6 +71,7 @@ impl Path {
 impl Analysis for Path {
     const NAME: &'static str = "path";
     const RESUMES: bool = true;
+    const JOINS: Option<Join> = Some(joined::<PathRow>);
     type Tables = (PathRow, PathMeanRow);
     type On = Session;
     type Input = Swept;
@@ -81,8 +83,6 @@ impl Analysis for Path {
     fn run(&self, on: &Session, input: &Swept, out: &mut Sink<'_>) -> Result<()> {
         let (options, pairs) = (self.options(on, input)?, &input.pairs.pairs);
         let reading = &self.reading;
-        swept(on, pairs, &options, out, |keep, watch, emit| {
-            path(&on.model, pairs, &options, reading, keep, watch, emit)
-        })
+        swept(on, pairs, options, out, |how, keep, watch, emit| path(&on.model, pairs, how, reading, keep, watch, emit))
     }
 }

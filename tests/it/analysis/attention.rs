@@ -13,7 +13,7 @@ use pellucid::hook::{Cache, Edit, Hook, HookPoint, Site};
 use pellucid::model::{Batch, Model, Run};
 use pellucid::ops::norm::NormWeights;
 use pellucid::ops::rows::Rows;
-use pellucid::sweep::Budget;
+use pellucid::sweep::{Budget, Shard};
 use pellucid::text::{Bos, Pair, Prompt, PromptEntry, build_prompts};
 
 use crate::help::fixtures::load;
@@ -262,7 +262,7 @@ fn attribution_of_the_last_heads_is_the_difference_of_their_pushes() -> Result<(
     let pair = Pair::new(0, "0".into(), clean, Some(corrupt), vec![TARGET], vec![FOIL])?;
     let options = Attribute { at: Some("z".into()), top: 0, ..Attribute::default() };
     let mut estimates: Vec<AttributionRow> = vec![];
-    attribute(&model, &[pair], &options, (Align::default(), Budget(1 << 30)), &(), &mut |row| {
+    attribute(&model, &[pair], &options, (Align::default(), Budget(1 << 30), Shard::default()), &(), &mut |row| {
         estimates.push(row);
         Ok(())
     })?;

@@ -15,7 +15,7 @@ use pellucid::hook::{Cache, Edit, Gradients, HookPoint, Site};
 use pellucid::model::{Batch, Model, Run};
 use pellucid::ops;
 use pellucid::ops::rounding::unit;
-use pellucid::sweep::Budget;
+use pellucid::sweep::{Budget, Shard};
 use pellucid::sweep::{Change, How, Readout, naive};
 use pellucid::text::{Bos, Pair, PromptEntry, build_prompts};
 
@@ -75,10 +75,17 @@ fn within(
     options: &Attribute,
 ) -> Result<(Vec<AttributionRow>, AttributionSummary)> {
     let mut rows = vec![];
-    let summary = attribute(model, pairs, options, (Align::default(), Budget(memory_bytes)), &(), &mut |row| {
-        rows.push(row);
-        Ok(())
-    })?;
+    let summary = attribute(
+        model,
+        pairs,
+        options,
+        (Align::default(), Budget(memory_bytes), Shard::default()),
+        &(),
+        &mut |row| {
+            rows.push(row);
+            Ok(())
+        },
+    )?;
     Ok((rows, summary))
 }
 

@@ -8,7 +8,6 @@ use arrow_array::types::{Float32Type, UInt32Type, UInt64Type};
 use arrow_array::{Array, RecordBatch};
 use candle_core::Device;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use pellucid::analysis::export::shard_of_slurm;
 use pellucid::analysis::loss::LossRow;
 use pellucid::analysis::{ExportDocumentRow, ExportStatsRow, TokenRow};
 use pellucid::dataset::Shard;
@@ -363,7 +362,7 @@ fn a_task_of_a_job_array_is_its_shard() {
     let of = |set: &[(&str, &str)]| {
         let set: BTreeMap<String, String> =
             set.iter().map(|(name, value)| (format!("SLURM_ARRAY_TASK_{name}"), (*value).to_owned())).collect();
-        shard_of_slurm(&|name| set.get(name).cloned())
+        Shard::of_slurm(&|name| set.get(name).cloned())
     };
     let array = |id, count, min, max| [("ID", id), ("COUNT", count), ("MIN", min), ("MAX", max)];
     assert_eq!(of(&array("3", "16", "0", "15")), Ok(Shard { index: 3, of: 16 }));

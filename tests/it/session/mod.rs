@@ -5,6 +5,7 @@ pub mod library;
 pub mod patch_long;
 pub mod patch_memory;
 pub mod plan_memory;
+pub mod shards;
 pub mod strangers;
 pub mod threads;
 pub mod two_at_once;

@@ -13,7 +13,7 @@ use pellucid::hook::{Cache, Edit, HookPoint, Site};
 use pellucid::model::{Batch, Model, Run};
 use pellucid::ops;
 use pellucid::ops::rounding::unit;
-use pellucid::sweep::{Align, Budget, Only};
+use pellucid::sweep::{Align, Budget, Only, Shard};
 use pellucid::table::read_rows;
 use pellucid::text::{Bos, Pair, Prompt, PromptEntry, build_prompts};
 
@@ -241,10 +241,17 @@ fn estimates(name: &str) -> Result<()> {
     let pair = the_pair();
     let asked = Attribute { at: Some("resid_pre".into()), metric: Metric::LogProb, ..Attribute::default() };
     let mut rows: Vec<AttributionRow> = vec![];
-    attribute(&model, std::slice::from_ref(&pair), &asked, (Align::default(), Budget(1 << 30)), &(), &mut |row| {
-        rows.push(row);
-        Ok(())
-    })?;
+    attribute(
+        &model,
+        std::slice::from_ref(&pair),
+        &asked,
+        (Align::default(), Budget(1 << 30), Shard::default()),
+        &(),
+        &mut |row| {
+            rows.push(row);
+            Ok(())
+        },
+    )?;
     assert_eq!(rows.len(), model.spec().n_layers() * CLEAN.len(), "{name}: the prompt's positions have rows");
     let mut known = 0;
     for layer in 0..model.spec().n_layers() {
