@@ -34,14 +34,14 @@ pub fn start(place: &Place, more: &[&str]) -> Child {
 }
 
 /// The journal of the waves that are kept so far, as far as its last whole line.
-fn journal(place: &Place, folder: &str) -> String {
+pub fn journal(place: &Place, folder: &str) -> String {
     let bytes = fs_err::read(place.path(folder).join("parts.journal")).unwrap_or_default();
     let end = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |last| last + 1);
     String::from_utf8(bytes[..end].to_vec()).unwrap()
 }
 
 /// How many waves a journal has.
-fn waves(journal: &str) -> usize {
+pub fn waves(journal: &str) -> usize {
     journal.lines().count().saturating_sub(1)
 }
 

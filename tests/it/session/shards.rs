@@ -297,7 +297,7 @@ fn forge<R: Row>(place: &Place, folder: &str, table: &str, instructions: &str) {
 #[cfg(unix)]
 #[test]
 fn a_killed_shard_is_seen_and_goes_on() {
-    use super::patch_long::{ended, signal, wait_for};
+    use super::patch_long::{ended, journal, signal, wait_for, waves};
     let place = place();
     let asked = [
         "patch", "--pairs", "pairs.csv", "--at", "mlp.post", "--over", "layer,neuron", "--pos", "-1", "--align", "end",
@@ -320,13 +320,14 @@ fn a_killed_shard_is_seen_and_goes_on() {
     status("incomplete", true);
     signal(&child, "-KILL");
     ended(child);
+    let kept = waves(&journal(&place, "parts/shard-0-of-2"));
     status("incomplete", false);
     place.refused(["merge", "parts"], 2, "shard 0 of 2 is missing");
     // Interrupted, what is done is in its table, which nobody takes for the whole.
     let mut child = place.command(env!("CARGO_BIN_EXE_pellucid"));
     child.args(part("0/2")).arg("--resume").stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
     let mut child = child.spawn().unwrap();
-    wait_for(&place, "parts/shard-0-of-2", 12, &mut child);
+    wait_for(&place, "parts/shard-0-of-2", kept + 5, &mut child);
     signal(&child, "-INT");
     let done = ended(child);
     assert!(done.code == Some(130) && done.stderr.contains("--resume --out parts goes on"), "{}", done.stderr);
