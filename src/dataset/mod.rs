@@ -1,6 +1,6 @@
 //! A data set of activations on disk: a row for each token, in files that other programs read. It knows nothing of models.
 //!
-//! A corpus is cut into *blocks* of consecutive documents. A block is written by one process, whole or not at all, and its bytes depend
+//! A corpus, in its order or another one, is cut into *blocks* of consecutive documents. A block is written by one process, whole or not at all, and its bytes depend
 //! on nothing but the request: not on how many processes there are, nor on which rows came together. So any number of shards, in any
 //! order, stopped and resumed, leave the same files, and joining them means to look whether all are there.
 //!

@@ -39,9 +39,8 @@ impl<R: BufRead> Separated<R> {
         &self.from
     }
 
-    /// Where it is read from, which may go to the beginning of another row.
-    pub fn again(&mut self) -> &mut R {
-        self.reader.reset();
+    /// Where it is read from, which may go to the beginning of another row: after a row, nothing of it is remembered.
+    pub fn from_mut(&mut self) -> &mut R {
         &mut self.from
     }
 

@@ -1,6 +1,6 @@
 //! Export: activations of a corpus as a data set, a row for each token.
 //!
-//! Documents come as a stream, in blocks of a fixed number of them. A block is cut into sequences, run, and written whole, and its bytes
+//! Documents come one after another, in the corpus's order or shuffled, in blocks of a fixed number of them. A block is cut into sequences, run, and written whole, and its bytes
 //! depend on the request alone: so blocks can be made by many machines, stopped and made again, and what comes out is the same.
 
 pub mod choose;

@@ -301,6 +301,11 @@ fn tokens_are_left_out_and_drawn_as_asked() {
     let plain = made("plain", &["--skip-special", "--skip-pos", "0..2,5"]);
     assert!(plain == of(&|row| !row.special && row.pos >= 2 && row.pos != 5));
     assert!(plain.len() < all.len() - 20);
+    // Of sequences that begin with BOS, all but that.
+    let begun = made("begun", &["--bos"]);
+    let words = made("words", &["--bos", "--skip-special"]);
+    let own: Vec<_> = begun.iter().filter(|row| !row.special).cloned().collect();
+    assert!(words == own && own.len() < begun.len());
     let norm = |v: &Vec<f32>| v.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
     let limits: BTreeMap<&String, f64> = all[0]
         .hooks
@@ -345,6 +350,8 @@ fn what_cannot_be_exported_is_refused() {
     place.refused(of("z", "corpus.jsonl", &["--shard", "slurm"]), 2, "SLURM_ARRAY_TASK_ID is not set");
     place.refused(of("z", "corpus.jsonl", &["--text", "txet"]), 2, "text");
     place.refused(of("z", "corpus.jsonl", &["--sample", "2"]), 2, "no share");
+    place.refused(of("z", "corpus.jsonl", &["--sample", "0"]), 2, "no share");
+    place.refused(of("z", "corpus.jsonl", &["--max-norm-multiple", "0"]), 2, "leaves nothing");
     place.refused(of("z", "corpus.jsonl", &["--stride", "9", "--context", "8"]), 2, "stride of 9");
     place.refused(of("z", "corpus.jsonl", &["--stride", "2", "--pack", "bos"]), 2, "no stride");
     place.refused(of("z", "empty.jsonl", &[]), 2, "empty");

@@ -82,7 +82,7 @@ fn documents_are_found_by_where_they_begin() {
     };
     let folder = Folder::new(&[
         ("a.jsonl", b"\xef\xbb\xbf{\"text\": \"first\"}\r\n\n  \nno\n{\"text\": \"\xc3\xa9\"}\n{\"text\": 5}\n{\"text\": \"z\"}"),
-        ("b.json", b"\xef\xbb\xbf[\"one\" ,\n {\"story\": \"[two],\", \"n\": [1]}\n,tru,{\"n\": 3, \"story\": \"three\"}]"),
+        ("b.json", b"\xef\xbb\xbf[\"one\" ,\n {\"story\": \"[two],\", \"n\": [1]}\n,tru,{\"n\": 3, \"story\": \"three\", \"other\": \"x\"}]"),
         ("c.json", b"{\"text\": \"a\"}\n{\"text\": }{\"text\": \"b\"}  \"c\"\n"),
         ("d.csv", b"\xef\xbb\xbftext,id\r\n\r\n\"a\nb\",x\r\nonly one\r\n,y\r\n\n\"\"\"z\"\"\",z"),
         ("e.tsv", b"text\n\n\na,b\n\"q\tq\"\n"),
@@ -91,13 +91,14 @@ fn documents_are_found_by_where_they_begin() {
         ("h.parquet", &parquet(1000)),
         ("i/empty.jsonl", b"\n"),
         ("i/j.jsonl", b"{\"story\": \"only\", \"n\": 1}\n"),
+        ("l.txt", b"\xef\xbb\xbfA whole file.\n"),
         ("k.jsonl", b"\"a string\"\n{\"text\": \"t\", \"story\": \"s\"}\n"),
     ]);
     for txt in [Txt::Document, Txt::Paragraph, Txt::Line] {
         let reading = Reading { txt, on_error: OnError::Skip, ..Reading::default() };
         let corpus = Corpus::open(&[folder.path().to_owned()], &reading).unwrap();
         let documents: Vec<Document> = corpus.documents().map(Result::unwrap).collect();
-        assert!(documents.len() > 255 && corpus.paths().count() == 11);
+        assert!(documents.len() > 255 && corpus.paths().count() == 12);
         assert_eq!(backwards(&corpus), documents);
         // From file to file, more of them than stay open.
         let mut index = Index::of(&corpus, folder.path(), &|| Ok(())).unwrap();
@@ -108,7 +109,7 @@ fn documents_are_found_by_where_they_begin() {
         }
     }
     // Nothing is left of it.
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 10);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 11);
     let corpus =
         Corpus::open(&[folder.path().join("a.jsonl")], &Reading { on_error: OnError::Skip, ..Reading::default() });
     let mut index = Index::of(&corpus.unwrap(), folder.path(), &|| Ok(())).unwrap();
@@ -406,9 +407,11 @@ fn a_document_that_is_too_long_is_refused_and_those_behind_it_are_read() {
         ("e.txt", record.as_bytes()),
     ]);
     let reading = Reading { on_error: OnError::Skip, bounds, ..Reading::default() };
-    let mut documents = Corpus::open(&[folder.path().to_owned()], &reading).unwrap().documents();
+    let corpus = Corpus::open(&[folder.path().to_owned()], &reading).unwrap();
+    let mut documents = corpus.documents();
     let ids: Vec<String> = documents.by_ref().map(|d| d.unwrap().id).collect();
     assert_eq!(ids, ["a.jsonl:3", "b.json:3", "c.json:3", "d.csv:5"]);
+    assert_eq!(backwards(&corpus).into_iter().map(|d| d.id).collect::<Vec<_>>(), ids);
     let why: Vec<&str> = documents.skipped().iter().map(|s| &*s.why).collect();
     assert_eq!(why.len(), 9, "{why:?}");
     for (i, why) in why.iter().enumerate() {
