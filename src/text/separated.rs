@@ -40,7 +40,7 @@ impl<R: BufRead> Separated<R> {
     }
 
     /// Where it is read from, which may go to the beginning of another row: after a row, nothing of it is remembered.
-    pub fn from_mut(&mut self) -> &mut R {
+    pub fn inner_mut(&mut self) -> &mut R {
         &mut self.from
     }
 

@@ -82,7 +82,7 @@ impl Records for Table {
     }
 
     fn seek(&mut self, place: u64) -> Result<()> {
-        self.rows.from_mut().seek(place)
+        self.rows.inner_mut().seek(place)
     }
 
     fn field(&self) -> Option<&str> {
