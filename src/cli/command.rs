@@ -170,11 +170,11 @@ fn run<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<()> {
     let words = words(&analysis, &on, &input, matches)?;
     let noted = |said: &Said| out.note(flags(said));
     let scale = if scaled::<A>() { group::<DrawArgs>(matches)?.scale() } else { None };
+    let asked_to_resume = if A::RESUMES { group::<ResumeArgs>(matches)?.resume } else { false };
     let shard = if shared::<A>() { group::<ShardArgs>(matches)?.shard } else { None };
     let how: Option<OutArgs> = if A::RESULTS == Results::Screen { None } else { Some(group(matches)?) };
     if let (Results::Dataset, Some(how)) = (A::RESULTS, &how) {
-        let resume = group::<ResumeArgs>(matches)?.resume;
-        return data_set((&analysis, &on, &input), how, (shard, resume), &words, out);
+        return data_set((&analysis, &on, &input), how, (shard, asked_to_resume), &words, out);
     }
     let Some(how) = how.filter(|how| A::RESULTS == Results::Folder || how.out.is_some()) else {
         let to = match A::RESULTS {
@@ -196,6 +196,10 @@ fn run<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<()> {
         Some(shard) => shards::place(&place, &whole, shard)?,
         None => place.clone(),
     };
+    if let Some(shard) = shard.filter(|_| asked_to_resume && shards::is_done(&path, &whole)) {
+        out.say(parted(shard, &place));
+        return Ok(());
+    }
     request.shard = shard;
     // Listens to Ctrl-C from here on, so that nothing is left by it.
     let watch = out.watch(A::NAME);
@@ -204,9 +208,9 @@ fn run<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<()> {
         how.claiming(out, &words, |claiming| RunFolder::create(path, &names::<A>(), hash, how.force, claiming))?;
     let mut parts = None;
     if A::RESUMES {
-        // Whoever this one waited for may have completed what was to be resumed.
-        let asked = group::<ResumeArgs>(matches)?.resume;
-        let resume = asked && (Parts::are_in(folder.path()) || !folder.waited());
+        // Whoever this one waited for may have completed what was to be resumed, and of a shard one command begins it and goes on.
+        let may_be_none = folder.waited() || shard.is_some();
+        let resume = asked_to_resume && (Parts::are_in(folder.path()) || !may_be_none);
         parts = Some(Parts::open(folder.path(), &request, resume, how.force)?);
     }
     let provenance = Provenance { shard: shard.map(|shard| shard.to_string()), ..on.provenance(words.clone()) };

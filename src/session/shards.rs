@@ -95,6 +95,12 @@ pub fn place(folder: &Path, request: &str, shard: Shard) -> Result<PathBuf> {
     Ok(folder.join(shard.name()))
 }
 
+/// Whether the shard of this request in its folder `path` is complete, as it was written.
+pub fn is_done(path: &Path, request: &str) -> bool {
+    Record::read(path)
+        .is_some_and(|(record, _)| record.complete && record.request == request && record.is_whole(path, true))
+}
+
 /// The folders of shards in `folders`, in order.
 fn found(folders: &[PathBuf]) -> Vec<(PathBuf, Shard)> {
     let entries = folders.iter().flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten());

@@ -307,7 +307,12 @@ fn a_killed_shard_is_seen_and_goes_on() {
     let limited = [&asked[..], &["--limit", &most]].concat();
     run(&place, &limited, &["--out", "whole"]);
     let part = |index: &'static str| [&limited[..], &["-q", "--out", "parts", "--shard", index]].concat();
-    place.ok(part("1/2"));
+    // One command begins a shard, goes on with it, and finds it done.
+    let resumed = [part("1/2"), vec!["--resume"]].concat();
+    place.ok(&resumed);
+    let made = place.read("parts/shard-1-of-2/manifest.json");
+    place.ok(&resumed);
+    assert!(place.read("parts/shard-1-of-2/manifest.json") == made, "a shard that was done is done again");
     let mut child = place.command(env!("CARGO_BIN_EXE_pellucid"));
     child.args(part("0/2")).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
     let mut child = child.spawn().unwrap();
