@@ -289,7 +289,7 @@ pub(crate) fn are_missing(folder: &Path, missing: &BTreeSet<u64>, of: u64, damag
         (_, 1) => format!("shard {list} of {of} is missing{why}"),
         _ => format!("shards {list} of {of} are missing{why}"),
     };
-    Error::bad_input(what).hint(said("run what is missing, with {resume}, and join again"))
+    Error::bad_input(what).hint(said("run what is missing, with {resume} where its command has that, and join again"))
 }
 
 /// Numbers as an array job takes them: `3,7-9`.
