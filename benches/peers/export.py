@@ -121,7 +121,9 @@ def sae_worker(folder):
     model.load_state_dict(convert_gpt2_weights(hf, config), strict=False)
     # Where it would load a model by its name.
     cache_activations_runner.load_model = lambda *args, **kwargs: model
+    # Whole batches, each a buffer of its own: where a buffer is larger than the corpus, SAELens goes through the corpus again to fill it.
     rows = sequences(folder)
+    rows = rows[: len(rows) // BATCH * BATCH]
     tokens = datasets.Dataset.from_dict({"input_ids": [ids for _, _, ids in rows]})
     tokens.save_to_disk(str(folder / "tokens"))
 
@@ -131,7 +133,7 @@ def sae_worker(folder):
             dataset_path=str(folder / "tokens"), model_name="gpt2", hook_name=f"blocks.{layers[0]}.hook_resid_post",
             d_in=D, training_tokens=len(rows) * CONTEXT, context_size=CONTEXT, model_batch_size=BATCH,
             new_cached_activations_path=str(out), prepend_bos=False, dtype="float32", device="cpu", shuffle=False,
-            streaming=False, buffer_size_gb=0.2,
+            streaming=False, buffer_size_gb=BATCH * CONTEXT * D * 4 / 1e9 + 1e-6,
         )
         shutil.rmtree(out, ignore_errors=True)
         CacheActivationsRunner(cfg, override_dataset=tokens).run()
@@ -199,7 +201,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--program", help="pellucid, built in release")
     parser.add_argument("--sae", metavar="PYTHON", help="an interpreter that has sae-lens")
-    parser.add_argument("--documents", type=int, default=60, help=f"of {SEQUENCES} sequences or so (60)")
+    parser.add_argument("--documents", type=int, default=64, help=f"of {SEQUENCES} sequences or so (64)")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each (5)")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=pathlib.Path, help=argparse.SUPPRESS)
