@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use pellucid::analysis::{
     AttentionRow, AttributionRow, LensRow, PatchMeanRow, PatchRow, PathMeanRow, PathRow, TrainingRow,
 };
-use pellucid::table::{Cell, ColumnInfo, Kind, Provenance, Row, TableWriter};
+use pellucid::table::{Cell, ColumnInfo, ColumnType, Provenance, Row, TableWriter};
 use pellucid_fuzz::{Folder, check, ensure};
 
 const WORDS: [&str; 24] = [
@@ -48,13 +48,13 @@ impl Cells<'_> {
             return Cell::Null;
         }
         match column.kind {
-            Kind::U32 => Cell::U32(self.count()),
-            Kind::U64 => Cell::U64(self.count().into()),
-            Kind::I64 => Cell::I64(i64::from(self.count()) - i64::from(self.byte() % 3)),
-            Kind::F32 => Cell::F32(self.number() as f32),
-            Kind::F64 => Cell::F64(self.number()),
-            Kind::Bool => Cell::Bool(self.byte() & 1 == 1),
-            Kind::Str => Cell::Str(WORDS[self.byte() as usize % WORDS.len()]),
+            ColumnType::U32 => Cell::U32(self.count()),
+            ColumnType::U64 => Cell::U64(self.count().into()),
+            ColumnType::I64 => Cell::I64(i64::from(self.count()) - i64::from(self.byte() % 3)),
+            ColumnType::F32 => Cell::F32(self.number() as f32),
+            ColumnType::F64 => Cell::F64(self.number()),
+            ColumnType::Bool => Cell::Bool(self.byte() & 1 == 1),
+            ColumnType::Str => Cell::Str(WORDS[self.byte() as usize % WORDS.len()]),
         }
     }
 }

@@ -30,6 +30,6 @@ pub use made::Table;
 pub use parts::{Around, Done, Measured, MeasuredMean, Outcome, OutcomeMean, Place};
 pub use provenance::{HOOK_NAMES, METADATA_KEY, Provenance};
 pub use read::{read_provenance, read_rows, read_some_rows};
-pub use row::{Cell, ColumnInfo, Field, Kind, Part, Row, TOKEN, TableInfo};
+pub use row::{Cell, ColumnInfo, ColumnType, Field, Part, Row, TOKEN, TableInfo};
 pub use stream::{Held, Rows, TableFile};
 pub use write::TableWriter;

@@ -4,7 +4,7 @@
 pub use super::columns::read_columns;
 pub use super::pages::Unpacked;
 use super::provenance::{HOOK_NAMES, METADATA_KEY, Provenance};
-use super::row::{Cell, ColumnInfo, Kind, Row};
+use super::row::{Cell, ColumnInfo, ColumnType, Row};
 use super::stream::{Rows, TableFile};
 use super::thrift;
 use crate::error::{Error, Result};
@@ -248,26 +248,26 @@ fn meant_another(spec: &serde_json::Value, site: &str) -> bool {
 pub(super) fn missing(info: &ColumnInfo) -> Cell<'static> {
     match info.kind {
         _ if info.nullable => Cell::Null,
-        Kind::U32 => Cell::U32(0),
-        Kind::U64 => Cell::U64(0),
-        Kind::I64 => Cell::I64(0),
-        Kind::F32 => Cell::F32(0.0),
-        Kind::F64 => Cell::F64(0.0),
-        Kind::Bool => Cell::Bool(false),
-        Kind::Str => Cell::Str(""),
+        ColumnType::U32 => Cell::U32(0),
+        ColumnType::U64 => Cell::U64(0),
+        ColumnType::I64 => Cell::I64(0),
+        ColumnType::F32 => Cell::F32(0.0),
+        ColumnType::F64 => Cell::F64(0.0),
+        ColumnType::Bool => Cell::Bool(false),
+        ColumnType::Str => Cell::Str(""),
     }
 }
 
 /// Whether a column of type `t` holds values of `kind`.
-fn fits(kind: Kind, t: &DataType) -> bool {
+fn fits(kind: ColumnType, t: &DataType) -> bool {
     match kind {
-        Kind::U32 => *t == DataType::UInt32,
-        Kind::U64 => *t == DataType::UInt64,
-        Kind::I64 => *t == DataType::Int64,
-        Kind::F32 => *t == DataType::Float32,
-        Kind::F64 => *t == DataType::Float64,
-        Kind::Bool => *t == DataType::Boolean,
-        Kind::Str => *t == DataType::Utf8,
+        ColumnType::U32 => *t == DataType::UInt32,
+        ColumnType::U64 => *t == DataType::UInt64,
+        ColumnType::I64 => *t == DataType::Int64,
+        ColumnType::F32 => *t == DataType::Float32,
+        ColumnType::F64 => *t == DataType::Float64,
+        ColumnType::Bool => *t == DataType::Boolean,
+        ColumnType::Str => *t == DataType::Utf8,
     }
 }
 

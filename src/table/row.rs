@@ -10,11 +10,11 @@ macro_rules! kinds {
     ($($kind:ident($value:ty): $name:literal, $meaning:literal;)+) => {
         /// The type of a column's values.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Kind {
+        pub enum ColumnType {
             $(#[doc = $meaning] $kind,)+
         }
 
-        impl Kind {
+        impl ColumnType {
             /// The name that documentation and errors use.
             pub fn name(self) -> &'static str {
                 match self {
@@ -48,7 +48,7 @@ pub struct ColumnInfo {
     /// Its name, in the file and in the struct.
     pub name: &'static str,
     /// The type of its values.
-    pub kind: Kind,
+    pub kind: ColumnType,
     /// Whether a value may be missing.
     pub nullable: bool,
     /// What its values are counted in (`bits`, `token`, `vocabulary id`, ...); empty for plain names and flags.
@@ -107,7 +107,7 @@ pub trait Row: Part {
 /// A Rust type that can be a column.
 pub trait Field: Sized {
     /// The type in the file.
-    const KIND: Kind;
+    const TYPE: ColumnType;
     /// Whether a value may be missing.
     const NULLABLE: bool = false;
     /// The value as a cell.
@@ -119,7 +119,7 @@ pub trait Field: Sized {
 macro_rules! field {
     ($($type:ty => $kind:ident),*) => {$(
         impl Field for $type {
-            const KIND: Kind = Kind::$kind;
+            const TYPE: ColumnType = ColumnType::$kind;
             fn to_cell(&self) -> Cell<'_> {
                 Cell::$kind(*self)
             }
@@ -132,7 +132,7 @@ macro_rules! field {
 field!(u32 => U32, u64 => U64, i64 => I64, f32 => F32, f64 => F64, bool => Bool);
 
 impl Field for String {
-    const KIND: Kind = Kind::Str;
+    const TYPE: ColumnType = ColumnType::Str;
     fn to_cell(&self) -> Cell<'_> {
         Cell::Str(self)
     }
@@ -142,7 +142,7 @@ impl Field for String {
 }
 
 impl<T: Field> Field for Option<T> {
-    const KIND: Kind = T::KIND;
+    const TYPE: ColumnType = T::TYPE;
     const NULLABLE: bool = true;
     fn to_cell(&self) -> Cell<'_> {
         self.as_ref().map_or(Cell::Null, T::to_cell)
@@ -176,7 +176,8 @@ pub const fn count(pieces: &[&[ColumnInfo]]) -> usize {
 /// These columns, one after another.
 #[doc(hidden)]
 pub const fn join<const N: usize>(pieces: &[&[ColumnInfo]]) -> [ColumnInfo; N] {
-    let mut all = [ColumnInfo { name: "", kind: Kind::Bool, nullable: false, unit: "", meaning: "", since: 1 }; N];
+    let mut all =
+        [ColumnInfo { name: "", kind: ColumnType::Bool, nullable: false, unit: "", meaning: "", since: 1 }; N];
     let (mut piece, mut at, mut n) = (0, 0, 0);
     while piece < pieces.len() {
         if at == pieces[piece].len() {
@@ -207,7 +208,7 @@ macro_rules! part {
                 const PIECES: &[&[$crate::table::ColumnInfo]] = &[$(
                     $(&[$crate::table::ColumnInfo {
                         name: stringify!($column),
-                        kind: <$type as $crate::table::Field>::KIND,
+                        kind: <$type as $crate::table::Field>::TYPE,
                         nullable: <$type as $crate::table::Field>::NULLABLE,
                         unit: $unit,
                         meaning: $meaning,

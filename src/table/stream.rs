@@ -5,7 +5,7 @@
 
 use super::provenance::Provenance;
 use super::read::{checked_table, damaged, guarded, missing, refuse_name, was_renamed};
-use super::row::{Cell, ColumnInfo, Kind, Row};
+use super::row::{Cell, ColumnInfo, ColumnType, Row};
 use crate::error::{Error, Result};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Float64Type, Int64Type, UInt32Type, UInt64Type};
@@ -296,13 +296,13 @@ impl<'a> Column<'a> {
             .hint("the file was changed since pellucid wrote it; write the table again"));
         }
         let column = match info.kind {
-            Kind::U32 => array.as_primitive_opt().map(Self::U32),
-            Kind::U64 => array.as_primitive_opt().map(Self::U64),
-            Kind::I64 => array.as_primitive_opt().map(Self::I64),
-            Kind::F32 => array.as_primitive_opt().map(Self::F32),
-            Kind::F64 => array.as_primitive_opt().map(Self::F64),
-            Kind::Bool => array.as_boolean_opt().map(Self::Bool),
-            Kind::Str => array.as_string_opt::<i32>().map(Self::Str),
+            ColumnType::U32 => array.as_primitive_opt().map(Self::U32),
+            ColumnType::U64 => array.as_primitive_opt().map(Self::U64),
+            ColumnType::I64 => array.as_primitive_opt().map(Self::I64),
+            ColumnType::F32 => array.as_primitive_opt().map(Self::F32),
+            ColumnType::F64 => array.as_primitive_opt().map(Self::F64),
+            ColumnType::Bool => array.as_boolean_opt().map(Self::Bool),
+            ColumnType::Str => array.as_string_opt::<i32>().map(Self::Str),
         };
         column.ok_or_else(|| damaged(path, format!("column `{}` has another type than it says", info.name)))
     }

@@ -1,7 +1,7 @@
 //! Parquet out: rows are streamed into a temporary file beside the destination, which takes its name when finished.
 
 use super::provenance::{METADATA_KEY, Provenance};
-use super::row::{Cell, ColumnInfo, Kind, Row};
+use super::row::{Cell, ColumnInfo, ColumnType, Row};
 use crate::error::{Error, Result};
 use crate::whole::temporary_beside;
 use arrow_array::builder::{
@@ -185,7 +185,7 @@ fn options<R: Row>() -> ArrowWriterOptions {
         .set_created_by(format!("pellucid {}", env!("CARGO_PKG_VERSION")));
     for column in R::TABLE.columns {
         // Keys and tokens repeat, so dictionaries shrink them; measured numbers hardly ever do.
-        let repeats = !matches!(column.kind, Kind::F32 | Kind::F64);
+        let repeats = !matches!(column.kind, ColumnType::F32 | ColumnType::F64);
         properties = properties.set_column_dictionary_enabled(ColumnPath::from(column.name), repeats);
     }
     // The arrow schema carries the provenance, which is known only at the end: `finish` writes it.
@@ -194,9 +194,9 @@ fn options<R: Row>() -> ArrowWriterOptions {
 
 macro_rules! columns {
     ($($kind:ident: $type:ident, $builder:ty;)+) => {
-        fn data_type(kind: Kind) -> DataType {
+        fn data_type(kind: ColumnType) -> DataType {
             match kind {
-                $(Kind::$kind => DataType::$type,)+
+                $(ColumnType::$kind => DataType::$type,)+
             }
         }
 
@@ -206,9 +206,9 @@ macro_rules! columns {
         }
 
         impl Column {
-            fn new(kind: Kind) -> Self {
+            fn new(kind: ColumnType) -> Self {
                 match kind {
-                    $(Kind::$kind => Self::$kind(<$builder>::new()),)+
+                    $(ColumnType::$kind => Self::$kind(<$builder>::new()),)+
                 }
             }
 

@@ -3,7 +3,7 @@
 use pellucid::analysis::{AttentionRow, HookRow, LensRow, ModelRow, TokenRow, docs, tables};
 use pellucid::error::ErrorKind;
 use pellucid::table::read::{Most, Values, read_columns};
-use pellucid::table::{Format, Kind, Provenance, Row, TableWriter, read_provenance, read_rows, write_rows};
+use pellucid::table::{ColumnType, Format, Provenance, Row, TableWriter, read_provenance, read_rows, write_rows};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -382,7 +382,7 @@ fn every_table_is_declared_once_and_documented() {
         }
     }
     let prob = LensRow::TABLE.columns.iter().find(|c| c.name == "target_prob").unwrap();
-    assert_eq!((prob.kind, prob.nullable, prob.unit), (Kind::F32, true, "probability"));
+    assert_eq!((prob.kind, prob.nullable, prob.unit), (ColumnType::F32, true, "probability"));
 }
 
 /// Invariant: as `the_page_of_commands_is_what_help_says`.

@@ -10,7 +10,7 @@ use pellucid::analysis::seen::render_with;
 use pellucid::analysis::{
     AttentionRow, AttributionRow, LensRow, PatchMeanRow, PatchRow, PathMeanRow, PathRow, TrainingRow,
 };
-use pellucid::table::{Cell, Kind, Provenance, Row, read_rows};
+use pellucid::table::{Cell, ColumnType, Provenance, Row, read_rows};
 use pellucid::view::{Figure, Options};
 
 use crate::bin::Place;
@@ -93,19 +93,19 @@ enum Spoilt {
     NoRow,
 }
 
-fn number(kind: Kind, x: f64) -> Option<Cell<'static>> {
+fn number(kind: ColumnType, x: f64) -> Option<Cell<'static>> {
     match kind {
-        Kind::F32 => Some(Cell::F32(x as f32)),
-        Kind::F64 => Some(Cell::F64(x)),
+        ColumnType::F32 => Some(Cell::F32(x as f32)),
+        ColumnType::F64 => Some(Cell::F64(x)),
         _ => None,
     }
 }
 
-fn whole(kind: Kind, n: i64) -> Option<Cell<'static>> {
+fn whole(kind: ColumnType, n: i64) -> Option<Cell<'static>> {
     match kind {
-        Kind::U32 => Some(Cell::U32(n as u32)),
-        Kind::U64 => Some(Cell::U64(n as u64)),
-        Kind::I64 => Some(Cell::I64(n)),
+        ColumnType::U32 => Some(Cell::U32(n as u32)),
+        ColumnType::U64 => Some(Cell::U64(n as u64)),
+        ColumnType::I64 => Some(Cell::I64(n)),
         _ => None,
     }
 }
@@ -148,10 +148,15 @@ impl Spoilt {
 
 fn ways<R: Row>() -> Vec<Spoilt> {
     let columns = R::TABLE.columns;
-    let of = |wanted: fn(Kind) -> bool| (0..columns.len()).filter(move |c| wanted(columns[*c].kind));
+    let of = |wanted: fn(ColumnType) -> bool| (0..columns.len()).filter(move |c| wanted(columns[*c].kind));
     let mut all: Vec<Spoilt> = FLOATS.into_iter().map(Spoilt::All).collect();
-    all.extend(of(|k| matches!(k, Kind::F32 | Kind::F64)).flat_map(|c| FLOATS.map(|x| Spoilt::Column(c, x))));
-    all.extend(of(|k| matches!(k, Kind::U32 | Kind::U64 | Kind::I64)).flat_map(|c| WHOLE.map(|n| Spoilt::Whole(c, n))));
+    all.extend(
+        of(|k| matches!(k, ColumnType::F32 | ColumnType::F64)).flat_map(|c| FLOATS.map(|x| Spoilt::Column(c, x))),
+    );
+    all.extend(
+        of(|k| matches!(k, ColumnType::U32 | ColumnType::U64 | ColumnType::I64))
+            .flat_map(|c| WHOLE.map(|n| Spoilt::Whole(c, n))),
+    );
     all.extend((0..columns.len()).filter(|c| columns[*c].nullable).map(Spoilt::Null));
     all.extend(FLOATS.map(|x| Spoilt::OneRow(Some(x))));
     all.extend(FLOATS.map(Spoilt::Elsewhere));
