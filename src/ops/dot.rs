@@ -7,9 +7,12 @@
 //! A single row, which is one more token of a text, goes as fast as memory gives the weight: its 16 bits are upcast in
 //! registers.
 
+use std::ops::Range;
+
+use pulp::{Simd, WithSimd};
+
 use super::number::Number;
 use super::{SharedMut, shared};
-use pulp::{Simd, WithSimd};
 
 /// Rows of `x` up to which this beats gemm: the rows must stay in the second-level cache.
 pub(super) const MAX_ROWS: usize = 32;
@@ -32,18 +35,17 @@ pub(super) fn accumulate<N: Number>(x: &[f32], w: &[N], stride: usize, ins: usiz
     let t = x.len() / ins;
     assert!(y.len() == t * outs && (outs - 1) * stride + ins <= w.len());
     let out = SharedMut::new(y);
-    let arch = pulp::Arch::new();
+    let (arch, wide) = (pulp::Arch::new(), Wide::here().filter(|_| t == 1));
     let task_out = match t {
         1 => (TASK_BYTES / (ins * size_of::<N>()) / ROW_OUT * ROW_OUT).clamp(ROW_OUT, TASK_OUT),
         _ => TASK_OUT,
     };
     let task = |buffer: &mut Vec<f32>, first: usize| {
         let columns = first..(first + task_out).min(outs);
-        let row = Row { x, w, stride, columns: columns.clone(), out };
-        match N::as_f32(w) {
-            _ if t == 1 && row.run(arch) => {}
-            Some(w) => arch.dispatch(Tiles { x, w: &w[first * stride..], stride, ins, outs, columns, out }),
-            None => {
+        match (N::as_f32(w), wide) {
+            (_, Some(wide)) => wide.run(Row { x, w, stride, columns, out }),
+            (Some(w), _) => arch.dispatch(Tiles { x, w: &w[first * stride..], stride, ins, outs, columns, out }),
+            _ => {
                 for first in columns.clone().step_by(TILE_OUT) {
                     let columns = first..(first + TILE_OUT).min(columns.end);
                     buffer.resize(TILE_OUT * ins, 0.0);
@@ -56,9 +58,11 @@ pub(super) fn accumulate<N: Number>(x: &[f32], w: &[N], stride: usize, ins: usiz
         }
     };
     let all = outs.div_ceil(task_out);
-    match t * ins * outs < 32 * 1024 {
-        true => (0..all).for_each(|i| task(&mut vec![], i * task_out)),
-        false => shared(all, |buffer, i| task(buffer, i * task_out)),
+    if t * ins * outs < 32 * 1024 {
+        let mut buffer = vec![];
+        (0..all).for_each(|i| task(&mut buffer, i * task_out));
+    } else {
+        shared(all, |buffer, i| task(buffer, i * task_out));
     }
 }
 
@@ -67,30 +71,44 @@ struct Row<'a, N> {
     x: &'a [f32],
     w: &'a [N],
     stride: usize,
-    columns: std::ops::Range<usize>,
+    columns: Range<usize>,
     out: SharedMut,
 }
 
-impl<N: Number> Row<'_, N> {
-    /// Computes them, if this machine has the instructions for it: narrow registers would wait for their own sums.
-    fn run(self, arch: pulp::Arch) -> bool {
-        match arch {
+/// Instructions for wide registers, and for upcasting 16 bits in them. Narrow ones would wait for their own sums.
+#[derive(Clone, Copy)]
+pub(super) struct Wide(pulp::Arch);
+
+impl Wide {
+    /// Those of this machine, if it has them.
+    pub fn here() -> Option<Self> {
+        let arch = pulp::Arch::new();
+        let wide = match arch {
             #[cfg(target_arch = "x86_64")]
-            pulp::Arch::V4(_) => arch.dispatch(self),
+            pulp::Arch::V4(_) => true,
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: the machine has these instructions: pulp found the others.
-            pulp::Arch::V3(simd) if is_x86_feature_detected!("f16c") => unsafe { with_f16c(simd, self) },
-            _ => return false,
+            pulp::Arch::V3(_) => is_x86_feature_detected!("f16c"),
+            _ => false,
+        };
+        wide.then_some(Self(arch))
+    }
+
+    /// Runs `work` with them.
+    pub fn run(self, work: impl WithSimd<Output = ()>) {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the machine has these instructions: `here` and pulp found them.
+            pulp::Arch::V3(simd) => unsafe { with_f16c(simd, work) },
+            arch => arch.dispatch(work),
         }
-        true
     }
 }
 
 /// V3 of pulp, and the instruction that upcasts f16.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn with_f16c<N: Number>(simd: pulp::x86::V3, row: Row<N>) {
-    row.with_simd(simd);
+fn with_f16c(simd: pulp::x86::V3, work: impl WithSimd<Output = ()>) {
+    work.with_simd(simd);
 }
 
 impl<N: Number> WithSimd for Row<'_, N> {
@@ -123,7 +141,7 @@ impl<N: Number> Row<'_, N> {
                     // The rows after these: the machine foresees one stream, and not so many.
                     prefetch(w.as_ptr().wrapping_add(OUT * self.stride).cast());
                 }
-                // SAFETY: whoever calls this has looked for the instructions.
+                // SAFETY: `Wide` has looked for the instructions.
                 sums[j] = simd.mul_add_f32s(unsafe { N::lanes::<S>(w) }, *x, sums[j]);
             }
         }
@@ -143,7 +161,7 @@ struct Tiles<'a> {
     stride: usize,
     ins: usize,
     outs: usize,
-    columns: std::ops::Range<usize>,
+    columns: Range<usize>,
     out: SharedMut,
 }
 
@@ -212,7 +230,7 @@ impl Tiles<'_> {
 
 /// Asks for the line of the cache that this address is in, which need not be in the weight.
 #[inline(always)]
-fn prefetch(at: *const f32) {
+pub(super) fn prefetch(at: *const f32) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a hint, which no address makes fail.
     unsafe {
@@ -224,31 +242,41 @@ fn prefetch(at: *const f32) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use half::{bf16, f16};
 
     use super::*;
+
+    /// A product of each row alone has the bits of the product of all: `product` adds `x [t, ins]` times `w` to `y [t, outs]`.
+    pub fn rows_go_alone<N: Number>(
+        number: fn(f32) -> N,
+        sizes: &[[usize; 3]],
+        product: impl Fn(&[f32], &[N], [usize; 2], &mut [f32]),
+    ) {
+        let mut state = 1u32;
+        let mut draw = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / 8_388_608.0 - 1.0
+        };
+        for &[t, ins, outs] in sizes {
+            let x: Vec<f32> = (0..t * ins).map(|_| draw()).collect();
+            let w: Vec<N> = (0..outs * ins).map(|_| number(draw())).collect();
+            let (mut all, mut alone) = (vec![0f32; t * outs], vec![0f32; t * outs]);
+            product(&x, &w, [ins, outs], &mut all);
+            for (x, y) in x.chunks(ins).zip(alone.chunks_mut(outs)) {
+                product(x, &w, [ins, outs], y);
+            }
+            assert!(all.iter().zip(&alone).all(|(a, b)| a.to_bits() == b.to_bits()), "{t} {ins} {outs}");
+        }
+    }
 
     /// A token of a mixture of experts may be an expert's only one, or one of several: what comes later decides that, and may change no
     /// bit of it.
     #[test]
     fn a_row_has_the_same_bits_alone_and_among_others() {
         fn of<N: Number>(number: fn(f32) -> N) {
-            let mut state = 1u32;
-            let mut draw = || {
-                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                (state >> 8) as f32 / 8_388_608.0 - 1.0
-            };
-            for (t, ins, outs) in [(2, 48, 21), (5, 203, 64), (7, 1030, 70), (32, 5000, 9)] {
-                let x: Vec<f32> = (0..t * ins).map(|_| draw()).collect();
-                let w: Vec<N> = (0..outs * ins).map(|_| number(draw())).collect();
-                let (mut all, mut alone) = (vec![0f32; t * outs], vec![0f32; t * outs]);
-                accumulate(&x, &w, ins, ins, outs, &mut all);
-                for (x, y) in x.chunks(ins).zip(alone.chunks_mut(outs)) {
-                    accumulate(x, &w, ins, ins, outs, y);
-                }
-                assert!(all.iter().zip(&alone).all(|(a, b)| a.to_bits() == b.to_bits()), "{t} {ins} {outs}");
-            }
+            let sizes = [[2, 48, 21], [5, 203, 64], [7, 1030, 70], [32, 5000, 9]];
+            rows_go_alone(number, &sizes, |x, w, [ins, outs], y| accumulate(x, w, ins, ins, outs, y));
         }
         of(|x| x);
         of(f16::from_f32);

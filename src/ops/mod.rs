@@ -9,6 +9,7 @@
 pub mod activation;
 #[doc(hidden)]
 pub mod attention;
+mod conv1d;
 mod dot;
 pub(crate) mod gradient;
 #[doc(hidden)]

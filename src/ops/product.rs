@@ -6,7 +6,7 @@ use gemm::Parallelism;
 use rayon::prelude::*;
 
 use super::number::Number;
-use super::{SharedMut, dot};
+use super::{SharedMut, conv1d, dot};
 
 /// Columns of a panel. In f32, two depths of it are half of a second-level cache.
 const WIDE: usize = 128;
@@ -35,8 +35,12 @@ pub(super) fn product<N: Number>(
     if strides[0] == 1 && t <= dot::MAX_ROWS && ins > 0 && outs > 0 {
         return dot::accumulate(x, w, strides[1], ins, outs, y);
     }
+    let large = ins * outs > SMALL;
+    if strides[1] == 1 && t <= conv1d::MAX_ROWS && large && conv1d::accumulate(x, w, strides[0], ins, outs, y) {
+        return;
+    }
     if let Some(w) = N::as_f32(w)
-        && (strides[0] != 1 || ins * outs <= SMALL)
+        && (strides[0] != 1 || !large)
     {
         return multiply(y, onto, [t, ins, outs], (x, [ins, 1]), (w, strides));
     }
