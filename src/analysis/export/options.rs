@@ -112,6 +112,26 @@ impl Default for Export {
     }
 }
 
+/// In JSON these are as the command line has them.
+macro_rules! as_text {
+    ($($option:ty),+) => {$(
+        impl TryFrom<String> for $option {
+            type Error = String;
+
+            fn try_from(text: String) -> Result<Self, String> {
+                text.parse()
+            }
+        }
+
+        impl From<$option> for String {
+            fn from(option: $option) -> Self {
+                option.to_string()
+            }
+        }
+    )+};
+}
+as_text!(Pack, Positions, Shuffle);
+
 /// How documents are packed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -149,20 +169,6 @@ impl fmt::Display for Pack {
             Self::Eos => f.write_str("eos"),
             Self::Text(text) => write!(f, "sep:{text}"),
         }
-    }
-}
-
-impl TryFrom<String> for Pack {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<Pack> for String {
-    fn from(pack: Pack) -> Self {
-        pack.to_string()
     }
 }
 
@@ -222,17 +228,9 @@ impl FromStr for Positions {
     }
 }
 
-impl TryFrom<String> for Positions {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<Positions> for String {
-    fn from(Positions(Range { start, end }): Positions) -> Self {
-        format!("{start}..{end}")
+impl fmt::Display for Positions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}..{}", self.0.start, self.0.end)
     }
 }
 

@@ -52,20 +52,6 @@ impl fmt::Display for Shuffle {
     }
 }
 
-impl TryFrom<String> for Shuffle {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<Shuffle> for String {
-    fn from(shuffle: Shuffle) -> Self {
-        shuffle.to_string()
-    }
-}
-
 /// An order of the numbers `0..n`, of which no table is held.
 ///
 /// A balanced Feistel network permutes the numbers below the next power of four, and steps outside of `0..n` are taken again until
