@@ -14,8 +14,8 @@ use crate::session::plan::available;
 use crate::session::shards::{self, Record};
 use crate::session::words::{chosen_words, command, option};
 use crate::session::{
-    Analysis, Claiming, Found, Input, On, Parts, Place, Request, Results, RunFolder, Session, Shard, Shards, Sink,
-    Tables, To,
+    Analysis, Claiming, Destination, Found, Input, On, Parts, Request, Results, RunFolder, Session, Shard, Shards,
+    Sink, Tables, To,
 };
 use crate::sweep::Need;
 use crate::table::{Format, Provenance};
@@ -329,8 +329,8 @@ fn data_set<A: Asking>(
     let noted = |said: &Said| out.note(flags(said));
     let watch = out.watch_tokens(A::NAME);
     let found = how.claiming(out, words, |claiming| {
-        let place = Place { folder: folder.clone(), request, resume, force: how.force, claiming };
-        let mut sink = Sink::new(To::Dataset(place), on.provenance(words.to_vec()), &watch, &noted);
+        let to = Destination { folder: folder.clone(), request, resume, force: how.force, claiming };
+        let mut sink = Sink::new(To::Dataset(to), on.provenance(words.to_vec()), &watch, &noted);
         sink.shard = shard;
         analysis.run(on, input, &mut sink)?;
         sink.finish(true)

@@ -31,5 +31,5 @@ pub use plan::Plan;
 pub use request::{Pairs, Prompts, Request, Steered, Swept, WithDataset, chosen, options};
 pub use run::Tables;
 pub use shards::Shards;
-pub use sink::{Found, Place, Sink, To};
+pub use sink::{Destination, Found, Sink, To};
 pub use vector::read_vector;

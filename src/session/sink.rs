@@ -22,11 +22,11 @@ pub enum To<'a> {
     /// Into memory.
     Memory,
     /// Into memory, beside the data set that the analysis itself makes.
-    Dataset(Place<'a>),
+    Dataset(Destination<'a>),
 }
 
 /// Where a data set goes.
-pub struct Place<'a> {
+pub struct Destination<'a> {
     /// Its folder.
     pub folder: PathBuf,
     /// What was asked for.
@@ -140,9 +140,9 @@ impl<'a> Sink<'a> {
     ///
     /// # Errors
     /// When there is no folder.
-    pub fn place(&self) -> Result<&Place<'a>> {
+    pub fn destination(&self) -> Result<&Destination<'a>> {
         match &self.to {
-            To::Dataset(place) => Ok(place),
+            To::Dataset(to) => Ok(to),
             _ => Err(Error::bad_input("a data set needs a folder").hint("name one")),
         }
     }

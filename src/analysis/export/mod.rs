@@ -71,8 +71,8 @@ impl Analysis for Export {
         let mut asked = self.asked(on)?;
         let shard = out.shard.unwrap_or_default();
         let provenance = out.provenance().clone();
-        let place = out.place()?;
-        let mut request = place.request.clone();
+        let to = out.destination()?;
+        let mut request = to.request.clone();
         request["cut"] = json!({"block": asked.block, "context": asked.cutting.context});
         let tokenizer = on.tokenizer.as_ref().ok_or_else(|| on.source.no_tokenizer())?;
         let opening = Opening {
@@ -80,19 +80,19 @@ impl Analysis for Export {
             request: &request,
             provenance,
             shard,
-            resume: place.resume,
-            force: place.force,
-            claiming: place.claiming,
+            resume: to.resume,
+            force: to.force,
+            claiming: to.claiming,
         };
         // Before there is a folder: what is wrong with the first documents, or the disk, leaves none.
         let plan = Plan::of(&input.corpus, tokenizer, &asked, shard)?;
         if self.shuffle == Shuffle::Documents {
             input.corpus.check_any_order()?;
         }
-        if !place.resume {
-            plan.check_disk(&place.folder, &asked.layout)?;
+        if !to.resume {
+            plan.check_disk(&to.folder, &asked.layout)?;
         }
-        let mut dataset = Dataset::open(&place.folder, opening)?;
+        let mut dataset = Dataset::open(&to.folder, opening)?;
         let limits = match self.max_norm_multiple {
             None => None,
             Some(multiple) => {
@@ -105,7 +105,7 @@ impl Analysis for Export {
             }
         };
         let exporter = Exporter { on, tokenizer, asked: &asked, columns: &self.columns, limits };
-        let mut documents = Ordered::of(&input.corpus, self.shuffle, self.seed, &place_of(out)?, out.watch)?;
+        let mut documents = Ordered::of(&input.corpus, self.shuffle, self.seed, &folder_of(out)?, out.watch)?;
         let (mut next, mut blocks, mut tokens) = (documents.next()?, 0, 0);
         while let Some(first) = next.take() {
             let number = first.0 / asked.block;
@@ -138,7 +138,7 @@ impl Analysis for Export {
             Some(whole) => finish(whole, out),
             None => {
                 let (part, folder) =
-                    (format!("part {}/{}", shard.index, shard.of), place_of(out)?.display().to_string());
+                    (format!("part {}/{}", shard.index, shard.of), folder_of(out)?.display().to_string());
                 out.say(format_args!("{part} is done: `pellucid merge {folder}` joins all parts once they are there"));
                 Ok(())
             }
@@ -147,6 +147,6 @@ impl Analysis for Export {
 }
 
 /// The folder.
-fn place_of(out: &Sink<'_>) -> Result<PathBuf> {
-    Ok(out.place()?.folder.clone())
+fn folder_of(out: &Sink<'_>) -> Result<PathBuf> {
+    Ok(out.destination()?.folder.clone())
 }

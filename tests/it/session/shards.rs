@@ -5,7 +5,7 @@ use std::path::Path;
 
 use pellucid::analysis::{LensRow, PatchMeanRow, PatchRow};
 use pellucid::sweep::BLOCK;
-use pellucid::table::{Row, TableWriter, read_provenance, read_rows};
+use pellucid::table::{Provenance, Row, TableWriter, read_provenance, read_rows};
 use serde_json::{Value, json};
 
 use crate::bin::{Done, Place};
@@ -266,7 +266,13 @@ fn what_does_not_belong_together_is_not_joined() {
     three("request", "the request differs");
     place.refused(["merge", "parts", "--scale", "2"], 2, "no scale");
 
-    forge::<LensRow>(&place, "parts/shard-2-of-12", "logit_lens", "scalar");
+    let other = |change: fn(&mut Provenance)| forge::<LensRow>(&place, "parts/shard-2-of-12", "logit_lens", change);
+    other(|of| of.pellucid_version = "9.9.9".into());
+    place.refused(["merge", "parts"], 2, "the version differs");
+    other(|of| {
+        of.pellucid_version = env!("CARGO_PKG_VERSION").into();
+        of.instructions = "scalar".into();
+    });
     place.refused(["merge", "parts"], 2, "only within rounding");
     place.ok(["merge", "parts", "--mixed", "-q"]);
     let levels = read_provenance(place.path("parts/logit_lens.parquet")).unwrap().instructions;
@@ -277,13 +283,12 @@ fn what_does_not_belong_together_is_not_joined() {
     place.refused(["merge", "parts", "--mixed", "--out", "taken"], 2, "taken holds the results of another request");
 }
 
-/// Writes the table of a shard anew, as if other instructions had computed it, and what its manifest says of it.
-fn forge<R: Row>(place: &Place, folder: &str, table: &str, instructions: &str) {
+/// Writes the table of a shard anew, as if something else had computed it, and what its manifest says of it.
+fn forge<R: Row>(place: &Place, folder: &str, table: &str, change: fn(&mut Provenance)) {
     let path = place.path(&format!("{folder}/{table}.parquet"));
-    let (rows, provenance) = read_rows::<R>(&path).unwrap();
-    let mut writer =
-        TableWriter::create(&path, pellucid::table::Provenance { instructions: instructions.into(), ..provenance })
-            .unwrap();
+    let (rows, mut provenance) = read_rows::<R>(&path).unwrap();
+    change(&mut provenance);
+    let mut writer = TableWriter::create(&path, provenance).unwrap();
     writer.extend(&rows).unwrap();
     writer.finish().unwrap();
     let bytes = fs_err::read(&path).unwrap();
