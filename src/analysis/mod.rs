@@ -6,6 +6,7 @@ pub mod ablate;
 pub mod attention;
 pub mod attribute;
 pub mod cache;
+pub mod compare;
 pub mod cost;
 pub mod export;
 pub mod generate;
@@ -32,6 +33,7 @@ pub use attention::attention;
 pub use attention::rows::AttentionRow;
 pub use attribute::rows::AttributionRow;
 pub use cache::save_activations;
+pub use compare::{CompareBytesRow, CompareModelsRow, CompareParametersRow, ComparePositionsRow, CompareSpecRow};
 pub use cost::{CostMeasuredRow, CostRow, CostTotalRow};
 pub use export::{Export, ExportDocumentRow, ExportStatsRow};
 pub use hooks::HookRow;
@@ -62,6 +64,7 @@ macro_rules! analyses {
             $crate::analysis::attribute::Attribute,
             $crate::analysis::tokens::Tokens,
             $crate::analysis::cost::Cost,
+            $crate::analysis::compare::Compare,
             $crate::analysis::cache::Cache,
             $crate::analysis::export::Export,
             $crate::analysis::hooks::Hooks,

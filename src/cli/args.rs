@@ -79,6 +79,13 @@ pub(super) struct LoadArgs {
     model: ModelArgs,
     #[command(flatten)]
     accept: AcceptArgs,
+    #[command(flatten)]
+    how: HowArgs,
+}
+
+/// How weights are loaded.
+#[derive(Args, Debug)]
+pub(super) struct HowArgs {
     /// Process the weights as TransformerLens does: fold-ln, center-writing, center-unembed, fold-value-biases, or several
     /// of them with commas between. Probabilities stay the same, activations change [default: no processing]
     #[arg(long, value_name = "HOW", value_delimiter = ',')]
@@ -97,16 +104,24 @@ impl LoadArgs {
     /// Loads the model called `name` in place of `-m`'s, where there is one.
     pub fn load(&self, name: Option<&str>, out: &Out) -> Result<Session> {
         let name = name.unwrap_or(&self.model.model);
-        let process = self.process.iter().map(|name| Processing::parse(name)).collect::<Result<Vec<_>>>()?;
-        let placement = Placement { kept: Kept::parse(&self.dtype), place: Hardware::parse(&self.device)? };
-        // Before the files are looked for, which may take longer.
-        placement.place.device()?;
+        let (process, placement) = self.how.parse()?;
         let source = Session::find(name, &self.accept.accept_config, &out.hub(), &out.fetching())?;
         let loaded = Session::placed(source, &process, placement)?;
         out.accepted(&loaded.source);
         out.loaded(&loaded);
         loaded.notes().iter().for_each(|note| out.note(flags(note)));
         Ok(loaded)
+    }
+}
+
+impl HowArgs {
+    /// How weights are processed, and where they are put. That there is such a device is known before files are looked for, which may
+    /// take longer.
+    pub fn parse(&self) -> Result<(Vec<Processing>, Placement)> {
+        let process = self.process.iter().map(|name| Processing::parse(name)).collect::<Result<Vec<_>>>()?;
+        let placement = Placement { kept: Kept::parse(&self.dtype), place: Hardware::parse(&self.device)? };
+        placement.place.device()?;
+        Ok((process, placement))
     }
 }
 

@@ -10,7 +10,6 @@ use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Result, Said, said};
 use crate::session::folder::request_hash;
-use crate::session::plan::available;
 use crate::session::shards::{self, Record};
 use crate::session::words::{chosen_words, command, option};
 use crate::session::{
@@ -157,14 +156,11 @@ fn asked<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<Asked> {
 
 fn run<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<()> {
     let (analysis, on, input) = read::<A>(matches, out)?;
-    if let Some(session) = on.session() {
-        let plan = on.plan(analysis.need(&on, &input)?);
-        if let Some(plan) = plan {
-            on.memory().map_or(Ok(()), |memory| plan.check_budget(memory))?;
-            out.planned(&plan);
-            if let Some(warning) = plan.check_loaded(&session.placement, available())? {
-                out.say(warning);
-            }
+    if let Some(plan) = on.plan(analysis.need(&on, &input)?) {
+        on.memory().map_or(Ok(()), |memory| plan.check_budget(memory))?;
+        out.planned(&plan);
+        if let Some(warning) = on.fits(&plan)? {
+            out.say(warning);
         }
     }
     let words = words(&analysis, &on, &input, matches)?;
@@ -225,7 +221,7 @@ fn run<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<()> {
     };
     let mut found = sink.finish(stopped.is_none())?;
     let shown = match shard {
-        None => Some(draw(&mut found, &mut folder)?),
+        None => Some(draw(&mut found, &mut folder, A::SHOWS_ALL)?),
         Some(shard) => {
             // Its rows are for whoever joins them.
             found.tables.clear();
@@ -272,8 +268,8 @@ fn parted(shard: Shard, folder: &Path) -> String {
     format!("part {shard} is done: `pellucid merge {}` joins all parts once they are there", folder.display())
 }
 
-/// Draws all figures of what was found, and gives what is shown on a terminal.
-fn draw(found: &mut Found, folder: &mut RunFolder) -> Result<Shown> {
+/// Draws all figures of what was found, and gives what is shown on a terminal: all of it, or what was drawn last.
+fn draw(found: &mut Found, folder: &mut RunFolder, all: bool) -> Result<Shown> {
     let mut shown = Shown::default();
     let (options, caption) = (found.options, found.caption.as_ref().map(flags));
     for table in &mut found.tables {
@@ -286,8 +282,10 @@ fn draw(found: &mut Found, folder: &mut RunFolder) -> Result<Shown> {
             }
         })?;
         // Means are drawn last, and say what their parts would.
-        if table.is_drawn() {
-            shown = own;
+        match table.is_drawn() {
+            true if all => shown.follow(own),
+            true => shown = own,
+            false => {}
         }
     }
     Ok(shown)
@@ -310,7 +308,7 @@ fn join<A: Asking>(shards: &Shards, how: &Joining, out: &Out) -> Result<()> {
     sink.options.scale = how.scale;
     join(shards, &mut sink)?;
     let mut found = sink.finish(true)?;
-    let shown = draw(&mut found, &mut folder)?;
+    let shown = draw(&mut found, &mut folder, A::SHOWS_ALL)?;
     out.wrote(&folder.finish(&provenance.command)?);
     print(found, Some(&shown), (record.items, &[]), out)
 }

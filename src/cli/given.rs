@@ -10,7 +10,6 @@ use super::input::{OfColumns, ReadArgs, aligned, dataset, flat, parse_columns, w
 use super::out::{Out, flags, read_input};
 use crate::analysis::cost::Costed;
 use crate::analysis::model::Described;
-use crate::analysis::tokens::{Splitter, Splitting, Texts};
 use crate::analysis::verify::{Checked, Dump, Verified};
 use crate::error::{Error, Result};
 use crate::session::records::Input;
@@ -63,38 +62,6 @@ impl Named for Checked {
 
     fn session(&self) -> Option<&Session> {
         Some(&self.0)
-    }
-}
-
-/// Which tokenizers.
-#[derive(Args)]
-pub(super) struct SplittingArgs {
-    /// The model whose tokenizer it is: `demo`, which is built in; a folder, which needs no more than a tokenizer; or a Hugging Face id
-    /// (`gpt2`, `org/name@revision`). May be repeated, to compare several
-    #[arg(short, long, env = "PELLUCID_MODEL", hide_env_values = true, default_value = DEMO, value_name = "MODEL")]
-    model: Vec<String>,
-}
-
-impl Named for Splitting {
-    type Args = SplittingArgs;
-
-    fn load(args: &SplittingArgs, out: &Out) -> Result<Self> {
-        let mut all: Vec<Splitter> = vec![];
-        for (i, model) in args.model.iter().enumerate() {
-            if args.model[..i].contains(model) {
-                return Err(Error::bad_input(format!("the model {model} is named twice")).hint("name each one once"));
-            }
-            let source = ModelArgs { model: model.clone() }.find(Want::Tokens, out)?;
-            let Some(tokenizer) = Tokenizer::from_files(&source.files)? else {
-                return Err(source.no_tokenizer());
-            };
-            tokenizer.note().into_iter().for_each(|note| out.note(flags(note)));
-            // Folders of one name, or revisions of one model, are called as they were named.
-            let taken = all.iter().any(|of| of.name == source.id);
-            let name = if taken { model.clone() } else { source.id.clone() };
-            all.push(Splitter { name, source, tokenizer });
-        }
-        Ok(Self(all))
     }
 }
 
@@ -181,25 +148,6 @@ impl Given<Session> for Prompts {
     }
 }
 
-impl Given<Splitting> for Texts {
-    type Args = PromptArgs;
-
-    fn read(args: &PromptArgs, Splitting(all): &Splitting, _: &Out) -> Result<Self> {
-        let entries = args.entries()?;
-        if all.len() > 1 && entries.iter().any(|entry| matches!(entry.input, PromptInput::Ids(_))) {
-            return Err(Error::bad_input("token ids mean something to one tokenizer only, and several are compared")
-                .hint("give texts, or name one model"));
-        }
-        let split = |of: &Splitter| {
-            let n = of.tokenizer.vocab_size();
-            let prompts = build_prompts(&entries, Some(&of.tokenizer), n, None, args.around.around());
-            let prompts = prompts.map_err(|e| if all.len() > 1 { e.at(&of.name) } else { e })?;
-            Ok(Prompts { prompts })
-        };
-        all.iter().map(split).collect::<Result<_>>().map(Self)
-    }
-}
-
 /// Which prompts, and which others.
 #[derive(Args)]
 pub(super) struct WithDatasetArgs {
@@ -215,8 +163,8 @@ impl Given<Session> for WithDataset {
 
     fn read(args: &WithDatasetArgs, on: &Session, _: &Out) -> Result<Self> {
         let (prompts, own) = (args.prompts.build(on)?, &args.prompts);
-        let dataset = args.dataset.as_ref().map(|path| dataset(path, own.read.bounds())).transpose()?;
-        let dataset = dataset.map(|entries| on.prompts(&entries, own.around.around())).transpose()?;
+        let dataset = args.dataset.as_ref().map(|path| dataset(path, own.named.read.bounds())).transpose()?;
+        let dataset = dataset.map(|entries| on.prompts(&entries, own.named.around())).transpose()?;
         Ok(Self { prompts, dataset })
     }
 }
@@ -342,6 +290,13 @@ pub(super) struct PromptArgs {
     /// Texts, one prompt each
     #[arg(value_name = "PROMPT")]
     texts: Vec<String>,
+    #[command(flatten)]
+    pub named: NamedPromptArgs,
+}
+
+/// Which prompts, beside texts that come after all options.
+#[derive(Args, Debug)]
+pub(super) struct NamedPromptArgs {
     /// A file of prompts: .txt (one a line); .jsonl, .json, .csv, .tsv or .parquet (`text` or `ids`, optional `id`); or `-`,
     /// standard input
     #[arg(long, value_name = "FILE")]
@@ -365,16 +320,34 @@ pub(super) struct PromptArgs {
 impl PromptArgs {
     /// The prompts as tokens of this model.
     pub fn build(&self, loaded: &Session) -> Result<Vec<Prompt>> {
-        loaded.prompts(&self.entries()?, self.around.around())
+        loaded.prompts(&self.entries()?, self.named.around.around())
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.texts.is_empty() && self.ids.is_empty() && self.prompts.is_none()
+        self.texts.is_empty() && self.named.is_empty()
     }
 
-    fn entries(&self) -> Result<Vec<PromptEntry>> {
-        let mut entries: Vec<PromptEntry> = self.texts.iter().map(PromptEntry::text).collect();
+    /// The prompts as they were given.
+    pub fn entries(&self) -> Result<Vec<PromptEntry>> {
+        self.named.entries(&self.texts)
+    }
+}
+
+impl NamedPromptArgs {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty() && self.prompts.is_none()
+    }
+
+    /// What is put around texts.
+    pub fn around(&self) -> Around {
+        self.around.around()
+    }
+
+    /// These texts, and the prompts that are named here.
+    pub fn entries(&self, texts: &[String]) -> Result<Vec<PromptEntry>> {
+        let mut entries: Vec<PromptEntry> = texts.iter().map(PromptEntry::text).collect();
         for ids in &self.ids {
             entries.push(PromptEntry::ids(parse_ids(ids)?));
         }

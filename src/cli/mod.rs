@@ -9,6 +9,7 @@ mod environment;
 mod given;
 mod input;
 mod out;
+mod several;
 mod shell;
 mod signals;
 mod tables;

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::plan::available;
 use super::shards::Join;
 use super::{Plan, Session, Sink, Tables};
 use crate::error::Result;
@@ -20,6 +21,8 @@ pub trait Analysis: Clone + Default + Serialize + DeserializeOwned {
     const FILES: &'static [&'static str] = &[];
     /// Where its results go.
     const RESULTS: Results = Results::Folder;
+    /// Whether a terminal shows all of its tables that are drawn, one after another, and not the last alone.
+    const SHOWS_ALL: bool = false;
     /// Whether what is done of it is kept where it is stopped, so that it can go on from there.
     const RESUMES: bool = false;
     /// How its shards become one, where several processes can share its pairs or prompts.
@@ -79,6 +82,15 @@ pub trait On {
         let _ = need;
         None
     }
+
+    /// Refuses a plan that does not fit into what there is of memory; a warning where it fits but is slow.
+    ///
+    /// # Errors
+    /// When it does not fit, with what would.
+    fn fits(&self, plan: &Plan) -> Result<Option<String>> {
+        let _ = plan;
+        Ok(None)
+    }
 }
 
 /// What an analysis is run on. As JSON it is its content, of which the request's hash is made.
@@ -134,5 +146,9 @@ impl On for Session {
 
     fn plan(&self, need: Need) -> Option<Plan> {
         Some(Plan { weights: self.footprint, need })
+    }
+
+    fn fits(&self, plan: &Plan) -> Result<Option<String>> {
+        plan.check_loaded(&self.placement, available())
     }
 }

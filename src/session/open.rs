@@ -48,13 +48,21 @@ impl Session {
     /// # Errors
     /// As [`ModelSource::resolve_with`] and [`Model::read_spec`].
     pub fn find(name: &str, accept: &[String], hub: &Hub, told: &dyn Fetching) -> Result<ModelSource> {
+        Self::find_only(name, Want::All, accept, hub, told)
+    }
+
+    /// As [`Session::find`], but of a model on the Hub only the files that `want` says.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn find_only(name: &str, want: Want, accept: &[String], hub: &Hub, told: &dyn Fetching) -> Result<ModelSource> {
         let find = |want| Ok(ModelSource::resolve_with(name, want, hub, told)?.accepting(accept));
         let source = find(Want::Config)?;
         if source.revision.is_none() {
             return Ok(source);
         }
         Model::read_spec(&source)?;
-        find(Want::All)
+        find(want)
     }
 
     /// Loads a model whose files were found already, and processes its weights in each of these ways.
@@ -217,7 +225,7 @@ impl Session {
 pub(super) const MEMORY: usize = 512_000_000;
 
 /// BLAKE3 over the configuration and what a tokenizer is read from, with their names.
-fn hash_of_files(source: &ModelSource) -> Result<String> {
+pub(super) fn hash_of_files(source: &ModelSource) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     for name in source.files.names() {
         let stem = name.rsplit_once('.').map_or(&*name, |(stem, _)| stem);
@@ -233,7 +241,7 @@ fn hash_of_files(source: &ModelSource) -> Result<String> {
 }
 
 /// BLAKE3 over the files' bytes, one after the other.
-fn hash(files: &WeightBytes) -> String {
+pub(super) fn hash(files: &WeightBytes) -> String {
     let mut hasher = blake3::Hasher::new();
     for bytes in files.iter() {
         hasher.update_rayon(bytes);

@@ -2,7 +2,6 @@
 
 use std::mem::take;
 
-use super::plan::available;
 use super::{Analysis, Found, On, Session, Sink, To};
 use crate::error::{Result, Said};
 use crate::sweep::Watch;
@@ -53,6 +52,8 @@ macro_rules! tables {
 tables!(A B);
 tables!(A B C);
 tables!(A B C D);
+tables!(A B C D E);
+tables!(A B C D E F G);
 
 /// The table of `R`, without rows where there is none.
 fn table<R: Row + 'static>(found: &mut Found) -> Table<R> {
@@ -100,18 +101,29 @@ impl Session {
         noted: &dyn Fn(&Said),
     ) -> Result<<A::Tables as Tables>::Found> {
         let input = input.into();
-        if let Some(plan) = On::plan(self, analysis.need(self, &input)?) {
-            plan.check_budget(self.memory_bytes)?;
-            plan.check_loaded(&self.placement, available())?.into_iter().for_each(|warning| noted(&warning.into()));
-        }
-        let provenance = self.provenance(self.command(analysis, &input)?);
-        let mut sink = Sink::new(To::Memory, provenance, watch, noted);
-        analysis.run(self, &input, &mut sink)?;
-        let mut found = sink.finish(true)?;
-        found.said.iter().chain(&found.last).for_each(|said| noted(&said.as_str().into()));
-        match found.verdict.take() {
-            Some(verdict) => Err(verdict),
-            None => Ok(A::Tables::take(&mut found)),
-        }
+        asked(self, analysis, &input, self.command(analysis, &input)?, watch, noted)
+    }
+}
+
+/// Runs `analysis`, for which `command` asks, when there is memory for it.
+pub(super) fn asked<A: Analysis>(
+    on: &A::On,
+    analysis: &A,
+    input: &A::Input,
+    command: Vec<String>,
+    watch: &dyn Watch,
+    noted: &dyn Fn(&Said),
+) -> Result<<A::Tables as Tables>::Found> {
+    if let Some(plan) = on.plan(analysis.need(on, input)?) {
+        on.memory().map_or(Ok(()), |memory| plan.check_budget(memory))?;
+        on.fits(&plan)?.into_iter().for_each(|warning| noted(&warning.into()));
+    }
+    let mut sink = Sink::new(To::Memory, on.provenance(command), watch, noted);
+    analysis.run(on, input, &mut sink)?;
+    let mut found = sink.finish(true)?;
+    found.said.iter().chain(&found.last).for_each(|said| noted(&said.as_str().into()));
+    match found.verdict.take() {
+        Some(verdict) => Err(verdict),
+        None => Ok(A::Tables::take(&mut found)),
     }
 }

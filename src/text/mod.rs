@@ -48,4 +48,5 @@ pub use pair::{Named, Pair};
 pub use positions::NamedPosition;
 pub use prompt::{Prompt, PromptEntry, PromptInput, build_prompts};
 pub use source::ModelSource;
+pub(crate) use spelling::legible;
 pub use tokenizer::{Bos, Token, Tokenizer, Word};

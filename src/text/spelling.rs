@@ -80,7 +80,7 @@ impl Spelling {
 }
 
 /// `bytes` as text; what is not UTF-8, such as a part of an emoji, as `\xF0`.
-pub(super) fn legible(bytes: &[u8]) -> String {
+pub(crate) fn legible(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         out.push_str(chunk.valid());

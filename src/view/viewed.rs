@@ -47,6 +47,12 @@ impl Shown {
         self.text.push(terminal::text(&view, terminal::width()));
     }
 
+    /// What is shown of another table, after this.
+    pub fn follow(&mut self, other: Self) {
+        self.text.extend(other.text);
+        self.of.extend(other.of);
+    }
+
     /// Writes them, and how many of `n` prompts are not shown.
     ///
     /// # Errors

@@ -107,13 +107,7 @@ fn taken(spec: &Spec, pass: Pass, tokens: u64) -> BTreeMap<At, Taken> {
     // A tied matrix is read a second time.
     let tied = (Slot::Unembed(Half::Weight), vec![spec.d_model, spec.unembedding.d_vocab_out]);
     for (slot, shape) in slots(spec).into_iter().chain(spec.unembedding.tied.then_some(tied)) {
-        let (at, part) = match slot {
-            Slot::Embed | Slot::Positions => (0, Part::Embed),
-            Slot::EmbedNorm(_) => (0, Part::Norms),
-            Slot::FinalNorm(_) => (end, Part::Norms),
-            Slot::Unembed(_) => (end, Part::Unembed),
-            Slot::Block(l, slot) => (l + 1, part_of(slot)),
-        };
+        let (at, part) = place(slot, end);
         let size: u128 = shape.iter().map(|n| *n as u128).product();
         // The weights that are read, and the rows that go through each of them.
         let (weights, through) = match slot {
@@ -162,6 +156,32 @@ fn seen(mask: Mask, tokens: u128) -> u128 {
         Mask::Window(n) => tokens.min(n as u128),
         Mask::Causal | Mask::Bidirectional => tokens,
     }
+}
+
+/// Where a tensor stands, and which part it is of.
+fn place(slot: Slot, end: usize) -> At {
+    match slot {
+        Slot::Embed | Slot::Positions => (0, Part::Embed),
+        Slot::EmbedNorm(_) => (0, Part::Norms),
+        Slot::FinalNorm(_) => (end, Part::Norms),
+        Slot::Unembed(_) => (end, Part::Unembed),
+        Slot::Block(l, slot) => (l + 1, part_of(slot)),
+    }
+}
+
+/// The names of all parts, in their order.
+pub fn parts() -> impl Iterator<Item = &'static str> {
+    PARTS.iter().map(|(_, name)| *name)
+}
+
+/// How many parameters each part has, in all layers together: of the parts that have any, in their order. Biases count with the linear
+/// layer that they belong to; a tied unembedding is the embedding, and counts there.
+pub fn parameters(spec: &Spec) -> Vec<(&'static str, u64)> {
+    let mut all: BTreeMap<Part, u64> = BTreeMap::new();
+    for (slot, shape) in slots(spec) {
+        *all.entry(place(slot, 0).1).or_default() += shape.iter().map(|n| *n as u64).product::<u64>();
+    }
+    all.into_iter().map(|(part, n)| (PARTS[part as usize].1, n)).collect()
 }
 
 fn part_of(slot: BlockSlot) -> Part {

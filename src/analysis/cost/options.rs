@@ -71,6 +71,10 @@ impl On for Costed {
     fn plan(&self, need: Need) -> Option<Plan> {
         self.measured.as_ref().and_then(|session| session.plan(need))
     }
+
+    fn fits(&self, plan: &Plan) -> Result<Option<String>> {
+        self.measured.as_ref().map_or(Ok(None), |session| session.fits(plan))
+    }
 }
 
 impl Cost {

@@ -18,16 +18,21 @@ pub use rows::{LossMeanRow, LossPromptRow, LossRow};
 pub use view::Loss;
 
 /// What the model made of one token.
-struct Surprise {
-    loss_nats: f64,
-    rank: u32,
-    entropy_nats: f64,
-    expected: (u32, f64),
+#[derive(Clone, Copy, Debug)]
+pub struct Surprise {
+    /// Minus the logarithm of its probability.
+    pub loss_nats: f64,
+    /// Its place among all tokens, 1 = most probable; of equals the lower id first.
+    pub rank: u32,
+    /// Entropy of the distribution.
+    pub entropy_nats: f64,
+    /// The most probable token, and its probability.
+    pub expected: (u32, f64),
 }
 
 impl Surprise {
-    /// Of the token `id` under these logits.
-    fn of(logits: &[f32], id: u32) -> Self {
+    /// Of the token `id` under these logits, of which it must be one.
+    pub fn of(logits: &[f32], id: u32) -> Self {
         let most = logits.iter().enumerate().fold((0, f32::NEG_INFINITY), |most, (i, x)| match *x > most.1 {
             true => (i, *x),
             false => most,

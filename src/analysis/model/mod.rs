@@ -48,7 +48,7 @@ fn heads(n: usize, kv: usize, e: usize) -> String {
     format!("{n} of {e} dimensions{shared}")
 }
 
-fn arrangement(arrangement: Arrangement, no_mlp: bool) -> &'static str {
+pub(super) fn arrangement(arrangement: Arrangement, no_mlp: bool) -> &'static str {
     match arrangement {
         _ if no_mlp => "attention only",
         Arrangement::Sequential => "attention, then MLP",
@@ -70,7 +70,7 @@ fn norm(norm: Norm) -> String {
     format!("{kind}{gain}, eps {}", norm.eps)
 }
 
-fn positions(spec: &Spec, position: &Position) -> String {
+pub(super) fn positions(spec: &Spec, position: &Position) -> String {
     let learned = spec.embedding.positions.map(|p| match p.added_to {
         AddedTo::Stream => format!("learned, {} rows", p.rows),
         AddedTo::QueriesAndKeys => format!("learned, {} rows, added to what queries and keys read", p.rows),
@@ -98,7 +98,7 @@ fn mask(mask: Mask) -> String {
     }
 }
 
-fn activation(activation: Activation) -> &'static str {
+pub(super) fn activation(activation: Activation) -> &'static str {
     match activation {
         Activation::Relu => "ReLU",
         Activation::GeluErf => "GELU",

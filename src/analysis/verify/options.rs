@@ -44,6 +44,10 @@ impl On for Checked {
     fn plan(&self, need: Need) -> Option<crate::session::Plan> {
         On::plan(&self.0, need)
     }
+
+    fn fits(&self, plan: &crate::session::Plan) -> Result<Option<String>> {
+        self.0.fits(plan)
+    }
 }
 
 /// What a model is verified on: prompts, and what another program made of them.
