@@ -33,7 +33,10 @@ pub use attention::attention;
 pub use attention::rows::AttentionRow;
 pub use attribute::rows::AttributionRow;
 pub use cache::save_activations;
-pub use compare::{CompareBytesRow, CompareModelsRow, CompareParametersRow, ComparePositionsRow, CompareSpecRow};
+pub use compare::{
+    CompareBytesRow, CompareColumnsRow, CompareModelsRow, CompareParametersRow, ComparePositionsRow, CompareRunsRow,
+    CompareSpecRow,
+};
 pub use cost::{CostMeasuredRow, CostRow, CostTotalRow};
 pub use export::{Export, ExportDocumentRow, ExportStatsRow};
 pub use hooks::HookRow;

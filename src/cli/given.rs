@@ -7,7 +7,7 @@ use clap::Args;
 use super::args::{AcceptArgs, LoadArgs, MemoryArgs, ModelArgs, at_least_one};
 use super::command::{Given, Named, NoArgs};
 use super::input::{OfColumns, ReadArgs, aligned, dataset, flat, parse_columns, written};
-use super::out::{Out, flags, read_input};
+use super::out::{Out, read_input};
 use crate::analysis::cost::Costed;
 use crate::analysis::model::Described;
 use crate::analysis::verify::{Checked, Dump, Verified};
@@ -18,9 +18,7 @@ use crate::sweep::Align;
 use crate::text::chat::Date;
 use crate::text::ids::parse_ids;
 use crate::text::records::Written;
-use crate::text::{
-    Around, Bos, Chat, DEMO, NamedPosition, Pair, Prompt, PromptEntry, PromptInput, Tokenizer, Want, build_prompts,
-};
+use crate::text::{Around, Bos, Chat, NamedPosition, Pair, Prompt, PromptEntry, Want};
 
 /// Which model, and how much memory its runs may take.
 #[derive(Args)]

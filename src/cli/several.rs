@@ -1,12 +1,14 @@
 //! Several models or tokenizers, as they are named on the command line, and what they are asked on.
 
+use std::path::Path;
+
 use clap::Args;
 
 use super::args::{AcceptArgs, HowArgs, MemoryArgs, ModelArgs};
 use super::command::{Given, Named};
 use super::given::{NamedPromptArgs, PromptArgs};
 use super::out::{Out, flags};
-use crate::analysis::compare::Comparison;
+use crate::analysis::compare::{Comparison, Runs};
 use crate::analysis::tokens::{Splitter, Splitting, Texts};
 use crate::error::{Error, Result};
 use crate::session::models::{Member, each_found};
@@ -106,8 +108,8 @@ fn weigh(on: &Models, out: &Out) -> Result<()> {
 /// What models are compared on.
 #[derive(Args)]
 pub(super) struct ComparisonArgs {
-    /// Texts that the models continue, one prompt each
-    #[arg(value_name = "PROMPT")]
+    /// Texts that the models continue, one prompt each; without -m two runs of one analysis: folders of results, or tables in them
+    #[arg(value_name = "PROMPT or RUN")]
     texts: Vec<String>,
     #[command(flatten)]
     named: NamedPromptArgs,
@@ -117,6 +119,13 @@ impl Given<Models> for Comparison {
     type Args = ComparisonArgs;
 
     fn read(args: &ComparisonArgs, on: &Models, out: &Out) -> Result<Self> {
+        if on.all.is_empty() {
+            return match (&args.texts[..], args.named.is_empty()) {
+                ([reference, other], true) => Runs::open(Path::new(reference), Path::new(other)).map(Self::Runs),
+                _ => Err(Error::bad_input("it is not said what is to be compared")
+                    .hint("give two models with -m, or two runs: `pellucid compare RUN RUN`")),
+            };
+        }
         if args.texts.is_empty() && args.named.is_empty() {
             return Ok(Self::Nothing);
         }

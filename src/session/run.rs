@@ -52,7 +52,6 @@ macro_rules! tables {
 tables!(A B);
 tables!(A B C);
 tables!(A B C D);
-tables!(A B C D E);
 tables!(A B C D E F G);
 
 /// The table of `R`, without rows where there is none.

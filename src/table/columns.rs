@@ -1,9 +1,15 @@
-//! Prompt files in parquet that anybody wrote, by polars: the only module that knows it.
+//! Polars, in the only module that knows it: prompt files in parquet that anybody wrote, and joins of tables.
 
+use super::joined::{Both, Joined};
 use super::pages::{Unpacked, unpacked};
 use super::read::{Most, Values, damaged, open};
 use crate::error::{Error, Result, nearest};
-use polars::prelude::{ArrowDataType, DataFrame, ParquetReader, PolarsError, PolarsResult, SerReader, Series};
+use polars::prelude::{
+    AnyValue, ArrowDataType, DataFrame, DataFrameJoinOps, DataType, JoinArgs, JoinType, MaintainOrderJoin, NamedFrom,
+    ParquetReader, PolarsError, PolarsResult, SerReader, Series,
+};
+use serde_json::{Map, Value};
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 
@@ -67,6 +73,84 @@ pub fn read_columns(path: impl AsRef<Path>, wanted: &[&str], most: &Most) -> Res
             Ok((name.to_owned(), values(path, name, column)?))
         })
         .collect()
+}
+
+/// What tells rows with the same keys apart: which of them a row is.
+const NTH: &str = " nth";
+/// Behind the name of a column of the second file.
+const SECOND: &str = " of the second";
+
+/// Joins two tables, each in a file, on the columns `keys`; of the rows that both have, the columns `numbers`. Rows with the same keys
+/// are matched in their order. A null is a key like any other.
+///
+/// # Errors
+/// A file cannot be read, or lacks one of the columns.
+pub fn join(paths: [&Path; 2], keys: &[&str], numbers: &[&str]) -> Result<Joined> {
+    let wanted = || Some(keys.iter().chain(numbers).map(|&name| name.to_owned()).collect());
+    let read = |path: &Path| {
+        let reader = ParquetReader::new(open(path)?.0);
+        let mut frame = guarded(path, || reader.with_columns(wanted()).finish())?;
+        let (nth, repeated) = numbered(path, &frame, keys)?;
+        guarded(path, || frame.with_column(Series::new(NTH.into(), nth).into()).map(|_| ()))?;
+        Ok::<_, Error>((frame, repeated))
+    };
+    let ((a, repeated_a), (mut b, repeated_b)) = (read(paths[0])?, read(paths[1])?);
+    let rows = [a.height(), b.height()];
+    let (first, second) = (paths[0], paths[1]);
+    for name in numbers {
+        guarded(second, || b.rename(name, format!("{name}{SECOND}").into()).map(|_| ()))?;
+    }
+    let on: Vec<&str> = keys.iter().copied().chain([NTH]).collect();
+    let how = JoinArgs { nulls_equal: true, maintain_order: MaintainOrderJoin::Left, ..JoinArgs::new(JoinType::Inner) };
+    let joined = guarded(first, || a.join(&b, on.iter().copied(), on.iter().copied(), how, None))?;
+    let series = |name: &str| guarded(first, || Ok(joined.column(name)?.as_materialized_series().clone()));
+    let of_keys = keys.iter().map(|name| Ok(((*name).to_owned(), series(name)?))).collect::<Result<Vec<_>>>()?;
+    let row = |row: usize| {
+        let each = of_keys.iter().map(|(name, column)| Ok((name.clone(), key(column, row)?)));
+        each.filter(|found| !matches!(found, Ok((_, Value::Null)))).collect::<PolarsResult<Map<_, _>>>()
+    };
+    let keys = guarded(first, || (0..joined.height()).map(row).collect())?;
+    let floats = |name: &str| {
+        let column = series(name)?;
+        guarded(first, || Ok(column.cast(&DataType::Float64)?.f64()?.iter().collect::<Vec<_>>()))
+    };
+    let both = |name: &&str| {
+        let values = [floats(name)?, floats(&format!("{name}{SECOND}"))?];
+        Ok(Both { name: (*name).to_owned(), values })
+    };
+    let columns = numbers.iter().map(both).collect::<Result<_>>()?;
+    Ok(Joined { rows, keys, columns, repeated: repeated_a || repeated_b })
+}
+
+/// Of each row, how many before it have the same keys; and whether any has.
+fn numbered(path: &Path, frame: &DataFrame, keys: &[&str]) -> Result<(Vec<u32>, bool)> {
+    let nth = guarded(path, || {
+        let column = |name: &&str| Ok(frame.column(name)?.as_materialized_series().clone());
+        let columns = keys.iter().map(column).collect::<PolarsResult<Vec<_>>>()?;
+        let mut seen: HashMap<String, u32> = HashMap::new();
+        let mut nth = Vec::with_capacity(frame.height());
+        for row in 0..frame.height() {
+            let each = columns.iter().map(|column| key(column, row)).collect::<PolarsResult<Vec<_>>>()?;
+            let count = seen.entry(Value::from(each).to_string()).or_default();
+            nth.push(*count);
+            *count += 1;
+        }
+        Ok(nth)
+    })?;
+    let repeated = nth.iter().any(|n| *n > 0);
+    Ok((nth, repeated))
+}
+
+/// One key of a row.
+fn key(column: &Series, row: usize) -> PolarsResult<Value> {
+    Ok(match column.get(row)? {
+        AnyValue::Null => Value::Null,
+        AnyValue::UInt32(x) => x.into(),
+        AnyValue::UInt64(x) => x.into(),
+        AnyValue::Int64(x) => x.into(),
+        AnyValue::Boolean(x) => x.into(),
+        other => other.str_value().into_owned().into(),
+    })
 }
 
 /// How many rows the file says that it has, and what is in these columns when they are unpacked.

@@ -9,6 +9,7 @@
 #[cfg(feature = "frames")]
 mod columns;
 mod format;
+pub mod joined;
 mod made;
 pub(crate) mod older;
 mod pages;

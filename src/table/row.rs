@@ -70,6 +70,27 @@ pub struct TableInfo {
     pub about: &'static str,
     /// The columns, in order.
     pub columns: &'static [ColumnInfo],
+    /// The columns that say which row a row is, where the declaration names them.
+    pub keyed_by: &'static [&'static str],
+}
+
+impl TableInfo {
+    /// The columns that say which row a row is: those that the declaration names, else the first ones, as far as they are coordinates.
+    /// Keys come first in every table: indices, sites, hooks, ranks and names, among which tokens are labels; the first column of
+    /// another kind ends them.
+    pub fn keys(&self) -> Vec<&'static ColumnInfo> {
+        let named = self.keyed_by.iter().filter_map(|name| self.columns.iter().find(|column| column.name == *name));
+        let is_label = |column: &&ColumnInfo| matches!(column.unit, TOKEN | "vocabulary id");
+        let is_key = |column: &&ColumnInfo| match column.unit {
+            "index" | "site" | "hook name" | "rank" => !matches!(column.kind, ColumnType::F32 | ColumnType::F64),
+            "" => column.kind == ColumnType::Str,
+            _ => false,
+        };
+        match self.keyed_by {
+            [] => self.columns.iter().filter(|column| !is_label(column)).take_while(is_key).collect(),
+            _ => named.collect(),
+        }
+    }
 }
 
 /// Columns that belong together: a row of a table, or a part that several tables share. Implemented by [`table!`] and [`part!`],
@@ -237,6 +258,9 @@ macro_rules! part {
 
 /// Declares a row type: `Name = "name" version 1: "about"; column: type, "unit", "meaning"; ...`.
 ///
+/// Columns that say which row a row is come first ([`TableInfo::keys`](crate::table::TableInfo::keys)); where that does not say it, the
+/// table is `version 1 keyed by one, another`.
+///
 /// `..field: Shared;` stands for all columns of a [`part!`]. A column that version 1 did not have ends in `, since 2`, and the
 /// table says `version 2 upgraded by f`, where `f` fills such columns in rows of older files
 /// ([`Row::upgrade`](crate::table::Row::upgrade)).
@@ -245,7 +269,8 @@ macro_rules! part {
 /// its [`Row`] implementation, hence schema, writer, reader and documentation.
 #[macro_export]
 macro_rules! table {
-    ($(#[$attr:meta])* $row:ident = $name:literal version $version:literal $(upgraded by $older:path)?: $about:expr;
+    ($(#[$attr:meta])* $row:ident = $name:literal version $version:literal $(keyed by $($key:ident),+)? $(upgraded by $older:path)?:
+     $about:expr;
      $($columns:tt)+) => {
         $crate::part! {
             $(#[$attr])*
@@ -260,6 +285,7 @@ macro_rules! table {
                 version: $version,
                 about: $about,
                 columns: <$row as $crate::table::Part>::COLUMNS,
+                keyed_by: &[$($(stringify!($key)),+)?],
             };
 
             fn upgrade(&mut self, how: &$crate::table::Provenance) {

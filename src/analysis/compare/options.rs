@@ -8,11 +8,13 @@ use super::bytes::{Stretch, stretches, surprise};
 use super::pass::{self, Said};
 use super::positions::{Divergence, Says};
 use super::{
-    CompareBytesRow, CompareModelsRow, CompareParametersRow, ComparePositionsRow, CompareSpecRow, parameters, specs,
+    CompareBytesRow, CompareColumnsRow, CompareModelsRow, CompareParametersRow, ComparePositionsRow, CompareRunsRow,
+    CompareSpecRow, Runs, parameters, specs,
 };
 use crate::error::{Error, Result, said};
 use crate::session::{Analysis, Input, Member, Models, Prompts, Sink};
 use crate::sweep::Need;
+use crate::table::Provenance;
 use crate::text::{Around, Prompt, PromptEntry, PromptInput, Token, build_prompts};
 
 /// Compare: what do models differ in, and what does that change?
@@ -25,7 +27,11 @@ use crate::text::{Around, Prompt, PromptEntry, PromptInput, Token, build_prompts
         after_help = "The first -m is the reference, with which each other is compared. Writes compare_spec.parquet with the choices of architecture, and \
                         compare_parameters.parquet and compare_models.parquet (see `pellucid tables compare_models`). With prompts also \
                         compare_positions.parquet, where models read the same tokens; compare_bytes.parquet, where their tokenizers cut a text \
-                        differently; and an SVG of each prompt. Without prompts no weights are read."
+                        differently; and an SVG of each prompt. Without prompts no weights are read.
+
+\
+                        Without -m two runs are named, folders that one command has left with other models, prompts or options: their tables are joined on \
+                        their keys, and compare_runs.parquet has the differences of all numbers, compare_columns.parquet what they come to."
     )
 )]
 pub struct Compare {}
@@ -39,6 +45,8 @@ pub enum Comparison {
     Nothing,
     /// Prompts, as the tokens of each model.
     Prompts(Split),
+    /// Two runs of one analysis: no model.
+    Runs(Runs),
 }
 
 /// Prompts as the tokens of each of several models.
@@ -121,7 +129,7 @@ impl Input for Comparison {
     fn prompts(&self) -> &[Prompt] {
         match self {
             Self::Prompts(split) => split.prompts.first().map_or(&[], |first| &first.prompts),
-            Self::Nothing => &[],
+            Self::Nothing | Self::Runs(_) => &[],
         }
     }
 }
@@ -143,7 +151,15 @@ struct Sums {
 impl Analysis for Compare {
     const NAME: &'static str = "compare";
     const SHOWS_ALL: bool = true;
-    type Tables = (CompareSpecRow, CompareParametersRow, CompareModelsRow, ComparePositionsRow, CompareBytesRow);
+    type Tables = (
+        CompareSpecRow,
+        CompareParametersRow,
+        CompareModelsRow,
+        ComparePositionsRow,
+        CompareBytesRow,
+        CompareRunsRow,
+        CompareColumnsRow,
+    );
     type On = Models;
     type Input = Comparison;
 
@@ -151,10 +167,19 @@ impl Analysis for Compare {
         Ok(match input {
             Comparison::Prompts(split) => pass::need(on, &split.prompts),
             Comparison::Nothing => Need::default(),
+            Comparison::Runs(runs) => runs.need(),
         })
     }
 
     fn run(&self, on: &Models, input: &Comparison, out: &mut Sink<'_>) -> Result<()> {
+        if let Comparison::Runs(runs) = input {
+            let made = runs.made().map(Clone::clone);
+            let both = |of: fn(&Provenance) -> &str| [of(&made[0]), of(&made[1])].join(", ");
+            let provenance = out.provenance();
+            provenance.model = both(|made| &made.model);
+            provenance.weights_hash = both(|made| &made.weights_hash);
+            return runs.run(out);
+        }
         check(on)?;
         let Some((reference, others)) = on.all.split_first() else { return Ok(()) };
         for model in others {

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::positions::{Divergence, Says, divergence};
 use crate::arch::Spec;
 use crate::error::Result;
-use crate::model::{Batch, Model, Run, Unembed};
+use crate::model::{Batch, Run, Unembed};
 use crate::session::{Member, Models, Prompts};
 use crate::sweep::{Budget, Need, Watch, check_finite, row_bytes};
 use crate::text::Prompt;

@@ -5,7 +5,7 @@ use crate::table::TOKEN;
 
 table! {
     /// One choice of architecture, in the reference and in another model.
-    CompareSpecRow = "compare_spec" version 1:
+    CompareSpecRow = "compare_spec" version 1 keyed by model, property:
     "Which choices of architecture differ. One row is one choice of one model beside the same choice of the reference, the first model that \
      was named.";
     model: String, "", "the model";
@@ -87,7 +87,7 @@ table! {
 
 table! {
     /// Bytes of a text between two boundaries that tokenizers share.
-    CompareBytesRow = "compare_bytes" version 1:
+    CompareBytesRow = "compare_bytes" version 1 keyed by prompt, prompt_id, model, byte_start, byte_end:
     "How surprised two models with different tokenizers are by the same bytes. One row is one stretch of a text of one prompt and one model beside \
      the reference: the bytes between two neighbouring places where a token ends for both. Surprises of the tokens in it are added up. A \
      stretch in which a token of either has nothing before it is left out.";
@@ -105,4 +105,42 @@ table! {
     bits_per_byte_reference: f64, "bits per byte", "the same for each byte";
     bits_per_byte: f64, "bits per byte", "the same for each byte";
     delta_bits_per_byte: f64, "bits per byte", "model less reference: negative where the model is less surprised";
+}
+
+table! {
+    /// One number of one row, in two runs.
+    CompareRunsRow = "compare_runs" version 1 keyed by table, keys, column:
+    "Two runs of one analysis, joined on the keys of their tables. One row is one number of a row that both have; the first run is the \
+     reference. Numbers that are null in either are left out.";
+    table: String, "", "the table that both runs have";
+    keys: String, "JSON", "which row of it: its keys by name, without those that are null";
+    column: String, "", "the number's column";
+    unit: String, "", "the unit of that column";
+    value_reference: f64, "of the column", "the number in the first run";
+    value: f64, "of the column", "the number in the second run";
+    difference: f64, "of the column", "second less first";
+}
+
+table! {
+    /// One column, in two runs.
+    CompareColumnsRow = "compare_columns" version 1:
+    "Two runs of one analysis, column by column: how many rows of a table have the same keys in both, and how far the numbers in them are \
+     apart. One row is one column of one table. Means are in f64, over the rows where both have a number.";
+    table: String, "", "the table that both runs have";
+    column: String, "", "its column";
+    unit: String, "", "the unit of the column";
+    rows_reference: u64, "rows", "how many rows the table has in the first run";
+    rows: u64, "rows", "how many it has in the second";
+    matched: u64, "rows", "how many of them have the same keys in both";
+    only_reference: u64, "rows", "how many are in the first run alone";
+    only: u64, "rows", "how many are in the second alone";
+    compared: u64, "rows", "of the matched, how many have a number in both";
+    same: u64, "rows", "of these, where both numbers are the same, to the last bit but for the sign of 0";
+    mean_reference: Option<f64>, "of the column", "mean in the first run";
+    mean: Option<f64>, "of the column", "mean in the second";
+    mean_difference: Option<f64>, "of the column", "mean of second less first";
+    mean_size: Option<f64>, "of the column", "mean size of that difference";
+    largest_difference: Option<f64>, "of the column", "the difference of the largest size, with its sign";
+    largest_at: Option<String>, "JSON", "the keys of its row";
+    correlation: Option<f64>, "", "Pearson's correlation of the two; null where either does not vary";
 }

@@ -15,7 +15,7 @@ use crate::view::{Emit, Options, Seen, no_rows};
 const MOST_BARS: usize = 6;
 
 /// All rows of a table.
-fn all<R: Row>(rows: &mut dyn Rows<R>) -> Result<Vec<R>> {
+pub(super) fn all<R: Row>(rows: &mut dyn Rows<R>) -> Result<Vec<R>> {
     let mut all = vec![];
     rows.rows(0..rows.len(), &mut |row| {
         all.push(row);

@@ -4,7 +4,7 @@ use crate::table;
 
 table! {
     /// What one part of one layer takes.
-    CostRow = "cost" version 1:
+    CostRow = "cost" version 1 keyed by pass, tokens, part, layer:
     "What a model takes to compute, counted from its architecture. One row is one part of one layer in one pass over a context of so many \
      tokens. Norms, softmax, rotation, biases and look-ups count 0 operations.";
     pass: String, "", "`token`: the last token of the context, over keys and values of those before it; `prompt`: all tokens at once, with the logits of the last";
@@ -19,7 +19,7 @@ table! {
 
 table! {
     /// What a pass takes.
-    CostTotalRow = "cost_total" version 1:
+    CostTotalRow = "cost_total" version 1 keyed by pass, tokens:
     "What a model takes to compute: sums of `cost`. One row is one pass over a context of so many tokens. From `kv_bytes_per_token` on, the \
      columns are of the model and the same in every row.";
     pass: String, "", "`token`: the last token of the context, over keys and values of those before it; `prompt`: all tokens at once, with the logits of the last";
@@ -40,7 +40,7 @@ table! {
 
 table! {
     /// How long a pass took.
-    CostMeasuredRow = "cost_measured" version 1:
+    CostMeasuredRow = "cost_measured" version 1 keyed by pass, tokens:
     "How long passes took on this machine, beside how long they must take at least. One row is one pass over a context of so many tokens. \
      These numbers come from a clock: another run gives others. The prediction is the roofline (Williams et al. 2009): each part of each \
      layer takes the longer of its operations at `flop_rate` and its bytes at `byte_rate`, both measured here with one linear layer.";

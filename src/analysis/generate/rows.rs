@@ -31,7 +31,7 @@ table! {
 
 table! {
     /// One trace.
-    GeneratedRow = "generated" version 1:
+    GeneratedRow = "generated" version 1 keyed by prompt, prompt_id, trace:
     "Whole texts that were generated. One row is one trace.";
     prompt: u32, "index", "which prompt of the request, counted from 0";
     prompt_id: String, "", "the prompt's id, as given; its index where none was";

@@ -19,14 +19,15 @@ pub fn docs() -> String {
          control characters, only their escapes. A spreadsheet takes text that begins with `=`, `+`, `-` or `@` for a formula, and prompts, \
          their names and tokens may begin so: `--csv-safe` puts an apostrophe before such text in CSV, and before text that begins with \
          a tab or a carriage return. Numbers stay as they are, and so does the file.\n\n\
-         A column marked `?` may be null. This page is generated from the `rows.rs` of each folder in `src/analysis`.\n",
+         A column marked `?` may be null. The key of a table says which row a row is: `pellucid compare RUN RUN` joins two runs by it. This page is generated from the `rows.rs` of each folder in `src/analysis`.\n",
     );
     for table in tables() {
-        let _ = write!(
-            out,
-            "\n## `{}` (version {})\n\n{}\n\n| column | type | unit | meaning |\n|---|---|---|---|\n",
-            table.name, table.version, table.about
-        );
+        let _ = write!(out, "\n## `{}` (version {})\n\n{}\n\n", table.name, table.version, table.about);
+        let keys: Vec<String> = table.keys().iter().map(|column| format!("`{}`", column.name)).collect();
+        if !keys.is_empty() {
+            let _ = writeln!(out, "Key: {}.\n", keys.join(", "));
+        }
+        out.push_str("| column | type | unit | meaning |\n|---|---|---|---|\n");
         for column in table.columns {
             let optional = if column.nullable { "?" } else { "" };
             let mut meaning = column.meaning.replace('|', "\\|");

@@ -6,7 +6,7 @@ use crate::table;
 
 table! {
     /// One report of a training run.
-    TrainingRow = "training" version 1:
+    TrainingRow = "training" version 1 keyed by step:
     "How a model learned. One row is one report of a training run, in order.";
     step: u64, "steps", "optimizer steps done";
     tokens: u64, "tokens", "predictions trained on so far";

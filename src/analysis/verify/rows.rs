@@ -4,7 +4,7 @@ use crate::table;
 
 table! {
     /// One law, checked on a model.
-    VerifyRow = "verify" version 1:
+    VerifyRow = "verify" version 1 keyed by law:
     "Whether a loaded model obeys the laws that everything else relies on, checked on its own weights. One row is one law, \
      with the comparison that came nearest to failing it, or failed it worst.";
     law: String, "", "what must hold";
@@ -20,7 +20,7 @@ table! {
 
 table! {
     /// One site of a run, beside a reference.
-    ReferenceRow = "verify_reference" version 1:
+    ReferenceRow = "verify_reference" version 1 keyed by hook:
     "How a run differs from a reference run by another program, site by site in the order of the forward pass, with a run in \
      f64 as the judge of what is rounding. One row is one hook. Differences are the largest over all tokens and dimensions.";
     hook: String, "hook name", "the site";

@@ -8,8 +8,9 @@ use pellucid::Result;
 use pellucid::analysis::compare::bytes::{Stretch, stretches};
 use pellucid::analysis::compare::positions::divergence;
 use pellucid::analysis::compare::{Compare, Comparison};
+use pellucid::analysis::loss::LossRow;
 use pellucid::analysis::{
-    CompareBytesRow, CompareModelsRow, CompareParametersRow, ComparePositionsRow, CompareSpecRow, LossRow,
+    CompareBytesRow, CompareModelsRow, CompareParametersRow, ComparePositionsRow, CompareSpecRow,
 };
 use pellucid::model::Model;
 use pellucid::session::Models;
@@ -43,7 +44,7 @@ type Found = (
 );
 
 fn compared(models: &Models, entries: &[PromptEntry]) -> Found {
-    let (spec, parameters, of_models, positions, bytes) =
+    let (spec, parameters, of_models, positions, bytes, ..) =
         models.run(&Compare::default(), Comparison::on(models, entries, Bos::AsTokenizer).unwrap()).unwrap();
     let (spec, parameters) = (spec.rows().to_vec(), parameters.rows().to_vec());
     (spec, parameters, of_models.rows().to_vec(), positions.rows().to_vec(), bytes.rows().to_vec())

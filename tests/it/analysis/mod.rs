@@ -4,6 +4,7 @@ pub mod answers;
 pub mod attention;
 pub mod attribute;
 pub mod compare;
+pub mod compare_runs;
 pub mod cost;
 pub mod export;
 pub mod export_memory;
