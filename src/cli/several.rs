@@ -11,7 +11,7 @@ use super::out::{Out, flags};
 use crate::analysis::compare::{Comparison, Runs};
 use crate::analysis::tokens::{Splitter, Splitting, Texts};
 use crate::error::{Error, Result};
-use crate::session::models::{Member, each_found};
+use crate::session::models::{each_found, expanded, members};
 use crate::session::{Models, Prompts, Session};
 use crate::text::{DEMO, ModelSource, PromptInput, Tokenizer, Want, build_prompts};
 
@@ -64,7 +64,7 @@ impl Given<Splitting> for Texts {
 #[derive(Args)]
 pub(super) struct ModelsArgs {
     /// A model, as with other commands: `demo`, a folder, or a Hugging Face id. Repeated: the first is the reference, with which each
-    /// other is compared
+    /// other is compared. A * in a folder's name or a revision stands for all checkpoints of that name: 'org/name@step*'
     #[arg(short, long, value_name = "MODEL")]
     model: Vec<String>,
     #[command(flatten)]
@@ -83,15 +83,19 @@ impl Named for Models {
         let (accept, hub) = (&args.accept.accept_config, out.hub());
         // Of what is on the Hub, no weights before it is known that they are wanted.
         let find = |name: &str| Session::find_only(name, Want::Tokens, accept, &hub, &out.fetching());
-        let mut all = vec![];
-        for (name, source) in each_found(&args.model, find)? {
-            let member = Member::new(name, source)?;
+        let names = expanded(&args.model, &hub, &out.fetching())?;
+        let all = members(&names, find)?;
+        for member in &all {
             out.accepted(&member.source);
             let note = member.tokenizer.as_ref().and_then(Tokenizer::note);
             note.into_iter().for_each(|note| out.note(flags(note)));
-            all.push(member);
         }
-        Ok(Self { process, placement, memory_bytes: args.memory.memory, ..Self::new(all) })
+        let models = Self { process, placement, memory_bytes: args.memory.memory, ..Self::new(all) };
+        // Two checkpoints may be one, which their weights alone say.
+        if names.len() != args.model.len() {
+            weigh(&models, out)?;
+        }
+        Ok(models)
     }
 }
 

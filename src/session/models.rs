@@ -14,7 +14,7 @@ use crate::error::{Error, Result, Said};
 use crate::model::{Footprint, Model, Placement, Processing, WeightBytes};
 use crate::sweep::{Need, Watch};
 use crate::table::Provenance;
-use crate::text::{ModelSource, Tokenizer};
+use crate::text::{Checkpoint, Fetching, Hub, ModelSource, Tokenizer, checkpoints};
 
 /// Several models, the first of which the others are compared with. None where what is asked needs no model.
 pub struct Models {
@@ -82,15 +82,12 @@ impl Models {
         Self { all, process: vec![], placement: Placement::default(), memory_bytes: MEMORY }
     }
 
-    /// The models of these names: `demo`, folders, or Hugging Face ids.
+    /// The models of these names: `demo`, folders, Hugging Face ids, or patterns for [`checkpoints`] of training.
     ///
     /// # Errors
-    /// As [`Session::open`](super::Session::open); when a name is there twice.
+    /// As [`Session::open`](super::Session::open) and [`checkpoints`]; when a name is there twice.
     pub fn open<N: AsRef<str>>(names: &[N]) -> Result<Self> {
-        let find = |name: &str| ModelSource::resolve(name);
-        let found = each_found(names, find)?;
-        let all = found.into_iter().map(|(name, source)| Member::new(name, source)).collect::<Result<_>>()?;
-        let models = Self::new(all);
+        let models = Self::new(members(&expanded(names, &Hub::from_env(), &())?, ModelSource::resolve)?);
         models.weigh()?;
         Ok(models)
     }
@@ -148,6 +145,31 @@ impl Models {
         words.extend(chosen_words(analysis)?);
         asked(self, analysis, &input.into(), command(A::NAME, words, vec![]), watch, noted)
     }
+}
+
+/// These names, and in place of each pattern the checkpoints that it stands for.
+///
+/// # Errors
+/// As [`checkpoints`].
+pub fn expanded<N: AsRef<str>>(names: &[N], hub: &Hub, told: &dyn Fetching) -> Result<Vec<Checkpoint>> {
+    let mut all = vec![];
+    for name in names.iter().map(AsRef::as_ref) {
+        let one = || vec![Checkpoint { name: name.to_owned(), step: None }];
+        all.extend(checkpoints(name, hub, told)?.unwrap_or_else(one));
+    }
+    Ok(all)
+}
+
+/// Finds each of these models, and reads what it is.
+///
+/// # Errors
+/// As [`each_found`] and [`Member::new`].
+pub fn members(names: &[Checkpoint], find: impl FnMut(&str) -> Result<ModelSource>) -> Result<Vec<Member>> {
+    let found = each_found(&names.iter().map(|named| &named.name).collect::<Vec<_>>(), find)?;
+    let member = |((name, source), named): ((String, ModelSource), &Checkpoint)| {
+        Ok(Member { step: named.step, ..Member::new(name, source)? })
+    };
+    found.into_iter().zip(names).map(member).collect()
 }
 
 /// Finds each of these models, and says what it is called: its id, or the name it was found by where another has the same.

@@ -3,6 +3,7 @@
 //! - [`source`]: a model's name becomes [`Files`], with `config.json` and weights among them; [`hub`] fetches them;
 //! - [`files`]: they are read in one way, from a folder or from the program itself, which holds those of [`DEMO`];
 //! - [`tokenizer`]: text becomes [`Token`]s, each with the bytes of the prompt it stands for;
+//! - [`checkpoints`]: one name for several models;
 //! - [`chat`]: text as what a user says in a chat;
 //! - [`Merges`]: how its tokens came about;
 //! - [`records`], [`prompt_file`] and [`prompt`]: files and arguments become checked [`Prompt`]s;
@@ -15,6 +16,7 @@ mod align;
 mod bos;
 pub mod bounds;
 pub mod chat;
+pub mod checkpoints;
 mod class;
 pub mod corpus;
 mod demo;
@@ -38,6 +40,7 @@ mod spelling;
 pub mod tokenizer;
 
 pub use chat::{Around, Chat};
+pub use checkpoints::{Checkpoint, checkpoints};
 pub use corpus::{Corpus, Document, Documents, Index, OnError, Reading, Skipped, Txt};
 pub use demo::DEMO;
 pub use files::{File, Files};

@@ -252,13 +252,13 @@ pub(super) fn expand_home(path: &str) -> PathBuf {
     }
 }
 
-fn looks_like_a_path(name: &str) -> bool {
+pub(super) fn looks_like_a_path(name: &str) -> bool {
     // A revision may have slashes of its own: gpt2@refs/pr/1.
     let id = name.split_once('@').map_or(name, |(id, _)| id);
     name.starts_with(['.', '/', '~']) || name.contains('\\') || id.ends_with('/') || id.matches('/').count() > 1
 }
 
-fn is_hub_id(id: &str) -> bool {
+pub(super) fn is_hub_id(id: &str) -> bool {
     let part = |p: &str| is_plain_name(p) && p.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
     id.split('/').count() <= 2 && id.split('/').all(part)
 }

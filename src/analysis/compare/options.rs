@@ -165,8 +165,14 @@ impl Analysis for Compare {
 
     fn need(&self, on: &Models, input: &Comparison) -> Result<Need> {
         Ok(match input {
-            Comparison::Prompts(split) => pass::need(on, &split.prompts),
-            Comparison::Nothing => Need::default(),
+            Comparison::Prompts(split) => {
+                check(on)?;
+                pass::need(on, &split.prompts)
+            }
+            Comparison::Nothing => {
+                check(on)?;
+                Need::default()
+            }
             Comparison::Runs(runs) => runs.need(),
         })
     }
@@ -228,8 +234,8 @@ fn check(on: &Models) -> Result<()> {
     for member in &on.all {
         let Some(weights) = member.weights() else { continue };
         match known.get(&*weights.hash) {
-            // The same weights in another architecture are another model.
-            Some(other) if other.spec == member.spec => {
+            // The same weights in another architecture are another model; and what stands beside a curve of checkpoints is no point of it.
+            Some(other) if other.spec == member.spec && other.step.is_some() == member.step.is_some() => {
                 return Err(Error::bad_input(format!(
                     "{} and {} have the same weights ({}), and would be shown as two points",
                     other.name,

@@ -51,10 +51,16 @@ impl Repo {
 
     /// The revisions that are here: branches and tags first.
     pub fn revisions(&self) -> Vec<String> {
+        let mut known = self.named_revisions();
+        known.extend(names_in(&self.folder().join("snapshots"), Path::is_dir));
+        known
+    }
+
+    /// The branches and tags of which something is here.
+    pub fn named_revisions(&self) -> Vec<String> {
         let mut known = names_in(&self.folder().join("refs"), Path::is_file);
         // What a killed process did not finish is none.
         known.retain(|name| !is_temporary(name));
-        known.extend(names_in(&self.folder().join("snapshots"), Path::is_dir));
         known
     }
 

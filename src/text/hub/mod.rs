@@ -147,6 +147,23 @@ impl Hub {
         }
     }
 
+    /// The branches and tags of the model `id`: as the Hub has them, or, where it may not be asked, those in the cache.
+    ///
+    /// # Errors
+    /// When there is no such model, or the Hub cannot be asked.
+    pub(super) fn revisions(&self, id: &str, told: &dyn Fetching) -> Result<Vec<String>> {
+        #[cfg(feature = "hub")]
+        if !self.offline {
+            return self.ask_revisions(id, told);
+        }
+        let _ = told;
+        let repo = Repo::new(&self.cache, id);
+        match repo.folder().is_dir() {
+            true => Ok(repo.named_revisions()),
+            false => Err(self.not_here(&repo, id, "main", None)),
+        }
+    }
+
     /// What this build cannot do.
     #[cfg(not(feature = "hub"))]
     fn fetch(

@@ -5,6 +5,7 @@ pub mod attention;
 pub mod attribute;
 pub mod compare;
 pub mod compare_runs;
+pub mod compare_steps;
 pub mod cost;
 pub mod export;
 pub mod export_memory;

@@ -253,6 +253,13 @@ fn answer(world: &World, asked: &Asked, elsewhere: &str, fault: Option<&Fault>) 
         return Reply::error(401, "", "Invalid credentials in Authorization header");
     }
     if let Some(rest) = asked.path.strip_prefix("/api/models/") {
+        if let Some(repo) = rest.strip_suffix("/refs").and_then(|id| world.repos.get(id)) {
+            let named = |(name, commit): (&String, &String)| serde_json::json!({ "name": name, "ref": format!("refs/heads/{name}"), "targetCommit": commit });
+            let branches: Vec<_> = repo.revisions.iter().map(named).collect();
+            let body = serde_json::json!({ "branches": branches, "converts": [], "tags": [] });
+            return Reply { body: body.to_string().into_bytes(), ..Reply::new(200, []) };
+        }
+        let rest = rest.strip_suffix("/refs").unwrap_or(rest);
         let (id, revision) = rest.split_once("/revision/").unwrap_or((rest, "main"));
         return listing(world, id, &revision.replace("%2F", "/"), known.is_some());
     }

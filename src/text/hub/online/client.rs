@@ -91,10 +91,7 @@ impl Client {
         if answer.status != 200 {
             return Err(self.refused(&answer, None));
         }
-        let mut text = vec![];
-        let body = answer.body.into_reader().take(LARGEST_LISTING);
-        { body }.read_to_end(&mut text).map_err(|e| self.broke(&e))?;
-        let json: Value = serde_json::from_slice(&text).unwrap_or_default();
+        let json = self.json(answer)?;
         let commit = json["sha"].as_str().filter(|sha| is_commit(sha));
         let names = json["siblings"].as_array().map(|files| {
             let names = files.iter().filter_map(|file| file["rfilename"].as_str());
@@ -104,6 +101,31 @@ impl Client {
             (Some(commit), Some(names)) => Ok(Listing { commit: commit.to_owned(), names }),
             _ => Err(self.no_hub("the list of files")),
         }
+    }
+
+    /// The model's branches and tags.
+    pub fn revisions(&self) -> Result<Vec<String>, Trouble> {
+        let answer = self.ask(false, &format!("/api/models/{}/refs", self.subject.id), None)?;
+        if answer.status != 200 {
+            return Err(self.refused(&answer, None));
+        }
+        let json = self.json(answer)?;
+        let named = |kind: &str| {
+            let all = json[kind].as_array().map(Vec::as_slice).unwrap_or_default();
+            all.iter().filter_map(|revision| revision["name"].as_str()).map(str::to_owned).collect::<Vec<_>>()
+        };
+        match json["branches"].is_array() {
+            true => Ok([named("branches"), named("tags")].concat()),
+            false => Err(self.no_hub("the list of revisions")),
+        }
+    }
+
+    /// The JSON of an answer.
+    fn json(&self, answer: Answer) -> Result<Value, Trouble> {
+        let mut text = vec![];
+        let body = answer.body.into_reader().take(LARGEST_LISTING);
+        { body }.read_to_end(&mut text).map_err(|e| self.broke(&e))?;
+        Ok(serde_json::from_slice(&text).unwrap_or_default())
     }
 
     /// What the Hub says of the file `name`.

@@ -37,23 +37,8 @@ impl Hub {
         want: Want,
         told: &dyn Fetching,
     ) -> Result<String> {
-        let endpoint = self.address()?;
-        let token = match &self.login {
-            Login::Found => Token::of_user(&environment::home())?,
-            Login::Given(token) => token.clone(),
-        };
-        if let Some(token) = token.as_ref().filter(|_| !self.insecure && !is_private(endpoint)) {
-            return Err(Error::bad_input(format!(
-                "HF_ENDPOINT begins with http://, and whoever is on the way could read the token from {}",
-                token.from()
-            ))
-            .hint(said("let HF_ENDPOINT begin with https://; to send it all the same, add {insecure}")));
-        }
         let asked = here.filter(|commit| is_commit(commit)).unwrap_or(revision).to_owned();
-        let subject =
-            Subject { id: id.to_owned(), revision: asked.clone(), endpoint: endpoint.to_owned(), near: self.near(id) };
-        let host = subject.host().to_owned();
-        let client = Client::new(endpoint, token, subject)?;
+        let (client, host) = self.client(id, &asked)?;
         let idle = &mut || told.at(0, 0);
 
         let hub = client.clone();
@@ -130,6 +115,36 @@ impl Hub {
             repo.remember(revision, commit)?;
         }
         Ok(listing.commit)
+    }
+
+    /// The branches and tags that the Hub has of the model `id`.
+    pub(super) fn ask_revisions(&self, id: &str, told: &dyn Fetching) -> Result<Vec<String>> {
+        let (client, _) = self.client(id, "main")?;
+        insist(&mut || told.at(0, 0), move || client.revisions())
+    }
+
+    /// A client for the model `id` at `revision`, and the host that it asks.
+    fn client(&self, id: &str, revision: &str) -> Result<(Client, String)> {
+        let endpoint = self.address()?;
+        let token = match &self.login {
+            Login::Found => Token::of_user(&environment::home())?,
+            Login::Given(token) => token.clone(),
+        };
+        if let Some(token) = token.as_ref().filter(|_| !self.insecure && !is_private(endpoint)) {
+            return Err(Error::bad_input(format!(
+                "HF_ENDPOINT begins with http://, and whoever is on the way could read the token from {}",
+                token.from()
+            ))
+            .hint(said("let HF_ENDPOINT begin with https://; to send it all the same, add {insecure}")));
+        }
+        let subject = Subject {
+            id: id.to_owned(),
+            revision: revision.to_owned(),
+            endpoint: endpoint.to_owned(),
+            near: self.near(id),
+        };
+        let host = subject.host().to_owned();
+        Ok((Client::new(endpoint, token, subject)?, host))
     }
 
     /// The Hub's address, without a slash at its end.
