@@ -13,9 +13,9 @@ const CORRUPT: &str = "When Mary and John went to the store, Mary gave a drink t
 const SHORT: [&str; 2] = ["When Mary and John met, John spoke to", "When Mary and John met, Mary spoke to"];
 
 /// The commands, by what `Writer::args` knows.
-pub const ALL: [&str; 16] = [
-    "lens", "residual", "loss", "next", "generate", "attention", "cache", "tokens", "cost", "verify", "chart", "patch",
-    "path", "ablate", "attribute", "export",
+pub const ALL: [&str; 17] = [
+    "lens", "residual", "loss", "next", "generate", "attention", "cache", "tokens", "cost", "compare", "verify",
+    "chart", "patch", "path", "ablate", "attribute", "export",
 ];
 
 /// Files by name.
@@ -73,6 +73,7 @@ impl Writer {
         let [clean, corrupt] = if other { SHORT } else { [CLEAN, CORRUPT] };
         let pair = ["--clean", clean, "--corrupt", corrupt, "--answer", " Mary", "--foil", " John"];
         let table = if other { "other-table/attention.parquet" } else { "table/attention.parquet" };
+        let models = ["gpt2", "llama"].map(crate::bin::model);
         let rest: Vec<&str> = match self.name {
             "lens" => vec![clean, "--top", "3"],
             "attention" | "loss" | "next" | "generate" | "residual" => vec![clean],
@@ -80,6 +81,10 @@ impl Writer {
             "tokens" => vec![clean],
             "cost" if other => vec!["--context", "8"],
             "cost" => vec!["--context", "8,64"],
+            "compare" => {
+                let ids = if other { "3,5,7" } else { "3,1,4,1,5" };
+                vec!["-m", &models[0], "-m", &models[1], "--ids", ids]
+            }
             "verify" if other => vec!["demo", "--ids", "3,5,7"],
             "verify" => vec!["demo"],
             "chart" => vec![table],
