@@ -94,11 +94,21 @@ impl Axes {
             }
             if known.is_empty() { vec![String::new()] } else { known.into_iter().map(|v| written(Some(v))).collect() }
         };
-        let both = [&down, &along];
-        let rest = varying.iter().filter(|name| !both.iter().any(|axis| axis.as_ref() == Some(**name)));
-        let averaged = rest.filter(|name| !name.ends_with("_id")).map(|name| (*name).clone()).collect();
+        // One axis alone lies along.
+        let names = if along.is_none() { [None, down] } else { [down, along] };
+        let both = [&names[0], &names[1]];
+        let follows = |name: &str| {
+            let mut of: BTreeMap<[String; 2], &Value> = BTreeMap::new();
+            rows.iter().all(|row| {
+                let value = row.get(name).unwrap_or(&Value::Null);
+                let at = both.map(|axis| axis.as_ref().map_or(String::new(), |axis| written(row.get(axis))));
+                *of.entry(at).or_insert(value) == value
+            })
+        };
+        let rest = varying.iter().filter(|name| !name.ends_with("_id") && !follows(name));
+        let averaged = rest.map(|name| (*name).clone()).collect();
         let places = both.map(places);
-        Self { names: [down, along], places, averaged }
+        Self { names, places, averaged }
     }
 
     /// Where a row stands.
@@ -139,15 +149,21 @@ fn view(rows: &[CompareRunsRow], provenance: Arc<Provenance>, locale: Locale) ->
     };
     let mut order: Vec<usize> = (0..columns.len()).collect();
     order.sort_by(|a, b| moved(&columns[*b].1).total_cmp(&moved(&columns[*a].1)));
+    let changed: Vec<bool> = columns.iter().map(|(_, own)| own.iter().any(|row| row.difference != 0.0)).collect();
+    order.retain(|i| changed[*i]);
+    let differing = order.len();
     order.truncate(MOST_PANELS);
     order.sort_unstable();
     let parsed: Vec<Keys> = rows.iter().map(|row| serde_json::from_str(&row.keys).unwrap_or_default()).collect();
     let axes = Axes::of(&parsed);
-    let panels: Vec<Panel> = order.iter().map(|i| panel(&axes, columns[*i].0, &columns[*i].1, locale)).collect();
-    let changed = columns.iter().filter(|(_, own)| own.iter().any(|row| row.difference != 0.0)).count();
+    let mut panels: Vec<Panel> = order.iter().map(|i| panel(&axes, columns[*i].0, &columns[*i].1, locale)).collect();
+    // One place is no map.
+    if axes.names.iter().all(Option::is_none) {
+        panels.clear();
+    }
     let most = order.iter().map(|i| &columns[*i]).max_by(|a, b| moved(&a.1).total_cmp(&moved(&b.1)));
     let mut caption = vec![match most {
-        _ if changed == 0 => "No number differs in the rows that both runs have.".to_owned(),
+        _ if differing == 0 => "No number differs in the rows that both runs have.".to_owned(),
         Some((name, own)) => {
             let largest = own.iter().max_by(|a, b| a.difference.abs().total_cmp(&b.difference.abs()));
             let largest = largest.map_or(String::new(), |row| {
@@ -159,14 +175,14 @@ fn view(rows: &[CompareRunsRow], provenance: Arc<Provenance>, locale: Locale) ->
                 )
             });
             format!(
-                "{changed} of {} columns differ. For its size {} differs most{largest}.",
+                "{differing} of {} columns differ. For its size {} differs most{largest}.",
                 columns.len(),
                 visible_prose(name)
             )
         }
         None => "There is nothing to compare.".to_owned(),
     }];
-    if columns.len() > order.len() {
+    if differing > order.len() && !panels.is_empty() {
         caption.push(format!("Drawn are the {} columns that differ most for their size.", order.len()));
     }
     let mut legend = vec!["Second run less first: red where the second is larger.".to_owned()];
@@ -204,9 +220,10 @@ fn panel(axes: &Axes, column: &str, rows: &[&CompareRunsRow], locale: Locale) ->
     let most = sums.values().map(|sum| (sum.2 / sum.3 as f64).abs()).filter(|x| x.is_finite()).fold(0.0, f64::max);
     let most = if most > 0.0 { most } else { 1.0 };
     let unit = rows.first().map_or("", |row| &row.unit);
-    let name =
-        if unit.is_empty() { format!("difference of {column}") } else { format!("difference of {column} ({unit})") };
-    let name = visible_prose(&name);
+    let heading = match unit {
+        "" | "of the metric" | "of the column" => format!("Difference of {column}"),
+        unit => format!("Difference of {column} ({unit})"),
+    };
     let cell = |((r, c), (a, b, d, n, keys)): (&(usize, usize), &(f64, f64, f64, usize, &str))| {
         let n = *n as f64;
         let place = match n > 1.0 {
@@ -240,10 +257,10 @@ fn panel(axes: &Axes, column: &str, rows: &[&CompareRunsRow], locale: Locale) ->
         above: Side::default(),
         cells: sums.iter().map(cell).collect(),
         areas: vec![],
-        colours: Colours::signed(&name, most),
+        colours: Colours::signed("difference", most),
         shape,
     };
-    Panel { heading: visible_prose(column), body: Body::Heat(heat) }
+    Panel { heading: visible_prose(&heading), body: Body::Heat(heat) }
 }
 
 impl Seen for CompareColumnsRow {

@@ -36,7 +36,7 @@ fn of_prompt(name: String, rows: &[ComparePositionsRow], provenance: Arc<Provena
             text(
                 only,
                 "How much more probable the model finds the next token",
-                Colours::signed("log2 of the ratio", FULL),
+                Colours::signed("log2 ratio", FULL),
                 |row| row.delta_log_prob_bits,
                 locale,
             ),
@@ -52,7 +52,7 @@ fn of_prompt(name: String, rows: &[ComparePositionsRow], provenance: Arc<Provena
             grid(
                 several,
                 "How much more probable each model finds the next token",
-                Colours::signed("log2 of the ratio", FULL),
+                Colours::signed("log2 ratio", FULL),
                 |row| row.delta_log_prob_bits,
                 locale,
             ),
@@ -228,6 +228,7 @@ fn stretches(name: &str, rows: &[CompareBytesRow], locale: Locale) -> Panel {
         ),
         ..Cell::default()
     };
-    let colours = Colours::signed("bits per byte, model less reference", FULL / 2.0);
-    Panel { heading: name.to_owned(), body: Body::Text(Text { colours, tokens: rows.iter().map(cell).collect() }) }
+    let colours = Colours::signed("bits per byte", FULL / 2.0);
+    let heading = format!("{name} less the reference");
+    Panel { heading, body: Body::Text(Text { colours, tokens: rows.iter().map(cell).collect() }) }
 }

@@ -164,7 +164,7 @@ fn more(difference: i64, locale: Locale) -> String {
 fn bars(parts: &[&str], columns: &[(String, Vec<u64>)], locale: Locale) -> Vec<Panel> {
     let largest = columns.iter().flat_map(|(_, counts)| counts).copied().max().unwrap_or(1) as f64;
     let (factor, prefix) = Locale::prefix(largest, "");
-    let most = round_up(largest / factor);
+    let most = largest / factor * 1.1;
     let prefix = match prefix {
         "k" => "parameters (thousands)",
         "M" => "parameters (millions)",

@@ -188,9 +188,6 @@ fn a_model_beside_itself_differs_nowhere() -> Result<()> {
     for name in every_model() {
         // The same tensors in another file: its hash is another.
         let copy = forge::copy(&place, name, &format!("copy-{name}"));
-        let tensors = forge::tensors(&place, &copy);
-        let (_, shape, data) = tensors.values().next().unwrap();
-        assert!(!shape.is_empty() && !data.is_empty());
         let bytes = place.read(&format!("{copy}/model.safetensors"));
         place.write(
             &format!("{copy}/model.safetensors"),
@@ -266,7 +263,7 @@ fn what_differs_is_what_the_specs_say() -> Result<()> {
     // GPT-2 beside a Llama: by hand, from their configurations.
     let llama = differ("llama");
     for wanted in [
-        ("positions", "learned, 64 rows", "rotary over 8 dimensions, theta 10000"),
+        ("positions", "learned, 64 rows", "rotary over 4 dimensions, theta 10000"),
         ("norm", "layer norm, gain and bias", "RMS norm, gain"),
         ("MLP", "GELU (tanh)", "SiLU, gated"),
         ("attention biases", "on queries, keys, values and output", "none"),
