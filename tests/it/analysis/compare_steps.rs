@@ -50,7 +50,7 @@ fn folders_of_checkpoints_are_a_curve() -> Result<()> {
     );
     // What is no checkpoint may have the weights of one: it is no second point.
     checkpoint(&place, "elsewhere/twin", 1.5);
-    place.ok(["compare", "-m", "elsewhere/twin", "-m", "training/step?0*0", "--ids", "1,2", "--out", "beside"]);
+    place.ok(["compare", "-m", "elsewhere/twin", "-m", "training/step?000", "--ids", "1,2", "--out", "beside"]);
     place.refused(["compare", "-m", "training/epoch*"], 2, "there is no folder that `epoch*` stands for");
     place.refused(["compare", "-m", "nowhere/step*"], 2, "there is no folder nowhere");
     place.refused(["compare", "-m", "training/fin*"], 2, "one model was named, final");
