@@ -18,6 +18,9 @@ pub struct Checkpoint {
     pub step: Option<u64>,
 }
 
+/// The whole name of what a pattern stands for.
+type Whole<'a> = Box<dyn Fn(&str) -> String + 'a>;
+
 /// The models that `name` stands for, by the number in their names; none where it is no pattern.
 ///
 /// # Errors
@@ -28,7 +31,7 @@ pub fn checkpoints(name: &str, hub: &Hub, told: &dyn Fetching) -> Result<Option<
     }
     let (id, revision) = name.split_once('@').unwrap_or((name, ""));
     let of_hub = !revision.is_empty() && is_hub_id(id) && !looks_like_a_path(name) && !Path::new(id).is_dir();
-    let (pattern, there, whole): (String, Vec<String>, Box<dyn Fn(&str) -> String>) = match of_hub {
+    let (pattern, there, whole): (String, Vec<String>, Whole<'_>) = match of_hub {
         true => (revision.to_owned(), hub.revisions(id, told)?, Box::new(move |found| format!("{id}@{found}"))),
         false => {
             let path = expand_home(name);

@@ -164,14 +164,11 @@ pub fn run(
     watch.at(total, total)
 }
 
+/// Takes what a model says at some positions of a span: which span it is, what is said, the logits, and how many there are at a position.
+type See<'a> = dyn FnMut(usize, Vec<Says>, &[f32], usize) + 'a;
+
 /// Loads a model and runs it on the prompts of `spans`; gives what it says at these positions, and its logits, some of a span at a time.
-fn visit(
-    models: &Models,
-    member: &Member,
-    prompts: &[Prompt],
-    spans: &[Span],
-    see: &mut dyn FnMut(usize, Vec<Says>, &[f32], usize),
-) -> Result<()> {
+fn visit(models: &Models, member: &Member, prompts: &[Prompt], spans: &[Span], see: &mut See<'_>) -> Result<()> {
     let wanted: Vec<usize> = (0..spans.len()).filter(|at| !spans[*at].1.is_empty()).collect();
     if wanted.is_empty() {
         return Ok(());

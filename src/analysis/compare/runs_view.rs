@@ -75,9 +75,10 @@ impl Axes {
         };
         let down = varying.first().map(|name| (*name).clone());
         let along = down.as_ref().and_then(|down| {
-            let free =
-                varying.iter().skip(1).find(|name| !decides(down, name) && !(decides(name, down) && !is_input(name)));
-            free.or_else(|| varying.iter().skip(1).find(|name| !decides(down, name))).map(|name| (*name).clone())
+            // Best one that does not decide the first either.
+            let others: Vec<&String> = varying.iter().skip(1).filter(|name| !decides(down, name)).copied().collect();
+            let free = others.iter().find(|name| is_input(name) || !decides(name, down));
+            free.or(others.first()).map(|name| (*name).clone())
         });
         let places = |name: &Option<String>| {
             let mut known: Vec<&Value> = vec![];
@@ -207,10 +208,12 @@ fn view(rows: &[CompareRunsRow], provenance: Arc<Provenance>, locale: Locale) ->
     }
 }
 
+/// The rows of a place: sums over the first run, the second and their difference, how many rows there are, and the keys of the first.
+type Placed<'r> = (f64, f64, f64, usize, &'r str);
+
 /// The differences of one column.
 fn panel(axes: &Axes, column: &str, rows: &[&CompareRunsRow], locale: Locale) -> Panel {
-    // The rows of each place: the sums of both runs and of the difference, their number, and the keys of the first.
-    let mut sums: BTreeMap<(usize, usize), (f64, f64, f64, usize, &str)> = BTreeMap::new();
+    let mut sums: BTreeMap<(usize, usize), Placed> = BTreeMap::new();
     for row in rows {
         let keys: Keys = serde_json::from_str(&row.keys).unwrap_or_default();
         let Some(at) = axes.at(&keys).filter(|(r, c)| *r < MOST_ROWS && *c < MOST_COLUMNS) else { continue };
@@ -224,7 +227,7 @@ fn panel(axes: &Axes, column: &str, rows: &[&CompareRunsRow], locale: Locale) ->
         "" | "of the metric" | "of the column" => format!("Difference of {column}"),
         unit => format!("Difference of {column} ({unit})"),
     };
-    let cell = |((r, c), (a, b, d, n, keys)): (&(usize, usize), &(f64, f64, f64, usize, &str))| {
+    let cell = |((r, c), (a, b, d, n, keys)): (&(usize, usize), &Placed)| {
         let n = *n as f64;
         let place = match n > 1.0 {
             false => place(keys),
