@@ -7,6 +7,7 @@ pub mod attention;
 pub mod attribute;
 pub mod cache;
 pub mod cost;
+pub mod embed;
 pub mod export;
 pub mod generate;
 pub mod hooks;
@@ -33,6 +34,7 @@ pub use attention::rows::AttentionRow;
 pub use attribute::rows::AttributionRow;
 pub use cache::save_activations;
 pub use cost::{CostMeasuredRow, CostRow, CostTotalRow};
+pub use embed::{EmbedAnalogyRow, EmbedMapRow, EmbedNeighborRow, EmbedNormRow};
 pub use export::{Export, ExportDocumentRow, ExportStatsRow};
 pub use hooks::HookRow;
 pub use lens::rows::LensRow;
@@ -61,6 +63,7 @@ macro_rules! analyses {
             $crate::analysis::ablate::Ablate,
             $crate::analysis::attribute::Attribute,
             $crate::analysis::tokens::Tokens,
+            $crate::analysis::embed::Embed,
             $crate::analysis::cost::Cost,
             $crate::analysis::cache::Cache,
             $crate::analysis::export::Export,

@@ -21,7 +21,7 @@ use crate::sweep::Need;
 use crate::table::{Format, Provenance};
 use crate::text::Prompt;
 use crate::view::Figure;
-use crate::view::viewed::{Shown, Told};
+use crate::view::viewed::{Shown, Told, Written};
 
 /// What an analysis is asked of, as it is named on the command line.
 pub(super) trait Named: On + Sized {
@@ -276,7 +276,8 @@ fn parted(shard: Shard, folder: &Path) -> String {
 fn draw(found: &mut Found, folder: &mut RunFolder) -> Result<Shown> {
     let mut shown = Shown::default();
     let (options, caption) = (found.options, found.caption.as_ref().map(flags));
-    for table in &mut found.tables {
+    let at = shown_at(&found.tables);
+    for (i, table) in found.tables.iter_mut().enumerate() {
         let mut own = Shown::default();
         table.views(&options, &mut |view| {
             own.take(&view, caption.as_deref());
@@ -285,12 +286,17 @@ fn draw(found: &mut Found, folder: &mut RunFolder) -> Result<Shown> {
                 None => Ok(()),
             }
         })?;
-        // Means are drawn last, and say what their parts would.
-        if table.is_drawn() {
+        if at == Some(i) {
             shown = own;
         }
     }
     Ok(shown)
+}
+
+/// Which table a terminal shows. Means are drawn last, and say what their parts would.
+fn shown_at(tables: &[Box<dyn Written>]) -> Option<usize> {
+    let last = |is: fn(&dyn Written) -> bool| tables.iter().rposition(|table| is(table.as_ref()));
+    last(|table| table.is_shown()).or_else(|| last(|table| table.is_drawn()))
 }
 
 /// Makes of shards what one process makes.
@@ -358,8 +364,8 @@ pub(super) fn print(
     let options = found.options;
     match (out.format, shown, &mut found.tables[..]) {
         (Format::Table, Some(shown), tables) => {
-            let drawn = tables.iter().rposition(|table| table.is_drawn());
-            if let Some(table) = tables.get_mut(drawn.unwrap_or_default()) {
+            let at = shown_at(tables).unwrap_or_default();
+            if let Some(table) = tables.get_mut(at) {
                 out.shown(table.is_drawn(), |w| table.words(shown, &told, w))?;
             }
         }

@@ -1,0 +1,125 @@
+//! A map of tokens: the plane in which their vectors differ most.
+
+use super::vocabulary::{Vocabulary, cosine, largest, length};
+use super::{EmbedMapRow, Embeddings, Query, Spell};
+use crate::error::Result;
+use crate::ops::principal::Rows;
+
+/// Neighbours whose kinds are counted.
+const NEAREST: usize = 10;
+
+/// Which tokens are on a map.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mapped {
+    /// The tokens, each once, those that matter most first.
+    pub ids: Vec<u32>,
+    /// Of each the kind that it is of, by number, where there are kinds.
+    pub kinds: Vec<Option<usize>>,
+    /// What the kinds are called.
+    pub names: Vec<String>,
+    /// How many of the tokens, the first, are words of the request.
+    pub asked: usize,
+}
+
+impl Mapped {
+    /// The tokens nearest to some words, these first; without words the first of the vocabulary, where tokenizers put what is common. At most
+    /// `n`; `leaves` leaves out tokens.
+    ///
+    /// # Errors
+    /// When weights cannot be read.
+    pub fn chosen(of: &Embeddings, words: &[u32], n: usize, leaves: impl Fn(u32) -> bool) -> Result<Self> {
+        let space = &of.embed;
+        let mut ids = words.to_vec();
+        ids.truncate(n);
+        let asked = ids.len();
+        let leaves = |i: usize| words.contains(&(i as u32)) || leaves(i as u32);
+        if words.is_empty() {
+            ids.extend((0..space.n).filter(|i| !leaves(*i)).take(n).map(|i| i as u32));
+        } else {
+            // Of several words, the nearer one counts.
+            let mut nearest = vec![f64::NEG_INFINITY; space.n];
+            for word in words {
+                let query = [Query { vector: space.row(*word)?, own: true }];
+                for beside in space.beside(&query)? {
+                    nearest.iter_mut().zip(beside.cosine).for_each(|(most, x)| *most = most.max(x));
+                }
+            }
+            ids.extend(largest(&nearest, n - asked, leaves).into_iter().map(|i| i as u32));
+        }
+        Ok(Self { kinds: vec![None; ids.len()], ids, names: vec![], asked })
+    }
+
+    /// Tokens of kinds, after the words of the request.
+    pub fn of_kinds(words: &[u32], kinds: Vec<(String, Vec<u32>)>) -> Self {
+        let kind_of = |id: &u32| kinds.iter().position(|(_, ids)| ids.contains(id));
+        let mut mapped = Self { asked: words.len(), ..Self::default() };
+        mapped.ids = words.to_vec();
+        let longest = kinds.iter().map(|(_, ids)| ids.len()).max().unwrap_or(0);
+        // One of each kind after the other, so that no kind has all the labels.
+        let others = (0..longest).flat_map(|i| kinds.iter().filter_map(move |(_, ids)| ids.get(i)));
+        mapped.ids.extend(others.filter(|id| !words.contains(id)));
+        mapped.kinds = mapped.ids.iter().map(kind_of).collect();
+        mapped.names = kinds.into_iter().map(|(name, _)| name).collect();
+        mapped
+    }
+}
+
+/// Where each token is on the map, in their order.
+///
+/// # Errors
+/// When weights cannot be read.
+pub fn map(of: &Embeddings, mapped: &Mapped, seed: u64, spell: Spell<'_>) -> Result<Vec<EmbedMapRow>> {
+    let (space, ids) = (&of.embed, &mapped.ids[..]);
+    let (n, d) = (ids.len(), space.d);
+    let zero = vec![0.0; d];
+    let rows = |mean| Rows { n, d, mean, read: Box::new(|range| space.of(&ids[range])) };
+    let mean = rows(&zero).mean_row()?;
+    let rows = rows(&mean);
+    let (total, components) = (rows.squares()?, rows.components(2, seed)?);
+    let share = |i: usize| components.get(i).map_or(0.0, |c| if total > 0.0 { c.squares / total } else { 0.0 });
+    let same = same_kind(space, mapped)?;
+    let mut found = Vec::with_capacity(n);
+    for first in (0..n).step_by(crate::ops::principal::TILE) {
+        let range = first..n.min(first + crate::ops::principal::TILE);
+        for (i, row) in range.clone().zip((rows.read)(range)?.chunks_exact(d)) {
+            let along = |c: usize| {
+                let axis = components.get(c).map_or(&zero, |component| &component.axis);
+                row.iter().zip(&mean).zip(axis).map(|((x, mean), axis)| (f64::from(*x) - mean) * axis).sum::<f64>()
+            };
+            found.push(EmbedMapRow {
+                token_id: ids[i],
+                token: spell(ids[i]),
+                kind: mapped.kinds[i].map(|kind| mapped.names[kind].clone()),
+                asked: i < mapped.asked,
+                x: along(0),
+                y: along(1),
+                explained_x: share(0),
+                explained_y: share(1),
+                same_kind_of_10: same[i],
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// Of each token of a kind, how many of its nearest among all that are of a kind are of its own: precision at 10.
+fn same_kind(space: &Vocabulary, mapped: &Mapped) -> Result<Vec<Option<f64>>> {
+    let of_kind: Vec<usize> = (0..mapped.ids.len()).filter(|i| mapped.kinds[*i].is_some()).collect();
+    let mut same = vec![None; mapped.ids.len()];
+    if mapped.names.len() < 2 {
+        return Ok(same);
+    }
+    let vectors = of_kind.iter().map(|i| space.row(mapped.ids[*i])).collect::<Result<Vec<_>>>()?;
+    let lengths: Vec<f64> = vectors.iter().map(|vector| length(vector)).collect();
+    for (a, i) in of_kind.iter().enumerate() {
+        let with = |b: usize| {
+            let product = vectors[a].iter().zip(&vectors[b]).map(|(x, y)| x * y).sum();
+            cosine(product, lengths[a], lengths[b])
+        };
+        let cosines: Vec<f64> = (0..of_kind.len()).map(with).collect();
+        let near = largest(&cosines, NEAREST, |b| b == a);
+        let own = near.iter().filter(|b| mapped.kinds[of_kind[**b]] == mapped.kinds[*i]).count();
+        same[*i] = Some(own as f64 / near.len().max(1) as f64);
+    }
+    Ok(same)
+}
