@@ -192,7 +192,10 @@ fn beside(mut of: Measured, provenance: Arc<Provenance>, locale: Locale) -> View
         y: axis("measured"),
         diagonal: true,
         kinds: vec![],
-        dots: measured.iter().map(|dot| kind::Dot { x: dot.estimate, y: dot.exact, title: facts(dot), ..kind::Dot::default() }).collect(),
+        dots: measured
+            .iter()
+            .map(|dot| kind::Dot { x: dot.estimate, y: dot.exact, title: facts(dot), ..kind::Dot::default() })
+            .collect(),
         words: order.into_iter().take(MOST_WORDS).map(|i| (i, words(&measured[i].patch, several))).collect(),
     };
     View {

@@ -22,12 +22,12 @@ pub fn analogy(
         let queries = vectors.clone().map(|vector| Query { vector, own: true });
         let beside = space.beside(&queries)?;
         let [to_a, to_b, to_c] = [0, 1, 2].map(|i: usize| -> &Beside { &beside[i] });
-        let scores: Vec<f64> =
-            (0..space.n).map(|i| to_b.cosine[i] - to_a.cosine[i] + to_c.cosine[i]).collect();
+        let scores: Vec<f64> = (0..space.n).map(|i| to_b.cosine[i] - to_a.cosine[i] + to_c.cosine[i]).collect();
         let is_given = |i: usize| [a, b, c].contains(&(i as u32));
         let best = largest(&scores, n, is_given);
         let given = largest(&scores, 3, |i| !is_given(i));
-        let mut shown: Vec<(Option<u32>, usize)> = (1..).map(Some).zip(best).chain(given.into_iter().map(|i| (None, i))).collect();
+        let mut shown: Vec<(Option<u32>, usize)> =
+            (1..).map(Some).zip(best).chain(given.into_iter().map(|i| (None, i))).collect();
         let place = |i: usize| {
             let before = |(j, score): (usize, &f64)| *score > scores[i] || (*score == scores[i] && j < i);
             1 + scores.iter().enumerate().filter(|each| before(*each)).count() as u32

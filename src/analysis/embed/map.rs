@@ -5,7 +5,7 @@ use super::{EmbedMapRow, Embeddings, Query, Spell};
 use crate::error::Result;
 use crate::ops::principal::Rows;
 
-/// Neighbours whose kinds are counted.
+/// Neighbours whose classes are counted.
 const NEAREST: usize = 10;
 
 /// Which tokens are on a map.
@@ -13,9 +13,9 @@ const NEAREST: usize = 10;
 pub struct Mapped {
     /// The tokens, each once, those that matter most first.
     pub ids: Vec<u32>,
-    /// Of each the kind that it is of, by number, where there are kinds.
-    pub kinds: Vec<Option<usize>>,
-    /// What the kinds are called.
+    /// Of each the class that it is of, by number, where there are classes.
+    pub classes: Vec<Option<usize>>,
+    /// What the classes are called.
     pub names: Vec<String>,
     /// How many of the tokens, the first, are words of the request.
     pub asked: usize,
@@ -46,20 +46,20 @@ impl Mapped {
             }
             ids.extend(largest(&nearest, n - asked, leaves).into_iter().map(|i| i as u32));
         }
-        Ok(Self { kinds: vec![None; ids.len()], ids, names: vec![], asked })
+        Ok(Self { classes: vec![None; ids.len()], ids, names: vec![], asked })
     }
 
-    /// Tokens of kinds, after the words of the request.
-    pub fn of_kinds(words: &[u32], kinds: Vec<(String, Vec<u32>)>) -> Self {
-        let kind_of = |id: &u32| kinds.iter().position(|(_, ids)| ids.contains(id));
+    /// Tokens of classes, after the words of the request.
+    pub fn of_classes(words: &[u32], classes: Vec<(String, Vec<u32>)>) -> Self {
+        let class_of = |id: &u32| classes.iter().position(|(_, ids)| ids.contains(id));
         let mut mapped = Self { asked: words.len(), ..Self::default() };
         mapped.ids = words.to_vec();
-        let longest = kinds.iter().map(|(_, ids)| ids.len()).max().unwrap_or(0);
-        // One of each kind after the other, so that no kind has all the labels.
-        let others = (0..longest).flat_map(|i| kinds.iter().filter_map(move |(_, ids)| ids.get(i)));
+        let longest = classes.iter().map(|(_, ids)| ids.len()).max().unwrap_or(0);
+        // One of each class after the other, so that no class has all the labels.
+        let others = (0..longest).flat_map(|i| classes.iter().filter_map(move |(_, ids)| ids.get(i)));
         mapped.ids.extend(others.filter(|id| !words.contains(id)));
-        mapped.kinds = mapped.ids.iter().map(kind_of).collect();
-        mapped.names = kinds.into_iter().map(|(name, _)| name).collect();
+        mapped.classes = mapped.ids.iter().map(class_of).collect();
+        mapped.names = classes.into_iter().map(|(name, _)| name).collect();
         mapped
     }
 }
@@ -77,7 +77,7 @@ pub fn map(of: &Embeddings, mapped: &Mapped, seed: u64, spell: Spell<'_>) -> Res
     let rows = rows(&mean);
     let (total, components) = (rows.squares()?, rows.components(2, seed)?);
     let share = |i: usize| components.get(i).map_or(0.0, |c| if total > 0.0 { c.squares / total } else { 0.0 });
-    let same = same_kind(space, mapped)?;
+    let same = same_class(space, mapped)?;
     let mut found = Vec::with_capacity(n);
     for first in (0..n).step_by(crate::ops::principal::TILE) {
         let range = first..n.min(first + crate::ops::principal::TILE);
@@ -89,36 +89,36 @@ pub fn map(of: &Embeddings, mapped: &Mapped, seed: u64, spell: Spell<'_>) -> Res
             found.push(EmbedMapRow {
                 token_id: ids[i],
                 token: spell(ids[i]),
-                kind: mapped.kinds[i].map(|kind| mapped.names[kind].clone()),
+                class: mapped.classes[i].map(|class| mapped.names[class].clone()),
                 asked: i < mapped.asked,
                 x: along(0),
                 y: along(1),
                 explained_x: share(0),
                 explained_y: share(1),
-                same_kind_of_10: same[i],
+                same_class_of_10: same[i],
             });
         }
     }
     Ok(found)
 }
 
-/// Of each token of a kind, how many of its nearest among all that are of a kind are of its own: precision at 10.
-fn same_kind(space: &Vocabulary, mapped: &Mapped) -> Result<Vec<Option<f64>>> {
-    let of_kind: Vec<usize> = (0..mapped.ids.len()).filter(|i| mapped.kinds[*i].is_some()).collect();
+/// Of each token of a class, how many of its nearest among all that are of a class are of its own: precision at 10.
+fn same_class(space: &Vocabulary, mapped: &Mapped) -> Result<Vec<Option<f64>>> {
+    let of_class: Vec<usize> = (0..mapped.ids.len()).filter(|i| mapped.classes[*i].is_some()).collect();
     let mut same = vec![None; mapped.ids.len()];
     if mapped.names.len() < 2 {
         return Ok(same);
     }
-    let vectors = of_kind.iter().map(|i| space.row(mapped.ids[*i])).collect::<Result<Vec<_>>>()?;
+    let vectors = of_class.iter().map(|i| space.row(mapped.ids[*i])).collect::<Result<Vec<_>>>()?;
     let lengths: Vec<f64> = vectors.iter().map(|vector| length(vector)).collect();
-    for (a, i) in of_kind.iter().enumerate() {
+    for (a, i) in of_class.iter().enumerate() {
         let with = |b: usize| {
             let product = vectors[a].iter().zip(&vectors[b]).map(|(x, y)| x * y).sum();
             cosine(product, lengths[a], lengths[b])
         };
-        let cosines: Vec<f64> = (0..of_kind.len()).map(with).collect();
+        let cosines: Vec<f64> = (0..of_class.len()).map(with).collect();
         let near = largest(&cosines, NEAREST, |b| b == a);
-        let own = near.iter().filter(|b| mapped.kinds[of_kind[**b]] == mapped.kinds[*i]).count();
+        let own = near.iter().filter(|b| mapped.classes[of_class[**b]] == mapped.classes[*i]).count();
         same[*i] = Some(own as f64 / near.len().max(1) as f64);
     }
     Ok(same)

@@ -24,11 +24,11 @@ impl Seen for EmbedMapRow {
         })?;
         let Some(first) = all.first() else { return Err(no_rows::<Self>()) };
         let (locale, shares) = (how.locale, [first.explained_x, first.explained_y]);
-        let kinds = all.iter().filter_map(|row| row.kind.clone()).fold(vec![], |mut kinds: Vec<String>, kind| {
-            if !kinds.contains(&kind) {
-                kinds.push(kind);
+        let classes = all.iter().filter_map(|row| row.class.clone()).fold(vec![], |mut classes: Vec<String>, class| {
+            if !classes.contains(&class) {
+                classes.push(class);
             }
-            kinds
+            classes
         });
         let axis = |i: usize, of: fn(&Self) -> f64| {
             let (least, most) =
@@ -40,13 +40,13 @@ impl Seen for EmbedMapRow {
         let dot = |row: &Self| Dot {
             x: row.x,
             y: row.y,
-            kind: row.kind.as_ref().and_then(|kind| kinds.iter().position(|known| known == kind)),
+            kind: row.class.as_ref().and_then(|class| classes.iter().position(|known| known == class)),
             strong: row.asked,
             title: format!(
                 "{}, #{}{}: {}, {}",
                 quoted(&row.token),
                 row.token_id,
-                row.kind.as_ref().map_or(String::new(), |kind| format!(", {}", visible_prose(kind))),
+                row.class.as_ref().map_or(String::new(), |class| format!(", {}", visible_prose(class))),
                 locale.any(row.x as f32),
                 locale.any(row.y as f32)
             ),
@@ -57,9 +57,9 @@ impl Seen for EmbedMapRow {
             locale.count(n as u64),
             locale.percent((1.0 - shares[0] - shares[1]).max(0.0))
         )];
-        caption.extend(of_kinds(&all, &kinds).map(|(share, chance)| {
+        caption.extend(of_classes(&all, &classes).map(|(share, chance)| {
             format!(
-                "Of the 10 nearest of a token by cosine, in all dimensions, {} are of its own kind on average; by chance it would be {}.",
+                "Of the 10 nearest of a token by cosine, in all dimensions, {} are of its own class on average; by chance it would be {}.",
                 locale.percent(share),
                 locale.percent(chance)
             )
@@ -68,7 +68,7 @@ impl Seen for EmbedMapRow {
             caption.push(format!("The first {} are drawn.", all.len()));
         }
         let words = |(i, row): (usize, &Self)| (i, visible(&row.token));
-        let kinds_seen = kinds.iter().map(|kind| visible_prose(kind)).collect();
+        let classes_seen = classes.iter().map(|class| visible_prose(class)).collect();
         emit(View {
             name: Self::TABLE.name.to_owned(),
             title: "Map of the embedding".to_owned(),
@@ -81,7 +81,7 @@ impl Seen for EmbedMapRow {
                 x: axis(0, |row| row.x),
                 y: axis(1, |row| row.y),
                 diagonal: false,
-                kinds: kinds_seen,
+                kinds: classes_seen,
                 dots: all.iter().map(dot).collect(),
                 words: all.iter().enumerate().map(words).collect(),
             })),
@@ -92,16 +92,16 @@ impl Seen for EmbedMapRow {
     }
 }
 
-/// Over all tokens of a kind, the mean share of neighbours of their own, and what it would be if neighbours were drawn.
-fn of_kinds(rows: &[EmbedMapRow], kinds: &[String]) -> Option<(f64, f64)> {
+/// Over all tokens of a class, the mean share of neighbours of their own, and what it would be if neighbours were drawn.
+fn of_classes(rows: &[EmbedMapRow], classes: &[String]) -> Option<(f64, f64)> {
     let known: Vec<(f64, &String)> =
-        rows.iter().filter_map(|row| Some((row.same_kind_of_10?, row.kind.as_ref()?))).collect();
+        rows.iter().filter_map(|row| Some((row.same_class_of_10?, row.class.as_ref()?))).collect();
     let n = known.len() as f64;
     if known.len() < 2 {
         return None;
     }
     let share = known.iter().map(|(share, _)| share).sum::<f64>() / n;
-    let size = |kind: &String| known.iter().filter(|(_, own)| *own == kind).count() as f64;
-    let chance = kinds.iter().map(|kind| size(kind) * (size(kind) - 1.0) / (n - 1.0)).sum::<f64>() / n;
+    let size = |class: &String| known.iter().filter(|(_, own)| *own == class).count() as f64;
+    let chance = classes.iter().map(|class| size(class) * (size(class) - 1.0) / (n - 1.0)).sum::<f64>() / n;
     Some((share, chance))
 }

@@ -135,9 +135,8 @@ fn row(
 
 /// Whether two texts differ in white space and case only.
 fn is_same_word(a: &str, b: &str) -> bool {
-    let plain = |text: &str| -> String {
-        text.chars().filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase).collect()
-    };
+    let plain =
+        |text: &str| -> String { text.chars().filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase).collect() };
     plain(a) == plain(b)
 }
 
@@ -146,7 +145,10 @@ fn about(spec: &Spec) -> String {
     let (d, n) = (spec.d_model, spec.d_vocab);
     let matrices = match spec.unembedding.tied {
         true => format!("the embedding and the unembedding are one matrix (tied), {n} vectors of {d} numbers"),
-        false => format!("the embedding and the unembedding are two matrices, {n} and {} vectors of {d} numbers", spec.unembedding.d_vocab_out),
+        false => format!(
+            "the embedding and the unembedding are two matrices, {n} and {} vectors of {d} numbers",
+            spec.unembedding.d_vocab_out
+        ),
     };
     match spec.embedding.scale {
         Some(scale) => format!("{matrices}; the model multiplies what it reads by {scale}, which changes no cosine"),

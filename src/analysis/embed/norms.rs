@@ -46,7 +46,9 @@ impl<'a> Reference<'a> {
         let ([unused, no_mean, no_component], mean, component) = (&self.unused, &self.space.mean, &self.component);
         let along = vectorise!(simd::wide_sum(component, row, |c, x| c * x));
         // In f64: what is left of a row may be much less than the row.
-        let left = |from: &mut dyn Iterator<Item = f64>| -> Vec<f64> { row.iter().zip(from).map(|(x, y)| f64::from(*x) - y).collect() };
+        let left = |from: &mut dyn Iterator<Item = f64>| -> Vec<f64> {
+            row.iter().zip(from).map(|(x, y)| f64::from(*x) - y).collect()
+        };
         let plain = left(&mut std::iter::repeat(0.0));
         let from_unused = left(&mut unused.iter().copied());
         let from_mean = left(&mut mean.iter().copied());

@@ -38,10 +38,10 @@ pub struct Embed {
     /// How many tokens are on the map, at most: those nearest to the words, else the first of the vocabulary; 0 for no map
     #[cfg_attr(feature = "cli", arg(long, value_name = "N", default_value_t = Embed::default().map))]
     pub map: usize,
-    /// A kind and words of it, such as 'names=Mary John Anna', read as those of an analogy: the map is then of these words alone, each kind in
+    /// A class and words of it, such as 'names=Mary John Anna', read as those of an analogy: the map is then of these words alone, each class in
     /// its own shape. May be repeated
     #[cfg_attr(feature = "cli", arg(long, value_name = "NAME=WORDS"))]
-    pub kind: Vec<String>,
+    pub class: Vec<String>,
     /// Seed for random draws
     #[cfg_attr(feature = "cli", arg(long, value_name = "N", default_value_t = Embed::default().seed))]
     pub seed: u64,
@@ -49,7 +49,7 @@ pub struct Embed {
 
 impl Default for Embed {
     fn default() -> Self {
-        Self { neighbors: 10, piece: None, analogy: vec![], map: 2000, kind: vec![], seed: 0 }
+        Self { neighbors: 10, piece: None, analogy: vec![], map: 2000, class: vec![], seed: 0 }
     }
 }
 
@@ -138,7 +138,11 @@ impl Embed {
                 ([id], _) => *id,
                 (ids, None) => {
                     let hint = words("choose one of them with ") + give("piece") + ", counted from 0";
-                    return Err(Error::bad_input(format!("{}: a word has neighbours as one token", pieces(on, word, ids))).hint(hint));
+                    return Err(Error::bad_input(format!(
+                        "{}: a word has neighbours as one token",
+                        pieces(on, word, ids)
+                    ))
+                    .hint(hint));
                 }
                 (ids, Some(piece)) => {
                     let at = if piece < 0 { piece.checked_add(ids.len() as isize) } else { Some(piece) };
@@ -171,27 +175,29 @@ impl Embed {
         self.analogy.iter().map(analogy).collect()
     }
 
-    /// The kinds, and the tokens of each.
-    fn kinds(&self, on: &Session) -> Result<Vec<(String, Vec<u32>)>> {
+    /// The classes, and the tokens of each.
+    fn classes(&self, on: &Session) -> Result<Vec<(String, Vec<u32>)>> {
         let mut taken: Vec<u32> = vec![];
-        let mut kind = |text: &String| {
-            let Some((name, list)) = text.split_once('=').filter(|(name, list)| !name.trim().is_empty() && !list.trim().is_empty()) else {
-                return Err(Error::bad_input(format!("\"{}\" is no kind with its words", visible(text)))
+        let mut class = |text: &String| {
+            let Some((name, list)) =
+                text.split_once('=').filter(|(name, list)| !name.trim().is_empty() && !list.trim().is_empty())
+            else {
+                return Err(Error::bad_input(format!("\"{}\" is no class with its words", visible(text)))
                     .hint("write a name and words, such as names=Mary John Anna"));
             };
             let mut ids: Vec<u32> = vec![];
             for word in list.split_whitespace() {
-                let id = within_text(on, word).map_err(|e| e.at(format!("the kind \"{}\"", visible(name))))?;
+                let id = within_text(on, word).map_err(|e| e.at(format!("the class \"{}\"", visible(name))))?;
                 if taken.contains(&id) {
-                    return Err(Error::bad_input(format!("\"{}\" is given twice among the kinds", visible(word)))
-                        .hint("give each word once, in one kind"));
+                    return Err(Error::bad_input(format!("\"{}\" is given twice among the classes", visible(word)))
+                        .hint("give each word once, in one class"));
                 }
                 taken.push(id);
                 ids.push(id);
             }
             Ok((name.trim().to_owned(), ids))
         };
-        self.kind.iter().map(&mut kind).collect()
+        self.class.iter().map(&mut class).collect()
     }
 }
 
@@ -201,7 +207,8 @@ fn within_text(on: &Session, text: &str) -> Result<u32> {
         let word = Word { text: text.to_owned(), ids: read(on, text)? };
         match word.ids[..] {
             [id] => Ok(id),
-            _ => Err(Error::bad_input(pieces(on, &word, &word.ids)).hint("choose words of one token, or a token id, such as `#17`")),
+            _ => Err(Error::bad_input(pieces(on, &word, &word.ids))
+                .hint("choose words of one token, or a token id, such as `#17`")),
         }
     };
     if ids_of(text).is_some() {
@@ -241,7 +248,7 @@ impl Analysis for Embed {
     fn need(&self, on: &Session, input: &Embedded) -> Result<Need> {
         let tokens = self.tokens(on, input)?;
         self.analogies(on)?;
-        self.kinds(on)?;
+        self.classes(on)?;
         if let Some(prompt) = &input.context {
             if tokens.is_empty() {
                 return Err(Error::bad_input("there is a context, and no word to look for in it").hint("give a word"));
@@ -272,11 +279,11 @@ impl Analysis for Embed {
         }
         let unused = Unused::of(on.tokenizer.as_ref(), of.embed.n);
         if self.map > 0 {
-            let mapped = match self.kinds(on)? {
-                kinds if kinds.is_empty() => Mapped::chosen(&of, &tokens, self.map, |id| {
+            let mapped = match self.classes(on)? {
+                classes if classes.is_empty() => Mapped::chosen(&of, &tokens, self.map, |id| {
                     unused.ids.binary_search(&id).is_ok() || on.tokenizer.as_ref().is_some_and(|t| t.token(id).special)
                 })?,
-                kinds => Mapped::of_kinds(&tokens, kinds),
+                classes => Mapped::of_classes(&tokens, classes),
             };
             map(&of, &mapped, seed, &spell)?.into_iter().try_for_each(|row| out.push(row))?;
         }

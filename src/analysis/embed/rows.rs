@@ -75,11 +75,11 @@ table! {
      `explained_x` and `explained_y` say, and what is near on the plane may be far apart.";
     token_id: u32, "vocabulary id", "the token's id";
     token: String, TOKEN, "the token";
-    kind: Option<String>, "", "the kind that it was given as; null where none was";
+    class: Option<String>, "", "the class that it was given as; null where none was";
     asked: bool, "", "whether it is one of the words of the request";
     x: f64, "", "its place along the first component, in the units of the embedding as stored";
     y: f64, "", "its place along the second";
     explained_x: f64, "share", "how much of the sum of squares of all these rows, less their mean, lies along the first component";
     explained_y: f64, "share", "how much along the second";
-    same_kind_of_10: Option<f64>, "share", "of its 10 nearest neighbours by cosine among the tokens of a kind, how many are of its own; null without kinds";
+    same_class_of_10: Option<f64>, "share", "of its 10 nearest neighbours by cosine among the tokens of a class, how many are of its own; null without classes";
 }

@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use super::{Embeddings, EmbedNeighborRow, Query, Spell, nearest, row};
+use super::{EmbedNeighborRow, Embeddings, Query, Spell, nearest, row};
 use crate::arch::Spec;
 use crate::error::{Error, Result};
 use crate::hook::{Cache, HookPoint, Site};

@@ -34,9 +34,12 @@ impl Unused {
         let (rows, bytes) = (self.without_entry, self.ids.len() - self.without_entry);
         let count = |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
         let rows_said = count(rows, "row without an entry in the tokenizer", "rows without an entry in the tokenizer");
-        let bytes_said = count(bytes, "token of a byte that no UTF-8 text has", "tokens of bytes that no UTF-8 text has");
+        let bytes_said =
+            count(bytes, "token of a byte that no UTF-8 text has", "tokens of bytes that no UTF-8 text has");
         match (rows, bytes) {
-            (0, 0) => "no token is known to be unused, so nothing can be said of how near others are to those".to_owned(),
+            (0, 0) => {
+                "no token is known to be unused, so nothing can be said of how near others are to those".to_owned()
+            }
             (_, 0) => format!("known to be unused: {rows_said}"),
             (0, _) => format!("known to be unused: {bytes_said}"),
             _ => format!("known to be unused: {rows_said}, and {bytes_said}"),

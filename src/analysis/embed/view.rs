@@ -18,8 +18,8 @@ fn groups<R: Row, K: PartialEq>(rows: &mut dyn Rows<R>, most: usize, key: impl F
     let mut groups: Vec<(K, Vec<R>)> = vec![];
     rows.rows(0..rows.len(), &mut |row| {
         let own = key(&row);
-        match groups.iter_mut().find(|(key, _)| *key == own) {
-            Some((_, rows)) => rows.push(row),
+        match groups.iter().position(|(key, _)| *key == own) {
+            Some(at) => groups[at].1.push(row),
             None if groups.len() < most => groups.push((own, vec![row])),
             None => {}
         }
@@ -156,7 +156,8 @@ impl Seen for EmbedAnalogyRow {
     const SHOWN: bool = false;
 
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
-        let (provenance, all) = (Arc::new(from.clone()), groups(rows, how.max_prompts, |row| [row.a_id, row.b_id, row.c_id])?);
+        let (provenance, all) =
+            (Arc::new(from.clone()), groups(rows, how.max_prompts, |row| [row.a_id, row.b_id, row.c_id])?);
         let of = all.len();
         for (i, own) in all.into_iter().enumerate() {
             emit(of_analogy(format!("embed_analogy{}", ending(i, of)), &own, provenance.clone(), how.locale))?;
@@ -196,7 +197,8 @@ fn of_analogy(name: String, rows: &[EmbedAnalogyRow], provenance: Arc<Provenance
             }),
         })
     });
-    let asked = |row: &EmbedAnalogyRow| format!("{} is to {} as {} is to", quoted(&row.a), quoted(&row.b), quoted(&row.c));
+    let asked =
+        |row: &EmbedAnalogyRow| format!("{} is to {} as {} is to", quoted(&row.a), quoted(&row.b), quoted(&row.c));
     View {
         name,
         title: "Analogy".to_owned(),
@@ -213,7 +215,8 @@ fn of_analogy(name: String, rows: &[EmbedAnalogyRow], provenance: Arc<Provenance
 /// The answer of an analogy in one space, in words.
 pub(super) fn answered(own: &[EmbedAnalogyRow], locale: Locale) -> Option<String> {
     let best = own.iter().find(|row| row.rank == Some(1))?;
-    let asked = format!("{} is to {} as {} is to {}", quoted(&best.a), quoted(&best.b), quoted(&best.c), quoted(&best.token));
+    let asked =
+        format!("{} is to {} as {} is to {}", quoted(&best.a), quoted(&best.b), quoted(&best.c), quoted(&best.token));
     let first = own.iter().find(|row| row.rank_with_inputs == 1).filter(|row| row.rank.is_none());
     let kept = match first {
         Some(first) => format!("; with nothing excluded it would be {} itself", quoted(&first.token)),
@@ -247,7 +250,8 @@ impl Seen for EmbedNormRow {
 fn untrained(rows: Vec<EmbedNormRow>, known: usize, provenance: Arc<Provenance>, locale: Locale) -> View {
     let n = rows.len();
     // Where nothing is known to be unused, a short row is what is left to look at.
-    let measure: fn(&EmbedNormRow) -> Option<f64> = if known > 0 { |row| row.unused_cos_no_component } else { |row| row.norm_in };
+    let measure: fn(&EmbedNormRow) -> Option<f64> =
+        if known > 0 { |row| row.unused_cos_no_component } else { |row| row.norm_in };
     let mut least: Vec<(f64, &EmbedNormRow)> =
         rows.iter().filter(|row| !row.known_unused).filter_map(|row| Some((measure(row)?, row))).collect();
     let mut sizes: Vec<f64> = least.iter().map(|(x, _)| *x).collect();

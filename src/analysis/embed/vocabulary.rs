@@ -68,7 +68,8 @@ impl Vocabulary {
     fn new(space: &'static str, matrix: Matrix) -> Result<Self> {
         let (n, d) = matrix.dims2()?;
         let mut all = Self { space, matrix, n, d, mean: vec![0.0; d], lengths: vec![], of_mean: vec![] };
-        all.mean = all.rows().mean_row()?;
+        let mean = all.rows().mean_row()?;
+        all.mean = mean;
         let facts = all.each(|row, facts| {
             let mean = &all.mean;
             facts.push(vectorise!((

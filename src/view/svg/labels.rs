@@ -103,7 +103,12 @@ impl Grid {
 /// A place for each label, those that matter most first; none where there is no room.
 pub(super) fn place(labels: &[Label], field: &Field<'_>) -> Vec<Option<Place>> {
     let mut dots = Grid::new(field.inside);
-    let box_of = |(x, y): (f64, f64)| Rect { x: x - field.radius, y: y - field.radius, w: 2.0 * field.radius, h: 2.0 * field.radius };
+    let box_of = |(x, y): (f64, f64)| Rect {
+        x: x - field.radius,
+        y: y - field.radius,
+        w: 2.0 * field.radius,
+        h: 2.0 * field.radius,
+    };
     field.dots.iter().enumerate().for_each(|(i, dot)| dots.add(&box_of(*dot), i));
     // The places that nothing but labels can take.
     let free = |label: &Label| -> Vec<Place> {
@@ -120,7 +125,8 @@ pub(super) fn place(labels: &[Label], field: &Field<'_>) -> Vec<Option<Place>> {
     };
     let places: Vec<Vec<Place>> = labels.iter().map(free).collect();
     // Every place of every label, to know whose way it is in.
-    let all: Vec<(usize, usize)> = places.iter().enumerate().flat_map(|(i, own)| (0..own.len()).map(move |p| (i, p))).collect();
+    let all: Vec<(usize, usize)> =
+        places.iter().enumerate().flat_map(|(i, own)| (0..own.len()).map(move |p| (i, p))).collect();
     let mut wanted = Grid::new(field.inside);
     all.iter().enumerate().for_each(|(at, (i, p))| wanted.add(&places[*i][*p].area, at));
     let mut chosen: Vec<Option<usize>> = vec![None; labels.len()];
@@ -142,9 +148,8 @@ pub(super) fn place(labels: &[Label], field: &Field<'_>) -> Vec<Option<Place>> {
             (0..places[i].len()).find(|p| {
                 let [other] = in_way(&set, &chosen, i, *p)[..] else { return false };
                 let own = &places[i][*p].area;
-                let goes = |q: &usize| {
-                    !touch(own, &places[other][*q].area) && in_way(&set, &chosen, other, *q).is_empty()
-                };
+                let goes =
+                    |q: &usize| !touch(own, &places[other][*q].area) && in_way(&set, &chosen, other, *q).is_empty();
                 match (0..places[other].len()).find(goes) {
                     Some(q) => {
                         // It may stay in the cells that it left: what is there is looked at anew.
@@ -198,7 +203,8 @@ mod tests {
     fn labels_touch_neither_labels_nor_dots() {
         for (n, seed) in [(1, 0), (30, 1), (300, 2), (2000, 3)] {
             let dots = crowd(n, seed);
-            let labels: Vec<Label> = (0..n).map(|dot| Label { dot, size: (20.0 + (dot * 7 % 40) as f64, 9.5) }).collect();
+            let labels: Vec<Label> =
+                (0..n).map(|dot| Label { dot, size: (20.0 + (dot * 7 % 40) as f64, 9.5) }).collect();
             let line = |r: &Rect| r.x < 300.0 && r.x + r.w > 300.0;
             let placed = place(&labels, &field(&dots, &line));
             let areas: Vec<Rect> = placed.iter().flatten().map(|place| place.area).collect();

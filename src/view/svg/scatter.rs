@@ -102,7 +102,8 @@ impl Drawn<'_> {
     fn words(&self, svg: &mut Svg, plot: &Plot) {
         let dots: Vec<(f64, f64)> = self.0.dots.iter().map(|dot| plot.at(dot.x, dot.y)).collect();
         let texts: Vec<String> = self.0.words.iter().map(|(_, text)| fit_sans(text, LONGEST, WORDS)).collect();
-        let label = |((dot, _), text): (&(usize, String), &String)| Label { dot: *dot, size: (sans_width(text, WORDS), WORDS) };
+        let label =
+            |((dot, _), text): (&(usize, String), &String)| Label { dot: *dot, size: (sans_width(text, WORDS), WORDS) };
         let labels: Vec<Label> = self.0.words.iter().zip(&texts).map(label).collect();
         // The line goes from the lower left of the plot to its upper right.
         let Rect { x: from, y: top, w, h } = plot.inside;

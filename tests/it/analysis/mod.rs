@@ -4,6 +4,7 @@ pub mod answers;
 pub mod attention;
 pub mod attribute;
 pub mod cost;
+pub mod embed;
 pub mod export;
 pub mod export_memory;
 pub mod export_python;

@@ -72,8 +72,7 @@ fn every_body() -> Vec<(&'static str, Body)> {
     };
     let tile =
         Tile { at: (0, 0), name: HOSTILE.into(), title: HOSTILE.into(), cells: vec![Some(0.5), None, Some(2.0), None] };
-    let dot =
-        |i: usize, x| Dot { x, y: x / 2.0, kind: Some(i), strong: i == 0, title: HOSTILE.into() };
+    let dot = |i: usize, x| Dot { x, y: x / 2.0, kind: Some(i), strong: i == 0, title: HOSTILE.into() };
     let entry = |label: &str, value: f64, out| Entry {
         label: label.into(),
         bars: vec![(value, value.to_string()), (if out { 0.0 } else { 1.0 }, "1".into())],
