@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::rows::{EmbedAnalogyRow, EmbedMapRow, EmbedNeighborRow, EmbedNormRow};
+use super::view::answered;
 use super::{Embeddings, Mapped, Unused, analogy, map, neighbors, norms, stream, streams};
 use crate::error::{Error, Result, give, words};
 use crate::session::{Analysis, Input, Session, Sink};
@@ -289,7 +290,11 @@ impl Analysis for Embed {
         }
         norms(&of, &unused, seed, &spell, &mut |row| out.push(row))?;
         for asked in analogies {
-            analogy(&of, asked, n, &spell, &mut |rows| rows.into_iter().try_for_each(|row| out.push(row)))?;
+            analogy(&of, asked, n, &spell, &mut |rows| {
+                let locale = out.options.locale;
+                answered(&rows, locale).into_iter().for_each(|said| out.say_last(said));
+                rows.into_iter().try_for_each(|row| out.push(row))
+            })?;
         }
         out.say(super::about(on.model.spec()));
         out.say(unused.said());

@@ -8,7 +8,7 @@
 use super::canvas::Rect;
 
 /// Space between a dot and its label, and around labels.
-const GAP: f64 = 2.0;
+const GAP: f64 = 2.5;
 /// Side of a cell of the grids in which neighbours are looked for.
 const CELL: f64 = 32.0;
 
@@ -19,13 +19,17 @@ pub(super) struct Label {
     pub dot: usize,
     /// Width and height.
     pub size: (f64, f64),
+    /// Whether it may stand away from its dot, with a line to it, where there is no room beside it.
+    pub far: bool,
 }
 
-/// A place of a label: its rectangle, and whether words begin at its left edge, end at its right one, or are in the middle.
+/// A place of a label: its rectangle, whether words begin at its left edge, end at its right one, or are in the middle, and whether it
+/// stands away from its dot.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Place {
     pub area: Rect,
     pub side: Side,
+    pub far: bool,
 }
 
 /// Where a label stands beside its dot.
@@ -47,6 +51,10 @@ const AROUND: [(Side, f64); 8] = [
     (Side::Middle, -1.0),
     (Side::Middle, 1.0),
 ];
+
+/// How far away a label may stand, and in so many directions.
+const FAR: [f64; 6] = [14.0, 24.0, 38.0, 56.0, 80.0, 120.0];
+const DIRECTIONS: usize = 16;
 
 /// What labels are placed among.
 pub(super) struct Field<'a> {
@@ -114,6 +122,9 @@ pub(super) fn place(labels: &[Label], field: &Field<'_>) -> Vec<Option<Place>> {
     let free = |label: &Label| -> Vec<Place> {
         let (x, y) = field.dots[label.dot];
         let around = AROUND.iter().map(|(side, up)| around(x, y, field.radius, label.size, *side, *up));
+        let far = FAR.iter().filter(|_| label.far).flat_map(|distance| {
+            (0..DIRECTIONS).map(move |turn| away(x, y, label.size, *distance, turn as f64 / DIRECTIONS as f64))
+        });
         let is_free = |place: &Place| {
             let Rect { x, y, w, h } = place.area;
             let inside = field.inside;
@@ -121,7 +132,11 @@ pub(super) fn place(labels: &[Label], field: &Field<'_>) -> Vec<Option<Place>> {
             let apart = || dots.near(&place.area).into_iter().all(|i| !touch(&place.area, &box_of(field.dots[i])));
             within && apart() && !(field.taken)(&place.area)
         };
-        around.filter(is_free).collect()
+        let mut free: Vec<Place> = around.filter(is_free).collect();
+        if free.is_empty() {
+            free.extend(far.filter(is_free));
+        }
+        free
     };
     let places: Vec<Vec<Place>> = labels.iter().map(free).collect();
     // Every place of every label, to know whose way it is in.
@@ -178,7 +193,18 @@ fn around(x: f64, y: f64, radius: f64, (w, h): (f64, f64), side: Side, up: f64) 
     };
     // Above and below, clear of the dot.
     let middle = y + up * if side == Side::Middle { h / 2.0 + away } else { h + away };
-    Place { area: Rect { x: left, y: middle - h / 2.0, w, h }, side }
+    Place { area: Rect { x: left, y: middle - h / 2.0, w, h }, side, far: false }
+}
+
+/// A place away from a dot, in a direction as a part of a turn: the label's edge that is nearest to the dot is so far away.
+fn away(x: f64, y: f64, (w, h): (f64, f64), distance: f64, turn: f64) -> Place {
+    let (up, along) = (turn * std::f64::consts::TAU).sin_cos();
+    let (side, left) = match along {
+        0.3.. => (Side::Right, x + along * distance),
+        ..-0.3 => (Side::Left, x + along * distance - w),
+        _ => (Side::Middle, x + along * distance - w / 2.0),
+    };
+    Place { area: Rect { x: left, y: y - up * (distance + h / 2.0) - h / 2.0, w, h }, side, far: true }
 }
 
 #[cfg(test)]
@@ -204,7 +230,7 @@ mod tests {
         for (n, seed) in [(1, 0), (30, 1), (300, 2), (2000, 3)] {
             let dots = crowd(n, seed);
             let labels: Vec<Label> =
-                (0..n).map(|dot| Label { dot, size: (20.0 + (dot * 7 % 40) as f64, 9.5) }).collect();
+                (0..n).map(|dot| Label { dot, size: (20.0 + (dot * 7 % 40) as f64, 9.5), far: dot % 5 == 0 }).collect();
             let line = |r: &Rect| r.x < 300.0 && r.x + r.w > 300.0;
             let placed = place(&labels, &field(&dots, &line));
             let areas: Vec<Rect> = placed.iter().flatten().map(|place| place.area).collect();
@@ -223,14 +249,25 @@ mod tests {
         }
     }
 
+    /// A label that may stand away is placed although there is no room beside its dot.
+    #[test]
+    fn a_label_that_matters_stands_away_where_there_is_no_room() {
+        let mut dots = crowd(3000, 5);
+        dots.retain(|(x, y)| (x - 300.0).hypot(y - 200.0) < 70.0);
+        dots[0] = (300.0, 200.0);
+        let label = |far| place(&[Label { dot: 0, size: (60.0, 10.0), far }], &field(&dots, &|_| false))[0];
+        assert_eq!(label(false), None);
+        assert!(label(true).is_some_and(|place| place.far));
+    }
+
     /// The first label is always placed where it can be; one that is in the way goes elsewhere.
     #[test]
     fn one_label_makes_room_for_another() {
         // Between two walls, the second label has one place, which the first took.
         let dots = [(100.0, 100.0), (150.0, 100.0)];
         let only_between = |r: &Rect| r.x > 152.0 || r.y != 95.0;
-        let first = Label { dot: 0, size: (30.0, 10.0) };
-        let second = Label { dot: 1, size: (30.0, 10.0) };
+        let first = Label { dot: 0, size: (30.0, 10.0), far: false };
+        let second = Label { dot: 1, ..first };
         let placed = place(&[first, second], &field(&dots, &only_between));
         let sides: Vec<_> = placed.iter().map(|place| place.map(|place| place.side)).collect();
         assert_eq!(sides, [Some(Side::Left), Some(Side::Left)]);

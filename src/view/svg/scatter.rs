@@ -54,8 +54,13 @@ impl Sized for Drawn<'_> {
         if self.0.diagonal {
             svg.line(&[plot.at(across.from, up.from), plot.at(across.to, up.to)], Rgb::NONE, 1.0);
         }
-        for dot in dots {
+        // What stands out lies over the others.
+        for dot in dots.iter().filter(|dot| !dot.strong).chain(dots.iter().filter(|dot| dot.strong)) {
             let (x, y) = plot.at(dot.x, dot.y);
+            if dot.strong {
+                svg.dot(x, y, self.radius() + 2.0, Rgb::INK, None);
+                svg.dot(x, y, self.radius() + 1.2, Rgb::PAPER, None);
+            }
             mark(svg, (x, y), self.radius(), dot.kind, Some(&dot.title));
         }
         self.words(svg, &plot);
@@ -102,8 +107,11 @@ impl Drawn<'_> {
     fn words(&self, svg: &mut Svg, plot: &Plot) {
         let dots: Vec<(f64, f64)> = self.0.dots.iter().map(|dot| plot.at(dot.x, dot.y)).collect();
         let texts: Vec<String> = self.0.words.iter().map(|(_, text)| fit_sans(text, LONGEST, WORDS)).collect();
-        let label =
-            |((dot, _), text): (&(usize, String), &String)| Label { dot: *dot, size: (sans_width(text, WORDS), WORDS) };
+        let label = |((dot, _), text): (&(usize, String), &String)| Label {
+            dot: *dot,
+            size: (sans_width(text, WORDS), WORDS),
+            far: self.0.dots[*dot].strong,
+        };
         let labels: Vec<Label> = self.0.words.iter().zip(&texts).map(label).collect();
         // The line goes from the lower left of the plot to its upper right.
         let Rect { x: from, y: top, w, h } = plot.inside;
@@ -119,6 +127,12 @@ impl Drawn<'_> {
                 Side::Left => (x + w, Anchor::End),
                 Side::Middle => (x + w / 2.0, Anchor::Middle),
             };
+            if found.far {
+                // To the edge of the words that is nearest.
+                let (dot_x, dot_y) = dots[*dot];
+                let end = (dot_x.clamp(found.area.x, found.area.x + w), dot_y.clamp(y, y + h));
+                svg.line(&[dots[*dot], end], Rgb::INK, 0.8);
+            }
             let strong = self.0.dots[*dot].strong;
             let t = Type::new(WORDS).at(anchor).ink(if strong { Rgb::INK } else { Rgb::SOFT });
             svg.text(x, y + h / 2.0, text, if strong { t.bold() } else { t });
