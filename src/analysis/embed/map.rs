@@ -22,7 +22,7 @@ pub struct Mapped {
 }
 
 impl Mapped {
-    /// The tokens nearest to some words, these first; without words the first of the vocabulary, where tokenizers put what is common. At most
+    /// The tokens nearest to some words, by the cosine without the mean row, these first; without words the first of the vocabulary, where tokenizers put what is common. At most
     /// `n`; `leaves` leaves out tokens.
     ///
     /// # Errors
@@ -41,7 +41,7 @@ impl Mapped {
             for word in words {
                 let query = [Query { vector: space.row(*word)?, own: true }];
                 for beside in space.beside(&query)? {
-                    nearest.iter_mut().zip(beside.cosine).for_each(|(most, x)| *most = most.max(x));
+                    nearest.iter_mut().zip(beside.centered).for_each(|(most, x)| *most = most.max(x));
                 }
             }
             ids.extend(largest(&nearest, n - asked, leaves).into_iter().map(|i| i as u32));

@@ -22,7 +22,8 @@ table! {
     neighbor_id: u32, "vocabulary id", "its id";
     cosine: f64, "cosine", "cosine of the two vectors; 0 where one is 0";
     cosine_centered: f64, "cosine", "the same with the mean row of the matrix taken away from both: what all tokens have in common is no \
-        likeness. Of a stream, which has no such mean, from the neighbour alone";
+        likeness. A stream before the first block is a row of the embedding times its factor, with or without a position, and the mean row is taken \
+        from it too; after the last block, and where the embedding has a norm, from the neighbour alone";
     percentile: f64, "percent", "of 10,000 random pairs of different tokens of the matrix, drawn by the seed, how many have a smaller cosine; of a stream, of \
         itself with 10,000 random tokens";
     same_word: bool, "", "whether it is the token's own text but for white space and case, as most first neighbours are";

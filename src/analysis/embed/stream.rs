@@ -54,14 +54,21 @@ pub fn streams(
     let run = Run { unembed: Unembed::Nothing, ..Run::default() };
     let out = model.run(&Batch::one(prompt.ids()), &run, &mut [&mut cache])?;
     check_prompts(model, std::slice::from_ref(prompt), &out, "")?;
-    let streams = [(0, cache.get(&first.to_string())?), (model.spec().n_layers(), &out.resid)];
+    // What is read before the first block is a row of the embedding but for its factor, unless a norm comes between.
+    let spec = model.spec();
+    let factor = spec.embedding.scale.filter(|scale| *scale != 0.0).unwrap_or(1.0);
+    let streams = [(0, cache.get(&first.to_string())?), (spec.n_layers(), &out.resid)];
     for (token, places) in places {
         for pos in places {
             let mut found = vec![];
             for (layer, stream) in streams {
-                let vector = at(stream, pos)?;
+                let is_row = layer == 0 && spec.embedding.norm.is_none();
+                let mut vector = at(stream, pos)?;
+                if is_row {
+                    vector.iter_mut().for_each(|x| *x /= factor);
+                }
                 for space in of.spaces() {
-                    let query = [Query { vector: vector.clone(), own: false }];
+                    let query = [Query { vector: vector.clone(), own: is_row && space.space == "embed" }];
                     let random = space.draws(&vector, seed)?;
                     for beside in space.beside(&query)? {
                         let near = nearest(space, &beside, n, None).into_iter().enumerate();
