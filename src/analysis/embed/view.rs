@@ -10,6 +10,8 @@ use crate::view::kind::{Board, Body, Entry, Panel, View};
 use crate::view::label::quoted;
 use crate::view::{Emit, Options, Seen, no_rows};
 
+/// Of how many boards a caption speaks: a word may stand in a prompt many times.
+const SENTENCES: usize = 6;
 /// How many tokens the board of untrained ones has.
 const UNTRAINED: usize = 15;
 
@@ -99,7 +101,7 @@ fn neighbors(name: String, rows: &[EmbedNeighborRow], provenance: Arc<Provenance
         })
     });
     let token = rows.first().map_or(String::new(), |row| quoted(&row.token));
-    let mut caption: Vec<String> = boards.iter().filter_map(|own| said(own, locale)).collect();
+    let mut caption: Vec<String> = boards.iter().filter_map(|own| said(own, locale)).take(SENTENCES).collect();
     caption.extend(changed(&boards));
     View {
         name,
@@ -272,7 +274,7 @@ fn untrained(rows: Vec<EmbedNormRow>, known: usize, provenance: Arc<Provenance>,
             ),
             label,
             bars: vec![(x.max(0.0), locale.in_table(*x))],
-            note: format!("length {}", size(row.norm_in)),
+            note: if known > 0 { format!("length {}", size(row.norm_in)) } else { String::new() },
             ..Entry::default()
         }
     };
@@ -305,7 +307,13 @@ fn untrained(rows: Vec<EmbedNormRow>, known: usize, provenance: Arc<Provenance>,
         title: title.to_owned(),
         subtitle: View::subtitle(&provenance, &format!("{count} tokens")),
         caption: vec![found],
-        legend: vec!["A small value says that training hardly moved the token (Land & Bartolo 2024). It is a suspicion: whether the model fails on it, only a run shows.".to_owned()],
+        legend: vec![if known > 0 {
+            "A small value says that training hardly moved the token (Land & Bartolo 2024). It is a suspicion: whether the model fails on it, \
+             only a run shows."
+        } else {
+            "A short row may be that of a token which was hardly trained, or of a common one: without unused tokens to compare with, nothing says which."
+        }
+        .to_owned()],
         panels: View::panel(Body::Board(Board {
             name: "token".to_owned(),
             bars: vec![name.to_owned()],
