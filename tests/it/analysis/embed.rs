@@ -17,7 +17,7 @@ use pellucid::text::{Bos, PromptEntry, build_prompts};
 use serde_json::Value;
 
 use crate::bin::{Place, fixture, model};
-use crate::fixtures::load;
+use crate::help::fixtures::load;
 use crate::train::grammar::words;
 
 fn spell(id: u32) -> String {
