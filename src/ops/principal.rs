@@ -24,6 +24,9 @@ const TOGETHER: usize = 16;
 const GOOD: f64 = 1e-10;
 /// Directions beyond those that are wanted.
 const BEYOND: usize = 4;
+/// Rows that are summed together, and numbers that are.
+const FEW: usize = 4;
+const LANES: usize = 16;
 /// At most so many multiplications by all rows.
 const MOST: usize = 60;
 
@@ -35,12 +38,12 @@ pub struct Rows<'a> {
     pub d: usize,
     /// What is taken away from each.
     pub mean: &'a [f64],
-    /// Those of a range, one after another.
+    /// Gives those of a range, one after another.
     pub read: Box<Read<'a>>,
 }
 
-/// Reads the rows of a range, one after another.
-pub type Read<'a> = dyn Fn(Range<usize>) -> Result<Vec<f32>> + Sync + 'a;
+/// Gives the rows of a range, one after another, to whoever sums them.
+pub type Read<'a> = dyn Fn(Range<usize>, &mut dyn FnMut(&[f32])) -> Result<()> + Sync + 'a;
 
 /// A principal component.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,7 +68,7 @@ impl Rows<'_> {
         for some in self.tiles().chunks(TOGETHER) {
             let sums = some.par_iter().map(|tile| {
                 let mut sum = vec![0.0; width];
-                of(&(self.read)(tile.clone())?, &mut sum);
+                (self.read)(tile.clone(), &mut |rows| of(rows, &mut sum))?;
                 Ok(sum)
             });
             for sum in sums.collect::<Result<Vec<_>>>()? {
@@ -106,18 +109,25 @@ impl Rows<'_> {
     /// What the covariance (times the number of rows) makes of directions, one after another.
     fn covariance(&self, directions: &[f64]) -> Result<Vec<f64>> {
         let d = self.d;
-        let of_mean: Vec<f64> = directions.chunks_exact(d).map(|direction| dot(direction, self.mean)).collect();
         self.summed(directions.len(), |rows, sum| {
-            for row in rows.chunks_exact(d) {
-                let each = directions.chunks_exact(d).zip(sum.chunks_exact_mut(d)).zip(&of_mean);
-                for ((direction, sum), of_mean) in each {
-                    vectorise!({
-                        let along = simd::wide_sum(direction, row, |v, x| v * x) - of_mean;
-                        for ((sum, x), mean) in sum.iter_mut().zip(row).zip(self.mean) {
-                            *sum += along * (f64::from(*x) - mean);
+            // A few rows at a time, so that each sum is read and written once for all of them; missing ones are 0.
+            let mut few = vec![0.0; FEW * d];
+            for rows in rows.chunks(FEW * d) {
+                few[rows.len()..].fill(0.0);
+                vectorise!({
+                    for (few, row) in few.chunks_exact_mut(d).zip(rows.chunks_exact(d)) {
+                        few.iter_mut().zip(row).zip(self.mean).for_each(|((to, x), mean)| *to = f64::from(*x) - mean);
+                    }
+                    let (a, rest) = few.split_at(d);
+                    let (b, rest) = rest.split_at(d);
+                    let (c, e) = rest.split_at(d);
+                    for (v, sum) in directions.chunks_exact(d).zip(sum.chunks_exact_mut(d)) {
+                        let along = [wide_dot(v, a), wide_dot(v, b), wide_dot(v, c), wide_dot(v, e)];
+                        for ((((sum, a), b), c), e) in sum.iter_mut().zip(a).zip(b).zip(c).zip(e) {
+                            *sum += (along[0] * a + along[1] * b) + (along[2] * c + along[3] * e);
                         }
-                    });
-                }
+                    }
+                });
             }
         })
     }
@@ -141,8 +151,8 @@ impl Rows<'_> {
             images.extend(self.covariance(&last)?);
             basis.extend(&last);
             let ends = step == MOST || basis.len() == d * d;
-            // Looking takes time as well.
-            if ends || step % 4 == 0 {
+            // Looking takes time as well, and more of it each time.
+            if ends || step % if step < 16 { 4 } else { 16 } == 0 {
                 let best = ritz(&basis, &images, d, wanted);
                 if ends || best.iter().all(|component| component.residual <= GOOD) {
                     return Ok(best);
@@ -154,9 +164,22 @@ impl Rows<'_> {
     }
 }
 
-#[inline(always)]
 fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
+    vectorise!(wide_dot(a, b))
+}
+
+/// The product of two vectors, in a fixed order of lanes.
+#[inline(always)]
+fn wide_dot(a: &[f64], b: &[f64]) -> f64 {
+    let mut lanes = [0.0; LANES];
+    let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let rest = a_chunks.remainder().iter().zip(b_chunks.remainder());
+    for (a, b) in a_chunks.zip(b_chunks) {
+        for i in 0..LANES {
+            lanes[i] += a[i] * b[i];
+        }
+    }
+    lanes.iter().sum::<f64>() + rest.map(|(a, b)| a * b).sum::<f64>()
 }
 
 /// The directions of `block` that `basis` does not have, orthonormal to it and to each other.
@@ -184,8 +207,14 @@ fn orthonormal(basis: &[f64], block: Vec<f64>, d: usize) -> Vec<f64> {
 fn ritz(basis: &[f64], images: &[f64], d: usize, wanted: usize) -> Vec<Component> {
     let m = basis.len() / d;
     let product = |i: usize, j: usize| dot(&basis[i * d..(i + 1) * d], &images[j * d..(j + 1) * d]);
-    // Symmetric but for rounding.
-    let small = DMatrix::from_fn(m, m, |i, j| (product(i, j) + product(j, i)) / 2.0);
+    // Symmetric but for rounding: half of it is enough.
+    let mut small = DMatrix::zeros(m, m);
+    for j in 0..m {
+        for i in 0..=j {
+            small[(i, j)] = product(i, j);
+            small[(j, i)] = small[(i, j)];
+        }
+    }
     let eigen = SymmetricEigen::new(small);
     let mut order: Vec<usize> = (0..m).collect();
     order.sort_by(|a, b| eigen.eigenvalues[*b].total_cmp(&eigen.eigenvalues[*a]).then(a.cmp(b)));
@@ -213,4 +242,47 @@ fn ritz(basis: &[f64], images: &[f64], d: usize, wanted: usize) -> Vec<Component
     };
     // A direction in which nothing differs is none.
     order.iter().take(wanted).filter(|i| eigen.eigenvalues[**i] > 1e-12 * largest).map(component).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Components of random rows whose directions differ in size, against a decomposition of their whole covariance; whatever the
+    /// shape, also where there are more numbers in a row than rows.
+    #[test]
+    fn components_are_those_of_the_whole_covariance() -> Result<()> {
+        let mut random = ChaCha8Rng::seed_from_u64(3);
+        for (n, d) in [(700, 37), (30, 90), (1, 5), (2, 3), (513, 64)] {
+            let mut draw = || -> f64 { StandardNormal.sample(&mut random) };
+            let rows: Vec<f32> = (0..n * d).map(|i| (draw() * 0.9f64.powi((i % d) as i32) + 0.3) as f32).collect();
+            let read = |range: Range<usize>, f: &mut dyn FnMut(&[f32])| {
+                f(&rows[range.start * d..range.end * d]);
+                Ok(())
+            };
+            let zero = vec![0.0; d];
+            let mean = Rows { n, d, mean: &zero, read: Box::new(read) }.mean_row()?;
+            let all = Rows { n, d, mean: &mean, read: Box::new(read) };
+            let centered = DMatrix::from_fn(n, d, |i, j| f64::from(rows[i * d + j]) - mean[j]);
+            let eigen = SymmetricEigen::new(centered.transpose() * &centered);
+            let mut squares: Vec<f64> = eigen.eigenvalues.iter().copied().collect();
+            squares.sort_by(|a, b| b.total_cmp(a));
+            let total: f64 = squares.iter().sum();
+            // Sums of n products in f64, whose terms come to the total.
+            let allowed = 1e-9 * total.max(1e-12);
+            assert!((all.squares()? - total).abs() <= allowed, "{n} x {d}");
+            let found = all.components(2, 0)?;
+            assert_eq!(found.len(), 2.min(n - 1), "{n} x {d}");
+            for (component, want) in found.iter().zip(&squares) {
+                assert!((component.squares - want).abs() <= allowed, "{n} x {d}: {} is not {want}", component.squares);
+                assert!(component.residual <= GOOD, "{n} x {d}: {}", component.residual);
+                let along = &centered * nalgebra::DVector::from_column_slice(&component.axis);
+                assert!((along.norm_squared() - want).abs() <= allowed, "{n} x {d}");
+                let largest =
+                    component.axis.iter().copied().fold(0.0, |a: f64, x| if x.abs() > a.abs() { x } else { a });
+                assert!(largest > 0.0 && (dot(&component.axis, &component.axis) - 1.0).abs() < 1e-12, "{n} x {d}");
+            }
+        }
+        Ok(())
+    }
 }

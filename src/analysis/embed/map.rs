@@ -72,7 +72,7 @@ pub fn map(of: &Embeddings, mapped: &Mapped, seed: u64, spell: Spell<'_>) -> Res
     let (space, ids) = (&of.embed, &mapped.ids[..]);
     let (n, d) = (ids.len(), space.d);
     let zero = vec![0.0; d];
-    let rows = |mean| Rows { n, d, mean, read: Box::new(|range| space.of(&ids[range])) };
+    let rows = |mean| Rows { n, d, mean, read: Box::new(|range, f| space.of(&ids[range]).map(|rows| f(&rows))) };
     let mean = rows(&zero).mean_row()?;
     let rows = rows(&mean);
     let (total, components) = (rows.squares()?, rows.components(2, seed)?);
@@ -81,7 +81,7 @@ pub fn map(of: &Embeddings, mapped: &Mapped, seed: u64, spell: Spell<'_>) -> Res
     let mut found = Vec::with_capacity(n);
     for first in (0..n).step_by(crate::ops::principal::TILE) {
         let range = first..n.min(first + crate::ops::principal::TILE);
-        for (i, row) in range.clone().zip((rows.read)(range)?.chunks_exact(d)) {
+        for (i, row) in range.clone().zip(space.of(&ids[range])?.chunks_exact(d)) {
             let along = |c: usize| {
                 let axis = components.get(c).map_or(&zero, |component| &component.axis);
                 row.iter().zip(&mean).zip(axis).map(|((x, mean), axis)| (f64::from(*x) - mean) * axis).sum::<f64>()

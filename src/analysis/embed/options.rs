@@ -6,6 +6,7 @@ use super::rows::{EmbedAnalogyRow, EmbedMapRow, EmbedNeighborRow, EmbedNormRow};
 use super::view::answered;
 use super::{Embeddings, Mapped, Unused, analogy, map, neighbors, norms, stream, streams};
 use crate::error::{Error, Result, give, words};
+use crate::session::words::option;
 use crate::session::{Analysis, Input, Session, Sink};
 use crate::sweep::Need;
 use crate::table::visible;
@@ -124,7 +125,7 @@ impl Input for Embedded {
         let context = self.context.iter().flat_map(|prompt| {
             let ids = || format!("#{}", prompt.ids().iter().map(u32::to_string).collect::<Vec<_>>().join(","));
             let text = prompt.text.clone().filter(|text| prompt.chat.is_none() && ids_of(text).is_none());
-            ["--context".to_owned(), text.unwrap_or_else(ids)]
+            option("context", text.unwrap_or_else(ids))
         });
         [context.collect(), self.words.iter().map(|word| word.text.clone()).collect()]
     }

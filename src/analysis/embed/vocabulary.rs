@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use crate::error::Result;
 use crate::model::Model;
-use crate::ops::matrix::Matrix;
+use crate::ops::matrix::{Matrix, Numbers};
 use crate::ops::principal::{Rows, TILE};
 use crate::ops::simd::{self, vectorise};
 use crate::ops::values;
@@ -95,15 +95,29 @@ impl Vocabulary {
     }
 
     fn rows(&self) -> Rows<'_> {
-        Rows { n: self.n, d: self.d, mean: &self.mean, read: Box::new(|range| self.read(range)) }
+        Rows { n: self.n, d: self.d, mean: &self.mean, read: Box::new(|range, f| self.with(range, f)) }
     }
 
-    /// Rows of a range, one after another.
-    pub fn read(&self, range: Range<usize>) -> Result<Vec<f32>> {
+    /// Gives the rows of a range, one after another, to `f`.
+    fn with<R>(&self, range: Range<usize>, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
+        if let Some(all) = self.in_order() {
+            return Ok(f(&all[range.start * self.d..range.end * self.d]));
+        }
         let tile = self.matrix.narrow(0, range.start, range.len())?.tensor()?;
         let tile = tile.detach().to_device(&Device::Cpu)?.to_dtype(DType::F32)?.contiguous()?;
-        let numbers = values(&tile)?.to_vec();
-        Ok(numbers)
+        let numbers = values(&tile)?;
+        Ok(f(&numbers))
+    }
+
+    /// All rows, where they lie in memory as they are read.
+    fn in_order(&self) -> Option<&[f32]> {
+        match &self.matrix {
+            Matrix::Stored(stored) if *stored.strides() == [self.d, 1] => match stored.numbers() {
+                Numbers::F32(numbers) => Some(numbers),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     /// Rows of tokens, one after another.
@@ -121,7 +135,7 @@ impl Vocabulary {
         let tiles = (0..self.n.div_ceil(TILE)).into_par_iter().map(|tile| {
             let range = tile * TILE..self.n.min((tile + 1) * TILE);
             let mut found = vec![];
-            self.read(range)?.chunks_exact(self.d).for_each(|row| of(row, &mut found));
+            self.with(range, |rows| rows.chunks_exact(self.d).for_each(|row| of(row, &mut found)))?;
             Ok(found)
         });
         Ok(tiles.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
@@ -181,8 +195,7 @@ impl Vocabulary {
         };
         let ids: Vec<u32> = (0..PAIRS).flat_map(|_| pair()).collect();
         self.drawn(&ids, 2, |rows, ids| {
-            let (a, b) = rows.split_at(self.d);
-            let product = vectorise!(simd::wide_sum(a, b, |a, b| f64::from(a) * b));
+            let product = vectorise!(simd::wide_sum(rows[0], rows[1], |a, b| f64::from(a) * b));
             cosine(product, self.lengths[ids[0] as usize], self.lengths[ids[1] as usize])
         })
     }
@@ -192,16 +205,22 @@ impl Vocabulary {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let ids: Vec<u32> = (0..PAIRS).map(|_| random.random_range(0..self.n as u32)).collect();
         let own = length(vector);
-        self.drawn(&ids, 1, |row, ids| {
-            cosine(vectorise!(simd::wide_sum(vector, row, |a, b| a * b)), own, self.lengths[ids[0] as usize])
+        self.drawn(&ids, 1, |rows, ids| {
+            cosine(vectorise!(simd::wide_sum(vector, rows[0], |a, b| a * b)), own, self.lengths[ids[0] as usize])
         })
     }
 
     /// What `of` makes of so many rows each, in order of size.
-    fn drawn(&self, ids: &[u32], each: usize, of: impl Fn(&[f32], &[u32]) -> f64 + Sync) -> Result<Vec<f64>> {
+    fn drawn(&self, ids: &[u32], each: usize, of: impl Fn(&[&[f32]], &[u32]) -> f64 + Sync) -> Result<Vec<f64>> {
+        let (all, d) = (self.in_order(), self.d);
         let some = ids.par_chunks(DRAWN).map(|ids| {
-            let rows = self.of(ids)?;
-            let own = rows.chunks_exact(each * self.d).zip(ids.chunks_exact(each));
+            let copied = if all.is_some() { vec![] } else { self.of(ids)? };
+            let row = |i: usize| match all {
+                Some(all) => &all[ids[i] as usize * d..][..d],
+                None => &copied[i * d..][..d],
+            };
+            let rows: Vec<&[f32]> = (0..ids.len()).map(row).collect();
+            let own = rows.chunks_exact(each).zip(ids.chunks_exact(each));
             Ok(own.map(|(rows, ids)| of(rows, ids)).collect::<Vec<_>>())
         });
         let mut all: Vec<f64> = some.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
