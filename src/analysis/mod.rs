@@ -8,6 +8,7 @@ pub mod attribute;
 pub mod cache;
 pub mod compare;
 pub mod cost;
+pub mod embed;
 pub mod export;
 pub mod generate;
 pub mod hooks;
@@ -38,6 +39,7 @@ pub use compare::{
     CompareSpecRow,
 };
 pub use cost::{CostMeasuredRow, CostRow, CostTotalRow};
+pub use embed::{EmbedAnalogyRow, EmbedMapRow, EmbedNeighborRow, EmbedNormRow};
 pub use export::{Export, ExportDocumentRow, ExportStatsRow};
 pub use hooks::HookRow;
 pub use lens::rows::LensRow;
@@ -66,6 +68,7 @@ macro_rules! analyses {
             $crate::analysis::ablate::Ablate,
             $crate::analysis::attribute::Attribute,
             $crate::analysis::tokens::Tokens,
+            $crate::analysis::embed::Embed,
             $crate::analysis::cost::Cost,
             $crate::analysis::compare::Compare,
             $crate::analysis::cache::Cache,

@@ -20,7 +20,7 @@ use crate::sweep::Need;
 use crate::table::{Format, Provenance};
 use crate::text::Prompt;
 use crate::view::Figure;
-use crate::view::viewed::{Shown, Told};
+use crate::view::viewed::{Shown, Told, Written};
 
 /// What an analysis is asked of, as it is named on the command line.
 pub(super) trait Named: On + Sized {
@@ -268,11 +268,12 @@ fn parted(shard: Shard, folder: &Path) -> String {
     format!("part {shard} is done: `pellucid merge {}` joins all parts once they are there", folder.display())
 }
 
-/// Draws all figures of what was found, and gives what is shown on a terminal: all of it, or what was drawn last.
+/// Draws all figures of what was found, and gives what is shown on a terminal: all of it, or one table.
 fn draw(found: &mut Found, folder: &mut RunFolder, all: bool) -> Result<Shown> {
     let mut shown = Shown::default();
     let (options, caption) = (found.options, found.caption.as_ref().map(flags));
-    for table in &mut found.tables {
+    let at = shown_at(&found.tables);
+    for (i, table) in found.tables.iter_mut().enumerate() {
         let mut own = Shown::default();
         table.views(&options, &mut |view| {
             own.take(&view, caption.as_deref());
@@ -281,14 +282,19 @@ fn draw(found: &mut Found, folder: &mut RunFolder, all: bool) -> Result<Shown> {
                 None => Ok(()),
             }
         })?;
-        // Means are drawn last, and say what their parts would.
-        match table.is_drawn() {
-            true if all => shown.follow(own),
-            true => shown = own,
-            false => {}
+        match at {
+            _ if all => shown.follow(own),
+            Some(at) if at == i => shown = own,
+            _ => {}
         }
     }
     Ok(shown)
+}
+
+/// Which table a terminal shows. Means are drawn last, and say what their parts would.
+fn shown_at(tables: &[Box<dyn Written>]) -> Option<usize> {
+    let last = |is: fn(&dyn Written) -> bool| tables.iter().rposition(|table| is(table.as_ref()));
+    last(|table| table.is_shown()).or_else(|| last(|table| table.is_drawn()))
 }
 
 /// Makes of shards what one process makes.
@@ -356,8 +362,8 @@ pub(super) fn print(
     let options = found.options;
     match (out.format, shown, &mut found.tables[..]) {
         (Format::Table, Some(shown), tables) => {
-            let drawn = tables.iter().rposition(|table| table.is_drawn());
-            if let Some(table) = tables.get_mut(drawn.unwrap_or_default()) {
+            let at = shown_at(tables).unwrap_or_default();
+            if let Some(table) = tables.get_mut(at) {
                 out.shown(table.is_drawn(), |w| table.words(shown, &told, w))?;
             }
         }

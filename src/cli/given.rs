@@ -272,7 +272,7 @@ pub(super) struct AroundArgs {
 }
 
 impl AroundArgs {
-    fn around(&self) -> Around {
+    pub fn around(&self) -> Around {
         match (self.chat, self.bos, self.no_bos) {
             (true, ..) => Chat { system: self.system.clone(), date: self.date }.into(),
             (_, true, _) => Bos::Always.into(),

@@ -5,6 +5,7 @@ mod chart;
 mod command;
 mod corpus;
 mod dataset;
+mod embedded;
 mod environment;
 mod given;
 mod input;

@@ -23,6 +23,8 @@ pub mod memory;
 #[doc(hidden)]
 pub mod norm;
 mod number;
+#[doc(hidden)]
+pub mod principal;
 mod product;
 #[doc(hidden)]
 pub mod rotary;

@@ -11,7 +11,7 @@ use crate::text::ids::ids_of;
 use crate::text::{Around, Bos, DEMO, Pair, Prompt, PromptEntry};
 
 /// Options with several values that are given once for each: a token may have commas in it.
-const REPEATED: [&str; 2] = ["answer", "foil"];
+const REPEATED: [&str; 4] = ["answer", "foil", "analogy", "class"];
 
 /// What stands for prompts that no command line holds.
 const ELSEWHERE: &str = "-";

@@ -200,17 +200,36 @@ pub struct Line {
     pub points: Vec<(f64, f64)>,
 }
 
-/// Dots between two axes of the same quantity, and the line on which both are the same.
+/// Dots between two axes.
 #[derive(Clone, Debug)]
 pub struct Scatter {
     /// Across.
     pub x: Axis,
     /// Up.
     pub y: Axis,
-    /// Each with its facts.
-    pub dots: Vec<(f64, f64, String)>,
+    /// Whether both are of the same quantity: then a line shows where both values are the same.
+    pub diagonal: bool,
+    /// What the kinds of dots are called, where there are several.
+    pub kinds: Vec<String>,
+    /// The dots.
+    pub dots: Vec<Dot>,
     /// Which of them have words beside them where there is room, those that matter most first.
     pub words: Vec<(usize, String)>,
+}
+
+/// One of [`Scatter`].
+#[derive(Clone, Debug, Default)]
+pub struct Dot {
+    /// Across.
+    pub x: f64,
+    /// Up.
+    pub y: f64,
+    /// Of which kind it is, where there are several.
+    pub kind: Option<usize>,
+    /// Whether its words stand out.
+    pub strong: bool,
+    /// All its facts in one line.
+    pub title: String,
 }
 
 /// Candidates under each other, each with bars of one scale.

@@ -65,7 +65,7 @@ impl Body {
             Self::Scatter(Scatter { x, y, dots, .. }) => Table {
                 columns: vec!["dot".to_owned(), x.name.clone(), y.name.clone()],
                 rows: (dots.iter())
-                    .map(|(x, y, title)| row(title.clone(), vec![Cell::said(number(*x)), Cell::said(number(*y))]))
+                    .map(|dot| row(dot.title.clone(), vec![Cell::said(number(dot.x)), Cell::said(number(dot.y))]))
                     .collect(),
                 colours: None,
             },

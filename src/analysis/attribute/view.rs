@@ -14,7 +14,7 @@ use crate::number::Locale;
 use crate::table::{self, Outcome, Provenance, Row, Rows, visible_prose};
 use crate::view::axis::Axis;
 use crate::view::extent::Extents;
-use crate::view::kind::{Body, Scatter, View};
+use crate::view::kind::{self, Body, Scatter, View};
 use crate::view::viewed::{Shown, Told};
 use crate::view::{Emit, Options, Seen};
 use std::collections::BTreeSet;
@@ -190,7 +190,12 @@ fn beside(mut of: Measured, provenance: Arc<Provenance>, locale: Locale) -> View
     let scatter = Scatter {
         x: axis("estimated"),
         y: axis("measured"),
-        dots: measured.iter().map(|dot| (dot.estimate, dot.exact, facts(dot))).collect(),
+        diagonal: true,
+        kinds: vec![],
+        dots: measured
+            .iter()
+            .map(|dot| kind::Dot { x: dot.estimate, y: dot.exact, title: facts(dot), ..kind::Dot::default() })
+            .collect(),
         words: order.into_iter().take(MOST_WORDS).map(|i| (i, words(&measured[i].patch, several))).collect(),
     };
     View {

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::number::Locale;
 use crate::table::{Provenance, Row, Rows};
 use crate::view::axis::{Axis, round_up};
-use crate::view::kind::{Body, Cell, Line, Lines, Panel, Scatter, Side, Steps, Table, TableRow, View};
+use crate::view::kind::{Body, Cell, Dot, Line, Lines, Panel, Scatter, Side, Steps, Table, TableRow, View};
 use crate::view::{Emit, Options, Seen, no_rows};
 
 /// All rows of a table.
@@ -259,7 +259,12 @@ impl Seen for CostMeasuredRow {
                 locale.seconds(row.seconds_predicted)
             )
         };
-        let dot = |row: &CostMeasuredRow| (row.seconds_predicted * factor, row.seconds * factor, facts(row));
+        let dot = |row: &CostMeasuredRow| Dot {
+            x: row.seconds_predicted * factor,
+            y: row.seconds * factor,
+            title: facts(row),
+            ..Dot::default()
+        };
         let words = |(i, row): (usize, &CostMeasuredRow)| (i, format!("{} {}", row.pass, locale.count(row.tokens)));
         let times = |row: &CostMeasuredRow| row.seconds / row.seconds_predicted;
         let (least, most) = rows.iter().map(times).fold((f64::MAX, 0.0), |(a, b), x| (f64::min(a, x), f64::max(b, x)));
@@ -297,6 +302,8 @@ impl Seen for CostMeasuredRow {
             panels: View::panel(Body::Scatter(Scatter {
                 x: axis("predicted"),
                 y: axis("measured"),
+                diagonal: true,
+                kinds: vec![],
                 dots: rows.iter().map(dot).collect(),
                 words: rows.iter().enumerate().map(words).collect(),
             })),

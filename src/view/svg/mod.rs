@@ -9,6 +9,7 @@ mod board;
 mod canvas;
 mod frame;
 mod heat;
+mod labels;
 mod lines;
 mod plot;
 mod scatter;

@@ -2,6 +2,7 @@
 
 use super::Sized;
 use super::canvas::{Anchor, Rect, Svg, Type};
+use super::labels::{Field, Label, Side, place};
 use super::plot::{BELOW, LEFT, Plot};
 use crate::error::Result;
 use crate::number::Locale;
@@ -9,66 +10,132 @@ use crate::view::colour::Rgb;
 use crate::view::kind::Scatter;
 use crate::view::label::{fit_sans, sans_width};
 
-/// Side of the square.
-const SIDE: f64 = 420.0;
+/// Width and height of the square of two values of one quantity, and of a map.
+const SQUARE: (f64, f64) = (420.0, 420.0);
+const MAP: (f64, f64) = (680.0, 520.0);
 /// Space right of it, for the words of dots at its edge.
 const BESIDE: f64 = 104.0;
 /// Font size of a dot's words.
 const WORDS: f64 = 9.5;
+/// The longest words.
+const LONGEST: f64 = 220.0;
+/// Half of a dot, alone or among many.
+const DOT: f64 = 3.0;
+const SMALL: f64 = 1.8;
+/// So many are many.
+const MANY: usize = 400;
+/// Height of the names of the kinds.
+const KINDS: f64 = 22.0;
+/// What kinds are drawn in, each in a shape of its own (the colours of Okabe & Ito, which those tell apart who see fewer).
+const INKS: [Rgb; 6] = [
+    Rgb(0x00, 0x72, 0xb2),
+    Rgb(0xd5, 0x5e, 0x00),
+    Rgb(0x00, 0x9e, 0x73),
+    Rgb(0xcc, 0x79, 0xa7),
+    Rgb(0x8a, 0x6d, 0x00),
+    Rgb(0x5c, 0x5c, 0x62),
+];
 
 /// Dots as a panel.
 pub(super) struct Drawn<'a>(pub &'a Scatter, pub Locale);
 
 impl Sized for Drawn<'_> {
     fn size(&self) -> (f64, f64) {
-        (LEFT + SIDE + BESIDE, SIDE + BELOW)
+        let (w, h) = self.inside();
+        (LEFT + w + BESIDE, self.above() + h + BELOW)
     }
 
     fn draw(&self, svg: &mut Svg, x: f64, y: f64) -> Result<()> {
         let Scatter { x: across, y: up, dots, .. } = self.0;
-        let square = Rect { x, y, w: LEFT + SIDE, h: SIDE + BELOW };
-        let plot = Plot::draw(svg, square, across.clone(), up.clone(), self.1)?;
-        svg.line(&[plot.at(across.from, up.from), plot.at(across.to, up.to)], Rgb::NONE, 1.0);
-        for (x, y, facts) in dots {
-            let (x, y) = plot.at(*x, *y);
-            svg.dot(x, y, 3.0, Rgb::LINE, Some(facts));
+        self.kinds(svg, x + LEFT, y);
+        let (w, h) = self.inside();
+        let area = Rect { x, y: y + self.above(), w: LEFT + w, h: h + BELOW };
+        let plot = Plot::draw(svg, area, across.clone(), up.clone(), self.1)?;
+        if self.0.diagonal {
+            svg.line(&[plot.at(across.from, up.from), plot.at(across.to, up.to)], Rgb::NONE, 1.0);
+        }
+        // What stands out lies over the others.
+        for dot in dots.iter().filter(|dot| !dot.strong).chain(dots.iter().filter(|dot| dot.strong)) {
+            let (x, y) = plot.at(dot.x, dot.y);
+            if dot.strong {
+                svg.dot(x, y, self.radius() + 2.0, Rgb::INK, None);
+                svg.dot(x, y, self.radius() + 1.2, Rgb::PAPER, None);
+            }
+            mark(svg, (x, y), self.radius(), dot.kind, Some(&dot.title));
         }
         self.words(svg, &plot);
         Ok(())
     }
 }
 
+/// A dot of a kind.
+fn mark(svg: &mut Svg, (x, y): (f64, f64), r: f64, kind: Option<usize>, title: Option<&str>) {
+    let Some(kind) = kind else { return svg.dot(x, y, r, Rgb::LINE, title) };
+    let ink = INKS[kind % INKS.len()];
+    let mut shape = |d: &str| svg.group(x, y, (r, r), title.unwrap_or_default(), |svg| svg.path(d, ink));
+    match kind % 4 {
+        0 => svg.dot(x, y, r, ink, title),
+        1 => svg.rect(Rect { x: x - 0.9 * r, y: y - 0.9 * r, w: 1.8 * r, h: 1.8 * r }, ink, title),
+        2 => shape("M0-1L1 .8H-1Z"),
+        _ => shape("M0-1.1L1.1 0 0 1.1-1.1 0Z"),
+    }
+}
+
 impl Drawn<'_> {
+    fn inside(&self) -> (f64, f64) {
+        if self.0.diagonal { SQUARE } else { MAP }
+    }
+
+    fn above(&self) -> f64 {
+        if self.0.kinds.is_empty() { 0.0 } else { KINDS }
+    }
+
+    fn radius(&self) -> f64 {
+        if self.0.dots.len() > MANY { SMALL } else { DOT }
+    }
+
+    /// The names of the kinds, each beside its shape.
+    fn kinds(&self, svg: &mut Svg, mut x: f64, y: f64) {
+        for (kind, name) in self.0.kinds.iter().enumerate() {
+            mark(svg, (x + 4.0, y + 9.0), 4.0, Some(kind), None);
+            svg.text(x + 13.0, y + 9.0, name, Type::new(11.0));
+            x += 30.0 + sans_width(name, 11.0);
+        }
+    }
+
     /// Words beside dots, as far as they do not touch.
     fn words(&self, svg: &mut Svg, plot: &Plot) {
-        let mut taken: Vec<Rect> = vec![];
-        let dots: Vec<(f64, f64)> = self.0.dots.iter().map(|(x, y, _)| plot.at(*x, *y)).collect();
-        for (dot, text) in &self.0.words {
-            let (x, y) = dots[*dot];
-            let text = fit_sans(text, svg.size().0 - x - 9.0, WORDS);
-            let width = sans_width(&text, WORDS);
-            // Right of the dot or left of it, where they touch neither others nor the line; else right of it across the line.
-            let (right, left) = ((x + 5.0, Anchor::Start), (x - 5.0 - width, Anchor::End));
-            let places = [(right, true), (left, true), (right, false)];
-            let free = |((left, anchor), off_the_line): &((f64, Anchor), bool)| {
-                let own = Rect { x: *left, y: y - WORDS / 2.0, w: width, h: WORDS };
-                let apart =
-                    |r: &Rect| r.x > own.x + own.w || own.x > r.x + r.w || r.y > own.y + own.h || own.y > r.y + r.h;
-                let covers = |(dx, dy): &(f64, f64)| {
-                    *dx > own.x - 2.0 && *dx < own.x + own.w + 2.0 && *dy > own.y - 2.0 && *dy < own.y + own.h + 2.0
-                };
-                // The line goes from the lower left of the plot to its upper right.
-                let Rect { x: from, y: top, w, h } = plot.inside;
-                let line = |x: f64| top + h - (x - from) / w * h;
-                let crossed = line(own.x) > own.y && line(own.x + own.w) < own.y + own.h;
-                let fits = own.x > from && taken.iter().all(apart) && !dots.iter().any(covers);
-                (fits && !(*off_the_line && crossed)).then_some((own, *anchor))
+        let dots: Vec<(f64, f64)> = self.0.dots.iter().map(|dot| plot.at(dot.x, dot.y)).collect();
+        let texts: Vec<String> = self.0.words.iter().map(|(_, text)| fit_sans(text, LONGEST, WORDS)).collect();
+        let label = |((dot, _), text): (&(usize, String), &String)| Label {
+            dot: *dot,
+            size: (sans_width(text, WORDS), WORDS),
+            far: self.0.dots[*dot].strong,
+        };
+        let labels: Vec<Label> = self.0.words.iter().zip(&texts).map(label).collect();
+        // The line goes from the lower left of the plot to its upper right.
+        let Rect { x: from, y: top, w, h } = plot.inside;
+        let line = |x: f64| top + h - (x - from) / w * h;
+        let crossed = |r: &Rect| self.0.diagonal && line(r.x) > r.y && line(r.x + r.w) < r.y + r.h;
+        let inside = Rect { x: from, y: top, w: svg.size().0 - from - 4.0, h };
+        let field = Field { dots: &dots, radius: self.radius(), inside, taken: &crossed };
+        for ((found, text), (dot, _)) in place(&labels, &field).into_iter().zip(&texts).zip(&self.0.words) {
+            let Some(found) = found else { continue };
+            let Rect { x, y, w, h } = found.area;
+            let (x, anchor) = match found.side {
+                Side::Right => (x, Anchor::Start),
+                Side::Left => (x + w, Anchor::End),
+                Side::Middle => (x + w / 2.0, Anchor::Middle),
             };
-            if let Some((own, anchor)) = places.iter().find_map(free) {
-                let at = if anchor == Anchor::End { own.x + own.w } else { own.x };
-                svg.text(at, y, &text, Type::new(WORDS).at(anchor).ink(Rgb::SOFT));
-                taken.push(own);
+            if found.far {
+                // To the edge of the words that is nearest.
+                let (dot_x, dot_y) = dots[*dot];
+                let end = (dot_x.clamp(found.area.x, found.area.x + w), dot_y.clamp(y, y + h));
+                svg.line(&[dots[*dot], end], Rgb::INK, 0.8);
             }
+            let strong = self.0.dots[*dot].strong;
+            let t = Type::new(WORDS).at(anchor).ink(if strong { Rgb::INK } else { Rgb::SOFT });
+            svg.text(x, y + h / 2.0, text, if strong { t.bold() } else { t });
         }
     }
 }

@@ -13,8 +13,8 @@ const CORRUPT: &str = "When Mary and John went to the store, Mary gave a drink t
 const SHORT: [&str; 2] = ["When Mary and John met, John spoke to", "When Mary and John met, Mary spoke to"];
 
 /// The commands, by what `Writer::args` knows.
-pub const ALL: [&str; 17] = [
-    "lens", "residual", "loss", "next", "generate", "attention", "cache", "tokens", "cost", "compare", "verify",
+pub const ALL: [&str; 18] = [
+    "lens", "residual", "loss", "next", "generate", "embed", "attention", "cache", "tokens", "cost", "compare", "verify",
     "chart", "patch", "path", "ablate", "attribute", "export",
 ];
 
@@ -79,6 +79,8 @@ impl Writer {
             "attention" | "loss" | "next" | "generate" | "residual" => vec![clean],
             "cache" => vec![clean, "--hooks", "resid_post,z,pattern"],
             "tokens" => vec![clean],
+            "embed" if other => vec![" Mary", "--map", "0"],
+            "embed" => vec![" Mary", "--context", clean],
             "cost" if other => vec!["--context", "8"],
             "cost" => vec!["--context", "8,64"],
             "compare" => {

@@ -8,7 +8,7 @@ use pellucid::view::axis::Axis;
 use pellucid::view::colour::Colours;
 use pellucid::view::html::html;
 use pellucid::view::kind::{
-    Board, Body, Branch, Cell, Entry, Heat, Item, Line, Lines, Mark, Panel, Scatter, Shape, Side, Steps, Table,
+    Board, Body, Branch, Cell, Dot, Entry, Heat, Item, Line, Lines, Mark, Panel, Scatter, Shape, Side, Steps, Table,
     TableRow, Text, Tile, Tiles, Tree, View,
 };
 use pellucid::view::markdown::markdown;
@@ -72,6 +72,7 @@ fn every_body() -> Vec<(&'static str, Body)> {
     };
     let tile =
         Tile { at: (0, 0), name: HOSTILE.into(), title: HOSTILE.into(), cells: vec![Some(0.5), None, Some(2.0), None] };
+    let dot = |i: usize, x| Dot { x, y: x / 2.0, kind: Some(i), strong: i == 0, title: HOSTILE.into() };
     let entry = |label: &str, value: f64, out| Entry {
         label: label.into(),
         bars: vec![(value, value.to_string()), (if out { 0.0 } else { 1.0 }, "1".into())],
@@ -113,7 +114,9 @@ fn every_body() -> Vec<(&'static str, Body)> {
             Body::Scatter(Scatter {
                 x: axis("estimated"),
                 y: axis("measured"),
-                dots: vec![(0.25, 0.5, HOSTILE.into())],
+                diagonal: false,
+                kinds: vec![HOSTILE.into(), "places".into(), "names".into(), "others".into()],
+                dots: (0..4).map(|i| dot(i, 0.25 * i as f64)).collect(),
                 words: vec![(0, HOSTILE.into())],
             }),
         ),
