@@ -9,6 +9,7 @@ pub mod cache;
 pub mod cost;
 pub mod export;
 pub mod generate;
+pub mod heads;
 pub mod hooks;
 pub mod lens;
 pub mod loss;
@@ -56,6 +57,7 @@ macro_rules! analyses {
             $crate::analysis::next::Next,
             $crate::analysis::generate::Generate,
             $crate::analysis::attention::Attention,
+            $crate::analysis::heads::Heads,
             $crate::analysis::patch::Patch,
             $crate::analysis::path::Path,
             $crate::analysis::ablate::Ablate,

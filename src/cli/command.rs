@@ -274,7 +274,8 @@ fn parted(shard: Shard, folder: &Path) -> String {
 
 /// Draws all figures of what was found, and gives what is shown on a terminal.
 fn draw(found: &mut Found, folder: &mut RunFolder) -> Result<Shown> {
-    let mut shown = Shown::default();
+    // Whether what is shown is more than what stands beside another table.
+    let (mut shown, mut any) = (Shown::default(), false);
     let (options, caption) = (found.options, found.caption.as_ref().map(flags));
     for table in &mut found.tables {
         let mut own = Shown::default();
@@ -286,8 +287,8 @@ fn draw(found: &mut Found, folder: &mut RunFolder) -> Result<Shown> {
             }
         })?;
         // Means are drawn last, and say what their parts would.
-        if table.is_drawn() {
-            shown = own;
+        if table.is_shown() || !any && table.is_drawn() {
+            (shown, any) = (own, any || table.is_shown());
         }
     }
     Ok(shown)
@@ -358,7 +359,8 @@ pub(super) fn print(
     let options = found.options;
     match (out.format, shown, &mut found.tables[..]) {
         (Format::Table, Some(shown), tables) => {
-            let drawn = tables.iter().rposition(|table| table.is_drawn());
+            let drawn = tables.iter().rposition(|table| table.is_shown());
+            let drawn = drawn.or_else(|| tables.iter().rposition(|table| table.is_drawn()));
             if let Some(table) = tables.get_mut(drawn.unwrap_or_default()) {
                 out.shown(table.is_drawn(), |w| table.words(shown, &told, w))?;
             }

@@ -66,6 +66,8 @@ pub type Emit<'a> = dyn FnMut(View) -> Result<()> + 'a;
 pub trait Seen: Row {
     /// Whether there are views of its table.
     const DRAWN: bool = true;
+    /// Whether its figures stand beside those of another table, which is what a terminal shows.
+    const BESIDE: bool = false;
     /// Whether its views show one head of those that there are.
     const OF_HEADS: bool = false;
     /// Whether its views have a scale of effects.

@@ -92,6 +92,9 @@ pub trait Written {
     /// Whether its words have colours. Text of tokens in other words is written as it is.
     fn is_drawn(&self) -> bool;
 
+    /// Whether a terminal shows its views.
+    fn is_shown(&self) -> bool;
+
     /// Gives their views to `emit`; none where there are no rows.
     ///
     /// # Errors
@@ -134,6 +137,10 @@ impl<R: Seen> Table<R> {
 impl<R: Seen + 'static, S: Rows<R> + 'static> Written for Table<R, S> {
     fn is_drawn(&self) -> bool {
         R::DRAWN
+    }
+
+    fn is_shown(&self) -> bool {
+        R::DRAWN && !R::BESIDE
     }
 
     fn views(&mut self, options: &Options, emit: &mut Emit<'_>) -> Result<()> {

@@ -13,9 +13,9 @@ const CORRUPT: &str = "When Mary and John went to the store, Mary gave a drink t
 const SHORT: [&str; 2] = ["When Mary and John met, John spoke to", "When Mary and John met, Mary spoke to"];
 
 /// The commands, by what `Writer::args` knows.
-pub const ALL: [&str; 16] = [
+pub const ALL: [&str; 17] = [
     "lens", "residual", "loss", "next", "generate", "attention", "cache", "tokens", "cost", "verify", "chart", "patch",
-    "path", "ablate", "attribute", "export",
+    "path", "ablate", "attribute", "export", "heads",
 ];
 
 /// Files by name.
@@ -80,6 +80,8 @@ impl Writer {
             "tokens" => vec![clean],
             "cost" if other => vec!["--context", "8"],
             "cost" => vec!["--context", "8,64"],
+            "heads" if other => vec!["--texts", "3", "--tokens", " Mary"],
+            "heads" => vec!["--texts", "4", "--tokens", " Mary, John"],
             "verify" if other => vec!["demo", "--ids", "3,5,7"],
             "verify" => vec!["demo"],
             "chart" => vec![table],
