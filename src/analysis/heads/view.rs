@@ -1,5 +1,6 @@
 //! Heads as they are seen: an atlas with a letter for each kind.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::CALLED;
@@ -100,8 +101,9 @@ impl Seen for HeadRow {
 }
 
 fn atlas(rows: &[HeadRow], locale: Locale) -> Heat {
-    let layers = rows.iter().map(|row| row.layer as usize + 1).max().unwrap_or(0);
-    let heads = rows.iter().map(|row| row.head as usize + 1).max().unwrap_or(0);
+    let all = |of: fn(&HeadRow) -> u32| rows.iter().map(of).collect::<BTreeSet<u32>>().into_iter().collect::<Vec<_>>();
+    let (layers, heads) = (all(|row| row.layer), all(|row| row.head));
+    let at = |of: &[u32], i: u32| of.partition_point(|other| *other < i);
     let cell = |row: &HeadRow| {
         let cell = Cell {
             value: row.score(),
@@ -111,11 +113,11 @@ fn atlas(rows: &[HeadRow], locale: Locale) -> Heat {
             error: None,
             mark: Mark::Plain,
         };
-        ((row.layer as usize, row.head as usize), cell)
+        ((at(&layers, row.layer), at(&heads, row.head)), cell)
     };
     Heat {
-        rows: Side::new("layer", (0..layers).map(|layer| layer.to_string())),
-        columns: Side::new("head", (0..heads).map(|head| head.to_string())),
+        rows: Side::new("layer", layers.iter().map(u32::to_string)),
+        columns: Side::new("head", heads.iter().map(u32::to_string)),
         above: Side::default(),
         cells: rows.iter().map(cell).collect(),
         areas: vec![],
@@ -198,7 +200,7 @@ impl Seen for HeadPairRow {
         rows.rows(0..n, &mut |row| {
             for (kept, (_, value)) in strongest.iter_mut().zip(COMPOSITIONS) {
                 let at = kept.partition_point(|old| value(old) >= value(&row));
-                if at < PAIRS {
+                if at < PAIRS && value(&row).is_finite() {
                     kept.insert(at, row.clone());
                     kept.truncate(PAIRS);
                 }
