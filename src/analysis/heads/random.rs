@@ -54,7 +54,7 @@ impl Texts {
         Ok(Self { prompts, repeat: n, length, before: begin.len() })
     }
 
-    /// For each query of the second half of text `i` where its own token was before, and what came after it then. Of a text in random order,
+    /// For each of [`Texts::queries`] of text `i` where its own token was before, and what came after it then. Of a text in random order,
     /// where these are in the one that repeats.
     pub fn places(&self, i: usize) -> Vec<[Vec<usize>; 2]> {
         let ids = self.prompts[i % self.repeat].ids();
@@ -66,9 +66,9 @@ impl Texts {
         self.queries().map(of).collect()
     }
 
-    /// Positions in the second half.
+    /// Positions in the second half but its first, which nothing tells that the text repeats.
     pub fn queries(&self) -> std::ops::Range<usize> {
-        self.before + self.length..self.before + 2 * self.length
+        self.before + self.length + 1..self.before + 2 * self.length
     }
 }
 

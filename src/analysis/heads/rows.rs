@@ -8,7 +8,7 @@ table! {
     HeadRow = "heads" version 1:
     "What each head looks at where nothing but places and repetition is to be seen, and what its weights do. One row is one query head. \
      Texts are random tokens, read twice (after BOS, where the tokenizer puts one). The first five scores are shares of the attention of \
-     queries in the second half: means over these queries and then over the texts, each with its standard error over texts. `_null` is the same \
+     queries in the second half (but its first, which nothing tells that the text repeats): means over these queries and then over the texts, each with its standard error over texts. `_null` is the same \
      places' share in as many texts of the same tokens in random order, where nothing repeats: of `duplicate` and `induction` it is \
      chance; a head that looks by place alone has the same there. `copying` and `ov_rank_90` are of effective weights: gains of norms \
      folded in, means removed under layer norm.";

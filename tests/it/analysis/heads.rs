@@ -217,8 +217,9 @@ fn patterns_are_reduced_as_they_are(name: &str) -> Result<()> {
             for (text, looked) in looked.iter().enumerate() {
                 let pattern = cache.sequence(&format!("blocks.{layer}.attn.hook_pattern"), text)?.get(head)?;
                 let pattern = pattern.to_dtype(DType::F64)?.to_vec2::<f64>()?;
-                let mean =
-                    |of: &dyn Fn(usize, &[f64]) -> f64| (n..2 * n).map(|q| of(q, &pattern[q])).sum::<f64>() / n as f64;
+                let mean = |of: &dyn Fn(usize, &[f64]) -> f64| {
+                    (n + 1..2 * n).map(|q| of(q, &pattern[q])).sum::<f64>() / (n - 1) as f64
+                };
                 let log = |p: f64| if p > 0.0 { -p * p.log2() } else { 0.0 };
                 let want = [
                     mean(&|q, p| p[q - 1]),
@@ -392,7 +393,7 @@ fn loss_without(model: &Model, texts: &Texts, heads: &[(u32, u32)], (first, resi
     let (mut rows, mut targets, mut start) = (vec![], vec![], 0);
     for prompt in &texts.prompts[..texts.repeat] {
         let ids = prompt.ids();
-        for query in texts.queries().take(texts.length - 1) {
+        for query in texts.queries().filter(|query| query + 1 < ids.len()) {
             rows.push((start + query) as u32);
             targets.push(ids[query + 1] as usize);
         }
