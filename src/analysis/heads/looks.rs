@@ -1,7 +1,6 @@
 //! Where heads look: patterns become a few numbers as they are made, and are not kept.
 
 use std::collections::HashMap;
-use std::ops::Range;
 
 use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
@@ -25,15 +24,15 @@ pub type Looked = [f64; 7];
 /// What heads are called for what they look at.
 pub const KINDS: [&str; 5] = ["previous", "duplicate", "induction", "current", "first"];
 
-/// What each share of attention would be, in the mean over these queries, if a head looked at all keys alike that it may see.
-pub fn uniform(mask: Mask, queries: Range<usize>) -> f64 {
-    let (end, n) = (queries.end, queries.len() as f64);
+/// What a share of attention by place would be, in the mean over all queries but the first of `n`, if a head looked at all keys alike
+/// that it may see.
+pub fn uniform(mask: Mask, n: usize) -> f64 {
     let seen = |q: usize| match mask {
         Mask::Causal => q + 1,
         Mask::Window(width) => width.min(q + 1),
-        Mask::Bidirectional => end,
+        Mask::Bidirectional => n,
     };
-    queries.map(|q| 1.0 / seen(q) as f64).sum::<f64>() / n
+    (1..n).map(|q| 1.0 / seen(q) as f64).sum::<f64>() / (n - 1) as f64
 }
 
 /// Takes patterns of the texts of a wave.
@@ -59,10 +58,18 @@ impl Hook for Looks<'_> {
         let places = &self.places[sequence.index];
         let (pattern, queries) = (values(&pattern)?, self.texts.queries());
         let of_head = |pattern: &[f32]| {
-            let rows =
-                queries.clone().zip(places).map(|(q, places)| of_query(&pattern[q * keys..(q + 1) * keys], q, places));
-            let sum = rows.fold([0.0; 7], |sum: Looked, row| std::array::from_fn(|i| sum[i] + row[i]));
-            sum.map(|x| x / places.len() as f64)
+            let row = |q: usize| &pattern[q * keys..(q + 1) * keys];
+            let mut found = [0.0; 7];
+            for q in 1..n {
+                let of = by_place(row(q), q);
+                [0, 3, 4, 5, 6].into_iter().zip(of).for_each(|(i, x)| found[i] += x / (n - 1) as f64);
+            }
+            for (q, [same, after]) in queries.clone().zip(places) {
+                let sum = |at: &[usize]| at.iter().map(|key| f64::from(row(q)[*key])).sum::<f64>();
+                found[1] += sum(same) / places.len() as f64;
+                found[2] += sum(after) / places.len() as f64;
+            }
+            found
         };
         let found = pattern.par_chunks_exact(n * keys).map(of_head).collect();
         drop(pattern);
@@ -71,9 +78,8 @@ impl Hook for Looks<'_> {
     }
 }
 
-/// What is measured of the pattern of query `q`.
-fn of_query(pattern: &[f32], q: usize, [same, after]: &[Vec<usize>; 2]) -> Looked {
-    let at = |key: usize| f64::from(pattern[key]);
+/// The pattern of query `q` on the key before, on itself and on the first key; its entropy, and its mean distance.
+fn by_place(pattern: &[f32], q: usize) -> [f64; 5] {
     let (mut entropy, mut distance) = (0.0, 0.0);
     for (key, p) in pattern.iter().enumerate() {
         // What the mask hides is 0, and so is what is too small for f32.
@@ -83,8 +89,7 @@ fn of_query(pattern: &[f32], q: usize, [same, after]: &[Vec<usize>; 2]) -> Looke
             distance += p * q.abs_diff(key) as f64;
         }
     }
-    let sum = |places: &[usize]| places.iter().map(|key| at(*key)).sum::<f64>();
-    [at(q - 1), sum(same), sum(after), at(q), at(0), entropy, distance]
+    [f64::from(pattern[q - 1]), f64::from(pattern[q]), f64::from(pattern[0]), entropy, distance]
 }
 
 /// Which texts run together, and what that needs.

@@ -29,8 +29,8 @@ pub use options::{At, Find, Heads};
 use random::Texts;
 pub use rows::{HeadCircuitRow, HeadPairRow, HeadRow, HeadSvdRow};
 
-/// The share of its attention by which a head is called.
-pub const CALLED: f64 = 0.4;
+/// How much more of its attention than chance a head is called by.
+pub const CALLED: f64 = 0.15;
 
 /// Tokens whose embeddings and unembeddings are multiplied at once.
 const TILE: usize = 4096;
@@ -70,13 +70,13 @@ fn heads(model: &Model, texts: &Texts, budget: Budget, steps: &Steps<'_>) -> Res
     for (layer, looked) in looked.iter().enumerate() {
         steps.step()?;
         let block = Block::of(model, layer)?;
-        let uniform = uniform(spec.blocks[layer].attention.inner.mask, texts.queries());
+        let uniform = uniform(spec.blocks[layer].attention.inner.mask, texts.before + 2 * texts.length);
         let copying = own.as_ref().map_or_else(|| Ok(vec![None; block.len()]), |own| block.copying(own))?;
         let singular = block.all_singular(Matrix::Ov)?;
         for (head, looked) in looked.iter().enumerate() {
-            let mut row = row(looked, texts);
+            let mut row = row(looked, texts, uniform);
             (row.layer, row.head, row.kv_head) = (layer as u32, head as u32, block.kv_head(head) as u32);
-            (row.uniform, row.copying, row.ov_rank_90) = (uniform, copying[head], rank_90(&singular[head].values));
+            (row.copying, row.ov_rank_90) = (copying[head], rank_90(&singular[head].values));
             rows.push(row);
         }
     }
@@ -84,16 +84,16 @@ fn heads(model: &Model, texts: &Texts, budget: Budget, steps: &Steps<'_>) -> Res
 }
 
 /// What a head looks at, of what it looked at in each text.
-fn row(looked: &[Looked], texts: &Texts) -> HeadRow {
+fn row(looked: &[Looked], texts: &Texts, uniform: f64) -> HeadRow {
     let (repeating, shuffled) = looked.split_at(texts.repeat);
     let of = |looked: &[Looked], i: usize| mean_and_error(&looked.iter().map(|of| of[i]).collect::<Vec<_>>());
     let [previous, duplicate, induction, current, first, entropy, distance] =
         std::array::from_fn(|i| (of(repeating, i), of(shuffled, i).0));
-    HeadRow {
+    let mut row = HeadRow {
         layer: 0,
         head: 0,
         kv_head: 0,
-        kind: called([previous, duplicate, induction, current, first].map(|((score, _), null)| (score, null))),
+        kind: None,
         previous: previous.0.0,
         previous_se: previous.0.1,
         previous_null: previous.1,
@@ -109,7 +109,7 @@ fn row(looked: &[Looked], texts: &Texts) -> HeadRow {
         first: first.0.0,
         first_se: first.0.1,
         first_null: first.1,
-        uniform: 0.0,
+        uniform,
         entropy_bits: entropy.0.0,
         entropy_bits_se: entropy.0.1,
         entropy_bits_null: entropy.1,
@@ -120,15 +120,40 @@ fn row(looked: &[Looked], texts: &Texts) -> HeadRow {
         length: texts.length as u32,
         copying: None,
         ov_rank_90: 0,
-    }
+    };
+    row.kind = row.called();
+    row
 }
 
-/// What a head with these scores and nulls is called.
-fn called(scores: [(f64, f64); 5]) -> Option<String> {
-    let most = scores.iter().map(|(score, _)| *score).fold(0.0, f64::max);
-    let (i, (_, null)) = scores.iter().enumerate().find(|(_, (score, _))| *score == most)?;
-    let by_content = matches!(KINDS[i], "duplicate" | "induction");
-    (most >= CALLED && (!by_content || most >= 2.0 * null)).then(|| KINDS[i].to_owned())
+impl HeadRow {
+    /// Its score, standard error and null of each of [`KINDS`].
+    fn scores(&self) -> [(f64, f64, f64); 5] {
+        [
+            (self.previous, self.previous_se, self.previous_null),
+            (self.duplicate, self.duplicate_se, self.duplicate_null),
+            (self.induction, self.induction_se, self.induction_null),
+            (self.current, self.current_se, self.current_null),
+            (self.first, self.first_se, self.first_null),
+        ]
+    }
+
+    /// The score that is most above chance, by number, and by how much: of what is looked at for its token chance is the null, of
+    /// what is looked at for its place looking at all keys alike.
+    fn most(&self) -> (usize, f64) {
+        let above = |(i, (score, _, null)): (usize, &(f64, f64, f64))| match KINDS[i] {
+            "duplicate" | "induction" => (i, score - null),
+            _ => (i, score - self.uniform),
+        };
+        let all = self.scores();
+        let all = all.iter().enumerate().map(above);
+        all.fold((0, f64::NEG_INFINITY), |most, this| if this.1 > most.1 { this } else { most })
+    }
+
+    /// What it is called.
+    fn called(&self) -> Option<String> {
+        let (i, above) = self.most();
+        (above >= CALLED).then(|| KINDS[i].to_owned())
+    }
 }
 
 /// What [`heads`] needs of memory.

@@ -7,16 +7,16 @@ table! {
     /// One head: where it looks on random tokens, and what its weights do.
     HeadRow = "heads" version 1:
     "What each head looks at where nothing but places and repetition is to be seen, and what its weights do. One row is one query head. \
-     Texts are random tokens, read twice (after BOS, where the tokenizer puts one). The first five scores are shares of the attention of \
-     queries in the second half (but its first, which nothing tells that the text repeats): means over these queries and then over the texts, each with its standard error over texts. `_null` is the same \
-     places' share in as many texts of the same tokens in random order, where nothing repeats: of `duplicate` and `induction` it is \
-     chance; a head that looks by place alone has the same there. `copying` and `ov_rank_90` are of effective weights: gains of norms \
-     folded in, means removed under layer norm.";
+     Texts are random tokens, read twice (after BOS, where the tokenizer puts one). The first five scores are shares of attention: means over \
+     queries and then over texts, each with its standard error over texts. `duplicate` and `induction` are of queries in the second half but its \
+     first, which nothing tells that the text repeats, all else of all queries but the first. `_null` is the same places' share in as many \
+     texts of the same tokens in random order, where nothing repeats: of `duplicate` and `induction` it is chance; a head that looks by place \
+     has the same there. `copying` and `ov_rank_90` are of effective weights: gains of norms folded in, means removed under layer norm.";
     layer: u32, "index", "which block, counted from 0";
     head: u32, "index", "which query head of it";
     kv_head: u32, "index", "the key/value head that it reads";
-    kind: Option<String>, "", "what it looks at most: `previous`, `duplicate`, `induction`, `current` or `first`, where that is at least 0.4 of its \
-        attention and, of `duplicate` and `induction`, at least twice its null; else null";
+    kind: Option<String>, "", "what it looks at most: `previous`, `duplicate`, `induction`, `current` or `first`, whichever is most above chance (of \
+        `duplicate` and `induction` the null, of the others `uniform`), where that is 0.15 or more above it; else null";
     previous: f64, "probability", "on the token before the query";
     previous_se: f64, "probability", "its standard error";
     previous_null: f64, "probability", "the same where nothing repeats";
@@ -32,8 +32,8 @@ table! {
     first: f64, "probability", "on the first position, BOS where there is one (an attention sink)";
     first_se: f64, "probability", "its standard error";
     first_null: f64, "probability", "the same where nothing repeats";
-    uniform: f64, "probability", "what each of these would be if the head looked at all keys that it may see alike";
-    entropy_bits: f64, "bits", "mean entropy of these queries' patterns";
+    uniform: f64, "probability", "what `previous`, `current` and `first` would be if the head looked at all keys that it may see alike";
+    entropy_bits: f64, "bits", "mean entropy of patterns";
     entropy_bits_se: f64, "bits", "its standard error";
     entropy_bits_null: f64, "bits", "the same where nothing repeats";
     mean_distance: f64, "positions", "mean distance of query and key, weighted by the pattern";

@@ -24,20 +24,9 @@ fn all<R: Row>(rows: &mut dyn Rows<R>) -> Result<Vec<R>> {
 }
 
 impl HeadRow {
-    /// Its score, standard error and null of each of [`KINDS`].
-    fn scores(&self) -> [(f64, f64, f64); 5] {
-        [
-            (self.previous, self.previous_se, self.previous_null),
-            (self.duplicate, self.duplicate_se, self.duplicate_null),
-            (self.induction, self.induction_se, self.induction_null),
-            (self.current, self.current_se, self.current_null),
-            (self.first, self.first_se, self.first_null),
-        ]
-    }
-
-    /// The score by which it is called, or the largest.
+    /// The score by which it is called.
     fn score(&self) -> f64 {
-        self.scores().iter().map(|(score, ..)| *score).fold(0.0, f64::max)
+        self.scores()[self.most().0].0
     }
 
     fn name(&self) -> String {
@@ -87,9 +76,8 @@ impl Seen for HeadRow {
                 "P: the token before. I: what followed the same token last time (induction). D: the same token before (duplicate).".to_owned(),
                 "C: the token itself. F: the first position (a sink).".to_owned(),
                 format!(
-                    "A letter stands where that is {} of a head's attention or more; numbers are shares of attention, of heads without \
-                     a letter the largest of the five.",
-                    locale.fixed(CALLED, 1)
+                    "Numbers are shares of attention, of each head the one that is most above chance. A letter stands where it is {} or more above.",
+                    locale.fixed(CALLED, 2)
                 ),
             ],
             panels: View::panel(Body::Heat(atlas(&rows, locale))),
@@ -151,9 +139,9 @@ fn finding(rows: &[HeadRow], locale: Locale) -> Vec<String> {
     }
     if said.is_empty() {
         said.push(format!(
-            "No head gives {} of its attention to the token before, to itself, to the first, to where a token was before, or to what \
-             followed it then.",
-            locale.fixed(CALLED, 1)
+            "No head gives {} more of its attention than chance to the token before, to itself, to the first, to where its token was before, \
+             or to what followed it then.",
+            locale.fixed(CALLED, 2)
         ));
     }
     said
