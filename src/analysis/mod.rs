@@ -11,6 +11,7 @@ pub mod cost;
 pub mod embed;
 pub mod export;
 pub mod generate;
+pub mod heads;
 pub mod hooks;
 pub mod lens;
 pub mod loss;
@@ -63,6 +64,7 @@ macro_rules! analyses {
             $crate::analysis::next::Next,
             $crate::analysis::generate::Generate,
             $crate::analysis::attention::Attention,
+            $crate::analysis::heads::Heads,
             $crate::analysis::patch::Patch,
             $crate::analysis::path::Path,
             $crate::analysis::ablate::Ablate,

@@ -4,6 +4,7 @@ mod attention;
 pub mod batch;
 mod block;
 mod cast;
+pub mod effective;
 mod experts;
 mod files;
 mod growing;

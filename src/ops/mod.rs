@@ -10,6 +10,8 @@ pub mod activation;
 #[doc(hidden)]
 pub mod attention;
 mod conv1d;
+#[doc(hidden)]
+pub mod decompose;
 mod dot;
 pub(crate) mod gradient;
 #[doc(hidden)]

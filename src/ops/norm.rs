@@ -86,13 +86,23 @@ impl NormWeights {
     }
 
     /// The direction before this norm, its scale held, that is `u` after it: a row times it, over the row's scale, is what comes out
-    /// times `u`, but for the bias. `[d]` to `[d]`, in f64.
+    /// times `u`, but for the bias. `[.., d]` to `[.., d]`, in f64.
     ///
     /// # Errors
     /// When the computation fails.
     pub fn back(&self, u: &Tensor) -> Result<Tensor> {
         let linear = Self { gain: self.gain.as_ref().map(wide).transpose()?, bias: None, ..self.clone() };
         self.centred(&linear.apply_gain(u)?)
+    }
+
+    /// What of a row `x` comes out of this norm where its scale is held at 1, but for the bias: the row (minus its mean under layer norm)
+    /// times the gain. The transpose of [`NormWeights::back`]. `[.., d]` to `[.., d]`, in f64.
+    ///
+    /// # Errors
+    /// When the computation fails.
+    pub fn ahead(&self, x: &Tensor) -> Result<Tensor> {
+        let linear = Self { gain: self.gain.as_ref().map(wide).transpose()?, bias: None, ..self.clone() };
+        linear.apply_gain(&self.centred(x)?)
     }
 
     fn centred(&self, x: &Tensor) -> Result<Tensor> {

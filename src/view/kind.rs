@@ -58,6 +58,8 @@ pub enum Body {
     Board(Board),
     /// Texts with common beginnings.
     Tree(Tree),
+    /// Places on a line, with arcs between them.
+    Arcs(Arcs),
     /// A plain table.
     Table(Table),
 }
@@ -286,6 +288,32 @@ pub struct Branch {
     pub title: String,
 }
 
+/// Places on a line, of which some have to do with others.
+#[derive(Clone, Debug, Default)]
+pub struct Arcs {
+    /// The places.
+    pub places: Side,
+    /// What the thickness of an arc is.
+    pub value: String,
+    /// The arcs, the strongest first.
+    pub arcs: Vec<Link>,
+}
+
+/// That one place has to do with another.
+#[derive(Clone, Debug, Default)]
+pub struct Link {
+    /// From which place, by number.
+    pub from: usize,
+    /// To which.
+    pub to: usize,
+    /// How much.
+    pub value: f64,
+    /// The same in words.
+    pub label: String,
+    /// All its facts in one line.
+    pub title: String,
+}
+
 /// Small multiples: the same grid many times.
 #[derive(Clone, Debug)]
 pub struct Tiles {
@@ -446,7 +474,7 @@ impl Body {
             Self::Tiles(tiles) => Some(&tiles.colours),
             Self::Text(text) => Some(&text.colours),
             Self::Table(table) => table.colours.as_ref(),
-            Self::Steps(_) | Self::Lines(_) | Self::Scatter(_) | Self::Board(_) | Self::Tree(_) => None,
+            Self::Steps(_) | Self::Lines(_) | Self::Scatter(_) | Self::Board(_) | Self::Tree(_) | Self::Arcs(_) => None,
         }
     }
 }
@@ -455,6 +483,13 @@ impl Board {
     /// The longest bar.
     pub fn most(&self) -> f64 {
         self.entries.iter().flat_map(|entry| &entry.bars).map(|(length, _)| *length).fold(f64::MIN_POSITIVE, f64::max)
+    }
+}
+
+impl Arcs {
+    /// The strongest.
+    pub fn most(&self) -> f64 {
+        self.arcs.iter().map(|arc| arc.value.abs()).fold(f64::MIN_POSITIVE, f64::max)
     }
 }
 

@@ -89,6 +89,18 @@ impl Body {
                     .collect(),
                 colours: None,
             },
+            Self::Arcs(arcs) => {
+                let place = |i: usize| arcs.places.items.get(i).map_or(String::new(), Item::head);
+                Table {
+                    columns: vec![arcs.places.name().to_owned(), "to".to_owned(), arcs.value.clone()],
+                    rows: (arcs.arcs.iter())
+                        .map(|arc| {
+                            row(place(arc.from), vec![Cell::said(place(arc.to)), Cell::said(arc.label.as_str())])
+                        })
+                        .collect(),
+                    colours: None,
+                }
+            }
             Self::Tiles(Tiles { tiles, .. }) => Table {
                 columns: ["tile", "what it shows"].map(str::to_owned).to_vec(),
                 rows: tiles.iter().map(|tile| row(tile.name.clone(), vec![Cell::said(&tile.title)])).collect(),

@@ -168,6 +168,18 @@ impl Svg {
         let _ = writeln!(self.body, "<path d=\"{d}\" fill=\"{fill}\"/>");
     }
 
+    /// An arc over two points of a level line, as high as it says; it is a mark that says its facts.
+    pub fn bow(&mut self, (from, to): (f64, f64), y: f64, height: f64, stroke: Stroke, title: &str) {
+        // A cubic curve comes three quarters of the way to its inner points.
+        let (top, ink, width) = (num(y - height / 0.75), stroke.ink, num(stroke.width));
+        let (from, to, y) = (num(from), num(to), num(y));
+        let _ = write!(
+            self.body,
+            "<path d=\"M{from} {y}C{from} {top} {to} {top} {to} {y}\" fill=\"none\" stroke=\"{ink}\" stroke-width=\"{width}\""
+        );
+        self.close("path", Some(title));
+    }
+
     /// A line of text.
     pub fn text(&mut self, x: f64, y: f64, text: &str, t: Type) {
         // Letters stand on a baseline; a third of their size above it is their middle.

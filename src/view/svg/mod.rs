@@ -4,6 +4,7 @@
 //! sheets, scripts or fonts from outside: a figure is safe beside twenty others in one page. The same view gives the
 //! same bytes.
 
+mod arcs;
 mod backend;
 mod board;
 mod canvas;
@@ -61,6 +62,7 @@ pub fn svg(view: &View) -> Result<String> {
                 Body::Text(tokens) => Box::new(text::Flow::new(tokens, locale)),
                 Body::Board(board) => Box::new(board::Drawn::new(board)),
                 Body::Tree(tree) => Box::new(tree::Drawn::new(tree)),
+                Body::Arcs(arcs) => Box::new(arcs::Drawn::new(arcs)),
                 Body::Table(table) => Box::new(text::Rows::new(table)),
             };
             (&panel.heading, body)

@@ -37,6 +37,7 @@ pub fn text(view: &View, columns: usize) -> String {
             Body::Text(tokens) => text::flow(tokens, columns),
             Body::Board(of) => board::board(of, columns),
             Body::Tree(of) => tree::tree(of, columns),
+            Body::Arcs(_) => grid::table(&body.table(view.locale), columns),
             Body::Table(table) => grid::table(table, columns),
             // What can only be looked at is in the figure.
             Body::Lines(_) | Body::Scatter(_) | Body::Tiles(_) => String::new(),

@@ -14,6 +14,7 @@ pub mod export_python;
 pub mod export_shuffle;
 pub mod finite;
 pub mod generate;
+pub mod heads;
 pub mod loss;
 pub mod next;
 pub mod packing;

@@ -13,9 +13,9 @@ const CORRUPT: &str = "When Mary and John went to the store, Mary gave a drink t
 const SHORT: [&str; 2] = ["When Mary and John met, John spoke to", "When Mary and John met, Mary spoke to"];
 
 /// The commands, by what `Writer::args` knows.
-pub const ALL: [&str; 18] = [
+pub const ALL: [&str; 19] = [
     "lens", "residual", "loss", "next", "generate", "embed", "attention", "cache", "tokens", "cost", "compare", "verify",
-    "chart", "patch", "path", "ablate", "attribute", "export",
+    "chart", "patch", "path", "ablate", "attribute", "export", "heads",
 ];
 
 /// Files by name.
@@ -87,6 +87,8 @@ impl Writer {
                 let ids = if other { "3,5,7" } else { "3,1,4,1,5" };
                 vec!["-m", &models[0], "-m", &models[1], "--ids", ids]
             }
+            "heads" if other => vec!["--texts", "3", "--tokens", " Mary"],
+            "heads" => vec!["--texts", "4", "--tokens", " Mary, John"],
             "verify" if other => vec!["demo", "--ids", "3,5,7"],
             "verify" => vec!["demo"],
             "chart" => vec![table],

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use pellucid::analysis::heads::{HeadPairRow, HeadRow};
 use pellucid::analysis::seen::render_with;
 use pellucid::analysis::{
     AttentionRow, AttributionRow, LensRow, PatchMeanRow, PatchRow, PathMeanRow, PathRow, TrainingRow,
@@ -39,6 +40,7 @@ fn tables() -> &'static Tables {
         }
         place.ok([&["path", "-q", "--out", "path", "--from", "z", "--to", "logits"], &pairs[..]].concat());
         place.ok([&["attribute", "-q", "--out", "attribute", "--at", "z", "--confirm", "3"], &pairs[..]].concat());
+        place.ok(["heads", "-q", "--texts", "2", "--find", "heads,pairs", "--out", "atlas"]);
         let files = walk(&place.path(""));
         Tables { _place: place, files }
     })
@@ -239,6 +241,12 @@ fn any_path_is_drawn_or_refused() {
 #[test]
 fn any_attribution_is_drawn_or_refused() {
     of::<AttributionRow>("attribution", crate::view::figures_of);
+}
+
+#[test]
+fn any_heads_are_drawn_or_refused() {
+    of::<HeadRow>("heads", crate::view::figures_of);
+    of::<HeadPairRow>("head_pairs", crate::view::figures_of);
 }
 
 #[test]

@@ -8,8 +8,8 @@ use pellucid::view::axis::Axis;
 use pellucid::view::colour::Colours;
 use pellucid::view::html::html;
 use pellucid::view::kind::{
-    Board, Body, Branch, Cell, Dot, Entry, Heat, Item, Line, Lines, Mark, Panel, Scatter, Shape, Side, Steps, Table,
-    TableRow, Text, Tile, Tiles, Tree, View,
+    Arcs, Board, Body, Branch, Cell, Dot, Entry, Heat, Item, Line, Lines, Link, Mark, Panel, Scatter, Shape, Side, Steps,
+    Table, TableRow, Text, Tile, Tiles, Tree, View,
 };
 use pellucid::view::markdown::markdown;
 use pellucid::view::{Figure, svg, terminal};
@@ -81,6 +81,8 @@ fn every_body() -> Vec<(&'static str, Body)> {
         out,
         others: false,
     };
+    let link =
+        |from, to, value: f64| Link { from, to, value, label: value.to_string(), title: format!("{HOSTILE}: {value}") };
     let branch = |text: &str, depth, weight| Branch {
         depth,
         weight,
@@ -139,6 +141,14 @@ fn every_body() -> Vec<(&'static str, Body)> {
             Body::Tree(Tree {
                 total: 2.0,
                 branches: vec![branch("Once", 0, 2.0), branch(HOSTILE, 1, 1.0), branch("·upon·a·time", 1, 1.0)],
+            }),
+        ),
+        (
+            "arcs",
+            Body::Arcs(Arcs {
+                places: side("head", &["0.0", HOSTILE, "2.1"]),
+                value: HOSTILE.into(),
+                arcs: vec![link(0, 2, 0.5), link(1, 2, 0.25)],
             }),
         ),
         (
