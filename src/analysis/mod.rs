@@ -16,6 +16,7 @@ pub mod model;
 pub mod next;
 pub mod patch;
 pub mod path;
+pub mod position;
 pub mod residual;
 pub mod seen;
 pub mod tables;
@@ -40,6 +41,7 @@ pub use lens::{Decoding, Lens, lens};
 pub use model::ModelRow;
 pub use patch::rows::{PatchMeanRow, PatchRow};
 pub use path::rows::{PathMeanRow, PathRow};
+pub use position::PositionDecayRow;
 pub use tables::ColumnRow;
 pub use tables::docs;
 pub use tokens::{TokenCountRow, TokenLetterRow, TokenMergeRow, TokenRow, tokens};
@@ -55,6 +57,7 @@ macro_rules! analyses {
             $crate::analysis::residual::Residual,
             $crate::analysis::next::Next,
             $crate::analysis::generate::Generate,
+            $crate::analysis::position::Position,
             $crate::analysis::attention::Attention,
             $crate::analysis::patch::Patch,
             $crate::analysis::path::Path,

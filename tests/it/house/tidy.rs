@@ -242,6 +242,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("memmap2", &["model/files.rs"]),
     ("zip", &["model/torch.rs"]),
     ("gemm", &["ops/"]),
+    ("nalgebra", &["ops/"]),
     ("pulp", &["ops/"]),
     ("libc", &["ops/memory.rs", "limits/", "cli/signals.rs", "session/owned.rs"]),
     ("ureq", &["text/hub/online/client.rs"]),
