@@ -11,9 +11,8 @@ use nalgebra::{DMatrix, SymmetricEigen};
 /// ```
 pub fn eigen(n: usize, values: &[f64]) -> Vec<(f64, Vec<f64>)> {
     let found = SymmetricEigen::new(DMatrix::from_row_slice(n, n, values));
-    let mut all: Vec<(f64, Vec<f64>)> = (0..n)
-        .map(|i| (found.eigenvalues[i], found.eigenvectors.column(i).iter().copied().collect()))
-        .collect();
+    let mut all: Vec<(f64, Vec<f64>)> =
+        (0..n).map(|i| (found.eigenvalues[i], found.eigenvectors.column(i).iter().copied().collect())).collect();
     all.sort_by(|a, b| b.0.total_cmp(&a.0));
     all
 }

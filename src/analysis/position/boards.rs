@@ -84,7 +84,8 @@ impl Hook for Unplaced<'_> {
                 let apart: Vec<f32> =
                     (0..queries).flat_map(|q| (0..keys).map(move |k| k.abs_diff(start + q) as f32)).collect();
                 let apart = Tensor::from_vec(apart, (1, queries, keys), &Device::Cpu)?;
-                let slopes = Tensor::new(slopes.as_deref().unwrap_or(&vec![0.0; h]), &Device::Cpu)?.reshape((h, 1, 1))?;
+                let slopes =
+                    Tensor::new(slopes.as_deref().unwrap_or(&vec![0.0; h]), &Device::Cpu)?.reshape((h, 1, 1))?;
                 let penalty = slopes.broadcast_mul(&apart)?.to_device(x.device())?.to_dtype(x.dtype())?;
                 // A hidden key's score is minus infinity, and stays so.
                 return Ok((x + penalty)?);
@@ -111,7 +112,8 @@ pub fn need(model: &Model, prompts: &[Prompt], swapped: bool) -> Need {
     // Of four runs the logits, and in f64 what is made of two.
     let logits = (4 * size_of::<f32>() + 12 * size_of::<f64>()) * model.spec().unembedding.d_vocab_out;
     // Queries and keys that are kept, and penalties beside scores.
-    let kept = model.spec().blocks.iter().map(|b| &b.attention.inner).map(|a| 8 * a.n_heads * (a.d_head + longest)).max();
+    let kept =
+        model.spec().blocks.iter().map(|b| &b.attention.inner).map(|a| 8 * a.n_heads * (a.d_head + longest)).max();
     let bytes = runs * longest * (row_bytes(model.spec()) + kept.unwrap_or(0)) + logits;
     Need { activations: bytes, least: bytes, rows: 0 }
 }

@@ -50,9 +50,7 @@ fn points(spec: &Spec, layer: usize) -> impl Iterator<Item = HookPoint> {
     let wanted = move |site: &Site| *site != Site::ResidPre || learned(spec).is_some();
     let of_layer = sites.into_iter().filter(wanted).map(move |site| HookPoint::block(layer, site));
     let normed = learned(spec) == Some(AddedTo::Stream) && spec.embedding.norm.is_some();
-    of_layer
-        .filter(|at| at.site.exists(spec, at.layer))
-        .chain(normed.then(|| HookPoint::global(Site::Embed)))
+    of_layer.filter(|at| at.site.exists(spec, at.layer)).chain(normed.then(|| HookPoint::global(Site::Embed)))
 }
 
 /// What [`decay`] needs of memory.
@@ -231,7 +229,8 @@ impl<'a> Block<'a> {
             for (head, scores) in heads.iter().zip(&mut scores) {
                 let q = &self.q[(query * h + head) * e..][..e];
                 // Row `i` of some keys, as this head reads it.
-                let row = |keys: &'_ [f32], i: usize| made.product(q, &keys[(i * g + head / spec.shared_by()) * e..][..e]);
+                let row =
+                    |keys: &'_ [f32], i: usize| made.product(q, &keys[(i * g + head / spec.shared_by()) * e..][..e]);
                 let mut known: Option<(usize, Product)> = None;
                 for (i, (key, distance)) in places.iter().enumerate() {
                     // Where it stands, the key is the run's own.
@@ -259,10 +258,8 @@ impl<'a> Block<'a> {
             let rows: Vec<u32> = places.iter().map(|place| rows(place) as u32).collect();
             Ok::<_, Error>(from.index_select(&Tensor::new(rows, device)?, 0)?)
         };
-        let (is, becomes) = (
-            picked(table, &|(key, _)| key + offset)?,
-            picked(table, &|(_, distance)| query - distance + offset)?,
-        );
+        let (is, becomes) =
+            (picked(table, &|(key, _)| key + offset)?, picked(table, &|(_, distance)| query - distance + offset)?);
         let resid = picked(&moved.resid, &|(key, _)| *key)?;
         let (resid, beside) = match moved.added_to {
             AddedTo::QueriesAndKeys => (resid, Some(becomes)),
@@ -271,9 +268,7 @@ impl<'a> Block<'a> {
                     None => (is, becomes),
                     Some(embed) => {
                         let embed = picked(embed, &|(key, _)| *key)?;
-                        let written = |positions: Tensor| {
-                            model.embedding_write(model.kernels(), (&embed + positions)?)
-                        };
+                        let written = |positions: Tensor| model.embedding_write(model.kernels(), (&embed + positions)?);
                         (written(is)?, written(becomes)?)
                     }
                 };

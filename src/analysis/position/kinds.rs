@@ -62,7 +62,9 @@ pub fn said(spec: &Spec) -> String {
             "learned-qk" => "a learned vector for each position is added to what queries and keys read, in every block",
             "rotary" => "queries and keys turn by an angle for each position (rotary)",
             "alibi" => "scores lose a slope for each position of distance (ALiBi)",
-            _ => "attention knows no positions: what is left is the mask, by which the first position sees one key and the second two",
+            _ => {
+                "attention knows no positions: what is left is the mask, by which the first position sees one key and the second two"
+            }
         };
         if one { what.to_owned() } else { format!("in {n} blocks {what}") }
     };

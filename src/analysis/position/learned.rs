@@ -151,8 +151,7 @@ fn waves(rows: &[f64], d: usize) -> Vec<PositionWaveRow> {
     let n = rows.len() / d;
     let total = dot(rows, rows);
     // Of waves all that counts is how far apart rows are: the sums of the products of rows at each distance have all of it.
-    let apart: Vec<f64> =
-        (0..n).into_par_iter().map(|lag| dot(&rows[..(n - lag) * d], &rows[lag * d..])).collect();
+    let apart: Vec<f64> = (0..n).into_par_iter().map(|lag| dot(&rows[..(n - lag) * d], &rows[lag * d..])).collect();
     let last = FINER * n / 2;
     let share = |step: usize| {
         // Angles are whole eighths of a turn over all rows: the cosines of all are these few.

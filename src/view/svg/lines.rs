@@ -54,10 +54,14 @@ fn strokes(lines: &[Line]) -> Vec<Stroke> {
 }
 
 impl Line {
+    /// Whether it marks a place on another line.
+    fn marks(&self) -> bool {
+        self.name.is_empty() && self.points.len() == 1
+    }
 
     /// The line, broken where a value is not finite; what stands alone, and all points if they are few, as dots.
-    fn draw(&self, svg: &mut Svg, plot: &Plot, stairs: bool, stroke: Stroke) {
-        let few = self.points.len() <= MOST_DOTS;
+    fn draw(&self, svg: &mut Svg, plot: &Plot, (stairs, few): (bool, bool), stroke: Stroke) {
+        let few = few && self.points.len() <= MOST_DOTS;
         for run in self.points.split(|(_, y)| !y.is_finite()) {
             let run: Vec<_> = run.iter().map(|(x, y)| plot.at(*x, *y)).collect();
             if run.len() > 1 {
@@ -87,7 +91,9 @@ impl Sized for Drawn<'_> {
         let place = Rect { x, y, w: self.width, h: PLOT };
         let plot = Plot::draw(svg, place, self.lines.x.clone(), self.lines.y.clone(), self.locale)?;
         let strokes = strokes(lines);
-        lines.iter().zip(&strokes).for_each(|(line, stroke)| line.draw(svg, &plot, *stairs, *stroke));
+        // Where dots mark places, no others are drawn.
+        let marked = lines.iter().any(Line::marks);
+        lines.iter().zip(&strokes).for_each(|(line, stroke)| line.draw(svg, &plot, (*stairs, !marked), *stroke));
         ends(svg, &plot, lines, &strokes);
         // Columns over the plot that say facts where one points at them.
         let Rect { x: left, y, w, h } = plot.inside;

@@ -288,7 +288,10 @@ fn published_formulas(name: &str) -> Result<()> {
         let want = slope(&spec.blocks[row.layer as usize].attention.inner, row.head as usize);
         assert!((row.slope / want - 1.0).abs() <= unit(DType::F32), "{name} {row:?}: {want}");
         assert!((row.penalty - row.slope * f64::from(row.distance)).abs() < 1e-12, "{name}");
-        assert!((row.distance_e * row.slope - 1.0).abs() < 1e-12 && (row.tie.ln() + row.penalty).abs() < 1e-9, "{name}");
+        assert!(
+            (row.distance_e * row.slope - 1.0).abs() < 1e-12 && (row.tie.ln() + row.penalty).abs() < 1e-9,
+            "{name}"
+        );
     }
     Ok(())
 }
@@ -313,8 +316,7 @@ fn learned_keys(name: &str) -> Result<()> {
     let Some(learned) = model.spec().embedding.positions else { return Ok(()) };
     let (seen, batch) = (Seen::of(&model, &A)?, Batch::one(A));
     let drifts = drift(name, &model, &batch);
-    let table: Vec<Vec<f64>> =
-        model.weights().positions.as_ref().unwrap().to_dtype(DType::F64)?.to_vec2()?;
+    let table: Vec<Vec<f64>> = model.weights().positions.as_ref().unwrap().to_dtype(DType::F64)?.to_vec2()?;
     assert!(model.weights().embed_norm.is_none(), "{name}");
     let mut n = 0;
     for row in rows(&model, &A, 64, 1 << 30)? {
@@ -333,7 +335,8 @@ fn learned_keys(name: &str) -> Result<()> {
         let map: Vec<Vec<f64>> = w.k.weight.tensor()?.to_dtype(DType::F64)?.to_vec2()?;
         let bias = w.k.bias.as_ref().map(flat);
         let first = head / a.shared_by() * a.d_head;
-        let column = |i: usize| x.iter().zip(&map).map(|(x, row)| x * row[i]).sum::<f64>() + bias.as_ref().map_or(0.0, |b| b[i]);
+        let column =
+            |i: usize| x.iter().zip(&map).map(|(x, row)| x * row[i]).sum::<f64>() + bias.as_ref().map_or(0.0, |b| b[i]);
         let k: Vec<f64> = (first..first + a.d_head).map(column).collect();
         let q = seen.asked(a, layer, QUERY, query, head);
         let want = a.scale * dot(&q, &k);
@@ -399,9 +402,11 @@ fn equal_positions(name: &str) -> Result<()> {
         Some(_) => run(&without, &A, Some(&mut Edit::zero(without.spec(), "hook_pos_embed")?), false)?,
         None => run(&without, &A, None, false)?,
     };
-    let exact = model.spec().blocks.iter().all(|b| {
-        b.attention.inner.position != Position::Alibi && factor(&b.attention.inner) == 1.0
-    });
+    let exact = model
+        .spec()
+        .blocks
+        .iter()
+        .all(|b| b.attention.inner.position != Position::Alibi && factor(&b.attention.inner) == 1.0);
     match exact {
         true => same_bits(name, &logits, &want),
         false => {
@@ -490,7 +495,8 @@ fn the_demo_still_has_the_waves_it_began_with() -> Result<()> {
     let begun = first::parameters(&mut Random::seed_from_u64(1), 16).unwrap();
     let table = &begun.all.iter().find(|p| p.name == "wpe.weight").unwrap().state[0];
     let second = &table[shape::D_MODEL..2 * shape::D_MODEL];
-    let waves: Vec<f64> = second.chunks(2).take_while(|pair| pair[0] != 0.0).map(|pair| f64::from(pair[0].atan2(pair[1]))).collect();
+    let waves: Vec<f64> =
+        second.chunks(2).take_while(|pair| pair[0] != 0.0).map(|pair| f64::from(pair[0].atan2(pair[1]))).collect();
     assert_eq!(waves.len(), 16);
     let model = pellucid::session::Session::open("demo")?.model;
     let found = Learned::of(&model, 1024)?.unwrap().found()?.waves;
@@ -514,4 +520,85 @@ const DOG: &str = "the dog bites the man";
 
 fn boards(place: &Place, run: &str) -> Vec<PositionBoardRow> {
     read_rows::<PositionBoardRow>(place.path(&format!("{run}/position_boards.parquet"))).unwrap().0
+}
+
+/// Invariant: The board of a prompt as it is has the candidates of `next`, and that of swapped words those of `next` after the swapped text.
+#[test]
+fn boards_are_what_next_says_of_the_same_texts() -> Result<()> {
+    let place = Place::new();
+    let done = place.ok(["position", DOG, "--head", "1.1", "--swap", "dog,man", "--out", "run"]);
+    assert!(done.stdout.contains("Swapped: "), "{}", done.stdout);
+    // One is a token, the other two: what is between them moves.
+    assert!(done.stderr.contains("1 and 2 tokens"), "{}", done.stderr);
+    let all = boards(&place, "run");
+    for (run, text) in [("given", DOG), ("swapped", "the man bites the dog")] {
+        let own: Vec<&PositionBoardRow> = all.iter().filter(|row| row.run == run).collect();
+        place.ok(["next", text, "--top", "2000", "--out", run]);
+        let next = pellucid::table::read_rows::<pellucid::analysis::next::CandidateRow>(
+            place.path(&format!("{run}/candidates.parquet")),
+        )?
+        .0;
+        assert!(own.len() >= 8 && own[0].text.ends_with(text), "{run}: {}", own[0].text);
+        for row in own {
+            let same = next.iter().find(|other| other.token_id == Some(row.token_id)).unwrap();
+            assert_eq!(
+                (row.rank, row.logit, &row.token),
+                (same.rank, same.logit.unwrap(), same.token.as_ref().unwrap()),
+                "{run}"
+            );
+            assert!((row.prob - same.prob).abs() <= 1e-12, "{run} {row:?}");
+        }
+    }
+    // A candidate that is shown in one run is there in all; divergences are not negative, and that of the prompt from itself is 0.
+    for run in ["swapped", "unplaced", "swapped-unplaced"] {
+        let of = |run: &str| all.iter().filter(|row| row.run == run).collect::<Vec<_>>();
+        assert_eq!(of(run).len(), of("given").len());
+        assert!(
+            of(run).iter().all(|row| row.kl_bits > 0.0) && of("given").iter().all(|row| row.kl_bits == 0.0),
+            "{run}"
+        );
+    }
+    let table = read_rows::<PositionDecayRow>(place.path("run/position_decay.parquet"))?.0;
+    assert!(table.iter().all(|row| (row.layer, row.head, &*row.kind) == (1, 1, "learned")));
+    assert_eq!(table.iter().filter(|row| row.own).count(), 10);
+    for figure in ["decay", "boards", "cosines", "vectors", "waves"] {
+        let text = String::from_utf8(place.read(&format!("run/position-{figure}.svg"))).unwrap();
+        roxmltree::Document::parse(&text).unwrap();
+    }
+    // Of a text whose first word has no space, the words are swapped and not the tokens.
+    let done = place.ok(["position", "Mary and John", "--swap", "John,Mary", "--out", "names"]);
+    assert!(boards(&place, "names").iter().any(|row| row.text.ends_with("John and Mary")), "{}", done.stderr);
+    // By ids, as tokens.
+    place.ok(["position", "--ids", "0,84,257,601", "--swap", "#84,#601", "--head", "0.0", "--out", "ids"]);
+    assert!(boards(&place, "ids").iter().any(|row| row.run == "swapped" && row.tokens == 4));
+    Ok(())
+}
+
+/// Invariant: Heads and positions that are not there, and words that cannot be swapped, are refused in one sentence with a hint.
+#[test]
+fn what_cannot_be_placed_is_refused() {
+    let place = Place::new();
+    for (args, says) in [
+        (&["--head", "4.0"][..], "there is no head 4.0: the model has layers 0 to 3"),
+        (&["--head", "1.4"], "there is no head 1.4: layer 1 has heads 0 to 3"),
+        (&["--query", "10"], "the prompt has 10 positions, and 10 is not one of them"),
+        (&["--swap", "dog"], "a swap is of two words, and here is 1"),
+        (&["--swap", "dog,man,bites"], "a swap is of two words, and here are 3"),
+        (&["--swap", "dog,dog"], "\"dog\" swapped with itself changes nothing"),
+        (&["--swap", "dog,"], "one of the two words to swap is empty"),
+        (&["--swap", "dog,cat"], "\"cat\" is not in prompt \"0\""),
+        (&["--swap", "dog,the"], "\"the\" is in prompt \"0\" 2 times"),
+        (&["--swap", "dog,do"], "\"do\" is not in prompt \"0\""),
+        (&["--swap", "bites,bites the"], "share a token"),
+    ] {
+        place.refused([&["position", DOG][..], args, &["--out", "run"]].concat(), 2, says);
+        assert!(!place.path("run").exists(), "{args:?}");
+    }
+    // A model that sees the whole text has no boards, and says so.
+    let model = crate::bin::model("hooked_bidirectional");
+    let args = ["position", "-m", &model, "--ids", "1,2,3,4"];
+    let done = place.ok([&args[..], &["--out", "both"]].concat());
+    assert!(done.stderr.contains("there are no boards"), "{}", done.stderr);
+    assert!(!place.path("both/position_boards.parquet").exists());
+    place.refused([&args[..], &["--swap", "#1,#2"]].concat(), 2, "sees the whole text at once");
 }

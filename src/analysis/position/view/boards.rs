@@ -15,7 +15,7 @@ use super::panel;
 const BESIDE: [(&str, &str, &str); 3] = [
     ("given", "swapped", "Two words swapped"),
     ("given", "unplaced", "Positions made equal"),
-    ("unplaced", "swapped-unplaced", "Two words swapped where positions are equal: what the mask alone leaks of order"),
+    ("unplaced", "swapped-unplaced", "Swapped, positions equal: what the mask leaks"),
 ];
 
 /// What runs are called on a board.
@@ -38,9 +38,9 @@ impl Seen for PositionBoardRow {
             let about = own.first().map_or(String::new(), |row| format!("prompt {}", visible_prose(&row.prompt_id)));
             emit(View {
                 name: format!("position-boards{end}"),
-                title: "What comes next without positions, or with words swapped".to_owned(),
+                title: "What comes next without positions".to_owned(),
                 subtitle: View::subtitle(&provenance, &about),
-                caption: pairs.iter().map(|(a, b, _)| finding(a, b, locale)).collect(),
+                caption: pairs.iter().map(|(a, b, _)| finding(a, b, locale)).chain(said(&own)).collect(),
                 legend: vec![
                     "Made equal: learned vectors are zero, queries and keys do not turn, no distance costs. The model was never trained so."
                         .to_owned(),
@@ -55,12 +55,19 @@ impl Seen for PositionBoardRow {
 }
 
 fn finding(a: &[&PositionBoardRow], b: &[&PositionBoardRow], locale: Locale) -> String {
-    let first = |rows: &[&PositionBoardRow]| (quoted(&visible(&rows[0].token)), locale.probability(rows[0].prob as f32));
+    let first =
+        |rows: &[&PositionBoardRow]| (quoted(&visible(&rows[0].token)), locale.probability(rows[0].prob as f32));
     let ((from, before), (to, after)) = (first(a), first(b));
     let bits = locale.number(b[0].kl_bits as f32);
     let says = if a[0].token_id == b[0].token_id { "still" } else { "now" };
     let (run, other) = (crate::view::label::capital(called(&b[0].run)), called(&a[0].run));
     format!("{run}: {says} {to} with {after} ({other}: {from} with {before}); the distribution moves by {bits} bits.")
+}
+
+/// The text with words swapped, where they are.
+fn said(own: &[PositionBoardRow]) -> Option<String> {
+    let row = own.iter().find(|row| row.run == "swapped")?;
+    Some(format!("With the words swapped the text is {}.", quoted(&visible(&row.text))))
 }
 
 fn board(a: &[&PositionBoardRow], b: &[&PositionBoardRow], heading: &str, locale: Locale) -> Panel {
@@ -79,16 +86,22 @@ fn board(a: &[&PositionBoardRow], b: &[&PositionBoardRow], heading: &str, locale
         let ranks = format!("#{} → #{}", row.rank, other.map_or(0, |other| other.rank));
         let label = quoted(&visible(&row.token));
         Entry {
-            title: format!("{label}, #{}: {} {}, {} {}; rank {ranks}", row.token_id, called(&row.run), share(row.prob), other.map_or("", |o| called(&o.run)), share(after)),
+            title: format!(
+                "{label}, #{}: {} {}, {} {}; rank {ranks}",
+                row.token_id,
+                called(&row.run),
+                share(row.prob),
+                other.map_or("", |o| called(&o.run)),
+                share(after)
+            ),
             bars: vec![(row.prob, share(row.prob)), (after, share(after))],
             note: ranks,
             label,
             ..Entry::default()
         }
     };
-    let texts = format!("{heading}: {} | {}", quoted(&visible(&a[0].text)), quoted(&visible(&b[0].text)));
     panel(
-        if a[0].text == b[0].text { heading.to_owned() } else { texts },
+        heading,
         Body::Board(Board {
             name: "candidate".to_owned(),
             bars: vec![called(&a[0].run).to_owned(), called(&b[0].run).to_owned()],

@@ -53,7 +53,9 @@ impl Seen for PositionDecayRow {
             let mut curves: BTreeMap<(Asking, u32), Vec<(f64, f64)>> = BTreeMap::new();
             rows.rows(range, &mut |row| {
                 let at = (row.layer, row.head, row.query_pos);
-                if row.prompt == prompt && shown.iter().any(|(asking, keys)| *asking == at && keys.contains(&row.key_pos)) {
+                if row.prompt == prompt
+                    && shown.iter().any(|(asking, keys)| *asking == at && keys.contains(&row.key_pos))
+                {
                     curves.entry((at, row.key_pos)).or_default().push((f64::from(row.distance), row.score));
                 }
                 Ok(())
@@ -120,10 +122,15 @@ fn view(
         && let Some(key) = highest(&asking[at]).first()
     {
         let points = curves.get(&(*at, key.pos)).map_or(&[][..], Vec::as_slice);
-        let best = points.iter().copied().fold((0.0, f64::NEG_INFINITY), |best, at| if at.1 > best.1 { at } else { best });
+        let best =
+            points.iter().copied().fold((0.0, f64::NEG_INFINITY), |best, at| if at.1 > best.1 { at } else { best });
         let score = |x: f64| locale.number(x as f32);
+        let best = match best.0 == f64::from(key.own.0) {
+            true => "no other distance would score more".to_owned(),
+            false => format!("at distance {} it would score most, {}", best.0, score(best.1)),
+        };
         caption.push(format!(
-            "Head {}.{}: {} at position {} scores {} for {} where it stands, {} back; it would score most, {}, at distance {}.",
+            "Head {}.{}: {} at position {} scores {} for {}, {} back; {best}.",
             at.0,
             at.1,
             quoted(&key.token),
@@ -131,11 +138,11 @@ fn view(
             score(key.own.1),
             quoted(&key.query_token),
             key.own.0,
-            score(best.1),
-            best.0
         ));
     }
-    caption.push("Scores need not fall with distance: that depends on what the query asks for and the key offers.".to_owned());
+    caption.push(
+        "Scores need not fall with distance: that depends on what the query asks for and the key offers.".to_owned(),
+    );
     caption.extend(match (&*about.kind, shown.iter().any(|((layer, ..), _)| *layer > 0)) {
         ("learned" | "learned-qk", true) => Some(
             "In layers after 0 only the direct part of a learned position is moved: what layers before made of it stays.".to_owned(),
@@ -154,7 +161,8 @@ fn view(
         ];
         TableRow { depth: 0, label: format!("{}.{}", at.0, at.1), cells: cells.map(Cell::said).to_vec() }
     });
-    let columns = ["head", "query", "key of the highest score", "distance", "score there", "least at any distance", "most"];
+    let columns =
+        ["head", "query", "key of the highest score", "distance", "score there", "least at any distance", "most"];
     View {
         name,
         title: "The same word, further away".to_owned(),
@@ -180,7 +188,12 @@ fn of_head(at: Asking, shown: &[u32], keys: &[Key], curves: &Curves, locale: Loc
     for (i, key) in own.iter().enumerate() {
         let points = points(key);
         let end = points.last().map_or(String::new(), |(_, y)| locale.number(*y as f32));
-        lines.push(Line { name: fit(&format!("{} at {}", quoted(&key.token), key.pos), 15), end, strong: i == 0, points });
+        lines.push(Line {
+            name: fit(&format!("{} at {}", quoted(&key.token), key.pos), 15),
+            end,
+            strong: i == 0,
+            points,
+        });
     }
     // The weaker first, and the places in the prompt over all of them.
     lines.reverse();
@@ -193,7 +206,8 @@ fn of_head(at: Asking, shown: &[u32], keys: &[Key], curves: &Curves, locale: Loc
     let end = all.iter().map(|(x, _)| *x).fold(1.0, f64::max);
     let facts = |distance: u32| {
         let at = |key: &&Key| {
-            let score = points(key).iter().find(|(x, _)| *x == f64::from(distance)).map(|(_, y)| locale.number(*y as f32));
+            let score =
+                points(key).iter().find(|(x, _)| *x == f64::from(distance)).map(|(_, y)| locale.number(*y as f32));
             score.map(|score| format!("{} {score}", quoted(&key.token)))
         };
         let each: Vec<String> = own.iter().filter_map(at).collect();

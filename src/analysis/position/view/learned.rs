@@ -24,18 +24,34 @@ impl Seen for PositionVectorRow {
         let dots: Vec<(f64, f64, String)> = (rows.iter())
             .filter_map(|row| Some((row.x?, row.y?, row)))
             .map(|(x, y, row)| {
-                (x, y, format!("position {}: {}, {}; length {}", row.pos, locale.any(x as f32), locale.any(y as f32), locale.any(row.norm as f32)))
+                (
+                    x,
+                    y,
+                    format!(
+                        "position {}: {}, {}; length {}",
+                        row.pos,
+                        locale.any(x as f32),
+                        locale.any(y as f32),
+                        locale.any(row.norm as f32)
+                    ),
+                )
             })
             .collect();
         let most = dots.iter().flat_map(|(x, y, _)| [x.abs(), y.abs()]).fold(0.0, f64::max) * 1.08;
         let most = if most > 0.0 { most } else { 1.0 };
         let (x, y) = (locale.percent(rows[0].explained_x), locale.percent(rows[0].explained_y));
         let norms: Vec<(f64, f64)> = rows.iter().map(|row| (f64::from(row.pos), row.norm)).collect();
-        let (least, longest) = norms.iter().fold((f64::MAX, 0.0), |(a, b), (_, norm)| (f64::min(a, *norm), f64::max(b, *norm)));
+        let (least, longest) =
+            norms.iter().fold((f64::MAX, 0.0), |(a, b), (_, norm)| (f64::min(a, *norm), f64::max(b, *norm)));
         let last = norms.last().map_or(1.0, |(pos, _)| *pos).max(1.0);
         let caption = vec![
             format!("The first two components have {x} and {y} of the variation between positions."),
-            format!("The {} vectors are {} to {} long.", locale.count(rows.len() as u64), locale.any(least as f32), locale.any(longest as f32)),
+            format!(
+                "The {} vectors are {} to {} long.",
+                locale.count(rows.len() as u64),
+                locale.any(least as f32),
+                locale.any(longest as f32)
+            ),
         ];
         let length = Line {
             name: "length".to_owned(),
@@ -103,7 +119,10 @@ impl Seen for PositionCosineRow {
         let cell = |a: u32, b: u32, cosine: Option<f64>| Cell {
             value: cosine.unwrap_or(f64::NAN),
             label: String::new(),
-            title: format!("positions {a} and {b}: cosine {}", cosine.map_or("none".to_owned(), |c| locale.fixed(c, 3))),
+            title: format!(
+                "positions {a} and {b}: cosine {}",
+                cosine.map_or("none".to_owned(), |c| locale.fixed(c, 3))
+            ),
             mark: Mark::Plain,
             ..Cell::default()
         };
@@ -124,7 +143,11 @@ impl Seen for PositionCosineRow {
         let far = [1, 2, 4, 16, 64, 256].into_iter().filter(|at| *at < n).filter_map(said).collect::<Vec<_>>();
         let item = |i: usize| Item { label: String::new(), number: Some((i * step) as u32) };
         let side = || Side { names: vec!["position".to_owned()], items: (0..shown).map(item).collect() };
-        let every = if step > 1 { format!("Every {step}th position is shown; the table has all pairs.") } else { "Every pair of positions is shown.".to_owned() };
+        let every = if step > 1 {
+            format!("One of {step} positions is shown; the table has all pairs.")
+        } else {
+            "Every pair of positions is shown.".to_owned()
+        };
         emit(View {
             name: "position-cosines".to_owned(),
             title: "How alike learned positions are".to_owned(),
@@ -157,10 +180,12 @@ impl Seen for PositionWaveRow {
         let mut peaks: Vec<&Self> =
             rows.iter().filter(|row| row.peak && row.share * fourier as f64 > STANDS_OUT).collect();
         peaks.sort_by(|a, b| b.share.total_cmp(&a.share).then(a.step.cmp(&b.step)));
-        let named: Vec<String> = peaks.iter().take(NAMED).map(|row| locale.any(row.period as f32)).collect();
+        let named: Vec<String> = peaks.iter().take(NAMED).map(|row| locale.number(row.period as f32)).collect();
         let found = match named.is_empty() {
             true => "No wave stands out.".to_owned(),
-            false => format!("Waves that stand out, the strongest first, come again after {} positions.", named.join(", ")),
+            false => {
+                format!("Waves that stand out, the strongest first, come again after {} positions.", named.join(", "))
+            }
         };
         let turns = |row: &Self| row.frequency / std::f64::consts::TAU;
         let points: Vec<(f64, f64)> = rows.iter().map(|row| (turns(row), row.share)).collect();
@@ -171,12 +196,12 @@ impl Seen for PositionWaveRow {
             points: vec![(turns(row), row.share)],
         });
         let titles = rows.iter().map(|row| {
-            let (period, share) = (locale.any(row.period as f32), locale.percent(row.share));
+            let (period, share) = (locale.number(row.period as f32), locale.percent(row.share));
             (turns(row), format!("period {period} positions: {share} of the variation"))
         });
         // Of a fine grid every facts column would be thinner than a pixel.
         let every = (rows.len() / 512).max(1);
-        let own = Line { name: "share".to_owned(), end: String::new(), strong: true, points: points.clone() };
+        let own = Line { name: String::new(), end: String::new(), strong: true, points: points.clone() };
         emit(View {
             name: "position-waves".to_owned(),
             title: "Waves in learned positions".to_owned(),

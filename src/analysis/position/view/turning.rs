@@ -43,9 +43,15 @@ impl Seen for PositionRotaryRow {
                 title: "How fast pairs of dimensions turn".to_owned(),
                 subtitle: View::subtitle(&provenance, &about),
                 caption: alike.iter().take(1).flat_map(|(_, pairs)| finding(pairs, locale)).collect(),
-                legend: vec!["A pair whose wavelength is longer than the context never comes back within it.".to_owned()],
+                legend: vec![
+                    "A pair whose wavelength is longer than the context never comes back within it.".to_owned(),
+                ],
                 panels: alike.iter().map(|alike| wavelengths(alike, locale)).collect(),
-                more: alike.first().map(|(_, pairs)| panel("", Body::Table(table(pairs, locale)))).into_iter().collect(),
+                more: alike
+                    .first()
+                    .map(|(_, pairs)| panel("", Body::Table(table(pairs, locale))))
+                    .into_iter()
+                    .collect(),
                 provenance,
                 locale,
             })
@@ -139,7 +145,8 @@ fn table(pairs: &[PositionRotaryRow], locale: Locale) -> Table {
             row.turns_context.map_or_else(|| Cell::said(""), number),
         ],
     };
-    let columns = ["pair", "dimensions", "radians per token", "wavelength", "turns over the prompt", "over the context"];
+    let columns =
+        ["pair", "dimensions", "radians per token", "wavelength", "turns over the prompt", "over the context"];
     Table { columns: columns.map(str::to_owned).to_vec(), rows: pairs.iter().map(row).collect(), colours: None }
 }
 
@@ -181,8 +188,12 @@ impl Seen for PositionAlibiRow {
         };
         let end = rows.iter().map(|row| row.distance).max().unwrap_or(1).max(1);
         let facts = |distance: u32| {
-            let at = |own: &&[Self]| own.get(distance as usize).map(|row| format!("head {} {}", row.head, number(row.tie)));
-            (f64::from(distance), format!("distance {distance}: {}", first.iter().filter_map(at).collect::<Vec<_>>().join(", ")))
+            let at =
+                |own: &&[Self]| own.get(distance as usize).map(|row| format!("head {} {}", row.head, number(row.tie)));
+            (
+                f64::from(distance),
+                format!("distance {distance}: {}", first.iter().filter_map(at).collect::<Vec<_>>().join(", ")),
+            )
         };
         emit(View {
             name: "position-alibi".to_owned(),
