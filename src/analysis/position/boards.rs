@@ -118,8 +118,16 @@ pub fn need(model: &Model, prompts: &[Prompt], swapped: bool) -> Need {
     Need { activations: bytes, least: bytes, rows: 0 }
 }
 
-/// The candidates after a prompt as it is, swapped, and with positions made equal. `top` of each run are shown; `text` gives what tokens
-/// spell together, `spell` that of one.
+/// What tokens spell.
+#[derive(Clone, Copy)]
+pub struct Spelling<'a> {
+    /// One.
+    pub token: &'a dyn Fn(u32) -> String,
+    /// Several together.
+    pub text: &'a dyn Fn(&[u32]) -> String,
+}
+
+/// The candidates after a prompt as it is, swapped, and with positions made equal. `top` of each run are shown.
 ///
 /// # Errors
 /// Whatever the runs or `emit` say, and when one is not finite.
@@ -128,7 +136,7 @@ pub fn boards(
     prompt: &Prompt,
     swapped: Option<&Prompt>,
     top: usize,
-    (spell, text): (&dyn Fn(u32) -> String, &dyn Fn(&[u32]) -> String),
+    words: Spelling<'_>,
     emit: &mut dyn FnMut(PositionBoardRow) -> Result<()>,
 ) -> Result<()> {
     let mut variants = vec![];
@@ -154,7 +162,7 @@ pub fn boards(
     for (variant, pool) in variants.iter().zip(&pools) {
         let kl_bits = divergence_bits(&variant.logits, &variants[variant.from].logits);
         let ids = variant.prompt.ids();
-        let text = text(&ids);
+        let text = (words.text)(&ids);
         let mut rows: Vec<PositionBoardRow> = (shown.iter())
             .map(|id| PositionBoardRow {
                 prompt: prompt.index,
@@ -163,7 +171,7 @@ pub fn boards(
                 text: text.clone(),
                 tokens: ids.len() as u32,
                 rank: pool.rank(*id),
-                token: spell(*id),
+                token: (words.token)(*id),
                 token_id: *id,
                 logit: variant.logits[*id as usize],
                 prob: pool.prob(*id),

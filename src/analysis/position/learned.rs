@@ -167,7 +167,7 @@ fn waves(rows: &[f64], d: usize) -> Vec<PositionWaveRow> {
         frequency: TAU * step as f64 / (FINER * n) as f64,
         period: (FINER * n) as f64 / step as f64,
         share: shares[step],
-        fourier: step % FINER == 0,
+        fourier: step.is_multiple_of(FINER),
         peak: step < last && shares[step] > shares[step - 1] && shares[step] > shares[step + 1],
     };
     (1..=last).map(row).collect()

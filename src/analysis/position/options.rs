@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::boards::Spelling;
 use super::learned::Learned;
 use super::rows::*;
 use super::swap::{Swapped, Words};
@@ -189,14 +190,14 @@ impl Analysis for Position {
         if !Unplaced::exists(model.spec()) && swapped.is_none() {
             return Ok(());
         }
-        let (spell, text) = (|id| on.spell(id), |ids: &[u32]| on.spelled(ids));
+        let words = Spelling { token: &|id| on.spell(id), text: &|ids| on.spelled(ids) };
         for (i, prompt) in input.prompts.iter().enumerate() {
             let swapped = swapped.as_ref().map(|swapped| &swapped[i]);
             if let Some(note) = swapped.and_then(|swapped| swapped.note.as_ref()) {
                 out.note(note.as_str());
             }
             let swapped = swapped.map(|swapped| &swapped.prompt);
-            boards::boards(model, prompt, swapped, self.top, (&spell, &text), &mut |row| out.push(row))?;
+            boards::boards(model, prompt, swapped, self.top, words, &mut |row| out.push(row))?;
         }
         Ok(())
     }

@@ -54,7 +54,7 @@ table! {
     "Learned positions: the length of each vector, and where it lies along the first two principal components of the vectors that are \
      compared (see --positions), their mean removed. The sign of a component is the one that makes its largest coordinate positive. In f64.";
     pos: u32, "index", "position, counted from 0";
-    table_row: u32, "index", "the row of the table of weights (OPT's first position is row 2)";
+    table_row: u32, "index", "the row of the table of weights; in some models the first position is not its first row";
     norm: f64, "", "length of the vector";
     cos_to_mean: Option<f64>, "cosine", "cosine to the mean vector: what all positions have in common; null where either is 0";
     x: Option<f64>, "", "along the first component; null beyond the positions that are compared";

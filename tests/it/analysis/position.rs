@@ -13,7 +13,7 @@ use pellucid::analysis::position::{PositionBoardRow, PositionDecayRow, PositionW
 use pellucid::arch::Spec;
 use pellucid::arch::spec::{AddedTo, Attention, Gain, Mask, NormKind, Pairing, Position, RopeScaling, Rotary};
 use pellucid::hook::{Cache, Edit, HookPoint, Site};
-use pellucid::model::{Batch, Model, Run};
+use pellucid::model::{Batch, Model};
 use pellucid::ops::norm::NormWeights;
 use pellucid::ops::rounding::unit;
 use pellucid::sweep::Budget;
@@ -533,7 +533,7 @@ fn boards_are_what_next_says_of_the_same_texts() -> Result<()> {
     let all = boards(&place, "run");
     for (run, text) in [("given", DOG), ("swapped", "the man bites the dog")] {
         let own: Vec<&PositionBoardRow> = all.iter().filter(|row| row.run == run).collect();
-        place.ok(["next", text, "--top", "2000", "--out", run]);
+        place.ok(["next", text, "--top", "2048", "--out", run]);
         let next = pellucid::table::read_rows::<pellucid::analysis::next::CandidateRow>(
             place.path(&format!("{run}/candidates.parquet")),
         )?
@@ -558,12 +558,53 @@ fn boards_are_what_next_says_of_the_same_texts() -> Result<()> {
             "{run}"
         );
     }
+    // Of the whole vocabulary the divergence can be summed by hand.
+    place.ok(["position", DOG, "--swap", "dog,bites", "--top", "2048", "--out", "whole"]);
+    let whole = boards(&place, "whole");
+    let probs = |run: &str| {
+        let own = whole.iter().filter(|row| row.run == run).map(|row| (row.token_id, row.prob));
+        own.collect::<std::collections::BTreeMap<u32, f64>>()
+    };
+    for (run, from) in [("swapped", "given"), ("unplaced", "given"), ("swapped-unplaced", "unplaced")] {
+        let (p, q) = (probs(run), probs(from));
+        assert_eq!((p.len(), q.len()), (2048, 2048));
+        let bits: f64 = p.iter().map(|(id, p)| p * (p / q[id]).log2()).sum();
+        let said = whole.iter().find(|row| row.run == run).unwrap().kl_bits;
+        assert!((said - bits).abs() <= 1e-9 * bits.max(1.0), "{run}: {said} is not {bits}");
+    }
     let table = read_rows::<PositionDecayRow>(place.path("run/position_decay.parquet"))?.0;
     assert!(table.iter().all(|row| (row.layer, row.head, &*row.kind) == (1, 1, "learned")));
     assert_eq!(table.iter().filter(|row| row.own).count(), 10);
-    for figure in ["decay", "boards", "cosines", "vectors", "waves"] {
+    // Each mark of a figure is a number of its table.
+    let titles = |figure: &str| {
         let text = String::from_utf8(place.read(&format!("run/position-{figure}.svg"))).unwrap();
-        roxmltree::Document::parse(&text).unwrap();
+        let svg = roxmltree::Document::parse(&text).unwrap();
+        let titles = svg.descendants().filter(|node| node.has_tag_name("title")).filter_map(|node| node.text());
+        titles.map(str::to_owned).collect::<Vec<String>>()
+    };
+    let number = |x: f64| pellucid::view::Locale::EN.number(x as f32);
+    let drawn = titles("decay");
+    for distance in 0..10 {
+        let title = drawn.iter().find(|title| title.starts_with(&format!("distance {distance}: "))).unwrap();
+        let scores = table.iter().filter(|row| row.distance == distance).map(|row| number(row.score));
+        let scores: Vec<String> = scores.collect();
+        let said: Vec<&str> = title.split(", ").map(|part| part.rsplit_once(' ').unwrap().1).collect();
+        assert!(
+            said.len() == 4 && said.iter().all(|said| scores.iter().any(|score| score == said)),
+            "{title} {scores:?}"
+        );
+    }
+    let (cosines, _) =
+        read_rows::<pellucid::analysis::position::PositionCosineRow>(place.path("run/position_cosines.parquet"))?;
+    let drawn = titles("cosines");
+    for row in cosines.iter().filter(|row| row.pos_a % 2 == 0 && row.pos_b % 2 == 0) {
+        let title = format!("positions {} and {}: cosine {:.3}", row.pos_a, row.pos_b, row.cosine.unwrap());
+        assert_eq!(drawn.iter().filter(|drawn| **drawn == title).count(), 2, "{title}");
+    }
+    let drawn = titles("boards").join("\n");
+    for row in all.iter().filter(|row| row.run == "given" && row.rank <= 4) {
+        let prob = pellucid::view::Locale::EN.probability(row.prob as f32);
+        assert!(drawn.contains(&format!("#{}: as it is {prob}", row.token_id)), "{row:?}: {drawn}");
     }
     // Of a text whose first word has no space, the words are swapped and not the tokens.
     let done = place.ok(["position", "Mary and John", "--swap", "John,Mary", "--out", "names"]);

@@ -50,7 +50,7 @@ impl Seen for PositionDecayRow {
                 Ok(())
             })?;
             let shown = chosen(&asking);
-            let mut curves: BTreeMap<(Asking, u32), Vec<(f64, f64)>> = BTreeMap::new();
+            let mut curves = Curves::new();
             rows.rows(range, &mut |row| {
                 let at = (row.layer, row.head, row.query_pos);
                 if row.prompt == prompt
@@ -107,12 +107,16 @@ fn chosen(asking: &BTreeMap<Asking, Vec<Key>>) -> Vec<(Asking, Vec<u32>)> {
     all.into_iter().map(|(at, own)| (*at, keys(own))).collect()
 }
 
+/// Scores over distance, of a head, a query and a key.
 type Curves = BTreeMap<(Asking, u32), Vec<(f64, f64)>>;
+
+/// What is drawn: what is known of all heads, which heads with which keys, and their curves.
+type Drawn<'a> = (&'a BTreeMap<Asking, Vec<Key>>, &'a [(Asking, Vec<u32>)], &'a Curves);
 
 fn view(
     name: String,
     about: &PositionDecayRow,
-    (asking, shown, curves): (&BTreeMap<Asking, Vec<Key>>, &[(Asking, Vec<u32>)], &Curves),
+    (asking, shown, curves): Drawn<'_>,
     provenance: Arc<Provenance>,
     locale: Locale,
 ) -> View {
