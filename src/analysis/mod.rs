@@ -19,6 +19,7 @@ pub mod model;
 pub mod next;
 pub mod patch;
 pub mod path;
+pub mod position;
 pub mod residual;
 pub mod seen;
 pub mod tables;
@@ -48,6 +49,7 @@ pub use lens::{Decoding, Lens, lens};
 pub use model::ModelRow;
 pub use patch::rows::{PatchMeanRow, PatchRow};
 pub use path::rows::{PathMeanRow, PathRow};
+pub use position::PositionDecayRow;
 pub use tables::ColumnRow;
 pub use tables::docs;
 pub use tokens::{TokenCountRow, TokenLetterRow, TokenMergeRow, TokenRow, tokens};
@@ -63,6 +65,7 @@ macro_rules! analyses {
             $crate::analysis::residual::Residual,
             $crate::analysis::next::Next,
             $crate::analysis::generate::Generate,
+            $crate::analysis::position::Position,
             $crate::analysis::attention::Attention,
             $crate::analysis::heads::Heads,
             $crate::analysis::patch::Patch,

@@ -39,6 +39,8 @@ pub mod rows;
 pub mod simd;
 #[doc(hidden)]
 pub mod softmax;
+#[doc(hidden)]
+pub mod symmetric;
 
 use std::ops::{Deref, Range};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};

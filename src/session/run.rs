@@ -52,7 +52,10 @@ macro_rules! tables {
 tables!(A B);
 tables!(A B C);
 tables!(A B C D);
+tables!(A B C D E);
+tables!(A B C D E F);
 tables!(A B C D E F G);
+tables!(A B C D E F G H);
 
 /// The table of `R`, without rows where there is none.
 fn table<R: Row + 'static>(found: &mut Found) -> Table<R> {

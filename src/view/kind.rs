@@ -192,7 +192,7 @@ pub struct Lines {
 /// A line.
 #[derive(Clone, Debug)]
 pub struct Line {
-    /// What it is called.
+    /// What it is called; where it has no name and one point, that is a mark on another line.
     pub name: String,
     /// Its last value, written.
     pub end: String,

@@ -32,31 +32,46 @@ impl<'a> Drawn<'a> {
     }
 }
 
-impl Line {
-    /// Thin and dashed, or thick and whole: they differ without colour too.
-    fn stroke(&self) -> Stroke {
-        match self.strong {
-            true => Stroke { ink: Rgb::LINE, width: 2.2, dash: None },
-            false => {
-                let dash = Some("4 2.5").filter(|_| self.points.len() <= MOST_DASHED);
-                Stroke { ink: Rgb(116, 116, 124), width: 1.2, dash }
-            }
+/// Inks and dashes of weak lines, one after another where there are several.
+const WEAK: [(Rgb, &str); 5] = [
+    (Rgb(116, 116, 124), "4 2.5"),
+    (Rgb(170, 80, 0), "7 2.5"),
+    (Rgb(0, 120, 90), "1.6 2"),
+    (Rgb(118, 42, 131), "8 2 1.6 2"),
+    (Rgb(150, 110, 0), "3 1.5"),
+];
+
+/// How each of some lines is drawn: thick and whole, or thin and dashed, each of these in a way of its own. They differ without colour too.
+fn strokes(lines: &[Line]) -> Vec<Stroke> {
+    let mut weak = WEAK.iter().cycle();
+    let stroke = |line: &Line| match (line.strong, line.strong.then_some(&WEAK[0]).or_else(|| weak.next())) {
+        (false, Some((ink, dash))) => {
+            Stroke { ink: *ink, width: 1.2, dash: Some(*dash).filter(|_| line.points.len() <= MOST_DASHED) }
         }
+        _ => Stroke { ink: Rgb::LINE, width: 2.2, dash: None },
+    };
+    lines.iter().map(stroke).collect()
+}
+
+impl Line {
+    /// Whether it marks a place on another line.
+    fn marks(&self) -> bool {
+        self.name.is_empty() && self.points.len() == 1
     }
 
     /// The line, broken where a value is not finite; what stands alone, and all points if they are few, as dots.
-    fn draw(&self, svg: &mut Svg, plot: &Plot, stairs: bool) {
-        let few = self.points.len() <= MOST_DOTS;
+    fn draw(&self, svg: &mut Svg, plot: &Plot, (stairs, few): (bool, bool), stroke: Stroke) {
+        let few = few && self.points.len() <= MOST_DOTS;
         for run in self.points.split(|(_, y)| !y.is_finite()) {
             let run: Vec<_> = run.iter().map(|(x, y)| plot.at(*x, *y)).collect();
             if run.len() > 1 {
                 let corner = |pair: &[(f64, f64)]| [(pair[1].0, pair[0].1), pair[1]];
                 let steps = || run[..1].iter().copied().chain(run.windows(2).flat_map(corner)).collect();
                 let line: Vec<_> = if stairs { steps() } else { thinned(&run) };
-                svg.curve(&line, self.stroke());
+                svg.curve(&line, stroke);
             }
             for &(x, y) in run.iter().filter(|_| few || run.len() == 1) {
-                svg.dot(x, y, if self.strong { 2.8 } else { 1.8 }, self.stroke().ink, None);
+                svg.dot(x, y, if self.strong { 2.8 } else { 1.8 }, stroke.ink, None);
             }
         }
     }
@@ -75,8 +90,11 @@ impl Sized for Drawn<'_> {
         let Lines { lines, titles, stairs, .. } = self.lines;
         let place = Rect { x, y, w: self.width, h: PLOT };
         let plot = Plot::draw(svg, place, self.lines.x.clone(), self.lines.y.clone(), self.locale)?;
-        lines.iter().for_each(|line| line.draw(svg, &plot, *stairs));
-        ends(svg, &plot, lines);
+        let strokes = strokes(lines);
+        // Where dots mark places, no others are drawn.
+        let marked = lines.iter().any(Line::marks);
+        lines.iter().zip(&strokes).for_each(|(line, stroke)| line.draw(svg, &plot, (*stairs, !marked), *stroke));
+        ends(svg, &plot, lines, &strokes);
         // Columns over the plot that say facts where one points at them.
         let Rect { x: left, y, w, h } = plot.inside;
         let at = |x: f64| plot.at(x, self.lines.y.from).0;
@@ -90,30 +108,66 @@ impl Sized for Drawn<'_> {
     }
 }
 
-/// Names the lines at their ends, with their last values.
-fn ends(svg: &mut Svg, plot: &Plot, lines: &[Line]) {
+/// Names the lines that have names at their ends, with their last values.
+fn ends(svg: &mut Svg, plot: &Plot, lines: &[Line], strokes: &[Stroke]) {
     let inside = plot.inside;
     let last = |line: &Line| line.points.iter().rev().find(|(_, y)| y.is_finite()).copied();
-    let mut ends: Vec<(f64, &Line)> =
-        lines.iter().map(|line| (last(line).map_or(inside.y, |(x, y)| plot.at(x, y).1), line)).collect();
+    let named = lines.iter().zip(strokes).filter(|(line, _)| !line.name.is_empty());
+    let mut ends: Vec<(f64, &Line, Stroke)> =
+        named.map(|(line, stroke)| (last(line).map_or(inside.y, |(x, y)| plot.at(x, y).1), line, *stroke)).collect();
     ends.sort_by(|a, b| a.0.total_cmp(&b.0));
     // Two lines of text each.
     let (apart, half) = (36.0, 16.0);
-    if let [upper, lower] = &mut ends[..] {
-        let short = (apart - (lower.0 - upper.0)).max(0.0);
-        upper.0 -= short / 2.0;
-        lower.0 += short / 2.0;
-        let down = (inside.y + half - upper.0).max(0.0);
-        let up = (lower.0 + down - (inside.y + inside.h - half)).max(0.0);
-        upper.0 += down - up;
-        lower.0 += down - up;
+    match &mut ends[..] {
+        [upper, lower] => {
+            let short = (apart - (lower.0 - upper.0)).max(0.0);
+            upper.0 -= short / 2.0;
+            lower.0 += short / 2.0;
+            let down = (inside.y + half - upper.0).max(0.0);
+            let up = (lower.0 + down - (inside.y + inside.h - half)).max(0.0);
+            upper.0 += down - up;
+            lower.0 += down - up;
+        }
+        several @ [_, _, ..] => {
+            let places: Vec<f64> = several.iter().map(|end| end.0).collect();
+            let places = spread(&places, apart, (inside.y + half, inside.y + inside.h - half));
+            several.iter_mut().zip(places).for_each(|(end, place)| end.0 = place);
+        }
+        _ => {}
     }
     let x = inside.x + inside.w + 10.0;
-    for (y, line) in ends {
-        svg.curve(&[(x, y - 8.0), (x + 24.0, y - 8.0)], line.stroke());
+    for (y, line, stroke) in ends {
+        svg.curve(&[(x, y - 8.0), (x + 24.0, y - 8.0)], stroke);
         svg.text(x + 30.0, y - 8.0, &line.name, Type::new(11.0));
         svg.text(x + 30.0, y + 8.0, &line.end, Type::new(13.0).bold());
     }
+}
+
+/// Sorted places moved `apart`, each as little as it can, between `least` and `most`; nearer to each other where there is no room.
+fn spread(places: &[f64], apart: f64, (least, most): (f64, f64)) -> Vec<f64> {
+    let apart = apart.min((most - least) / (places.len().max(2) - 1) as f64);
+    // Neighbours that touch are one group around their middle: its first place, and how many it has.
+    let mut groups: Vec<(f64, usize)> = vec![];
+    for place in places {
+        let (mut first, mut n) = (*place, 1);
+        loop {
+            let length = (n - 1) as f64 * apart;
+            first = first.clamp(least, (most - length).max(least));
+            match groups.last() {
+                Some((before, of)) if before + *of as f64 * apart > first => {
+                    // The middle of both stays, by their numbers.
+                    let middle = |first: f64, n: usize| first + (n - 1) as f64 * apart / 2.0;
+                    let all = of + n;
+                    let centre = (middle(*before, *of) * *of as f64 + middle(first, n) * n as f64) / all as f64;
+                    (first, n) = (centre - (all - 1) as f64 * apart / 2.0, all);
+                    groups.pop();
+                }
+                _ => break,
+            }
+        }
+        groups.push((first, n));
+    }
+    groups.into_iter().flat_map(|(first, n)| (0..n).map(move |i| first + i as f64 * apart)).collect()
 }
 
 /// A line of which no pixel column has more than four points: the first, the lowest, the highest and the last of it,
@@ -134,6 +188,21 @@ fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_at_ends_do_not_touch() {
+        let of = |places: &[f64]| spread(places, 36.0, (16.0, 316.0));
+        assert_eq!(of(&[50.0, 200.0]), [50.0, 200.0]);
+        assert_eq!(of(&[100.0, 110.0]), [87.0, 123.0]);
+        assert_eq!(of(&[10.0, 12.0]), [16.0, 52.0]);
+        assert_eq!(of(&[310.0, 316.0]), [280.0, 316.0]);
+        for n in 1..15 {
+            let places = of(&vec![300.0; n]);
+            let apart = 36f64.min(300.0 / (n.max(2) - 1) as f64);
+            assert!(places.windows(2).all(|pair| pair[1] - pair[0] > apart - 1e-9), "{n}: {places:?}");
+            assert!(places[0] >= 16.0 - 1e-9 && places[n - 1] <= 316.0 + 1e-9, "{n}: {places:?}");
+        }
+    }
 
     #[test]
     fn a_thinned_line_keeps_its_extremes() {

@@ -22,6 +22,7 @@ pub mod patch_cli;
 pub mod patch_pairs;
 pub mod path;
 pub mod path_cli;
+pub mod position;
 pub mod positions;
 pub mod residual;
 pub mod tokens;

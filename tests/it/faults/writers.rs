@@ -13,9 +13,9 @@ const CORRUPT: &str = "When Mary and John went to the store, Mary gave a drink t
 const SHORT: [&str; 2] = ["When Mary and John met, John spoke to", "When Mary and John met, Mary spoke to"];
 
 /// The commands, by what `Writer::args` knows.
-pub const ALL: [&str; 19] = [
+pub const ALL: [&str; 20] = [
     "lens", "residual", "loss", "next", "generate", "embed", "attention", "cache", "tokens", "cost", "compare", "verify",
-    "chart", "patch", "path", "ablate", "attribute", "export", "heads",
+    "chart", "patch", "path", "ablate", "attribute", "export", "heads", "position",
 ];
 
 /// Files by name.
@@ -77,6 +77,7 @@ impl Writer {
         let rest: Vec<&str> = match self.name {
             "lens" => vec![clean, "--top", "3"],
             "attention" | "loss" | "next" | "generate" | "residual" => vec![clean],
+            "position" => vec![clean, "--swap", "Mary,to"],
             "cache" => vec![clean, "--hooks", "resid_post,z,pattern"],
             "tokens" => vec![clean],
             "embed" if other => vec![" Mary", "--map", "0"],

@@ -242,7 +242,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("memmap2", &["model/files.rs"]),
     ("zip", &["model/torch.rs"]),
     ("gemm", &["ops/"]),
-    ("nalgebra", &["ops/principal.rs", "ops/decompose.rs"]),
+    ("nalgebra", &["ops/algebra/"]),
     ("pulp", &["ops/"]),
     ("libc", &["ops/memory.rs", "limits/", "cli/signals.rs", "session/owned.rs"]),
     ("ureq", &["text/hub/online/client.rs"]),

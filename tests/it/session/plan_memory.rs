@@ -104,12 +104,13 @@ fn what_a_command_says_that_it_needs_is_what_it_takes() {
     place.write("one.jsonl", lines(1, 3));
     place.write("pairs.jsonl", pairs(6, 120));
     place.write("pair.jsonl", pairs(1, 3));
-    let large: [(&str, &str, &[&str]); 11] = [
+    let large: [(&str, &str, &[&str]); 12] = [
         ("lens", "many.jsonl", &["--top", "1"]),
         ("lens", "many.jsonl", &["--top", "1", "--memory", "30MB"]),
         ("loss", "many.jsonl", &["--memory", "40MB"]),
         ("attention", "some.jsonl", &[]),
         ("attention", "some.jsonl", &["--target", "#5", "--foil", "#6"]),
+        ("position", "some.jsonl", &[]),
         ("cache", "many.jsonl", &["--hooks", "logits,resid_post"]),
         ("ablate", "many.jsonl", &["--kind", "mean", "--metric", "kl"]),
         ("patch", "pairs.jsonl", &["--at", "resid_pre", "--memory", "60MB"]),
@@ -153,6 +154,7 @@ fn a_budget_that_cannot_be_kept_is_refused_before_anything_runs() {
         (&["generate", "--tokens", "2"], &prompt),
         (&["residual"], &prompt),
         (&["attention"], &prompt),
+        (&["position"], &prompt),
         (&["cache", "--hooks", "resid_post"], &prompt),
         (&["export", "--hooks", "resid_post"], &["--corpus", "texts.jsonl"]),
         (&["heads", "--texts", "2", "--tokens", "#1"], &[]),

@@ -368,10 +368,11 @@ fn every_table_is_declared_once_and_documented() {
         names,
         [
             "logit_lens", "loss", "loss_prompt", "loss_mean", "residual", "residual_heads", "residual_mean",
-            "candidates", "next", "choices", "traces", "generated", "attention", "heads", "head_pairs", "head_svd",
-            "head_circuit", "patch", "patch_mean", "path", "path_mean", "attribution", "tokens", "token_merges",
-            "token_counts", "token_letters", "cost", "cost_total", "cost_measured", "export_stats", "export_documents",
-            "hooks", "model", "verify", "verify_reference", "training", "tables"
+            "candidates", "next", "choices", "traces", "generated", "position_decay", "position_layers",
+            "position_vectors", "position_cosines", "position_waves", "position_rotary", "position_alibi",
+            "position_boards", "attention", "patch", "patch_mean", "path", "path_mean", "attribution", "tokens",
+            "token_merges", "token_counts", "token_letters", "cost", "cost_total", "cost_measured", "export_stats",
+            "export_documents", "hooks", "model", "verify", "verify_reference", "training", "tables"
         ]
     );
     for table in tables() {
