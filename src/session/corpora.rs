@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::words::option;
-use super::{Input, Session};
+use super::{Input, Prompts, Session};
 use crate::error::Result;
+use crate::text::Prompt;
 use crate::text::corpus::{Corpus, OnError, Reading, Txt};
 
 /// Files with documents, which are read as a stream.
@@ -43,6 +44,61 @@ impl Corpora {
         let corpus = Corpus::open(paths, reading)?;
         let Reading { text, id, txt, on_error, .. } = reading.clone();
         Ok(Self { hash: corpus.hash()?, corpus, text, id, txt, on_error })
+    }
+
+    /// What it is called: the name of its file, and how many others there are.
+    pub fn name(&self) -> String {
+        let mut names = self.corpus.names();
+        let first = names.next().unwrap_or_default().to_owned();
+        match names.count() {
+            0 => first,
+            more => format!("{first} and {more} more"),
+        }
+    }
+}
+
+/// Prompts, and corpora each of which is read by itself: either may be none.
+#[derive(Default, Serialize)]
+pub struct PromptsAndCorpora {
+    /// The prompts.
+    #[serde(flatten)]
+    pub prompts: Prompts,
+    /// The corpora.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub corpora: Vec<Corpora>,
+}
+
+impl Input for PromptsAndCorpora {
+    /// How many prompts.
+    fn len(&self) -> usize {
+        self.prompts.len()
+    }
+
+    fn prompts(&self) -> &[Prompt] {
+        self.prompts.prompts()
+    }
+
+    fn words(&self, on: &Session) -> [Vec<String>; 2] {
+        let [mut options, last] = self.prompts.words(on);
+        // How files are read is the same of all.
+        let mut reading: Vec<String> = vec![];
+        for corpora in &self.corpora {
+            let [words, _] = corpora.words(on);
+            let own = words.iter().take_while(|word| *word == "--corpus" || !word.starts_with("--")).count();
+            options.extend_from_slice(&words[..own]);
+            reading = words[own..].to_vec();
+        }
+        options.extend(reading);
+        [options, last]
+    }
+}
+
+impl<P> From<P> for PromptsAndCorpora
+where
+    Prompts: From<P>,
+{
+    fn from(prompts: P) -> Self {
+        Self { prompts: prompts.into(), corpora: vec![] }
     }
 }
 

@@ -53,6 +53,7 @@ macro_rules! tables {
 tables!(A B);
 tables!(A B C);
 tables!(A B C D);
+tables!(A B C D E F);
 
 /// The table of `R`, without rows where there is none.
 fn table<R: Row + 'static>(found: &mut Found) -> Table<R> {

@@ -11,6 +11,7 @@ pub mod export_shuffle;
 pub mod finite;
 pub mod generate;
 pub mod loss;
+pub mod neurons;
 pub mod next;
 pub mod packing;
 pub mod patch_cli;
