@@ -31,16 +31,16 @@ pub(super) struct CorpusArgs {
 #[derive(Args)]
 pub(super) struct ReadingArgs {
     /// The field or column with the text; or a template, '{title}: {body}' [default: text, or the only one with text]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", requires = "corpus")]
     text: Option<String>,
     /// The field or column with a document's id [default: id where there is one, else file and line]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", requires = "corpus")]
     id: Option<String>,
     /// What is a document in a .txt
-    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT", requires = "corpus")]
     txt: Txt,
     /// What to do about a document that cannot be read: stop, or skip and count it
-    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT", requires = "corpus")]
     on_error: OnError,
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::banks::{Bank, Unit, banks, check_layers, check_unit};
 use super::corpus::rows::{NeuronCardRow, NeuronExampleRow, NeuronStatsRow};
-use super::corpus::{Known, Over};
+use super::corpus::{Ends, Known, NEURONPEDIA, Over};
 use super::prompt::{Asked, cut, neurons};
 use super::rows::{NeuronLayerRow, NeuronRow, NeuronVocabRow};
 use super::vocab::{self, Signed};
@@ -59,40 +59,43 @@ pub struct Neurons {
     #[cfg_attr(feature = "cli", arg(long, value_name = "K", default_value_t = Neurons::default().tokens))]
     pub tokens: usize,
     /// Over a corpus: columns of these hooks in place of neurons, such as z, resid_post or mlp.expert_weights
-    #[cfg_attr(feature = "cli", arg(long, value_name = "HOOKS"))]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "HOOKS", requires = "corpus"))]
     pub hook: Option<String>,
     /// Over a corpus: how many examples to keep at each end
     #[cfg_attr(
         feature = "cli",
-        arg(long, value_name = "K", default_value_t = Neurons::default().examples, value_parser = crate::sweep::at_least_one)
+        arg(long, value_name = "K", default_value_t = Neurons::default().examples, requires = "corpus", value_parser = crate::sweep::at_least_one)
     )]
     pub examples: usize,
     /// Over a corpus: how many cards to draw, of the neurons that stand out most; those that are named have one each
     #[cfg_attr(
         feature = "cli",
-        arg(long, value_name = "N", default_value_t = Neurons::default().cards, value_parser = crate::sweep::at_least_one)
+        arg(long, value_name = "N", default_value_t = Neurons::default().cards, requires = "corpus", value_parser = crate::sweep::at_least_one)
     )]
     pub cards: usize,
     /// Over a corpus: how many tokens to draw for quantiles, and for examples of them
     #[cfg_attr(
         feature = "cli",
-        arg(long, value_name = "N", default_value_t = Neurons::default().draws, value_parser = crate::sweep::at_least_one)
+        arg(long, value_name = "N", default_value_t = Neurons::default().draws, requires = "corpus", value_parser = crate::sweep::at_least_one)
     )]
     pub draws: usize,
     /// Over a corpus: how many of its most frequent tokens to take means of, for what the token alone explains; 0 for none
-    #[cfg_attr(feature = "cli", arg(long, value_name = "K", default_value_t = Neurons::default().frequent))]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "K", default_value_t = Neurons::default().frequent, requires = "corpus"))]
     pub frequent: usize,
     /// Over a corpus: the most tokens of a sequence; longer documents are cut [default: 1024, or the model's context where that is shorter]
-    #[cfg_attr(feature = "cli", arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(2..)))]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "N", requires = "corpus", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(2..)))]
     pub context: Option<usize>,
     /// Over a corpus: leave out control tokens, such as BOS
-    #[cfg_attr(feature = "cli", arg(long))]
+    #[cfg_attr(feature = "cli", arg(long, requires = "corpus"))]
     pub skip_special: bool,
     /// Over a corpus: leave out these positions of each sequence, such as 0 for the first, where attention sinks are, or 0..4
-    #[cfg_attr(feature = "cli", arg(long, value_name = "POSITIONS", value_delimiter = ','))]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "POSITIONS", value_delimiter = ',', requires = "corpus"))]
     pub skip_pos: Vec<Positions>,
-    /// Seed for random draws
-    #[cfg_attr(feature = "cli", arg(long, value_name = "N", default_value_t))]
+    /// Over a corpus: also write the cards as neuronpedia.json, with the keys of Neuronpedia's exports (version 1)
+    #[cfg_attr(feature = "cli", arg(long, requires = "corpus"))]
+    pub neuronpedia: bool,
+    /// Over a corpus: seed for random draws
+    #[cfg_attr(feature = "cli", arg(long, value_name = "N", default_value_t, requires = "corpus"))]
     pub seed: u64,
 }
 
@@ -113,6 +116,7 @@ impl Default for Neurons {
             context: None,
             skip_special: false,
             skip_pos: vec![],
+            neuronpedia: false,
             seed: 0,
         }
     }
@@ -153,7 +157,13 @@ impl Neurons {
             return Err(Error::bad_input("hooks are read over a corpus, and there is none")
                 .hint(said("give one with {corpus=FILE}, or leave {!hook} out")));
         }
-        let prompted = !input.prompts.prompts.is_empty();
+        let (prompted, default) = (!input.prompts.prompts.is_empty(), Self::default());
+        if !prompted && (self.target.is_some() || self.pos != default.pos || self.top != default.top) {
+            return Err(Error::bad_input(
+                "a target, positions and how many are the strongest are of prompts, and there are none",
+            )
+            .hint(said("give a prompt, or leave {!target}, {!pos} and {!top} out")));
+        }
         check_layers(on.model.spec(), self.layers.as_deref())?;
         let banks =
             if prompted || self.hook.is_none() { self.banks(on)? } else { banks(&on.model, None).unwrap_or_default() };
@@ -169,14 +179,15 @@ impl Neurons {
         units: &[Unit],
         known: &mut BTreeMap<Signed, String>,
         out: &mut Sink<'_>,
-    ) -> Result<Vec<(String, String)>> {
+    ) -> Result<Vec<Ends>> {
         let wanted: Vec<Signed> = units.iter().map(|unit| (*unit, 1)).collect();
         let (most, budget) = (self.tokens.max(vocab::WORDS), Budget(on.memory_bytes));
         let (reader, spell) = (Reader::new(&on.model)?, |id| on.spell(id));
         let mut words = vec![];
         for (signed, mut said) in wanted.iter().zip(vocab::say(&on.model, &reader, banks, &wanted, most, budget)?) {
-            words.push(said.words(2 * vocab::WORDS, &spell));
-            known.insert(*signed, said.words(vocab::WORDS, &spell).0);
+            known.insert(*signed, said.promotes(&spell));
+            let spelled = |end: &[(u32, f64)]| end.iter().map(|(id, value)| (spell(*id), *value)).collect();
+            words.push(Ends { promoted: spelled(&said.promoted), suppressed: spelled(&said.suppressed) });
             said.cut(self.tokens);
             said.rows(*signed, &spell).into_iter().try_for_each(|row| out.push(row))?;
         }
@@ -186,6 +197,7 @@ impl Neurons {
 
 impl Analysis for Neurons {
     const NAME: &'static str = "neurons";
+    const FILES: &'static [&'static str] = &[NEURONPEDIA];
     type Tables = (NeuronRow, NeuronLayerRow, NeuronVocabRow, NeuronStatsRow, NeuronExampleRow, NeuronCardRow);
     type On = Session;
     type Input = PromptsAndCorpora;

@@ -338,7 +338,7 @@ impl Wave<'_> {
         let mut found = Found::default();
         let says = vocab::say(self.model, reader, banks, &new, self.asked.tokens.max(vocab::WORDS), self.asked.budget)?;
         for (signed, mut said) in new.into_iter().zip(says) {
-            known.insert(signed, said.words(vocab::WORDS, self.spell).0);
+            known.insert(signed, said.promotes(self.spell));
             said.cut(self.asked.tokens);
             found.vocab.extend(said.rows(signed, self.spell));
         }

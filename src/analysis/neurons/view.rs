@@ -75,9 +75,14 @@ fn view(name: String, rows: &[NeuronRow], provenance: Arc<Provenance>, locale: L
     let about = last.first().map_or(String::new(), |row| {
         format!("prompt {} · after position {}, {}", row.prompt_id, row.pos, quoted(&row.input_token))
     });
+    let mut legend = vec![
+        "Pushes are logits less the mean logit; scales of norms are held.".to_owned(),
+        "A neuron is its layer and its number; with experts, the expert stands between them.".to_owned(),
+    ];
     let mut panels = vec![Panel { heading: String::new(), body: Body::Steps(bars(shown, locale)) }];
     if positions.len() > 1 {
         panels[0].heading = "At the last position".to_owned();
+        legend.push("Over positions, grey is where a neuron is not among the strongest that were kept.".to_owned());
         let heading = "Over positions: on the token that is pushed there".to_owned();
         panels.push(Panel { heading, body: Body::Heat(over_positions(&positions, locale)) });
     }
@@ -88,10 +93,7 @@ fn view(name: String, rows: &[NeuronRow], provenance: Arc<Provenance>, locale: L
         title: "Neurons: which push the answer".to_owned(),
         subtitle: View::subtitle(&provenance, &about),
         caption: finding(last, locale),
-        legend: vec![
-            "Pushes are logits less the mean logit; scales of norms are held.".to_owned(),
-            "A neuron is its layer and its number; with experts, the expert stands between them.".to_owned(),
-        ],
+        legend,
         panels,
         more: vec![],
         provenance,

@@ -99,10 +99,9 @@ impl Said {
         all.map(|(end, i, one)| row(end, i, one)).collect()
     }
 
-    /// The first tokens that it promotes, and those that it suppresses, each as one text.
-    pub fn words(&self, most: usize, spell: &dyn Fn(u32) -> String) -> (String, String) {
-        let words = |end: &[(u32, f64)]| end.iter().take(most).map(|(id, _)| spell(*id)).collect::<Vec<_>>().join(",");
-        (words(&self.promoted), words(&self.suppressed))
+    /// The first tokens that it promotes, as one text.
+    pub fn promotes(&self, spell: &dyn Fn(u32) -> String) -> String {
+        self.promoted.iter().take(WORDS).map(|(id, _)| spell(*id)).collect::<Vec<_>>().join(",")
     }
 
     /// No more than `most` tokens at each end.

@@ -12,6 +12,7 @@ pub mod finite;
 pub mod generate;
 pub mod loss;
 pub mod neurons;
+pub mod neurons_corpus;
 pub mod next;
 pub mod packing;
 pub mod patch_cli;

@@ -50,7 +50,7 @@ fn run(
     how: &Neurons,
     prompts: &[Prompt],
 ) -> Result<(Vec<NeuronRow>, Vec<NeuronLayerRow>, Vec<NeuronVocabRow>)> {
-    let (neurons, layers, vocab) = session.run(how, prompts)?;
+    let (neurons, layers, vocab, ..) = session.run(how, prompts)?;
     Ok((neurons.rows().to_vec(), layers.rows().to_vec(), vocab.rows().to_vec()))
 }
 
@@ -90,7 +90,8 @@ fn laws(name: &str) -> Result<()> {
     let columns = centred(model);
     let final_norm = model.weights().final_norm.as_ref();
     let residual = Residual { pos: "all".into(), ..Residual::default() };
-    let strokes = session.run(&residual, &prompts)?.0;
+    let (strokes, ..) = session.run(&residual, &prompts)?;
+    let strokes = strokes.rows();
     let mut row = 0;
     for prompt in &prompts {
         for pos in 0..prompt.tokens.len() {

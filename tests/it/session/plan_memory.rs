@@ -146,12 +146,13 @@ fn a_budget_that_cannot_be_kept_is_refused_before_anything_runs() {
     let (clean, corrupt) = (format!("#{}", ids(300, 1)), format!("#9,{}", ids(299, 8)));
     let pair = ["--clean", &clean, "--corrupt", &corrupt, "--answer", "#5", "--foil", "#6"];
     place.write("texts.jsonl", "{\"text\": \"Mary and John went\"}\n");
-    let commands: [(&[&str], &[&str]); 12] = [
+    let commands: [(&[&str], &[&str]); 13] = [
         (&["lens"], &prompt),
         (&["loss"], &prompt),
         (&["next"], &prompt),
         (&["generate", "--tokens", "2"], &prompt),
         (&["residual"], &prompt),
+        (&["neurons"], &prompt),
         (&["attention"], &prompt),
         (&["cache", "--hooks", "resid_post"], &prompt),
         (&["export", "--hooks", "resid_post"], &["--corpus", "texts.jsonl"]),

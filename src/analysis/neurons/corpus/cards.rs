@@ -47,19 +47,41 @@ fn is_on_it(example: &Example) -> bool {
     }
 }
 
-/// What a card says of a neuron's write: the tokens at both ends.
-pub(super) type Says = Option<(String, String)>;
+/// What a card says of a neuron's write: the tokens at both ends, furthest first.
+#[derive(Clone, Debug, Default)]
+pub struct Ends {
+    /// Those that a positive activation promotes.
+    pub promoted: Vec<(String, f64)>,
+    /// Those that it suppresses.
+    pub suppressed: Vec<(String, f64)>,
+}
+
+/// A feature that has a card.
+pub(super) struct Shown {
+    pub feature: Feature,
+    pub of: Column,
+    pub examples: Vec<Example>,
+    /// What a neuron says.
+    pub ends: Option<Ends>,
+}
+
+/// Tokens of each end that a card names.
+const WORDS: usize = 6;
+
+fn words(end: &[(String, f64)]) -> String {
+    end.iter().take(WORDS).map(|(word, _)| word.as_str()).collect::<Vec<_>>().join(",")
+}
 
 /// The cards of some features over one corpus, with their examples.
 pub(super) fn cards(
     on: &Session,
     (corpora, read): (&Corpora, &Read),
-    (context, features): (usize, &[(Feature, Column, Vec<Example>, Says)]),
+    (context, features): (usize, &[Shown]),
     watch: &dyn Watch,
     emit: &mut dyn FnMut(NeuronCardRow) -> Result<()>,
 ) -> Result<()> {
     let tokenizer = on.tokenizer.as_ref().ok_or_else(|| on.source.no_tokenizer())?;
-    let shown = || features.iter().flat_map(|(.., examples, _)| examples.iter().filter(|e| is_on_it(e)));
+    let shown = || features.iter().flat_map(|shown| shown.examples.iter().filter(|e| is_on_it(e)));
     let mut wanted: Vec<(u32, u32)> = shown().map(|e| (e.at.doc, e.at.pos)).collect();
     wanted.sort_unstable();
     wanted.dedup();
@@ -72,7 +94,7 @@ pub(super) fn cards(
         texts.push((document.id.clone(), tokens[begins..ends].to_vec()));
         Ok(())
     })?;
-    for (feature, of, examples, says) in features {
+    for Shown { feature, of, examples, ends } in features {
         for example in examples.iter().filter(|e| is_on_it(e)) {
             watch.at(0, 1)?;
             let Ok(place) = wanted.binary_search(&(example.at.doc, example.at.pos)) else { continue };
@@ -95,8 +117,8 @@ pub(super) fn cards(
                     min: of.least,
                     max: of.most,
                     token_only_r2: of.token_only_r2,
-                    promotes: says.as_ref().map(|(promotes, _)| promotes.clone()),
-                    suppresses: says.as_ref().map(|(_, suppresses)| suppresses.clone()),
+                    promotes: ends.as_ref().map(|ends| words(&ends.promoted)),
+                    suppresses: ends.as_ref().map(|ends| words(&ends.suppressed)),
                     kind: example.kind.to_owned(),
                     group: example.group,
                     rank: example.rank,

@@ -94,6 +94,9 @@ impl Around {
     }
 }
 
+/// Takes a token that is looked for by its number, with its document and the tokens of that.
+type See<'a> = &'a mut dyn FnMut(usize, &Document, &[Token]) -> Result<()>;
+
 /// Reads the documents of some tokens, which are sorted, and gives each with its number, its document and the tokens of that to `see`.
 ///
 /// # Errors
@@ -103,7 +106,7 @@ pub(super) fn visit(
     tokenizer: &Tokenizer,
     wanted: &[(u32, u32)],
     watch: &dyn Watch,
-    see: &mut dyn FnMut(usize, &Document, &[Token]) -> Result<()>,
+    see: See<'_>,
 ) -> Result<()> {
     let (mut next, mut documents) = (0, corpora.corpus.documents());
     while next < wanted.len() {

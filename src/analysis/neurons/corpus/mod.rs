@@ -2,7 +2,7 @@
 //!
 //! - `read.rs`: one pass over a corpus; `summary.rs` what is kept of it, made of `moments.rs`, `heap.rs`, `sample.rs` and `words.rs`;
 //! - `examples.rs`: which tokens are shown, and the text around them;
-//! - `cards.rs`: a few features with the value at every token of some examples.
+//! - `cards.rs`: a few features with the value at every token of some examples; `neuronpedia.rs` the same for another program.
 //!
 //! A feature is a column of any hook: `summary.rs` knows nothing of neurons.
 
@@ -10,6 +10,7 @@ mod cards;
 mod examples;
 mod heap;
 mod moments;
+mod neuronpedia;
 mod read;
 pub mod rows;
 mod sample;
@@ -23,20 +24,20 @@ use super::banks::{Bank, Unit};
 use super::options::Neurons;
 use crate::analysis::export::Export;
 use crate::analysis::export::options::Asked;
+use crate::analysis::export::run::need as run_need;
 use crate::error::{Error, Result};
 use crate::hook::Site;
 use crate::session::{Corpora, Session, Sink};
 use crate::sweep::{Need, Watch};
 use crate::table::visible;
-use cards::{Says, cards, standing_out};
+pub(super) use cards::Ends;
+use cards::{Shown, cards, standing_out};
 use examples::{Around, Example, bytes_of_feature, examples, visit};
 use read::{Columns, Feature, Read, read};
-use rows::{NeuronExampleRow, NeuronStatsRow};
+use rows::{NeuronCardRow, NeuronExampleRow, NeuronStatsRow};
 use sample::{Drawn, quantile};
 use summary::{Column, Kept, column_bytes};
 
-/// Bytes for texts of examples, which come when what a run took is free.
-const TEXTS: usize = 64 << 20;
 /// The most cards of features that are named.
 const MOST_CARDS: usize = 20;
 
@@ -47,7 +48,11 @@ pub(super) struct Over {
     kept: Kept,
     cards: usize,
     named: bool,
+    neuronpedia: bool,
 }
+
+/// The file for Neuronpedia's viewers.
+pub(super) const NEURONPEDIA: &str = "neuronpedia.json";
 
 /// What is known of corpora after they were read.
 pub(super) struct Known {
@@ -56,6 +61,9 @@ pub(super) struct Known {
     places: BTreeMap<Unit, usize>,
     drawn: Vec<Vec<Drawn>>,
 }
+
+/// Gives the tokens at both ends of what neurons say, and tells them.
+type Says<'a> = &'a mut dyn FnMut(&[Unit], &mut Sink<'_>) -> Result<Vec<Ends>>;
 
 /// The neuron that a feature is, where it is one.
 fn unit(of: &Feature) -> Option<Unit> {
@@ -98,7 +106,7 @@ impl Over {
         let named = !how.neuron.is_empty();
         let kept = Kept { examples: how.examples, sample: how.draws, words: how.frequent, seed: how.seed };
         let cards = if named { columns.features.len().min(MOST_CARDS) } else { how.cards };
-        Ok(Self { asked, columns, kept, cards, named })
+        Ok(Self { asked, columns, kept, cards, named, neuronpedia: how.neuronpedia })
     }
 
     /// What it needs of memory to read so many corpora.
@@ -112,13 +120,7 @@ impl Over {
     }
 
     /// Reads the corpora, and gives their tables to `out`. `says` gives the tokens at both ends of what neurons say.
-    pub fn tell(
-        &self,
-        on: &Session,
-        corpora: &[Corpora],
-        says: &mut dyn FnMut(&[Unit], &mut Sink<'_>) -> Result<Vec<(String, String)>>,
-        out: &mut Sink<'_>,
-    ) -> Result<Known> {
+    pub fn tell(&self, on: &Session, corpora: &[Corpora], says: Says<'_>, out: &mut Sink<'_>) -> Result<Known> {
         let (mut reads, watch): (Vec<Read>, &dyn Watch) = (vec![], out.watch);
         for one in corpora {
             let own = one.name();
@@ -155,19 +157,30 @@ impl Over {
         };
         let features = || of_cards.iter().map(|column| self.columns.features[*column]);
         let units: Vec<Unit> = features().filter_map(|feature| unit(&feature)).collect();
-        let mut said: BTreeMap<Unit, (String, String)> = BTreeMap::new();
+        let mut told: Vec<NeuronCardRow> = vec![];
+        let mut said: BTreeMap<Unit, Ends> = BTreeMap::new();
         if !units.is_empty() {
             said = units.iter().copied().zip(says(&units, out)?).collect();
         }
         for ((one, read), drawn) in corpora.iter().zip(&reads).zip(&drawn) {
             let of = |(column, feature): (&usize, Feature)| {
                 let of = read.summary.column(*column);
-                let own = examples(&of, &read.summary.sample.column(drawn, *column));
-                let says: Says = unit(&feature).and_then(|unit| said.get(&unit).cloned());
-                (feature, of, own, says)
+                let examples = examples(&of, &read.summary.sample.column(drawn, *column));
+                let ends = unit(&feature).and_then(|unit| said.get(&unit).cloned());
+                Shown { feature, of, examples, ends }
             };
-            let all: Vec<_> = of_cards.iter().zip(features()).map(of).collect();
-            cards(on, (one, read), (self.asked.cutting.context, &all), watch, &mut |row| out.push(row))?;
+            let all: Vec<Shown> = of_cards.iter().zip(features()).map(of).collect();
+            cards(on, (one, read), (self.asked.cutting.context, &all), watch, &mut |row| {
+                told.extend(self.neuronpedia.then(|| row.clone()));
+                out.push(row)
+            })?;
+        }
+        if self.neuronpedia {
+            let ends = |row: &NeuronCardRow| {
+                let of = |feature: &&Feature| feature.point.to_string() == row.hook && feature.index == row.neuron;
+                said.get(&unit(self.columns.features.iter().find(of)?)?).cloned()
+            };
+            neuronpedia::write(&out.file(NEURONPEDIA)?, &neuronpedia::features(&on.source.id, &told, &ends))?;
         }
         let places = self.columns.features.iter().enumerate().filter_map(|(i, feature)| Some((unit(feature)?, i)));
         Ok(Known { places: places.collect(), reads, drawn })
@@ -182,7 +195,9 @@ impl Over {
     ) -> Result<()> {
         let tokenizer = on.tokenizer.as_ref().ok_or_else(|| on.source.no_tokenizer())?;
         let (features, watch) = (&self.columns.features, out.watch);
-        let together = (TEXTS / bytes_of_feature(self.kept.examples)).max(1);
+        // What a run took is free by now.
+        let room = run_need(on.model.spec(), &self.asked, &[]).activations;
+        let together = (room / bytes_of_feature(self.kept.examples)).max(1);
         let all: Vec<usize> = (0..features.len()).collect();
         for some in all.chunks(together) {
             let of = |column: &usize| {

@@ -136,7 +136,7 @@ pub(super) fn read(
     let mut block = exporter.block();
     for (i, document) in corpora.corpus.documents().enumerate() {
         let document = document?;
-        if i > 0 && i as u64 % asked.block == 0 {
+        if i > 0 && (i as u64).is_multiple_of(asked.block) {
             std::mem::replace(&mut block, exporter.block()).finish(&mut |rows| take(rows, &mut summary))?;
             summary.close();
         }

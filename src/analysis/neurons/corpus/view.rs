@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::number::Locale;
 use crate::table::{Provenance, Rows, visible, visible_prose};
 use crate::view::colour::Colours;
-use crate::view::kind::{Body, Cell, Mark, Panel, Text, View};
+use crate::view::kind::{Body, Cell, Mark, Text, View};
 use crate::view::label::quoted;
 use crate::view::{Emit, Options, Seen, no_rows};
 
@@ -88,18 +88,20 @@ fn card(rows: &[NeuronCardRow], provenance: Arc<Provenance>, locale: Locale) -> 
     };
     let key = |row: &NeuronCardRow| (row.corpus.clone(), row.kind.clone(), row.group, row.rank);
     let several = corpora.len() > 1;
-    let panel = |own: &[NeuronCardRow]| {
-        let cell = |row: &NeuronCardRow| Cell {
-            value: f64::from(row.value),
-            label: visible(&row.token),
-            below: if row.offset == 0 { locale.number(row.value) } else { String::new() },
-            title: format!("{}: {}", quoted(&row.token), locale.number(row.value)),
-            mark: if row.offset == 0 { Mark::Hit } else { Mark::Plain },
-            ..Cell::default()
-        };
-        let text = Text { colours: colours.clone(), tokens: own.iter().map(cell).collect() };
-        Panel { heading: heading(&own[0], several), body: Body::Text(text) }
+    let cell = |row: &NeuronCardRow| Cell {
+        value: f64::from(row.value),
+        label: visible(&row.token),
+        below: if row.offset == 0 { locale.number(row.value) } else { String::new() },
+        title: format!("{}: {}", quoted(&row.token), locale.number(row.value)),
+        mark: if row.offset == 0 { Mark::Hit } else { Mark::Plain },
+        ..Cell::default()
     };
+    let line = |own: &[NeuronCardRow]| -> Vec<Cell> {
+        let (label, title) = heading(&own[0], several);
+        let begins = Cell { value: f64::NAN, label, title, mark: Mark::Begins, ..Cell::default() };
+        std::iter::once(begins).chain(own.iter().map(cell)).collect()
+    };
+    let tokens = rows.chunk_by(|a, b| key(a) == key(b)).flat_map(line).collect();
     View {
         name,
         title,
@@ -107,24 +109,26 @@ fn card(rows: &[NeuronCardRow], provenance: Arc<Provenance>, locale: Locale) -> 
         caption: caption(&corpora, locale),
         legend: vec![
             "Tokens are coloured by the activation at them; the example's own token has its value below it.".to_owned(),
-            "Top examples are the largest of the corpus, one a document; the others are drawn from a tenth of its tokens by value."
+            "Top and bottom examples are the furthest of the corpus, one a document; those with a percentage are drawn from that tenth of its \
+             tokens by value."
                 .to_owned(),
         ],
-        panels: rows.chunk_by(|a, b| key(a) == key(b)).map(panel).collect(),
+        panels: View::panel(Body::Text(Text { colours, tokens })),
         more: vec![],
         provenance,
         locale,
     }
 }
 
-/// `top 1 · story 17, position 4`.
-fn heading(row: &NeuronCardRow, several: bool) -> String {
+/// `top 1`, and where that is.
+fn heading(row: &NeuronCardRow, several: bool) -> (String, String) {
     let kind = match (&*row.kind, row.group) {
-        ("quantile", Some(group)) => format!("from {} to {} % of the tokens by value", 10 * group, 10 * (group + 1)),
+        ("quantile", Some(group)) => format!("{}-{} %", 10 * group, 10 * (group + 1)),
         (kind, _) => format!("{kind} {}", row.rank),
     };
-    let corpus = if several { format!("{} · ", row.corpus) } else { String::new() };
-    visible_prose(&format!("{corpus}{kind} · {}, position {}", row.doc_id, row.pos))
+    let corpus = if several { format!("{} ", row.corpus) } else { String::new() };
+    let place = format!("{}, {}, position {}", row.corpus, row.doc_id, row.pos);
+    (visible_prose(&format!("{corpus}{kind}:")), visible_prose(&place))
 }
 
 fn caption(corpora: &[&[NeuronCardRow]], locale: Locale) -> Vec<String> {
@@ -136,9 +140,11 @@ fn caption(corpora: &[&[NeuronCardRow]], locale: Locale) -> Vec<String> {
     for own in corpora {
         let row = &own[0];
         let number = |x: f64| locale.number(x as f32);
-        let alone = row.token_only_r2.map_or(String::new(), |r2| {
-            format!("; the token alone explains {} of it (adjusted R²)", locale.percent(r2))
-        });
+        let alone = match row.token_only_r2 {
+            Some(r2) if r2 > 0.0 => format!("; the token alone explains {} of it (adjusted R²)", locale.percent(r2)),
+            Some(_) => "; the token alone explains nothing of it (adjusted R²)".to_owned(),
+            None => String::new(),
+        };
         let corpus = if corpora.len() > 1 { format!("{}: ", visible_prose(&row.corpus)) } else { String::new() };
         said.push(format!(
             "{corpus}Over 0 at {} of {} tokens, mean {}, deviation {}, from {} to {}{alone}.",
