@@ -80,15 +80,9 @@ impl Input for PromptsAndCorpora {
 
     fn words(&self, on: &Session) -> [Vec<String>; 2] {
         let [mut options, last] = self.prompts.words(on);
+        options.extend(self.corpora.iter().flat_map(Corpora::named));
         // How files are read is the same of all.
-        let mut reading: Vec<String> = vec![];
-        for corpora in &self.corpora {
-            let [words, _] = corpora.words(on);
-            let own = words.iter().take_while(|word| *word == "--corpus" || !word.starts_with("--")).count();
-            options.extend_from_slice(&words[..own]);
-            reading = words[own..].to_vec();
-        }
-        options.extend(reading);
+        options.extend(self.corpora.first().map(Corpora::read_so).unwrap_or_default());
         [options, last]
     }
 }
@@ -111,16 +105,27 @@ impl Input for Corpora {
     /// Files by the names that their hash is of, not by where they lie: so parts are the same bytes wherever the corpus is on the
     /// machine that makes them.
     fn words(&self, _: &Session) -> [Vec<String>; 2] {
+        [[self.named(), self.read_so()].concat(), vec![]]
+    }
+}
+
+impl Corpora {
+    /// Its files as options name them.
+    fn named(&self) -> Vec<String> {
         let names: Vec<&str> = self.corpus.names().collect();
         let named = if names.len() > NAMED { 1 } else { names.len() };
         let mut words: Vec<String> = names[..named].iter().flat_map(|name| option("corpus", *name)).collect();
         if let (Some(last), more @ 1..) = (words.last_mut(), names.len() - named) {
             *last += &format!(" and {more} more files");
         }
-        // The rest as its JSON has it: what is as it is by itself is not there.
+        words
+    }
+
+    /// How they are read, as options.
+    fn read_so(&self) -> Vec<String> {
+        // As its JSON has it: what is as it is by itself is not there.
         let rest = serde_json::to_value(self).unwrap_or_default();
         let said = ["text", "id", "txt", "on_error"].map(|name| Some(option(name, rest[name].as_str()?)));
-        words.extend(said.into_iter().flatten().flatten());
-        [words, vec![]]
+        said.into_iter().flatten().flatten().collect()
     }
 }

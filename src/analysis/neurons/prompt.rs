@@ -119,8 +119,11 @@ pub(super) fn cut(model: &Model, prompts: &[Prompt], asked: &Asked<'_>) -> Cut {
     let row = row_bytes(spec) + widths().max().unwrap_or(0);
     let size = |p: &Prompt| p.tokens.len() * row + positions(p) * kept;
     let shown = if asked.units.is_empty() { asked.top } else { asked.units.len() };
-    let beside = vocab::need(model, shown, asked.budget).max(2 * 4 * spec.unembedding.d_vocab_out);
-    asked.budget.cut(&prompts.iter().map(size).collect::<Vec<_>>(), beside)
+    let beside = |budget| vocab::need(model, shown, budget).max(2 * 4 * spec.unembedding.d_vocab_out);
+    let (own, least) = (beside(asked.budget), beside(Budget(0)));
+    let mut cut = asked.budget.cut(&prompts.iter().map(size).collect::<Vec<_>>(), own);
+    cut.need.least -= own - least;
+    cut
 }
 
 /// The neurons of each prompt at each position that is asked for. `spell` gives a token's text; of neurons that are `known`, what they say
