@@ -32,6 +32,12 @@ impl Times {
         self.0.len()
     }
 
+    /// What this takes more than `other`, in each round.
+    pub fn less(&self, other: &Times) -> Times {
+        assert_eq!(self.0.len(), other.0.len(), "they did not take turns");
+        Times(self.0.iter().zip(&other.0).map(|(a, b)| a - b).collect())
+    }
+
     /// This in units of `base`, which was timed in the same rounds.
     pub fn over(&self, base: &Times) -> Ratio {
         assert_eq!(self.0.len(), base.0.len(), "they did not take turns");

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use pellucid::analysis::Export;
 use pellucid::analysis::export::Pack;
 use pellucid::model::{Batch, Model, Run, Unembed};
-use pellucid::session::{Analysis, Claiming, Corpora, On, Place, Session, Sink, To};
+use pellucid::session::{Analysis, Claiming, Corpora, Destination, On, Session, Sink, To};
 use pellucid::text::corpus::Reading;
 
 use crate::Bench;
@@ -15,7 +15,7 @@ use crate::clock::take_turns;
 use crate::models::scratch;
 
 /// Tokens of a sequence.
-const CONTEXT: usize = 128;
+pub const CONTEXT: usize = 128;
 /// Sequences that run together, as in the export.
 const TOGETHER: usize = 16;
 
@@ -57,7 +57,7 @@ pub fn measure(bench: &Bench) -> Result<()> {
 }
 
 /// The bench's model with the built-in model's tokenizer, whose ids it has too.
-fn with_tokenizer(model: &Path) -> Result<PathBuf> {
+pub fn with_tokenizer(model: &Path) -> Result<PathBuf> {
     let folder = scratch().join(format!("{}-text", model.file_name().context("a model has a name")?.display()));
     fs_err::create_dir_all(&folder)?;
     for name in ["config.json", "model.safetensors"] {
@@ -72,7 +72,7 @@ fn with_tokenizer(model: &Path) -> Result<PathBuf> {
 }
 
 /// So many tokens in full sequences, up to the last block.
-fn forward(model: &Model, tokens: usize, context: usize) -> Result<()> {
+pub fn forward(model: &Model, tokens: usize, context: usize) -> Result<()> {
     let what = Run { until: Some(model.spec().blocks.len()), unembed: Unembed::Nothing, ..Run::default() };
     let ids: Vec<u32> = (0..context).map(|i| (i * 7919 % 1999) as u32).collect();
     let mut left = tokens;
@@ -95,7 +95,7 @@ fn run(session: &Session, corpus: &Path, out: &Path, hooks: &str, context: usize
     };
     let input = Corpora::open(&[corpus.to_owned()], &Reading::default())?;
     let claiming = Claiming { command: &[], wait: Duration::ZERO, waiting: &|_| Ok(()) };
-    let place = Place {
+    let place = Destination {
         folder: out.to_owned(),
         request: serde_json::json!({"hooks": hooks}),
         resume: false,

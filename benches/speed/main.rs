@@ -8,6 +8,7 @@ mod lens;
 mod memory;
 mod models;
 mod neighbours;
+mod neurons;
 mod products;
 mod record;
 mod say;
@@ -77,6 +78,8 @@ enum Case {
     Scale,
     /// Exporting activations of a corpus, beside bare forward passes.
     Export,
+    /// Statistics of all neurons over a corpus, beside bare forward passes.
+    Neurons,
     /// Attribution patching, in units of a forward pass.
     Attribute,
 }
@@ -162,6 +165,11 @@ fn main() -> Result<()> {
         let watch = Watch::start();
         export::measure(&bench)?;
         watch.say(&bench.say, "export");
+    }
+    if wanted(Case::Neurons) {
+        let watch = Watch::start();
+        neurons::measure(&bench)?;
+        watch.say(&bench.say, "neurons");
     }
     if wanted(Case::Attribute) {
         let watch = Watch::start();

@@ -16,6 +16,7 @@ pub mod hooks;
 pub mod lens;
 pub mod loss;
 pub mod model;
+pub mod neurons;
 pub mod next;
 pub mod patch;
 pub mod path;
@@ -47,6 +48,9 @@ pub use hooks::HookRow;
 pub use lens::rows::LensRow;
 pub use lens::{Decoding, Lens, lens};
 pub use model::ModelRow;
+pub use neurons::{
+    NeuronCardRow, NeuronExampleRow, NeuronLayerRow, NeuronRow, NeuronStatsRow, NeuronVocabRow, Neurons,
+};
 pub use patch::rows::{PatchMeanRow, PatchRow};
 pub use path::rows::{PathMeanRow, PathRow};
 pub use position::PositionDecayRow;
@@ -63,6 +67,7 @@ macro_rules! analyses {
             $crate::analysis::lens::Lens,
             $crate::analysis::loss::Loss,
             $crate::analysis::residual::Residual,
+            $crate::analysis::neurons::Neurons,
             $crate::analysis::next::Next,
             $crate::analysis::generate::Generate,
             $crate::analysis::position::Position,

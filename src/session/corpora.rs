@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::words::option;
-use super::{Input, Session};
+use super::{Input, Prompts, Session};
 use crate::error::Result;
+use crate::text::Prompt;
 use crate::text::corpus::{Corpus, OnError, Reading, Txt};
 
 /// Files with documents, which are read as a stream.
@@ -44,6 +45,55 @@ impl Corpora {
         let Reading { text, id, txt, on_error, .. } = reading.clone();
         Ok(Self { hash: corpus.hash()?, corpus, text, id, txt, on_error })
     }
+
+    /// What it is called: the name of its file, and how many others there are.
+    pub fn name(&self) -> String {
+        let mut names = self.corpus.names();
+        let first = names.next().unwrap_or_default().to_owned();
+        match names.count() {
+            0 => first,
+            more => format!("{first} and {more} more"),
+        }
+    }
+}
+
+/// Prompts, and corpora each of which is read by itself: either may be none.
+#[derive(Default, Serialize)]
+pub struct PromptsAndCorpora {
+    /// The prompts.
+    #[serde(flatten)]
+    pub prompts: Prompts,
+    /// The corpora.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub corpora: Vec<Corpora>,
+}
+
+impl Input for PromptsAndCorpora {
+    /// How many prompts.
+    fn len(&self) -> usize {
+        self.prompts.len()
+    }
+
+    fn prompts(&self) -> &[Prompt] {
+        self.prompts.prompts()
+    }
+
+    fn words(&self, on: &Session) -> [Vec<String>; 2] {
+        let [mut options, last] = self.prompts.words(on);
+        options.extend(self.corpora.iter().flat_map(Corpora::named));
+        // How files are read is the same of all.
+        options.extend(self.corpora.first().map(Corpora::read_so).unwrap_or_default());
+        [options, last]
+    }
+}
+
+impl<P> From<P> for PromptsAndCorpora
+where
+    Prompts: From<P>,
+{
+    fn from(prompts: P) -> Self {
+        Self { prompts: prompts.into(), corpora: vec![] }
+    }
 }
 
 impl Input for Corpora {
@@ -55,16 +105,27 @@ impl Input for Corpora {
     /// Files by the names that their hash is of, not by where they lie: so parts are the same bytes wherever the corpus is on the
     /// machine that makes them.
     fn words(&self, _: &Session) -> [Vec<String>; 2] {
+        [[self.named(), self.read_so()].concat(), vec![]]
+    }
+}
+
+impl Corpora {
+    /// Its files as options name them.
+    fn named(&self) -> Vec<String> {
         let names: Vec<&str> = self.corpus.names().collect();
         let named = if names.len() > NAMED { 1 } else { names.len() };
         let mut words: Vec<String> = names[..named].iter().flat_map(|name| option("corpus", *name)).collect();
         if let (Some(last), more @ 1..) = (words.last_mut(), names.len() - named) {
             *last += &format!(" and {more} more files");
         }
-        // The rest as its JSON has it: what is as it is by itself is not there.
+        words
+    }
+
+    /// How they are read, as options.
+    fn read_so(&self) -> Vec<String> {
+        // As its JSON has it: what is as it is by itself is not there.
         let rest = serde_json::to_value(self).unwrap_or_default();
         let said = ["text", "id", "txt", "on_error"].map(|name| Some(option(name, rest[name].as_str()?)));
-        words.extend(said.into_iter().flatten().flatten());
-        [words, vec![]]
+        said.into_iter().flatten().flatten().collect()
     }
 }

@@ -24,7 +24,7 @@ pub(crate) mod words;
 pub use crate::sweep::Shard;
 pub use analysis::{Analysis, Input, On, Results};
 pub use claim::{Claim, Claiming, Waiting};
-pub use corpora::Corpora;
+pub use corpora::{Corpora, PromptsAndCorpora};
 pub use folder::RunFolder;
 pub use models::{Member, Models};
 pub use open::Session;

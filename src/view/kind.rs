@@ -92,6 +92,8 @@ pub enum Mark {
     Hit,
     /// Nothing happened here: it has no colour.
     Nothing,
+    /// In a text, a word that stands before a line and begins it.
+    Begins,
 }
 
 /// One side of a grid or chart.
@@ -389,6 +391,16 @@ impl Cell {
     /// What is written in it, in one line.
     pub fn written(&self) -> String {
         format!("{} {}", self.label, self.below).trim_end().to_owned()
+    }
+}
+
+impl Text {
+    /// Whether a line ends behind each token: before words that begin one, where there are such, else at line breaks of the text.
+    pub fn ends(&self) -> Vec<bool> {
+        let begins = |i: usize| self.tokens.get(i).is_some_and(|cell| cell.mark == Mark::Begins);
+        let lined = (0..self.tokens.len()).any(begins);
+        let ends = |(i, cell): (usize, &Cell)| if lined { begins(i + 1) } else { cell.label.ends_with('↵') };
+        self.tokens.iter().enumerate().map(ends).collect()
     }
 }
 

@@ -5,12 +5,12 @@
 
 pub mod choose;
 pub mod cut;
-mod options;
+pub(in crate::analysis) mod options;
 mod plan;
 mod predicted;
 mod readme;
 pub mod rows;
-mod run;
+pub(in crate::analysis) mod run;
 pub mod shuffle;
 mod side;
 pub mod stats;
@@ -98,13 +98,13 @@ impl Analysis for Export {
             Some(multiple) => {
                 // Of all tokens that may become rows, not only of those that are drawn.
                 let sample = asked.choosing.sample.take();
-                let all = Exporter { on, tokenizer, asked: &asked, columns: &[], limits: None };
+                let all = Exporter { on, tokenizer, asked: &asked, columns: &[], limits: None, sums: false };
                 let limits = all.limits(input.corpus.documents().take(FIRST), multiple)?;
                 asked.choosing.sample = sample;
                 Some(limits)
             }
         };
-        let exporter = Exporter { on, tokenizer, asked: &asked, columns: &self.columns, limits };
+        let exporter = Exporter { on, tokenizer, asked: &asked, columns: &self.columns, limits, sums: true };
         let mut documents = Ordered::of(&input.corpus, self.shuffle, self.seed, &folder_of(out)?, out.watch)?;
         let (mut next, mut blocks, mut tokens) = (documents.next()?, 0, 0);
         while let Some(first) = next.take() {

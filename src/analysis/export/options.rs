@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::choose::{Choosing, positions};
 use super::cut::{Cutting, Packing};
 use super::shuffle::Shuffle;
+use crate::arch::Spec;
 use crate::dataset::{Dtype, Form, HookColumn, Layout, ScalarColumn};
 use crate::error::{Error, Result, give_as, said};
 use crate::hook::{HookPoint, select};
@@ -235,7 +236,7 @@ impl fmt::Display for Positions {
 }
 
 /// What an export comes to for a model.
-pub(super) struct Asked {
+pub(in crate::analysis) struct Asked {
     pub points: Vec<HookPoint>,
     pub layout: Layout,
     pub cutting: Cutting,
@@ -254,7 +255,7 @@ impl Export {
     ///
     /// # Errors
     /// Options that do not fit the model, its tokenizer or each other.
-    pub(super) fn asked(&self, on: &Session) -> Result<Asked> {
+    pub(in crate::analysis) fn asked(&self, on: &Session) -> Result<Asked> {
         let spec = on.model.spec();
         let points = select(spec, &self.hooks)?;
         if let Some(point) = points.iter().find(|point| point.site.per_sequence()) {
@@ -263,14 +264,8 @@ impl Export {
             ))
             .hint("`pellucid attention` writes patterns as a table; `pellucid cache` as they are"));
         }
-        let hook = |point: &HookPoint| HookColumn {
-            name: point.to_string(),
-            axes: point.site.info().axes.iter().map(|axis| axis.letter()).collect::<Vec<_>>().join(" "),
-            shape: point.shape(spec, 1)[1..].to_vec(),
-            index: point.site.is_index(),
-        };
         let layout = Layout {
-            hooks: points.iter().map(hook).collect(),
+            hooks: points.iter().map(|point| column(spec, point)).collect(),
             scalars: self.columns.iter().map(|column| column.described()).collect(),
             dtype: self.store,
             form: self.form,
@@ -338,6 +333,16 @@ impl Export {
         }
         let skip_pos = self.skip_pos.iter().map(|range| range.0.clone()).collect();
         Ok(Choosing { skip_special: self.skip_special, skip_pos, sample: self.sample, seed: self.seed })
+    }
+}
+
+/// How a token's value of a hook is laid out.
+pub(in crate::analysis) fn column(spec: &Spec, point: &HookPoint) -> HookColumn {
+    HookColumn {
+        name: point.to_string(),
+        axes: point.site.info().axes.iter().map(|axis| axis.letter()).collect::<Vec<_>>().join(" "),
+        shape: point.shape(spec, 1)[1..].to_vec(),
+        index: point.site.is_index(),
     }
 }
 

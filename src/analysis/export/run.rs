@@ -47,7 +47,7 @@ fn together(spec: &Spec, asked: &Asked) -> usize {
 }
 
 /// What that needs of memory.
-pub(super) fn need(spec: &Spec, asked: &Asked, columns: &[Column]) -> Need {
+pub(in crate::analysis) fn need(spec: &Spec, asked: &Asked, columns: &[Column]) -> Need {
     let tokens = together(spec, asked);
     let decoded = if columns.is_empty() { 0 } else { super::predicted::need(spec, tokens) };
     let bytes = tokens * token_bytes(spec, asked) + decoded;
@@ -55,20 +55,22 @@ pub(super) fn need(spec: &Spec, asked: &Asked, columns: &[Column]) -> Need {
 }
 
 /// Makes rows of documents.
-pub(super) struct Exporter<'a> {
+pub(in crate::analysis) struct Exporter<'a> {
     pub on: &'a Session,
     pub tokenizer: &'a Tokenizer,
     pub asked: &'a Asked,
     pub columns: &'a [Column],
     /// The largest norm of each hook that becomes a row.
     pub limits: Option<Vec<f64>>,
+    /// Whether there are statistics of the rows.
+    pub sums: bool,
 }
 
 /// Takes rows.
 type Take<'t> = &'t mut dyn FnMut(Rows) -> Result<()>;
 
 /// A block in the making.
-pub(super) struct Block<'a> {
+pub(in crate::analysis) struct Block<'a> {
     by: &'a Exporter<'a>,
     cutter: Cutter<'a>,
     /// Sequences that wait for a run, and their tokens.
@@ -192,6 +194,7 @@ impl Block<'_> {
         };
         drop(out);
         let sums: Vec<Sums> = (hooks.par_iter().zip(&asked.layout.hooks))
+            .filter(|_| self.by.sums)
             .map(|(values, hook)| match values {
                 Values::F32(values) => Sums::of(values, hook.width()),
                 Values::U32(_) => Sums::default(),
@@ -324,15 +327,17 @@ fn scalars(column: Column, found: &[Predicted]) -> Scalars {
 }
 
 /// Copies the rows that are wanted out of each value, and keeps nothing else of it.
-struct Copied<'a> {
+pub(in crate::analysis) struct Copied<'a> {
     points: &'a [HookPoint],
     layout: &'a [HookColumn],
     rows: Vec<usize>,
-    values: Vec<Values>,
+    /// What was copied, of each point in their order.
+    pub values: Vec<Values>,
 }
 
 impl<'a> Copied<'a> {
-    fn new(points: &'a [HookPoint], layout: &'a [HookColumn], rows: Vec<usize>) -> Self {
+    /// Of each of these points, whose values are laid out so, these rows of the pack.
+    pub fn new(points: &'a [HookPoint], layout: &'a [HookColumn], rows: Vec<usize>) -> Self {
         // An expert that no row goes through is never seen, and zero.
         let none = |hook: &HookColumn| match hook.index {
             true => Values::U32(vec![0; rows.len() * hook.width()]),

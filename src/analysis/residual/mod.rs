@@ -5,8 +5,8 @@
 //! stream instead, so that it and the cumulative push are one curve up to a factor for each step and position.
 
 mod heads;
-mod options;
-mod reader;
+pub(in crate::analysis) mod options;
+pub(in crate::analysis) mod reader;
 pub mod rows;
 mod view;
 

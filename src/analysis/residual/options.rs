@@ -47,6 +47,23 @@ impl Default for Residual {
     }
 }
 
+/// `0,3,-1`, or `all`, of which there is no list.
+///
+/// # Errors
+/// When it is neither.
+pub(in crate::analysis) fn positions(text: &str) -> Result<Option<Vec<isize>>> {
+    let number = |text: &str| {
+        text.trim().parse::<isize>().map_err(|_| {
+            Error::bad_input(format!("\"{}\" is no position", visible(text)))
+                .hint("write numbers such as 0,3,-1, or all")
+        })
+    };
+    match text.trim() {
+        "all" => Ok(None),
+        list => list.split(',').map(number).collect::<Result<_>>().map(Some),
+    }
+}
+
 impl Residual {
     /// The prompts with what is read after them, and what is asked of them.
     fn asked(&self, on: &Session, input: &Prompts) -> Result<(Vec<Prompt>, Asked)> {
@@ -57,18 +74,8 @@ impl Residual {
         {
             return self.one_after_another(on, input, (*first, rest), foil);
         }
-        let number = |text: &str| {
-            text.trim().parse::<isize>().map_err(|_| {
-                Error::bad_input(format!("\"{}\" is no position", visible(text)))
-                    .hint("write numbers such as 0,3,-1, or all")
-            })
-        };
-        let positions = match self.pos.trim() {
-            "all" => None,
-            list => Some(list.split(',').map(number).collect::<Result<_>>()?),
-        };
         let (target, budget) = (target.first().copied(), Budget(on.memory_bytes));
-        Ok((input.prompts.clone(), Asked { target, rest: vec![], foil, positions, budget }))
+        Ok((input.prompts.clone(), Asked { target, rest: vec![], foil, positions: positions(&self.pos)?, budget }))
     }
 
     /// The same of a target of several tokens.

@@ -8,6 +8,7 @@ use crate::arch::spec::{Gain, NormKind};
 use crate::error::Result;
 use crate::model::Model;
 use crate::ops::linear::Linear;
+use crate::ops::norm::NormWeights;
 use crate::ops::numbers;
 use crate::ops::simd::{self, vectorise};
 
@@ -15,7 +16,7 @@ use crate::ops::simd::{self, vectorise};
 const TILE: usize = 4096;
 
 /// A model's unembedding and final norm.
-pub(super) struct Reader<'a> {
+pub(in crate::analysis) struct Reader<'a> {
     model: &'a Model,
     /// The mean column of the unembedding, and the mean of its bias.
     mean: Vec<f64>,
@@ -26,7 +27,7 @@ pub(super) struct Reader<'a> {
 
 /// What pushes one token.
 #[derive(Clone)]
-pub(super) struct Direction {
+pub(in crate::analysis) struct Direction {
     /// Its column of the unembedding less the mean column: what it reads after the norm.
     pub after: Vec<f64>,
     /// The same before the norm, but for the norm's scale.
@@ -52,13 +53,11 @@ impl<'a> Reader<'a> {
         let vector = |x: Option<&Tensor>| x.map(wide).transpose();
         let bias = vector(unembed.bias.as_ref())?.unwrap_or_default();
         let norm = model.weights().final_norm.as_ref();
-        let gain = vector(norm.and_then(|norm| norm.gain.as_ref()))?;
-        let more = if norm.is_some_and(|norm| norm.meaning == Gain::OnePlusWeight) { 1.0 } else { 0.0 };
         Ok(Self {
             model,
             mean,
             mean_bias: bias.iter().sum::<f64>() / v as f64,
-            gain: gain.map_or_else(|| vec![1.0; d], |gain| gain.iter().map(|g| g + more).collect()),
+            gain: norm.map_or_else(|| Ok(vec![1.0; d]), |norm| gain(norm, d))?,
             bias: vector(norm.and_then(|norm| norm.bias.as_ref()))?.unwrap_or_else(|| vec![0.0; d]),
         })
     }
@@ -85,6 +84,13 @@ impl<'a> Reader<'a> {
         Ok(ids.iter().copied().zip(columns.chunks_exact(d)).map(of).collect())
     }
 
+    /// What the unembedding reads of a vector in the stream, but for the final norm's scale and bias.
+    pub fn read(&self, x: &[f64]) -> Vec<f64> {
+        let layer = self.model.weights().final_norm.as_ref().is_some_and(|norm| norm.kind == NormKind::Layer);
+        let mean = if layer { x.iter().sum::<f64>() / x.len() as f64 } else { 0.0 };
+        x.iter().zip(&self.gain).map(|(x, g)| (x - mean) * g).collect()
+    }
+
     /// What the final norm divides rows `[t, d]` by: 1 where there is none.
     pub fn scales(&self, x: &Tensor) -> Result<Vec<f64>> {
         match &self.model.weights().final_norm {
@@ -94,8 +100,15 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// What a norm multiplies by, whatever its weight is stored as: 1 where it has none.
+pub(in crate::analysis) fn gain(norm: &NormWeights, d: usize) -> Result<Vec<f64>> {
+    let more = if norm.meaning == Gain::OnePlusWeight { 1.0 } else { 0.0 };
+    let gain = norm.gain.as_ref().map(wide).transpose()?;
+    Ok(gain.map_or_else(|| vec![1.0; d], |gain| gain.iter().map(|g| g + more).collect()))
+}
+
 /// What a vector of a direction reads of a vector in the stream.
-pub(super) fn along(direction: &[f64], x: &[f32]) -> f64 {
+pub(in crate::analysis) fn along(direction: &[f64], x: &[f32]) -> f64 {
     vectorise!(simd::wide_sum(direction, x, |d, x| d * x))
 }
 

@@ -38,12 +38,12 @@ pub fn html(view: &View) -> Result<String> {
 /// Tokens as text, each on its colour, with its value in small letters.
 fn flow(out: &mut String, text: &Text) {
     out.push_str("<p style=\"font-family:monospace;line-height:2.4\">");
-    for cell in &text.tokens {
+    for (cell, ends) in text.tokens.iter().zip(text.ends()) {
         let (title, label, below) = (escape(&cell.title), escape(&cell.label), escape(&cell.below));
         let colour = colour(cell, Some(&text.colours));
         let _ =
             write!(out, "<span title=\"{title}\"{colour}>{label}<sub style=\"font-size:60%\">{below}</sub></span> ");
-        if cell.label.ends_with('↵') {
+        if ends {
             out.push_str("<br/>");
         }
     }

@@ -38,7 +38,7 @@ pub(super) struct Flow<'a> {
 impl<'a> Flow<'a> {
     pub fn new(text: &'a Text, locale: Locale) -> Self {
         let (mut x, mut y, mut places, mut wide) = (0.0, 0.0, vec![], 0f64);
-        for cell in &text.tokens {
+        for (cell, ends) in text.tokens.iter().zip(text.ends()) {
             let label = mono_width(&cell.label, SIZE).min(LONGEST);
             let w = label.max(mono_width(&cell.below, 8.0)).ceil() + 4.0;
             if x > 0.0 && x + w > WIDEST {
@@ -47,7 +47,7 @@ impl<'a> Flow<'a> {
             places.push(Rect { x, y, w, h: TOKEN });
             wide = wide.max(x + w);
             x += w + 1.0;
-            if cell.label.ends_with('↵') {
+            if ends {
                 (x, y) = (0.0, y + LINE);
             }
         }

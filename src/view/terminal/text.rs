@@ -19,7 +19,7 @@ pub(super) fn flow(text: &Text, columns: usize) -> String {
         }
         *used = 0;
     };
-    for cell in &text.tokens {
+    for (cell, ends) in text.tokens.iter().zip(text.ends()) {
         let token = fit(&cell.label, LONGEST.min(columns.max(1)));
         let wide = token.width().max(cell.below.width());
         if used > 0 && used + wide > columns {
@@ -30,7 +30,7 @@ pub(super) fn flow(text: &Text, columns: usize) -> String {
         tokens += &format!("{on}{token}{on:#}{}", pad(&token));
         values += &format!("{}{}", styled(Style::new().dimmed(), &cell.below), pad(&cell.below));
         used += wide + 1;
-        if cell.label.ends_with('↵') {
+        if ends {
             flush(&mut tokens, &mut values, &mut used);
         }
     }

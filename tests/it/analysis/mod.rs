@@ -16,6 +16,8 @@ pub mod finite;
 pub mod generate;
 pub mod heads;
 pub mod loss;
+pub mod neurons;
+pub mod neurons_corpus;
 pub mod next;
 pub mod packing;
 pub mod patch_cli;

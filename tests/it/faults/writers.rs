@@ -13,9 +13,9 @@ const CORRUPT: &str = "When Mary and John went to the store, Mary gave a drink t
 const SHORT: [&str; 2] = ["When Mary and John met, John spoke to", "When Mary and John met, Mary spoke to"];
 
 /// The commands, by what `Writer::args` knows.
-pub const ALL: [&str; 20] = [
+pub const ALL: [&str; 21] = [
     "lens", "residual", "loss", "next", "generate", "embed", "attention", "cache", "tokens", "cost", "compare", "verify",
-    "chart", "patch", "path", "ablate", "attribute", "export", "heads", "position",
+    "chart", "patch", "path", "ablate", "attribute", "export", "heads", "position", "neurons",
 ];
 
 /// Files by name.
@@ -43,7 +43,7 @@ impl Writer {
                 writer.place.ok(["attention", text, "-q", "--out", to]);
             }
         }
-        if name == "export" {
+        if matches!(name, "export" | "neurons") {
             // Blocks of two documents.
             let line =
                 |i: usize| format!("{{\"text\": \"{}\"}}\n", [CLEAN, CORRUPT, SHORT[0]][i % 3].repeat(1 + i % 4));
@@ -105,6 +105,7 @@ impl Writer {
                 let context = if other { "16" } else { "32" };
                 vec!["--hooks", "resid_post,z", "--corpus", "corpus.jsonl", "--block", "2", "--context", context]
             }
+            "neurons" => vec![clean, "--corpus", "corpus.jsonl", "--layers", "1", "--examples", "3", "--neuronpedia"],
             "attribute" => [&pair[..], &["--confirm", "5"]].concat(),
             other => panic!("what does {other} write?"),
         };

@@ -153,6 +153,7 @@ fn a_budget_that_cannot_be_kept_is_refused_before_anything_runs() {
         (&["next"], &prompt),
         (&["generate", "--tokens", "2"], &prompt),
         (&["residual"], &prompt),
+        (&["neurons"], &prompt),
         (&["attention"], &prompt),
         (&["position"], &prompt),
         (&["cache", "--hooks", "resid_post"], &prompt),

@@ -1,0 +1,248 @@
+//! The question with its options.
+
+use serde::{Deserialize, Serialize};
+
+use std::collections::BTreeMap;
+
+use super::banks::{Bank, Unit, banks, check_layers, check_unit};
+use super::corpus::rows::{NeuronCardRow, NeuronExampleRow, NeuronStatsRow};
+use super::corpus::{Ends, Known, NEURONPEDIA, Over};
+use super::prompt::{Asked, cut, neurons};
+use super::rows::{NeuronLayerRow, NeuronRow, NeuronVocabRow};
+use super::vocab::{self, Signed};
+use crate::analysis::export::Positions;
+use crate::analysis::residual::options::positions;
+use crate::analysis::residual::reader::Reader;
+use crate::error::{Error, Result, said};
+use crate::session::spaces::Words;
+use crate::session::{Analysis, PromptsAndCorpora, Session, Sink};
+use crate::sweep::Need;
+use crate::sweep::budget::Budget;
+use crate::text::positions::position_at;
+
+/// Neurons: which of them push the answer, what do they say, and at which tokens of a corpus are they active?
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+#[cfg_attr(
+    feature = "cli",
+    command(
+        after_help = "Of prompts writes neurons.parquet (see `pellucid tables neurons`) with the strongest neurons of each position, \
+                        neuron_layers.parquet with what all neurons of a layer come to, neuron_vocab.parquet with the tokens that each of them \
+                        promotes and suppresses, and for each prompt an SVG of the strongest. Of corpora writes neuron_stats.parquet, \
+                        neuron_examples.parquet, neuron_cards.parquet and an SVG for each card. See docs/neurons.md."
+    )
+)]
+pub struct Neurons {
+    /// The token whose logit is explained, such as " Paris", or a token id, such as #17 [default: the most probable one]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKEN"))]
+    pub target: Option<String>,
+    /// Positions, such as 0,3,-1; negative ones count from the end; or all
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "POSITIONS", default_value_t = Neurons::default().pos, allow_hyphen_values = true)
+    )]
+    pub pos: String,
+    /// Only these layers, such as 0,3
+    #[cfg_attr(feature = "cli", arg(long, value_name = "LAYERS", value_delimiter = ','))]
+    pub layers: Option<Vec<usize>>,
+    /// These neurons, LAYER.NEURON, such as 3.17; of experts LAYER.EXPERT.NEURON [default: the strongest]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "NEURONS", value_delimiter = ','))]
+    pub neuron: Vec<Unit>,
+    /// How many of the strongest neurons to keep for each position
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "K", default_value_t = Neurons::default().top, value_parser = crate::sweep::at_least_one)
+    )]
+    pub top: usize,
+    /// How many tokens to keep at each end of what a neuron says
+    #[cfg_attr(feature = "cli", arg(long, value_name = "K", default_value_t = Neurons::default().tokens))]
+    pub tokens: usize,
+    /// Over a corpus: columns of these hooks in place of neurons, such as z, resid_post or mlp.expert_weights
+    #[cfg_attr(feature = "cli", arg(long, value_name = "HOOKS", requires = "corpus"))]
+    pub hook: Option<String>,
+    /// Over a corpus: how many examples to keep at each end
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "K", default_value_t = Neurons::default().examples, requires = "corpus", value_parser = crate::sweep::at_least_one)
+    )]
+    pub examples: usize,
+    /// Over a corpus: how many cards to draw, of the neurons that stand out most; those that are named have one each
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "N", default_value_t = Neurons::default().cards, requires = "corpus", value_parser = crate::sweep::at_least_one)
+    )]
+    pub cards: usize,
+    /// Over a corpus: how many tokens to draw for quantiles, and for examples of them
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "N", default_value_t = Neurons::default().draws, requires = "corpus", value_parser = crate::sweep::at_least_one)
+    )]
+    pub draws: usize,
+    /// Over a corpus: how many of its most frequent tokens to take means of, for what the token alone explains; 0 for none
+    #[cfg_attr(feature = "cli", arg(long, value_name = "K", default_value_t = Neurons::default().frequent, requires = "corpus"))]
+    pub frequent: usize,
+    /// Over a corpus: the most tokens of a sequence; longer documents are cut [default: 1024, or the model's context where that is shorter]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "N", requires = "corpus", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(2..)))]
+    pub context: Option<usize>,
+    /// Over a corpus: leave out control tokens, such as BOS
+    #[cfg_attr(feature = "cli", arg(long, requires = "corpus"))]
+    pub skip_special: bool,
+    /// Over a corpus: leave out these positions of each sequence, such as 0 for the first, where attention sinks are, or 0..4
+    #[cfg_attr(feature = "cli", arg(long, value_name = "POSITIONS", value_delimiter = ',', requires = "corpus"))]
+    pub skip_pos: Vec<Positions>,
+    /// Over a corpus: also write the cards as neuronpedia.json, with the keys of Neuronpedia's exports (version 1)
+    #[cfg_attr(feature = "cli", arg(long, requires = "corpus"))]
+    pub neuronpedia: bool,
+    /// Over a corpus: seed for random draws
+    #[cfg_attr(feature = "cli", arg(long, value_name = "N", default_value_t, requires = "corpus"))]
+    pub seed: u64,
+}
+
+impl Default for Neurons {
+    fn default() -> Self {
+        Self {
+            target: None,
+            pos: "-1".into(),
+            layers: None,
+            neuron: vec![],
+            top: 20,
+            tokens: 10,
+            hook: None,
+            examples: 20,
+            cards: 8,
+            draws: 500,
+            frequent: 256,
+            context: None,
+            skip_special: false,
+            skip_pos: vec![],
+            neuronpedia: false,
+            seed: 0,
+        }
+    }
+}
+
+impl Neurons {
+    /// The layers that are looked at: those of the neurons that are named, where some are.
+    fn banks<'a>(&self, on: &'a Session) -> Result<Vec<Bank<'a>>> {
+        let spec = on.model.spec();
+        check_layers(spec, self.layers.as_deref())?;
+        self.neuron.iter().try_for_each(|unit| check_unit(spec, *unit))?;
+        let named: Vec<usize> = self.neuron.iter().map(|unit| unit.layer).collect();
+        banks(&on.model, self.layers.as_deref().or(Some(&named[..]).filter(|named| !named.is_empty())))
+    }
+
+    fn asked<'a>(
+        &'a self,
+        on: &Session,
+        banks: &'a [Bank<'a>],
+        percentile: &'a dyn Fn(Unit, f32) -> Option<f64>,
+        taken: usize,
+    ) -> Result<Asked<'a>> {
+        Ok(Asked {
+            banks,
+            target: self.target.as_deref().map(|text| on.target(text)).transpose()?,
+            positions: positions(&self.pos)?,
+            units: &self.neuron,
+            top: self.top,
+            tokens: self.tokens,
+            percentile,
+            budget: Budget(on.memory_bytes.saturating_sub(taken)),
+        })
+    }
+
+    /// What is read of corpora, and the neurons that prompts are asked about: none where nothing asks about neurons.
+    fn parts<'a>(&self, on: &'a Session, input: &PromptsAndCorpora) -> Result<(Vec<Bank<'a>>, Option<Over>)> {
+        if input.corpora.is_empty() && self.hook.is_some() {
+            return Err(Error::bad_input("hooks are read over a corpus, and there is none")
+                .hint(said("give one with {corpus=FILE}, or leave {!hook} out")));
+        }
+        let (prompted, default) = (!input.prompts.prompts.is_empty(), Self::default());
+        if !prompted && (self.target.is_some() || self.pos != default.pos || self.top != default.top) {
+            return Err(Error::bad_input(
+                "a target, positions and how many are the strongest are of prompts, and there are none",
+            )
+            .hint(said("give a prompt, or leave {!target}, {!pos} and {!top} out")));
+        }
+        check_layers(on.model.spec(), self.layers.as_deref())?;
+        let banks =
+            if prompted || self.hook.is_none() { self.banks(on)? } else { banks(&on.model, None).unwrap_or_default() };
+        let over = (!input.corpora.is_empty()).then(|| Over::of(self, on, &banks)).transpose()?;
+        Ok((banks, over))
+    }
+
+    /// Tells what neurons say, and gives the tokens at both ends of each.
+    fn say(
+        &self,
+        on: &Session,
+        banks: &[Bank<'_>],
+        units: &[Unit],
+        known: &mut BTreeMap<Signed, String>,
+        out: &mut Sink<'_>,
+    ) -> Result<Vec<Ends>> {
+        let wanted: Vec<Signed> = units.iter().map(|unit| (*unit, 1)).collect();
+        let (most, budget) = (self.tokens.max(vocab::WORDS), Budget(on.memory_bytes));
+        let (reader, spell) = (Reader::new(&on.model)?, |id| on.spell(id));
+        let mut words = vec![];
+        for (signed, mut said) in wanted.iter().zip(vocab::say(&on.model, &reader, banks, &wanted, most, budget)?) {
+            known.insert(*signed, said.promotes(&spell));
+            let spelled = |end: &[(u32, f64)]| end.iter().map(|(id, value)| (spell(*id), *value)).collect();
+            words.push(Ends { promoted: spelled(&said.promoted), suppressed: spelled(&said.suppressed) });
+            said.cut(self.tokens);
+            said.rows(*signed, &spell).into_iter().try_for_each(|row| out.push(row))?;
+        }
+        Ok(words)
+    }
+}
+
+impl Analysis for Neurons {
+    const NAME: &'static str = "neurons";
+    const FILES: &'static [&'static str] = &[NEURONPEDIA];
+    type Tables = (NeuronRow, NeuronLayerRow, NeuronVocabRow, NeuronStatsRow, NeuronExampleRow, NeuronCardRow);
+    type On = Session;
+    type Input = PromptsAndCorpora;
+
+    fn need(&self, on: &Session, input: &PromptsAndCorpora) -> Result<Need> {
+        let (banks, over) = self.parts(on, input)?;
+        let read = over.as_ref().map(|over| over.need(on, input.corpora.len())).transpose()?;
+        if input.prompts.prompts.is_empty() {
+            return Ok(read.unwrap_or_default());
+        }
+        let known = over.as_ref().map_or(0, |over| over.known_bytes(input.corpora.len()));
+        let own = cut(&on.model, &input.prompts.prompts, &self.asked(on, &banks, &|_, _| None, known)?).need;
+        let own = Need { activations: own.activations + known, least: own.least + known, ..own };
+        Ok(read.map_or(own, |read| read.or(own)))
+    }
+
+    fn run(&self, on: &Session, input: &PromptsAndCorpora, out: &mut Sink<'_>) -> Result<()> {
+        let ((banks, over), prompts) = (self.parts(on, input)?, &input.prompts.prompts);
+        let mut known = BTreeMap::new();
+        let read: Option<Known> = match &over {
+            None => None,
+            Some(over) => {
+                let mut says = |units: &[Unit], out: &mut Sink<'_>| self.say(on, &banks, units, &mut known, out);
+                Some(over.tell(on, &input.corpora, &mut says, out)?)
+            }
+        };
+        if prompts.is_empty() {
+            return Ok(());
+        }
+        let taken = over.as_ref().map_or(0, |over| over.known_bytes(input.corpora.len()));
+        let percentile = |unit: Unit, value: f32| read.as_ref()?.percentile(unit, value);
+        let asked = self.asked(on, &banks, &percentile, taken)?;
+        if let Some(target) = asked.target {
+            let last = asked.positions.as_ref().and_then(|positions| positions.last()).copied().unwrap_or(-1);
+            let after = |p| Some(Words { prompt: p, at: position_at(last, p).ok()?, tokens: vec![target] });
+            let words: Vec<Words<'_>> = prompts.iter().filter_map(after).collect();
+            if let Some(said) = on.doubtful_spaces(["target", "prompts"], &words)? {
+                out.note(said);
+            }
+        }
+        let watch = out.watch;
+        neurons(&on.model, prompts, &|id| on.spell(id), &asked, &mut known, watch, &mut |found| {
+            found.neurons.into_iter().try_for_each(|row| out.push(row))?;
+            found.layers.into_iter().try_for_each(|row| out.push(row))?;
+            found.vocab.into_iter().try_for_each(|row| out.push(row))
+        })
+    }
+}
