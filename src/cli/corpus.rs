@@ -75,7 +75,7 @@ impl Given<Session> for PromptsAndCorpora {
     type Args = PromptsAndCorporaArgs;
 
     fn read(args: &PromptsAndCorporaArgs, on: &Session, _: &Out) -> Result<Self> {
-        let reading = args.reading.reading(args.prompts.read.bounds());
+        let reading = args.reading.reading(args.prompts.named.read.bounds());
         // A path by itself is a corpus, which is not the documents of all paths.
         let open = |path: &PathBuf| Corpora::open(std::slice::from_ref(path), &reading);
         let corpora: Vec<Corpora> = args.corpus.iter().map(open).collect::<Result<_>>()?;

@@ -8,10 +8,10 @@
 #[doc(hidden)]
 pub mod activation;
 #[doc(hidden)]
+pub mod algebra;
+#[doc(hidden)]
 pub mod attention;
 mod conv1d;
-#[doc(hidden)]
-pub mod decompose;
 mod dot;
 pub(crate) mod gradient;
 #[doc(hidden)]
@@ -25,8 +25,6 @@ pub mod memory;
 #[doc(hidden)]
 pub mod norm;
 mod number;
-#[doc(hidden)]
-pub mod principal;
 mod product;
 #[doc(hidden)]
 pub mod rotary;
@@ -39,8 +37,6 @@ pub mod rows;
 pub mod simd;
 #[doc(hidden)]
 pub mod softmax;
-#[doc(hidden)]
-pub mod symmetric;
 
 use std::ops::{Deref, Range};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};

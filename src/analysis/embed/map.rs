@@ -3,7 +3,7 @@
 use super::vocabulary::{Vocabulary, cosine, largest, length};
 use super::{EmbedMapRow, Embeddings, Query, Spell};
 use crate::error::Result;
-use crate::ops::principal::Rows;
+use crate::ops::algebra::principal::Rows;
 
 /// Neighbours whose classes are counted.
 const NEAREST: usize = 10;
@@ -79,8 +79,8 @@ pub fn map(of: &Embeddings, mapped: &Mapped, seed: u64, spell: Spell<'_>) -> Res
     let share = |i: usize| components.get(i).map_or(0.0, |c| if total > 0.0 { c.squares / total } else { 0.0 });
     let same = same_class(space, mapped)?;
     let mut found = Vec::with_capacity(n);
-    for first in (0..n).step_by(crate::ops::principal::TILE) {
-        let range = first..n.min(first + crate::ops::principal::TILE);
+    for first in (0..n).step_by(crate::ops::algebra::principal::TILE) {
+        let range = first..n.min(first + crate::ops::algebra::principal::TILE);
         for (i, row) in range.clone().zip(space.of(&ids[range])?.chunks_exact(d)) {
             let along = |c: usize| {
                 let axis = components.get(c).map_or(&zero, |component| &component.axis);

@@ -30,7 +30,7 @@ impl<'a> Reference<'a> {
             return Ok(None);
         }
         let mut mean = vec![0.0; space.d];
-        for some in ids.chunks(crate::ops::principal::TILE) {
+        for some in ids.chunks(crate::ops::algebra::principal::TILE) {
             for row in space.of(some)?.chunks_exact(space.d) {
                 mean.iter_mut().zip(row).for_each(|(mean, x)| *mean += f64::from(*x) / ids.len() as f64);
             }

@@ -9,8 +9,8 @@ use rayon::prelude::*;
 
 use crate::error::Result;
 use crate::model::Model;
+use crate::ops::algebra::principal::{Rows, TILE};
 use crate::ops::matrix::{Matrix, Numbers};
-use crate::ops::principal::{Rows, TILE};
 use crate::ops::simd::{self, vectorise};
 use crate::ops::values;
 

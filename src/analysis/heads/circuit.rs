@@ -9,7 +9,7 @@ use super::rows::HeadCircuitRow;
 use crate::arch::Spec;
 use crate::error::Result;
 use crate::model::Model;
-use crate::ops::decompose::Rows;
+use crate::ops::algebra::decompose::Rows;
 use crate::ops::wide;
 use crate::sweep::Need;
 

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use crate::arch::Spec;
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::ops::decompose::{Rows, Singular, Thin, eigenvalues, singular};
+use crate::ops::algebra::decompose::{Rows, Singular, Thin, eigenvalues, singular};
 
 /// The heads of one block.
 pub struct Heads {

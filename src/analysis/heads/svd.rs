@@ -12,7 +12,7 @@ use super::rows::HeadSvdRow;
 use crate::arch::Spec;
 use crate::error::Result;
 use crate::model::Model;
-use crate::ops::decompose::Singular;
+use crate::ops::algebra::decompose::Singular;
 use crate::ops::numbers;
 use crate::sweep::Need;
 use crate::sweep::budget::Budget;

@@ -7,8 +7,8 @@ use rayon::prelude::*;
 use super::rows::{PositionCosineRow, PositionVectorRow, PositionWaveRow};
 use crate::error::Result;
 use crate::model::Model;
+use crate::ops::algebra::decompose::symmetric;
 use crate::ops::numbers;
-use crate::ops::symmetric::eigen;
 
 /// Frequencies between two of the discrete Fourier transform, and one.
 const FINER: usize = 8;
@@ -128,7 +128,7 @@ fn components(rows: &[f64], d: usize) -> Result<([Vec<f64>; 2], [f64; 2])> {
             (0..d * d).into_par_iter().map(|at| dot(column(at / d), column(at % d))).collect()
         }
     };
-    let found = eigen(n.min(d), &product);
+    let found = symmetric(n.min(d), &product);
     let (mut coordinates, mut explained) = ([vec![0.0; n], vec![0.0; n]], [0.0; 2]);
     for (component, (value, vector)) in found.into_iter().take(2).enumerate() {
         let value = value.max(0.0);

@@ -14,8 +14,8 @@ const SHORT: [&str; 2] = ["When Mary and John met, John spoke to", "When Mary an
 
 /// The commands, by what `Writer::args` knows.
 pub const ALL: [&str; 21] = [
-    "lens", "residual", "loss", "next", "generate", "embed", "attention", "cache", "tokens", "cost", "compare", "verify",
-    "chart", "patch", "path", "ablate", "attribute", "export", "heads", "position", "neurons",
+    "lens", "residual", "loss", "next", "generate", "embed", "attention", "cache", "tokens", "cost", "compare",
+    "verify", "chart", "patch", "path", "ablate", "attribute", "export", "heads", "position", "neurons",
 ];
 
 /// Files by name.

@@ -147,7 +147,7 @@ fn a_budget_that_cannot_be_kept_is_refused_before_anything_runs() {
     let (clean, corrupt) = (format!("#{}", ids(300, 1)), format!("#9,{}", ids(299, 8)));
     let pair = ["--clean", &clean, "--corrupt", &corrupt, "--answer", "#5", "--foil", "#6"];
     place.write("texts.jsonl", "{\"text\": \"Mary and John went\"}\n");
-    let commands: [(&[&str], &[&str]); 13] = [
+    let commands: [(&[&str], &[&str]); 15] = [
         (&["lens"], &prompt),
         (&["loss"], &prompt),
         (&["next"], &prompt),

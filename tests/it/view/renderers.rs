@@ -8,8 +8,8 @@ use pellucid::view::axis::Axis;
 use pellucid::view::colour::Colours;
 use pellucid::view::html::html;
 use pellucid::view::kind::{
-    Arcs, Board, Body, Branch, Cell, Dot, Entry, Heat, Item, Line, Lines, Link, Mark, Panel, Scatter, Shape, Side, Steps,
-    Table, TableRow, Text, Tile, Tiles, Tree, View,
+    Arcs, Board, Body, Branch, Cell, Dot, Entry, Heat, Item, Line, Lines, Link, Mark, Panel, Scatter, Shape, Side,
+    Steps, Table, TableRow, Text, Tile, Tiles, Tree, View,
 };
 use pellucid::view::markdown::markdown;
 use pellucid::view::{Figure, svg, terminal};

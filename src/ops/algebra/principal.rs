@@ -13,8 +13,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 
-use super::simd::{self, vectorise};
 use crate::error::Result;
+use crate::ops::simd::{self, vectorise};
 
 /// Rows that are multiplied at a time.
 pub const TILE: usize = 256;

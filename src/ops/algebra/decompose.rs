@@ -3,7 +3,7 @@
 //! A head's maps of the stream are `d_model x d_model` and of rank `d_head` at most. As products of two thin factors they need neither be
 //! made nor decomposed: `A' B` has the singular values of `R_a R_b'`, where `A' = Q_a R_a` and `B' = Q_b R_b`.
 
-use nalgebra::{DMatrix, QR, SVD, Schur};
+use nalgebra::{DMatrix, QR, SVD, Schur, SymmetricEigen};
 
 use crate::error::{Error, Result};
 
@@ -122,6 +122,21 @@ pub fn eigenvalues(matrix: &Rows) -> Result<Vec<(f64, f64)>> {
     // Those of the transpose are the same.
     let schur = Schur::try_new(matrix.columns(), f64::EPSILON, STEPS * matrix.n).ok_or_else(endless)?;
     Ok(schur.complex_eigenvalues().iter().map(|x| (x.re, x.im)).collect())
+}
+
+/// The eigenvalues of the symmetric matrix `values [n, n]` with their eigenvectors `[n]` of length 1, the largest first. The sign of a vector
+/// is any.
+///
+/// ```
+/// let found = pellucid::ops::algebra::decompose::symmetric(2, &[2.0, 1.0, 1.0, 2.0]);
+/// assert!((found[0].0 - 3.0).abs() < 1e-12 && (found[1].0 - 1.0).abs() < 1e-12);
+/// ```
+pub fn symmetric(n: usize, values: &[f64]) -> Vec<(f64, Vec<f64>)> {
+    let found = SymmetricEigen::new(DMatrix::from_row_slice(n, n, values));
+    let mut all: Vec<(f64, Vec<f64>)> =
+        (0..n).map(|i| (found.eigenvalues[i], found.eigenvectors.column(i).iter().copied().collect())).collect();
+    all.sort_by(|a, b| b.0.total_cmp(&a.0));
+    all
 }
 
 /// Iterations on what is not finite would not end.
