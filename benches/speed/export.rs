@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use pellucid::analysis::Export;
 use pellucid::analysis::export::Pack;
 use pellucid::model::{Batch, Model, Run, Unembed};
-use pellucid::session::{Analysis, Claiming, Corpora, On, Place, Session, Sink, To};
+use pellucid::session::{Analysis, Claiming, Corpora, Destination, On, Session, Sink, To};
 use pellucid::text::corpus::Reading;
 
 use crate::Bench;
@@ -95,7 +95,7 @@ fn run(session: &Session, corpus: &Path, out: &Path, hooks: &str, context: usize
     };
     let input = Corpora::open(&[corpus.to_owned()], &Reading::default())?;
     let claiming = Claiming { command: &[], wait: Duration::ZERO, waiting: &|_| Ok(()) };
-    let place = Place {
+    let place = Destination {
         folder: out.to_owned(),
         request: serde_json::json!({"hooks": hooks}),
         resume: false,
