@@ -11,6 +11,7 @@ use super::{
     CompareBytesRow, CompareColumnsRow, CompareModelsRow, CompareParametersRow, ComparePositionsRow, CompareRunsRow,
     CompareSpecRow, Runs, parameters, specs,
 };
+use crate::analysis::model::family;
 use crate::error::{Error, Result, said};
 use crate::session::{Analysis, Input, Member, Models, Prompts, Sink};
 use crate::sweep::Need;
@@ -346,7 +347,7 @@ fn compared(reference: &Member, model: &Member, sums: &Sums) -> CompareModelsRow
     CompareModelsRow {
         model: model.name.clone(),
         step: model.step,
-        family: model.spec.family.clone(),
+        family: family(&model.spec),
         revision: model.source.revision.clone(),
         weights_hash: model.weights().map(|weights| weights.hash.clone()),
         parameters: model.spec.n_params() as u64,

@@ -17,7 +17,7 @@ pub fn facts(spec: &Spec) -> Vec<ModelRow> {
     let mut say = |property: &str, value: String| facts.push(ModelRow { property: property.into(), value });
     let first = &spec.blocks[0];
     let a = &first.attention.inner;
-    say("family", spec.family.clone());
+    say("family", family(spec));
     say("parameters", Locale::EN.count((spec.n_params()) as u64));
     say("layers", spec.n_layers().to_string());
     say("d_model", spec.d_model.to_string());
@@ -36,6 +36,11 @@ pub fn facts(spec: &Spec) -> Vec<ModelRow> {
         say("processed", spec.processed.iter().map(|p| p.name()).collect::<Vec<_>>().join(", "));
     }
     facts
+}
+
+/// The family, for people.
+pub(super) fn family(spec: &Spec) -> String {
+    spec.family.clone()
 }
 
 fn vocabulary(spec: &Spec) -> String {

@@ -34,6 +34,7 @@ const PAIR: &str = "--clean|Mary and John|--corrupt|John and Mary|--answer| went
 const CASES: &[Case] = &[
     // The model.
     ("model", "~", "+|-m|@/other", Decides),
+    ("compare.model", "~", "-m|@/third|-m|@/other|Mary and John", Decides),
     ("verify.name", "", "@/other", Decides),
     ("accept_config", "~", "+|--accept-config|torch_dtype", Decides),
     // What is counted is the model that was read, whatever was let through.
@@ -61,6 +62,9 @@ const CASES: &[Case] = &[
     ("verify.bos", "demo|Mary|--no-bos", "demo|Mary|--bos", Decides),
     ("verify.no_bos", "demo|Mary", "+|--no-bos", Decides),
     ("chat", "~|-m|@/chat", "+|--chat|--date|2026-11-26", Decides),
+    ("compare.chat", "~", "+|--chat|--date|2026-11-26", Decides),
+    ("compare.system", "~|--chat|--date|2026-11-26", "+|--system|John", Decides),
+    ("compare.date", "~|--chat|--date|2026-11-26", "~|--chat|--date|2026-11-27", Decides),
     ("verify.chat", "@/chat|Mary", "+|--chat|--date|2026-11-26", Decides),
     ("system", "~|-m|@/chat|--chat|--date|2026-11-26", "+|--system|John", Decides),
     ("verify.system", "@/chat|Mary|--chat|--date|2026-11-26", "+|--system|John", Decides),
@@ -237,6 +241,7 @@ const CASES: &[Case] = &[
 fn least(analysis: &str) -> &'static str {
     match analysis {
         "patch" | "path" | "attribute" => PAIR,
+        "compare" => "-m|@/third|-m|@/fourth|Mary and John",
         "cache" => "Mary and John|--hooks|resid_post",
         "export" => "--hooks|resid_post|--corpus|@/a.jsonl",
         "embed" => " Mary",
@@ -334,10 +339,20 @@ fn every_option_of_every_analysis_decides_the_request_or_changes_nothing() {
         place.write(&format!("other/{file}"), &bytes);
         place.write(&format!("chat/{file}"), bytes);
     }
-    place.write(
-        "chat/chat_template.jinja",
-        "{% for m in messages %}{{ m.content + ' and ' }}{% endfor %}{{ 'Mary' if strftime_now('%d') == '26' else 'John' }}",
-    );
+    let template = "{% for m in messages %}{{ m.content + ' and ' }}{% endfor %}{{ 'Mary' if strftime_now('%d') == '26' else 'John' }}";
+    place.write("chat/chat_template.jinja", template);
+    // The same with other weights.
+    for (folder, bits) in [("third", 1), ("fourth", 2)] {
+        for file in ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"] {
+            place.write(&format!("{folder}/{file}"), place.read(&format!("other/{file}")));
+        }
+        place.write(&format!("{folder}/chat_template.jinja"), template);
+        // The last bits of the first tensor's numbers.
+        forge::weights(&place, folder, |tensors| {
+            let (_, _, data) = tensors.values_mut().next().unwrap();
+            data.iter_mut().step_by(2).for_each(|byte| *byte ^= bits);
+        });
+    }
     for (name, number) in [("v", 1f32), ("w", 2.0)] {
         let data = (0..64).flat_map(|_| number.to_le_bytes()).collect();
         let tensors = [("v".to_owned(), (safetensors::Dtype::F32, vec![64], data))].into();

@@ -151,7 +151,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("view", &["number", "error", "table", "text"]),
     ("model", &["error", "guard", "arch", "ops", "hook", "text"]),
     ("sweep", &["error", "arch", "ops", "hook", "text", "model"]),
-    ("session", &["number", "error", "limits", "whole", "ops", "text", "model", "sweep", "table", "view"]),
+    ("session", &["number", "error", "limits", "whole", "arch", "ops", "text", "model", "sweep", "table", "view"]),
     ("dataset", &["error", "whole", "table", "session"]),
     (
         "analysis",
