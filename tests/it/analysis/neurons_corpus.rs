@@ -307,6 +307,43 @@ fn several_corpora_are_those_of_each_alone() -> Result<()> {
     Ok(())
 }
 
+/// Invariant: The file for Neuronpedia has the values and tokens of the cards, and the logits of what their neurons say.
+#[test]
+fn cards_are_written_with_the_keys_of_neuronpedia() -> Result<()> {
+    let place = Place::new();
+    place.write("c.jsonl", jsonl(&texts(30, 6)));
+    place.ok(["neurons", "--corpus", "c.jsonl", "--neuron", "2.7,3.9", "--neuronpedia", "--out", "out"]);
+    let features: serde_json::Value = serde_json::from_slice(&place.read("out/neuronpedia.json")).unwrap();
+    let (cards, _) = read_rows::<NeuronCardRow>(place.path("out/neuron_cards.parquet"))?;
+    let (vocab, _) = read_rows::<NeuronVocabRow>(place.path("out/neuron_vocab.parquet"))?;
+    let (stats, _) = read_rows::<NeuronStatsRow>(place.path("out/neuron_stats.parquet"))?;
+    assert_eq!((features.as_array().unwrap().len(), stats.len()), (2, 2));
+    for (feature, (layer, neuron)) in features.as_array().unwrap().iter().zip([(2, 7), (3, 9)]) {
+        assert_eq!(feature["hookName"], format!("blocks.{layer}.mlp.hook_post"));
+        assert_eq!((&feature["index"], &feature["modelId"]), (&neuron.to_string().into(), &"demo".into()));
+        let own: Vec<&NeuronCardRow> = cards.iter().filter(|c| (c.layer, c.neuron) == (Some(layer), neuron)).collect();
+        assert_eq!(feature["maxActApprox"].as_f64(), Some(f64::from(own[0].max)));
+        let activations = feature["activations"].as_array().unwrap();
+        let all = |key: &str| activations.iter().flat_map(|a| a[key].as_array().unwrap().clone()).collect::<Vec<_>>();
+        let values: Vec<f32> = all("values").iter().map(|x| x.as_f64().unwrap() as f32).collect();
+        assert_eq!(values, own.iter().map(|c| c.value).collect::<Vec<_>>());
+        assert_eq!(all("tokens"), own.iter().map(|c| serde_json::json!(c.token)).collect::<Vec<_>>());
+        for activation in activations {
+            let at = activation["maxValueTokenIndex"].as_u64().unwrap() as usize;
+            assert_eq!(activation["values"][at], activation["maxValue"]);
+        }
+        for (end, words, sizes) in [("promoted", "pos_str", "pos_values"), ("suppressed", "neg_str", "neg_values")] {
+            let said: Vec<&NeuronVocabRow> =
+                vocab.iter().filter(|v| (v.layer, v.neuron, &*v.end) == (layer, neuron, end)).collect();
+            assert_eq!(said.len(), 10);
+            for (i, v) in said.into_iter().enumerate() {
+                assert_eq!((feature[words][i].as_str(), feature[sizes][i].as_f64()), (Some(&*v.token), Some(v.value)));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Invariant: What a corpus cannot give, or memory cannot hold, is refused with what would do, or said.
 #[test]
 fn corpora_that_do_not_do_are_refused_or_said() {
