@@ -19,6 +19,8 @@ const NAMED: usize = 12;
 const STANDS_OUT: f64 = 1.5;
 
 impl Seen for PositionVectorRow {
+    const SHOWN: bool = false;
+
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
         let (rows, locale) = (all(rows)?, how.locale);
         let dots: Vec<Dot> = (rows.iter())
@@ -91,6 +93,8 @@ impl Seen for PositionVectorRow {
 }
 
 impl Seen for PositionCosineRow {
+    const SHOWN: bool = false;
+
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
         let locale = how.locale;
         let mut last = 0;
@@ -168,6 +172,8 @@ impl Seen for PositionCosineRow {
 }
 
 impl Seen for PositionWaveRow {
+    const SHOWN: bool = false;
+
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
         let (rows, locale) = (all(rows)?, how.locale);
         let fourier = rows.iter().filter(|row| row.fourier).count().max(1);

@@ -23,6 +23,8 @@ impl Seen for PositionLayerRow {
 type Alike<'a> = (Vec<u32>, &'a [PositionRotaryRow]);
 
 impl Seen for PositionRotaryRow {
+    const SHOWN: bool = false;
+
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
         let locale = how.locale;
         each_prompt(rows, from, how, |row| row.prompt, &mut |own, end, provenance| {
@@ -151,6 +153,8 @@ fn table(pairs: &[PositionRotaryRow], locale: Locale) -> Table {
 }
 
 impl Seen for PositionAlibiRow {
+    const SHOWN: bool = false;
+
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
         let (rows, locale) = (all(rows)?, how.locale);
         let number = |x: f64| locale.any(x as f32);
