@@ -107,23 +107,27 @@ fn encoded(on: &Session, prompt: &Prompt, text: &str) -> Result<Option<Vec<Token
     Ok(Some(tokens))
 }
 
-/// Says where the swap is not of two tokens for each other.
+/// Says where the swap is not of two tokens for each other, and where more than order changes.
 fn note(prompt: &Prompt, made: &Prompt, exchanged: &[u32], words: [&Found; 2]) -> Option<String> {
-    let (of, n, now) = (quoted(&prompt.id), prompt.tokens.len(), made.tokens.len());
-    if n != now {
-        return Some(format!(
-            "prompt {of}: with the words swapped it is {now} tokens, and not {n}, so that others move too"
-        ));
-    }
-    let other: Vec<String> = (0..n)
+    let (n, now) = (prompt.tokens.len(), made.tokens.len());
+    let other: Vec<String> = (0..n.min(now))
         .filter(|at| exchanged[*at] != made.tokens[*at].id)
         .map(|at| format!("{} at position {at}", quoted(made.label(at))))
         .collect();
-    if !other.is_empty() {
-        return Some(format!("prompt {of}: with the words swapped other tokens stand for them: {}", other.join(", ")));
-    }
     let [a, b] = words.map(|word| word.tokens.len());
-    (a != b).then(|| format!("prompt {of}: the words are {a} and {b} tokens, so that what is between them moves too"))
+    let mut said = vec![];
+    if n != now {
+        said.push(format!("with the words swapped it is {now} tokens, and not {n}, so that others move too"));
+    } else if !other.is_empty() {
+        said.push(format!("with the words swapped other tokens stand for them: {}", other.join(", ")));
+    } else if a != b {
+        said.push(format!("the words are {a} and {b} tokens, so that what is between them moves too"));
+    }
+    let last = |prompt: &Prompt| prompt.tokens.last().map(|token| token.id);
+    if last(prompt) != last(made) {
+        said.push("the last token is another one, so that more than order changes what comes next".to_owned());
+    }
+    (!said.is_empty()).then(|| format!("prompt {}: {}", quoted(&prompt.id), said.join("; ")))
 }
 
 /// Where a word is in a prompt.

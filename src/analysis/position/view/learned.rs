@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::table::{Provenance, Rows};
 use crate::view::axis::Axis;
 use crate::view::colour::Colours;
-use crate::view::kind::{Body, Cell, Heat, Item, Line, Lines, Mark, Shape, Side, View};
+use crate::view::kind::{Body, Cell, Dot, Heat, Item, Line, Lines, Mark, Scatter, Shape, Side, View};
 use crate::view::{Emit, Options, Seen};
 
 /// Positions along each side of the map of cosines.
@@ -19,25 +19,19 @@ const NAMED: usize = 12;
 const STANDS_OUT: f64 = 1.5;
 
 impl Seen for PositionVectorRow {
+    const SHOWN: bool = false;
+
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
         let (rows, locale) = (all(rows)?, how.locale);
-        let dots: Vec<(f64, f64, String)> = (rows.iter())
+        let dots: Vec<Dot> = (rows.iter())
             .filter_map(|row| Some((row.x?, row.y?, row)))
             .map(|(x, y, row)| {
-                (
-                    x,
-                    y,
-                    format!(
-                        "position {}: {}, {}; length {}",
-                        row.pos,
-                        locale.any(x as f32),
-                        locale.any(y as f32),
-                        locale.any(row.norm as f32)
-                    ),
-                )
+                let [first, second, length] = [x, y, row.norm].map(|x| locale.number(x as f32));
+                let title = format!("position {}: {first}, {second}; length {length}", row.pos);
+                Dot { x, y, title, ..Dot::default() }
             })
             .collect();
-        let most = dots.iter().flat_map(|(x, y, _)| [x.abs(), y.abs()]).fold(0.0, f64::max) * 1.08;
+        let most = dots.iter().flat_map(|dot| [dot.x.abs(), dot.y.abs()]).fold(0.0, f64::max) * 1.08;
         let most = if most > 0.0 { most } else { 1.0 };
         let (x, y) = (locale.percent(rows[0].explained_x), locale.percent(rows[0].explained_y));
         let norms: Vec<(f64, f64)> = rows.iter().map(|row| (f64::from(row.pos), row.norm)).collect();
@@ -59,8 +53,9 @@ impl Seen for PositionVectorRow {
             strong: true,
             points: norms,
         };
-        let points = dots.iter().map(|(x, y, _)| (*x, *y)).collect();
-        let spiral = Line { name: String::new(), end: String::new(), strong: true, points };
+        // Positions to be read beside their dots.
+        let every = (dots.len() / 24).max(1);
+        let words = (0..dots.len()).step_by(every).map(|i| (i, rows[i].pos.to_string())).collect();
         emit(View {
             name: "position-vectors".to_owned(),
             title: "Learned positions along their first two components".to_owned(),
@@ -69,13 +64,14 @@ impl Seen for PositionVectorRow {
             legend: vec!["A dot is a position; numbers say which.".to_owned()],
             panels: vec![
                 panel(
-                    "Where the vectors lie, one after another",
-                    Body::Lines(Lines {
+                    "Where the vectors lie",
+                    Body::Scatter(Scatter {
                         x: Axis::linear(&format!("component 1, {x} of the variation"), -most, most, 6),
                         y: Axis::linear(&format!("component 2, {y} of the variation"), -most, most, 6),
-                        stairs: false,
-                        titles: vec![],
-                        lines: vec![spiral],
+                        diagonal: false,
+                        kinds: vec![],
+                        dots,
+                        words,
                     }),
                 ),
                 panel(
@@ -97,6 +93,8 @@ impl Seen for PositionVectorRow {
 }
 
 impl Seen for PositionCosineRow {
+    const SHOWN: bool = false;
+
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
         let locale = how.locale;
         let mut last = 0;
@@ -174,6 +172,8 @@ impl Seen for PositionCosineRow {
 }
 
 impl Seen for PositionWaveRow {
+    const SHOWN: bool = false;
+
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
         let (rows, locale) = (all(rows)?, how.locale);
         let fourier = rows.iter().filter(|row| row.fourier).count().max(1);

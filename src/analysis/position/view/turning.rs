@@ -23,6 +23,8 @@ impl Seen for PositionLayerRow {
 type Alike<'a> = (Vec<u32>, &'a [PositionRotaryRow]);
 
 impl Seen for PositionRotaryRow {
+    const SHOWN: bool = false;
+
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
         let locale = how.locale;
         each_prompt(rows, from, how, |row| row.prompt, &mut |own, end, provenance| {
@@ -61,7 +63,7 @@ impl Seen for PositionRotaryRow {
 
 fn finding(pairs: &[PositionRotaryRow], locale: Locale) -> Vec<String> {
     let (Some(first), Some(last)) = (pairs.first(), pairs.last()) else { return vec![] };
-    let number = |x: f64| locale.any(x as f32);
+    let number = |x: f64| locale.number(x as f32);
     let mut said = vec![format!(
         "{} pairs come back after {} to {} tokens; over this prompt the fastest turns {} times, the slowest {}.",
         pairs.len(),
@@ -93,7 +95,7 @@ fn layers(of: &[u32]) -> String {
 fn wavelengths((of, pairs): &Alike, locale: Locale) -> Panel {
     let line = |name: &str, strong: bool, y: &dyn Fn(&PositionRotaryRow) -> f64| {
         let points: Vec<(f64, f64)> = pairs.iter().map(|row| (f64::from(row.pair), y(row))).collect();
-        let end = points.last().map_or(String::new(), |(_, y)| locale.any(*y as f32));
+        let end = points.last().map_or(String::new(), |(_, y)| locale.number(*y as f32));
         Line { name: name.to_owned(), end, strong, points }
     };
     let mut lines = vec![];
@@ -110,7 +112,7 @@ fn wavelengths((of, pairs): &Alike, locale: Locale) -> Panel {
     let values = || lines.iter().flat_map(|line| &line.points).map(|(_, y)| *y);
     let (least, most) = values().fold((f64::MAX, 1.0), |(a, b), y| (f64::min(a, y), f64::max(b, y)));
     let facts = |row: &PositionRotaryRow| {
-        let number = |x: f64| locale.any(x as f32);
+        let number = |x: f64| locale.number(x as f32);
         let context = row.turns_context.map_or(String::new(), |turns| format!(", {} over the context", number(turns)));
         let (a, b, angle, wave) = (row.dim_a, row.dim_b, number(row.angle), number(row.wavelength));
         let title = format!(
@@ -133,7 +135,7 @@ fn wavelengths((of, pairs): &Alike, locale: Locale) -> Panel {
 }
 
 fn table(pairs: &[PositionRotaryRow], locale: Locale) -> Table {
-    let number = |x: f64| Cell::said(locale.any(x as f32));
+    let number = |x: f64| Cell::said(locale.number(x as f32));
     let row = |row: &PositionRotaryRow| TableRow {
         depth: 0,
         label: row.pair.to_string(),
@@ -151,9 +153,11 @@ fn table(pairs: &[PositionRotaryRow], locale: Locale) -> Table {
 }
 
 impl Seen for PositionAlibiRow {
+    const SHOWN: bool = false;
+
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
         let (rows, locale) = (all(rows)?, how.locale);
-        let number = |x: f64| locale.any(x as f32);
+        let number = |x: f64| locale.number(x as f32);
         let first: Vec<&[Self]> = (rows.chunk_by(|a, b| (a.layer, a.head) == (b.layer, b.head)))
             .take_while(|own| own[0].layer == rows[0].layer)
             .collect();
