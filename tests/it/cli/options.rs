@@ -162,6 +162,13 @@ const CASES: &[Case] = &[
     ("embed.analogy", "~", "+|--analogy|Mary John Tom", Decides),
     ("embed.map", "~", "+|--map|5", Decides),
     ("embed.class", "~", "+|--class|names=Mary John", Decides),
+    ("heads.find", "", "--find|heads", Decides),
+    ("heads.texts", "", "--texts|20", Decides),
+    ("heads.length", "", "--length|20", Decides),
+    ("heads.head", "", "--head|1.0", Decides),
+    ("heads.components", "", "--components|2", Decides),
+    ("heads.top", "", "--top|2", Decides),
+    ("heads.tokens", "", "--tokens| Mary", Decides),
     ("cost.bits", "", "--bits|8", Decides),
     ("cost.cache_bits", "", "--cache-bits|8", Decides),
     ("cost.measure", "", "--measure", Decides),
@@ -245,7 +252,7 @@ fn least(analysis: &str) -> &'static str {
         "cache" => "Mary and John|--hooks|resid_post",
         "export" => "--hooks|resid_post|--corpus|@/a.jsonl",
         "embed" => " Mary",
-        "cost" | "hooks" | "model" | "verify" => "",
+        "cost" | "heads" | "hooks" | "model" | "verify" => "",
         _ => "Mary and John",
     }
 }
