@@ -32,6 +32,37 @@ pub(super) struct Place {
     pub far: bool,
 }
 
+impl Place {
+    /// The line from its dot to the nearest point of its edge, where it stands away.
+    pub fn line(&self, dot: (f64, f64)) -> [(f64, f64); 2] {
+        let Rect { x, y, w, h } = self.area;
+        [dot, (dot.0.clamp(x, x + w), dot.1.clamp(y, y + h))]
+    }
+}
+
+/// The rectangle that a line lies in.
+fn around_line([from, to]: &[(f64, f64); 2]) -> Rect {
+    Rect { x: from.0.min(to.0), y: from.1.min(to.1), w: (from.0 - to.0).abs(), h: (from.1 - to.1).abs() }
+}
+
+/// Whether a line goes through a rectangle: what of it is inside the sides one after the other (Liang & Barsky 1984).
+fn crosses(r: &Rect, [from, to]: &[(f64, f64); 2]) -> bool {
+    let (dx, dy) = (to.0 - from.0, to.1 - from.1);
+    let (mut first, mut last) = (0.0, 1.0);
+    for (along, least, most) in [(dx, r.x - from.0, r.x + r.w - from.0), (dy, r.y - from.1, r.y + r.h - from.1)] {
+        if along == 0.0 {
+            if least > 0.0 || most < 0.0 {
+                return false;
+            }
+            continue;
+        }
+        let (a, b) = (least / along, most / along);
+        first = f64::max(first, a.min(b));
+        last = f64::min(last, a.max(b));
+    }
+    first <= last
+}
+
 /// Where a label stands beside its dot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
@@ -146,11 +177,28 @@ pub(super) fn place(labels: &[Label], field: &Field<'_>) -> Vec<Option<Place>> {
     all.iter().enumerate().for_each(|(at, (i, p))| wanted.add(&places[*i][*p].area, at));
     let mut chosen: Vec<Option<usize>> = vec![None; labels.len()];
     let mut set = Grid::new(field.inside);
+    // The line to a place that is away from its dot.
+    let line = |of: usize, p: usize| {
+        let place = &places[of][p];
+        place.far.then(|| place.line(field.dots[labels[of].dot]))
+    };
+    let may_be_far: Vec<usize> = (0..labels.len()).filter(|i| places[*i].iter().any(|place| place.far)).collect();
+    // Whether two places of two labels are in each other's way, the lines to them included.
+    let collide = |(a, p): (usize, usize), (b, q): (usize, usize)| {
+        let (first, second) = (&places[a][p].area, &places[b][q].area);
+        touch(first, second)
+            || line(a, p).is_some_and(|line| crosses(second, &line))
+            || line(b, q).is_some_and(|line| crosses(first, &line))
+    };
     for i in 0..labels.len() {
         let in_way = |set: &Grid, chosen: &[Option<usize>], of: usize, p: usize| -> Vec<usize> {
-            let area = &places[of][p].area;
-            let is_in_way = |j: &usize| *j != of && chosen[*j].is_some_and(|q| touch(area, &places[*j][q].area));
-            set.near(area).into_iter().filter(is_in_way).collect()
+            let mut near = set.near(&places[of][p].area);
+            near.extend(line(of, p).iter().flat_map(|line| set.near(&around_line(line))));
+            near.extend(&may_be_far);
+            near.sort_unstable();
+            near.dedup();
+            near.retain(|j| *j != of && chosen[*j].is_some_and(|q| collide((of, p), (*j, q))));
+            near
         };
         let cost = |p: &usize| {
             let area = &places[i][*p].area;
@@ -162,9 +210,7 @@ pub(super) fn place(labels: &[Label], field: &Field<'_>) -> Vec<Option<Place>> {
             // Whether one label can make room.
             (0..places[i].len()).find(|p| {
                 let [other] = in_way(&set, &chosen, i, *p)[..] else { return false };
-                let own = &places[i][*p].area;
-                let goes =
-                    |q: &usize| !touch(own, &places[other][*q].area) && in_way(&set, &chosen, other, *q).is_empty();
+                let goes = |q: &usize| !collide((i, *p), (other, *q)) && in_way(&set, &chosen, other, *q).is_empty();
                 match (0..places[other].len()).find(goes) {
                     Some(q) => {
                         // It may stay in the cells that it left: what is there is looked at anew.
@@ -239,6 +285,14 @@ mod tests {
                 let inside = a.x >= 0.0 && a.y >= 0.0 && a.x + a.w <= INSIDE.w && a.y + a.h <= INSIDE.h;
                 assert!(inside && !line(a), "{n}: {a:?}");
                 assert!(areas[..i].iter().all(|b| !touch(a, b)), "{n}: {a:?}");
+                for (j, place) in placed.iter().enumerate() {
+                    let Some(place) = place.filter(|place| place.far && place.area != *a) else { continue };
+                    // Ends apart: points of the line, one after the other.
+                    let [from, to] = place.line(dots[j]);
+                    let at = |t: f64| (from.0 + t * (to.0 - from.0), from.1 + t * (to.1 - from.1));
+                    let on = |(x, y)| x > a.x && x < a.x + a.w && y > a.y && y < a.y + a.h;
+                    assert!(!(0..200).any(|t| on(at(f64::from(t) / 200.0))), "{n}: {a:?} lies on a line");
+                }
                 for (x, y) in &dots {
                     // The nearest point of the rectangle.
                     let (dx, dy) = (x - x.clamp(a.x, a.x + a.w), y - y.clamp(a.y, a.y + a.h));
@@ -260,16 +314,21 @@ mod tests {
         assert!(label(true).is_some_and(|place| place.far));
     }
 
-    /// The first label is always placed where it can be; one that is in the way goes elsewhere.
+    /// The first label takes the place that is in fewer ways, which is the second's only one: it goes elsewhere, where it is in the way of
+    /// the third, which has another.
     #[test]
     fn one_label_makes_room_for_another() {
-        // Between two walls, the second label has one place, which the first took.
-        let dots = [(100.0, 100.0), (150.0, 100.0)];
-        let only_between = |r: &Rect| r.x > 152.0 || r.y != 95.0;
-        let first = Label { dot: 0, size: (30.0, 10.0), far: false };
-        let second = Label { dot: 1, ..first };
-        let placed = place(&[first, second], &field(&dots, &only_between));
-        let sides: Vec<_> = placed.iter().map(|place| place.map(|place| place.side)).collect();
-        assert_eq!(sides, [Some(Side::Left), Some(Side::Left)]);
+        let dots = [(100.0, 100.0), (150.0, 100.0), (60.0, 100.0)];
+        let places = [
+            [(105.5, 95.0), (64.5, 95.0)].as_slice(),
+            &[(114.5, 95.0)],
+            &[(65.5, 95.0), (65.5, 87.25), (65.5, 102.75), (24.5, 95.0)],
+        ];
+        let taken = |r: &Rect| !places.concat().contains(&(r.x, r.y));
+        let labels = [0, 1, 2].map(|dot| Label { dot, size: (30.0, 10.0), far: false });
+        let at =
+            |placed: Vec<Option<Place>>| placed.iter().map(|place| place.map(|place| place.area.x)).collect::<Vec<_>>();
+        assert_eq!(at(place(&labels[..1], &field(&dots, &taken))), [Some(105.5)]);
+        assert_eq!(at(place(&labels, &field(&dots, &taken))), [Some(64.5), Some(114.5), Some(24.5)]);
     }
 }

@@ -128,10 +128,7 @@ impl Drawn<'_> {
                 Side::Middle => (x + w / 2.0, Anchor::Middle),
             };
             if found.far {
-                // To the edge of the words that is nearest.
-                let (dot_x, dot_y) = dots[*dot];
-                let end = (dot_x.clamp(found.area.x, found.area.x + w), dot_y.clamp(y, y + h));
-                svg.line(&[dots[*dot], end], Rgb::INK, 0.8);
+                svg.line(&found.line(dots[*dot]), Rgb::INK, 0.8);
             }
             let strong = self.0.dots[*dot].strong;
             let t = Type::new(WORDS).at(anchor).ink(if strong { Rgb::INK } else { Rgb::SOFT });
