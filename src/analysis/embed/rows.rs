@@ -5,7 +5,7 @@ use crate::table::TOKEN;
 
 table! {
     /// A neighbour of a token.
-    EmbedNeighborRow = "embed_neighbors" version 1:
+    EmbedNeighborRow = "embed_neighbors" version 1 keyed by token_id, space, layer, pos, among, rank:
     "Which tokens' vectors point in nearly the same direction as that of a token. One row is one neighbour in one space: `embed` is among the \
      rows of the embedding W_E, without the token itself; `unembed` among the columns of the unembedding W_U, and is left out where both are \
      one matrix; `stream` is what the token has become in a prompt, before the first block and after the last, among the rows of both. \
@@ -31,7 +31,7 @@ table! {
 
 table! {
     /// A token's vectors, and whether they look trained.
-    EmbedNormRow = "embed_norms" version 1:
+    EmbedNormRow = "embed_norms" version 1 keyed by token_id:
     "How long each token's vectors are, and how near to those of tokens that were never trained. One row is one token. The four `unused_` columns are the \
      indicators of Land & Bartolo 2024 (\\\"Fishing for Magikarp\\\", EMNLP): u is the token's column of the unembedding, and v the mean of the columns \
      of tokens that are known to be unused; small values say that the token was hardly trained. Known to be unused are rows without an \
@@ -50,7 +50,7 @@ table! {
 
 table! {
     /// A candidate of an analogy.
-    EmbedAnalogyRow = "embed_analogy" version 1:
+    EmbedAnalogyRow = "embed_analogy" version 1 keyed by space, a_id, b_id, c_id, token_id:
     "What is to c as b is to a, by 3CosAdd (Mikolov et al. 2013; Levy & Goldberg 2014): the token x with the largest cos(x, b) - cos(x, a) + cos(x, c). \
      One row is one candidate in one space; a, b and c themselves are excluded from `rank`, as is usual, and have rows without one.";
     space: String, "", "`embed`: among the rows of the embedding; `unembed`: among the columns of the unembedding, left out where both are one matrix";
@@ -70,7 +70,7 @@ table! {
 
 table! {
     /// A token on a map.
-    EmbedMapRow = "embed_map" version 1:
+    EmbedMapRow = "embed_map" version 1 keyed by token_id:
     "Tokens on the plane in which their rows of the embedding differ most: the first two principal components of these rows, less their mean. One row is \
      one token, those that matter most first. Signs are fixed: the largest number of each component is positive. Two components hold what \
      `explained_x` and `explained_y` say, and what is near on the plane may be far apart.";

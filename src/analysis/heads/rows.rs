@@ -5,7 +5,7 @@ use crate::table::TOKEN;
 
 table! {
     /// One head: where it looks on random tokens, and what its weights do.
-    HeadRow = "heads" version 1:
+    HeadRow = "heads" version 1 keyed by layer, head:
     "What each head looks at where nothing but places and repetition is to be seen, and what its weights do. One row is one query head. \
      Texts are random tokens, read twice (after BOS, where the tokenizer puts one). The first five scores are shares of attention: means over \
      queries and then over texts, each with its standard error over texts. `duplicate` and `induction` are of queries in the second half but its \
@@ -65,7 +65,7 @@ table! {
 
 table! {
     /// A token at an end of a singular direction of a head.
-    HeadSvdRow = "head_svd" version 1:
+    HeadSvdRow = "head_svd" version 1 keyed by layer, head, matrix, component, end, sign, rank:
     "What a head's maps read and write most: the largest singular values of W_OV and W_QK (effective weights), with the tokens at both \
      ends of their directions. One row is one token. A direction may be turned around if the other end is too; here \
      the number furthest from 0 in what comes first (`source`, `query`) is positive. Of rotary models W_QK is that of distance 0.";
@@ -88,7 +88,7 @@ table! {
 
 table! {
     /// What a head would do about two tokens.
-    HeadCircuitRow = "head_circuit" version 1:
+    HeadCircuitRow = "head_circuit" version 1 keyed by layer, head, matrix, from_id, to_id:
     "The full circuits of heads on chosen tokens, by effective weights and embeddings alone, without positions, biases and the scales of \
      norms (Elhage et al. 2021): what attention from the embedding of one token to that of another would be made of, and what it would do. \
      One row is one pair of tokens. Exact for a first block without positions; later blocks read more than embeddings. Of rotary models \

@@ -5,7 +5,7 @@ use crate::table::TOKEN;
 
 table! {
     /// One neuron at one position of a prompt: what it was, and how far its write pushes a token.
-    NeuronRow = "neurons" version 1:
+    NeuronRow = "neurons" version 1 keyed by prompt, prompt_id, pos, layer, expert, neuron:
     "The neurons whose writes push a token most. An MLP is a sum over its neurons, each of which adds its activation times its row of the \
      output map (Geva et al. 2021). A push is as in `residual`: logits less the mean logit, before any factor or cap, the scales of the final \
      norm and of a norm after the MLP held. One row is one neuron at one (prompt, position), the strongest first; `neuron_layers` has the \
@@ -56,7 +56,7 @@ table! {
 
 table! {
     /// A token that a neuron promotes or suppresses.
-    NeuronVocabRow = "neuron_vocab" version 1:
+    NeuronVocabRow = "neuron_vocab" version 1 keyed by layer, expert, neuron, sign, end, rank:
     "What a neuron says: the tokens whose logits its write raises and lowers most. Weights are effective ones: the neuron's row of the output \
      map, through the gain of a norm after the MLP, the gain of the final norm and the unembedding, means removed where a norm removes them. \
      One row is one token of one neuron with one sign.";

@@ -6,7 +6,7 @@ use crate::table::TOKEN;
 table! {
     /// One key of one query, at one distance.
     #[derive(Default)]
-    PositionDecayRow = "position_decay" version 1:
+    PositionDecayRow = "position_decay" version 1 keyed by prompt, prompt_id, layer, head, query_pos, key_pos, distance:
     "The same word, further away: the score of a query and a key if they were `distance` positions apart, all else as it is. The query is \
      that of `query_pos` and the key that of `key_pos`, after their norms and before rotation. Rotary positions: s q R(-distance) k, where s is \
      the model's own factor on scores and R(-distance) turns each pair of dimensions; what YaRN multiplies angles' cosines and sines by is in \
@@ -32,7 +32,7 @@ table! {
 table! {
     /// One block, and how it knows positions.
     #[derive(Default)]
-    PositionLayerRow = "position_layers" version 1:
+    PositionLayerRow = "position_layers" version 1 keyed by layer:
     "How each block knows what came first, by the model's configuration.";
     layer: u32, "index", "block, counted from 0";
     kind: String, "", "`learned`: vectors added to the stream; `learned-qk`: vectors added to what queries and keys read, in every block; `rotary`; \
@@ -50,7 +50,7 @@ table! {
 table! {
     /// One position of a learned table.
     #[derive(Default)]
-    PositionVectorRow = "position_vectors" version 1:
+    PositionVectorRow = "position_vectors" version 1 keyed by pos:
     "Learned positions: the length of each vector, and where it lies along the first two principal components of the vectors that are \
      compared (see --positions), their mean removed. The sign of a component is the one that makes its largest coordinate positive. In f64.";
     pos: u32, "index", "position, counted from 0";
@@ -93,7 +93,7 @@ table! {
 table! {
     /// One pair of dimensions that turn together.
     #[derive(Default)]
-    PositionRotaryRow = "position_rotary" version 1:
+    PositionRotaryRow = "position_rotary" version 1 keyed by prompt, prompt_id, layer, pair:
     "Rotary positions: how fast each pair of dimensions of a head turns, with the model's scaling, in f32 as it runs. One row is a pair of \
      dimensions of a block for one prompt.";
     prompt: u32, "index", "which prompt of the request, counted from 0";
@@ -112,7 +112,7 @@ table! {
 table! {
     /// One head's penalty at one distance.
     #[derive(Default)]
-    PositionAlibiRow = "position_alibi" version 1:
+    PositionAlibiRow = "position_alibi" version 1 keyed by layer, head, distance:
     "ALiBi: what is taken away from a head's scores at each distance. One row is a head and a distance.";
     layer: u32, "index", "block, counted from 0";
     head: u32, "index", "query head, counted from 0";
@@ -126,7 +126,7 @@ table! {
 table! {
     /// One candidate in one run.
     #[derive(Default)]
-    PositionBoardRow = "position_boards" version 1:
+    PositionBoardRow = "position_boards" version 1 keyed by prompt, prompt_id, run, token_id:
     "What comes next if positions are taken away, or two words swapped: the most probable tokens of each run, beside those of the prompt as it \
      is. A candidate that is shown in one run has a row in all. Sums are in f64, over the whole vocabulary.";
     prompt: u32, "index", "which prompt of the request, counted from 0";

@@ -200,7 +200,8 @@ fn patterns_are_reduced_as_they_are(name: &str) -> Result<()> {
         assert_eq!(ids[..n], ids[n..], "{name}");
         assert_ne!(ids, shuffled, "{name}");
         let mut same = ids.clone();
-        (same.sort_unstable(), shuffled.sort_unstable());
+        same.sort_unstable();
+        shuffled.sort_unstable();
         assert_eq!(same, shuffled, "{name}");
         let mut once = ids[..n].to_vec();
         once.sort_unstable();

@@ -38,7 +38,7 @@ table! {
 
 table! {
     /// A token of a corpus at which a feature is worth looking at.
-    NeuronExampleRow = "neuron_examples" version 1:
+    NeuronExampleRow = "neuron_examples" version 1 keyed by corpus, hook, layer, expert, head, neuron, kind, group, rank:
     "Where a feature of `neuron_stats` is largest, smallest, and as it usually is. One row is one token of a corpus. `top` and `bottom` are \
      the furthest of all tokens, at most one of a document, of equals the one that comes first; `quantile` are drawn from each tenth of the \
      sample by value; `random` are drawn from all of it, the same tokens for every feature. What top examples alone suggest, another \
@@ -63,7 +63,7 @@ table! {
 
 table! {
     /// A token of the text of an example.
-    NeuronCardRow = "neuron_cards" version 1:
+    NeuronCardRow = "neuron_cards" version 1 keyed by corpus, hook, layer, expert, head, neuron, kind, group, rank, offset:
     "Cards of the features that stand out most, or that were named: some examples of each with the value at every token of their text, the \
      feature's numbers of `neuron_stats`, and the tokens of `neuron_vocab`. One row is one token of one example. Values before the example's \
      token are of a run of its sequence up to the end of the text.";
