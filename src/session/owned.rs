@@ -148,6 +148,12 @@ fn provenance_of(path: &Path) -> Option<Value> {
             let said = header["__metadata__"][METADATA_KEY].as_str()?;
             Some(serde_json::from_str(said).unwrap_or(Value::Object(Default::default())))
         }
+        // A list says it in its first entry.
+        "json" => {
+            let list: Value = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+            let said = list.get(0)?.get(METADATA_KEY)?;
+            said["pellucid_version"].is_string().then(|| said.clone())
+        }
         _ => None,
     }
 }

@@ -77,7 +77,8 @@ impl Writer {
         let rest: Vec<&str> = match self.name {
             "lens" => vec![clean, "--top", "3"],
             "attention" | "loss" | "next" | "generate" | "residual" => vec![clean],
-            "position" => vec![clean, "--swap", "Mary,to"],
+            "position" if other => vec![clean, "--swap", "Mary,met"],
+            "position" => vec![clean, "--swap", "Mary,went"],
             "cache" => vec![clean, "--hooks", "resid_post,z,pattern"],
             "tokens" => vec![clean],
             "embed" if other => vec![" Mary", "--map", "0"],

@@ -180,7 +180,9 @@ impl Over {
                 let of = |feature: &&Feature| feature.point.to_string() == row.hook && feature.index == row.neuron;
                 said.get(&unit(self.columns.features.iter().find(of)?)?).cloned()
             };
-            neuronpedia::write(&out.file(NEURONPEDIA)?, &neuronpedia::features(&on.source.id, &told, &ends))?;
+            let mut made = out.provenance().clone();
+            made.stamp_as("neuronpedia", 1);
+            neuronpedia::write(&out.file(NEURONPEDIA)?, neuronpedia::features(&on.source.id, &told, &ends), &made)?;
         }
         let places = self.columns.features.iter().enumerate().filter_map(|(i, feature)| Some((unit(feature)?, i)));
         Ok(Known { places: places.collect(), reads, drawn })

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::cards::Ends;
 use super::rows::NeuronCardRow;
 use crate::error::{Error, Result};
+use crate::table::{METADATA_KEY, Provenance};
 
 /// The list of features that these cards are of. `ends` gives of each what it says.
 pub(super) fn features(model: &str, cards: &[NeuronCardRow], ends: &dyn Fn(&NeuronCardRow) -> Option<Ends>) -> Value {
@@ -47,10 +48,13 @@ pub(super) fn features(model: &str, cards: &[NeuronCardRow], ends: &dyn Fn(&Neur
     cards.chunk_by(|a, b| of(a) == of(b)).map(feature).collect()
 }
 
-/// Writes the list to a file.
+/// Writes the list to a file. Its first feature says how it was made: a list has no other place for that.
 ///
 /// # Errors
 /// It cannot be written.
-pub(super) fn write(path: &Path, features: &Value) -> Result<()> {
+pub(super) fn write(path: &Path, mut features: Value, made: &Provenance) -> Result<()> {
+    if let Some(first) = features.get_mut(0) {
+        first[METADATA_KEY] = serde_json::from_str(&made.to_json()).unwrap_or_default();
+    }
     std::fs::write(path, format!("{features:#}\n")).map_err(|e| Error::cannot_write(path, e))
 }
