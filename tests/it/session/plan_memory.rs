@@ -147,7 +147,8 @@ fn a_budget_that_cannot_be_kept_is_refused_before_anything_runs() {
     let (clean, corrupt) = (format!("#{}", ids(300, 1)), format!("#9,{}", ids(299, 8)));
     let pair = ["--clean", &clean, "--corrupt", &corrupt, "--answer", "#5", "--foil", "#6"];
     place.write("texts.jsonl", "{\"text\": \"Mary and John went\"}\n");
-    let commands: [(&[&str], &[&str]); 15] = [
+    model_of(&place, "other", 1, 8, D);
+    let commands: [(&[&str], &[&str]); 17] = [
         (&["lens"], &prompt),
         (&["loss"], &prompt),
         (&["next"], &prompt),
@@ -159,6 +160,8 @@ fn a_budget_that_cannot_be_kept_is_refused_before_anything_runs() {
         (&["cache", "--hooks", "resid_post"], &prompt),
         (&["export", "--hooks", "resid_post"], &["--corpus", "texts.jsonl"]),
         (&["heads", "--texts", "2", "--tokens", "#1"], &[]),
+        (&["embed"], &["#5"]),
+        (&["compare", "-m", "other"], &prompt),
         (&["ablate"], &prompt),
         (&["patch"], &pair),
         (&["path"], &pair),
