@@ -6,6 +6,8 @@ use crate::number::Locale;
 use crate::table::Provenance;
 use std::sync::Arc;
 
+pub use super::arcs::{Arcs, Link};
+
 /// A figure without pixels: what there is to see of some rows of a table.
 #[derive(Clone, Debug)]
 pub struct View {
@@ -290,32 +292,6 @@ pub struct Branch {
     pub title: String,
 }
 
-/// Places on a line, of which some have to do with others.
-#[derive(Clone, Debug, Default)]
-pub struct Arcs {
-    /// The places.
-    pub places: Side,
-    /// What the thickness of an arc is.
-    pub value: String,
-    /// The arcs, the strongest first.
-    pub arcs: Vec<Link>,
-}
-
-/// That one place has to do with another.
-#[derive(Clone, Debug, Default)]
-pub struct Link {
-    /// From which place, by number.
-    pub from: usize,
-    /// To which.
-    pub to: usize,
-    /// How much.
-    pub value: f64,
-    /// The same in words.
-    pub label: String,
-    /// All its facts in one line.
-    pub title: String,
-}
-
 /// Small multiples: the same grid many times.
 #[derive(Clone, Debug)]
 pub struct Tiles {
@@ -495,13 +471,6 @@ impl Board {
     /// The longest bar.
     pub fn most(&self) -> f64 {
         self.entries.iter().flat_map(|entry| &entry.bars).map(|(length, _)| *length).fold(f64::MIN_POSITIVE, f64::max)
-    }
-}
-
-impl Arcs {
-    /// The strongest.
-    pub fn most(&self) -> f64 {
-        self.arcs.iter().map(|arc| arc.value.abs()).fold(f64::MIN_POSITIVE, f64::max)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Views: what there is to see of a table, without pixels, and the renderers that draw it, one folder each. They know tables only, so
 //! whatever is in a file can be drawn again from the file; which rows make which view, each analysis says.
 
+mod arcs;
 pub mod axis;
 pub mod colour;
 pub(crate) mod extent;

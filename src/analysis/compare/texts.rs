@@ -147,7 +147,9 @@ fn grid(each: &[&[ComparePositionsRow]], heading: &str, colours: Colours, of: Of
     let mut cells = vec![];
     for (r, rows) in each.iter().enumerate() {
         for row in rows.iter().filter(|row| row.pos as usize >= hidden) {
-            let label = of(row).map_or(String::new(), |x| locale.in_cell(x, FULL));
+            // Nothing comes after the last.
+            let Some(value) = of(row) else { continue };
+            let label = locale.in_cell(value, FULL);
             cells.push(((r, row.pos as usize - hidden), cell(row, of, label, locale)));
         }
     }

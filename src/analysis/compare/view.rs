@@ -302,7 +302,7 @@ fn curves(rows: &[CompareModelsRow], locale: Locale) -> Vec<Panel> {
     let panels: [(&str, &str, Of); 3] = [
         ("Surprise at the texts", "bits per byte", |row| row.bits_per_byte),
         ("Distance from the reference", "KL (bits)", |row| row.kl_bits),
-        ("The same first token as the reference", "share of positions", |row| row.same_first),
+        ("The same first token as the reference", "share", |row| row.same_first),
     ];
     let panel = |(heading, unit, of): (&str, &str, Of)| {
         let own: Vec<(f64, f64)> = points.iter().filter_map(|row| Some((step(row), of(row)?))).collect();
