@@ -65,5 +65,5 @@ fn run(session: &Session, corpus: &Path, context: usize) -> Result<usize> {
     neurons.run(session, &input, &mut sink)?;
     let _found = sink.finish(true)?;
     let (rows, _) = read_some_rows::<NeuronStatsRow>(&stats, 0, 1)?;
-    Ok(rows.first().context("there are no statistics")?.tokens_seen as usize)
+    Ok(rows.first().context("there are no statistics")?.numbers.tokens_seen as usize)
 }

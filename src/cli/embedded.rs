@@ -15,7 +15,7 @@ use crate::text::ids::{ids_of, literal};
 #[derive(Args)]
 pub(super) struct EmbeddedArgs {
     /// Words, or token ids such as #17. A text counts as it is, with its space: in most vocabularies " Paris" and "Paris" are two tokens,
-    /// as `pellucid tokens` shows. Without a word, what is written is of the whole vocabulary
+    /// as `pellucid tokens` shows. Without a word, what is written is of the whole vocabulary: how long vectors are, and how untrained they look
     #[arg(value_name = "WORD")]
     words: Vec<String>,
     /// A prompt that has the words: also what becomes of them in it, before the first block and after the last; or token ids, such as

@@ -1,5 +1,7 @@
 //! The question with its options, and the words that it is asked of.
 
+use std::cell::LazyCell;
+
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::rows::{EmbedAnalogyRow, EmbedMapRow, EmbedNeighborRow, EmbedNormRow};
@@ -21,9 +23,9 @@ use crate::text::tokenizer::token_of_id;
 #[cfg_attr(
     feature = "cli",
     command(
-        after_help = "Writes embed_neighbors.parquet (see `pellucid tables embed_neighbors`), embed_norms.parquet with every token's length and how untrained \
-                        it looks, embed_map.parquet with the plane in which tokens differ most, with --analogy also embed_analogy.parquet, and an SVG for each. Neighbours need no forward pass; those in a \
-                        --context do."
+        after_help = "Writes embed_neighbors.parquet (see `pellucid tables embed_neighbors`), embed_map.parquet with the plane in which tokens differ most, with \
+                        --analogy also embed_analogy.parquet, without words embed_norms.parquet with every token's length and how untrained it looks, and an SVG \
+                        for each. Neighbours need no forward pass; those in a --context do."
     )
 )]
 pub struct Embed {
@@ -279,7 +281,12 @@ impl Analysis for Embed {
                 rows.into_iter().try_for_each(|row| out.push(row))
             })?;
         }
-        let unused = Unused::of(on.tokenizer.as_ref(), of.embed.n);
+        let unused = LazyCell::new(|| Unused::of(on.tokenizer.as_ref(), of.embed.n));
+        // What does not depend on any word is of the whole vocabulary, and takes longer than neighbours do.
+        if input.words.is_empty() && analogies.is_empty() && self.class.is_empty() {
+            norms(&of, &unused, seed, &spell, &mut |row| out.push(row))?;
+            out.say(unused.said());
+        }
         if self.map > 0 {
             let mapped = match self.classes(on)? {
                 classes if classes.is_empty() => Mapped::chosen(&of, &tokens, self.map, |id| {
@@ -289,7 +296,6 @@ impl Analysis for Embed {
             };
             map(&of, &mapped, seed, &spell)?.into_iter().try_for_each(|row| out.push(row))?;
         }
-        norms(&of, &unused, seed, &spell, &mut |row| out.push(row))?;
         for asked in analogies {
             analogy(&of, asked, n, &spell, &mut |rows| {
                 let locale = out.options.locale;
@@ -298,7 +304,6 @@ impl Analysis for Embed {
             })?;
         }
         out.say(super::about(on.model.spec()));
-        out.say(unused.said());
         Ok(())
     }
 }

@@ -7,12 +7,12 @@
 
 use std::ops::Range;
 
-use nalgebra::{DMatrix, SymmetricEigen};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 
+use super::decompose::symmetric;
 use crate::error::Result;
 use crate::ops::simd::{self, vectorise};
 
@@ -208,17 +208,15 @@ fn ritz(basis: &[f64], images: &[f64], d: usize, wanted: usize) -> Vec<Component
     let m = basis.len() / d;
     let product = |i: usize, j: usize| dot(&basis[i * d..(i + 1) * d], &images[j * d..(j + 1) * d]);
     // Symmetric but for rounding: half of it is enough.
-    let mut small = DMatrix::zeros(m, m);
+    let mut small = vec![0.0; m * m];
     for j in 0..m {
         for i in 0..=j {
-            small[(i, j)] = product(i, j);
-            small[(j, i)] = small[(i, j)];
+            small[i * m + j] = product(i, j);
+            small[j * m + i] = small[i * m + j];
         }
     }
-    let eigen = SymmetricEigen::new(small);
-    let mut order: Vec<usize> = (0..m).collect();
-    order.sort_by(|a, b| eigen.eigenvalues[*b].total_cmp(&eigen.eigenvalues[*a]).then(a.cmp(b)));
-    let largest = order.first().map_or(0.0, |first| eigen.eigenvalues[*first]);
+    let eigen = symmetric(m, &small);
+    let largest = eigen.first().map_or(0.0, |(value, _)| *value);
     if !(largest > 0.0 && largest.is_finite()) {
         return vec![];
     }
@@ -229,23 +227,23 @@ fn ritz(basis: &[f64], images: &[f64], d: usize, wanted: usize) -> Vec<Component
         }
         sum
     };
-    let component = |i: &usize| {
-        let weights: Vec<f64> = eigen.eigenvectors.column(*i).iter().copied().collect();
-        let squares = eigen.eigenvalues[*i];
-        let (mut axis, image) = (sum(basis, &weights), sum(images, &weights));
+    let component = |(squares, weights): &(f64, Vec<f64>)| {
+        let (mut axis, image) = (sum(basis, weights), sum(images, weights));
         let left = image.iter().zip(&axis).map(|(image, x)| (image - squares * x).powi(2)).sum::<f64>().sqrt();
         let largest_number = axis.iter().copied().fold(0.0, |most: f64, x| if x.abs() > most.abs() { x } else { most });
         if largest_number < 0.0 {
             axis.iter_mut().for_each(|x| *x = -*x);
         }
-        Component { axis, squares, residual: left / largest }
+        Component { axis, squares: *squares, residual: left / largest }
     };
     // A direction in which nothing differs is none.
-    order.iter().take(wanted).filter(|i| eigen.eigenvalues[**i] > 1e-12 * largest).map(component).collect()
+    eigen.iter().take(wanted).filter(|(value, _)| *value > 1e-12 * largest).map(component).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use nalgebra::{DMatrix, SymmetricEigen};
+
     use super::*;
 
     /// Components of random rows whose directions differ in size, against a decomposition of their whole covariance; whatever the

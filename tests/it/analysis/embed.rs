@@ -371,12 +371,15 @@ fn words_are_asked_as_they_are_written() -> Result<()> {
     let (analogies, _) = read_rows::<EmbedAnalogyRow>(place.path("run/embed_analogy.parquet"))?;
     assert_eq!(analogies.len(), 7);
     assert_eq!([&*analogies[0].a, &*analogies[0].b, &*analogies[0].c], [" France", " Paris", " Spain"]);
-    let (lengths, _) = read_rows::<EmbedNormRow>(place.path("run/embed_norms.parquet"))?;
+    // What is of no word is asked for without one.
+    assert!(!place.path("run/embed_norms.parquet").exists());
+    place.ok(["embed", "--map", "0", "--out", "all"]);
+    let (lengths, _) = read_rows::<EmbedNormRow>(place.path("all/embed_norms.parquet"))?;
     assert_eq!(lengths.len(), 2048);
     let (at, _) = read_rows::<EmbedMapRow>(place.path("run/embed_map.parquet"))?;
     assert!(at[0].asked && at[0].token == " Mary" && !at[1].asked && at.len() == 2000);
-    for figure in ["embed_neighbors", "embed_analogy", "embed_norms", "embed_map"] {
-        let svg = String::from_utf8(place.read(&format!("run/{figure}.svg"))).unwrap();
+    for figure in ["run/embed_neighbors", "run/embed_analogy", "all/embed_norms", "run/embed_map"] {
+        let svg = String::from_utf8(place.read(&format!("{figure}.svg"))).unwrap();
         roxmltree::Document::parse(&svg).unwrap();
     }
     // In a prompt, where it stands twice.
@@ -409,7 +412,8 @@ fn words_are_asked_as_they_are_written() -> Result<()> {
     // A model without a tokenizer takes ids.
     let llama = model("llama");
     place.refused(["embed", "-m", &llama, " Mary"], 2, "the model has no tokenizer");
-    let done = place.ok(["embed", "-m", &llama, "#5", "--context", "#5,7", "--analogy", "#1 #2 #3", "--out", "ids"]);
+    place.ok(["embed", "-m", &llama, "#5", "--context", "#5,7", "--analogy", "#1 #2 #3", "--out", "words"]);
+    let done = place.ok(["embed", "-m", &llama, "--out", "ids"]);
     assert!(done.stderr.contains("no token is known to be unused"), "{}", done.stderr);
     let (lengths, _) = read_rows::<EmbedNormRow>(place.path("ids/embed_norms.parquet"))?;
     assert!(lengths.iter().all(|row| row.unused_cos.is_none() && row.norm_in.is_some()));

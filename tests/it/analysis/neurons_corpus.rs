@@ -128,7 +128,10 @@ fn compared(hook: &str, skip: bool, more: &[&str]) -> Result<()> {
     assert_eq!(stats.len(), width);
     let n = all.len() as f64;
     for (column, row) in stats.iter().enumerate().step_by(13) {
-        assert_eq!((row.hook.as_str(), row.tokens_seen, row.sample_tokens), (hook, all.len() as u64, all.len() as u64));
+        assert_eq!(
+            (row.feature.hook.as_str(), row.numbers.tokens_seen, row.sample_tokens),
+            (hook, all.len() as u64, all.len() as u64)
+        );
         let of = || all.iter().map(|seen| f64::from(seen.values[column]));
         let mean = of().sum::<f64>() / n;
         let squares = of().map(|x| (x - mean).powi(2)).sum::<f64>();
@@ -136,12 +139,12 @@ fn compared(hook: &str, skip: bool, more: &[&str]) -> Result<()> {
         let near = |got: f64, want: f64, size: f64| {
             assert!((got - want).abs() <= 1e-11 * size, "{hook} {column}: {got} is not {want}")
         };
-        near(row.mean, mean, of().map(f64::abs).sum::<f64>() / n);
-        near(row.std, (squares / n).sqrt(), (squares / n).sqrt());
-        assert_eq!(row.frac_positive, of().filter(|x| *x > 0.0).count() as f64 / n);
+        near(row.numbers.mean, mean, of().map(f64::abs).sum::<f64>() / n);
+        near(row.numbers.std, (squares / n).sqrt(), (squares / n).sqrt());
+        assert_eq!(row.numbers.frac_positive, of().filter(|x| *x > 0.0).count() as f64 / n);
         let mut sorted: Vec<f32> = all.iter().map(|seen| seen.values[column]).collect();
         sorted.sort_by(f32::total_cmp);
-        assert_eq!((row.min, row.max), (sorted[0], sorted[sorted.len() - 1]));
+        assert_eq!((row.numbers.min, row.numbers.max), (sorted[0], sorted[sorted.len() - 1]));
         let q = |q: f64| sorted[((q * n).ceil() as usize).max(1) - 1];
         let found = [row.q01, row.q05, row.q25, row.q50, row.q75, row.q95, row.q99];
         assert_eq!(found, [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99].map(q), "{hook} {column}");
@@ -160,9 +163,10 @@ fn compared(hook: &str, skip: bool, more: &[&str]) -> Result<()> {
                     want.push((u64::from(seen.doc), seen.pos, seen.values[column]));
                 }
             }
-            let own =
-                examples.iter().filter(|e| (e.neuron as usize % width.max(1), &*e.kind) == (row.neuron as usize, kind));
-            let own = own.filter(|e| e.head == row.head);
+            let own = examples.iter().filter(|e| {
+                (e.feature.neuron as usize % width.max(1), &*e.kind) == (row.feature.neuron as usize, kind)
+            });
+            let own = own.filter(|e| e.feature.head == row.feature.head);
             let found: Vec<(u64, u32, f32)> = own.map(|e| (e.doc, e.pos, e.value)).collect();
             assert_eq!(found, want, "{hook} {column} {kind}");
         }
@@ -174,7 +178,10 @@ fn compared(hook: &str, skip: bool, more: &[&str]) -> Result<()> {
         if e.token != "<|endoftext|>" {
             assert!(text.contains(&format!("{}{}{}", e.left, e.token, e.right)), "{e:?} is not in {text}");
         }
-        let column = stats.iter().position(|r| (r.head, r.neuron) == (e.head, e.neuron)).unwrap();
+        let column = stats
+            .iter()
+            .position(|r| (r.feature.head, r.feature.neuron) == (e.feature.head, e.feature.neuron))
+            .unwrap();
         let seen = all.iter().find(|s| (u64::from(s.doc), s.pos) == (e.doc, e.pos)).unwrap();
         assert_eq!(seen.values[column], e.value);
         if let Some(group) = e.group {
@@ -189,7 +196,7 @@ fn compared(hook: &str, skip: bool, more: &[&str]) -> Result<()> {
     let (stats, _) = read_rows::<NeuronStatsRow>(place.path("out/neuron_stats.parquet"))?;
     let (examples, _) = read_rows::<NeuronExampleRow>(place.path("out/neuron_examples.parquet"))?;
     for (column, row) in stats.iter().enumerate().step_by(13) {
-        assert_eq!((row.sample_tokens, row.tokens_seen), (60, all.len() as u64));
+        assert_eq!((row.sample_tokens, row.numbers.tokens_seen), (60, all.len() as u64));
         assert!((row.quantile_error - (40f64.ln() / 120.0).sqrt()).abs() < 1e-12);
         let of = |x: f32| all.iter().filter(|s| s.values[column] <= x).count() as f64 / n;
         let found = [(0.25, row.q25), (0.5, row.q50), (0.75, row.q75)];
@@ -205,7 +212,7 @@ fn compared(hook: &str, skip: bool, more: &[&str]) -> Result<()> {
     }
     let mut random: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for e in examples.iter().filter(|e| e.kind == "random") {
-        random.entry((e.head, e.neuron)).or_default().push((e.doc, e.pos));
+        random.entry((e.feature.head, e.feature.neuron)).or_default().push((e.doc, e.pos));
     }
     assert_eq!(random.len(), width);
     let first = random.values().next().unwrap().clone();
@@ -235,7 +242,7 @@ fn neurons_of_the_built_in_model_know_one_skill_each() -> Result<()> {
     place.ok(["neurons", "--corpus", "c.jsonl", "--skip-pos", "0", "--examples", "12", "--out", "out"]);
     let (examples, _) = read_rows::<NeuronExampleRow>(place.path("out/neuron_examples.parquet"))?;
     let mut skills: BTreeMap<&str, usize> = BTreeMap::new();
-    let of = |e: &NeuronExampleRow| (e.layer, e.neuron);
+    let of = |e: &NeuronExampleRow| (e.feature.layer, e.feature.neuron);
     let top: Vec<&NeuronExampleRow> = examples.iter().filter(|e| e.kind == "top").collect();
     for own in top.chunk_by(|a, b| of(a) == of(b)) {
         let skill = |e: &NeuronExampleRow| texts[e.doc as usize].0;
@@ -249,7 +256,7 @@ fn neurons_of_the_built_in_model_know_one_skill_each() -> Result<()> {
     assert!(skills.len() == 6 && least >= 5, "neurons of one skill: {skills:?}");
     let (cards, _) = read_rows::<NeuronCardRow>(place.path("out/neuron_cards.parquet"))?;
     let (vocab, _) = read_rows::<NeuronVocabRow>(place.path("out/neuron_vocab.parquet"))?;
-    let mut shown: Vec<(Option<u32>, u32)> = cards.iter().map(|c| (c.layer, c.neuron)).collect();
+    let mut shown: Vec<(Option<u32>, u32)> = cards.iter().map(|c| (c.feature.layer, c.feature.neuron)).collect();
     shown.dedup();
     assert_eq!(shown.len(), 8);
     for (layer, neuron) in shown {
@@ -260,8 +267,8 @@ fn neurons_of_the_built_in_model_know_one_skill_each() -> Result<()> {
     // On a card, the example's own token has the value of the example.
     for card in cards.iter().filter(|c| c.offset == 0) {
         let e = examples.iter().find(|e| {
-            (e.layer, e.neuron, &e.kind, e.group, e.rank)
-                == (card.layer, card.neuron, &card.kind, card.group, card.rank)
+            (e.feature.layer, e.feature.neuron, &e.kind, e.group, e.rank)
+                == (card.feature.layer, card.feature.neuron, &card.kind, card.group, card.rank)
         });
         let e = e.unwrap();
         assert_eq!((&e.token, e.pos, &e.doc_id), (&card.token, card.pos, &card.doc_id));
@@ -321,8 +328,9 @@ fn cards_are_written_with_the_keys_of_neuronpedia() -> Result<()> {
     for (feature, (layer, neuron)) in features.as_array().unwrap().iter().zip([(2, 7), (3, 9)]) {
         assert_eq!(feature["hookName"], format!("blocks.{layer}.mlp.hook_post"));
         assert_eq!((&feature["index"], &feature["modelId"]), (&neuron.to_string().into(), &"demo".into()));
-        let own: Vec<&NeuronCardRow> = cards.iter().filter(|c| (c.layer, c.neuron) == (Some(layer), neuron)).collect();
-        assert_eq!(feature["maxActApprox"].as_f64(), Some(f64::from(own[0].max)));
+        let own: Vec<&NeuronCardRow> =
+            cards.iter().filter(|c| (c.feature.layer, c.feature.neuron) == (Some(layer), neuron)).collect();
+        assert_eq!(feature["maxActApprox"].as_f64(), Some(f64::from(own[0].numbers.max)));
         let activations = feature["activations"].as_array().unwrap();
         let all = |key: &str| activations.iter().flat_map(|a| a[key].as_array().unwrap().clone()).collect::<Vec<_>>();
         let values: Vec<f32> = all("values").iter().map(|x| x.as_f64().unwrap() as f32).collect();

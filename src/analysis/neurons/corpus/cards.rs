@@ -2,7 +2,7 @@
 
 use super::examples::{Example, GROUPS, LEFT, RIGHT, visit};
 use super::read::{Columns, Feature, Read};
-use super::rows::NeuronCardRow;
+use super::rows::{FeatureKey, FeatureNumbers, NeuronCardRow};
 use super::summary::Column;
 use crate::analysis::export::options::column;
 use crate::analysis::export::run::Copied;
@@ -104,18 +104,8 @@ pub(super) fn cards(
             let values = values(on, feature, tokens, shown.clone().collect())?;
             for (i, value) in shown.zip(values) {
                 emit(NeuronCardRow {
-                    corpus: read.name.clone(),
-                    hook: feature.point.to_string(),
-                    layer: feature.point.layer.map(|l| l as u32),
-                    expert: feature.point.expert.map(|e| e as u32),
-                    head: feature.head,
-                    neuron: feature.index,
-                    tokens_seen: of.tokens,
-                    frac_positive: of.positive as f64 / of.tokens as f64,
-                    mean: of.mean,
-                    std: of.std,
-                    min: of.least,
-                    max: of.most,
+                    feature: FeatureKey::of(&read.name, feature),
+                    numbers: FeatureNumbers::of(&of),
                     token_only_r2: of.token_only_r2,
                     promotes: ends.as_ref().map(|ends| words(&ends.promoted)),
                     suppresses: ends.as_ref().map(|ends| words(&ends.suppressed)),

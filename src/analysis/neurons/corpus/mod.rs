@@ -34,7 +34,7 @@ pub(super) use cards::Ends;
 use cards::{Shown, cards, standing_out};
 use examples::{Around, Example, bytes_of_feature, examples, visit};
 use read::{Columns, Feature, Read, read};
-use rows::{NeuronCardRow, NeuronExampleRow, NeuronStatsRow};
+use rows::{FeatureKey, FeatureNumbers, NeuronCardRow, NeuronExampleRow, NeuronStatsRow};
 use sample::{Drawn, quantile};
 use summary::{Column, Kept, column_bytes};
 
@@ -177,7 +177,9 @@ impl Over {
         }
         if self.neuronpedia {
             let ends = |row: &NeuronCardRow| {
-                let of = |feature: &&Feature| feature.point.to_string() == row.hook && feature.index == row.neuron;
+                let of = |feature: &&Feature| {
+                    feature.point.to_string() == row.feature.hook && feature.index == row.feature.neuron
+                };
                 said.get(&unit(self.columns.features.iter().find(of)?)?).cloned()
             };
             let mut made = out.provenance().clone();
@@ -242,18 +244,8 @@ fn stats(read: &Read, feature: &Feature, of: &Column, sample: &[(f32, Drawn)]) -
     sorted.sort_unstable_by(f32::total_cmp);
     let q = |q: f64| quantile(&sorted, q).unwrap_or(f32::NAN);
     NeuronStatsRow {
-        corpus: read.name.clone(),
-        hook: feature.point.to_string(),
-        layer: feature.point.layer.map(|l| l as u32),
-        expert: feature.point.expert.map(|e| e as u32),
-        head: feature.head,
-        neuron: feature.index,
-        tokens_seen: of.tokens,
-        frac_positive: of.positive as f64 / of.tokens as f64,
-        mean: of.mean,
-        std: of.std,
-        min: of.least,
-        max: of.most,
+        feature: FeatureKey::of(&read.name, feature),
+        numbers: FeatureNumbers::of(of),
         q01: q(0.01),
         q05: q(0.05),
         q25: q(0.25),
@@ -270,12 +262,7 @@ fn stats(read: &Read, feature: &Feature, of: &Column, sample: &[(f32, Drawn)]) -
 
 fn example_row(read: &Read, feature: &Feature, of: Example, text: &Around) -> NeuronExampleRow {
     NeuronExampleRow {
-        corpus: read.name.clone(),
-        hook: feature.point.to_string(),
-        layer: feature.point.layer.map(|l| l as u32),
-        expert: feature.point.expert.map(|e| e as u32),
-        head: feature.head,
-        neuron: feature.index,
+        feature: FeatureKey::of(&read.name, feature),
         kind: of.kind.to_owned(),
         group: of.group,
         rank: of.rank,

@@ -14,14 +14,16 @@ use crate::table::{METADATA_KEY, Provenance};
 
 /// The list of features that these cards are of. `ends` gives of each what it says.
 pub(super) fn features(model: &str, cards: &[NeuronCardRow], ends: &dyn Fn(&NeuronCardRow) -> Option<Ends>) -> Value {
-    let of = |row: &NeuronCardRow| (row.corpus.clone(), row.hook.clone(), row.head, row.neuron);
+    let of = |row: &NeuronCardRow| {
+        (row.feature.corpus.clone(), row.feature.hook.clone(), row.feature.head, row.feature.neuron)
+    };
     let feature = |own: &[NeuronCardRow]| {
         let first = &own[0];
         // A source is a layer and what of it is shown, such as `3-mlp-hook_post`.
-        let hook = first.hook.trim_start_matches("blocks.");
-        let head = first.head.map_or(String::new(), |head| format!("-h{head}"));
+        let hook = first.feature.hook.trim_start_matches("blocks.");
+        let head = first.feature.head.map_or(String::new(), |head| format!("-h{head}"));
         let source = format!("{}{head}", hook.replace('.', "-"));
-        let index = first.neuron.to_string();
+        let index = first.feature.neuron.to_string();
         let example = |(i, tokens): (usize, &[NeuronCardRow])| {
             let values: Vec<f32> = tokens.iter().map(|row| row.value).collect();
             let most = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -31,7 +33,7 @@ pub(super) fn features(model: &str, cards: &[NeuronCardRow], ends: &dyn Fn(&Neur
                 "maxValueTokenIndex": values.iter().position(|x| *x == most),
                 "minValue": values.iter().copied().fold(f32::INFINITY, f32::min),
                 "qualifyingTokenIndex": tokens.iter().position(|row| row.offset == 0),
-                "dataSource": tokens[0].corpus, "dataIndex": tokens[0].doc_id,
+                "dataSource": tokens[0].feature.corpus, "dataIndex": tokens[0].doc_id,
             })
         };
         let place = |row: &NeuronCardRow| (row.kind.clone(), row.group, row.rank);
@@ -40,8 +42,8 @@ pub(super) fn features(model: &str, cards: &[NeuronCardRow], ends: &dyn Fn(&Neur
         let (pos_str, pos_values): (Vec<String>, Vec<f64>) = promoted.into_iter().unzip();
         let (neg_str, neg_values): (Vec<String>, Vec<f64>) = suppressed.into_iter().unzip();
         json!({
-            "modelId": model, "layer": source, "index": index, "hookName": first.hook, "maxActApprox": first.max,
-            "frac_nonzero": first.frac_positive, "pos_str": pos_str, "pos_values": pos_values, "neg_str": neg_str,
+            "modelId": model, "layer": source, "index": index, "hookName": first.feature.hook, "maxActApprox": first.numbers.max,
+            "frac_nonzero": first.numbers.frac_positive, "pos_str": pos_str, "pos_values": pos_values, "neg_str": neg_str,
             "neg_values": neg_values, "activations": activations.collect::<Vec<_>>(),
         })
     };

@@ -1,7 +1,58 @@
 //! The tables of features over corpora.
 
-use crate::table;
+use super::read::Feature;
+use super::summary::Column;
 use crate::table::TOKEN;
+use crate::{part, table};
+
+part! {
+    /// Which feature over which corpus.
+    FeatureKey:
+    corpus: String, "", "the corpus";
+    hook: String, "hook name", "the value that it is a column of";
+    layer: Option<u32>, "index", "the block, counted from 0; null outside the blocks";
+    expert: Option<u32>, "index", "the expert of that block, counted from 0";
+    head: Option<u32>, "index", "the head, of values that have heads";
+    neuron: u32, "index", "which column, counted from 0: neuron, dimension or expert";
+}
+
+part! {
+    /// How a feature behaves over a corpus.
+    FeatureNumbers:
+    tokens_seen: u64, "tokens", "how many tokens";
+    frac_positive: f64, "share", "at how many of them it is over 0";
+    mean: f64, "", "its mean";
+    std: f64, "", "its standard deviation, as of the whole that the tokens are";
+    min: f32, "", "its smallest value";
+    max: f32, "", "its largest value";
+}
+
+impl FeatureKey {
+    /// Of this feature, over the corpus of this name.
+    pub(super) fn of(corpus: &str, feature: &Feature) -> Self {
+        Self {
+            corpus: corpus.to_owned(),
+            hook: feature.point.to_string(),
+            layer: feature.point.layer.map(|l| l as u32),
+            expert: feature.point.expert.map(|e| e as u32),
+            head: feature.head,
+            neuron: feature.index,
+        }
+    }
+}
+
+impl FeatureNumbers {
+    pub(super) fn of(column: &Column) -> Self {
+        Self {
+            tokens_seen: column.tokens,
+            frac_positive: column.positive as f64 / column.tokens as f64,
+            mean: column.mean,
+            std: column.std,
+            min: column.least,
+            max: column.most,
+        }
+    }
+}
 
 table! {
     /// One feature over one corpus, in numbers.
@@ -9,18 +60,8 @@ table! {
     "How a feature behaves over a corpus: a neuron, or any other column of a hook. One row is one feature over one corpus. Counts, means and \
      deviations are of every token that is read, in f64; a neuron of an expert is 0 at tokens that do not go through it. Quantiles are those \
      of a sample of tokens, drawn without replacement: the least value with at least that share of the sample up to it.";
-    corpus: String, "", "the corpus";
-    hook: String, "hook name", "the value that it is a column of";
-    layer: Option<u32>, "index", "the block, counted from 0; null outside the blocks";
-    expert: Option<u32>, "index", "the expert of that block, counted from 0";
-    head: Option<u32>, "index", "the head, of values that have heads";
-    neuron: u32, "index", "which column, counted from 0: neuron, dimension or expert";
-    tokens_seen: u64, "tokens", "how many tokens";
-    frac_positive: f64, "share", "at how many of them it is over 0";
-    mean: f64, "", "its mean";
-    std: f64, "", "its standard deviation, as of the whole that the tokens are";
-    min: f32, "", "its smallest value";
-    max: f32, "", "its largest value";
+    ..feature: FeatureKey;
+    ..numbers: FeatureNumbers;
     q01: f32, "", "the value with 1 % of the sample up to it";
     q05: f32, "", "with 5 %";
     q25: f32, "", "with 25 %";
@@ -43,12 +84,7 @@ table! {
      the furthest of all tokens, at most one of a document, of equals the one that comes first; `quantile` are drawn from each tenth of the \
      sample by value; `random` are drawn from all of it, the same tokens for every feature. What top examples alone suggest, another \
      corpus may refute (Bolukbasi et al. 2021).";
-    corpus: String, "", "the corpus";
-    hook: String, "hook name", "the value that it is a column of";
-    layer: Option<u32>, "index", "the block, counted from 0; null outside the blocks";
-    expert: Option<u32>, "index", "the expert of that block, counted from 0";
-    head: Option<u32>, "index", "the head, of values that have heads";
-    neuron: u32, "index", "which column, counted from 0";
+    ..feature: FeatureKey;
     kind: String, "", "`top`, `bottom`, `quantile` or `random`";
     group: Option<u32>, "index", "of `quantile`, which tenth, 0 = the smallest values";
     rank: u32, "rank", "its place among those of its kind and group, 1 = furthest; of `quantile` and `random`, in the order of the draw";
@@ -67,18 +103,8 @@ table! {
     "Cards of the features that stand out most, or that were named: some examples of each with the value at every token of their text, the \
      feature's numbers of `neuron_stats`, and the tokens of `neuron_vocab`. One row is one token of one example. Values before the example's \
      token are of a run of its sequence up to the end of the text.";
-    corpus: String, "", "the corpus";
-    hook: String, "hook name", "the value that it is a column of";
-    layer: Option<u32>, "index", "the block, counted from 0; null outside the blocks";
-    expert: Option<u32>, "index", "the expert of that block, counted from 0";
-    head: Option<u32>, "index", "the head, of values that have heads";
-    neuron: u32, "index", "which column, counted from 0";
-    tokens_seen: u64, "tokens", "as in `neuron_stats`";
-    frac_positive: f64, "share", "as in `neuron_stats`";
-    mean: f64, "", "as in `neuron_stats`";
-    std: f64, "", "as in `neuron_stats`";
-    min: f32, "", "as in `neuron_stats`";
-    max: f32, "", "as in `neuron_stats`";
+    ..feature: FeatureKey;
+    ..numbers: FeatureNumbers;
     token_only_r2: Option<f64>, "share", "as in `neuron_stats`";
     promotes: Option<String>, TOKEN, "of a neuron, the tokens that a positive activation promotes most, with commas between them";
     suppresses: Option<String>, TOKEN, "of a neuron, the tokens that it suppresses most";

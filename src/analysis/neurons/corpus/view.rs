@@ -23,7 +23,7 @@ impl Seen for NeuronExampleRow {
 type Of = (String, Option<u32>, u32);
 
 fn of(row: &NeuronCardRow) -> Of {
-    (row.hook.clone(), row.head, row.neuron)
+    (row.feature.hook.clone(), row.feature.head, row.feature.neuron)
 }
 
 impl Seen for NeuronCardRow {
@@ -52,23 +52,27 @@ impl Seen for NeuronCardRow {
 
 /// What a feature is called, and what its figure's file is.
 fn names(row: &NeuronCardRow) -> (String, String) {
-    let is_neuron = row.layer.is_some() && (row.hook.ends_with("mlp.hook_post") || row.expert.is_some());
-    match (row.layer.filter(|_| is_neuron), row.expert) {
+    let is_neuron =
+        row.feature.layer.is_some() && (row.feature.hook.ends_with("mlp.hook_post") || row.feature.expert.is_some());
+    match (row.feature.layer.filter(|_| is_neuron), row.feature.expert) {
         (Some(layer), Some(expert)) => {
-            let own = format!("{layer}.{expert}.{}", row.neuron);
+            let own = format!("{layer}.{expert}.{}", row.feature.neuron);
             (format!("Neuron {own}"), format!("neuron-{own}"))
         }
         (Some(layer), None) => {
-            let own = format!("{layer}.{}", row.neuron);
+            let own = format!("{layer}.{}", row.feature.neuron);
             (format!("Neuron {own}"), format!("neuron-{own}"))
         }
         (None, _) => {
-            let hook = visible_prose(&row.hook);
+            let hook = visible_prose(&row.feature.hook);
             let (said, part) =
-                row.head.map_or((String::new(), String::new()), |h| (format!(", head {h}"), format!("-h{h}")));
+                row.feature.head.map_or((String::new(), String::new()), |h| (format!(", head {h}"), format!("-h{h}")));
             let plain: String =
                 hook.chars().map(|c| if c.is_alphanumeric() || ".-_".contains(c) { c } else { '_' }).collect();
-            (format!("{hook}{said}, column {}", row.neuron), format!("feature-{plain}{part}-{}", row.neuron))
+            (
+                format!("{hook}{said}, column {}", row.feature.neuron),
+                format!("feature-{plain}{part}-{}", row.feature.neuron),
+            )
         }
     }
 }
@@ -76,8 +80,8 @@ fn names(row: &NeuronCardRow) -> (String, String) {
 fn card(rows: &[NeuronCardRow], provenance: Arc<Provenance>, locale: Locale) -> View {
     let first = &rows[0];
     let (title, name) = names(first);
-    let corpora: Vec<&[NeuronCardRow]> = rows.chunk_by(|a, b| a.corpus == b.corpus).collect();
-    let about: Vec<String> = corpora.iter().map(|own| own[0].corpus.clone()).collect();
+    let corpora: Vec<&[NeuronCardRow]> = rows.chunk_by(|a, b| a.feature.corpus == b.feature.corpus).collect();
+    let about: Vec<String> = corpora.iter().map(|own| own[0].feature.corpus.clone()).collect();
     let values = || rows.iter().map(|row| f64::from(row.value));
     let (least, most) = (values().fold(0.0, f64::min), values().fold(0.0, f64::max));
     // What is a little below zero, as GELU's neurons are nearly everywhere, needs no colour of its own.
@@ -86,7 +90,7 @@ fn card(rows: &[NeuronCardRow], provenance: Arc<Provenance>, locale: Locale) -> 
         true => Colours::signed("activation", size),
         false => Colours::rising("activation", size),
     };
-    let key = |row: &NeuronCardRow| (row.corpus.clone(), row.kind.clone(), row.group, row.rank);
+    let key = |row: &NeuronCardRow| (row.feature.corpus.clone(), row.kind.clone(), row.group, row.rank);
     let several = corpora.len() > 1;
     let cell = |row: &NeuronCardRow| Cell {
         value: f64::from(row.value),
@@ -126,8 +130,8 @@ fn heading(row: &NeuronCardRow, several: bool) -> (String, String) {
         ("quantile", Some(group)) => format!("{}-{} %", 10 * group, 10 * (group + 1)),
         (kind, _) => format!("{kind} {}", row.rank),
     };
-    let corpus = if several { format!("{} ", row.corpus) } else { String::new() };
-    let place = format!("{}, {}, position {}", row.corpus, row.doc_id, row.pos);
+    let corpus = if several { format!("{} ", row.feature.corpus) } else { String::new() };
+    let place = format!("{}, {}, position {}", row.feature.corpus, row.doc_id, row.pos);
     (visible_prose(&format!("{corpus}{kind}:")), visible_prose(&place))
 }
 
@@ -145,15 +149,16 @@ fn caption(corpora: &[&[NeuronCardRow]], locale: Locale) -> Vec<String> {
             Some(_) => "; the token alone explains nothing of it (adjusted R²)".to_owned(),
             None => String::new(),
         };
-        let corpus = if corpora.len() > 1 { format!("{}: ", visible_prose(&row.corpus)) } else { String::new() };
+        let corpus =
+            if corpora.len() > 1 { format!("{}: ", visible_prose(&row.feature.corpus)) } else { String::new() };
         said.push(format!(
             "{corpus}Over 0 at {} of {} tokens, mean {}, deviation {}, from {} to {}{alone}.",
-            locale.percent(row.frac_positive),
-            locale.count(row.tokens_seen),
-            number(row.mean),
-            number(row.std),
-            locale.number(row.min),
-            locale.number(row.max)
+            locale.percent(row.numbers.frac_positive),
+            locale.count(row.numbers.tokens_seen),
+            number(row.numbers.mean),
+            number(row.numbers.std),
+            locale.number(row.numbers.min),
+            locale.number(row.numbers.max)
         ));
     }
     said
