@@ -10,11 +10,12 @@ use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Result, Said, said};
 use crate::session::folder::request_hash;
+use crate::session::pieces::LIST;
 use crate::session::shards::{self, Record};
 use crate::session::words::{chosen_words, command, option};
 use crate::session::{
-    Analysis, Claiming, Destination, Found, Input, On, Parts, Request, Results, RunFolder, Session, Shard, Shards,
-    Sink, Tables, To,
+    Analysis, Claiming, Destination, Found, Input, On, Parts, Pieces, Request, Results, RunFolder, Session, Shard,
+    Shards, Sink, Tables, To,
 };
 use crate::sweep::Need;
 use crate::table::{Format, Provenance};
@@ -133,7 +134,7 @@ fn scaled<A: Analysis>() -> bool {
 
 /// Whether several processes can share its work.
 fn shared<A: Analysis>() -> bool {
-    A::JOINS.is_some() || A::RESULTS == Results::Dataset
+    A::JOINS.is_some() || A::PIECES || A::RESULTS == Results::Dataset
 }
 
 /// What was given for the arguments of a group.
@@ -155,6 +156,11 @@ fn asked<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<Asked> {
 }
 
 fn run<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<()> {
+    run_on::<A>(matches, None, out)
+}
+
+/// Runs it, on the pieces of shards where they are all there.
+fn run_on<A: Asking>(matches: &ArgMatches, joined: Option<(&Shards, &Joining)>, out: &Out) -> Result<()> {
     let (analysis, on, input) = read::<A>(matches, out)?;
     if let Some(plan) = on.plan(analysis.need(&on, &input)?) {
         on.memory().map_or(Ok(()), |memory| plan.check_budget(memory))?;
@@ -183,7 +189,15 @@ fn run<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<()> {
     };
     let mut request = Request::new(&analysis, &on, &input)?;
     let whole = request_hash(&request)?;
-    let place = how.place(A::NAME, &whole);
+    let place = joined.map_or_else(|| how.place(A::NAME, &whole), |(_, how)| how.folder.to_owned());
+    if let Some((shards, _)) = joined.filter(|(shards, _)| shards.record().request != whole) {
+        let folder = shards.folders().next().unwrap_or(&place);
+        return Err(Error::bad_input(format!(
+            "{} was made of another model or input than is there now",
+            folder.display()
+        ))
+        .hint("join parts where they were made, with the same files"));
+    }
     let path = match shard {
         Some(_) if scale.is_some() => {
             return Err(Error::bad_input("a shard has no figures, and so none with a scale")
@@ -200,18 +214,27 @@ fn run<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<()> {
     // Listens to Ctrl-C from here on, so that nothing is left by it.
     let watch = out.watch(A::NAME);
     let hash = request_hash(&request)?;
-    let mut folder =
-        how.claiming(out, &words, |claiming| RunFolder::create(path, &names::<A>(), hash, how.force, claiming))?;
-    let mut parts = None;
-    if A::RESUMES {
+    let create = |claiming: &Claiming| RunFolder::create(path, &names::<A>(), hash, how.force, claiming);
+    let mut folder = match joined {
+        Some((_, joining)) => create(joining.claiming)?,
+        None => how.claiming(out, &words, create)?,
+    };
+    let (mut parts, mut pieces) = (None, Pieces::default());
+    if let Some((shards, _)) = joined {
+        pieces = Pieces::of_shards(shards.folders())?;
+    } else if A::RESUMES {
         // Whoever this one waited for may have completed what was to be resumed, and of a shard one command begins it and goes on.
         let may_be_none = folder.waited() || shard.is_some();
-        let resume = asked_to_resume && (Parts::are_in(folder.path()) || !may_be_none);
-        parts = Some(Parts::open(folder.path(), &request, resume, how.force)?);
+        let are_there = if A::PIECES { Pieces::are_in(folder.path()) } else { Parts::are_in(folder.path()) };
+        let resume = asked_to_resume && (are_there || !may_be_none);
+        match A::PIECES {
+            true => pieces = Pieces::open(folder.path(), &whole, resume, how.force)?,
+            false => parts = Some(Parts::open(folder.path(), &request, resume, how.force)?),
+        }
     }
     let provenance = Provenance { shard: shard.map(|shard| shard.to_string()), ..on.provenance(words.clone()) };
     let mut sink = Sink::new(To::Folder(&mut folder), provenance, &watch, &noted);
-    sink.parts = parts;
+    (sink.parts, sink.pieces) = (parts, pieces);
     sink.shard = shard;
     sink.options.scale = scale;
     let stopped = match analysis.run(&on, &input, &mut sink) {
@@ -226,8 +249,15 @@ fn run<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<()> {
             // Its rows are for whoever joins them.
             found.tables.clear();
             let (told, complete) = (found.told.take(), stopped.is_none());
-            let (analysis, table) = (A::NAME.to_owned(), format!("{}.parquet", A::Tables::ALL[0].info().name));
-            let (path, items) = (folder.file(&table), input.len());
+            let (analysis, items) = (A::NAME.to_owned(), input.len());
+            let table = match A::PIECES {
+                true => LIST.to_owned(),
+                false => format!("{}.parquet", A::Tables::ALL[0].info().name),
+            };
+            let path = folder.file(&table);
+            if A::PIECES {
+                found.pieces.write_list(&path, &found.provenance)?;
+            }
             let (bytes, blake3) = Default::default();
             let record = Record { analysis, request: whole, shard, items, table, bytes, blake3, complete, told };
             folder.shard = Some(record.measured(&path)?);
@@ -250,6 +280,9 @@ fn run<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<()> {
     out.wrote(&finished);
     // Before anybody else is let in, who may keep parts there.
     found.parts.iter_mut().for_each(Parts::clear);
+    if shard.is_none() {
+        found.pieces.clear();
+    }
     for name in A::FILES.iter().filter(|name| finished.files.iter().any(|file| file == *name)) {
         out.data(|w| writeln!(w, "{}", finished.path.join(name).display()))?;
     }
@@ -299,12 +332,18 @@ fn shown_at(tables: &[Box<dyn Written>]) -> Option<usize> {
 
 /// Makes of shards what one process makes.
 fn join<A: Asking>(shards: &Shards, how: &Joining, out: &Out) -> Result<()> {
-    let join = A::JOINS.ok_or_else(|| Error::compute(format!("{} has no shards", A::NAME)).fault())?;
     if how.scale.is_some() && !scaled::<A>() {
         return Err(Error::bad_input(format!("the figures of {} have no scale to choose", A::NAME))
             .hint(said("leave out {!scale}; it is for figures of patches, paths, ablations and attributions")));
     }
     let (record, provenance) = (shards.record(), shards.provenance());
+    if A::PIECES {
+        shards::place(how.folder, &record.request, record.shard)?;
+        let words = provenance.command.iter().skip(1);
+        let matches = clap_of::<A>().try_get_matches_from(words).map_err(|e| super::misunderstood(&e))?;
+        return run_on::<A>(&matches, Some((shards, how)), out);
+    }
+    let join = A::JOINS.ok_or_else(|| Error::compute(format!("{} has no shards", A::NAME)).fault())?;
     shards::place(how.folder, &record.request, record.shard)?;
     let watch = out.watch("merge");
     let noted = |said: &Said| out.note(flags(said));

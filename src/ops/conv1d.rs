@@ -23,7 +23,7 @@ const MOST_PARTS: usize = 16;
 /// Adds `x [t, ins]` times `w` to `y [t, outs]`, where this machine has the instructions for it; the weights of input `i` are
 /// `w[i * stride..][..outs]`. Says whether it did.
 pub(super) fn accumulate<N: Number>(x: &[f32], w: &[N], stride: usize, ins: usize, outs: usize, y: &mut [f32]) -> bool {
-    let Some(wide) = Wide::widest() else { return false };
+    let Some(wide) = Wide::here() else { return false };
     let t = x.len() / ins;
     assert!(y.len() == t * outs && (ins - 1) * stride + outs <= w.len());
     let parts = (ins * outs * size_of::<N>() / PART_BYTES).clamp(1, MOST_PARTS.min(ins));
@@ -130,7 +130,7 @@ mod tests {
         fn of<N: Number>(number: fn(f32) -> N) {
             let sizes = [[2, 48, 21], [5, 203, 64], [7, 1030, 70], [8, 5000, 9], [3, 7, 1000]];
             rows_go_alone(number, &sizes, |x, w, [ins, outs], y| {
-                assert_eq!(accumulate(x, w, outs, ins, outs, y), Wide::widest().is_some());
+                assert_eq!(accumulate(x, w, outs, ins, outs, y), Wide::here().is_some());
             });
         }
         of(|x| x);

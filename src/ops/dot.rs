@@ -93,14 +93,6 @@ impl Wide {
         wide.then_some(Self(arch))
     }
 
-    /// Those of this machine, if its registers have 512 bits.
-    pub fn widest() -> Option<Self> {
-        #[cfg(target_arch = "x86_64")]
-        return Self::here().filter(|wide| matches!(wide.0, pulp::Arch::V4(_)));
-        #[cfg(not(target_arch = "x86_64"))]
-        None
-    }
-
     /// Runs `work` with them.
     pub fn run(self, work: impl WithSimd<Output = ()>) {
         match self.0 {

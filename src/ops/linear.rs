@@ -240,7 +240,7 @@ mod tests {
             Ok(())
         };
         // Rows that our own kernels multiply in every layout, where this machine has their instructions.
-        let own = if Wide::widest().is_some() { conv1d::MAX_ROWS } else { 1 };
+        let own = if Wide::here().is_some() { conv1d::MAX_ROWS } else { 1 };
         for kept in [Kept::F32, Kept::F16, Kept::Bf16] {
             for (t, ins, outs) in [
                 (1, 3, 5),
@@ -256,7 +256,12 @@ mod tests {
             ] {
                 let x = Tensor::randn(0f32, 1.0, (t, ins), &Device::Cpu)?;
                 let bias = Some(Tensor::randn(0f32, 1.0, outs, &Device::Cpu)?);
-                for odd in [0, 1, 2] {
+                // Where bytes begin matters to how they are read, which few rows show: many are slow where instructions are emulated.
+                let (odds, biases) = match t <= own.max(8) {
+                    true => (vec![0, 1, 2], vec![bias.clone(), None]),
+                    false => (vec![t % 3], vec![bias]),
+                };
+                for odd in odds {
                     for (i, (numbers, tensor)) in layouts(ins, outs, kept, odd)?.into_iter().enumerate() {
                         let what = format!("{kept:?} {t} {ins} {outs} layout {i}, {odd} bytes off");
                         same(&what, &numbers.tensor()?, &tensor)?;
@@ -265,7 +270,7 @@ mod tests {
                         same(&what, &columns[0], &columns[1])?;
                         assert_eq!(columns[0].stride(), columns[1].stride(), "{what}");
                         same(&what, &numbers.rows(&[1, 2, 0])?, &Matrix::from(tensor.clone()).rows(&[1, 2, 0])?)?;
-                        for bias in [bias.clone(), None] {
+                        for bias in biases.clone() {
                             let [a, b] = [numbers.clone(), tensor.clone().into()].map(|w| Linear::new(w, bias.clone()));
                             same(&what, &a.plain(&x)?, &b.plain(&x)?)?;
                             let (a, b) = (a.fused(&x)?, b.fused(&x)?);

@@ -25,6 +25,9 @@ pub trait Analysis: Clone + Default + Serialize + DeserializeOwned {
     const SHOWS_ALL: bool = false;
     /// Whether what is done of it is kept where it is stopped, so that it can go on from there.
     const RESUMES: bool = false;
+    /// Whether that is kept in [`Pieces`](super::Pieces), of which the analysis itself makes its tables: then the shards of several
+    /// processes are joined by running it on what they leave.
+    const PIECES: bool = false;
     /// How its shards become one, where several processes can share its pairs or prompts.
     const JOINS: Option<Join> = None;
     /// The rows of the tables that it may write, the one for stdout first: one type, a tuple of several, or `()`.

@@ -135,7 +135,7 @@ pub(super) fn is_complete(path: &Path) -> bool {
 }
 
 /// What a file says of how it was made; none where pellucid did not write it.
-fn provenance_of(path: &Path) -> Option<Value> {
+pub(super) fn provenance_of(path: &Path) -> Option<Value> {
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
     if !is_regular(path) {
         return None;

@@ -217,7 +217,7 @@ impl Journal {
     }
 }
 
-fn nothing_to_resume(folder: &Path) -> Error {
+pub(super) fn nothing_to_resume(folder: &Path) -> Error {
     let shown = folder.display();
     // How versions before this one kept waves. They are left to whoever made them.
     if folder.join("parts").join("000000-000000.json").is_file() {

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::claim::is_at_work;
-use super::owned::{MANIFEST, Manifest, is_complete, open_regular, size_and_hash};
+use super::owned::{MANIFEST, Manifest, is_complete, open_regular, provenance_of, size_and_hash};
+use super::pieces::{LIST, Pieces};
 use super::words::shell;
 use super::{Shard, Sink};
 use crate::error::{Error, Result, said};
@@ -30,7 +31,7 @@ pub struct Record {
     pub shard: Shard,
     /// Pairs or prompts of the whole request.
     pub items: usize,
-    /// The file with its rows.
+    /// The file with its rows, or the list of its pieces.
     pub table: String,
     /// How long that is.
     pub bytes: u64,
@@ -63,11 +64,19 @@ impl Record {
         ours.then(|| Some((record, serde_json::from_value(manifest["command"].clone()).ok()?)))?
     }
 
+    /// How the table in `folder` was made.
+    fn made(&self, folder: &Path) -> Result<Provenance> {
+        let path = folder.join(&self.table);
+        let said = provenance_of(&path).and_then(|said| serde_json::from_value(said).ok());
+        said.map_or_else(|| read_provenance(&path), Ok)
+    }
+
     /// Whether the table in `folder` is as it was written. Without `hashes`, its size alone is compared.
     fn is_whole(&self, folder: &Path, hashes: bool) -> bool {
         let Ok(Some(Some(file))) = open_regular(&folder.join(&self.table)) else { return false };
         file.metadata().is_ok_and(|m| m.len() == self.bytes)
             && (!hashes || size_and_hash(file).is_ok_and(|(_, hash)| hash == self.blake3))
+            && (self.table != LIST || Pieces::are_whole(folder, hashes))
     }
 }
 
@@ -152,8 +161,7 @@ impl Shards {
             let (one, there) = first.get_or_insert_with(|| (path.clone(), record.clone()));
             let of = |record: &Record| (record.analysis.clone(), record.request.clone(), record.items);
             if of(there) != of(&record) {
-                let made = |path: &Path, record: &Record| read_provenance(path.join(&record.table));
-                let what = made(one, there).and_then(|one| Ok(differs(&one, &made(&path, &record)?)));
+                let what = there.made(one).and_then(|one| Ok(differs(&one, &record.made(&path)?)));
                 return Err(apart(one, &path, what.unwrap_or("the request")));
             }
             match record.is_whole(&path, true) {
@@ -170,7 +178,7 @@ impl Shards {
         let mut levels = BTreeSet::new();
         let mut whole: Option<(PathBuf, Provenance)> = None;
         for (path, record) in &parts {
-            let own = read_provenance(path.join(&record.table))?;
+            let own = record.made(path)?;
             let (first, there) = whole.get_or_insert_with(|| (path.clone(), own.clone()));
             if own.pellucid_version != there.pellucid_version {
                 return Err(apart(first, path, "the version"));
@@ -200,6 +208,11 @@ impl Shards {
     /// What the first says of itself.
     pub fn record(&self) -> &Record {
         &self.parts[0].1
+    }
+
+    /// The folder of each.
+    pub fn folders(&self) -> impl Iterator<Item = &Path> {
+        self.parts.iter().map(|(path, _)| path.as_path())
     }
 
     /// How the whole is made.
@@ -370,8 +383,7 @@ pub fn status(folder: &Path, hashes: bool) -> Result<ShardsStatus> {
         shards.push(OneShard { shard, state, at_work: is_at_work(&path) });
     }
     let manifest = Manifest::read(&folder.join(MANIFEST))?;
-    let joined = |record: Record| {
-        manifest.is_some_and(|m| m.request == Some(record.request)) && is_complete(&folder.join(record.table))
-    };
+    let whole = |m: Manifest| m.files.iter().any(|file| is_complete(&folder.join(&file.name)));
+    let joined = |record: Record| manifest.is_some_and(|m| m.request == Some(record.request) && whole(m));
     Ok(ShardsStatus { folder: folder.to_owned(), command, shards, complete: request.is_some_and(joined) })
 }

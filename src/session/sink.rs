@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Claiming, Parts, RunFolder, Shard};
+use super::{Claiming, Parts, Pieces, RunFolder, Shard};
 use crate::error::{Error, Result, Said};
 use crate::sweep::Watch;
 use crate::table::{Provenance, Table, TableFile, TableWriter};
@@ -47,6 +47,8 @@ pub struct Sink<'a> {
     pub watch: &'a dyn Watch,
     /// What is done of a sweep, where that is kept.
     pub parts: Option<Parts>,
+    /// What is done of a run in pieces.
+    pub pieces: Pieces,
     /// Which part of the request is run, where several processes share it.
     pub shard: Option<Shard>,
     /// What a shard knows beside its rows, for whoever joins it.
@@ -71,6 +73,7 @@ impl<'a> Sink<'a> {
             provenance,
             watch,
             parts: None,
+            pieces: Pieces::default(),
             shard: None,
             told: Value::Null,
             options: Options::default(),
@@ -173,7 +176,7 @@ impl<'a> Sink<'a> {
     /// When one cannot be written or read.
     pub fn finish(self, whole: bool) -> Result<Found> {
         let written = self.tables.into_iter().map(|table| table.finish(whole)).collect::<Result<_>>()?;
-        let Self { said, last, options, caption, verdict, parts, told, to, provenance, .. } = self;
+        let Self { said, last, options, caption, verdict, parts, pieces, told, to, provenance, .. } = self;
         let temporary = match to {
             To::Temporary(folder) => Some(folder),
             _ => None,
@@ -187,6 +190,7 @@ impl<'a> Sink<'a> {
             caption,
             verdict,
             parts,
+            pieces,
             told,
             _temporary: temporary,
         })
@@ -211,6 +215,8 @@ pub struct Found {
     pub verdict: Option<Error>,
     /// What was kept of a sweep.
     pub parts: Option<Parts>,
+    /// The pieces of the run, which its results were made of.
+    pub pieces: Pieces,
     /// What a shard knows beside its rows.
     pub told: Value,
     /// The files that nobody keeps.

@@ -163,6 +163,16 @@ pub(crate) fn no_rows<R: Row>() -> Error {
         .hint("check the command that wrote it: its selection may be empty")
 }
 
+/// All rows of a table that has some.
+pub(crate) fn all_rows<R: Row>(rows: &mut dyn Rows<R>) -> Result<Vec<R>> {
+    let mut all = vec![];
+    rows.rows(0..rows.len(), &mut |row| {
+        all.push(row);
+        Ok(())
+    })?;
+    if all.is_empty() { Err(no_rows::<R>()) } else { Ok(all) }
+}
+
 /// What the names of figures end in: nothing if all rows are of prompt 0.
 pub(crate) fn suffix(prompt: u32, only: bool) -> String {
     if only && prompt == 0 { String::new() } else { format!("-p{prompt}") }

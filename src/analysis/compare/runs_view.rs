@@ -6,13 +6,12 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::rows::{CompareColumnsRow, CompareRunsRow};
-use super::view::all;
 use crate::error::Result;
 use crate::number::Locale;
 use crate::table::{Provenance, Row, Rows, visible_prose};
 use crate::view::colour::Colours;
 use crate::view::kind::{Body, Cell, Heat, Panel, Shape, Side, Table, TableRow, View};
-use crate::view::{Emit, Options, Seen};
+use crate::view::{Emit, Options, Seen, all_rows};
 
 /// Cells of a heat map; of more, the first are drawn.
 const MOST_ROWS: usize = 64;
@@ -124,7 +123,7 @@ impl Axes {
 
 impl Seen for CompareRunsRow {
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
-        let rows = all(rows)?;
+        let rows = all_rows(rows)?;
         let provenance = Arc::new(from.clone());
         for own in rows.chunk_by(|a, b| a.table == b.table) {
             emit(view(own, provenance.clone(), how.locale))?;
@@ -268,7 +267,7 @@ fn panel(axes: &Axes, column: &str, rows: &[&CompareRunsRow], locale: Locale) ->
 
 impl Seen for CompareColumnsRow {
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
-        let (rows, locale) = (all(rows)?, how.locale);
+        let (rows, locale) = (all_rows(rows)?, how.locale);
         let number = |x: Option<f64>| Cell::said(x.map_or(String::new(), |x| locale.in_table(x)));
         let row = |row: &Self| TableRow {
             depth: 0,

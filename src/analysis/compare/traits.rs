@@ -73,7 +73,7 @@ pub const TRAITS: &[Trait] = &[
     Trait {
         name: "final norm",
         of: |spec| spec.final_norm.as_ref().map_or("none".into(), kind),
-        changes: "Without a final norm logits are linear in the stream.",
+        changes: "A final norm divides the stream by its size before it is read, so that each logit depends on all of it; without one logits are linear in the stream.",
     },
     Trait {
         name: "residual scale",

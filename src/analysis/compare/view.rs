@@ -9,20 +9,10 @@ use crate::number::Locale;
 use crate::table::{Provenance, Row, Rows, visible_prose};
 use crate::view::axis::{Axis, round_up};
 use crate::view::kind::{Body, Cell, Line, Lines, Panel, Side, Steps, Table, TableRow, View};
-use crate::view::{Emit, Options, Seen, no_rows};
+use crate::view::{Emit, Options, Seen, all_rows};
 
 /// Models that have bars of their own; of more, the table has them.
 const MOST_BARS: usize = 6;
-
-/// All rows of a table.
-pub(super) fn all<R: Row>(rows: &mut dyn Rows<R>) -> Result<Vec<R>> {
-    let mut all = vec![];
-    rows.rows(0..rows.len(), &mut |row| {
-        all.push(row);
-        Ok(())
-    })?;
-    if all.is_empty() { Err(no_rows::<R>()) } else { Ok(all) }
-}
 
 /// The models of these rows, in order.
 pub(super) fn models<'r>(names: impl Iterator<Item = &'r str>) -> Vec<&'r str> {
@@ -59,7 +49,7 @@ fn view<R: Row>(title: &str, from: &Provenance, about: &str, caption: Vec<String
 
 impl Seen for CompareSpecRow {
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
-        let rows = all(rows)?;
+        let rows = all_rows(rows)?;
         let (reference, models) = (visible_prose(&rows[0].reference), models(rows.iter().map(|row| &*row.model)));
         let mut properties: Vec<&Self> = vec![];
         for row in &rows {
@@ -105,7 +95,7 @@ impl Seen for CompareSpecRow {
 
 impl Seen for CompareParametersRow {
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
-        let (rows, locale) = (all(rows)?, how.locale);
+        let (rows, locale) = (all_rows(rows)?, how.locale);
         let (reference, models) = (visible_prose(&rows[0].reference), models(rows.iter().map(|row| &*row.model)));
         let of = |model: &str, part: &str| rows.iter().find(|row| row.model == model && row.part == part);
         let theirs = |part: &str| rows.iter().find(|row| row.part == part).map_or(0, |row| row.parameters_reference);
@@ -198,7 +188,7 @@ fn bars(parts: &[&str], columns: &[(String, Vec<u64>)], locale: Locale) -> Vec<P
 
 impl Seen for CompareModelsRow {
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
-        let (rows, locale) = (all(rows)?, how.locale);
+        let (rows, locale) = (all_rows(rows)?, how.locale);
         let reference = visible_prose(&rows[0].reference);
         let own: Vec<&Self> = rows.iter().filter(|row| row.model != row.reference).collect();
         let mut caption = findings(&own, &reference, locale);

@@ -9,17 +9,7 @@ use crate::number::Locale;
 use crate::table::{Provenance, Row, Rows};
 use crate::view::axis::{Axis, round_up};
 use crate::view::kind::{Body, Cell, Dot, Line, Lines, Panel, Scatter, Side, Steps, Table, TableRow, View};
-use crate::view::{Emit, Options, Seen, no_rows};
-
-/// All rows of a table.
-fn all<R: Row>(rows: &mut dyn Rows<R>) -> Result<Vec<R>> {
-    let mut all = vec![];
-    rows.rows(0..rows.len(), &mut |row| {
-        all.push(row);
-        Ok(())
-    })?;
-    if all.is_empty() { Err(no_rows::<R>()) } else { Ok(all) }
-}
+use crate::view::{Emit, Options, Seen, all_rows, no_rows};
 
 /// What a pass is called.
 fn titled(pass: &str, tokens: u64, locale: Locale) -> String {
@@ -39,7 +29,7 @@ fn around(name: &str, values: impl Iterator<Item = f64>) -> Axis {
 
 impl Seen for CostTotalRow {
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
-        let (mut rows, locale) = (all(rows)?, how.locale);
+        let (mut rows, locale) = (all_rows(rows)?, how.locale);
         rows.sort_by_key(|row| row.tokens);
         let of = |pass: &str| rows.iter().filter(|row| row.pass == pass).collect::<Vec<_>>();
         let (token, prompt) = (of("token"), of("prompt"));
@@ -244,7 +234,7 @@ fn bars(sums: &Sums, of: fn(&(f64, f64)) -> f64, unit: &str, locale: Locale) -> 
 
 impl Seen for CostMeasuredRow {
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
-        let (rows, locale) = (all(rows)?, how.locale);
+        let (rows, locale) = (all_rows(rows)?, how.locale);
         let all = || rows.iter().flat_map(|row| [row.seconds, row.seconds_predicted]);
         let (factor, unit) = if all().fold(0.0, f64::max) >= 1.0 { (1.0, "s") } else { (1e3, "ms") };
         let axis = |name: &str| around(&format!("{name} ({unit})"), all().map(|x| x * factor));

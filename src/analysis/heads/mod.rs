@@ -15,6 +15,7 @@ pub mod random;
 pub mod rows;
 mod svd;
 mod view;
+mod view_maps;
 
 use std::cell::Cell;
 
@@ -168,4 +169,31 @@ fn need_of_heads(model: &Model, texts: &Texts, budget: Budget) -> Need {
     let scores = looks::cut(spec, &texts.prompts, budget).need;
     let weights = Need { activations: weights, least: weights, rows: 0 };
     Need { rows: looked, ..scores.or(weights) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Invariant: A head is called by what is furthest above chance: of what it looks at for its token that is the null, of what it
+    /// looks at for its place looking at all keys alike.
+    #[test]
+    fn chance_is_the_null_of_tokens_and_looking_everywhere_of_places() {
+        let texts = Texts { prompts: vec![], repeat: 1, length: 10, before: 0 };
+        // Previous, duplicate, induction, current, first; entropy and distance.
+        let of = |score: [f64; 5], null: [f64; 5]| {
+            let looked = [score, null].map(|[a, b, c, d, e]| [a, b, c, d, e, 1.0, 1.0]);
+            row(&looked, &texts, 0.3).kind
+        };
+        let kind = |name: &str| Some(name.to_owned());
+        // Without repetition it looks there as much: no induction, although that is far above looking everywhere.
+        assert_eq!(of([0.0, 0.0, 0.9, 0.0, 0.0], [0.0, 0.0, 0.8, 0.0, 0.0]), None);
+        assert_eq!(of([0.0, 0.0, 0.4, 0.0, 0.0], [0.0, 0.0, 0.1, 0.0, 0.0]), kind("induction"));
+        assert_eq!(of([0.0, 0.4, 0.0, 0.0, 0.0], [0.0, 0.1, 0.0, 0.0, 0.0]), kind("duplicate"));
+        // A place is looked at without repetition as well.
+        assert_eq!(of([0.9, 0.0, 0.0, 0.0, 0.0], [0.9, 0.0, 0.0, 0.0, 0.0]), kind("previous"));
+        assert_eq!(of([0.4, 0.0, 0.0, 0.0, 0.0], [0.0; 5]), None);
+        // What is most above its own chance, not what is largest.
+        assert_eq!(of([0.6, 0.0, 0.5, 0.0, 0.0], [0.0, 0.0, 0.1, 0.0, 0.0]), kind("induction"));
+    }
 }

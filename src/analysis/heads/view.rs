@@ -5,23 +5,13 @@ use std::sync::Arc;
 
 use super::CALLED;
 use super::looks::KINDS;
-use super::rows::{HeadCircuitRow, HeadPairRow, HeadRow, HeadSvdRow};
+use super::rows::{HeadPairRow, HeadRow};
 use crate::error::Result;
 use crate::number::Locale;
 use crate::table::{Provenance, Row, Rows};
 use crate::view::colour::Colours;
 use crate::view::kind::{Arcs, Body, Cell, Heat, Link, Mark, Panel, Shape, Side, Table, TableRow, View};
-use crate::view::{Emit, Options, Seen, no_rows};
-
-/// All rows of a table.
-fn all<R: Row>(rows: &mut dyn Rows<R>) -> Result<Vec<R>> {
-    let mut all = vec![];
-    rows.rows(0..rows.len(), &mut |row| {
-        all.push(row);
-        Ok(())
-    })?;
-    if all.is_empty() { Err(no_rows::<R>()) } else { Ok(all) }
-}
+use crate::view::{Emit, Options, Seen, all_rows, no_rows};
 
 impl HeadRow {
     /// The score by which it is called.
@@ -62,7 +52,7 @@ fn called(kind: &str, n: usize) -> String {
 
 impl Seen for HeadRow {
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
-        let (rows, locale) = (all(rows)?, how.locale);
+        let (rows, locale) = (all_rows(rows)?, how.locale);
         let about = match rows.first() {
             Some(row) => format!("{} texts of {} random tokens read twice", row.texts, row.length),
             None => String::new(),
@@ -249,12 +239,4 @@ fn arcs(rows: &[HeadPairRow], (name, value): Composition, locale: Locale) -> Arc
         value: "composition".to_owned(),
         arcs: rows.iter().map(link).collect(),
     }
-}
-
-impl Seen for HeadSvdRow {
-    const DRAWN: bool = false;
-}
-
-impl Seen for HeadCircuitRow {
-    const DRAWN: bool = false;
 }

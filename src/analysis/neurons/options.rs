@@ -198,6 +198,8 @@ impl Neurons {
 impl Analysis for Neurons {
     const NAME: &'static str = "neurons";
     const FILES: &'static [&'static str] = &[NEURONPEDIA];
+    const RESUMES: bool = true;
+    const PIECES: bool = true;
     type Tables = (NeuronRow, NeuronLayerRow, NeuronVocabRow, NeuronStatsRow, NeuronExampleRow, NeuronCardRow);
     type On = Session;
     type Input = PromptsAndCorpora;
@@ -216,15 +218,20 @@ impl Analysis for Neurons {
 
     fn run(&self, on: &Session, input: &PromptsAndCorpora, out: &mut Sink<'_>) -> Result<()> {
         let ((banks, over), prompts) = (self.parts(on, input)?, &input.prompts.prompts);
+        if over.is_none() && out.shard.is_some() {
+            return Err(Error::bad_input("parts are of a corpus, and there is none")
+                .hint(said("give one with {corpus=FILE}, or leave {!shard} out")));
+        }
         let mut known = BTreeMap::new();
         let read: Option<Known> = match &over {
             None => None,
             Some(over) => {
                 let mut says = |units: &[Unit], out: &mut Sink<'_>| self.say(on, &banks, units, &mut known, out);
-                Some(over.tell(on, &input.corpora, &mut says, out)?)
+                over.tell(on, &input.corpora, &mut says, out)?
             }
         };
-        if prompts.is_empty() {
+        // What is found in prompts is told by whoever joins shards.
+        if prompts.is_empty() || out.shard.is_some() {
             return Ok(());
         }
         let taken = over.as_ref().map_or(0, |over| over.known_bytes(input.corpora.len()));

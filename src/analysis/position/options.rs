@@ -184,7 +184,9 @@ impl Analysis for Position {
         }
         kinds::alibi(model, self.distance).into_iter().try_for_each(|row| out.push(row))?;
         if !model.spec().is_causal() {
-            out.note("this model sees the whole text at once: there are no boards of what comes next");
+            out.note(
+                "this model sees the whole text at once: scores here are of keys up to the query alone, and there are no boards of what comes next",
+            );
             return Ok(());
         }
         if !Unplaced::exists(model.spec()) && swapped.is_none() {

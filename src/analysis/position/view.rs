@@ -5,21 +5,8 @@ mod decay;
 mod learned;
 mod turning;
 
-use crate::error::Result;
-use crate::table::{Row, Rows};
 use crate::view::axis::Axis;
 use crate::view::kind::{Body, Panel};
-use crate::view::no_rows;
-
-/// All rows of a table that has some.
-fn all<R: Row>(rows: &mut dyn Rows<R>) -> Result<Vec<R>> {
-    let mut all = vec![];
-    rows.rows(0..rows.len(), &mut |row| {
-        all.push(row);
-        Ok(())
-    })?;
-    if all.is_empty() { Err(no_rows::<R>()) } else { Ok(all) }
-}
 
 /// A linear axis around some values, with a little room.
 fn around(name: &str, values: impl Iterator<Item = f64>) -> Axis {

@@ -18,6 +18,7 @@ pub mod heads;
 pub mod loss;
 pub mod neurons;
 pub mod neurons_corpus;
+mod neurons_parts;
 pub mod next;
 pub mod packing;
 pub mod patch_cli;

@@ -16,7 +16,7 @@ use crate::bin::{Place, model};
 use crate::train::grammar::{Random, Split, Task, agreement, brackets, facts, greater_than, ioi, stories};
 
 /// Texts of one skill each, with its name.
-fn texts(n: usize, seed: u64) -> Vec<(&'static str, String)> {
+pub(super) fn texts(n: usize, seed: u64) -> Vec<(&'static str, String)> {
     let mut random = Random::seed_from_u64(seed);
     let written = |task: Task| task.prompt + &task.answer + &task.rest;
     let one = |i: usize, random: &mut Random| match i % 6 {
@@ -30,7 +30,7 @@ fn texts(n: usize, seed: u64) -> Vec<(&'static str, String)> {
     (0..n).map(|i| one(i, &mut random)).collect()
 }
 
-fn jsonl(texts: &[(&str, String)]) -> String {
+pub(super) fn jsonl(texts: &[(&str, String)]) -> String {
     let line = |(i, (skill, text)): (usize, &(&str, String))| {
         serde_json::json!({"id": format!("{skill}-{i}"), "text": text}).to_string()
     };
@@ -38,15 +38,15 @@ fn jsonl(texts: &[(&str, String)]) -> String {
 }
 
 /// A token of the corpus as the hook has it.
-struct Seen {
+pub(super) struct Seen {
     doc: u32,
     pos: u32,
     id: u32,
-    values: Vec<f32>,
+    pub values: Vec<f32>,
 }
 
 /// Every token, each sequence run by itself.
-fn everything(texts: &[(&str, String)], hook: &str, context: usize, skip: bool) -> Result<Vec<Seen>> {
+pub(super) fn everything(texts: &[(&str, String)], hook: &str, context: usize, skip: bool) -> Result<Vec<Seen>> {
     let session = Session::open("demo")?;
     let tokenizer = session.tokenizer.as_ref().unwrap();
     let mut all = vec![];

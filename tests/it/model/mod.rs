@@ -3,6 +3,7 @@
 pub mod dtypes;
 pub mod law;
 pub mod laws;
+pub mod maps;
 pub mod modules;
 pub mod naive;
 pub mod oracle;

@@ -17,9 +17,9 @@ use crate::session::patch_memory::measured;
 
 /// How far the plan may be from what is measured, either way. A run holds less than the sum of all that one block makes, and the
 /// allocator keeps more than is asked of it.
-const FACTOR: f64 = 2.5;
+pub(crate) const FACTOR: f64 = 2.5;
 /// What is in no plan: buffers of threads and of the writers of tables and figures.
-const BESIDE: f64 = 16e6;
+pub(crate) const BESIDE: f64 = 16e6;
 
 pub(crate) const LAYERS: usize = 4;
 const D: usize = 128;

@@ -66,10 +66,24 @@ impl Furthest {
         self.last[column] = last as u32;
     }
 
+    /// How many columns.
+    pub fn columns(&self) -> usize {
+        self.taken.len()
+    }
+
+    /// How many are held of each column.
+    pub fn taken(&self) -> &[u32] {
+        &self.taken
+    }
+
+    /// Those of a column, in no order.
+    pub fn held(&self, column: usize) -> &[Entry] {
+        &self.entries[column * self.k..][..self.taken[column] as usize]
+    }
+
     /// Those of a column, the furthest first.
     pub fn of(&self, column: usize) -> Vec<Entry> {
-        let from = column * self.k;
-        let mut own = self.entries[from..from + self.taken[column] as usize].to_vec();
+        let mut own = self.held(column).to_vec();
         own.sort_unstable_by(|a, b| a.order(b, self.sign));
         own
     }

@@ -1,6 +1,7 @@
 //! Features over corpora: how they behave, and at which tokens.
 //!
-//! - `read.rs`: one pass over a corpus; `summary.rs` what is kept of it, made of `moments.rs`, `heap.rs`, `sample.rs` and `words.rs`;
+//! - `read.rs`: one pass over a corpus, part by part; `summary.rs` what is kept of it, made of `moments.rs`, `heap.rs`, `sample.rs` and `words.rs`, and
+//!   `piece.rs` the same as a file;
 //! - `examples.rs`: which tokens are shown, and the text around them;
 //! - `cards.rs`: a few features with the value at every token of some examples; `neuronpedia.rs` the same for another program.
 //!
@@ -11,6 +12,7 @@ mod examples;
 mod heap;
 mod moments;
 mod neuronpedia;
+mod piece;
 mod read;
 pub mod rows;
 mod sample;
@@ -33,7 +35,7 @@ use crate::table::visible;
 pub(super) use cards::Ends;
 use cards::{Shown, cards, standing_out};
 use examples::{Around, Example, bytes_of_feature, examples, visit};
-use read::{Columns, Feature, Read, read};
+use read::{Columns, Feature, Read, Reading};
 use rows::{FeatureKey, FeatureNumbers, NeuronCardRow, NeuronExampleRow, NeuronStatsRow};
 use sample::{Drawn, quantile};
 use summary::{Column, Kept, column_bytes};
@@ -119,15 +121,17 @@ impl Over {
         self.columns.features.len() * column_bytes(&self.kept) * corpora
     }
 
-    /// Reads the corpora, and gives their tables to `out`. `says` gives the tokens at both ends of what neurons say.
-    pub fn tell(&self, on: &Session, corpora: &[Corpora], says: Says<'_>, out: &mut Sink<'_>) -> Result<Known> {
+    /// Reads the corpora, and gives their tables to `out`, if that is not left to whoever joins shards. `says` gives the tokens at both ends of what neurons say.
+    pub fn tell(&self, on: &Session, corpora: &[Corpora], says: Says<'_>, out: &mut Sink<'_>) -> Result<Option<Known>> {
         let (mut reads, watch): (Vec<Read>, &dyn Watch) = (vec![], out.watch);
-        for one in corpora {
+        let reading =
+            Reading { on, asked: &self.asked, columns: &self.columns, kept: &self.kept, shard: out.shard, watch };
+        for (number, one) in corpora.iter().enumerate() {
             let own = one.name();
             let same =
                 reads.iter().filter(|read| read.name == own || read.name.starts_with(&format!("{own} ("))).count();
             let name = if same == 0 { own } else { format!("{own} ({})", same + 1) };
-            let of = read(on, one, (name, &self.asked), (&self.columns, &self.kept), watch)?;
+            let Some(of) = reading.read(one, name, number, &mut out.pieces)? else { continue };
             if of.tokens == 0 {
                 return Err(Error::bad_input(format!("no token of {} is read", visible(&of.name)))
                     .hint("give a corpus with texts, or leave out fewer tokens"));
@@ -141,6 +145,9 @@ impl Over {
                 ));
             }
             reads.push(of);
+        }
+        if out.shard.is_some() {
+            return Ok(None);
         }
         let drawn: Vec<Vec<Drawn>> = reads.iter().map(|read| read.summary.sample.drawn()).collect();
         for (read, drawn) in reads.iter().zip(&drawn) {
@@ -187,7 +194,7 @@ impl Over {
             neuronpedia::write(&out.file(NEURONPEDIA)?, neuronpedia::features(&on.source.id, &told, &ends), &made)?;
         }
         let places = self.columns.features.iter().enumerate().filter_map(|(i, feature)| Some((unit(feature)?, i)));
-        Ok(Known { places: places.collect(), reads, drawn })
+        Ok(Some(Known { places: places.collect(), reads, drawn }))
     }
 
     /// The examples of all features of a corpus. The corpus is read again for their texts, as often as their texts fit.

@@ -1,8 +1,9 @@
-//! A corpus is read: its tokens are counted, then it runs through the model once, block by block, as an export does it.
+//! A corpus is read: its tokens are counted, then it runs through the model once, part by part, as an export does it.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
+use super::piece;
 use super::summary::{Batch, Kept, Summary, column_bytes};
 use super::words::Frequent;
 use crate::analysis::export::options::Asked;
@@ -11,9 +12,9 @@ use crate::arch::Spec;
 use crate::dataset::{Rows, Values};
 use crate::error::{Error, Result, bytes, give_as, said};
 use crate::hook::HookPoint;
-use crate::session::{Corpora, Session};
+use crate::session::{Corpora, Pieces, Session, Shard};
 use crate::sweep::{Need, Watch};
-use crate::text::corpus::Corpus;
+use crate::text::corpus::{Corpus, Document};
 use crate::text::{Bos, Tokenizer};
 
 /// One column of a hook: a neuron, a dimension of a head's output or of the stream, an expert.
@@ -109,44 +110,97 @@ fn counted(
     Ok((counts, documents, all))
 }
 
-/// Reads a corpus.
-///
-/// # Errors
-/// A document that cannot be read, a run that is not finite; what `watch` says.
-pub(super) fn read(
-    on: &Session,
-    corpora: &Corpora,
-    (name, asked): (String, &Asked),
-    (columns, kept): (&Columns, &Kept),
-    watch: &dyn Watch,
-) -> Result<Read> {
-    let tokenizer = on.tokenizer.as_ref().ok_or_else(|| on.source.no_tokenizer())?;
-    let (counts, documents, all) = counted(&corpora.corpus, tokenizer, asked, watch)?;
-    if documents > u64::from(u32::MAX) {
-        return Err(Error::bad_input(format!("{documents} documents are more than can be told apart here"))
-            .hint(format!("give at most {}", u32::MAX)));
-    }
-    let mut summary = Summary::none(&columns.ranges, kept, Frequent::of(counts, kept.words));
-    let exporter = Exporter { on, tokenizer, asked, columns: &[], limits: None, sums: false };
-    let (mut tokens, mut done, mut first) = (0, 0, None);
-    let mut take = |rows: Rows, summary: &mut Summary| {
-        tokens += rows.doc.len() as u64;
-        taken(&rows, asked.cutting.context as u32, &mut first, summary)
-    };
-    let mut block = exporter.block();
-    for (i, document) in corpora.corpus.documents().enumerate() {
-        let document = document?;
-        if i > 0 && (i as u64).is_multiple_of(asked.block) {
-            std::mem::replace(&mut block, exporter.block()).finish(&mut |rows| take(rows, &mut summary))?;
-            summary.close();
+/// Tokens of a part, at least: one runs longer than it takes to write what is known of it.
+const PART: u64 = 1 << 14;
+/// The most parts of a corpus.
+const MOST_PARTS: u64 = 16;
+
+/// How a corpus is cut into parts, of so many documents each. It depends on the corpus alone: so sums are the same however many processes
+/// share the parts.
+fn parts(documents: u64, tokens: u64) -> (u64, u64) {
+    let each = documents.div_ceil((tokens / PART).clamp(1, MOST_PARTS)).max(1);
+    (documents.div_ceil(each).max(1), each)
+}
+
+/// A corpus that is to be read.
+pub(super) struct Reading<'a> {
+    pub on: &'a Session,
+    pub asked: &'a Asked,
+    pub columns: &'a Columns,
+    pub kept: &'a Kept,
+    /// Which parts are read: all, or those of a shard.
+    pub shard: Option<Shard>,
+    pub watch: &'a dyn Watch,
+}
+
+impl Reading<'_> {
+    /// Reads the corpus called `name`, the one of this number among several; of a shard only its parts, and then there is nothing to tell.
+    ///
+    /// # Errors
+    /// A document that cannot be read, a run that is not finite; what `watch` says.
+    pub fn read(&self, corpora: &Corpora, name: String, number: usize, pieces: &mut Pieces) -> Result<Option<Read>> {
+        let Self { on, asked, columns, kept, shard, watch } = self;
+        let tokenizer = on.tokenizer.as_ref().ok_or_else(|| on.source.no_tokenizer())?;
+        let (counts, documents, all) = counted(&corpora.corpus, tokenizer, asked, *watch)?;
+        if documents > u64::from(u32::MAX) {
+            return Err(Error::bad_input(format!("{documents} documents are more than can be told apart here"))
+                .hint(format!("give at most {}", u32::MAX)));
         }
-        watch.at(done as usize, all.max(1) as usize)?;
-        done += block.push(&document, &mut |rows| take(rows, &mut summary))?;
+        let tokens = counts.values().sum();
+        let frequent = Frequent::of(counts, kept.words);
+        let none = || Summary::none(&columns.ranges, kept, frequent.clone());
+        let (parts, each) = parts(documents, all);
+        let (mut left, mut done, mut paths) = (corpora.corpus.documents(), 0, vec![]);
+        for part in 0..parts {
+            let piece = format!("corpus-{number}-part-{part}-of-{parts}.safetensors");
+            let mut own = left.by_ref().take(each as usize);
+            let is_own = shard.is_none_or(|shard| shard.has(part));
+            if let Some(there) = pieces.find(&piece).filter(|_| is_own) {
+                paths.push(there);
+                own.try_for_each(|document| document.map(drop))?;
+            } else if is_own {
+                let mut summary = none();
+                self.part(tokenizer, &mut own, (done, documents), &mut summary)?;
+                if parts == 1 && shard.is_none() {
+                    return Ok(Some(Read { name, documents, tokens, summary }));
+                }
+                paths.push(pieces.keep(&piece, &mut |path| piece::write(&summary, path))?);
+            } else {
+                own.try_for_each(|document| document.map(drop))?;
+            }
+            done = (done + each).min(documents);
+            watch.at(done as usize, documents as usize)?;
+        }
+        if shard.is_some() {
+            return Ok(None);
+        }
+        let mut summary = none();
+        paths.iter().try_for_each(|path| piece::add(&mut summary, path))?;
+        Ok(Some(Read { name, documents, tokens, summary }))
     }
-    block.finish(&mut |rows| take(rows, &mut summary))?;
-    summary.close();
-    watch.at(all.max(1) as usize, all.max(1) as usize)?;
-    Ok(Read { name, documents, tokens, summary })
+
+    /// Runs the documents of a part. So many of all are `done` before.
+    fn part(
+        &self,
+        tokenizer: &Tokenizer,
+        documents: &mut dyn Iterator<Item = Result<Document>>,
+        (done, all): (u64, u64),
+        summary: &mut Summary,
+    ) -> Result<()> {
+        let exporter = Exporter { on: self.on, tokenizer, asked: self.asked, columns: &[], limits: None, sums: false };
+        let (context, mut first) = (self.asked.cutting.context as u32, None);
+        let mut take = |rows: Rows| taken(&rows, context, &mut first, summary);
+        let mut block = exporter.block();
+        for (i, document) in documents.enumerate() {
+            let document = document?;
+            if i > 0 && (i as u64).is_multiple_of(self.asked.block) {
+                std::mem::replace(&mut block, exporter.block()).finish(&mut take)?;
+            }
+            self.watch.at(done as usize + i, all as usize)?;
+            block.push(&document, &mut take)?;
+        }
+        block.finish(&mut take).map(drop)
+    }
 }
 
 /// Rows of a run become a batch. Positions are those in the document: a sequence after its first begins a context later.

@@ -53,6 +53,28 @@ impl Sample {
         self.drawn.push(drawn);
     }
 
+    /// How many tokens it is drawn from.
+    pub fn of(&self) -> u64 {
+        self.of
+    }
+
+    /// Further tokens that are not among those of the smallest hashes.
+    pub fn passed(&mut self, tokens: u64) {
+        self.of += tokens;
+    }
+
+    /// How many columns.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Where its tokens are, document and position of each, and their values.
+    pub fn held(&self) -> (Vec<u32>, &[f32]) {
+        let mut drawn: Vec<Drawn> = self.drawn.iter().copied().collect();
+        drawn.sort_unstable_by_key(|drawn| drawn.slot);
+        (drawn.iter().flat_map(|drawn| [drawn.doc, drawn.pos]).collect(), &self.values)
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.drawn.len()

@@ -1,8 +1,8 @@
 //! What is known of many columns of activations after some tokens of a corpus.
 //!
 //! Columns are worked on in chunks that stay in cache, each by one thread and in the order of the tokens, so that no sum depends on the
-//! number of threads. Sums are kept for each block of documents and added in the blocks' order, heaps and samples depend on no order: so
-//! whoever reads which blocks, what they come to is the same.
+//! number of threads. Sums are kept for each part of a corpus and added in the parts' order, heaps and samples depend on no order: so
+//! whoever reads which parts, what they come to is the same.
 
 use std::ops::Range;
 
@@ -42,13 +42,13 @@ pub(super) struct Batch<'a> {
 
 /// Sums over some tokens.
 #[derive(Clone, Debug)]
-struct Sums {
+pub(super) struct Sums {
     /// Of all tokens.
-    all: Moments,
+    pub all: Moments,
     /// Of the frequent ones.
-    frequent: Moments,
+    pub frequent: Moments,
     /// Of each frequent one its sum, column by column.
-    words: Vec<f64>,
+    pub words: Vec<f64>,
 }
 
 impl Sums {
@@ -56,7 +56,7 @@ impl Sums {
         Self { all: Moments::none(columns), frequent: Moments::none(columns), words: vec![0.0; words * columns] }
     }
 
-    fn add(&mut self, other: &Self) {
+    pub fn add(&mut self, other: &Self) {
         self.all.add(&other.all);
         self.frequent.add(&other.frequent);
         self.words.iter_mut().zip(&other.words).for_each(|(sum, x)| *sum += x);
@@ -65,22 +65,20 @@ impl Sums {
 
 /// Neighbouring columns of one hook.
 #[derive(Clone, Debug)]
-struct Chunk {
+pub(super) struct Chunk {
     hook: usize,
     columns: Range<usize>,
-    /// Of the blocks that are complete, and of the one that is read.
-    total: Sums,
-    block: Sums,
-    positive: Vec<u64>,
-    least: Vec<f32>,
-    most: Vec<f32>,
-    top: Furthest,
-    bottom: Furthest,
+    pub sums: Sums,
+    pub positive: Vec<u64>,
+    pub least: Vec<f32>,
+    pub most: Vec<f32>,
+    pub top: Furthest,
+    pub bottom: Furthest,
 }
 
 /// What is known of all columns.
 pub(super) struct Summary {
-    chunks: Vec<Chunk>,
+    pub chunks: Vec<Chunk>,
     /// Of each column its chunk and its place there.
     places: Vec<(usize, usize)>,
     pub sample: Sample,
@@ -104,7 +102,7 @@ pub(super) struct Column {
 
 /// Bytes of a column.
 pub(super) fn column_bytes(kept: &Kept) -> usize {
-    let sums = 2 * 8 * (4 + kept.words);
+    let sums = 8 * (4 + kept.words);
     sums + 16 + 2 * Furthest::bytes(kept.examples) + 4 * kept.sample
 }
 
@@ -120,8 +118,7 @@ impl Summary {
                 chunks.push(Chunk {
                     hook: *hook,
                     columns: from..to,
-                    total: Sums::none(n, words),
-                    block: Sums::none(n, words),
+                    sums: Sums::none(n, words),
                     positive: vec![0; n],
                     least: vec![f32::INFINITY; n],
                     most: vec![f32::NEG_INFINITY; n],
@@ -155,20 +152,12 @@ impl Summary {
         }
     }
 
-    /// Ends a block of documents.
-    pub fn close(&mut self) {
-        self.chunks.par_iter_mut().for_each(|chunk| {
-            chunk.total.add(&chunk.block);
-            chunk.block = Sums::none(chunk.columns.len(), chunk.block.words.len() / chunk.columns.len().max(1));
-        });
-    }
-
-    /// What is known of a column after the blocks that are complete.
+    /// What is known of a column.
     pub fn column(&self, column: usize) -> Column {
         let (chunk, i) = self.places[column];
         let chunk = &self.chunks[chunk];
-        let (all, frequent, width) = (&chunk.total.all, &chunk.total.frequent, chunk.columns.len());
-        let sums = (0..self.frequent.len()).map(|word| chunk.total.words[word * width + i]);
+        let (all, frequent, width) = (&chunk.sums.all, &chunk.sums.frequent, chunk.columns.len());
+        let sums = (0..self.frequent.len()).map(|word| chunk.sums.words[word * width + i]);
         Column {
             tokens: all.n,
             positive: chunk.positive[i],
@@ -227,13 +216,13 @@ impl Chunk {
         let (n, x, own) = (batch.doc.len(), batch.hooks[self.hook], self.columns.clone());
         let (stride, width) = (x.len() / n, own.len());
         let row = |t: usize| &x[t * stride..][own.clone()];
-        self.block.all.add(&Moments::of(width, (0..n).map(row)));
+        self.sums.all.add(&Moments::of(width, (0..n).map(row)));
         if words > 0 {
             let frequent = (0..n).filter(|t| batch.word[*t].is_some());
-            self.block.frequent.add(&Moments::of(width, frequent.map(row)));
+            self.sums.frequent.add(&Moments::of(width, frequent.map(row)));
             vectorise!(for (t, word) in batch.word.iter().enumerate() {
                 if let Some(word) = word {
-                    let sums = &mut self.block.words[*word as usize * width..][..width];
+                    let sums = &mut self.sums.words[*word as usize * width..][..width];
                     for (sum, x) in sums.iter_mut().zip(row(t)) {
                         *sum += f64::from(*x);
                     }

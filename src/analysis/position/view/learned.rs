@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{all, around, panel};
+use super::{around, panel};
 use crate::analysis::position::{PositionCosineRow, PositionVectorRow, PositionWaveRow};
 use crate::error::Result;
 use crate::table::{Provenance, Rows};
 use crate::view::axis::Axis;
 use crate::view::colour::Colours;
 use crate::view::kind::{Body, Cell, Dot, Heat, Item, Line, Lines, Mark, Scatter, Shape, Side, View};
-use crate::view::{Emit, Options, Seen};
+use crate::view::{Emit, Options, Seen, all_rows};
 
 /// Positions along each side of the map of cosines.
 const ALONG: usize = 64;
@@ -22,7 +22,7 @@ impl Seen for PositionVectorRow {
     const SHOWN: bool = false;
 
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
-        let (rows, locale) = (all(rows)?, how.locale);
+        let (rows, locale) = (all_rows(rows)?, how.locale);
         let dots: Vec<Dot> = (rows.iter())
             .filter_map(|row| Some((row.x?, row.y?, row)))
             .map(|(x, y, row)| {
@@ -175,7 +175,7 @@ impl Seen for PositionWaveRow {
     const SHOWN: bool = false;
 
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
-        let (rows, locale) = (all(rows)?, how.locale);
+        let (rows, locale) = (all_rows(rows)?, how.locale);
         let fourier = rows.iter().filter(|row| row.fourier).count().max(1);
         let mut peaks: Vec<&Self> =
             rows.iter().filter(|row| row.peak && row.share * fourier as f64 > STANDS_OUT).collect();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{all, around, panel};
+use super::{around, panel};
 use crate::analysis::position::{PositionAlibiRow, PositionLayerRow, PositionRotaryRow};
 use crate::error::Result;
 use crate::number::Locale;
@@ -10,7 +10,7 @@ use crate::table::{Provenance, Rows, visible_prose};
 use crate::view::axis::Axis;
 use crate::view::extent::each_prompt;
 use crate::view::kind::{Body, Cell, Line, Lines, Panel, Table, TableRow, View};
-use crate::view::{Emit, Options, Seen};
+use crate::view::{Emit, Options, Seen, all_rows};
 
 /// Heads of ALiBi with a curve each.
 const CURVES: usize = 6;
@@ -156,7 +156,7 @@ impl Seen for PositionAlibiRow {
     const SHOWN: bool = false;
 
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
-        let (rows, locale) = (all(rows)?, how.locale);
+        let (rows, locale) = (all_rows(rows)?, how.locale);
         let number = |x: f64| locale.number(x as f32);
         let first: Vec<&[Self]> = (rows.chunk_by(|a, b| (a.layer, a.head) == (b.layer, b.head)))
             .take_while(|own| own[0].layer == rows[0].layer)
