@@ -16,6 +16,7 @@ mod scale;
 mod serve;
 mod start;
 mod sweep;
+mod weights;
 
 use std::path::PathBuf;
 
@@ -80,6 +81,8 @@ enum Case {
     Export,
     /// Statistics of all neurons over a corpus, beside bare forward passes.
     Neurons,
+    /// Neighbours of a token, a map of tokens, and kinds of heads.
+    Weights,
     /// Attribution patching, in units of a forward pass.
     Attribute,
 }
@@ -170,6 +173,11 @@ fn main() -> Result<()> {
         let watch = Watch::start();
         neurons::measure(&bench)?;
         watch.say(&bench.say, "neurons");
+    }
+    if wanted(Case::Weights) {
+        let watch = Watch::start();
+        weights::measure(&bench)?;
+        watch.say(&bench.say, "weights");
     }
     if wanted(Case::Attribute) {
         let watch = Watch::start();

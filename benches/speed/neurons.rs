@@ -33,7 +33,7 @@ pub fn measure(bench: &Bench) -> Result<()> {
     let more = tokens[1] - tokens[0];
     let mut bare = || forward(&session.model, more, context);
     let (mut one, mut two) = (|| run(&session, &short, context).map(drop), || run(&session, &long, context).map(drop));
-    let times = take_turns(bench.reps.min(9), &mut [&mut bare, &mut one, &mut two])?;
+    let times = take_turns(bench.reps.min(3), &mut [&mut bare, &mut one, &mut two])?;
     let further = times[2].less(&times[1]);
     bench.say.times("neurons", "bare forward passes", more, &times[0]);
     bench.say.times("neurons", "a corpus, all told", tokens[0], &times[1]);

@@ -125,7 +125,9 @@ fn a_stopped_corpus_goes_on_after_its_last_part() {
     place.refused([&HOW[..], &["--resume", "--out", "out"]].concat(), 2, "holds no stopped run");
 }
 
-/// Invariant: as `what_a_command_says_that_it_needs_is_what_it_takes`, of what is kept of a corpus.
+/// What is kept of a corpus.
+///
+/// Invariant: as `what_a_command_says_that_it_needs_is_what_it_takes`.
 #[cfg(target_os = "linux")]
 #[test]
 fn what_is_kept_of_a_corpus_takes_what_is_planned() {

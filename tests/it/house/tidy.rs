@@ -248,7 +248,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("ureq", &["text/hub/online/client.rs"]),
     ("ring", &["text/hub/online/check.rs"]),
     ("half", &["ops/", "dataset/"]),
-    ("bytemuck", &["ops/", "dataset/"]),
+    ("bytemuck", &["ops/", "dataset/", "analysis/neurons/corpus/piece.rs"]),
     ("sysinfo", &["session/plan.rs", "session/lock.rs"]),
     // Options are declared once, with what the command line makes of them.
     (

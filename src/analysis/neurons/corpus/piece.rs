@@ -9,8 +9,8 @@ use std::ops::Range;
 use std::path::Path;
 
 use bytemuck::{AnyBitPattern, NoUninit};
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensorError, SafeTensors, serialize_to_file};
+use safetensors::tensor::{Metadata, TensorView};
+use safetensors::{Dtype, SafeTensorError, serialize_to_file};
 
 use super::heap::{Entry, Furthest};
 use super::moments::Moments;
@@ -92,9 +92,9 @@ impl<'p> Piece<'p> {
         if length > LONGEST {
             return Err(damaged(path));
         }
-        let mut header = length.to_le_bytes().to_vec();
+        let mut header = vec![];
         file.by_ref().take(length).read_to_end(&mut header).map_err(failed)?;
-        let (_, header) = SafeTensors::read_metadata(&header).map_err(|_| damaged(path))?;
+        let header: Metadata = serde_json::from_slice(&header).map_err(|_| damaged(path))?;
         let names = header.tensors().into_iter().map(|(name, info)| (name, info.data_offsets)).collect();
         Ok(Self { path, file, start: 8 + length, names })
     }
