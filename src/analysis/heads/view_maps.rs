@@ -86,10 +86,12 @@ fn grid(own: &[&HeadCircuitRow], size: f64, unit: &str, locale: Locale) -> Heat 
     tokens.dedup();
     let side = |what: &str| Side::new(what, tokens.iter().map(|(_, token)| token.clone()));
     let at = |id: u32| tokens.iter().position(|(own, _)| *own == id);
+    // As many digits in each, so that small ones look small.
+    let written = |x: f64| if size >= 0.5 { locale.fixed(x, 2) } else { locale.signed(x) };
     let cell = |row: &&HeadCircuitRow| {
         let cell = Cell {
             value: row.value,
-            label: locale.signed(row.value),
+            label: written(row.value),
             title: format!("{} to {}: {}", visible(&row.from), visible(&row.to), locale.signed(row.value)),
             mark: Mark::Plain,
             ..Cell::default()
