@@ -11,8 +11,8 @@ use pellucid::table::read_rows;
 use super::neurons_corpus::{everything, jsonl, texts};
 use crate::bin::Place;
 
-/// Of which a corpus with three parts is read: a part has 16,384 tokens.
-const DOCUMENTS: usize = 2000;
+/// Of which a corpus of three parts or more is made: a part has 16,384 tokens.
+const DOCUMENTS: usize = 3200;
 const HOW: [&str; 9] =
     ["neurons", "--corpus", "c.jsonl", "--neuron", "1.7,1.300,2.9", "--examples", "5", "--draws", "300"];
 
@@ -60,8 +60,8 @@ fn parts_of_a_corpus_come_to_the_whole() -> Result<()> {
     let done = place.refused(["merge", "shared"], 2, "shard 0 of 2 is missing");
     assert!(done.stderr.contains("run what is missing"), "{}", done.stderr);
     run(&["--shard", "0/2", "--out", "shared"]);
-    assert_eq!(pieces(&place, "shared/shard-0-of-2").len(), 2);
-    assert_eq!(pieces(&place, "shared/shard-1-of-2").len(), 1);
+    let parts = ["shared/shard-0-of-2", "shared/shard-1-of-2"].map(|shard| pieces(&place, shard).len());
+    assert!(parts.iter().sum::<usize>() >= 3 && parts[0] - parts[1] <= 1, "{parts:?}");
     assert!(run(&["--shard", "0/2", "--resume", "--out", "shared"]).stderr.contains("part 0/2 is done"));
     assert!(place.ok(["status", "shared"]).stdout.contains("all parts are done: 2 parts"));
     place.ok(["merge", "shared"]);
