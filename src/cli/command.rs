@@ -5,6 +5,7 @@ use clap::{ArgMatches, Args, FromArgMatches};
 use super::args::{DrawArgs, OutArgs, ResumeArgs, ShardArgs};
 use super::input::ReadArgs;
 use super::out::{Out, flags};
+use super::serve::{ServeArgs, served};
 use super::signals;
 use std::path::Path;
 
@@ -94,7 +95,7 @@ impl Command {
     }
 }
 
-fn clap_of<A: Asking>() -> clap::Command {
+pub(super) fn clap_of<A: Asking>() -> clap::Command {
     // What it is about is what the options' own type says.
     let own = A::augment_args(clap::Command::new(A::NAME));
     let mut command = <A::On as Named>::Args::augment_args(clap::Command::new(A::NAME));
@@ -108,6 +109,9 @@ fn clap_of<A: Asking>() -> clap::Command {
     }
     if shared::<A>() {
         command = ShardArgs::augment_args(command);
+    }
+    if A::PAGE.is_some() {
+        command = ServeArgs::augment_args(command);
     }
     if A::RESULTS != Results::Screen {
         command = OutArgs::augment_args(command);
@@ -137,7 +141,7 @@ fn shared<A: Analysis>() -> bool {
 }
 
 /// What was given for the arguments of a group.
-fn group<T: FromArgMatches>(matches: &ArgMatches) -> Result<T> {
+pub(super) fn group<T: FromArgMatches>(matches: &ArgMatches) -> Result<T> {
     T::from_arg_matches(matches).map_err(|e| super::misunderstood(&e))
 }
 
@@ -155,14 +159,14 @@ fn asked<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<Asked> {
 }
 
 fn run<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<()> {
-    let (analysis, on, input) = read::<A>(matches, out)?;
-    if let Some(plan) = on.plan(analysis.need(&on, &input)?) {
-        on.memory().map_or(Ok(()), |memory| plan.check_budget(memory))?;
-        out.planned(&plan);
-        if let Some(warning) = on.fits(&plan)? {
-            out.say(warning);
+    if let Some(make) = A::PAGE {
+        let how = group::<ServeArgs>(matches)?;
+        if how.serve {
+            return served::<A>(make, how.port, matches, out);
         }
     }
+    let (analysis, on, input) = read::<A>(matches, out)?;
+    check_memory(&analysis, &on, &input, out)?;
     let words = words(&analysis, &on, &input, matches)?;
     let noted = |said: &Said| out.note(flags(said));
     let scale = if scaled::<A>() { group::<DrawArgs>(matches)?.scale() } else { None };
@@ -256,6 +260,17 @@ fn run<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<()> {
     drop(finished);
     let shown = shown.as_ref().filter(|_| A::RESULTS == Results::Folder);
     print(found, shown, (input.len(), input.prompts()), out)
+}
+
+/// Refuses what does not fit into memory, before anything runs.
+pub(super) fn check_memory<A: Analysis>(analysis: &A, on: &A::On, input: &A::Input, out: &Out) -> Result<()> {
+    let Some(plan) = on.plan(analysis.need(on, input)?) else { return Ok(()) };
+    on.memory().map_or(Ok(()), |memory| plan.check_budget(memory))?;
+    out.planned(&plan);
+    if let Some(warning) = on.fits(&plan)? {
+        out.say(warning);
+    }
+    Ok(())
 }
 
 /// What its tables and files are called.

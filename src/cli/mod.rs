@@ -10,6 +10,7 @@ mod environment;
 mod given;
 mod input;
 mod out;
+mod serve;
 mod several;
 mod shell;
 mod signals;

@@ -9,7 +9,7 @@ use super::shards::Join;
 use super::{Plan, Session, Sink, Tables};
 use crate::error::Result;
 use crate::model::Hardware;
-use crate::sweep::Need;
+use crate::sweep::{Need, Watch};
 use crate::table::Provenance;
 use crate::text::Prompt;
 
@@ -27,6 +27,8 @@ pub trait Analysis: Clone + Default + Serialize + DeserializeOwned {
     const RESUMES: bool = false;
     /// How its shards become one, where several processes can share its pairs or prompts.
     const JOINS: Option<Join> = None;
+    /// How it makes a page of what somebody types, where it serves pages.
+    const PAGE: Option<MakesPage<Self>> = None;
     /// The rows of the tables that it may write, the one for stdout first: one type, a tuple of several, or `()`.
     type Tables: Tables;
     /// What it is asked of.
@@ -49,6 +51,9 @@ pub trait Analysis: Clone + Default + Serialize + DeserializeOwned {
     /// When options, input and model do not fit; whatever the run or `out` says.
     fn run(&self, on: &Self::On, input: &Self::Input, out: &mut Sink<'_>) -> Result<()>;
 }
+
+/// Makes the page that an analysis writes, and writes nothing.
+pub type MakesPage<A> = fn(&A, &<A as Analysis>::On, &<A as Analysis>::Input, &dyn Watch) -> Result<Vec<u8>>;
 
 /// Where the results of an analysis go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,8 @@
 
 use super::colour::Colours;
 use super::kind::{Body, Cell, Mark, Table, Text, View};
-use super::svg::{self, escape};
+use super::svg;
+pub(crate) use super::svg::escape;
 use crate::error::Result;
 use std::fmt::Write;
 
