@@ -9,6 +9,7 @@ pub mod cache;
 pub mod compare;
 pub mod cost;
 pub mod embed;
+pub mod explain;
 pub mod export;
 pub mod generate;
 pub mod heads;
@@ -81,6 +82,7 @@ macro_rules! analyses {
             $crate::analysis::embed::Embed,
             $crate::analysis::cost::Cost,
             $crate::analysis::compare::Compare,
+            $crate::analysis::explain::Explain,
             $crate::analysis::cache::Cache,
             $crate::analysis::export::Export,
             $crate::analysis::hooks::Hooks,

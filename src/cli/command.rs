@@ -225,6 +225,7 @@ fn run<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<()> {
     };
     let mut found = sink.finish(stopped.is_none())?;
     let shown = match shard {
+        None if !A::DRAWS => Some(Shown::default()),
         None => Some(draw(&mut found, &mut folder, A::SHOWS_ALL)?),
         Some(shard) => {
             // Its rows are for whoever joins them.

@@ -7,6 +7,7 @@ mod corpus;
 mod dataset;
 mod embedded;
 mod environment;
+mod explained;
 mod given;
 mod input;
 mod out;

@@ -23,6 +23,8 @@ pub trait Analysis: Clone + Default + Serialize + DeserializeOwned {
     const RESULTS: Results = Results::Folder;
     /// Whether a terminal shows all of its tables that are drawn, one after another, and not the last alone.
     const SHOWS_ALL: bool = false;
+    /// Whether figures of its tables are files beside them.
+    const DRAWS: bool = true;
     /// Whether what is done of it is kept where it is stopped, so that it can go on from there.
     const RESUMES: bool = false;
     /// How its shards become one, where several processes can share its pairs or prompts.

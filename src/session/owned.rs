@@ -143,6 +143,7 @@ fn provenance_of(path: &Path) -> Option<Value> {
     match extension {
         "parquet" => serde_json::to_value(read_provenance(path).ok()?).ok(),
         "svg" => said_by(&figure_provenance(path)?),
+        "html" => page_provenance(path),
         "safetensors" => {
             let header = safetensors_header(path)?;
             let said = header["__metadata__"][METADATA_KEY].as_str()?;
@@ -164,6 +165,13 @@ pub fn figure_provenance(path: &Path) -> Option<String> {
     let (_, after) = text.split_once("<desc>")?;
     let (desc, _) = after.split_once("</desc>")?;
     said_by(desc).map(|_| desc.to_owned())
+}
+
+/// What a page says of how it was made, in its `<meta name="pellucid">`.
+fn page_provenance(path: &Path) -> Option<Value> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let (_, after) = text.split_once("<meta name=\"pellucid\" content=\"")?;
+    said_by(after.split_once('"')?.0)
 }
 
 /// The provenance in a figure's description.

@@ -56,6 +56,7 @@ tables!(A B C D E);
 tables!(A B C D E F);
 tables!(A B C D E F G);
 tables!(A B C D E F G H);
+tables!(A B C D E F G H I J K L M N O P Q R S T U V);
 
 /// The table of `R`, without rows where there is none.
 fn table<R: Row + 'static>(found: &mut Found) -> Table<R> {

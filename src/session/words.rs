@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::request::{Pairs, chosen};
-use super::{Analysis, Input, Session};
+use super::{Analysis, Input, Prompts, Session};
 use crate::error::Result;
 use crate::model::{Hardware, Processing};
 use crate::sweep::Align;
@@ -77,11 +77,18 @@ fn text(value: &Value) -> String {
 }
 
 impl Session {
+    /// The command called `name` that asks something of prompts, with options of its own.
+    pub(crate) fn command_on(&self, name: &str, prompts: &Prompts, more: &[&str]) -> Vec<String> {
+        let [given, last] = prompts.words(self);
+        let own = more.iter().map(|word| (*word).to_owned());
+        command(name, self.words().into_iter().chain(given).chain(own).collect(), last)
+    }
+
     /// The command that asks the same of this model.
     ///
     /// # Errors
     /// When an option cannot be written as JSON.
-    pub(super) fn command<A: Analysis<On = Self>>(&self, analysis: &A, input: &A::Input) -> Result<Vec<String>> {
+    pub(crate) fn command<A: Analysis<On = Self>>(&self, analysis: &A, input: &A::Input) -> Result<Vec<String>> {
         let [mut options, last] = input.words(self);
         options.splice(0..0, self.words());
         options.extend(chosen_words(analysis)?);

@@ -74,7 +74,7 @@ pub fn next(
 }
 
 /// What the tables say of one position.
-fn rows_of(
+pub(super) fn rows_of(
     prompt: &Prompt,
     pos: usize,
     logits: &[f32],

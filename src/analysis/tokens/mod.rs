@@ -111,21 +111,20 @@ pub fn tokens(prompt: &Prompt, model: &str) -> impl Iterator<Item = TokenRow> {
 }
 
 /// The rows of the merges of a prompt's `words`, which are those of its text.
-fn merges(
+pub(super) fn merges(
     prompt: &Prompt,
-    of: &Splitter,
+    (model, spell): (&str, &dyn Fn(u32) -> String),
     words: Vec<Merged>,
     emit: &mut dyn FnMut(TokenMergeRow) -> Result<()>,
 ) -> Result<()> {
     // What the tokenizer put around the text is no word.
     let places: Vec<usize> = (0..prompt.tokens.len()).filter(|&i| prompt.tokens[i].bytes.is_some()).collect();
-    let spell = |id: u32| of.tokenizer.token_text(id);
     for (word, Merged { first, merges, .. }) in words.into_iter().enumerate() {
         for (step, Merge { at, pair, merged }) in merges.into_iter().enumerate() {
             emit(TokenMergeRow {
                 prompt: prompt.index,
                 prompt_id: prompt.id.clone(),
-                model: of.name.clone(),
+                model: model.to_owned(),
                 word: word as u32,
                 pos: places.get(first).copied().unwrap_or_default() as u32,
                 step: step as u32 + 1,
@@ -158,7 +157,7 @@ fn own_text(prompt: &Prompt) -> Option<&str> {
 }
 
 /// How many tokens a prompt is.
-fn count(prompt: &Prompt, model: &str, tokenizer: &Tokenizer) -> TokenCountRow {
+pub(super) fn count(prompt: &Prompt, model: &str, tokenizer: &Tokenizer) -> TokenCountRow {
     let text = own_text(prompt);
     let added = text.map_or(0, |_| prompt.tokens.iter().filter(|token| !is_own(prompt, token)).count());
     let tokens = prompt.tokens.len() - added;
@@ -192,7 +191,7 @@ fn letter(text: &str) -> Result<String> {
 }
 
 /// What of `wanted` is in a prompt; without one, each letter of a prompt that is one word.
-fn letters(prompt: &Prompt, model: &str, wanted: Option<&str>) -> Vec<TokenLetterRow> {
+pub(super) fn letters(prompt: &Prompt, model: &str, wanted: Option<&str>) -> Vec<TokenLetterRow> {
     let laid = Laid::of(prompt);
     let text = own_text(prompt).map_or_else(|| String::from_utf8_lossy(&laid.text).to_lowercase(), str::to_lowercase);
     let is_word = text.trim().chars().all(char::is_alphabetic);

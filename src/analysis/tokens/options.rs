@@ -114,7 +114,8 @@ impl Analysis for Tokens {
                 let prompt = &prompts.prompts[i];
                 tokens(prompt, &of.name).try_for_each(|row| out.push(row))?;
                 if let (Some(text), Some(Some(all))) = (&prompt.text, merging.get_mut(at)) {
-                    merges(prompt, of, all.words(text)?, &mut |row| out.push(row))?;
+                    let spell = |id: u32| of.tokenizer.token_text(id);
+                    merges(prompt, (&of.name, &spell), all.words(text)?, &mut |row| out.push(row))?;
                 }
                 let counted = count(prompt, &of.name, &of.tokenizer);
                 totals[at].0 += u64::from(counted.tokens);

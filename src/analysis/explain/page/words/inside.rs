@@ -1,0 +1,192 @@
+//! Strings of what happens inside: attention, feed-forward network, residual stream.
+
+use super::Word;
+
+/// The strings.
+pub const WORDS: &[Word] = &[
+    ("attention.short", "Attention", "注意力"),
+    (
+        "attention.q",
+        "From which earlier words did the last position take something?",
+        "最后一个位置从前面的哪些词拿了东西？",
+    ),
+    (
+        "attention.a",
+        "Attention moves. In each of {heads} heads the last position asks (query), every earlier one is matched (key), and those that match deliver something (value): who asks, who is matched, who delivers.",
+        "注意力负责搬运。在 {heads} 个注意力头的每一个里，最后一个位置提问（查询），前面每个位置接受匹配（键），匹配上的交出东西（值）：谁在问、谁被匹配、谁交货。",
+    ),
+    (
+        "attention.alike",
+        "The head that moves the answer most is head {head} of layer {layer}. From the last position it looks most at {looked} (position {lp}), with {prob} of its attention, and from there comes most of what it does for {target}: {lpush} logits. Here looking and using go together; they need not.",
+        "对答案影响最大的是第 {layer} 层的第 {head} 个头。它从最后一个位置看得最多的是 {looked}（位置 {lp}），占注意力的 {prob}，而它对 {target} 的作用也主要来自那里：{lpush}。在这里“看”和“用”是一致的，但并不总是如此。",
+    ),
+    (
+        "attention.differ",
+        "The head that moves the answer most is head {head} of layer {layer}. From the last position it looks most at {looked} (position {lp}), with {prob} of its attention, which gives {target} {lpush} logits. But {pushed} (position {pp}), with {pprob} of its attention, gives {push}: looking is not using.",
+        "对答案影响最大的是第 {layer} 层的第 {head} 个头。它从最后一个位置看得最多的是 {looked}（位置 {lp}），占注意力的 {prob}，给 {target} 的推力是 {lpush}。但只占 {pprob} 的 {pushed}（位置 {pp}）推了 {push}：看得多不等于用得多。",
+    ),
+    (
+        "attention.only",
+        "There is one token only, and the last position can look at nothing but itself: {looked} (position {lp}), with {prob} in head {head} of layer {layer}.",
+        "只有一个词元，最后一个位置只能看自己：第 {layer} 层第 {head} 个头里，{looked}（位置 {lp}）占 {prob}。",
+    ),
+    (
+        "attention.sinks",
+        "{n} of {all} heads look from the last position at the first token, {first}, with more than half of their attention. Usually such a head looks much and carries little: an attention sink, where it rests when it finds nothing. That is no bug.",
+        "{all} 个头里有 {n} 个从最后一个位置把一半以上的注意力放在第一个词元 {first} 上。这样的头通常看得多、搬得少：这叫注意力汇聚点，找不到东西时就歇在那里。这不是故障。",
+    ),
+    (
+        "attention.nosinks",
+        "{n} of {all} heads look at the first token with more than half of their attention: none rests there (an attention sink), as heads of larger models often do.",
+        "{all} 个头里有 {n} 个把一半以上的注意力放在第一个词元上：没有哪个头歇在那里（注意力汇聚点），而更大的模型里这很常见。",
+    ),
+    (
+        "attention.grouped",
+        "In this model {n} heads at a time share keys and values ({kv} pairs in a layer): they ask differently of the same store, which keeps the cache small.",
+        "这个模型里每 {n} 个头共用一套键和值（每层 {kv} 套）：提的问题不同，查的是同一个仓库，这样缓存更小。",
+    ),
+    ("attention.figure", "What the strongest head took", "影响最大的头拿了什么"),
+    (
+        "attention.caption",
+        "Three bars for each earlier token: how much the head looked at it, how long what it carried from there is, and how far that pushed the answer (right: towards it, left: away).",
+        "前面每个词元三根条：看了多少、从那里搬来的向量有多长、它把答案推了多远（向右是推近，向左是推远）。",
+    ),
+    ("attention.strips", "What every head looks at from the last position", "每个头从最后一个位置看向哪里"),
+    (
+        "attention.strips.caption",
+        "One line for each of {n} heads, the first layer on top; one column for each token of the prompt. The darker (in dark mode, the lighter), the more the head looks at that token from the last position.",
+        "{n} 个头每个一行，第一层在最上面；每一列是提示词里的一个词元。颜色越深（深色模式下越亮），说明从最后一个位置看它越多。",
+    ),
+    ("attention.square", "All of one head", "一个头的全貌"),
+    (
+        "attention.square.caption",
+        "Head {head} of layer {layer} from every position (down) to every position (along). Above the diagonal it is empty where a token cannot see what comes after it.",
+        "第 {layer} 层第 {head} 个头：纵向是提问的位置，横向是被看的位置。词元看不到后面的内容时，对角线上方是空的。",
+    ),
+    (
+        "attention.closer",
+        "For {query} looking at {key}: query times key, times {scale}, is the score {score}. <code>weight = e^score ÷ sum of e^score over all keys</code> makes it {prob}. What is delivered, of length {value}, times that weight and through the head’s output map has length {out}: {share} of all that this head adds, along its direction. Weights sum to one; shares do too, and one may be negative.",
+        "以 {query} 看 {key} 为例：查询乘以键，再乘 {scale}，得到分数 {score}。<code>权重 = e^分数 ÷ 所有键的 e^分数之和</code>，结果是 {prob}。交出来的值长度为 {value}，乘上权重、再经过该头的输出映射，长度为 {out}：沿着这个头写入的方向，占它全部写入的 {share}。权重加起来等于一；份额也是，但个别份额可能是负的。",
+    ),
+    (
+        "attention.capped",
+        "This model bends large scores down: before its cap the score was {raw}, after it {score}.",
+        "这个模型会把过大的分数压低：封顶前是 {raw}，封顶后是 {score}。",
+    ),
+    (
+        "attention.careful",
+        "A bright cell means that a head looked there, not that the model understood or used it. What is carried can be tiny, and another head may undo it. Whether it mattered is found by changing it: <code>pellucid patch</code>.",
+        "格子亮只说明头看了那里，并不说明模型理解了或用到了它。搬来的东西可能很小，别的头也可能把它抵消。要知道是否真的重要，得去改动它再看结果：<code>pellucid patch</code>。",
+    ),
+    ("ffn.short", "Feed-forward", "前馈网络"),
+    ("ffn.q", "What did the feed-forward network add, and where is a fact stored?", "前馈网络加了什么？事实存在哪里？"),
+    (
+        "ffn.none",
+        "Nothing: this model has no feed-forward network. Its {layers} layers are attention alone, so all that it does is moving, and no neuron holds anything.",
+        "什么都没加：这个模型没有前馈网络，它的 {layers} 层只有注意力，所做的全是搬运，也没有神经元存放任何东西。",
+    ),
+    (
+        "ffn.a",
+        "Attention moves, the feed-forward network (FFN) works on what was moved. That of layer {layer} stands out: its {n} neurons together push {target} by {push} logits.",
+        "注意力负责搬运，前馈网络（FFN）负责加工搬来的东西。其中第 {layer} 层最突出：它的 {n} 个神经元合起来把 {target} 推了 {push}。",
+    ),
+    (
+        "ffn.nothing",
+        "Attention moves, the feed-forward network (FFN) works on what was moved. No layer stands out: the strongest, layer {layer} with {n} neurons, pushes {target} by {push} logits.",
+        "注意力负责搬运，前馈网络（FFN）负责加工搬来的东西。没有哪一层特别突出：最强的是第 {layer} 层，它的 {n} 个神经元把 {target} 推了 {push}。",
+    ),
+    (
+        "ffn.spread",
+        "Of the strongest neurons of all layers, {shown} are in layer {layer}; they make {share} of what its network adds, and {rest} is spread over all its others.",
+        "在全部各层最强的神经元里，有 {shown} 个在第 {layer} 层；它们占该层前馈网络写入量的 {share}，其余 {rest} 分散在别的神经元上。",
+    ),
+    (
+        "ffn.fact",
+        "So one cannot point to the place where a fact is stored: many neurons each add a little, the same neuron serves many facts, and what pushes an answer here may be idle for the same fact in other words. What can be said is which neurons pushed, on this prompt, and how far.",
+        "所以不能指着某处说“这个事实就存在这里”：许多神经元各加一点，同一个神经元服务于许多事实；换一种说法问同一个事实，起作用的可能是另一些。能说的只是：在这句话上，哪些神经元推了、推了多少。",
+    ),
+    (
+        "ffn.experts",
+        "This model has {n} such networks in a layer, called experts, and each token goes through {k} of them, chosen by a router.",
+        "这个模型每层有 {n} 个这样的网络，叫作专家；每个词元只经过路由器选出的 {k} 个。",
+    ),
+    ("ffn.figure", "The strongest neurons", "最强的神经元"),
+    (
+        "ffn.caption",
+        "The neurons that push the answer most, of {n} in each layer: how active each is, how far it pushes, its share of what its layer’s network adds, and three tokens that its write pulls towards. A neuron that pushes away stands to the left.",
+        "把答案推得最多的神经元（每层共 {n} 个）：激活多大、推了多少、占本层前馈网络写入的份额，以及它的写入拉向的三个词元。向左表示推远。",
+    ),
+    (
+        "ffn.closer",
+        "A neuron is a key and a value <cite>(Geva et al. 2021)</cite>: it measures how well the stream matches its key, and adds its value that many times. Neuron {neuron} of layer {layer} measured {pre}, its nonlinearity made {post} of it, and so it added a stroke of length {length}, which pushes the answer by {push}.",
+        "一个神经元就是一把键加一份值 <cite>(Geva et al. 2021)</cite>：先量一量残差流与键有多匹配，再按这个倍数加上自己的值。第 {layer} 层第 {neuron} 个神经元量得 {pre}，经非线性后是 {post}，于是加了一笔长度为 {length} 的笔画，把答案推了 {push}。",
+    ),
+    (
+        "ffn.gate",
+        "In this model a second reading of the stream multiplies it: the gate’s partner was {gate}, and the product is {post}.",
+        "在这个模型里还要乘上残差流的另一个读数：它是 {gate}，乘积是 {post}。",
+    ),
+    (
+        "ffn.careful",
+        "The tokens that a neuron pulls towards are not its meaning, and a high number is not a cause: take the neuron away and others may fill in. Whether it is needed is found by <code>pellucid ablate</code>.",
+        "神经元拉向的词元并不是它的“含义”，数字大也不等于是原因：拿掉它，别的可能会补上。是否真的需要它，要用 <code>pellucid ablate</code> 来检验。",
+    ),
+    ("stream.short", "Stream", "残差流"),
+    (
+        "stream.q",
+        "In which layer did the answer come first, and which strokes pushed it?",
+        "答案在哪一层排到第一？是哪些笔画推的？",
+    ),
+    (
+        "stream.early",
+        "From the end of layer {layer} on (counted from zero, of {n} layers) {target} would come first if the model stopped there, and so it stays.",
+        "从第 {layer} 层结束起（从零数，共 {n} 层），如果模型就停在那里，{target} 已经排第一，之后一直如此。",
+    ),
+    (
+        "stream.last",
+        "Only at the end of layer {layer}, the last of {n}, does {target} come first: no earlier stop would have given this answer for good.",
+        "直到最后一层（第 {layer} 层，共 {n} 层）结束，{target} 才排到第一：停在更早的地方都不会稳定得到这个答案。",
+    ),
+    (
+        "stream.strongest",
+        "One stroke stands out: {stroke} pushes {target} by {push} logits, of {all} that all {n} strokes and the biases at the end come to.",
+        "有一笔特别突出：{stroke} 把 {target} 推了 {push}；全部 {n} 笔加上最后的偏置一共是 {all}。",
+    ),
+    (
+        "stream.nothing",
+        "No single stroke stands out: the strongest, {stroke}, pushes {target} by {push} logits, of {all} that all {n} strokes and the biases at the end come to.",
+        "没有哪一笔特别突出：最强的是 {stroke}，把 {target} 推了 {push}；全部 {n} 笔加上最后的偏置一共是 {all}。",
+    ),
+    (
+        "stream.strokes",
+        "Each layer adds a stroke to the stream and rewrites nothing. But a later stroke may cancel an earlier one, so nothing is safe either: {against} of these {n} strokes push away from {target}.",
+        "每一层都在残差流上添一笔，不改写任何已有的东西。但后面的笔画可以抵消前面的，所以也没有什么是保险的：这 {n} 笔里有 {against} 笔是把 {target} 往外推的。",
+    ),
+    ("stream.figure", "Strokes", "笔画"),
+    (
+        "stream.caption",
+        "Strokes at the last position, in order: how far each pushes {target} (right: towards it), all up to it together, what the model would say if it stopped there, and how long the stroke is. A long stroke need not push.",
+        "最后一个位置上的笔画，按先后排列：各自把 {target} 推了多少（向右是推近）、到此为止的累计、若停在这里模型会说什么、笔画有多长。长的笔画不一定推得多。",
+    ),
+    ("stream.ranks", "Place of the answer, layer by position", "答案在各层各位置的名次"),
+    (
+        "stream.ranks.caption",
+        "The place of {target} on the board if the model stopped after a layer (down, the last on top), for the last tokens of the prompt (along). One is first; the last column is the position that decides.",
+        "如果停在某一层之后（纵向，最后一层在上），{target} 在候选榜上的名次；横向是提示词的最后几个词元。数字一就是第一；最后一列才是做决定的位置。",
+    ),
+    (
+        "stream.closer",
+        "A logit says how far the last stream points to a token, and a stream is a sum: so the strokes’ parts add up. Embedding {embed}, position {pos}, all attention {attn}, all FFN {mlp}, biases at the end {bias}: together {all}, the logit of {target} less the mean logit. The sums are right within {gap} of the spread of all logits.",
+        "未归一化分数（logit）说的是最终的残差流指向某个词元的程度，而残差流是一个和，所以各笔的贡献可以相加。嵌入 {embed}、位置 {pos}、全部注意力 {attn}、全部前馈网络 {mlp}、最后的偏置 {bias}：合计 {all}，就是 {target} 的分数减去平均分数。各项求和的误差不超过全部分数跨度的 {gap}。",
+    ),
+    (
+        "stream.careful",
+        "“If the model stopped here” reads an unfinished stream with the last layer’s glasses (logit lens). Early layers may write in a code that these glasses cannot read; a strange token there is no thought of the model’s.",
+        "“若停在这里”是用最后一层的眼镜去看没写完的残差流（logit lens）。前面的层可能用这副眼镜读不懂的方式书写；那里出现的怪词元并不是模型的“想法”。",
+    ),
+    ("stroke.embed", "embedding", "嵌入"),
+    ("stroke.pos", "position", "位置"),
+    ("stroke.attn", "attention", "注意力"),
+    ("stroke.mlp", "FFN", "前馈网络"),
+    ("stroke.bias", "biases at the end", "最后的偏置"),
+];

@@ -1,0 +1,149 @@
+//! Strings of what it says: the board, sampling, continuations, cost.
+
+use super::Word;
+
+/// The strings.
+pub const WORDS: &[Word] = &[
+    ("board.short", "Board", "候选榜"),
+    ("board.q", "What else could it have said, and how sure was it?", "它还可能说什么？有多确定？"),
+    (
+        "board.undecided",
+        "It is as undecided as a choice among {n} equally likely tokens (an entropy of {bits} bits). Anything but {token} has a chance of {rest}.",
+        "它的犹豫程度相当于在 {n} 个同样可能的词元里选一个（熵为 {bits} 比特）。除 {token} 以外的任何答案，机会一共是 {rest}。",
+    ),
+    (
+        "board.second",
+        "Second is {token}, with {p}. The {others} tokens that the board does not list have {tail} together: no token is ever impossible.",
+        "第二名是 {token}，概率 {p}。榜上没列出的 {others} 个词元一共占 {tail}：没有哪个词元是绝对不可能的。",
+    ),
+    (
+        "board.closer",
+        "The model gives each token a logit; <code>probability = e^logit ÷ sum of e^logit over all tokens</code>. Only differences count: {a} has {la} and {b} has {lb}, and e to the power of that difference is how many times more likely it is: {pa} against {pb}.",
+        "模型给每个词元一个未归一化分数（logit）；<code>概率 = e^分数 ÷ 所有词元的 e^分数之和</code>。只有差值起作用：{a} 是 {la}，{b} 是 {lb}，e 的“差值次方”就是前者的可能性是后者的多少倍：{pa} 对 {pb}。",
+    ),
+    (
+        "board.careful",
+        "Sure is not right. The probability says how usual this token is after such a text, as far as the model learnt; nothing here looked anything up. The same question in other words has another board.",
+        "确定不等于正确。概率说的是就模型学到的而言，这样的文字后面这个词元有多常见；这里没有任何一步去查证。同一个问题换个说法，榜就不同。",
+    ),
+    ("sampling.short", "Temperature, top-p", "温度与核采样"),
+    (
+        "sampling.q",
+        "What do temperature and top-p change, and what do they leave alone?",
+        "温度和 top-p 改变什么？不改变什么？",
+    ),
+    (
+        "sampling.temperature",
+        "Temperature is the risk: it makes the likely likelier or lets the unlikely catch up. {token} is drawn with {p0} at temperature {t0}, with {p1} where nothing is done, and with {p2} at temperature {t2}.",
+        "温度就是冒险程度：它让可能的更可能，或者让不太可能的追上来。{token} 被抽中的概率在温度 {t0} 时是 {p0}，什么都不做时是 {p1}，温度 {t2} 时是 {p2}。",
+    ),
+    (
+        "sampling.top_p",
+        "Top-p is the size of the pool: with {p}, the most likely tokens are kept until they hold that much, which is {kept} of {v} here; the others cannot be drawn at all.",
+        "top-p（核采样）就是池子的大小：设为 {p} 时，从最可能的开始保留，直到占满这么多概率；这里 {v} 个词元里留下 {kept} 个，其余的根本不会被抽到。",
+    ),
+    (
+        "sampling.alone",
+        "Both are done after the model has finished. They leave alone what the model computed: the logit of {token} is {logit} whatever you choose, the order of the tokens stays, and no token becomes truer. A low temperature makes the answer repeatable, not right.",
+        "这两样都是在模型算完之后才做的，不会改变模型算出来的东西：无论怎么选，{token} 的分数都是 {logit}，词元的先后顺序不变，也没有哪个词元因此更真实。低温只让答案更可重复，并不让它更正确。",
+    ),
+    ("sampling.choose", "Choose a temperature and a top-p", "选择温度和 top-p"),
+    ("sampling.label", "temperature {t}, top-p {p}", "温度 {t}，top-p {p}"),
+    (
+        "sampling.panel",
+        "Temperature {t}, top-p {p}: {kept} tokens can be drawn.",
+        "温度 {t}，top-p {p}：有 {kept} 个词元可能被抽到。",
+    ),
+    ("sampling.figure", "What can be drawn", "可能被抽到的词元"),
+    ("sampling.cut", "cut", "被剪掉"),
+    ("sampling.rest", "all others", "其余全部"),
+    ("sampling.live", "What can be drawn, as you slide", "拖动时可能被抽到的词元"),
+    ("sampling.slide.t", "Temperature", "温度"),
+    ("sampling.slide.p", "Top-p", "top-p"),
+    (
+        "sampling.caption",
+        "The board after temperature and top-p. The boards to choose from were computed exactly; the sliders, where scripts run, compute others from the same logits, what is beyond the board by interpolation.",
+        "经过温度和 top-p 之后的候选榜。可选的几张榜都是精确计算的；如果浏览器运行脚本，滑块会用同样的分数计算别的组合，榜外的部分按插值估计。",
+    ),
+    (
+        "sampling.closer",
+        "Temperature divides every logit before probabilities are made: {logit} divided by {t} is {after}. Then top-p keeps a token if those before it hold less than p, and shares out the rest anew. The order in which programs do both differs, and so can the pool.",
+        "温度是在换算成概率之前，把每个分数除以它：{logit} 除以 {t} 等于 {after}。然后 top-p 只保留“排在前面的总和还不到 p”的词元，再重新归一化。不同程序里这两步的先后不同，池子也就可能不同。",
+    ),
+    (
+        "sampling.careful",
+        "Temperature is not creativity and top-p is not quality. At temperature zero the same token comes each time, and if it is wrong, it is wrong each time.",
+        "温度不是创造力，top-p 也不是质量。温度为零时每次都是同一个词元；如果它是错的，那就每次都错。",
+    ),
+    ("traces.short", "Continuations", "续写"),
+    ("traces.q", "What would it write?", "它会写出什么？"),
+    (
+        "traces.a",
+        "{n} continuations were drawn as the model says, with nothing cut: {m} of them are different, and {g} begin with {token}, the first of the board. A token that was drawn becomes input: all that follows is built on it, right or wrong.",
+        "按模型给出的概率、不做任何裁剪，抽了 {n} 次续写：其中 {m} 种互不相同，{g} 次以榜首 {token} 开头。抽出来的词元会变成输入：后面的一切都建立在它上面，无论对错。",
+    ),
+    (
+        "traces.caption",
+        "A tree: what continuations have in common stands once, and strokes say how many go that way. The percentage is what the model gave the first token of each branch.",
+        "一棵树：共同的部分只写一次，竖线表示有几次续写走这条路。百分比是模型给每个分支第一个词元的概率。",
+    ),
+    (
+        "traces.closer",
+        "Probabilities multiply: the first continuation has {n} tokens, the logarithms of their probabilities sum to {log}, and so it has a chance of {p} as a whole.",
+        "概率是相乘的：第一条续写有 {n} 个词元，它们概率的对数加起来是 {log}，所以整条出现的机会是 {p}。",
+    ),
+    (
+        "traces.careful",
+        "Another seed draws other continuations; a text that was drawn once is no more the model’s opinion than one throw is a die’s.",
+        "换个随机种子就会抽出别的续写；抽到一次的文字并不是模型的“看法”，就像掷出一次的点数不是骰子的看法一样。",
+    ),
+    ("cost.short", "Cost, errors", "代价与出错"),
+    ("cost.q", "Why does a longer prompt cost more?", "为什么提示词越长代价越高？"),
+    (
+        "cost.a",
+        "Every new token looks back at all before it, and what it needs of them is kept (the key–value cache): {each} for each token. After {n} tokens one more takes {flops} of arithmetic and a cache of {kv}; after {m} tokens it takes {flops2} and {kv2}.",
+        "每个新词元都要回看前面所有的词元，为此要把它们的键和值存下来（键值缓存）：每个词元 {each}。已有 {n} 个词元时，再来一个要 {flops} 的运算和 {kv} 的缓存；已有 {m} 个时，要 {flops2} 和 {kv2}。",
+    ),
+    (
+        "cost.whole",
+        "Every token looks at every other: {n} tokens take {flops} of arithmetic, and {m} take {flops2}. Nothing is kept for a next token (a cache of {kv} and {kv2}, {each} for each token).",
+        "每个词元都要看其他所有词元：{n} 个词元要 {flops} 的运算，{m} 个要 {flops2}。没有什么要为下一个词元保留（缓存为 {kv} 和 {kv2}，每个词元 {each}）。",
+    ),
+    ("cost.figure", "What one more token takes", "再来一个词元的代价"),
+    (
+        "cost.caption",
+        "Counted from the architecture, with sixteen bits a number. Looking back grows with the context; the rest is the same for each token.",
+        "按架构精确计数，每个数十六比特。回看的部分随上下文增长，其余部分对每个词元都一样。",
+    ),
+    ("cost.wrong.q", "Why can a good prompt still yield a wrong answer?", "为什么提示词很好，答案仍可能是错的？"),
+    (
+        "cost.wrong",
+        "Because {token} has {p}, {rest} of the draws say something else at the very first token; a drawn token becomes input, and the rest follows it. If each of twenty tokens had the same {p}, all twenty would come out as meant with {twenty} only.",
+        "因为 {token} 只有 {p}，第一个词元就有 {rest} 的机会抽到别的；抽到的词元成了输入，后面就跟着它走。假如连续二十个词元每个都是 {p}，二十个全部如愿的机会只有 {twenty}。",
+    ),
+    (
+        "cost.truth",
+        "And because nothing in all these steps checks what is true: a probability says how usual, not how true. What is usual in the training text and false comes out as surely as what is true.",
+        "还因为这些步骤里没有一步检查真假：概率说的是多常见，不是多真实。训练文本里常见而错误的东西，会和正确的一样笃定地说出来。",
+    ),
+    (
+        "cost.closer",
+        "The model has {parameters} parameters, and each that a token uses costs a multiplication and an addition; that is the fixed part. Looking back takes {attention} of the {flops} here.",
+        "模型有 {parameters} 个参数，一个词元用到的每个参数都要一次乘法和一次加法，这是固定部分。这里 {flops} 当中，回看占 {attention}。",
+    ),
+    (
+        "cost.crossover",
+        "At {n} tokens looking back would take as much as all the rest.",
+        "到 {n} 个词元时，回看的运算量就和其余部分一样多。",
+    ),
+    (
+        "cost.never",
+        "In this model looking back never takes as much as all the rest, or it does not go on token by token.",
+        "在这个模型里，回看的运算量永远不会超过其余部分，或者它根本不是逐个词元续写的。",
+    ),
+    (
+        "cost.careful",
+        "Operations are not seconds: a machine spends much of its time fetching weights and cache. And a longer prompt may well give a better answer; it is not free.",
+        "运算量不等于秒数：机器很多时间花在读取权重和缓存上。而且更长的提示词很可能换来更好的答案，只是不免费。",
+    ),
+];
