@@ -159,10 +159,10 @@ fn asked<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<Asked> {
 }
 
 fn run<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<()> {
-    if let Some(make) = A::PAGE {
+    if let Some(page) = A::PAGE {
         let how = group::<ServeArgs>(matches)?;
         if how.serve {
-            return served::<A>(make, how.port, matches, out);
+            return served::<A>(&page, how.port, matches, out);
         }
     }
     let (analysis, on, input) = read::<A>(matches, out)?;

@@ -30,7 +30,7 @@ pub trait Analysis: Clone + Default + Serialize + DeserializeOwned {
     /// How its shards become one, where several processes can share its pairs or prompts.
     const JOINS: Option<Join> = None;
     /// How it makes a page of what somebody types, where it serves pages.
-    const PAGE: Option<MakesPage<Self>> = None;
+    const PAGE: Option<Page<Self>> = None;
     /// The rows of the tables that it may write, the one for stdout first: one type, a tuple of several, or `()`.
     type Tables: Tables;
     /// What it is asked of.
@@ -54,8 +54,13 @@ pub trait Analysis: Clone + Default + Serialize + DeserializeOwned {
     fn run(&self, on: &Self::On, input: &Self::Input, out: &mut Sink<'_>) -> Result<()>;
 }
 
-/// Makes the page that an analysis writes, and writes nothing.
-pub type MakesPage<A> = fn(&A, &<A as Analysis>::On, &<A as Analysis>::Input, &dyn Watch) -> Result<Vec<u8>>;
+/// The page that an analysis writes, as it is served.
+pub struct Page<A: Analysis> {
+    /// Makes it, and writes nothing.
+    pub make: fn(&A, &A::On, &A::Input, &dyn Watch) -> Result<Vec<u8>>,
+    /// What it may load and run, as a content security policy.
+    pub policy: &'static str,
+}
 
 /// Where the results of an analysis go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

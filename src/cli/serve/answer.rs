@@ -9,37 +9,36 @@ const FORM: &str = include_str!("form.html");
 const REFUSED: &str = include_str!("refused.html");
 const STYLE: &str = include_str!("style.css");
 
-/// For the pages of this folder, which have a style sheet at an address of its own and one form. `no-referrer` would make browsers hide
-/// from us that the form is ours.
-const OF_FORM: [&str; 2] = [
-    "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    "same-origin",
-];
-/// For pages that carry a policy with the hashes of all that is in them, which this one does not widen: both hold.
-const OF_PAGE: [&str; 2] = [
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; form-action 'none'; base-uri 'none'; \
-     frame-ancestors 'none'",
-    "no-referrer",
-];
+/// For the pages of this folder, which have a style sheet at an address of its own and one form.
+const OF_FORM: &str = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'";
 
 /// An answer.
 pub struct Answer {
     status: u16,
     kind: &'static str,
-    /// The policy of what it may load, and of what it says about itself to others.
-    policies: [&'static str; 2],
+    /// What it may load and run.
+    policy: String,
+    /// Whom it tells where a reader comes from.
+    referrer: &'static str,
     bytes: Vec<u8>,
 }
 
 impl Answer {
-    /// A page that somebody asked for.
-    pub fn page(bytes: Vec<u8>) -> Self {
-        Self { status: 200, kind: "text/html; charset=utf-8", policies: OF_PAGE, bytes }
+    /// A page that somebody asked for, and what it may load and run.
+    pub fn page(bytes: Vec<u8>, policy: &str) -> Self {
+        Self {
+            status: 200,
+            kind: "text/html; charset=utf-8",
+            policy: policy.to_owned(),
+            referrer: "no-referrer",
+            bytes,
+        }
     }
 
     /// The form.
     pub fn form(page: &str) -> Self {
-        Self { policies: OF_FORM, ..Self::page(page.as_bytes().to_vec()) }
+        // `no-referrer` would make browsers hide from us that the form is ours.
+        Self { referrer: "same-origin", ..Self::page(page.as_bytes().to_vec(), OF_FORM) }
     }
 
     /// How the form looks.
@@ -52,7 +51,7 @@ impl Answer {
     /// # Errors
     /// When nobody reads it.
     pub fn write(&self, without_bytes: bool, to: &mut impl Write) -> io::Result<()> {
-        let Self { status, kind, policies: [content, referrer], bytes } = self;
+        let Self { status, kind, policy, referrer, bytes } = self;
         let more = match status {
             405 => "Allow: GET, HEAD, POST\r\n",
             503 => "Retry-After: 60\r\n",
@@ -61,7 +60,7 @@ impl Answer {
         let (reason, length) = (reason(*status), bytes.len());
         let mut all = format!(
             "HTTP/1.1 {status} {reason}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\
-             Cache-Control: no-store\r\nContent-Security-Policy: {content}\r\nReferrer-Policy: {referrer}\r\n\
+             Cache-Control: no-store\r\nContent-Security-Policy: {policy}; frame-ancestors 'none'\r\nReferrer-Policy: {referrer}\r\n\
              X-Content-Type-Options: nosniff\r\nX-Frame-Options: DENY\r\nCross-Origin-Opener-Policy: same-origin\r\n\
              Cross-Origin-Resource-Policy: same-origin\r\n{more}\r\n"
         )

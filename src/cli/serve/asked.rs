@@ -2,14 +2,14 @@
 
 use clap::{ArgMatches, Args};
 
-use super::{Typed, serve};
+use super::{Served, Typed, serve};
 use crate::cli::command::{Asking, Given, Named, canonical, check_memory, clap_of, group};
 use crate::cli::input::ReadArgs;
 use crate::cli::misunderstood;
 use crate::cli::out::Out;
 use crate::error::{Error, Result};
 use crate::session::words::chosen_words;
-use crate::session::{MakesPage, On};
+use crate::session::{On, Page};
 
 /// Arguments that name prompts, which are typed here.
 const PROMPTS: [&str; 3] = ["texts", "ids", "prompts"];
@@ -18,7 +18,7 @@ const PROMPTS: [&str; 3] = ["texts", "ids", "prompts"];
 ///
 /// # Errors
 /// When arguments, model and options do not fit; whatever [`serve`] says.
-pub(in crate::cli) fn served<A: Asking>(make: MakesPage<A>, port: u16, matches: &ArgMatches, out: &Out) -> Result<()> {
+pub(in crate::cli) fn served<A: Asking>(page: &Page<A>, port: u16, matches: &ArgMatches, out: &Out) -> Result<()> {
     if PROMPTS.iter().any(|id| matches.try_get_raw(id).ok().flatten().is_some()) {
         return Err(Error::bad_input("with --serve prompts are typed into the form, and one is given here")
             .hint("leave out the prompt, or --serve"));
@@ -29,7 +29,7 @@ pub(in crate::cli) fn served<A: Asking>(make: MakesPage<A>, port: u16, matches: 
     let [options, _] = canonical(&given, matches, &|_| true);
     let fixed: Vec<String> = [vec![A::NAME.to_owned()], options, chosen_words(&analysis)?].concat();
     let model = on.provenance(vec![]).model;
-    let mut page = |Typed { prompt, language }: &Typed| {
+    let mut make = |Typed { prompt, language }: &Typed| {
         let typed = ["--lang", language, "--", prompt].map(str::to_owned);
         let words = fixed.iter().chain(&typed);
         // The language that was typed is the one that counts.
@@ -38,7 +38,7 @@ pub(in crate::cli) fn served<A: Asking>(make: MakesPage<A>, port: u16, matches: 
         let analysis: A = group(&matches)?;
         let input = A::Input::read(&group(&matches)?, &on, out)?;
         check_memory(&analysis, &on, &input, out)?;
-        make(&analysis, &on, &input, &out.watch(A::NAME))
+        (page.make)(&analysis, &on, &input, &out.watch(A::NAME))
     };
-    serve(port, &model, &mut page, out)
+    serve(port, &Served { model: &model, policy: page.policy }, &mut make, out)
 }

@@ -53,11 +53,22 @@ struct Typed {
 /// Languages of pages, as the form has them.
 const LANGUAGES: [&str; 3] = ["en", "zh", "both"];
 
-/// Serves pages for prompts, as `page` makes them, until somebody stops the program.
+/// What is served.
+struct Served<'a> {
+    /// The name of the model.
+    model: &'a str,
+    /// What its pages may load and run.
+    policy: &'a str,
+}
+
+/// Makes the page for what was typed.
+type Make<'a> = dyn FnMut(&Typed) -> Result<Vec<u8>> + 'a;
+
+/// Serves pages for prompts, as `make` makes them, until somebody stops the program.
 ///
 /// # Errors
 /// When the port is taken, and when the program is stopped.
-fn serve(port: u16, model: &str, page: &mut dyn FnMut(&Typed) -> Result<Vec<u8>>, out: &Out) -> Result<()> {
+fn serve(port: u16, what: &Served<'_>, make: &mut Make<'_>, out: &Out) -> Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|e| {
         Error::io(format!("cannot listen on 127.0.0.1:{port}: {e}"))
             .because(e)
@@ -66,7 +77,7 @@ fn serve(port: u16, model: &str, page: &mut dyn FnMut(&Typed) -> Result<Vec<u8>>
     let port = listener.local_addr()?.port();
     signals::listen();
     let (queue, jobs) = mpsc::sync_channel::<Job>(QUEUE);
-    let connections = Arc::new(Connections::new(port, answer::form(model), queue));
+    let connections = Arc::new(Connections::new(port, answer::form(what.model), queue));
     connections.clone().accept(listener)?;
     out.data(|w| writeln!(w, "http://127.0.0.1:{port}/"))?;
     out.say("open this address in a browser; Ctrl-C ends it");
@@ -82,8 +93,8 @@ fn serve(port: u16, model: &str, page: &mut dyn FnMut(&Typed) -> Result<Vec<u8>>
         if job.is_gone() {
             continue;
         }
-        match page(&job.typed) {
-            Ok(page) => job.answer(Answer::page(page)),
+        match make(&job.typed) {
+            Ok(page) => job.answer(Answer::page(page, what.policy)),
             Err(e) if e.kind() == ErrorKind::Interrupted => {
                 job.answer(Refusal::ending().into());
                 break;

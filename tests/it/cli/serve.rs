@@ -219,7 +219,7 @@ fn nobody_else_is_answered() {
         assert!(connected.is_err(), "it listens at {elsewhere}");
     }
     let of = |host: &str| format!("Host: {host}").replace("PORT", &port.to_string());
-    for ours in ["127.0.0.1:PORT", "localhost:PORT", "LOCALHOST:PORT", "[::1]:PORT"] {
+    for ours in ["127.0.0.1:PORT", "localhost:PORT", "LocalHost:PORT", "[::1]:PORT"] {
         let form = serving.ask(&["GET / HTTP/1.1", &of(ours)], "");
         assert_eq!(form.status, 200, "{ours}");
         form.is_guarded();
