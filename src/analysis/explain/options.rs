@@ -135,16 +135,21 @@ impl Explain {
     ) -> Result<(String, Facts)> {
         let facts = Facts::gather(session, beside, prompt, self, provenance, watch)?;
         let page = page::html(&facts, self.lang);
-        if page.len() > LARGEST {
-            let (bytes, n) = (page.len() as f64 / 1e6, prompt.tokens.len());
-            return Err(Error::bad_input(format!(
-                "the page of {n} tokens would take {bytes:.1} MB, and no browser is happy with more than {:.1}",
-                LARGEST as f64 / 1e6
-            ))
-            .hint(said("give a shorter prompt, one language instead of both with {lang}, or fewer {traces}")));
-        }
+        small_enough(page.len(), prompt.tokens.len())?;
         Ok((page, facts))
     }
+}
+
+/// Refuses a page of so many bytes that is too large.
+fn small_enough(bytes: usize, tokens: usize) -> Result<()> {
+    if bytes <= LARGEST {
+        return Ok(());
+    }
+    let (size, most) = (bytes as f64 / 1e6, LARGEST as f64 / 1e6);
+    Err(Error::bad_input(format!(
+        "the page of {tokens} tokens would take {size:.1} MB, and a page has at most {most:.1} MB"
+    ))
+    .hint(said("give a shorter prompt, one language with {lang=en}, or fewer continuations with {traces}")))
 }
 
 /// The one prompt that a page is of.
@@ -211,5 +216,18 @@ impl Analysis for Explain {
         }
         out.say(facts.said());
         facts.push(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_not_too_large() {
+        assert!(small_enough(LARGEST, 500).is_ok());
+        let refused = small_enough(LARGEST + 1, 500).unwrap_err();
+        assert_eq!(refused.kind(), crate::error::ErrorKind::BadInput);
+        assert!(refused.to_string().contains("500 tokens would take 4.2 MB"), "{refused}");
     }
 }

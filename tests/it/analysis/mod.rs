@@ -8,6 +8,7 @@ pub mod compare_runs;
 pub mod compare_steps;
 pub mod cost;
 pub mod embed;
+pub mod explain;
 pub mod export;
 pub mod export_memory;
 pub mod export_python;

@@ -13,9 +13,10 @@ const CORRUPT: &str = "When Mary and John went to the store, Mary gave a drink t
 const SHORT: [&str; 2] = ["When Mary and John met, John spoke to", "When Mary and John met, Mary spoke to"];
 
 /// The commands, by what `Writer::args` knows.
-pub const ALL: [&str; 21] = [
+pub const ALL: [&str; 22] = [
     "lens", "residual", "loss", "next", "generate", "embed", "attention", "cache", "tokens", "cost", "compare",
     "verify", "chart", "patch", "path", "ablate", "attribute", "export", "heads", "position", "neurons",
+    "explain",
 ];
 
 /// Files by name.
@@ -81,6 +82,7 @@ impl Writer {
             "position" => vec![clean, "--swap", "Mary,went"],
             "cache" => vec![clean, "--hooks", "resid_post,z,pattern"],
             "tokens" => vec![clean],
+            "explain" => vec![clean, "--traces", "2", "--tokens", "4"],
             "embed" if other => vec![" Mary", "--map", "0"],
             "embed" => vec![" Mary", "--context", clean],
             "cost" if other => vec!["--context", "8"],

@@ -148,11 +148,12 @@ fn a_budget_that_cannot_be_kept_is_refused_before_anything_runs() {
     let pair = ["--clean", &clean, "--corrupt", &corrupt, "--answer", "#5", "--foil", "#6"];
     place.write("texts.jsonl", "{\"text\": \"Mary and John went\"}\n");
     model_of(&place, "other", 1, 8, D);
-    let commands: [(&[&str], &[&str]); 17] = [
+    let commands: [(&[&str], &[&str]); 18] = [
         (&["lens"], &prompt),
         (&["loss"], &prompt),
         (&["next"], &prompt),
         (&["generate", "--tokens", "2"], &prompt),
+        (&["explain", "--traces", "2", "--tokens", "2"], &prompt),
         (&["residual"], &prompt),
         (&["neurons"], &prompt),
         (&["attention"], &prompt),

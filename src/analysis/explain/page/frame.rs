@@ -14,7 +14,7 @@ pub const STYLE: &str = include_str!("style.css");
 pub const SCRIPT: &str = include_str!("script.js");
 
 /// What the page may load and run: nothing but its own style sheet and script, by their SHA-256.
-pub const CONTENT_SECURITY: &str = "default-src 'none'; style-src 'sha256-uWJe7/9osNPMmLmTvlb0WkG8g9a407rUSKLf+Ogo1/E='; script-src 'sha256-YVK4HjxJYusrVnnpdOCDRvrupJNLcsm3E4CTI3Cneg4='; img-src data:; base-uri 'none'; form-action 'none'";
+pub const CONTENT_SECURITY: &str = "default-src 'none'; style-src 'sha256-eG3IOkM9Uy6icPO6oPFvdrtL1qT7Z0rbDRsR6J3/Gb0='; script-src 'sha256-YVK4HjxJYusrVnnpdOCDRvrupJNLcsm3E4CTI3Cneg4='; img-src data:; base-uri 'none'; form-action 'none'";
 
 /// A title of more characters is cut.
 const TITLE: usize = 80;
@@ -49,14 +49,20 @@ pub fn head(facts: &Facts, tongues: &[Tongue]) -> String {
         "<!DOCTYPE html>\n<html lang=\"{lang}\"><head><meta charset=\"utf-8\"/><meta http-equiv=\"Content-Security-Policy\" content=\"{CONTENT_SECURITY}\"/><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/><meta name=\"color-scheme\" content=\"light dark\"/><meta name=\"referrer\" content=\"no-referrer\"/><title>{title}</title><link rel=\"icon\" href=\"data:,\"/><meta name=\"pellucid\" content=\"{made}\"/><style>{STYLE}</style></head><body>"
     );
     if tongues.len() > 1 {
+        // Without a style sheet, one language comes after the other.
+        let _ = write!(
+            out,
+            "<header class=\"tongues\"><fieldset><legend lang=\"en\">Language <span lang=\"zh-Hans\">语言</span></legend>"
+        );
         for (i, tongue) in tongues.iter().enumerate() {
             let (code, name, lang) = (tongue.code(), text("tongue", *tongue), tongue.lang());
             let checked = if i == 0 { " checked=\"\"" } else { "" };
             let _ = write!(
                 out,
-                "<input type=\"radio\" name=\"tongue\" id=\"tongue-{code}\" class=\"tongue {code}\"{checked}/><label for=\"tongue-{code}\" lang=\"{lang}\">{name}</label>"
+                "<input type=\"radio\" name=\"tongue\" id=\"tongue-{code}\" class=\"{code}\"{checked}/><label for=\"tongue-{code}\" lang=\"{lang}\">{name}</label> "
             );
         }
+        out.push_str("</fieldset></header>");
     }
     out
 }

@@ -19,7 +19,7 @@ mod write;
 
 use super::facts::Facts;
 use super::options::Lang;
-pub use frame::CONTENT_SECURITY;
+pub use frame::{CONTENT_SECURITY, SCRIPT, STYLE};
 pub use words::Tongue;
 use write::Writer;
 

@@ -60,7 +60,7 @@ pub fn tokens(w: &mut Writer<'_>) {
             ("are", w.count("word_tokens_that_are")),
         ];
         w.answers("2", "tokens.letters", &put);
-        w.answers("2", "tokens.honest", &[("m", w.count("word_tokens"))]);
+        w.answers("2", "tokens.honest", &[("k", w.count("letter_in_word"))]);
     } else {
         w.answers("2", "tokens.ids", &[("n", w.count("tokens"))]);
     }

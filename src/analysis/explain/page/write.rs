@@ -63,12 +63,12 @@ impl At {
 
     /// A number with three digits or so.
     pub fn number(self, value: f64) -> String {
-        self.shows(value, &Locale::EN.number(value as f32))
+        self.shows(value, &plain(value))
     }
 
     /// The same with its sign.
     pub fn signed(self, value: f64) -> String {
-        self.shows(value, &Locale::EN.signed(value).replace('-', "−"))
+        self.shows(value, &format!("{}{}", if value > 0.0 { "+" } else { "" }, plain(value)))
     }
 
     /// An amount with a unit that suits it.
@@ -79,18 +79,41 @@ impl At {
 
 /// A share in percent, so that neither what is small nor what is nearly all is hidden.
 pub fn percent(share: f64) -> String {
-    let percent = share * 100.0;
-    match percent {
-        p if p == 0.0 => "0 %".to_owned(),
-        p if p.abs() < 0.01 => format!("{p:.1e} %").replace('-', "−"),
-        p if p.abs() < 1.0 => format!("{p:.2} %").replace('-', "−"),
+    match share * 100.0 {
         p if p > 99.0 && p < 100.0 => {
-            let decimals = ((100.0 - p).log10().floor().abs() as usize).clamp(1, 6);
+            // Two digits of what is missing.
+            let decimals = ((100.0 - p).log10().floor().abs() as usize + 1).clamp(1, 9);
             let text = format!("{p:.decimals$}");
-            if text.starts_with("100") { format!("{p:.7} %") } else { format!("{text} %") }
+            format!("{} %", if text.starts_with("100") { "99.999999999" } else { &text })
         }
-        p => format!("{p:.1} %").replace('-', "−"),
+        p if p.abs() >= 1.0 => format!("{} %", minus(&format!("{p:.1}"))),
+        p => format!("{} %", plain(p)),
     }
+}
+
+/// A number without an exponent, as people write it: three digits or so, or two of what is small.
+pub fn plain(x: f64) -> String {
+    let size = x.abs();
+    if !x.is_finite() || size >= 1e9 {
+        return minus(&Locale::EN.number(x as f32));
+    }
+    let text = match size {
+        0.0 => "0".to_owned(),
+        _ if x.fract() == 0.0 => format!("{x:.0}"),
+        s if s >= 10.0 => format!("{x:.1}"),
+        s if s >= 1.0 => format!("{x:.2}"),
+        s => {
+            let decimals = (-s.log10().floor() as usize + 1).clamp(2, 12);
+            format!("{x:.decimals$}")
+        }
+    };
+    let short = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    minus(if short == "-0" { "0" } else { short })
+}
+
+/// A minus that is as wide as a plus.
+fn minus(text: &str) -> String {
+    text.replace('-', "−")
 }
 
 /// Writes the page of one language.
@@ -205,4 +228,32 @@ fn visible_command(command: &[String]) -> String {
         false => format!("'{}'", crate::table::visible_prose(word).replace('\'', "'\\''")),
     };
     command.iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_as_people_write_them() {
+        let shown = [0.0, 1.0, -0.5, 12.34, 0.000_123, 1.5, 8.976, -17.0].map(plain);
+        assert_eq!(shown, ["0", "1", "−0.5", "12.3", "0.00012", "1.5", "8.98", "−17"]);
+        let shares = [0.998_68, 0.5, 0.000_064, 0.0, 1.0, 0.999_999_999_999_9].map(percent);
+        assert_eq!(shares, ["99.87 %", "50.0 %", "0.0064 %", "0 %", "100.0 %", "99.999999999 %"]);
+    }
+
+    #[test]
+    fn tokens_stay_text() {
+        assert_eq!(token("<script>"), "<bdi translate=\"no\">&lt;script&gt;</bdi>");
+        assert_eq!(token("a\u{202e}b"), "<bdi translate=\"no\">a\\u{202e}b</bdi>");
+        assert_eq!(token("\"&"), "<bdi translate=\"no\">&quot;&amp;</bdi>");
+        let long = token(&"x".repeat(10_000));
+        assert!(long.len() < 200 && long.contains('…'), "{long}");
+    }
+
+    #[test]
+    fn what_is_put_in_places_is_no_place() {
+        // As a token may spell one.
+        assert_eq!(token("{p}"), "<bdi translate=\"no\">{p}</bdi>");
+    }
 }

@@ -32,13 +32,13 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "attention.sinks",
-        "{n} of {all} heads look from the last position at the first token, {first}, with more than half of their attention. Usually such a head looks much and carries little: an attention sink, where it rests when it finds nothing. That is no bug.",
+        "Of {all} heads, {n} look from the last position at the first token, {first}, with more than half of their attention. Usually such a head looks much and carries little: an attention sink, where it rests when it finds nothing. That is no bug.",
         "{all} 个头里有 {n} 个从最后一个位置把一半以上的注意力放在第一个词元 {first} 上。这样的头通常看得多、搬得少：这叫注意力汇聚点，找不到东西时就歇在那里。这不是故障。",
     ),
     (
         "attention.nosinks",
-        "{n} of {all} heads look at the first token with more than half of their attention: none rests there (an attention sink), as heads of larger models often do.",
-        "{all} 个头里有 {n} 个把一半以上的注意力放在第一个词元上：没有哪个头歇在那里（注意力汇聚点），而更大的模型里这很常见。",
+        "Attention sinks, heads that rest on the first token with more than half of their attention: {n} of {all} here, where larger models often have many. That would be no bug: such a head looks much and carries little.",
+        "注意力汇聚点，也就是把一半以上注意力歇在第一个词元上的头：这里 {all} 个头里有 {n} 个，更大的模型里往往有很多。那并不是故障：这样的头看得多、搬得少。",
     ),
     (
         "attention.grouped",
@@ -97,7 +97,7 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "ffn.spread",
-        "Of the strongest neurons of all layers, {shown} are in layer {layer}; they make {share} of what its network adds, and {rest} is spread over all its others.",
+        "Of the strongest neurons of all layers, layer {layer} has {shown}; these make {share} of what its network adds, and {rest} is spread over all its others.",
         "在全部各层最强的神经元里，有 {shown} 个在第 {layer} 层；它们占该层前馈网络写入量的 {share}，其余 {rest} 分散在别的神经元上。",
     ),
     (
@@ -159,7 +159,7 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "stream.strokes",
-        "Each layer adds a stroke to the stream and rewrites nothing. But a later stroke may cancel an earlier one, so nothing is safe either: {against} of these {n} strokes push away from {target}.",
+        "Each layer adds a stroke to the stream and rewrites nothing. But a later stroke may cancel an earlier one, so nothing is safe either: of these {n} strokes, {against} point away from {target}.",
         "每一层都在残差流上添一笔，不改写任何已有的东西。但后面的笔画可以抵消前面的，所以也没有什么是保险的：这 {n} 笔里有 {against} 笔是把 {target} 往外推的。",
     ),
     ("stream.figure", "Strokes", "笔画"),

@@ -18,8 +18,8 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "tokens.added",
-        "{n} more stands at the front because the tokenizer always puts it there; it is drawn with a dashed border.",
-        "分词器还固定在最前面加了 {n} 个；图中用虚线框表示。",
+        "The tokenizer itself added {n} to what you wrote, drawn with a dashed border.",
+        "分词器自己又加了 {n} 个，图中用虚线框表示。",
     ),
     (
         "tokens.none",
@@ -43,8 +43,8 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "tokens.honest",
-        "But “it never saw letters” is not all of it. What a token is turned into does hold some of its spelling, mostly the first letter <cite>(Itzhak and Levy 2021; Kaushal and Mahowald 2022; Hiraoka and Inui 2025)</cite>. And counting is hard in itself for such a model, which has a fixed number of layers whatever the question: even {m} letters as {m} tokens would have to be counted.",
-        "但“它从没见过字母”并不是全部原因。词元变成的向量里确实含有一部分拼写信息，主要是首字母 <cite>(Itzhak and Levy 2021; Kaushal and Mahowald 2022; Hiraoka and Inui 2025)</cite>。而且计数本身对这种模型就很难：无论问题是什么，它的层数都是固定的；就算 {m} 个字母成了 {m} 个词元，也还是得去数。",
+        "But “it never saw letters” is not all of it. What a token is turned into does hold some of its spelling, mostly the first letter <cite>(Itzhak and Levy 2021; Kaushal and Mahowald 2022; Hiraoka and Inui 2025)</cite>. And counting is hard in itself for such a model, which has a fixed number of layers whatever the question: even if each letter came as a token of its own, all {k} would have to be counted.",
+        "但“它从没见过字母”并不是全部原因。词元变成的向量里确实含有一部分拼写信息，主要是首字母 <cite>(Itzhak and Levy 2021; Kaushal and Mahowald 2022; Hiraoka and Inui 2025)</cite>。而且计数本身对这种模型就很难：无论问题是什么，它的层数都是固定的；就算每个字母单独成一个词元，这 {k} 个也还是得去数。",
     ),
     (
         "tokens.ids",
@@ -193,8 +193,8 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "position.closer",
-        "The same word, further away: in head {head} of the first layer, {query} looks at {key}, {d} tokens back, with a score of {s}. Were that word {far} tokens back and all else the same, the score would be {sf}.",
-        "同一个词，放得更远：在第一层的第 {head} 个头里，{query} 看向 {d} 个词元之前的 {key}，分数是 {s}。如果这个词在 {far} 个词元之前，其余不变，分数会是 {sf}。",
+        "The same word, further away: in head {head} of the first layer, {query} looks at {key} at a distance of {d}, with a score of {s}. Were that word at a distance of {far} and all else the same, the score would be {sf}.",
+        "同一个词，放得更远：在第一层的第 {head} 个头里，{query} 看向距离为 {d} 的 {key}，分数是 {s}。如果这个词的距离是 {far}，其余不变，分数会是 {sf}。",
     ),
     ("position.line", "Score of the same word at every distance", "同一个词在各个距离上的分数"),
     (

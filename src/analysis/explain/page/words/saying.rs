@@ -39,7 +39,7 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "sampling.top_p",
-        "Top-p is the size of the pool: with {p}, the most likely tokens are kept until they hold that much, which is {kept} of {v} here; the others cannot be drawn at all.",
+        "Top-p is the size of the pool: with {p}, the most likely tokens are kept until they hold that much: here {kept} of {v} tokens; any others cannot be drawn at all.",
         "top-p（核采样）就是池子的大小：设为 {p} 时，从最可能的开始保留，直到占满这么多概率；这里 {v} 个词元里留下 {kept} 个，其余的根本不会被抽到。",
     ),
     (
@@ -51,8 +51,8 @@ pub const WORDS: &[Word] = &[
     ("sampling.label", "temperature {t}, top-p {p}", "温度 {t}，top-p {p}"),
     (
         "sampling.panel",
-        "Temperature {t}, top-p {p}: {kept} tokens can be drawn.",
-        "温度 {t}，top-p {p}：有 {kept} 个词元可能被抽到。",
+        "Temperature {t}, top-p {p}. Tokens that can be drawn: {kept}.",
+        "温度 {t}，top-p {p}。可能被抽到的词元：{kept} 个。",
     ),
     ("sampling.figure", "What can be drawn", "可能被抽到的词元"),
     ("sampling.cut", "cut", "被剪掉"),
