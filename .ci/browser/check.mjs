@@ -89,7 +89,19 @@ async function print(tab, name) {
   return pages;
 }
 
-/** Everything about one page. `form` is what has neither figures nor paper. */
+/** Whether a page in several languages shows each of them, and one at a time. */
+async function languages(tab, name) {
+  const shown = [];
+  for (let i = 0; i < (await tab.run(() => document.querySelectorAll("input[name=tongue]").length)); i++) {
+    shown.push(await tab.run((i) => {
+      document.querySelectorAll("input[name=tongue]")[i].click();
+      return [...document.querySelectorAll("main")].filter((main) => main.checkVisibility()).map((main) => main.lang).join();
+    }, i));
+  }
+  check(name, `languages one after another: ${shown.join("; ")}`, new Set(shown).size === shown.length && shown.every((lang) => lang && !lang.includes(",")));
+}
+
+/** Everything about one page, which may ask for the `allowed` addresses alone. */
 async function page(chrome, url, name, { scripts = [true, false], prints = true, allowed = [url] } = {}) {
   const facts = [];
   const text = {};
@@ -105,6 +117,7 @@ async function page(chrome, url, name, { scripts = [true, false], prints = true,
     facts.push(`${await keyboard(tab, as)} by keyboard`);
     if (on || scripts.length === 1) {
       check(name, "structure", await tab.run(structure));
+      await languages(tab, name);
       if (prints) facts.push(`${await print(tab, name)} printed pages`);
       await tab.run(open_all);
       for (const scheme of ["light", "dark"]) {
@@ -143,7 +156,9 @@ async function photograph(chrome, url, name) {
 
 /** The form of `explain --serve`: a browser sends it, and a page of another site cannot. */
 async function form(chrome) {
-  const serves = spawn(program, ["explain", "--serve", "-q"], { stdio: ["ignore", "pipe", "inherit"] });
+  const serves = spawn(program, ["explain", "--serve", "-q"], { stdio: ["ignore", "pipe", "pipe"] });
+  let said = "";
+  serves.stderr.on("data", (text) => (said += text));
   const elsewhere = createServer((_, answer) => {
     answer.setHeader("Content-Type", "text/html");
     answer.end(`<title>elsewhere</title><form method="post" action="${address}"><input name="prompt" value="Mary"></form><script>document.forms[0].submit()</script>`);
@@ -152,7 +167,7 @@ async function form(chrome) {
   try {
     address = await new Promise((resolve, reject) => {
       serves.stdout.once("data", (line) => resolve(line.toString().trim()));
-      serves.once("exit", (code) => reject(new Error(`explain --serve ended with ${code}`)));
+      serves.once("exit", (code) => reject(new Error(`explain --serve ended with ${code}: ${said}`)));
     });
     await page(chrome, address, "the form", { scripts: [true], prints: false, allowed: [address, `${address}style.css`, `${address}favicon.ico`] });
     for (const scripts of [true, false]) {
@@ -191,7 +206,9 @@ const chrome = new Chrome(work);
 try {
   for (const file of process.argv.slice(2)) {
     const url = pathToFileURL(resolve(file)).href;
-    await page(chrome, url, `${basename(dirname(resolve(file)))}-${basename(file, ".html")}`);
+    const name = basename(dirname(resolve(file)));
+    // What one language has shown needs not be shown by each of the program's own pages again.
+    await page(chrome, url, `${name}-${basename(file, ".html")}`, { scripts: program && name !== "en" ? [true] : [true, false] });
   }
   if (program) await form(chrome);
 } finally {

@@ -401,7 +401,12 @@ pub(super) fn print(
 }
 
 /// The command as provenance has it: what decides the results, in one order, however it was written.
-fn words<A: Asking>(analysis: &A, on: &A::On, input: &A::Input, matches: &ArgMatches) -> Result<Vec<String>> {
+pub(super) fn words<A: Asking>(
+    analysis: &A,
+    on: &A::On,
+    input: &A::Input,
+    matches: &ArgMatches,
+) -> Result<Vec<String>> {
     let mut given = <A::On as Named>::Args::augment_args(clap::Command::new(A::NAME));
     // Of what a data set is made of, the input says how it is called wherever it lies.
     let named = on.session().filter(|_| A::RESULTS == Results::Dataset).map(|session| input.words(session));

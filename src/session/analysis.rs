@@ -56,8 +56,8 @@ pub trait Analysis: Clone + Default + Serialize + DeserializeOwned {
 
 /// The page that an analysis writes, as it is served.
 pub struct Page<A: Analysis> {
-    /// Makes it, and writes nothing.
-    pub make: fn(&A, &A::On, &A::Input, &dyn Watch) -> Result<Vec<u8>>,
+    /// Makes it, and writes nothing. It says of itself what the provenance says.
+    pub make: fn(&A, &A::On, &A::Input, Provenance, &dyn Watch) -> Result<Vec<u8>>,
     /// What it may load and run, as a content security policy.
     pub policy: &'static str,
 }

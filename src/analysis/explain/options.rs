@@ -162,8 +162,15 @@ fn only(input: &Prompts) -> Result<&Prompt> {
 }
 
 /// The page as it is served.
-fn served(explain: &Explain, on: &Explained, input: &Prompts, watch: &dyn Watch) -> Result<Vec<u8>> {
-    let (page, _) = explain.page(&on.session, on.beside.as_ref(), only(input)?, watch)?;
+fn served(
+    explain: &Explain,
+    on: &Explained,
+    input: &Prompts,
+    provenance: Provenance,
+    watch: &dyn Watch,
+) -> Result<Vec<u8>> {
+    let provenance = Provenance { seed: Some(explain.seed), ..provenance };
+    let (page, _) = explain.page(&on.session, on.beside.as_ref(), only(input)?, provenance, watch)?;
     Ok(page.into_bytes())
 }
 

@@ -3,8 +3,7 @@
 use clap::{ArgMatches, Args};
 
 use super::{Served, Typed, serve};
-use crate::cli::command::{Asking, Given, Named, canonical, check_memory, clap_of, group};
-use crate::cli::input::ReadArgs;
+use crate::cli::command::{Asking, Given, Named, canonical, check_memory, clap_of, group, words};
 use crate::cli::misunderstood;
 use crate::cli::out::Out;
 use crate::error::{Error, Result};
@@ -24,21 +23,21 @@ pub(in crate::cli) fn served<A: Asking>(page: &Page<A>, port: u16, matches: &Arg
             .hint("leave out the prompt, or --serve"));
     }
     let (analysis, on) = (group::<A>(matches)?, A::On::load(&group(matches)?, out)?);
-    let mut given = ReadArgs::augment_args(clap::Command::new(A::NAME));
+    let mut given = <A::On as Named>::Args::augment_args(clap::Command::new(A::NAME));
     given = <A::Input as Given<A::On>>::Args::augment_args(given);
     let [options, _] = canonical(&given, matches, &|_| true);
     let fixed: Vec<String> = [vec![A::NAME.to_owned()], options, chosen_words(&analysis)?].concat();
     let model = on.provenance(vec![]).model;
     let mut make = |Typed { prompt, language }: &Typed| {
         let typed = ["--lang", language, "--", prompt].map(str::to_owned);
-        let words = fixed.iter().chain(&typed);
         // The language that was typed is the one that counts.
         let command = clap_of::<A>().args_override_self(true);
-        let matches = command.try_get_matches_from(words).map_err(|e| misunderstood(&e))?;
+        let matches = command.try_get_matches_from(fixed.iter().chain(&typed)).map_err(|e| misunderstood(&e))?;
         let analysis: A = group(&matches)?;
         let input = A::Input::read(&group(&matches)?, &on, out)?;
         check_memory(&analysis, &on, &input, out)?;
-        (page.make)(&analysis, &on, &input, &out.watch(A::NAME))
+        let provenance = on.provenance(words(&analysis, &on, &input, &matches)?);
+        (page.make)(&analysis, &on, &input, provenance, &out.watch(A::NAME))
     };
     serve(port, &Served { model: &model, policy: page.policy }, &mut make, out)
 }

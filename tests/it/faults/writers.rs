@@ -15,8 +15,7 @@ const SHORT: [&str; 2] = ["When Mary and John met, John spoke to", "When Mary an
 /// The commands, by what `Writer::args` knows.
 pub const ALL: [&str; 22] = [
     "lens", "residual", "loss", "next", "generate", "embed", "attention", "cache", "tokens", "cost", "compare",
-    "verify", "chart", "patch", "path", "ablate", "attribute", "export", "heads", "position", "neurons",
-    "explain",
+    "verify", "chart", "patch", "path", "ablate", "attribute", "export", "heads", "position", "neurons", "explain",
 ];
 
 /// Files by name.
