@@ -51,7 +51,7 @@ impl Refusal {
     }
 
     fn too_long() -> Self {
-        Self::new(413, format!("The prompt is longer than {PROMPT} bytes; shorten it.")).chinese("提示太长；请缩短。")
+        Self::new(413, format!("The prompt is longer than {PROMPT} bytes; shorten it.")).chinese("提示词太长；请缩短。")
     }
 
     fn slow() -> Self {
@@ -228,7 +228,7 @@ fn typed(body: &[u8]) -> Result<Typed, Refusal> {
     // Forms send every end of a line as two characters, and a prompt has one.
     let prompt = prompt.unwrap_or_default().replace("\r\n", "\n");
     if prompt.is_empty() {
-        return Err(Refusal::new(422, "There is no prompt; type one.").chinese("没有提示；请输入一句话。"));
+        return Err(Refusal::new(422, "There is no prompt; type one.").chinese("没有提示词；请输入一句话。"));
     }
     if prompt.len() > PROMPT {
         return Err(Refusal::too_long());
