@@ -78,10 +78,9 @@ fn text(value: &Value) -> String {
 
 impl Session {
     /// The command called `name` that asks something of prompts, with options of its own.
-    pub(crate) fn command_on(&self, name: &str, prompts: &Prompts, more: &[&str]) -> Vec<String> {
+    pub(crate) fn command_on(&self, name: &str, prompts: &Prompts, more: Vec<String>) -> Vec<String> {
         let [given, last] = prompts.words(self);
-        let own = more.iter().map(|word| (*word).to_owned());
-        command(name, self.words().into_iter().chain(given).chain(own).collect(), last)
+        command(name, self.words().into_iter().chain(given).chain(more).collect(), last)
     }
 
     /// The command that asks the same of this model.

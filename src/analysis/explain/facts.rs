@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use super::options::Explain;
+use super::options::{Explain, PAGE};
 use super::rows::ExplainRow;
 use super::{made, near};
 use crate::analysis::attention::{Attention, AttentionOptions, Parts, attention};
@@ -26,6 +26,7 @@ use crate::model::{Batch, Run, Unembed};
 use crate::ops::numbers;
 use crate::sample::{Context, Pool, Sampling};
 use crate::session::analysis::Analysis;
+use crate::session::words::option;
 use crate::session::{Prompts, PromptsAndCorpora, Session, Sink, Steered};
 use crate::sweep::{Budget, Need, Watch, check_prompts};
 use crate::table::Provenance;
@@ -204,7 +205,9 @@ impl Facts {
         step.over()?;
         let logits = last_logits(on, prompt)?;
         if spec.is_causal() {
-            facts.commands.push(("next", on.command_on("next", &one.into(), &[])));
+            facts.commands.push(("next", on.command_on("next", &one.into(), vec![])));
+            let risk = [option("temperature", "1.5"), option("top_p", "0.9")].concat();
+            facts.commands.push(("sampling", on.command_on("next", &one.into(), risk)));
             let (candidates, next) = boards(on, prompt, &logits)?;
             (facts.candidates, facts.next) = (candidates, next);
         }
@@ -239,10 +242,12 @@ impl Facts {
         step.over()?;
         if spec.is_causal() {
             let steered = Steered { prompts: vec![prompt.clone()], steer: None };
+            let traces = [option("traces", how.traces.to_string()), option("tokens", how.tokens.to_string())].concat();
+            facts.commands.push(("generate", on.command_on("generate", &one.into(), traces)));
             let (traces, generated) = on.run_with(&asked.generate, steered, &step, &|_| {})?;
-            facts.commands.push(("generate", on.command_on("generate", &one.into(), &[])));
             (facts.traces, facts.generated) = (traces.rows, generated.rows);
         }
+        facts.commands.push(("model", on.command_on("model", &Prompts::default(), vec![])));
         facts.costs(on, prompt)?;
         step.over()?;
         if let Some(other) = beside {
@@ -253,7 +258,8 @@ impl Facts {
         Ok(facts)
     }
 
-    fn none(on: &Session, prompt: &Prompt, provenance: Provenance) -> Self {
+    fn none(on: &Session, prompt: &Prompt, mut provenance: Provenance) -> Self {
+        provenance.stamp_as(PAGE, 1);
         Self {
             model: on.source.id.clone(),
             spec: on.model.spec().clone(),
@@ -292,7 +298,7 @@ impl Facts {
     /// What the tokenizer did.
     fn split(&mut self, on: &Session, prompt: &Prompt) -> Result<()> {
         let own = Prompts::from(std::slice::from_ref(prompt));
-        self.commands.push(("tokens", on.command_on("tokens", &own, &[])));
+        self.commands.push(("tokens", on.command_on("tokens", &own, vec![])));
         self.tokens = tokens(prompt, &self.model).collect();
         let Some(tokenizer) = &on.tokenizer else { return Ok(()) };
         self.counts.push(tokens::count(prompt, &self.model, tokenizer));
@@ -356,10 +362,9 @@ impl Facts {
                 }
                 Ok(())
             })?;
-            words = vec!["--head".to_owned(), format!("0.{head}")];
+            words = option("head", format!("0.{head}"));
         }
-        let words: Vec<&str> = words.iter().map(|word| &**word).collect();
-        self.commands.push(("position", on.command_on("position", &one.into(), &words)));
+        self.commands.push(("position", on.command_on("position", &one.into(), words)));
         if !spec.is_causal() {
             return Ok(());
         }
@@ -386,7 +391,7 @@ impl Facts {
             }
         }
         let list = lengths.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
-        self.commands.push(("cost", on.command_on("cost", &Prompts::default(), &["--context", &list])));
+        self.commands.push(("cost", on.command_on("cost", &Prompts::default(), option("context", list))));
         Ok(())
     }
 

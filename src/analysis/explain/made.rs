@@ -21,21 +21,30 @@ pub struct Letter {
     pub tokens: std::ops::Range<usize>,
 }
 
-/// The longest word of a text that is several tokens, and the letter that it has most of.
+/// The word of a text that has most of one letter, of equals the longest, and the letter.
 pub fn letter(prompt: &Prompt) -> Option<Letter> {
     let text = prompt.text.as_deref()?;
-    let word = text.split(|c: char| !c.is_alphabetic()).reduce(|a, b| if b.len() > a.len() { b } else { a })?;
-    let at = text.find(word).filter(|_| word.chars().count() > 1)?;
+    let (mut best, mut start) = (None::<(usize, usize, usize, char)>, 0);
+    for word in text.split(|c: char| !c.is_alphabetic()) {
+        let at = start;
+        start += word.len() + text[at + word.len()..].chars().next().map_or(0, char::len_utf8);
+        let (lower, size) = (word.to_lowercase(), word.chars().count());
+        let count = |c: char| lower.chars().filter(|other| *other == c).count();
+        let Some(most) = lower.chars().reduce(|a, b| if count(b) > count(a) { b } else { a }) else { continue };
+        let found = (count(most), size, at, most);
+        if size > 1 && best.is_none_or(|(n, long, ..)| (found.0, size) > (n, long)) {
+            best = Some(found);
+        }
+    }
+    let (n, size, at, most) = best?;
+    let word: String = text[at..].chars().take(size).collect();
     let range = at..at + word.len();
     let within = |pos: &usize| {
         prompt.tokens[*pos].bytes.as_ref().is_some_and(|own| own.start < range.end && own.end > range.start)
     };
     let places: Vec<usize> = (0..prompt.tokens.len()).filter(within).collect();
-    let lower = word.to_lowercase();
-    let count = |c: char| lower.chars().filter(|other| *other == c).count();
-    let most = lower.chars().reduce(|a, b| if count(b) > count(a) { b } else { a })?;
     let tokens = *places.first()?..*places.last()? + 1;
-    Some(Letter { word: word.to_owned(), letter: most.to_string(), n: count(most), tokens })
+    Some(Letter { word, letter: most.to_string(), n, tokens })
 }
 
 /// Takes numbers of one model.

@@ -379,11 +379,8 @@ fn of_family(model: &str) -> Result<()> {
     let spec = &facts.spec;
     assert_eq!(says("answer.none"), !spec.is_causal(), "{model}");
     assert_eq!(says("ffn.none"), spec.blocks.iter().all(|block| block.mlp.is_none()), "{model}");
-    assert_eq!(
-        says("ffn.experts"),
-        facts.neurons.iter().any(|row| row.expert.is_some()) || html.contains("experts_used\u{0}"),
-        "{model}"
-    );
+    let experts = spec.blocks.iter().filter_map(|block| block.mlp.as_ref()).any(|mlp| mlp.inner.experts().is_some());
+    assert_eq!(says("ffn.experts"), experts, "{model}");
     assert_eq!(says("position.bidirectional"), !spec.is_causal(), "{model}");
     assert_eq!(says("position.alibi"), !facts.alibi.is_empty(), "{model}");
     Ok(())

@@ -14,7 +14,7 @@ pub const STYLE: &str = include_str!("style.css");
 pub const SCRIPT: &str = include_str!("script.js");
 
 /// What the page may load and run: nothing but its own style sheet and script, by their SHA-256.
-pub const CONTENT_SECURITY: &str = "default-src 'none'; style-src 'sha256-eG3IOkM9Uy6icPO6oPFvdrtL1qT7Z0rbDRsR6J3/Gb0='; script-src 'sha256-YVK4HjxJYusrVnnpdOCDRvrupJNLcsm3E4CTI3Cneg4='; img-src data:; base-uri 'none'; form-action 'none'";
+pub const CONTENT_SECURITY: &str = "default-src 'none'; style-src 'sha256-lf4IwUe1WX6pMOn3RJoFik4sIXc/KkZJLZ+xBlavP04='; script-src 'sha256-YVK4HjxJYusrVnnpdOCDRvrupJNLcsm3E4CTI3Cneg4='; img-src data:; base-uri 'none'; form-action 'none'";
 
 /// A title of more characters is cut.
 const TITLE: usize = 80;
@@ -41,9 +41,7 @@ fn prompt(facts: &Facts) -> String {
 
 /// What comes before the first language.
 pub fn head(facts: &Facts, tongues: &[Tongue]) -> String {
-    let mut made = facts.provenance.clone();
-    made.stamp_as("explain.html", 1);
-    let (made, lang) = (escape(&made.to_json()), tongues[0].lang());
+    let (made, lang) = (escape(&facts.provenance.to_json()), tongues[0].lang());
     let title = format!("{} · {}", prompt(facts), escape(&facts.model));
     let mut out = format!(
         "<!DOCTYPE html>\n<html lang=\"{lang}\"><head><meta charset=\"utf-8\"/><meta http-equiv=\"Content-Security-Policy\" content=\"{CONTENT_SECURITY}\"/><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/><meta name=\"color-scheme\" content=\"light dark\"/><meta name=\"referrer\" content=\"no-referrer\"/><title>{title}</title><link rel=\"icon\" href=\"data:,\"/><meta name=\"pellucid\" content=\"{made}\"/><style>{STYLE}</style></head><body>"

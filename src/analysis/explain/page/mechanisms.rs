@@ -135,8 +135,7 @@ pub fn mechanisms(w: &mut Writer<'_>) {
     figure::table(w, &escape(w.plain("mechanisms.figure")), &columns, &lines);
     let caption = w.say("mechanisms.caption", &[]);
     figure::end(w, &caption);
-    let command = vec!["pellucid".to_owned(), "model".to_owned(), "--model".to_owned(), facts.model.clone()];
-    w.close("mechanisms", "", &command);
+    w.close("mechanisms", "", facts.command("model"));
     compare(w);
 }
 

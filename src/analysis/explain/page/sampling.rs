@@ -94,9 +94,7 @@ pub fn sampling(w: &mut Writer<'_>) {
     });
     let put = [("logit", logit), ("t", w.made("temperature", Some(2), At::number)), ("after", after)];
     let closer = format!("<p>{}</p>", w.say("sampling.closer", &put));
-    let mut command = w.facts.command("next").to_vec();
-    command.splice(2..2, ["--temperature", "1.5", "--top-p", "0.9"].map(str::to_owned));
-    w.close("sampling", &closer, &command);
+    w.close("sampling", &closer, w.facts.command("sampling"));
 }
 
 /// One board: what can be drawn, and with which probability.

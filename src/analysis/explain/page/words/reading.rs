@@ -38,12 +38,12 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "tokens.letters",
-        "Why it may miscount letters: the word {word} has the letter {letter} {k} times, but it arrives as {m} tokens. {with} of them contain that letter, and {are} are that letter alone. Letters are not handed over.",
-        "为什么它可能数错字母：单词 {word} 里有 {k} 个 {letter}，但它是以 {m} 个词元送进来的。其中含有这个字母的有 {with} 个，恰好就是这个字母的有 {are} 个。字母本身并没有交给模型。",
+        "Why it may miscount letters: they are not handed over. Take the word {word} and the letter {letter}. The word has {k} of that letter; tokens that it arrives as: {m}; of these, tokens with the letter somewhere in them: {with}; tokens that are the letter alone: {are}.",
+        "为什么它可能数错字母：字母并没有交给它。拿单词 {word} 和字母 {letter} 来说：单词里有 {k} 个这样的字母；而它是以 {m} 个词元送进来的，其中含有这个字母的有 {with} 个，恰好就是这个字母的有 {are} 个。",
     ),
     (
         "tokens.honest",
-        "But “it never saw letters” is not all of it. What a token is turned into does hold some of its spelling, mostly the first letter <cite>(Itzhak and Levy 2021; Kaushal and Mahowald 2022; Hiraoka and Inui 2025)</cite>. And counting is hard in itself for such a model, which has a fixed number of layers whatever the question: even if each letter came as a token of its own, all {k} would have to be counted.",
+        "But “it never saw letters” is not all of it. What a token is turned into does hold some of its spelling, mostly the first letter <cite>(Itzhak and Levy 2021; Kaushal and Mahowald 2022; Hiraoka and Inui 2025)</cite>. And counting is hard in itself for such a model, which has a fixed number of layers whatever the question: even if each letter came as a token of its own, they would have to be counted ({k} here).",
         "但“它从没见过字母”并不是全部原因。词元变成的向量里确实含有一部分拼写信息，主要是首字母 <cite>(Itzhak and Levy 2021; Kaushal and Mahowald 2022; Hiraoka and Inui 2025)</cite>。而且计数本身对这种模型就很难：无论问题是什么，它的层数都是固定的；就算每个字母单独成一个词元，这 {k} 个也还是得去数。",
     ),
     (
