@@ -126,7 +126,7 @@ export function words() {
 export function reachable() {
   window.places ??= new Map([...document.querySelectorAll("*")].map((e, i) => [e, i]));
   const all = [...document.querySelectorAll("a[href], button, summary, input, textarea, select, [tabindex='0']")];
-  const there = (e) => !e.disabled && e.type !== "hidden" && e.checkVisibility({ visibilityProperty: true }) && !e.closest("[inert]") && e.tabIndex >= 0;
+  const there = (e) => !e.disabled && e.type !== "hidden" && e.checkVisibility({ visibilityProperty: true }) && !e.closest("[inert]");
   const own = (e) => e.localName !== "summary" || e === e.parentElement.querySelector(":scope > summary");
   return all.filter((e) => there(e) && own(e)).map((e) => ({ place: window.places.get(e), what: e.outerHTML.slice(0, 100).replace(/\s+/g, " ") }));
 }
