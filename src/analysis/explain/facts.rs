@@ -455,7 +455,7 @@ fn last_logits(on: &Session, prompt: &Prompt) -> Result<Vec<f32>> {
     let run = Run { unembed: Unembed::Rows(vec![prompt.tokens.len() as u32 - 1]), ..Run::default() };
     let out = on.model.run(&batch, &run, &mut [])?;
     check_prompts(&on.model, std::slice::from_ref(prompt), &out, "")?;
-    Ok(numbers(out.logits()?)?)
+    numbers(out.logits()?)
 }
 
 /// Tokens by what the model says, of equals the lower id first: the first two.

@@ -76,7 +76,7 @@ pub fn embed(w: &mut Writer<'_>) {
         let own = streams.iter().filter_map(|own| own.first().copied()).filter(|(_, row)| {
             if last { row.layer != Some(0) && row.among == among } else { row.layer == Some(0) && row.among == "embed" }
         });
-        own.last()
+        own.reduce(|_, last| last)
     };
     if let (Some((i, before)), Some((j, after))) = (ends(false), ends(true)) {
         let key = if before.neighbor_id == after.neighbor_id { "embed.stays" } else { "embed.moves" };

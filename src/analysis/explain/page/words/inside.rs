@@ -159,8 +159,8 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "stream.strokes",
-        "Each layer adds a stroke to the stream and rewrites nothing. But a later stroke may cancel an earlier one, so nothing is safe either: of these {n} strokes, {against} point away from {target}.",
-        "每一层都在残差流上添一笔，不改写任何已有的东西。但后面的笔画可以抵消前面的，所以也没有什么是保险的：这 {n} 笔里有 {against} 笔是把 {target} 往外推的。",
+        "What layers hand on at each position is a list of numbers, the residual stream. Each layer adds a stroke to it and rewrites nothing. But a later stroke may cancel an earlier one, so nothing is safe either: of these {n} strokes, {against} point away from {target}.",
+        "各层之间传递的是每个位置上的一组数，叫作残差流。每一层都在上面添一笔，不改写任何已有的东西。但后面的笔画可以抵消前面的，所以也没有什么是保险的：这 {n} 笔里有 {against} 笔是把 {target} 往外推的。",
     ),
     ("stream.figure", "Strokes", "笔画"),
     (

@@ -53,8 +53,8 @@ pub const WORDS: &[Word] = &[
     ("answer.figure", "The board of candidates", "候选榜"),
     (
         "answer.caption",
-        "The board of candidates: all {n} tokens that the model can read have a place on it; the first are shown, the others are one row. A dot in a token stands for a space.",
-        "候选榜：模型能读的 {n} 个词元都在榜上；这里列出最前面的，其余合成一行。词元里的中点代表空格。",
+        "The board of candidates: all {n} tokens that the model can read have a place on it; the first are shown, the others are one row. A dot in a token stands for a space. The logit is the score that a probability is made of: one logit more makes a token nearly three times as likely.",
+        "候选榜：模型能读的 {n} 个词元都在榜上；这里列出最前面的，其余合成一行。词元里的中点代表空格。未归一化分数（logit）是换算成概率之前的分数：多一分，可能性就变成将近三倍。",
     ),
     ("col.candidate", "candidate", "候选"),
     ("col.bar", "compared", "对比"),
