@@ -69,9 +69,18 @@ export class Chrome {
   async close() {
     this.child.removeAllListeners("exit");
     const ended = new Promise((resolve) => this.child.on("exit", resolve));
-    this.child.kill();
+    const stuck = setTimeout(() => this.child.kill("SIGKILL"), 10_000);
+    await this.send("Browser.close").catch(() => this.child.kill());
     await ended;
-    rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 });
+    clearTimeout(stuck);
+    // Some of its processes may end a little later, and still write.
+    for (let i = 0; i < 20; i++) {
+      try {
+        return rmSync(this.folder, { recursive: true, force: true });
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+    }
   }
 }
 
