@@ -5,6 +5,7 @@ use clap::{ArgMatches, Args, FromArgMatches};
 use super::args::{DrawArgs, OutArgs, ResumeArgs, ShardArgs};
 use super::input::ReadArgs;
 use super::out::{Out, flags};
+use super::serve::{ServeArgs, served};
 use super::signals;
 use std::path::Path;
 
@@ -95,7 +96,7 @@ impl Command {
     }
 }
 
-fn clap_of<A: Asking>() -> clap::Command {
+pub(super) fn clap_of<A: Asking>() -> clap::Command {
     // What it is about is what the options' own type says.
     let own = A::augment_args(clap::Command::new(A::NAME));
     let mut command = <A::On as Named>::Args::augment_args(clap::Command::new(A::NAME));
@@ -109,6 +110,9 @@ fn clap_of<A: Asking>() -> clap::Command {
     }
     if shared::<A>() {
         command = ShardArgs::augment_args(command);
+    }
+    if A::PAGE.is_some() {
+        command = ServeArgs::augment_args(command);
     }
     if A::RESULTS != Results::Screen {
         command = OutArgs::augment_args(command);
@@ -138,7 +142,7 @@ fn shared<A: Analysis>() -> bool {
 }
 
 /// What was given for the arguments of a group.
-fn group<T: FromArgMatches>(matches: &ArgMatches) -> Result<T> {
+pub(super) fn group<T: FromArgMatches>(matches: &ArgMatches) -> Result<T> {
     T::from_arg_matches(matches).map_err(|e| super::misunderstood(&e))
 }
 
@@ -156,19 +160,19 @@ fn asked<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<Asked> {
 }
 
 fn run<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<()> {
+    if let Some(page) = A::PAGE {
+        let how = group::<ServeArgs>(matches)?;
+        if how.serve {
+            return served::<A>(&page, how.port, matches, out);
+        }
+    }
     run_on::<A>(matches, None, out)
 }
 
 /// Runs it, on the pieces of shards where they are all there.
 fn run_on<A: Asking>(matches: &ArgMatches, joined: Option<(&Shards, &Joining)>, out: &Out) -> Result<()> {
     let (analysis, on, input) = read::<A>(matches, out)?;
-    if let Some(plan) = on.plan(analysis.need(&on, &input)?) {
-        on.memory().map_or(Ok(()), |memory| plan.check_budget(memory))?;
-        out.planned(&plan);
-        if let Some(warning) = on.fits(&plan)? {
-            out.say(warning);
-        }
-    }
+    check_memory(&analysis, &on, &input, out)?;
     let words = words(&analysis, &on, &input, matches)?;
     let noted = |said: &Said| out.note(flags(said));
     let scale = if scaled::<A>() { group::<DrawArgs>(matches)?.scale() } else { None };
@@ -290,6 +294,17 @@ fn run_on<A: Asking>(matches: &ArgMatches, joined: Option<(&Shards, &Joining)>, 
     drop(finished);
     let shown = shown.as_ref().filter(|_| A::RESULTS == Results::Folder);
     print(found, shown, (input.len(), input.prompts()), out)
+}
+
+/// Refuses what does not fit into memory, before anything runs.
+pub(super) fn check_memory<A: Analysis>(analysis: &A, on: &A::On, input: &A::Input, out: &Out) -> Result<()> {
+    let Some(plan) = on.plan(analysis.need(on, input)?) else { return Ok(()) };
+    on.memory().map_or(Ok(()), |memory| plan.check_budget(memory))?;
+    out.planned(&plan);
+    if let Some(warning) = on.fits(&plan)? {
+        out.say(warning);
+    }
+    Ok(())
 }
 
 /// What its tables and files are called.
@@ -425,7 +440,12 @@ pub(super) fn print(
 }
 
 /// The command as provenance has it: what decides the results, in one order, however it was written.
-fn words<A: Asking>(analysis: &A, on: &A::On, input: &A::Input, matches: &ArgMatches) -> Result<Vec<String>> {
+pub(super) fn words<A: Asking>(
+    analysis: &A,
+    on: &A::On,
+    input: &A::Input,
+    matches: &ArgMatches,
+) -> Result<Vec<String>> {
     let mut given = <A::On as Named>::Args::augment_args(clap::Command::new(A::NAME));
     // Of what a data set is made of, the input says how it is called wherever it lies.
     let named = on.session().filter(|_| A::RESULTS == Results::Dataset).map(|session| input.words(session));

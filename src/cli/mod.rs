@@ -11,6 +11,7 @@ mod explained;
 mod given;
 mod input;
 mod out;
+mod serve;
 mod several;
 mod shell;
 mod signals;

@@ -9,7 +9,7 @@ use super::shards::Join;
 use super::{Plan, Session, Sink, Tables};
 use crate::error::Result;
 use crate::model::Hardware;
-use crate::sweep::Need;
+use crate::sweep::{Need, Watch};
 use crate::table::Provenance;
 use crate::text::Prompt;
 
@@ -32,6 +32,8 @@ pub trait Analysis: Clone + Default + Serialize + DeserializeOwned {
     const PIECES: bool = false;
     /// How its shards become one, where several processes can share its pairs or prompts.
     const JOINS: Option<Join> = None;
+    /// How it makes a page of what somebody types, where it serves pages.
+    const PAGE: Option<Page<Self>> = None;
     /// The rows of the tables that it may write, the one for stdout first: one type, a tuple of several, or `()`.
     type Tables: Tables;
     /// What it is asked of.
@@ -53,6 +55,14 @@ pub trait Analysis: Clone + Default + Serialize + DeserializeOwned {
     /// # Errors
     /// When options, input and model do not fit; whatever the run or `out` says.
     fn run(&self, on: &Self::On, input: &Self::Input, out: &mut Sink<'_>) -> Result<()>;
+}
+
+/// The page that an analysis writes, as it is served.
+pub struct Page<A: Analysis> {
+    /// Makes it, and writes nothing. It says of itself what the provenance says.
+    pub make: fn(&A, &A::On, &A::Input, Provenance, &dyn Watch) -> Result<Vec<u8>>,
+    /// What it may load and run, as a content security policy.
+    pub policy: &'static str,
 }
 
 /// Where the results of an analysis go.

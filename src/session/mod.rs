@@ -23,7 +23,7 @@ mod vector;
 pub(crate) mod words;
 
 pub use crate::sweep::Shard;
-pub use analysis::{Analysis, Input, On, Results};
+pub use analysis::{Analysis, Input, On, Page, Results};
 pub use claim::{Claim, Claiming, Waiting};
 pub use corpora::{Corpora, PromptsAndCorpora};
 pub use folder::RunFolder;

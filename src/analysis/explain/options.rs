@@ -19,7 +19,7 @@ use crate::analysis::{
     TokenMergeRow, TokenRow,
 };
 use crate::error::{Error, Result, said};
-use crate::session::{Analysis, On, Plan, Prompts, Session, Sink};
+use crate::session::{Analysis, On, Page, Plan, Prompts, Session, Sink};
 use crate::sweep::{Need, Watch};
 use crate::table::Provenance;
 use crate::text::Prompt;
@@ -161,10 +161,24 @@ fn only(input: &Prompts) -> Result<&Prompt> {
     }
 }
 
+/// The page as it is served.
+fn served(
+    explain: &Explain,
+    on: &Explained,
+    input: &Prompts,
+    provenance: Provenance,
+    watch: &dyn Watch,
+) -> Result<Vec<u8>> {
+    let provenance = Provenance { seed: Some(explain.seed), ..provenance };
+    let (page, _) = explain.page(&on.session, on.beside.as_ref(), only(input)?, provenance, watch)?;
+    Ok(page.into_bytes())
+}
+
 impl Analysis for Explain {
     const NAME: &'static str = "explain";
     const FILES: &'static [&'static str] = &[PAGE];
     const DRAWS: bool = false;
+    const PAGE: Option<Page<Self>> = Some(Page { make: served, policy: page::CONTENT_SECURITY });
     type Tables = (
         CandidateRow,
         NextRow,

@@ -5,7 +5,8 @@
 
 use super::colour::Colours;
 use super::kind::{Body, Cell, Mark, Table, Text, View};
-use super::svg::{self, escape};
+use super::svg;
+pub(crate) use super::svg::escape;
 use crate::error::Result;
 use std::fmt::Write;
 
@@ -19,9 +20,14 @@ pub fn html(view: &View) -> Result<String> {
     match text {
         Some(text) => flow(&mut out, text),
         None if view.panels.is_empty() => {}
-        // Wider than the page, it is scrolled and not cut.
+        // Wider than the page, it is scrolled and not cut, also with a keyboard.
         None => {
-            let _ = writeln!(out, "<div style=\"overflow-x:auto\">\n{}</div>", svg::svg(view)?);
+            let title = escape(&view.title);
+            let _ = writeln!(
+                out,
+                "<div style=\"overflow-x:auto\" tabindex=\"0\" role=\"group\" aria-label=\"{title}\">\n{}</div>",
+                svg::svg(view)?
+            );
         }
     }
     let sentences = view.caption.iter().chain(&view.legend).map(|s| escape(s)).collect::<Vec<_>>().join(" ");
@@ -58,7 +64,11 @@ fn table(out: &mut String, caption: &str, table: &Table) {
         "<details><summary>{caption}, as a table</summary>\n<table><caption>{caption}</caption>\n<thead><tr>"
     );
     for name in &table.columns {
-        let _ = write!(out, "<th scope=\"col\">{}</th>", escape(name));
+        // A heading without words is none.
+        let _ = match name.as_str() {
+            "" => write!(out, "<td></td>"),
+            name => write!(out, "<th scope=\"col\">{}</th>", escape(name)),
+        };
     }
     out.push_str("</tr></thead>\n<tbody>\n");
     for row in &table.rows {

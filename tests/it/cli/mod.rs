@@ -6,5 +6,6 @@ pub mod options;
 pub mod output;
 pub mod refusals;
 pub mod refused;
+pub mod serve;
 pub mod starved;
 pub mod text;

@@ -252,6 +252,8 @@ const CASES: &[Case] = &[
     ("out", "~", "+|--out|folder", Nothing),
     ("force", "~", "+|--force", Nothing),
     ("wait", "~", "+|--wait|5", Nothing),
+    ("serve", "~", "+|--serve", Nothing),
+    ("port", "~|--serve", "+|--port|1", Nothing),
 ];
 
 /// The arguments that every command of an analysis needs.

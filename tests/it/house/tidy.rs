@@ -247,6 +247,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("libc", &["ops/memory.rs", "limits/", "cli/signals.rs", "session/owned.rs"]),
     ("ureq", &["text/hub/online/client.rs"]),
     ("ring", &["text/hub/online/check.rs"]),
+    ("httparse", &["cli/serve/request.rs"]),
+    ("percent_encoding", &["cli/serve/request.rs"]),
     ("half", &["ops/", "dataset/"]),
     ("bytemuck", &["ops/", "dataset/", "analysis/neurons/corpus/piece.rs"]),
     ("sysinfo", &["session/plan.rs", "session/lock.rs"]),
