@@ -16,8 +16,8 @@ use crate::report::expect::Outcome;
 use crate::report::experiment::{Experiment, Set, steps};
 use crate::report::page::{NAMES, Page, write::write};
 use crate::report::steps::{Cells, expanded};
-use crate::session::Shard;
 use crate::session::words::shell;
+use crate::session::{Claiming, Shard};
 use crate::table::Format;
 
 /// Cells of a matrix that are run without a word.
@@ -85,56 +85,59 @@ impl RunCommand {
             (State::There(asked), _) => out.say(format_args!("{label}: is there, in {}", asked.folder.display())),
             _ => out.say(format_args!("{label}: done")),
         };
-        let engine = Engine {
-            experiment: &experiment,
-            cells: &cells,
-            steps: &commands,
-            lock: &lock,
-            locks: self.shard.is_none(),
-            keep_going: self.keep_going,
-            told: &told,
-        };
-        engine.check().map_err(here)?;
-        experiment.expect.iter().try_for_each(|expected| expected.check(&experiment, &cells)).map_err(here)?;
-        experiment.template.iter().try_for_each(|template| template.check(&experiment, &cells)).map_err(here)?;
-        if let Some(name) = &self.why {
-            for cell in cells.named(&experiment, name).map_err(here)? {
-                engine.why(cell)?.iter().try_for_each(|said| out.print(|w| writeln!(w, "{said}")))?;
+        let command = ["pellucid", "run"].map(str::to_owned);
+        self.wait.claiming(out, &command, |claiming| {
+            let engine = Engine {
+                experiment: &experiment,
+                cells: &cells,
+                steps: &commands,
+                lock: &lock,
+                claiming: self.shard.is_none().then_some(claiming),
+                keep_going: self.keep_going,
+                told: &told,
+            };
+            engine.check().map_err(here)?;
+            experiment.expect.iter().try_for_each(|expected| expected.check(&experiment, &cells)).map_err(here)?;
+            experiment.template.iter().try_for_each(|template| template.check(&experiment, &cells)).map_err(here)?;
+            if let Some(name) = &self.why {
+                for cell in cells.named(&experiment, name).map_err(here)? {
+                    engine.why(cell)?.iter().try_for_each(|said| out.print(|w| writeln!(w, "{said}")))?;
+                }
+                return Ok(());
             }
-            return Ok(());
-        }
-        let mut chosen: Vec<usize> = (0..cells.all.len()).collect();
-        if !self.only.is_empty() {
-            let named = self.only.iter().map(|name| cells.named(&experiment, name));
-            chosen = named.collect::<Result<Vec<_>>>().map_err(here)?.concat();
-        }
-        if let Some(shard) = self.shard {
-            chosen = engine.part(&chosen, shard);
-        }
-        if self.dry_run {
-            let states = engine.looked_at(&chosen)?;
-            return printed(&Results { cells: &cells, states: &states, outcomes: &[], report: None }, out);
-        }
-        let goes_on = |e: Error| match e.kind() {
-            ErrorKind::Interrupted => e.hint("run the same command again: it goes on from here"),
-            _ => e,
-        };
-        let states = engine.run(&chosen).map_err(goes_on)?;
-        let results = Results { cells: &cells, states: &states, outcomes: &[], report: None };
-        if !failed.borrow().is_empty() {
-            printed(&results, out)?;
-            return Err(failures(&failed.borrow(), &states));
-        }
-        if states.len() < cells.all.len() || self.shard.is_some() {
-            printed(&results, out)?;
-            let (done, all) = (states.len(), cells.all.len());
-            out.say(format_args!(
-                "{done} of {} are done, and the report is of all: run it without --only and --shard",
-                steps(all)
-            ));
-            return Ok(());
-        }
-        self.reported(&experiment, &cells, &states, out)
+            let mut chosen: Vec<usize> = (0..cells.all.len()).collect();
+            if !self.only.is_empty() {
+                let named = self.only.iter().map(|name| cells.named(&experiment, name));
+                chosen = named.collect::<Result<Vec<_>>>().map_err(here)?.concat();
+            }
+            if let Some(shard) = self.shard {
+                chosen = engine.part(&chosen, shard);
+            }
+            if self.dry_run {
+                let states = engine.looked_at(&chosen)?;
+                return printed(&Results { cells: &cells, states: &states, outcomes: &[], report: None }, out);
+            }
+            let goes_on = |e: Error| match e.kind() {
+                ErrorKind::Interrupted => e.hint("run the same command again: it goes on from here"),
+                _ => e,
+            };
+            let states = engine.run(&chosen).map_err(goes_on)?;
+            let results = Results { cells: &cells, states: &states, outcomes: &[], report: None };
+            if !failed.borrow().is_empty() {
+                printed(&results, out)?;
+                return Err(failures(&failed.borrow(), &states));
+            }
+            if states.len() < cells.all.len() || self.shard.is_some() {
+                printed(&results, out)?;
+                let (done, all) = (states.len(), cells.all.len());
+                out.say(format_args!(
+                    "{done} of {} are done, and the report is of all: run it without --only and --shard",
+                    steps(all)
+                ));
+                return Ok(());
+            }
+            self.reported(&experiment, &cells, &states, (claiming, out))
+        })
     }
 
     /// Writes the report, and says whether what was expected holds.
@@ -143,7 +146,7 @@ impl RunCommand {
         experiment: &Experiment,
         cells: &Cells,
         states: &BTreeMap<usize, State>,
-        out: &Out,
+        (claiming, out): (&Claiming, &Out),
     ) -> Result<()> {
         let done = |i: usize| states.get(&i).and_then(State::done).cloned().unwrap_or_default();
         let folder = |i: usize| done(i).folder;
@@ -154,8 +157,7 @@ impl RunCommand {
         let page = Page::new(experiment, cells, &done, &outcomes).map_err(|e| e.at(self.file.display()))?;
         let default = || Path::new("reports").join(&experiment.name);
         let report = self.report.clone().unwrap_or_else(default);
-        let command = ["pellucid", "run"].map(str::to_owned);
-        self.wait.claiming(out, &command, |claiming| write(&report, &page.files()?, claiming))?;
+        write(&report, &page.files()?, claiming)?;
         out.say(format_args!("wrote {}: {}", report.display(), NAMES.join(", ")));
         printed(&Results { cells, states, outcomes: &outcomes, report: Some(&report) }, out)?;
         let not: Vec<&Outcome> = outcomes.iter().filter(|outcome| !outcome.holds).collect();

@@ -1,6 +1,6 @@
 //! The engine: runs the cells whose results are not there, and keeps the lock file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use toml::Table;
@@ -9,8 +9,8 @@ use super::experiment::Experiment;
 use super::lock::{Lock, Locked, changes};
 use super::steps::Cells;
 use crate::error::{Error, ErrorKind, Result};
-use crate::session::Shard;
 use crate::session::words::shell;
+use crate::session::{Claiming, Shard};
 
 /// What runs steps: the command line, or another face of the library.
 pub trait Steps {
@@ -136,8 +136,8 @@ pub struct Engine<'a> {
     pub steps: &'a dyn Steps,
     /// The lock file.
     pub lock: &'a Path,
-    /// Whether that is written. Several processes that share the steps do not.
-    pub locks: bool,
+    /// How it is claimed to be written; none where several processes share the steps, and none of them writes it.
+    pub claiming: Option<&'a Claiming<'a>>,
     /// Whether steps go on that do not need one that has failed.
     pub keep_going: bool,
     /// Told of each cell what becomes of it, and of a failure why.
@@ -165,8 +165,8 @@ impl Engine<'_> {
     /// When a step fails, or the lock file cannot be written.
     pub fn run(&self, chosen: &[usize]) -> Result<BTreeMap<usize, State>> {
         let mut states: BTreeMap<usize, State> = BTreeMap::new();
-        let mut lock = Lock::read(self.lock)?;
-        lock.steps.retain(|label, _| self.cells.all.iter().any(|cell| cell.label == *label));
+        let known: BTreeSet<&str> = self.cells.all.iter().map(|cell| cell.label.as_str()).collect();
+        let mut done = BTreeMap::new();
         for i in self.cells.with_needed(chosen) {
             let cell = &self.cells.all[i];
             let state = match cell.needs.iter().all(|needed| states.get(needed).and_then(State::done).is_some()) {
@@ -184,14 +184,18 @@ impl Engine<'_> {
                     }
                 },
             };
-            if let Some(asked) = state.done() {
-                lock.steps.insert(cell.label.clone(), asked.locked());
-                if self.locks {
-                    lock.write(self.lock)?;
+            if let (Some(asked), Some(claiming)) = (state.done(), self.claiming) {
+                done.insert(cell.label.clone(), asked.locked());
+                // What was there stands in the file already, or comes with the last.
+                if matches!(state, State::Ran(_)) {
+                    Lock::update(self.lock, &done, &|label| known.contains(label), claiming)?;
                 }
             }
             (self.told)(&cell.label, &state, None);
             states.insert(i, state);
+        }
+        if let Some(claiming) = self.claiming {
+            Lock::update(self.lock, &done, &|label| known.contains(label), claiming)?;
         }
         Ok(states)
     }

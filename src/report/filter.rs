@@ -99,12 +99,13 @@ impl Words {
     /// # Errors
     /// When none comes; `what` it should be.
     pub fn name(&mut self, what: &str) -> Result<String> {
-        match self.take() {
-            Some(Word::Bare(name)) => Ok(name),
-            _ => {
-                self.next = self.next.saturating_sub(1);
-                Err(self.wrong(what))
+        match self.peek() {
+            Some(Word::Bare(name)) => {
+                let name = name.clone();
+                self.next += 1;
+                Ok(name)
             }
+            _ => Err(self.wrong(what)),
         }
     }
 

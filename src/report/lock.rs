@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::session::{Claim, Claiming};
 use crate::whole::write_whole;
 
 /// The version of these files.
@@ -63,24 +64,44 @@ impl Lock {
         }
     }
 
-    /// Writes the file, unless it is there as it would be written.
+    /// Writes into the file at `path` what each of these steps was, beside those that are there and `known`. A file that is as it should be
+    /// is not touched.
     ///
     /// # Errors
-    /// When it cannot be written.
-    pub fn write(&self, path: &Path) -> Result<()> {
-        let body = toml::to_string_pretty(self).map_err(|e| Error::compute(e.to_string()).fault())?;
-        let text = format!(
-            "# Written by `pellucid run`: which folder each step has, and what its request is made of.\n{body}"
-        );
-        if std::fs::read_to_string(path).is_ok_and(|there| there == text) {
+    /// When it cannot be read or written, or another process writes it for longer than one waits.
+    pub fn update(
+        path: &Path,
+        steps: &BTreeMap<String, Locked>,
+        known: &dyn Fn(&str) -> bool,
+        claiming: &Claiming,
+    ) -> Result<()> {
+        let updated = |mut lock: Self| {
+            lock.steps.retain(|label, _| known(label));
+            lock.steps.extend(steps.clone());
+            lock
+        };
+        // Where the file is made, so that whoever is killed leaves nothing that the next one would not clear.
+        let beside = path.with_extension("tmp");
+        let before = Self::read(path)?;
+        if updated(before.clone()) == before && path.exists() && !beside.exists() {
             return Ok(());
         }
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|e| Error::cannot_write(folder, e))?;
-        }
-        write_whole(path, text.as_bytes())
+        let claim = Claim::of(&beside, claiming)?;
+        // Another process may have written it in the meantime.
+        let body =
+            toml::to_string_pretty(&updated(Self::read(path)?)).map_err(|e| Error::compute(e.to_string()).fault())?;
+        let made = claim.stage().join("lock.toml");
+        write_whole(&made, format!("{FIRST}\n{body}").as_bytes())?;
+        std::fs::rename(made, path).map_err(|e| Error::cannot_write(path, e))?;
+        drop(claim);
+        // Only a killed process leaves it to the next; somebody else may be at work in it by now.
+        let _ = std::fs::remove_dir(&beside);
+        Ok(())
     }
 }
+
+/// The first line of a lock file.
+const FIRST: &str = "# Written by `pellucid run`: which folder each step has, and what its request is made of.";
 
 /// What of a request has changed since it was `before`, in words; nothing where nothing has.
 pub fn changes(before: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<String> {

@@ -29,11 +29,13 @@ pub fn write(folder: &Path, files: &[(String, String)], claiming: &Claiming) -> 
     for (name, text) in &changed {
         write_whole(&claim.stage().join(name), text.as_bytes())?;
     }
-    // Figures come before the pages that show them.
-    for (name, _) in changed.iter().rev() {
+    let rename = |name: &str| {
         let to = folder.join(name);
-        std::fs::rename(claim.stage().join(name), &to).map_err(|e| Error::cannot_write(&to, e))?;
-    }
+        std::fs::rename(claim.stage().join(name), &to).map_err(|e| Error::cannot_write(&to, e))
+    };
+    let is_page = |name: &str| NAMES.contains(&name);
+    // Figures come before the pages that show them, and go before the page that knows of them.
+    changed.iter().filter(|(name, _)| !is_page(name)).try_for_each(|(name, _)| rename(name))?;
     for name in old.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(name, _)| name) {
         let path = folder.join(name);
         let plain = Path::new(name).file_name() == Some(name.as_ref()) && name.ends_with(".svg");
@@ -41,6 +43,7 @@ pub fn write(folder: &Path, files: &[(String, String)], claiming: &Claiming) -> 
             std::fs::remove_file(&path).map_err(|e| Error::cannot_write(&path, e))?;
         }
     }
+    changed.iter().filter(|(name, _)| is_page(name)).try_for_each(|(name, _)| rename(name))?;
     Ok(())
 }
 
