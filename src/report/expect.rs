@@ -338,7 +338,8 @@ impl Claim {
         };
         match self {
             Self::Rows(compare, n) => {
-                Ok((compare.holds(rows.rows.len() as f64, *n), format!("{} rows", rows.rows.len())))
+                let (found, s) = (rows.rows.len(), if rows.rows.len() == 1 { "" } else { "s" });
+                Ok((compare.holds(found as f64, *n), format!("{found} row{s}")))
             }
             Self::Each(quantity, filter) => {
                 let filter = filter.on(&rows.columns)?;

@@ -22,7 +22,7 @@ pub struct Matrix {
 pub struct Axis {
     /// Its name.
     pub name: String,
-    /// Its values: texts, numbers or flags, no two of which look the same.
+    /// Its values: texts, numbers or flags.
     pub values: Vec<Value>,
 }
 
@@ -54,6 +54,14 @@ impl Matrix {
                     shown(value)
                 ))
                 .hint(format!("write a value of that axis: {}", axis.listed())));
+            }
+        }
+        // Side by side, one value may stand with several of another axis.
+        for axis in matrix.axes.iter().filter(|_| !matrix.zip) {
+            let is_twice = |i: usize| axis.values[..i].iter().any(|before| shown(before) == shown(&axis.values[i]));
+            if let Some(i) = (0..axis.values.len()).find(|i| is_twice(*i)) {
+                return Err(Error::bad_input(format!("`matrix.{}` has {} twice", axis.name, shown(&axis.values[i])))
+                    .hint("leave one of them out"));
             }
         }
         if let (true, [first, rest @ ..]) = (matrix.zip, &matrix.axes[..])
@@ -149,10 +157,6 @@ impl Axis {
         for (i, value) in values.iter().enumerate() {
             if matches!(value, Value::Array(_) | Value::Table(_) | Value::Datetime(_)) {
                 return Err(wrong(&format!("matrix.{name}[{i}]"), value, "text, a number, or true or false"));
-            }
-            if values[..i].iter().any(|before| shown(before) == shown(value)) {
-                return Err(Error::bad_input(format!("`matrix.{name}` has {} twice", shown(value)))
-                    .hint("leave one of them out"));
             }
         }
         Ok(Self { name: name.to_owned(), values: values.to_vec() })

@@ -69,6 +69,11 @@ impl Column {
         !matches!(self.kind, ColumnType::Str | ColumnType::Bool)
     }
 
+    /// Whether a mean of its numbers says something: they are no names.
+    fn has_mean(&self) -> bool {
+        self.is_number() && !matches!(self.unit, "index" | "vocabulary id")
+    }
+
     /// A value that was written, as one of this column.
     ///
     /// # Errors
@@ -159,7 +164,7 @@ impl Selection {
         if keys.is_empty() {
             return Ok(all);
         }
-        let others = (0..all.len()).filter(|i| !keys.contains(i) && all[*i].is_number());
+        let others = (0..all.len()).filter(|i| !keys.contains(i) && all[*i].has_mean());
         // A mean is no whole number, whatever it is of.
         let other = |i: usize| Column { kind: ColumnType::F64, ..all[i].clone() };
         Ok(keys.iter().map(|i| all[*i].clone()).chain(others.map(other)).collect())

@@ -47,6 +47,9 @@ impl Page<'_> {
                 let _ = writeln!(out, "<h2>{heading}</h2>\n{}", prose(text));
             }
         }
+        if self.needs_heading() {
+            out.push_str("<h2>Results</h2>\n");
+        }
         for block in &self.blocks {
             match block {
                 Block::Text(text) => out.push_str(&prose(text)),

@@ -17,6 +17,9 @@ impl Page<'_> {
                 out += &format!("## {heading}\n\n{}\n\n", text.trim());
             }
         }
+        if self.needs_heading() {
+            out += "## Results\n\n";
+        }
         for block in &self.blocks {
             match block {
                 Block::Text(text) if text.trim().is_empty() => {}

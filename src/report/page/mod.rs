@@ -114,6 +114,15 @@ impl<'a> Page<'a> {
         Ok(Self { experiment, blocks, outcomes, made, models })
     }
 
+    /// Whether the template begins without a heading after sections that have one.
+    fn needs_heading(&self) -> bool {
+        let begins = |block: &Block| !matches!(block, Block::Text(text) if text.trim().is_empty());
+        let headed = |block: &Block| matches!(block, Block::Text(text) if text.trim_start().starts_with('#'));
+        let first = self.blocks.iter().find(|block| begins(block));
+        (self.experiment.published.is_some() || self.experiment.found.is_some())
+            && first.is_some_and(|block| !headed(block) && !matches!(block, Block::Expect))
+    }
+
     /// All files of the report: their names and contents.
     ///
     /// # Errors

@@ -98,7 +98,7 @@ fn what_cannot_be_is_said() {
 #[test]
 fn what_is_asked_for_must_be_there() {
     let place = place();
-    place.refused(["run", "no.toml"], 1, "no.toml");
+    place.refused(["run", "no.toml"], 2, "no.toml");
     place.refused(["run", "test.toml", "--only", "lense"], 2, "`lens`");
     place.refused(["run", "test.toml", "--why", "lens[at=z]"], 2, "there is no cell `lens[at=z]`");
     place.refused(["run", "test.toml", "--set", "steps.lense.top=3"], 2, "`lens`");
