@@ -36,8 +36,9 @@ pub mod whole;
 
 pub use error::{Error, Result};
 
-/// Examples in Rust on the README and on the page about the library are tests.
+/// Examples in Rust on the README and on pages in `docs/` are tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 #[doc = include_str!("../docs/library.md")]
+#[doc = include_str!("../docs/from-transformerlens.md")]
 struct Pages;

@@ -5,6 +5,9 @@ use toml::{Table, Value};
 use crate::error::{Error, Result};
 
 /// Refuses keys of `table`, which is called `of`, that are not `known`.
+///
+/// # Errors
+/// When there is one.
 pub fn only(table: &Table, of: &str, known: &[&str]) -> Result<()> {
     match table.keys().find(|key| !known.contains(&key.as_str())) {
         None => Ok(()),
@@ -20,6 +23,9 @@ pub fn only(table: &Table, of: &str, known: &[&str]) -> Result<()> {
 }
 
 /// The table called `name`; an empty one where there is none.
+///
+/// # Errors
+/// When it is something else.
 pub fn table(root: &Table, name: &str) -> Result<Table> {
     match root.get(name) {
         None => Ok(Table::new()),
@@ -29,6 +35,9 @@ pub fn table(root: &Table, name: &str) -> Result<Table> {
 }
 
 /// The text called `key`, where there is one.
+///
+/// # Errors
+/// When it is something else.
 pub fn text(table: &Table, of: &str, key: &str) -> Result<Option<String>> {
     match table.get(key) {
         None => Ok(None),

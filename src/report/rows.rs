@@ -197,8 +197,9 @@ impl Selection {
 
 /// One row for each value of the columns `keys`, in the order in which they come, with the means of `others`: sums in f64, in the order of the rows.
 fn means(rows: &[Vec<Datum>], (keys, others): (&[usize], &[usize])) -> Vec<Vec<Datum>> {
-    let mut places: HashMap<String, usize> = HashMap::new();
-    let mut groups: Vec<(Vec<Datum>, Vec<(f64, usize)>)> = vec![];
+    /// The values of the keys, and of each other column its sum and how many numbers are in it.
+    type Group = (Vec<Datum>, Vec<(f64, usize)>);
+    let (mut groups, mut places): (Vec<Group>, HashMap<String, usize>) = Default::default();
     for row in rows {
         let key: Vec<Datum> = keys.iter().map(|i| row[*i].clone()).collect();
         let at = *places.entry(format!("{key:?}")).or_insert(groups.len());

@@ -56,7 +56,10 @@ pub fn expanded(experiment: &Experiment, steps: &dyn Steps) -> Result<Cells> {
                 Reference::Experiment(_) | Reference::Env { .. } => {}
             }
         }
-        (options.push(given), known.push(command), axes.push(own), needs.push(needed));
+        options.push(given);
+        known.push(command);
+        axes.push(own);
+        needs.push(needed);
     }
     let order = ordered(experiment, &needs)?;
     for step in &order {
