@@ -120,7 +120,8 @@ fn what_has_changed_is_run() {
     // The lens of the option before last is what the lock file names again.
     let lock_file = place.path("runs/test.lock.toml");
     let mut other = other;
-    (other.remove(&lock_file), again.remove(&lock_file));
+    other.remove(&lock_file);
+    again.remove(&lock_file);
     assert!(
         other == again,
         "{:?}",
