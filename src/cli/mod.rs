@@ -10,11 +10,14 @@ mod environment;
 mod explained;
 mod given;
 mod input;
+mod kept;
 mod out;
+mod run;
 mod serve;
 mod several;
 mod shell;
 mod signals;
+mod step;
 mod tables;
 mod wait;
 
@@ -43,6 +46,7 @@ struct Cli {
 /// What is no analysis.
 #[derive(Debug, Subcommand)]
 enum Other {
+    Run(run::RunCommand),
     Tables(tables::TablesCommand),
     Merge(dataset::MergeCommand),
     Status(dataset::StatusCommand),
@@ -145,6 +149,7 @@ fn run(cli: &Cli, matches: &ArgMatches, out: &Out) -> Result<()> {
         return (command.run)(of_command, out);
     }
     match Other::from_arg_matches(matches).map_err(|e| misunderstood(&e))? {
+        Other::Run(c) => c.run(out),
         Other::Tables(c) => c.run(out),
         Other::Merge(c) => c.run(out),
         Other::Status(c) => c.run(out),
