@@ -22,6 +22,8 @@ pub mod limits;
 pub mod model;
 pub mod number;
 pub mod ops;
+#[cfg(feature = "reports")]
+pub mod report;
 pub mod sample;
 pub mod session;
 pub mod sweep;

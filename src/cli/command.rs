@@ -6,10 +6,12 @@ use super::args::{DrawArgs, OutArgs, ResumeArgs, ShardArgs};
 use super::input::ReadArgs;
 use super::out::{Out, flags};
 use super::signals;
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::rc::Rc;
 
 use crate::error::{Error, ErrorKind, Result, Said, said};
-use crate::session::folder::request_hash;
+use crate::session::folder::{is_whole, request_hash};
 use crate::session::shards::{self, Record};
 use crate::session::words::{chosen_words, command, option};
 use crate::session::{
@@ -20,10 +22,10 @@ use crate::sweep::Need;
 use crate::table::{Format, Provenance};
 use crate::text::Prompt;
 use crate::view::Figure;
-use crate::view::viewed::{Shown, Told, Written};
+use crate::view::viewed::{AnyTable, Shown, Told, Written};
 
 /// What an analysis is asked of, as it is named on the command line.
-pub(super) trait Named: On + Sized {
+pub(super) trait Named: On + Sized + 'static {
     /// How.
     type Args: Args;
 
@@ -67,6 +69,14 @@ pub(super) struct Command {
     pub asked: fn(&ArgMatches, &Out) -> Result<Asked>,
     /// Joins its shards.
     pub join: fn(&Shards, &Joining, &Out) -> Result<()>,
+    /// The tables that it may write.
+    pub tables: &'static [&'static dyn AnyTable],
+    /// Its other files.
+    pub files: &'static [&'static str],
+    /// Where its results go.
+    pub results: Results,
+    /// Whether it goes on where it was stopped.
+    pub resumes: bool,
 }
 
 /// How shards are joined.
@@ -85,12 +95,24 @@ pub struct Asked {
     pub command: Vec<String>,
     /// What it needs of memory, beside the weights.
     pub need: Need,
+    /// What the request is made of.
+    pub made_of: BTreeMap<String, String>,
 }
 
 impl Command {
     /// The command of `A`.
     pub const fn of<A: Asking>() -> Self {
-        Self { name: A::NAME, clap: clap_of::<A>, run: run::<A>, asked: asked::<A>, join: join::<A> }
+        Self {
+            name: A::NAME,
+            clap: clap_of::<A>,
+            run: run::<A>,
+            asked: asked::<A>,
+            join: join::<A>,
+            tables: A::Tables::ALL,
+            files: A::FILES,
+            results: A::RESULTS,
+            resumes: A::RESUMES,
+        }
     }
 }
 
@@ -142,16 +164,20 @@ fn group<T: FromArgMatches>(matches: &ArgMatches) -> Result<T> {
 }
 
 /// The analysis, what it is asked of, and what it is run on.
-fn read<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<(A, A::On, A::Input)> {
-    let (analysis, on) = (group(matches)?, A::On::load(&group(matches)?, out)?);
+fn read<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<(A, Rc<A::On>, A::Input)> {
+    let (analysis, given) = (group(matches)?, group(matches)?);
+    let named = <A::On as Named>::Args::augment_args(clap::Command::new(A::NAME));
+    let on = out.kept.get(canonical(&named, matches, &|_| true), || A::On::load(&given, out))?;
     let input = A::Input::read(&group(matches)?, &on, out)?;
     Ok((analysis, on, input))
 }
 
 fn asked<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<Asked> {
     let (analysis, on, input) = read::<A>(matches, out)?;
-    let request = request_hash(&Request::new(&analysis, &on, &input)?)?;
-    Ok(Asked { request, command: words(&analysis, &on, &input, matches)?, need: analysis.need(&on, &input)? })
+    let request = Request::new(&analysis, &*on, &input)?;
+    let command = words(&analysis, &*on, &input, matches)?;
+    let (need, made_of) = (analysis.need(&on, &input)?, request.made_of()?);
+    Ok(Asked { request: request_hash(&request)?, command, need, made_of })
 }
 
 fn run<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<()> {
@@ -163,14 +189,14 @@ fn run<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<()> {
             out.say(warning);
         }
     }
-    let words = words(&analysis, &on, &input, matches)?;
+    let words = words(&analysis, &*on, &input, matches)?;
     let noted = |said: &Said| out.note(flags(said));
     let scale = if scaled::<A>() { group::<DrawArgs>(matches)?.scale() } else { None };
     let asked_to_resume = if A::RESUMES { group::<ResumeArgs>(matches)?.resume } else { false };
     let shard = if shared::<A>() { group::<ShardArgs>(matches)?.shard } else { None };
     let how: Option<OutArgs> = if A::RESULTS == Results::Screen { None } else { Some(group(matches)?) };
     if let (Results::Dataset, Some(how)) = (A::RESULTS, &how) {
-        return data_set((&analysis, &on, &input), how, (shard, asked_to_resume), &words, out);
+        return data_set((&analysis, &*on, &input), how, (shard, asked_to_resume), &words, out);
     }
     let Some(how) = how.filter(|how| A::RESULTS == Results::Folder || how.out.is_some()) else {
         let to = match A::RESULTS {
@@ -181,7 +207,7 @@ fn run<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<()> {
         analysis.run(&on, &input, &mut sink)?;
         return print(sink.finish(true)?, None, (input.len(), input.prompts()), out);
     };
-    let mut request = Request::new(&analysis, &on, &input)?;
+    let mut request = Request::new(&analysis, &*on, &input)?;
     let whole = request_hash(&request)?;
     let place = how.place(A::NAME, &whole);
     let path = match shard {
@@ -202,6 +228,10 @@ fn run<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<()> {
     let hash = request_hash(&request)?;
     let mut folder =
         how.claiming(out, &words, |claiming| RunFolder::create(path, &names::<A>(), hash, how.force, claiming))?;
+    // Whoever this step waited for has done it.
+    if !out.prints && folder.waited() && is_whole(folder.path(), &whole) {
+        return Ok(());
+    }
     let mut parts = None;
     if A::RESUMES {
         // Whoever this one waited for may have completed what was to be resumed, and of a shard one command begins it and goes on.
@@ -251,7 +281,9 @@ fn run<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<()> {
     // Before anybody else is let in, who may keep parts there.
     found.parts.iter_mut().for_each(Parts::clear);
     for name in A::FILES.iter().filter(|name| finished.files.iter().any(|file| file == *name)) {
-        out.data(|w| writeln!(w, "{}", finished.path.join(name).display()))?;
+        if out.prints {
+            out.data(|w| writeln!(w, "{}", finished.path.join(name).display()))?;
+        }
     }
     drop(finished);
     let shown = shown.as_ref().filter(|_| A::RESULTS == Results::Folder);
@@ -357,6 +389,9 @@ pub(super) fn print(
     out: &Out,
 ) -> Result<()> {
     found.said.iter().for_each(|said| out.say(said));
+    if !out.prints {
+        return found.verdict.map_or(Ok(()), Err);
+    }
     let note = |said: &Said| out.note(flags(said));
     let told = Told { inputs, prompts, worded: &flags, note: &note };
     let options = found.options;

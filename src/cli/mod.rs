@@ -9,10 +9,13 @@ mod embedded;
 mod environment;
 mod given;
 mod input;
+mod kept;
 mod out;
+mod run;
 mod several;
 mod shell;
 mod signals;
+mod step;
 mod tables;
 mod wait;
 
@@ -41,6 +44,7 @@ struct Cli {
 /// What is no analysis.
 #[derive(Debug, Subcommand)]
 enum Other {
+    Run(run::RunCommand),
     Tables(tables::TablesCommand),
     Merge(dataset::MergeCommand),
     Status(dataset::StatusCommand),
@@ -143,6 +147,7 @@ fn run(cli: &Cli, matches: &ArgMatches, out: &Out) -> Result<()> {
         return (command.run)(of_command, out);
     }
     match Other::from_arg_matches(matches).map_err(|e| misunderstood(&e))? {
+        Other::Run(c) => c.run(out),
         Other::Tables(c) => c.run(out),
         Other::Merge(c) => c.run(out),
         Other::Status(c) => c.run(out),

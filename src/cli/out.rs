@@ -14,6 +14,7 @@ use clap::ColorChoice;
 use indicatif::{DecimalBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::args::Talk;
+use super::kept::Kept;
 use super::signals::{self, stopped};
 use crate::analysis::Watch;
 use crate::error::{Error, Result, Said, readable, with_short_names};
@@ -35,6 +36,10 @@ pub(super) struct Out {
     insecure: bool,
     /// `--fetch-limit`, in bytes.
     fetch_limit: Option<usize>,
+    /// Whether results are printed, and not only written.
+    pub prints: bool,
+    /// The model that was loaded last.
+    pub kept: Kept,
 }
 
 impl Out {
@@ -47,7 +52,26 @@ impl Out {
         };
         let Talk { format, quiet, verbose, offline, insecure, fetch_limit, csv_safe, .. } = *talk;
         let text = TextOptions { csv_safe };
-        Self { format, text, quiet, verbose, colour, offline, insecure, fetch_limit }
+        let kept = Kept::default();
+        Self { format, text, quiet, verbose, colour, offline, insecure, fetch_limit, prints: true, kept }
+    }
+
+    /// Output of commands that are steps of another, whose results are not printed.
+    pub fn of_steps(&self, offline: bool) -> Self {
+        let Self { format, text, quiet, verbose, colour, insecure, fetch_limit, .. } = *self;
+        let offline = self.offline || offline;
+        Self {
+            format,
+            text,
+            quiet,
+            verbose,
+            colour,
+            offline,
+            insecure,
+            fetch_limit,
+            prints: false,
+            kept: Kept::default(),
+        }
     }
 
     /// Output of a command line that could not be understood.
@@ -61,6 +85,8 @@ impl Out {
             offline: false,
             insecure: false,
             fetch_limit: None,
+            prints: true,
+            kept: Kept::default(),
         }
     }
 

@@ -18,6 +18,11 @@ pub(super) struct WaitArgs {
 }
 
 impl WaitArgs {
+    /// How long.
+    pub fn seconds(&self) -> u64 {
+        self.wait
+    }
+
     /// Claims a folder by `claim`, which is told how. Says for whom it waits.
     pub fn claiming<T>(&self, out: &Out, command: &[String], claim: impl FnOnce(&Claiming) -> Result<T>) -> Result<T> {
         signals::listen();

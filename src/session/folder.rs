@@ -176,6 +176,13 @@ impl RunFolder {
     }
 }
 
+/// Whether the folder `path` holds all results of the request with this hash, each as whole as its manifest says.
+pub fn is_whole(path: &Path, request: &str) -> bool {
+    let Ok(Some(manifest)) = Manifest::read(&path.join(MANIFEST)) else { return false };
+    let is_there = |file: &Listed| file.is_at(path) && is_complete(&path.join(&file.name));
+    manifest.request.as_deref() == Some(request) && !manifest.files.is_empty() && manifest.files.iter().all(is_there)
+}
+
 /// The files that the manifest of `path` lists, of this request or, with `force`, of any.
 fn listed(path: &Path, request: &str, force: bool) -> Result<Vec<Listed>> {
     match Manifest::read(&path.join(MANIFEST))? {

@@ -6,6 +6,7 @@ use candle_core::Tensor;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use super::folder::request_hash;
 use super::{Analysis, Input, On, Results, Session, Shard, Tables};
 use crate::error::{Error, Result};
 use crate::sweep::Align;
@@ -48,6 +49,58 @@ impl<'a, I: Input> Request<'a, I> {
             memory: on.memory().filter(|_| A::RESULTS != Results::Dataset),
             shard: None,
         })
+    }
+}
+
+/// Longer values are told by their hashes.
+const TOLD: usize = 80;
+/// Of more prompts or pairs, all are told by one hash.
+const APART: usize = 64;
+
+impl<I: Input> Request<'_, I> {
+    /// What it is made of, by names such as `options.top` and `input.prompts.0`: short values as they are, of others a hash. The hash of
+    /// the request changes when one of these does, and only then.
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON.
+    pub fn made_of(&self) -> Result<BTreeMap<String, String>> {
+        let mut all = BTreeMap::new();
+        let head = serde_json::json!({
+            "analysis": self.analysis, "tables": self.tables.iter().map(|(name, version)| format!("{name} {version}")).collect::<Vec<_>>(),
+            "hook_names": self.hook_names, "on": self.on, "options": self.options, "memory": self.memory,
+        });
+        flat("", &head, 2, &mut all);
+        match self.input.len() > APART {
+            true => drop(all.insert("input".to_owned(), request_hash(self.input)?)),
+            false => {
+                let input = serde_json::to_value(self.input).map_err(|e| Error::compute(e.to_string()).fault())?;
+                flat("input", &input, 2, &mut all);
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// The values in `value`, as deep as `depth`, by their names.
+fn flat(name: &str, value: &Value, depth: usize, all: &mut BTreeMap<String, String>) {
+    let inside = |key: &str| if name.is_empty() { key.to_owned() } else { format!("{name}.{key}") };
+    match value {
+        Value::Null => {}
+        Value::Object(fields) if depth > 0 => {
+            fields.iter().for_each(|(key, value)| flat(&inside(key), value, depth - 1, all));
+        }
+        Value::Array(items) if depth > 0 && items.iter().any(|item| item.is_array() || item.is_object()) => {
+            items.iter().enumerate().for_each(|(i, item)| flat(&inside(&i.to_string()), item, depth - 1, all));
+        }
+        value => {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let told = if text.chars().count() <= TOLD && !text.contains(char::is_control) {
+                text
+            } else {
+                format!("blake3:{}", &blake3::hash(text.as_bytes()).to_hex()[..16])
+            };
+            all.insert(name.to_owned(), told);
+        }
     }
 }
 

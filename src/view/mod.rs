@@ -109,6 +109,8 @@ pub struct Drawable {
     of_heads: bool,
     /// Whether its figures have a scale of effects.
     pub scaled: bool,
+    /// Whether a terminal shows it rather than tables that say that they need not be.
+    pub shown: bool,
     views: fn(&Path, &Options, &mut Emit<'_>) -> Result<()>,
 }
 
@@ -120,7 +122,7 @@ impl Drawable {
             let provenance = rows.provenance().clone();
             R::views(&mut rows, &provenance, how, emit)
         };
-        Self { table: R::TABLE.name, of_heads: R::OF_HEADS, scaled: R::SCALED, views }
+        Self { table: R::TABLE.name, of_heads: R::OF_HEADS, scaled: R::SCALED, shown: R::SHOWN, views }
     }
 
     /// Gives the views of the table in a parquet file, which is one of `all`, to `emit`, one after another.

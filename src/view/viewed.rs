@@ -3,10 +3,11 @@
 use std::any::Any;
 use std::io::{self, Write};
 use std::marker::PhantomData;
+use std::path::Path;
 
 use super::{Drawable, Emit, Options, Seen, View, terminal};
 use crate::error::{Result, Said};
-use crate::table::{Format, Held, Rows, Table, TableInfo, TextOptions, TextWriter};
+use crate::table::{Cell, Format, Held, Rows, Table, TableFile, TableInfo, TextOptions, TextWriter};
 use crate::text::Prompt;
 
 /// Prompts and pairs that are shown on a terminal; the file has them all.
@@ -73,6 +74,12 @@ pub trait AnyTable: Sync {
 
     /// How it is drawn from its file, if there are views of it.
     fn drawable(&self) -> Option<Drawable>;
+
+    /// Gives the values of each row in its file to `f`, in the order of the file.
+    ///
+    /// # Errors
+    /// The file cannot be read as this table; what `f` says.
+    fn cells(&self, path: &Path, f: &mut dyn FnMut(&[Cell<'_>]) -> Result<()>) -> Result<()>;
 }
 
 /// The table with rows of this type.
@@ -90,6 +97,10 @@ impl<R: Seen> AnyTable for Of<R> {
 
     fn drawable(&self) -> Option<Drawable> {
         R::DRAWN.then(Drawable::of::<R>)
+    }
+
+    fn cells(&self, path: &Path, f: &mut dyn FnMut(&[Cell<'_>]) -> Result<()>) -> Result<()> {
+        TableFile::<R>::open(path)?.each(&mut |row| f(&row.cells()))
     }
 }
 

@@ -20,6 +20,7 @@ mod house;
 mod hub;
 mod model;
 mod ops;
+mod report;
 mod sample;
 mod session;
 mod sweep;

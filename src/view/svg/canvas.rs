@@ -258,7 +258,7 @@ fn trim(s: String) -> String {
 }
 
 /// XML character data. Control characters, which XML forbids, become U+FFFD; callers have made them visible before.
-pub(in crate::view) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -7,7 +7,7 @@ mod disk;
 mod kills;
 mod limits;
 mod merged;
-mod run;
+pub mod run;
 mod signals;
 mod stopped;
 mod writers;

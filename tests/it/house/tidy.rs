@@ -160,11 +160,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "view", "session", "dataset",
         ],
     ),
+    ("report", &["number", "error", "whole", "text", "table", "view", "session", "analysis"]),
     (
         "cli",
         &[
             "number", "error", "limits", "whole", "guard", "arch", "ops", "hook", "text", "model", "sweep", "table",
-            "view", "session", "dataset", "analysis",
+            "view", "session", "dataset", "analysis", "report",
         ],
     ),
     ("lib", &["error"]),
@@ -249,6 +250,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("ring", &["text/hub/online/check.rs"]),
     ("half", &["ops/", "dataset/"]),
     ("bytemuck", &["ops/", "dataset/"]),
+    ("toml", &["report/", "cli/step.rs"]),
+    ("pulldown_cmark", &["report/page/html.rs"]),
     ("sysinfo", &["session/plan.rs", "session/lock.rs"]),
     // Options are declared once, with what the command line makes of them.
     (
