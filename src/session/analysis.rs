@@ -57,10 +57,13 @@ pub trait Analysis: Clone + Default + Serialize + DeserializeOwned {
     fn run(&self, on: &Self::On, input: &Self::Input, out: &mut Sink<'_>) -> Result<()>;
 }
 
+/// Makes the page of an analysis, and writes nothing. It says of itself what the provenance says.
+pub type MakePage<A> = fn(&A, &<A as Analysis>::On, &<A as Analysis>::Input, Provenance, &dyn Watch) -> Result<Vec<u8>>;
+
 /// The page that an analysis writes, as it is served.
 pub struct Page<A: Analysis> {
-    /// Makes it, and writes nothing. It says of itself what the provenance says.
-    pub make: fn(&A, &A::On, &A::Input, Provenance, &dyn Watch) -> Result<Vec<u8>>,
+    /// Makes it.
+    pub make: MakePage<A>,
     /// What it may load and run, as a content security policy.
     pub policy: &'static str,
 }

@@ -105,7 +105,7 @@ pub(super) fn cards(
             for (i, value) in shown.zip(values) {
                 emit(NeuronCardRow {
                     feature: FeatureKey::of(&read.name, feature),
-                    numbers: FeatureNumbers::of(&of),
+                    numbers: FeatureNumbers::of(of),
                     token_only_r2: of.token_only_r2,
                     promotes: ends.as_ref().map(|ends| words(&ends.promoted)),
                     suppresses: ends.as_ref().map(|ends| words(&ends.suppressed)),
