@@ -109,12 +109,13 @@ fn head(from: &mut impl Read) -> Result<Option<(Vec<u8>, usize)>, Refusal> {
             Ok(n) => bytes.extend_from_slice(&chunk[..n]),
             Err(e) => return unread(&e).map(|()| None),
         }
-        if let Some(end) = bytes[looked_at..].windows(4).position(|four| four == b"\r\n\r\n") {
-            let length = looked_at + end + 4;
-            return Ok(Some((bytes, length)));
-        }
-        if bytes.len() > HEAD {
+        let end = bytes[looked_at..].windows(4).position(|four| four == b"\r\n\r\n");
+        let length = end.map(|end| looked_at + end + 4);
+        if length.unwrap_or(bytes.len()) > HEAD {
             return Err(Refusal::new(431, format!("The headers are longer than {HEAD} bytes.")));
+        }
+        if let Some(length) = length {
+            return Ok(Some((bytes, length)));
         }
     }
 }
