@@ -10,20 +10,7 @@ use crate::view::html;
 use crate::view::svg::escape;
 
 /// How the page looks. Figures bring their own colours.
-const STYLE: &str = "\
-:root{color-scheme:light dark;--line:light-dark(#d0d7de,#3d444d);--faint:light-dark(#59636e,#9198a1);--good:light-dark(#1a7f37,#3fb950);\
---bad:light-dark(#cf222e,#f85149)}\
-body{margin:0 auto;max-width:60rem;padding:1.5rem;font:1rem/1.55 system-ui,sans-serif}\
-h1{line-height:1.2;margin-bottom:.3em}h2{margin-top:2em;border-bottom:1px solid var(--line);padding-bottom:.2em}\
-.question{font-size:1.15rem;color:var(--faint);margin-top:0}\
-figure{break-inside:avoid}figure svg{max-width:100%;height:auto;background:#fff}figcaption,.rest,caption{color:var(--faint);font-size:.9rem}\
-.scroll{overflow-x:auto;margin:1em 0}\
-table{border-collapse:collapse;font-variant-numeric:tabular-nums}caption{text-align:left;padding:.3em 0}\
-th,td{border-bottom:1px solid var(--line);padding:.25em .7em;text-align:left;vertical-align:top}\
-td.number,th.number{text-align:right}thead th{border-bottom-width:2px}\
-code{font-size:.85em;overflow-wrap:anywhere}.holds{color:var(--good)}.fails{color:var(--bad)}\
-footer{margin-top:3em;border-top:1px solid var(--line);font-size:.9rem}\
-@media print{body{max-width:none;padding:0}details{display:none}}";
+const STYLE: &str = include_str!("style.css");
 
 impl Page<'_> {
     /// The page.

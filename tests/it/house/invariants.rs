@@ -9,8 +9,8 @@ use super::tidy::{files, read, root};
 
 /// The folders of `tests/it` in the order of the floors, which is that of the page.
 const FLOORS: &[&str] = &[
-    "arch", "ops", "hook", "model", "sweep", "text", "table", "view", "session", "dataset", "analysis", "cli", "hub",
-    "demo", "hostile", "faults", "house", "help",
+    "arch", "ops", "hook", "model", "sweep", "text", "table", "view", "session", "dataset", "analysis", "report",
+    "cli", "hub", "demo", "hostile", "faults", "house", "help",
 ];
 
 /// What a comment at a test says.
