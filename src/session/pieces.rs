@@ -185,7 +185,9 @@ impl Pieces {
     /// # Errors
     /// When it cannot be written.
     pub fn write_list(&self, path: &Path, made: &Provenance) -> Result<()> {
-        write_whole(path, self.list(Some(made)).as_bytes())
+        let mut made = made.clone();
+        made.stamp_as("pieces", 1);
+        write_whole(path, self.list(Some(&made)).as_bytes())
     }
 
     /// Throws them away: the results are whole. What else is in their folder stays.

@@ -45,6 +45,13 @@ pub(super) struct Seen {
     pub values: Vec<f32>,
 }
 
+impl Seen {
+    /// Whether it is the token there.
+    pub fn is_at(&self, doc: u64, pos: u32) -> bool {
+        (u64::from(self.doc), self.pos) == (doc, pos)
+    }
+}
+
 /// Every token, each sequence run by itself.
 pub(super) fn everything(texts: &[(&str, String)], hook: &str, context: usize, skip: bool) -> Result<Vec<Seen>> {
     let session = Session::open("demo")?;
@@ -95,7 +102,7 @@ fn exported(
 }
 
 /// Adjusted R² of a regression on which token it is, over the most frequent tokens.
-fn explained(all: &[Seen], column: usize, frequent: usize) -> f64 {
+pub(super) fn explained(all: &[Seen], column: usize, frequent: usize) -> f64 {
     let mut counts: HashMap<u32, u64> = HashMap::new();
     all.iter().for_each(|seen| *counts.entry(seen.id).or_default() += 1);
     let mut ids: Vec<(u32, u64)> = counts.into_iter().collect();

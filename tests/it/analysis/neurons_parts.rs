@@ -5,10 +5,10 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use pellucid::Result;
-use pellucid::analysis::NeuronStatsRow;
+use pellucid::analysis::{NeuronExampleRow, NeuronStatsRow};
 use pellucid::table::read_rows;
 
-use super::neurons_corpus::{everything, jsonl, texts};
+use super::neurons_corpus::{everything, explained, jsonl, texts};
 use crate::bin::Place;
 
 /// Of which a corpus of three parts or more is made: a part has 16,384 tokens.
@@ -43,6 +43,7 @@ fn parts_of_a_corpus_come_to_the_whole() -> Result<()> {
     assert!(whole.len() == 7 && pieces(&place, "whole").is_empty(), "{:?}", whole.keys());
     // What no run of this program has summed.
     let (stats, _) = read_rows::<NeuronStatsRow>(place.path("whole/neuron_stats.parquet"))?;
+    let (examples, _) = read_rows::<NeuronExampleRow>(place.path("whole/neuron_examples.parquet"))?;
     for (hook, neurons) in [("blocks.1.mlp.hook_post", &[7, 300][..]), ("blocks.2.mlp.hook_post", &[9])] {
         let all = everything(&texts, hook, 1024, false)?;
         for neuron in neurons {
@@ -53,6 +54,23 @@ fn parts_of_a_corpus_come_to_the_whole() -> Result<()> {
             assert_eq!(row.numbers.tokens_seen, all.len() as u64);
             // Runs are packed otherwise, and their kernels round otherwise: as `exported` of the tests of corpora has it.
             assert!((row.numbers.mean - mean).abs() < 1e-5 && (row.numbers.std - std).abs() < 1e-5, "{row:?}");
+            let least = of().fold(f64::INFINITY, f64::min);
+            let most = of().fold(f64::NEG_INFINITY, f64::max);
+            assert!(
+                (f64::from(row.numbers.min) - least).abs() < 1e-4 && (f64::from(row.numbers.max) - most).abs() < 1e-4
+            );
+            let positive = of().filter(|x| *x > 0.0).count() as f64 / n;
+            assert!((row.numbers.frac_positive - positive).abs() < 1e-3, "{row:?}");
+            // A regression on 256 tokens.
+            let r2 = explained(&all, *neuron, 256);
+            assert!((row.token_only_r2.unwrap() - r2).abs() < 1e-4, "{row:?}: {r2}");
+            assert!((row.quantile_error - (40f64.ln() / 600.0).sqrt()).abs() < 1e-12, "{row:?}");
+            // The first of its examples is the largest of all, wherever the corpus was cut.
+            let own = |e: &&NeuronExampleRow| (&*e.feature.hook, e.feature.neuron) == (hook, *neuron as u32);
+            let top = examples.iter().filter(own).find(|e| e.kind == "top").unwrap();
+            assert!((f64::from(top.value) - most).abs() < 1e-4, "{top:?}");
+            let at = all.iter().find(|seen| seen.is_at(top.doc, top.pos)).unwrap();
+            assert!((at.values[*neuron] - top.value).abs() < 1e-4, "{top:?}");
         }
     }
     // Two processes, and one that comes back to what is done.
