@@ -54,7 +54,7 @@ macro_rules! killed {
     };
 }
 
-killed! { lens residual loss next generate embed attention cache tokens cost compare verify chart patch path ablate attribute export heads position neurons }
+killed! { lens residual loss next generate embed attention cache tokens cost compare verify chart patch path ablate attribute export heads position neurons explain }
 
 /// Invariant: Killed at any moment, every command that writes leaves whole files or none, leaves files of others alone, and the
 /// next run gives the bytes of an undisturbed one and nothing else.
