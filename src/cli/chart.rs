@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::args::DrawArgs;
-use super::command::canonical;
+use super::canonical::canonical;
 use super::out::Out;
 use super::signals;
 use super::wait::WaitArgs;

@@ -3,7 +3,7 @@
 use clap::{ArgMatches, Args, FromArgMatches};
 
 use super::args::{DrawArgs, OutArgs, ResumeArgs, ShardArgs};
-use super::input::ReadArgs;
+use super::canonical::{canonical, words};
 use super::out::{Out, flags};
 use super::serve::{ServeArgs, served};
 use super::signals;
@@ -15,7 +15,6 @@ use crate::error::{Error, ErrorKind, Result, Said, said};
 use crate::session::folder::{is_whole, request_hash};
 use crate::session::pieces::LIST;
 use crate::session::shards::{self, Record};
-use crate::session::words::{chosen_words, command, option};
 use crate::session::{
     Analysis, Claiming, Destination, Found, Input, On, Parts, Pieces, Request, Results, RunFolder, Session, Shard,
     Shards, Sink, Tables, To,
@@ -244,7 +243,7 @@ fn run_on<A: Asking>(matches: &ArgMatches, joined: Option<(&Shards, &Joining)>, 
     // Listens to Ctrl-C from here on, so that nothing is left by it.
     let watch = out.watch(A::NAME);
     let hash = request_hash(&request)?;
-    let create = |claiming: &Claiming| RunFolder::create(path, &names::<A>(), hash, how.force, claiming);
+    let create = |claiming: &Claiming| RunFolder::create(path.clone(), &names::<A>(), hash, how.force, claiming);
     let mut folder = match joined {
         Some((_, joining)) => create(joining.claiming)?,
         None => how.claiming(out, &words, create)?,
@@ -273,7 +272,11 @@ fn run_on<A: Asking>(matches: &ArgMatches, joined: Option<(&Shards, &Joining)>, 
     sink.options.scale = scale;
     let stopped = match analysis.run(&on, &input, &mut sink) {
         Ok(()) => None,
-        Err(e) if A::RESUMES && e.kind() == ErrorKind::Interrupted => Some(e),
+        // Pieces are whole files, and what was made of them is not.
+        Err(e) if A::PIECES && e.kind() == ErrorKind::Interrupted && Pieces::are_in(&path) => {
+            return Err(signals::interrupted("what was done is kept").hint(goes_on(&place)).because(e));
+        }
+        Err(e) if A::RESUMES && !A::PIECES && e.kind() == ErrorKind::Interrupted => Some(e),
         Err(e) => return Err(e),
     };
     let mut found = sink.finish(stopped.is_none())?;
@@ -301,7 +304,7 @@ fn run_on<A: Asking>(matches: &ArgMatches, joined: Option<(&Shards, &Joining)>, 
         }
     };
     if let Some(e) = stopped {
-        let hint = format!("the same command with --resume --out {} goes on from here", place.display());
+        let hint = goes_on(&place);
         let what = match folder.finish_stopped(&words)? {
             Some(finished) => {
                 out.wrote(&finished);
@@ -342,6 +345,11 @@ pub(super) fn check_memory<A: Analysis>(analysis: &A, on: &A::On, input: &A::Inp
 /// What its tables and files are called.
 fn names<A: Analysis>() -> Vec<&'static str> {
     A::Tables::ALL.iter().map(|table| table.info().name).chain(A::FILES.iter().copied()).collect()
+}
+
+/// How to go on with what a stopped run left.
+fn goes_on(folder: &Path) -> String {
+    format!("the same command with --resume --out {} goes on from here", folder.display())
 }
 
 /// What is said when one of several processes has done its part.
@@ -428,8 +436,7 @@ fn data_set<A: Asking>(
     });
     let found = found.map_err(|e| match e.kind() {
         ErrorKind::Interrupted => {
-            let hint = format!("the same command with --resume --out {} goes on from here", folder.display());
-            signals::interrupted("blocks that were finished are kept").hint(hint).because(e)
+            signals::interrupted("blocks that were finished are kept").hint(goes_on(&folder)).because(e)
         }
         _ => e,
     })?;
@@ -472,72 +479,4 @@ pub(super) fn print(
     }
     found.last.iter().for_each(|said| out.say(said));
     found.verdict.map_or(Ok(()), Err)
-}
-
-/// The command as provenance has it: what decides the results, in one order, however it was written.
-pub(super) fn words<A: Asking>(
-    analysis: &A,
-    on: &A::On,
-    input: &A::Input,
-    matches: &ArgMatches,
-) -> Result<Vec<String>> {
-    let mut given = <A::On as Named>::Args::augment_args(clap::Command::new(A::NAME));
-    // Of what a data set is made of, the input says how it is called wherever it lies.
-    let named = on.session().filter(|_| A::RESULTS == Results::Dataset).map(|session| input.words(session));
-    if named.is_none() {
-        given = <A::Input as Given<A::On>>::Args::augment_args(given);
-    }
-    let mut undecided: Vec<String> = ReadArgs::augment_args(clap::Command::new(A::NAME))
-        .get_arguments()
-        .map(|arg| arg.get_id().to_string())
-        .collect();
-    undecided.extend((A::RESULTS == Results::Dataset).then(|| "memory".to_owned()));
-    let [mut options, last] = canonical(&given, matches, &|id| !undecided.iter().any(|read| read == id));
-    options.extend(named.into_iter().flat_map(|[words, _]| words));
-    options.extend(chosen_words(analysis)?);
-    Ok(command(A::NAME, options, last))
-}
-
-/// Those arguments of `command` that decide something, and are not what they are by themselves: options, and what comes after them.
-pub(super) fn canonical(
-    command: &clap::Command,
-    matches: &ArgMatches,
-    decides: &dyn Fn(&str) -> bool,
-) -> [Vec<String>; 2] {
-    let mut words = vec![];
-    let mut last = vec![];
-    for arg in command.get_arguments() {
-        let id = arg.get_id().as_str();
-        let given = matches!(
-            matches.value_source(id),
-            Some(clap::parser::ValueSource::CommandLine | clap::parser::ValueSource::EnvVariable)
-        );
-        if !given || !decides(id) {
-            continue;
-        }
-        if !arg.get_action().takes_values() {
-            words.extend(arg.get_long().map(|long| format!("--{long}")));
-            continue;
-        }
-        let occurrences = matches.get_raw_occurrences(id).into_iter().flatten();
-        let text = |values: Vec<String>| values.join(",");
-        let values: Vec<String> = occurrences
-            .map(|values| text(values.map(|value| value.to_string_lossy().into_owned()).collect()))
-            .collect();
-        if arg.is_positional() {
-            last.extend(raw(matches, id));
-            continue;
-        }
-        let default: Vec<String> =
-            arg.get_default_values().iter().map(|value| value.to_string_lossy().into_owned()).collect();
-        if values == default {
-            continue;
-        }
-        words.extend(values.into_iter().flat_map(|value| option(arg.get_long().unwrap_or_default(), value)));
-    }
-    [words, last]
-}
-
-fn raw(matches: &ArgMatches, id: &str) -> Vec<String> {
-    matches.get_raw(id).into_iter().flatten().map(|value| value.to_string_lossy().into_owned()).collect()
 }

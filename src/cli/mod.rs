@@ -1,6 +1,7 @@
 //! The command line: arguments in, one library call, words out. stdout is data, stderr is talk.
 
 mod args;
+mod canonical;
 mod chart;
 mod command;
 mod corpus;

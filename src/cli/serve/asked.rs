@@ -3,7 +3,8 @@
 use clap::{ArgMatches, Args};
 
 use super::{Served, Typed, serve};
-use crate::cli::command::{Asking, Given, Named, canonical, check_memory, clap_of, group, words};
+use crate::cli::canonical::{canonical, words};
+use crate::cli::command::{Asking, Given, Named, check_memory, clap_of, group};
 use crate::cli::misunderstood;
 use crate::cli::out::Out;
 use crate::error::{Error, Result};
