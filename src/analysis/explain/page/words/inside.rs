@@ -12,8 +12,8 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "attention.a",
-        "Attention moves. In each of {heads} heads the last position asks (query), every earlier one is matched (key), and those that match deliver something (value): who asks, who is matched, who delivers.",
-        "注意力负责搬运。在 {heads} 个注意力头的每一个里，最后一个位置提问（查询），前面每个位置接受匹配（键），匹配上的交出东西（值）：谁在问、谁被匹配、谁交货。",
+        "Attention moves. In each of {heads} heads the last position asks (query), every earlier one is matched (key), and those that match deliver something (value): who asks, who is matched, who delivers. Layers and heads are counted from zero.",
+        "注意力负责搬运。在 {heads} 个注意力头的每一个里，最后一个位置提问（查询），前面每个位置接受匹配（键），匹配上的交出东西（值）：谁在问、谁被匹配、谁交货。层和头都从零数起。",
     ),
     (
         "attention.alike",
@@ -75,8 +75,8 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "attention.careful",
-        "A bright cell means that a head looked there, not that the model understood or used it. What is carried can be tiny, and another head may undo it. Whether it mattered is found by changing it: <code>pellucid patch</code>.",
-        "格子亮只说明头看了那里，并不说明模型理解了或用到了它。搬来的东西可能很小，别的头也可能把它抵消。要知道是否真的重要，得去改动它再看结果：<code>pellucid patch</code>。",
+        "A bright cell means that a head looked there, not that the model understood or used it. What is carried can be tiny, and another head may undo it. The heads of a layer, and the bias of its output where it has one, make up its stroke together. Whether it mattered is found by changing it: <code>pellucid patch</code>.",
+        "格子亮只说明头看了那里，并不说明模型理解了或用到了它。搬来的东西可能很小，别的头也可能把它抵消。一层的各个头，加上输出偏置（如果有），合起来才是这一层的一笔。要知道是否真的重要，得去改动它再看结果：<code>pellucid patch</code>。",
     ),
     ("ffn.short", "Feed-forward", "前馈网络"),
     ("ffn.q", "What did the feed-forward network add, and where is a fact stored?", "前馈网络加了什么？事实存在哪里？"),
@@ -113,8 +113,8 @@ pub const WORDS: &[Word] = &[
     ("ffn.figure", "The strongest neurons", "最强的神经元"),
     (
         "ffn.caption",
-        "The neurons that push the answer most, of {n} in each layer: how active each is, how far it pushes, its share of what its layer’s network adds, and three tokens that its write pulls towards. A neuron that pushes away stands to the left.",
-        "把答案推得最多的神经元（每层共 {n} 个）：激活多大、推了多少、占本层前馈网络写入的份额，以及它的写入拉向的三个词元。向左表示推远。",
+        "The neurons that push the answer most, of {n} in each layer: how active each is, how far it pushes, its share of what its layer’s network adds, and three tokens that its write pulls towards. A neuron that pushes away stands to the left. The share is one of length, not of the push.",
+        "把答案推得最多的神经元（每层共 {n} 个）：激活多大、推了多少、占本层前馈网络写入的份额，以及它的写入拉向的三个词元。向左表示推远。份额按长度算，不是推力的份额。",
     ),
     (
         "ffn.closer",
@@ -149,13 +149,13 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "stream.strongest",
-        "One stroke stands out: {stroke} pushes {target} by {push} logits, of {all} that all {n} strokes and the biases at the end come to.",
-        "有一笔特别突出：{stroke} 把 {target} 推了 {push}；全部 {n} 笔加上最后的偏置一共是 {all}。",
+        "One stroke stands out: {stroke} pushes {target} by {push} logits, of {all} that all {n} strokes and the biases at the end come to: its logit less the mean of all logits.",
+        "有一笔特别突出：{stroke} 把 {target} 推了 {push}；全部 {n} 笔加上最后的偏置一共是 {all}，也就是它的分数减去所有分数的平均。",
     ),
     (
         "stream.nothing",
-        "No single stroke stands out: the strongest, {stroke}, pushes {target} by {push} logits, of {all} that all {n} strokes and the biases at the end come to.",
-        "没有哪一笔特别突出：最强的是 {stroke}，把 {target} 推了 {push}；全部 {n} 笔加上最后的偏置一共是 {all}。",
+        "No single stroke stands out: the strongest, {stroke}, pushes {target} by {push} logits, of {all} that all {n} strokes and the biases at the end come to: its logit less the mean of all logits.",
+        "没有哪一笔特别突出：最强的是 {stroke}，把 {target} 推了 {push}；全部 {n} 笔加上最后的偏置一共是 {all}，也就是它的分数减去所有分数的平均。",
     ),
     (
         "stream.strokes",
@@ -165,8 +165,8 @@ pub const WORDS: &[Word] = &[
     ("stream.figure", "Strokes", "笔画"),
     (
         "stream.caption",
-        "Strokes at the last position, in order: how far each pushes {target} (right: towards it), all up to it together, what the model would say if it stopped there, and how long the stroke is. A long stroke need not push.",
-        "最后一个位置上的笔画，按先后排列：各自把 {target} 推了多少（向右是推近）、到此为止的累计、若停在这里模型会说什么、笔画有多长。长的笔画不一定推得多。",
+        "Strokes at the last position, in order: how far each pushes {target} (right: towards it), all up to it together, what the model would say if it stopped there, and how long the stroke is. A long stroke need not push; and it pushes other tokens too, so that the answer may become less likely although it is pushed up.",
+        "最后一个位置上的笔画，按先后排列：各自把 {target} 推了多少（向右是推近）、到此为止的累计、若停在这里模型会说什么、笔画有多长。长的笔画不一定推得多；它也会推别的词元，所以答案即使被推近，概率也可能下降。",
     ),
     ("stream.ranks", "Place of the answer, layer by position", "答案在各层各位置的名次"),
     (

@@ -82,8 +82,8 @@ pub const WORDS: &[Word] = &[
     ("m.mlp.none", "none", "没有"),
     (
         "m.mlp.changes",
-        "Most parameters are here. A gate multiplies two readings of the stream.",
-        "大部分参数在这里。带门的会把残差流的两个读数相乘。",
+        "Usually the largest part of the parameters is here. A gate multiplies two readings of the stream.",
+        "通常参数最多的部分在这里。带门的会把残差流的两个读数相乘。",
     ),
     ("m.experts", "experts", "专家"),
     ("m.experts.some", "{n} in a layer, {k} used for a token", "每层 {n} 个，每个词元用 {k} 个"),

@@ -79,8 +79,8 @@ pub const WORDS: &[Word] = &[
     ("traces.q", "What would it write?", "它会写出什么？"),
     (
         "traces.a",
-        "{n} continuations were drawn as the model says, with nothing cut: {m} of them are different, and {g} begin with {token}, the first of the board. A token that was drawn becomes input: all that follows is built on it, right or wrong.",
-        "按模型给出的概率、不做任何裁剪，抽了 {n} 次续写：其中 {m} 种互不相同，{g} 次以榜首 {token} 开头。抽出来的词元会变成输入：后面的一切都建立在它上面，无论对错。",
+        "{n} continuations were drawn as the model says, with nothing cut. Different texts among them: {m}; those that begin with {token}, the first of the board: {g}. A token that was drawn becomes input: all that follows is built on it, right or wrong.",
+        "按模型给出的概率、不做任何裁剪，抽了 {n} 次续写：共有 {m} 种不同的文字，{g} 次以榜首 {token} 开头。抽出来的词元会变成输入：后面的一切都建立在它上面，无论对错。",
     ),
     (
         "traces.caption",
@@ -101,8 +101,8 @@ pub const WORDS: &[Word] = &[
     ("cost.q", "Why does a longer prompt cost more?", "为什么提示词越长代价越高？"),
     (
         "cost.a",
-        "Every new token looks back at all before it, and what it needs of them is kept (the key–value cache): {each} for each token. After {n} tokens one more takes {flops} of arithmetic and a cache of {kv}; after {m} tokens it takes {flops2} and {kv2}.",
-        "每个新词元都要回看前面所有的词元，为此要把它们的键和值存下来（键值缓存）：每个词元 {each}。已有 {n} 个词元时，再来一个要 {flops} 的运算和 {kv} 的缓存；已有 {m} 个时，要 {flops2} 和 {kv2}。",
+        "Every new token looks back at all before it, and what it needs of them is kept (the key–value cache): {each} for each token. After {n} tokens one more takes {flops} of arithmetic and a cache of {kv}; after {m} tokens it takes {flops2} and {kv2}. Each token takes its own again: a prompt of twice the length costs twice as much at least.",
+        "每个新词元都要回看前面所有的词元，为此要把它们的键和值存下来（键值缓存）：每个词元 {each}。已有 {n} 个词元时，再来一个要 {flops} 的运算和 {kv} 的缓存；已有 {m} 个时，要 {flops2} 和 {kv2}。每个词元都要各算一遍：提示词长一倍，代价至少翻倍。",
     ),
     (
         "cost.whole",
@@ -118,8 +118,8 @@ pub const WORDS: &[Word] = &[
     ("cost.wrong.q", "Why can a good prompt still yield a wrong answer?", "为什么提示词很好，答案仍可能是错的？"),
     (
         "cost.wrong",
-        "Because {token} has {p}, {rest} of the draws say something else at the very first token; a drawn token becomes input, and the rest follows it. If each of twenty tokens had the same {p}, all twenty would come out as meant with {twenty} only.",
-        "因为 {token} 只有 {p}，第一个词元就有 {rest} 的机会抽到别的；抽到的词元成了输入，后面就跟着它走。假如连续二十个词元每个都是 {p}，二十个全部如愿的机会只有 {twenty}。",
+        "Because {token} has {p}, {rest} of the draws say something else at the very first token; a drawn token becomes input, and the rest follows it. If each of twenty tokens had the same {p}, all twenty would be the first of their boards with {twenty} only.",
+        "因为 {token} 只有 {p}，第一个词元就有 {rest} 的机会抽到别的；抽到的词元成了输入，后面就跟着它走。假如连续二十个词元每个都是 {p}，二十个全部是榜首的机会只有 {twenty}。",
     ),
     (
         "cost.truth",

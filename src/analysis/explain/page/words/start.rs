@@ -47,8 +47,8 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "answer.truth",
-        "A probability here says how usual the token is after such a text, as far as the model learnt; it does not say how true it is.",
-        "这里的概率说的是：就模型学到的而言，这样的文字后面出现这个词元有多常见；它并不说明内容有多真实。",
+        "A probability here says how usual the token is after such a text, as far as the model learnt; it does not say how true it is. Going on with the text is all that the model does: even after a question, “the answer” on this page is the token that comes first, and no reply.",
+        "这里的概率说的是：就模型学到的而言，这样的文字后面出现这个词元有多常见；它并不说明内容有多真实。模型只会接着往下写：哪怕前面是个问题，本页所说的“答案”也只是排在第一的词元，而不是对问题的回答。",
     ),
     ("answer.figure", "The board of candidates", "候选榜"),
     (
