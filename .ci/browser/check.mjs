@@ -6,7 +6,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { Chrome } from "./chrome.mjs";
-import { focused, open_all, pale_labels, paper, reachable, structure, too_wide, words } from "./inside.mjs";
+import { cut_off, focused, open_all, pale_labels, paper, reachable, structure, too_wide, words } from "./inside.mjs";
 
 const { PELLUCID_AXE, PELLUCID_WORK: work, PELLUCID_SCREENSHOTS: pictures, PELLUCID_SERVES: program } = process.env;
 const axe = readFileSync(PELLUCID_AXE, "utf8");
@@ -74,18 +74,25 @@ async function print(tab, name) {
   const pages = Number(/^Pages: *(\d+)/m.exec(execFileSync("pdfinfo", [file], { encoding: "utf8" }))?.[1]);
   check(name, "no page is printed", pages > 0);
   const printed = execFileSync("pdftotext", ["-raw", file, "-"], { encoding: "utf8", maxBuffer: 1 << 28 }).replace(/\s+/g, "");
+  // All that opens has to be on paper; of the rest, a page may leave out what is of no use there.
   await tab.run(open_all);
+  const folded = (await tab.run(words)).filter(({ folded }) => folded);
+  // A4 without its margins.
+  await tab.size(718, 1000, { print: true });
+  check(name, "leaves its frame on paper", await tab.run(cut_off));
   const count = { folded: 0, open: 0 };
   const lost = { folded: [], open: [] };
-  for (const { text, folded } of await tab.run(words)) {
+  const open = (await tab.run(words)).filter(({ folded }) => !folded);
+  for (const { text, folded: is_folded } of [...folded, ...open]) {
     const piece = text.replace(/\s+/g, "");
     // In the letters that every machine has a font for, and long enough not to stand elsewhere by chance.
     if (piece.length < 5 || !/^[!-~]+$/.test(piece)) continue;
-    const where = folded ? "folded" : "open";
+    const where = is_folded ? "folded" : "open";
     count[where]++;
     if (!printed.includes(piece)) lost[where].push(text.trim().slice(0, 60));
   }
   for (const where of ["folded", "open"]) if (lost[where].length > count[where] / 50) check(name, `not printed of what is ${where}`, `${lost[where].length} of ${count[where]} texts, such as "${lost[where].slice(0, 3).join('", "')}"`);
+  await tab.size(1280);
   return pages;
 }
 

@@ -133,7 +133,7 @@ export class Tab {
 
   media({ scheme = "light", print = false } = {}) {
     const features = [{ name: "prefers-color-scheme", value: scheme }];
-    return this.send("Emulation.setEmulatedMedia", { media: print ? "print" : "screen", features });
+    return this.send("Emulation.setEmulatedMedia", { media: print ? "print" : "", features });
   }
 
   async press(key) {

@@ -101,6 +101,15 @@ export function pale_labels() {
   return [...new Set(wrong)].slice(0, 10);
 }
 
+/** Tables and pictures that leave their frame on paper, which cannot be scrolled. */
+export function cut_off() {
+  const width = document.documentElement.clientWidth;
+  const all = [...document.querySelectorAll("table, svg")].filter((e) => e.checkVisibility());
+  const inside = (e) => e.closest("figure, section, main, body").getBoundingClientRect().right;
+  const beyond = (e) => e.getBoundingClientRect().right - Math.min(width, inside(e));
+  return all.filter((e) => beyond(e) > 1).map((e) => `${Math.round(beyond(e))} too wide: ${e.textContent.trim().slice(0, 60)}`);
+}
+
 /** How light the paper is, from 0 to 1. */
 export function paper() {
   const opaque = (e) => getComputedStyle(e).backgroundColor.match(/^rgb\(([^)]*)\)/)?.[1].split(/[ ,]+/).map(Number);
