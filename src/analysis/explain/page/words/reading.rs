@@ -97,8 +97,8 @@ pub const WORDS: &[Word] = &[
     ("embed.figure", "Nearest tokens by embedding", "按嵌入计算的最近词元"),
     (
         "embed.caption",
-        "For some tokens of this prompt, and for the answer, the tokens with the most similar embeddings. A cosine of 1 is the same direction, 0 none in common. The last column says how unusual that is: a cosine alone says little.",
-        "对这句话里的几个词元以及答案，列出嵌入最相似的词元。余弦为 1 表示方向相同，0 表示毫无共同。最后一列说明这有多不寻常：单看余弦说明不了多少。",
+        "For some tokens of this prompt, and for the answer, the tokens with the most similar embeddings. A cosine of one is the same direction, of zero nothing in common. The last column says how unusual that is: a cosine alone says little.",
+        "对这句话里的几个词元以及答案，列出嵌入最相似的词元。余弦为一表示方向相同，为零表示毫无共同。最后一列说明这有多不寻常：单看余弦说明不了多少。",
     ),
     (
         "embed.moves",
@@ -164,13 +164,13 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "position.another",
-        "Tried on this prompt, with {a} and {b} swapped: {token} goes from {p} to {q}, and another candidate comes first. The two boards are {kl} bits apart (0: the same board).",
-        "在这句话上试一试，把 {a} 和 {b} 互换：{token} 从 {p} 变为 {q}，排第一的换成了别的候选。两张榜相差 {kl} 比特（0 表示完全一样）。",
+        "Tried on this prompt, with {a} and {b} swapped: {token} goes from {p} to {q}, and another candidate comes first. The two boards are {kl} bits apart; of the same board they would be none.",
+        "在这句话上试一试，把 {a} 和 {b} 互换：{token} 从 {p} 变为 {q}，排第一的换成了别的候选。两张榜相差 {kl} 比特；完全一样的话就是零。",
     ),
     (
         "position.same",
-        "Tried on this prompt, with {a} and {b} swapped: {token} stays first and goes from {p} to {q}. The two boards are {kl} bits apart (0: the same board).",
-        "在这句话上试一试，把 {a} 和 {b} 互换：{token} 仍排第一，概率从 {p} 变为 {q}。两张榜相差 {kl} 比特（0 表示完全一样）。",
+        "Tried on this prompt, with {a} and {b} swapped: {token} stays first and goes from {p} to {q}. The two boards are {kl} bits apart; of the same board they would be none.",
+        "在这句话上试一试，把 {a} 和 {b} 互换：{token} 仍排第一，概率从 {p} 变为 {q}。两张榜相差 {kl} 比特；完全一样的话就是零。",
     ),
     (
         "position.unplaced",
