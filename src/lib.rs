@@ -15,6 +15,7 @@ pub mod arch;
 pub mod cli;
 pub mod dataset;
 pub mod error;
+pub mod glossary;
 mod guard;
 pub mod hook;
 #[doc(hidden)] // For the program.

@@ -96,6 +96,40 @@ impl Locale {
         if percent.is_finite() { format!("{} %", self.styled(percent, &PERCENT)) } else { share.to_string() }
     }
 
+    /// A number in a sentence, without an exponent, as people write it: three digits or so, or two of what is small.
+    pub fn plain(self, x: f64) -> String {
+        let size = x.abs();
+        if !x.is_finite() || size >= 1e9 {
+            return minus(&self.number(x as f32));
+        }
+        let text = match size {
+            0.0 => "0".to_owned(),
+            _ if x.fract() == 0.0 => format!("{x:.0}"),
+            s if s >= 10.0 => format!("{x:.1}"),
+            s if s >= 1.0 => format!("{x:.2}"),
+            s => {
+                let decimals = (-s.log10().floor() as usize + 1).clamp(2, 12);
+                format!("{x:.decimals$}")
+            }
+        };
+        let short = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+        minus(&self.local(if short == "-0" { "0" } else { short }.to_owned()))
+    }
+
+    /// A share in percent in a sentence, so that neither what is small nor what is nearly all is hidden.
+    pub fn plain_percent(self, share: f64) -> String {
+        match share * 100.0 {
+            p if p > 99.0 && p < 100.0 => {
+                // Two digits of what is missing.
+                let decimals = ((100.0 - p).log10().floor().abs() as usize + 1).clamp(1, 9);
+                let text = format!("{p:.decimals$}");
+                format!("{} %", self.local(if text.starts_with("100") { "99.999999999".to_owned() } else { text }))
+            }
+            p if p.abs() >= 1.0 => format!("{} %", minus(&self.local(format!("{p:.1}")))),
+            p => format!("{} %", self.plain(p)),
+        }
+    }
+
     /// A probability: three significant digits.
     pub fn probability(self, p: f32) -> String {
         self.styled(f64::from(p), &PROBABILITY)
@@ -216,5 +250,23 @@ impl Locale {
         let groups: Vec<&str> =
             digits.as_bytes().rchunks(3).rev().filter_map(|g| std::str::from_utf8(g).ok()).collect();
         groups.join(&self.group.to_string())
+    }
+}
+
+/// A minus that is as wide as a plus.
+fn minus(text: &str) -> String {
+    text.replace('-', "−")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_as_people_write_them() {
+        let shown = [0.0, 1.0, -0.5, 12.34, 0.000_123, 1.5, 8.976, -17.0].map(|x| Locale::EN.plain(x));
+        assert_eq!(shown, ["0", "1", "−0.5", "12.3", "0.00012", "1.5", "8.98", "−17"]);
+        let shares = [0.998_68, 0.5, 0.000_064, 0.0, 1.0, 0.999_999_999_999_9].map(|x| Locale::EN.plain_percent(x));
+        assert_eq!(shares, ["99.87 %", "50.0 %", "0.0064 %", "0 %", "100.0 %", "99.999999999 %"]);
     }
 }

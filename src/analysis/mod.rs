@@ -55,7 +55,7 @@ pub use neurons::{
 pub use patch::rows::{PatchMeanRow, PatchRow};
 pub use path::rows::{PathMeanRow, PathRow};
 pub use position::PositionDecayRow;
-pub use tables::ColumnRow;
+pub use tables::{ColumnRow, TermRow};
 pub use tables::docs;
 pub use tokens::{TokenCountRow, TokenLetterRow, TokenMergeRow, TokenRow, tokens};
 pub use training::TrainingRow;
@@ -95,7 +95,7 @@ pub(crate) use analyses;
 
 macro_rules! tables_of {
     ($($analysis:ty),* $(,)?) => {
-        &[$(<<$analysis as Analysis>::Tables as Tables>::ALL,)* &[&Of::<TrainingRow>::TABLE, &Of::<ColumnRow>::TABLE]]
+        &[$(<<$analysis as Analysis>::Tables as Tables>::ALL,)* &[&Of::<TrainingRow>::TABLE, &Of::<ColumnRow>::TABLE, &Of::<TermRow>::TABLE]]
     };
 }
 

@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use crate::error::{Error, ErrorKind, Result, Said, said};
 use crate::session::folder::{is_whole, request_hash};
-use crate::session::pieces::LIST;
+use crate::session::pieces::{LIST, is_begun};
 use crate::session::shards::{self, Record};
 use crate::session::{
     Analysis, Claiming, Destination, Found, Input, On, Parts, Pieces, Request, Results, RunFolder, Session, Shard,
@@ -258,8 +258,7 @@ fn run_on<A: Asking>(matches: &ArgMatches, joined: Option<(&Shards, &Joining)>, 
     } else if A::RESUMES {
         // Whoever this one waited for may have completed what was to be resumed, and of a shard one command begins it and goes on.
         let may_be_none = folder.waited() || shard.is_some();
-        let are_there = if A::PIECES { Pieces::are_in(folder.path()) } else { Parts::are_in(folder.path()) };
-        let resume = asked_to_resume && (are_there || !may_be_none);
+        let resume = asked_to_resume && (is_begun(folder.path()) || !may_be_none);
         match A::PIECES {
             true => pieces = Pieces::open(folder.path(), &whole, resume, how.force)?,
             false => parts = Some(Parts::open(folder.path(), &request, resume, how.force)?),

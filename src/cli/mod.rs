@@ -10,6 +10,7 @@ mod embedded;
 mod environment;
 mod explained;
 mod given;
+mod glossary;
 mod input;
 mod kept;
 mod out;
@@ -52,6 +53,7 @@ enum Other {
     Merge(dataset::MergeCommand),
     Status(dataset::StatusCommand),
     Chart(chart::Chart),
+    Glossary(glossary::Glossary),
     Completions(shell::Completions),
     Man(shell::Man),
 }
@@ -155,6 +157,7 @@ fn run(cli: &Cli, matches: &ArgMatches, out: &Out) -> Result<()> {
         Other::Merge(c) => c.run(out),
         Other::Status(c) => c.run(out),
         Other::Chart(c) => c.run(of_command, out),
+        Other::Glossary(c) => c.run(out),
         Other::Completions(c) => c.run(&mut program(), out),
         Other::Man(c) => c.run(&program(), out),
     }

@@ -10,12 +10,14 @@ use super::args::{DrawArgs, OutArgs, ResumeArgs, ShardArgs};
 use super::command::Command;
 use super::misunderstood;
 use super::out::Out;
+use super::serve::ServeArgs;
 use crate::dataset::status;
 use crate::error::{Error, Result};
 use crate::report::engine::{Asked, Known, Steps};
 use crate::report::keys::{a_kind, shown};
+use crate::session::Results;
 use crate::session::folder::is_whole;
-use crate::session::{Parts, Results};
+use crate::session::pieces::is_begun;
 
 /// Steps are commands.
 pub(super) struct Commands<'a> {
@@ -46,6 +48,7 @@ fn command(run: &str) -> Result<&'static Command> {
 fn of_the_command_line() -> Vec<String> {
     let mut groups = clap::Command::new("");
     groups = DrawArgs::augment_args(ShardArgs::augment_args(ResumeArgs::augment_args(OutArgs::augment_args(groups))));
+    groups = ServeArgs::augment_args(groups);
     groups.get_arguments().map(|arg| arg.get_id().to_string()).collect()
 }
 
@@ -170,7 +173,7 @@ impl Steps for Commands<'_> {
         let mut more = vec![format!("--out={}", asked.folder.display()), format!("--wait={}", self.wait)];
         let begun = match command.results {
             Results::Dataset => asked.folder.join("request.json").exists(),
-            _ => command.resumes && Parts::are_in(&asked.folder),
+            _ => command.resumes && is_begun(&asked.folder),
         };
         more.extend(begun.then(|| "--resume".to_owned()));
         (command.run)(&parsed(command, words(command, options)?, &more)?, self.out)

@@ -312,7 +312,12 @@ impl Fitted {
 
 fn holds(a: &Datum, compare: Compare, b: &Datum) -> bool {
     match (a, b) {
-        (Datum::Null, _) | (_, Datum::Null) => compare.holds(f64::from(u8::from(*a == *b)), 1.0),
+        // What is not there is no smaller than anything.
+        (Datum::Null, _) | (_, Datum::Null) => match compare {
+            Compare::Is => a == b,
+            Compare::IsNot => a != b,
+            _ => false,
+        },
         (Datum::Text(a), Datum::Text(b)) => {
             let order = a.cmp(b) as i8;
             compare.holds(f64::from(order), 0.0)

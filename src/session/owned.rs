@@ -124,6 +124,13 @@ pub(crate) fn size_and_hash(mut file: File) -> io::Result<(u64, String)> {
     Ok((bytes, hash.finalize().to_hex().to_string()))
 }
 
+/// Whether the file at `path` has this size and this hash. Without `hashes`, its size alone is compared.
+pub(super) fn is_as_written(path: &Path, (bytes, blake3): (u64, &str), hashes: bool) -> bool {
+    let Ok(Some(Some(file))) = open_regular(path) else { return false };
+    file.metadata().is_ok_and(|m| m.len() == bytes)
+        && (!hashes || size_and_hash(file).is_ok_and(|(_, hash)| hash == blake3))
+}
+
 /// Whether pellucid wrote the file: it says so in its metadata.
 pub fn is_ours(path: &Path) -> bool {
     provenance_of(path).is_some()

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::owned::{is_regular, open_regular, size_and_hash};
-use super::parts::nothing_to_resume;
+use super::owned::{is_as_written, is_regular, open_regular, size_and_hash};
+use super::parts::{Parts, nothing_to_resume};
 use crate::error::{Error, Result, said};
 use crate::table::{METADATA_KEY, Provenance};
 use crate::whole::{is_drawn, keep, temporary_beside, write_whole};
@@ -31,9 +31,7 @@ struct Piece {
 
 impl Piece {
     fn is_whole(&self, folder: &Path, hashes: bool) -> bool {
-        let Ok(Some(Some(file))) = open_regular(&folder.join(&self.name)) else { return false };
-        file.metadata().is_ok_and(|m| m.len() == self.bytes)
-            && (!hashes || size_and_hash(file).is_ok_and(|(_, hash)| hash == self.blake3))
+        is_as_written(&folder.join(&self.name), (self.bytes, &self.blake3), hashes)
     }
 }
 
@@ -53,6 +51,11 @@ pub struct Pieces {
     of: Option<Of>,
     /// Each with the folder that it is in.
     known: BTreeMap<String, (PathBuf, Piece)>,
+}
+
+/// Whether a stopped run left something in `folder` that it can go on from: pieces, or waves of a sweep.
+pub fn is_begun(folder: &Path) -> bool {
+    Pieces::are_in(folder) || Parts::are_in(folder)
 }
 
 /// The list in `folder`.

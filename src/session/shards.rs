@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::claim::is_at_work;
-use super::owned::{MANIFEST, Manifest, is_complete, open_regular, provenance_of, size_and_hash};
+use super::owned::{MANIFEST, Manifest, is_as_written, is_complete, open_regular, provenance_of, size_and_hash};
 use super::pieces::{LIST, Pieces};
 use super::words::shell;
 use super::{Shard, Sink};
@@ -73,9 +73,7 @@ impl Record {
 
     /// Whether the table in `folder` is as it was written. Without `hashes`, its size alone is compared.
     fn is_whole(&self, folder: &Path, hashes: bool) -> bool {
-        let Ok(Some(Some(file))) = open_regular(&folder.join(&self.table)) else { return false };
-        file.metadata().is_ok_and(|m| m.len() == self.bytes)
-            && (!hashes || size_and_hash(file).is_ok_and(|(_, hash)| hash == self.blake3))
+        is_as_written(&folder.join(&self.table), (self.bytes, &self.blake3), hashes)
             && (self.table != LIST || Pieces::are_whole(folder, hashes))
     }
 }

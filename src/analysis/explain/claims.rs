@@ -1,5 +1,13 @@
 //! When something may be claimed: each claim of the page is one of these, and false on a model where it is not so.
 
+use crate::analysis::position::PositionBoardRow;
+use crate::analysis::{AttentionRow, EmbedNeighborRow};
+
+/// A first neighbour stands out where this many of a hundred random pairs are less alike.
+const OUTSTANDING: f64 = 99.0;
+/// Boards that are less far apart, in bits, have changed little: a tenth of what a fair coin decides.
+const LITTLE: f64 = 0.1;
+
 /// The largest of some numbers, where it is half as large again as any other: what is less does not stand out.
 pub fn stands_out(of: &[f64]) -> Option<usize> {
     let most = (0..of.len()).reduce(|a, b| if of[b].abs() > of[a].abs() { b } else { a })?;
@@ -10,4 +18,38 @@ pub fn stands_out(of: &[f64]) -> Option<usize> {
 /// Whether an answer that stands from this layer on, counted from 0, stands before the last of `n`.
 pub fn decided(layer: u32, n: usize) -> bool {
     (layer as usize) + 1 < n
+}
+
+/// What is said of a token's nearest neighbour: nothing stands out, it is the same word in another spelling, or another that is near.
+pub fn nearest(row: &EmbedNeighborRow) -> &'static str {
+    match (row.percentile >= OUTSTANDING, row.same_word) {
+        (false, _) => "embed.nothing",
+        (true, true) => "embed.same",
+        (true, false) => "embed.near",
+    }
+}
+
+/// Whether another candidate comes first in a run than in the prompt as it is.
+pub fn another_first(rows: &[PositionBoardRow], run: &str) -> bool {
+    let first = |run: &str| rows.iter().find(|row| row.run == run && row.rank == 1).map(|row| row.token_id);
+    first(run).is_some() && first(run) != first("given")
+}
+
+/// Whether two boards that are so far apart differ little.
+pub fn changes_little(kl_bits: f64) -> bool {
+    kl_bits < LITTLE
+}
+
+/// What is said of the position that a head looks at most, and of the one from which it pushes most, of `keys` positions.
+pub fn looking(looked: &AttentionRow, pushed: &AttentionRow, keys: usize) -> &'static str {
+    match looked.key_pos == pushed.key_pos {
+        _ if keys < 2 => "attention.only",
+        true => "attention.alike",
+        false => "attention.differ",
+    }
+}
+
+/// Whether a head rests on the first token: it gives it more than a half of what it has, and could look elsewhere.
+pub fn rests(row: &AttentionRow) -> bool {
+    row.key_pos == 0 && row.query_pos > 0 && row.prob > 0.5
 }

@@ -378,10 +378,11 @@ impl Facts {
         })
     }
 
-    /// What one more token costs: after this prompt, twice as far, and at the end of the context.
+    /// What one more token costs: after this prompt, twice as far, and at the end of the context, beyond which nothing goes on.
     fn costs(&mut self, on: &Session, prompt: &Prompt) -> Result<()> {
         let (spec, n) = (on.model.spec(), prompt.tokens.len() as u64);
         let mut lengths = vec![n, 2 * n, spec.n_ctx.map_or(16 * n, |limit| limit as u64)];
+        lengths.retain(|length| spec.n_ctx.is_none_or(|limit| *length <= limit as u64));
         lengths.sort_unstable();
         lengths.dedup();
         let bits = Bits { weights: 16, cache: 16 };

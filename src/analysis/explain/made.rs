@@ -1,5 +1,6 @@
 //! Numbers that are made of other tables' numbers, of the architecture and of logits: those that the page shows and no other table has.
 
+use super::claims::rests;
 use super::facts::{BOARD, Facts, TEMPERATURES, TOP_P};
 use super::rows::ExplainRow;
 use crate::arch::Spec;
@@ -276,7 +277,6 @@ impl Facts {
     /// Heads that look at the first token with more than a half from the last position: layer and head.
     pub fn sinks(&self) -> Vec<(u32, u32)> {
         let last = self.prompt.tokens.len() as u32 - 1;
-        let to_first = self.attention.iter().filter(|row| row.query_pos == last && row.key_pos == 0 && last > 0);
-        to_first.filter(|row| row.prob > 0.5).map(|row| (row.layer, row.head)).collect()
+        self.attention.iter().filter(|row| row.query_pos == last && rests(row)).map(|row| (row.layer, row.head)).collect()
     }
 }

@@ -1,11 +1,14 @@
 //! The tables that analyses make: their columns as rows, and their page.
 
 mod docs;
+mod words;
 pub mod rows;
 
+use crate::glossary::Term;
 use crate::table::TableInfo;
 pub use docs::docs;
-pub use rows::ColumnRow;
+pub use words::glossary;
+pub use rows::{ColumnRow, TermRow};
 
 /// The columns of a table, one a row.
 pub fn columns(table: &TableInfo) -> Vec<ColumnRow> {
@@ -19,6 +22,20 @@ pub fn columns(table: &TableInfo) -> Vec<ColumnRow> {
             nullable: c.nullable,
             unit: c.unit.into(),
             meaning: c.meaning.into(),
+        })
+        .collect()
+}
+
+/// Terms of the glossary as rows.
+pub fn terms<'a>(of: impl IntoIterator<Item = &'a Term>) -> Vec<TermRow> {
+    of.into_iter()
+        .map(|term| TermRow {
+            key: term.key.into(),
+            term: term.en.into(),
+            meaning: term.means.into(),
+            term_zh: term.zh.into(),
+            meaning_zh: term.means_zh.into(),
+            seen: term.seen.into(),
         })
         .collect()
 }

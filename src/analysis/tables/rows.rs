@@ -1,4 +1,4 @@
-//! The table of tables' columns.
+//! The table of tables' columns, and that of the glossary.
 
 use crate::table;
 
@@ -15,5 +15,21 @@ table! {
 }
 
 impl crate::view::Seen for ColumnRow {
+    const DRAWN: bool = false;
+}
+
+table! {
+    /// One term of the glossary.
+    TermRow = "glossary" version 1:
+    "What the field's words mean, in English and Chinese. One row is one term.";
+    key: String, "", "what links call the term";
+    term: String, "", "its name in English; after a comma, other names";
+    meaning: String, "", "what it means";
+    term_zh: String, "", "its name in Chinese";
+    meaning_zh: String, "", "what it means, in Chinese";
+    seen: String, "", "the command that shows it";
+}
+
+impl crate::view::Seen for TermRow {
     const DRAWN: bool = false;
 }

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::request::Refusal;
-use crate::view::html::escape;
+use crate::visible::escape;
 
 const FORM: &str = include_str!("form.html");
 const REFUSED: &str = include_str!("refused.html");

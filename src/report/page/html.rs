@@ -7,7 +7,7 @@ use pulldown_cmark::{Event, Options, Parser};
 use super::{Block, Drawn, Grid, Page};
 use crate::error::Result;
 use crate::view::html;
-use crate::view::svg::escape;
+use crate::visible::escape;
 
 /// How the page looks. Figures bring their own colours.
 const STYLE: &str = include_str!("style.css");

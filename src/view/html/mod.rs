@@ -6,8 +6,8 @@
 use super::colour::Colours;
 use super::kind::{Body, Cell, Mark, Table, Text, View};
 use super::svg;
-pub(crate) use super::svg::escape;
 use crate::error::Result;
+use crate::visible::escape;
 use std::fmt::Write;
 
 /// A view as an HTML `<figure>`.
@@ -26,7 +26,7 @@ pub fn html(view: &View) -> Result<String> {
             let _ = writeln!(
                 out,
                 "<div style=\"overflow-x:auto\" tabindex=\"0\" role=\"group\" aria-label=\"{title}\">\n{}</div>",
-                svg::svg(view)?
+                svg::svg(&picture(view))?
             );
         }
     }
@@ -39,6 +39,11 @@ pub fn html(view: &View) -> Result<String> {
     }
     out.push_str("</figure>\n");
     Ok(out)
+}
+
+/// The view as it is drawn above a caption, which says in words that can be read aloud what a figure alone has below it.
+fn picture(view: &View) -> View {
+    View { caption: vec![], legend: vec![], ..view.clone() }
 }
 
 /// Tokens as text, each on its colour, with its value in small letters.

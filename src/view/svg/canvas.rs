@@ -5,6 +5,7 @@
 //! is the same bytes.
 
 use crate::view::colour::Rgb;
+use crate::visible::escape;
 use std::fmt::Write;
 
 /// Font families: tokens are set in a monospaced face, everything else in a proportional one.
@@ -255,24 +256,6 @@ fn fine(x: f64) -> String {
 fn trim(s: String) -> String {
     let s = s.trim_end_matches('0').trim_end_matches('.');
     if s == "-0" { "0".to_owned() } else { s.to_owned() }
-}
-
-/// XML character data. Control characters, which XML forbids, become U+FFFD; callers have made them visible before.
-pub(crate) fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            '\n' => out.push('\n'),
-            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => out.push('\u{fffd}'),
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

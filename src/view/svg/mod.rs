@@ -23,7 +23,6 @@ use super::kind::{Body, View};
 use super::{Drawable, Options, Seen};
 use crate::error::{Error, Result, said};
 use crate::table::{Held, Provenance};
-pub(crate) use canvas::escape;
 use canvas::{Svg, Type};
 use frame::{HEAD, MARGIN};
 use std::path::Path;

@@ -8,7 +8,6 @@ use arrow_array::types::{Float32Type, Float64Type, Int64Type, UInt32Type, UInt64
 use arrow_schema::DataType;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use pellucid::Result;
-use pellucid::analysis::explain::claims::{decided, stands_out};
 use pellucid::analysis::explain::page::words::{Tongue, WORDS, text};
 use pellucid::analysis::explain::page::{SCRIPT, STYLE};
 use pellucid::analysis::explain::{Explain, Facts, Lang};
@@ -18,11 +17,11 @@ use roxmltree::{Document, Node};
 
 use crate::bin::Place;
 
-const STRAWBERRY: &str = "How many r's are in strawberry? The model sees";
-const NAMES: &str = "When Mary and John went to the store, John gave a drink to";
+pub(super) const STRAWBERRY: &str = "How many r's are in strawberry? The model sees";
+pub(super) const NAMES: &str = "When Mary and John went to the store, John gave a drink to";
 
 /// The page of a prompt on `model`, made in memory.
-fn page(model: &str, entry: &PromptEntry, lang: Lang) -> Result<(String, Facts)> {
+pub(super) fn page(model: &str, entry: &PromptEntry, lang: Lang) -> Result<(String, Facts)> {
     let source =
         if model == "demo" { ModelSource::resolve("demo")? } else { ModelSource::resolve(&crate::bin::model(model))? };
     let session = Session::from_source(source, &[])?;
@@ -71,7 +70,7 @@ fn check_structure(html: &str, of: &str) {
     for node in root.descendants().filter(Node::is_element) {
         for (name, value) in node.attributes().map(|a| (a.name(), a.value())) {
             match name {
-                "for" | "aria-labelledby" | "aria-describedby" => assert!(ids.contains(value), "{of}: {name}={value}"),
+                "for" | "aria-labelledby" | "aria-describedby" | "popovertarget" => assert!(ids.contains(value), "{of}: {name}={value}"),
                 "href" => match value.strip_prefix('#') {
                     Some(id) => assert!(ids.contains(id), "{of}: {value}"),
                     None => assert_eq!(value, "data:,", "{of}: an address"),
@@ -249,13 +248,19 @@ fn the_ten_questions_are_answered() -> Result<()> {
 #[test]
 fn both_languages_say_the_same() {
     let places = |text: &str| -> BTreeSet<String> {
-        text.split('{').skip(1).map(|rest| rest.split_once('}').unwrap().0.to_owned()).collect()
+        let named = text.split('{').skip(1).map(|rest| rest.split_once('}').unwrap().0);
+        // The form of a word by a number is English's own matter.
+        named.map(|name| name.split_once('?').map_or(name, |(name, _)| name).to_owned()).collect()
+    };
+    let links = |text: &str| -> BTreeSet<String> {
+        text.split('[').skip(1).map(|rest| rest.split_once(':').unwrap().0.to_owned()).collect()
     };
     let mut keys = BTreeSet::new();
     for (key, en, zh) in WORDS.into_iter().flatten() {
         assert!(keys.insert(*key), "{key} is there twice");
         assert!(!en.is_empty() && !zh.is_empty(), "{key}");
         assert_eq!(places(en), places(zh), "{key}");
+        assert_eq!(links(en), links(zh), "{key}");
         assert!(en.is_ascii() || !en.contains(|c| ('\u{4e00}'..'\u{9fff}').contains(&c)) || *key == "tongue", "{key}");
     }
     assert!(keys.len() > 250);
@@ -263,37 +268,7 @@ fn both_languages_say_the_same() {
 
 /// What a sentence begins with, between its places.
 fn beginning(key: &str, tongue: Tongue) -> &'static str {
-    text(key, tongue).split(['{', '}']).step_by(2).find(|part| part.chars().count() >= 5).unwrap()
-}
-
-/// Invariant: What the page claims is computed: where it is not so, it says something else.
-#[test]
-fn claims_are_false_where_they_are_false() -> Result<()> {
-    assert_eq!(
-        [stands_out(&[1.0, -3.0, 2.0]), stands_out(&[1.0, -3.0, 1.9]), stands_out(&[]), stands_out(&[0.0])],
-        [None, Some(1), None, None]
-    );
-    assert!(decided(1, 4) && !decided(3, 4));
-    let (sure, facts) = page("demo", &PromptEntry::text(STRAWBERRY), Lang::Both)?;
-    assert!(facts.candidates[0].prob > 0.9);
-    let (random, undecided) = page("gpt2", &PromptEntry::ids(vec![5, 3, 9, 5, 2]), Lang::Both)?;
-    assert!(undecided.candidates[0].prob < 0.5);
-    for tongue in [Tongue::En, Tongue::Zh] {
-        // Of each claim the page where it holds, and the one where it does not.
-        for key in ["stream.strongest", "answer.nearly", "ffn.a"] {
-            let said = beginning(key, tongue);
-            assert!(sure.contains(said), "{key}: {said}");
-        }
-        let not = beginning("answer.not", tongue);
-        assert!(random.contains(not) && !sure.contains(not), "{not}");
-        let strongest = beginning("stream.strongest", tongue);
-        let stands = stands_out(
-            &undecided.residual.iter().filter(|row| row.kind != "bias").map(|row| row.push).collect::<Vec<_>>(),
-        );
-        assert_eq!(random.contains(strongest), stands.is_some(), "{strongest}");
-    }
-    assert!(undecided.neuron_layers.len() > 1);
-    Ok(())
+    text(key, tongue).split(['{', '}']).step_by(2).find(|part| !part.contains('[') && part.chars().count() >= 5).unwrap()
 }
 
 /// Invariant: The same request has the same page, byte for byte, whatever the number of threads.

@@ -9,6 +9,7 @@ pub mod compare_steps;
 pub mod cost;
 pub mod embed;
 pub mod explain;
+mod explain_claims;
 pub mod export;
 pub mod export_memory;
 pub mod export_python;

@@ -247,3 +247,25 @@ fn help_completions_and_manual_are_there_for_every_command() {
     }
     assert!(place.contents().is_empty());
 }
+
+/// Invariant: A word of the glossary is found by each of its names in either language, and the command that shows it exists.
+#[test]
+fn the_glossary_says_what_words_mean() {
+    use pellucid::glossary::{TERMS, find};
+    let place = Place::new();
+    for term in TERMS {
+        let (command, option) = term.seen.split_once(' ').unwrap_or((term.seen, ""));
+        let help = place.ok([command, "--help"]).stdout;
+        assert!(help.contains(option), "{}: {}", term.key, term.seen);
+        for name in term.en.split(", ").chain([term.key, term.zh]) {
+            assert!(find(name).iter().any(|found| found.key == term.key), "{name}");
+        }
+        assert!(term.means.ends_with('.') && term.means_zh.ends_with('。'), "{}", term.key);
+    }
+    assert_eq!(find("logits").len(), 1);
+    assert!(find("attention").len() == 1 && find("heads")[0].key == "head");
+    let said = place.ok(["glossary", "残差流", "--lang", "both"]).stdout;
+    assert!(said.contains("residual stream\n") && said.contains("残差流\n") && said.contains("pellucid residual"), "{said}");
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&place.ok(["glossary", "--format", "json"]).stdout).unwrap();
+    assert_eq!(rows.len(), TERMS.len());
+}

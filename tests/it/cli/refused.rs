@@ -47,6 +47,8 @@ fn what_does_not_exist_is_named_with_the_nearest() {
         (&["hooks", "-m", m, "hook_embde"], &["no hook `hook_embde`", "`hook_embed`?"]),
         (&["tables", "logit_lense"], &["there is no table `logit_lense`", "did you mean `logit_lens`?"]),
         (&["tables", "xyzzy"], &["there is no table `xyzzy`", "there are logit_lens, "]),
+        (&["glossary", "logitt"], &["the glossary has no `logitt`", "did you mean `logit`?"]),
+        (&["glossary", "xyzzy"], &["the glossary has no `xyzzy`", "without a word it lists all"]),
         (&["man", "lense"], &["there is no command `lense`", "did you mean `lens`?"]),
         (&["tokens", "-m", m, "text"], &["gpt2 has no tokenizer.json, nor vocab.json with merges.txt", "hint: "]),
         (&["lens", "-m", m], &["there is no prompt", "--prompts FILE"]),

@@ -29,6 +29,12 @@ fn the_page_of_hooks_is_the_table_of_sites() {
     committed("hooks.md", &hooks());
 }
 
+/// Invariant: as `the_page_of_commands_is_what_help_says`.
+#[test]
+fn the_page_of_the_glossary_is_its_terms() {
+    committed("glossary.md", &pellucid::analysis::tables::glossary());
+}
+
 /// Each axis with the name of its size.
 const AXES: &[(Axis, &str)] = &[
     (Axis::T, "row: one token of one prompt; all prompts' rows lie after one another, and none is padding"),

@@ -138,6 +138,7 @@ fn only_the_command_line_names_flags() {
 const MAY_USE: &[(&str, &[&str])] = &[
     ("visible", &[]),
     ("number", &[]),
+    ("glossary", &[]),
     ("error", &["visible"]),
     ("limits", &["error"]),
     ("whole", &["error"]),
@@ -148,7 +149,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("table", &["visible", "number", "error", "whole", "guard"]),
     ("text", &["visible", "error", "limits", "whole", "guard", "arch", "table"]),
     ("sample", &["error", "text"]),
-    ("view", &["number", "error", "table", "text"]),
+    ("view", &["visible", "number", "error", "table", "text"]),
     ("model", &["error", "guard", "arch", "ops", "hook", "text"]),
     ("sweep", &["error", "arch", "ops", "hook", "text", "model"]),
     ("session", &["number", "error", "limits", "whole", "arch", "ops", "text", "model", "sweep", "table", "view"]),
@@ -156,16 +157,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "analysis",
         &[
-            "number", "error", "limits", "whole", "arch", "ops", "hook", "text", "sample", "model", "sweep", "table",
-            "view", "session", "dataset",
+            "visible", "number", "glossary", "error", "limits", "whole", "arch", "ops", "hook", "text", "sample", "model",
+            "sweep", "table", "view", "session", "dataset",
         ],
     ),
-    ("report", &["number", "error", "whole", "text", "table", "view", "session", "analysis"]),
+    ("report", &["visible", "number", "error", "whole", "text", "table", "view", "session", "analysis"]),
     (
         "cli",
         &[
-            "number", "error", "limits", "whole", "guard", "arch", "ops", "hook", "text", "model", "sweep", "table",
-            "view", "session", "dataset", "analysis", "report",
+            "visible", "number", "glossary", "error", "limits", "whole", "guard", "arch", "ops", "hook", "text", "model",
+            "sweep", "table", "view", "session", "dataset", "analysis", "report",
         ],
     ),
     ("lib", &["error"]),

@@ -1,10 +1,9 @@
 //! Whose words it took: looking, carrying, pushing.
 
-use std::fmt::Write as _;
-
 use super::figure;
 use super::write::{At, Writer, escape, token};
 use crate::analysis::AttentionRow;
+use crate::analysis::explain::claims::looking;
 
 /// More keys of a head are not in its table; those that are looked at most are.
 const KEYS: usize = 32;
@@ -45,11 +44,7 @@ pub fn attention(w: &mut Writer<'_>) {
     let rows = of_head(&facts.attention, head, last);
     let (looked, pushed) = (largest(&rows, |row| f64::from(row.prob)), largest(&rows, |row| push(row).abs()));
     if let (Some((l, looked)), Some((p, pushed))) = (looked, pushed) {
-        let key = match looked.key_pos == pushed.key_pos {
-            _ if rows.len() < 2 => "attention.only",
-            true => "attention.alike",
-            false => "attention.differ",
-        };
+        let key = looking(looked, pushed, rows.len());
         let put = [
             ("layer", at(l, "layer").count(f64::from(looked.layer))),
             ("head", at(l, "head").count(f64::from(looked.head))),
@@ -117,22 +112,10 @@ fn strips(w: &mut Writer<'_>, last: u32) {
     let mut heads: Vec<(u32, u32)> = own.iter().map(|(_, row)| (row.layer, row.head)).collect();
     heads.dedup();
     let (n, keys) = (heads.len(), facts.prompt.tokens.len());
-    let mut paths = vec![String::new(); 10];
-    for (_, row) in &own {
-        let line = heads.iter().position(|head| *head == (row.layer, row.head)).unwrap_or(0);
-        let shade = figure::shade(f64::from(row.prob));
-        if shade > 0 {
-            let _ = write!(paths[shade], "M{} {line}h1v1h-1z", row.key_pos);
-        }
-    }
-    let mut svg = format!(
-        "<svg class=\"strips\" viewBox=\"0 0 {keys} {n}\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{}\">",
-        escape(w.plain("attention.strips"))
-    );
-    for (shade, path) in paths.iter().enumerate().filter(|(_, path)| !path.is_empty()) {
-        let _ = write!(svg, "<path class=\"c{shade}\" d=\"{path}\"/>");
-    }
-    svg.push_str("</svg>");
+    let line = |row: &AttentionRow| heads.iter().position(|head| *head == (row.layer, row.head)).unwrap_or(0);
+    let cells = own.iter().map(|(_, row)| (row.key_pos as usize, line(row), f64::from(row.prob)));
+    let label = escape(w.plain("attention.strips"));
+    let svg = figure::shades("strips", (keys, n), "preserveAspectRatio=\"none\" ", &label, cells);
     let lines: Vec<Vec<String>> = (heads.iter())
         .filter_map(|head| {
             let rows: Vec<Placed<'_>> = own.iter().copied().filter(|(_, row)| (row.layer, row.head) == *head).collect();
@@ -146,12 +129,27 @@ fn strips(w: &mut Writer<'_>, last: u32) {
         })
         .collect();
     figure::begin(w);
-    w.raw(&svg);
+    // Layers as names where they have equally many heads, so that the names stand where the heads do.
+    let mut layers: Vec<(u32, usize, usize)> = vec![];
+    for (i, row) in own.iter().filter(|(_, row)| row.key_pos == 0) {
+        match layers.last_mut() {
+            Some((layer, _, heads)) if *layer == row.layer => *heads += 1,
+            _ => layers.push((row.layer, *i, 1)),
+        }
+    }
+    let even = layers.iter().all(|(.., heads)| *heads == layers[0].2);
+    let named = layers.iter().filter(|_| even).map(|(layer, i, _)| at(*i, "layer").count(f64::from(*layer)));
+    w.raw(&figure::framed(&svg, &named.collect::<Vec<_>>(), &words(w)));
     let columns = ["col.head", "col.most", "col.looked", "col.pushed"].map(|key| w.plain(key).to_owned());
     let table = figure::table_html(&escape(w.plain("attention.strips")), &columns, &lines);
     w.raw(&figure::opens(w.plain("astable"), &table));
     let caption = w.say("attention.strips.caption", &[("n", w.count("all_heads"))]);
     figure::end(w, &caption);
+}
+
+/// The tokens of the prompt.
+fn words(w: &Writer<'_>) -> Vec<String> {
+    w.facts.prompt.tokens.iter().map(|own| token(&own.text)).collect()
 }
 
 /// All queries and keys of one head.
@@ -163,18 +161,8 @@ fn square(w: &mut Writer<'_>, head: (u32, u32)) {
     if own.iter().all(|(_, row)| row.query_pos as usize == n - 1) {
         return;
     }
-    let mut paths = vec![String::new(); 10];
-    for (_, row) in &own {
-        let _ = write!(paths[figure::shade(f64::from(row.prob))], "M{} {}h1v1h-1z", row.key_pos, row.query_pos);
-    }
-    let mut svg = format!(
-        "<svg class=\"square\" viewBox=\"0 0 {n} {n}\" role=\"img\" aria-label=\"{}\">",
-        escape(w.plain("attention.square"))
-    );
-    for (shade, path) in paths.iter().enumerate().filter(|(_, path)| !path.is_empty()) {
-        let _ = write!(svg, "<path class=\"c{shade}\" d=\"{path}\"/>");
-    }
-    svg.push_str("</svg>");
+    let cells = own.iter().map(|(_, row)| (row.key_pos as usize, row.query_pos as usize, f64::from(row.prob)));
+    let svg = figure::shades("square", (n, n), "", &escape(w.plain("attention.square")), cells);
     let lines: Vec<Vec<String>> = (0..n as u32)
         .filter_map(|query| {
             let rows: Vec<Placed<'_>> = own.iter().copied().filter(|(_, row)| row.query_pos == query).collect();
@@ -187,7 +175,7 @@ fn square(w: &mut Writer<'_>, head: (u32, u32)) {
         })
         .collect();
     figure::begin(w);
-    w.raw(&svg);
+    w.raw(&figure::framed(&svg, &words(w), &words(w)));
     let columns = ["col.query", "col.most", "col.looked"].map(|key| w.plain(key).to_owned());
     let table = figure::table_html(&escape(w.plain("attention.square")), &columns, &lines);
     w.raw(&figure::opens(w.plain("astable"), &table));

@@ -3,9 +3,7 @@
 use super::figure;
 use super::write::{At, Writer, escape, token};
 use crate::analysis::EmbedNeighborRow;
-
-/// A first neighbour stands out where this many of a hundred random pairs are less alike.
-pub const OUTSTANDING: f64 = 99.0;
+use crate::analysis::explain::claims;
 
 /// The neighbours of one token in one space, with their rows.
 type Near<'a> = Vec<(usize, &'a EmbedNeighborRow)>;
@@ -38,11 +36,7 @@ pub fn embed(w: &mut Writer<'_>) {
         (!a.1.same_word, a.1.cosine).partial_cmp(&(!b.1.same_word, b.1.cosine)).unwrap_or(std::cmp::Ordering::Equal)
     });
     if let Some((i, row)) = nearest {
-        let key = match (row.percentile >= OUTSTANDING, row.same_word) {
-            (true, true) => "embed.same",
-            (true, false) => "embed.near",
-            (false, _) => "embed.nothing",
-        };
+        let key = claims::nearest(row);
         let put = [
             ("token", token(&row.token)),
             ("near", token(&row.neighbor)),

@@ -33,6 +33,42 @@ pub fn signed(value: f64, most: f64) -> String {
     )
 }
 
+/// Cells in ten shades of a share, at (column, row) of a grid of this size; what is nearly 0 is left as the paper. `more` is put on the picture.
+pub fn shades(
+    class: &str,
+    (width, height): (usize, usize),
+    more: &str,
+    label: &str,
+    cells: impl Iterator<Item = (usize, usize, f64)>,
+) -> String {
+    let mut paths = vec![String::new(); 10];
+    for (x, y, share) in cells {
+        let _ = write!(paths[shade(share)], "M{x} {y}h1v1h-1z");
+    }
+    let mut svg =
+        format!("<svg class=\"{class}\" viewBox=\"0 0 {width} {height}\" {more}role=\"img\" aria-label=\"{label}\">");
+    for (shade, path) in paths.iter().enumerate().skip(1).filter(|(_, path)| !path.is_empty()) {
+        let _ = write!(svg, "<path class=\"c{shade}\" d=\"{path}\"/>");
+    }
+    svg + "</svg>"
+}
+
+/// More names than this along an axis are not written: every second one is then, or every third.
+const NAMES: usize = 32;
+
+/// A grid with names along its lower edge and down its left side, as HTML. Its table has all of them.
+pub fn framed(svg: &str, down: &[String], along: &[String]) -> String {
+    let axis = |class: &str, names: &[String]| {
+        let step = names.len().div_ceil(NAMES).max(1);
+        let mut out = format!("<ol class=\"{class}\" aria-hidden=\"true\">");
+        for (i, name) in names.iter().enumerate() {
+            let _ = write!(out, "<li>{}</li>", if i % step == 0 { name } else { "" });
+        }
+        out + "</ol>"
+    };
+    format!("<div class=\"grid\">{}{svg}{}</div>", axis("down", down), axis("along", along))
+}
+
 /// Which of ten shades a share of the largest has.
 pub fn shade(share: f64) -> usize {
     (share.clamp(0.0, 1.0) * 9.0).round() as usize

@@ -4,16 +4,11 @@ use std::fmt::Write as _;
 
 use super::figure;
 use super::write::{At, Writer, escape, token};
+use crate::analysis::explain::claims::{another_first, changes_little};
 use crate::analysis::position::PositionBoardRow;
 
 /// The runs of the experiment that there are.
 const RUNS: [&str; 3] = ["given", "swapped", "unplaced"];
-
-/// Whether another candidate comes first in a run than in the prompt as it is.
-pub fn another_first(rows: &[PositionBoardRow], run: &str) -> bool {
-    let first = |run: &str| rows.iter().find(|row| row.run == run && row.rank == 1).map(|row| row.token_id);
-    first(run).is_some() && first(run) != first("given")
-}
 
 /// What tells the model where words stand.
 pub fn position(w: &mut Writer<'_>) {
@@ -50,7 +45,11 @@ fn experiment(w: &mut Writer<'_>) {
     let prob = |(i, row): (usize, &PositionBoardRow)| At::of("position_boards", i, "prob").percent(row.prob);
     let label = |pos: usize| token(&w.facts.prompt.tokens[pos].text);
     if let (Some((a, b)), Some(swapped)) = (w.facts.swap, of("swapped", top.token_id)) {
-        let key = if another_first(rows, "swapped") { "position.another" } else { "position.same" };
+        let key = match another_first(rows, "swapped") {
+            true => "position.another",
+            false if changes_little(swapped.1.kl_bits) => "position.little",
+            false => "position.same",
+        };
         let kl = At::of("position_boards", swapped.0, "kl_bits").number(swapped.1.kl_bits);
         let put = [
             ("a", label(a)),

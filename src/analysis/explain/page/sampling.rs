@@ -55,6 +55,16 @@ pub fn sampling(w: &mut Writer<'_>) {
             ("v", w.count("vocabulary")),
         ];
         w.answers("9", "sampling.top_p", &put);
+        if let (1, Some((.., hot))) = (w.facts.next[pool].kept, of(2, 1)) {
+            let put = [
+                ("token", token(first.token.as_deref().unwrap_or_default())),
+                ("p1", at(0, "prob").percent(first.prob)),
+                ("p", w.made("top_p", Some(1), At::number)),
+                ("t", w.made("temperature", Some(2), At::number)),
+                ("kept", At::of("next", hot, "kept").count(f64::from(w.facts.next[hot].kept))),
+            ];
+            w.p("sampling.single", &put);
+        }
     }
     w.answers(
         "9",

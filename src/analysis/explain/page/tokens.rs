@@ -60,9 +60,9 @@ pub fn tokens(w: &mut Writer<'_>) {
             ("are", w.count("word_tokens_that_are")),
         ];
         w.answers("2", "tokens.letters", &put);
-        w.answers("2", "tokens.honest", &[("k", w.count("letter_in_word"))]);
+        w.answers("2", "tokens.honest", &[("k", w.count("letter_in_word")), ("layers", w.count("layers"))]);
     } else {
-        w.answers("2", "tokens.ids", &[("n", w.count("tokens"))]);
+        w.answers("2", "tokens.ids", &[("n", w.count("tokens")), ("layers", w.count("layers"))]);
     }
     let merges = match (&facts.unmerged, facts.merges.is_empty()) {
         (Some(kind), _) => format!("<p>{}</p>", w.say("tokens.unmerged", &[("kind", escape(kind))])),

@@ -4,16 +4,14 @@ use std::fmt::Write as _;
 
 use super::words::{Tongue, text};
 use crate::analysis::explain::facts::Facts;
+use crate::glossary::by_key;
 use crate::number::Locale;
-use crate::table::visible;
+use crate::session::words::shell;
+use crate::table::{visible, visible_prose};
+pub(crate) use crate::visible::escape;
 
 /// A token or text of more characters is cut.
 const LONGEST: usize = 80;
-
-/// Text as HTML.
-pub fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
 
 /// A token as text that cannot be taken for anything else: visible, cut where it is very long, and apart from the direction of the text around.
 pub fn token(text: &str) -> String {
@@ -53,7 +51,7 @@ impl At {
 
     /// A probability or share, in percent.
     pub fn percent(self, value: f64) -> String {
-        self.shows(value, &percent(value))
+        self.shows(value, &Locale::EN.plain_percent(value))
     }
 
     /// A count.
@@ -63,12 +61,12 @@ impl At {
 
     /// A number with three digits or so.
     pub fn number(self, value: f64) -> String {
-        self.shows(value, &plain(value))
+        self.shows(value, &Locale::EN.plain(value))
     }
 
     /// The same with its sign.
     pub fn signed(self, value: f64) -> String {
-        self.shows(value, &format!("{}{}", if value > 0.0 { "+" } else { "" }, plain(value)))
+        self.shows(value, &format!("{}{}", if value > 0.0 { "+" } else { "" }, Locale::EN.plain(value)))
     }
 
     /// An amount with a unit that suits it.
@@ -77,43 +75,16 @@ impl At {
     }
 }
 
-/// A share in percent, so that neither what is small nor what is nearly all is hidden.
-pub fn percent(share: f64) -> String {
-    match share * 100.0 {
-        p if p > 99.0 && p < 100.0 => {
-            // Two digits of what is missing.
-            let decimals = ((100.0 - p).log10().floor().abs() as usize + 1).clamp(1, 9);
-            let text = format!("{p:.decimals$}");
-            format!("{} %", if text.starts_with("100") { "99.999999999" } else { &text })
-        }
-        p if p.abs() >= 1.0 => format!("{} %", minus(&format!("{p:.1}"))),
-        p => format!("{} %", plain(p)),
-    }
+/// The first place of a string, with what stands before and behind it.
+fn place(said: &str) -> Option<(&str, &str, &str)> {
+    let (before, of) = said.split_once('{')?;
+    let (name, after) = of.split_once('}')?;
+    Some((before, name, after))
 }
 
-/// A number without an exponent, as people write it: three digits or so, or two of what is small.
-pub fn plain(x: f64) -> String {
-    let size = x.abs();
-    if !x.is_finite() || size >= 1e9 {
-        return minus(&Locale::EN.number(x as f32));
-    }
-    let text = match size {
-        0.0 => "0".to_owned(),
-        _ if x.fract() == 0.0 => format!("{x:.0}"),
-        s if s >= 10.0 => format!("{x:.1}"),
-        s if s >= 1.0 => format!("{x:.2}"),
-        s => {
-            let decimals = (-s.log10().floor() as usize + 1).clamp(2, 12);
-            format!("{x:.decimals$}")
-        }
-    };
-    let short = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
-    minus(if short == "-0" { "0" } else { short })
-}
-
-/// A minus that is as wide as a plus.
-fn minus(text: &str) -> String {
-    text.replace('-', "−")
+/// Whether a number that is put somewhere is one thing, and not several.
+fn is_one(html: &str) -> bool {
+    html.strip_suffix("</data>").and_then(|html| html.rsplit('>').next()) == Some("1")
 }
 
 /// Writes the page of one language.
@@ -139,18 +110,41 @@ impl<'a> Writer<'a> {
     pub fn say(&self, key: &str, put: &[Put<'_>]) -> String {
         // In one go: what is put there may have braces itself.
         let mut said = String::new();
-        let mut rest = text(key, self.tongue);
-        while let Some((before, name, after)) =
-            rest.split_once('{').and_then(|(before, of)| of.split_once('}').map(|(name, after)| (before, name, after)))
-        {
+        let linked = self.linked(text(key, self.tongue));
+        let mut rest = &*linked;
+        while let Some((before, name, after)) = place(rest) {
             said.push_str(before);
+            let (name, forms) = name.split_once('?').map_or((name, None), |(name, forms)| (name, Some(forms)));
             let found = put.iter().find(|(known, _)| *known == name);
             debug_assert!(found.is_some(), "{key}: {name}");
-            said.push_str(found.map_or("–", |(_, html)| html));
+            let html = found.map_or("–", |(_, html)| html);
+            said.push_str(forms.and_then(|forms| forms.split_once(':')).map_or(html, |(one, many)| {
+                if is_one(html) { one } else { many }
+            }));
             rest = after;
         }
         said.push_str(rest);
         said
+    }
+
+    /// A string in which `[key:words]` became words that say on request what they mean.
+    fn linked(&self, said: &str) -> String {
+        let mut out = String::new();
+        let mut rest = said;
+        while let Some((before, key, words, after)) = rest.split_once('[').and_then(|(before, of)| {
+            let (link, after) = of.split_once(']')?;
+            let (key, words) = link.split_once(':')?;
+            Some((before, key, words, after))
+        }) {
+            debug_assert!(by_key(key).is_some(), "{key}");
+            let id = self.id(&format!("term-{key}"));
+            let _ = write!(
+                out,
+                "{before}<button type=\"button\" class=\"term\" popovertarget=\"{id}\">{words}</button>"
+            );
+            rest = after;
+        }
+        out + rest
     }
 
     /// A string without places.
@@ -192,14 +186,14 @@ impl<'a> Writer<'a> {
             let _ = write!(self.out, "<details><summary>{}</summary>{closer}</details>", self.plain("closer"));
         }
         if !command.is_empty() {
-            let words = escape(&visible_command(command));
+            let words = escape(&visible_prose(&shell(command)));
             let _ = write!(
                 self.out,
                 "<details><summary>{}</summary><pre><code translate=\"no\">{words}</code></pre></details>",
                 self.plain("yourself")
             );
         }
-        let careful = self.plain(&format!("{name}.careful"));
+        let careful = self.say(&format!("{name}.careful"), &[]);
         let _ = write!(
             self.out,
             "<details><summary>{}</summary><p>{careful}</p></details></section>",
@@ -220,27 +214,9 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// A command as a shell takes it, in which nothing is invisible.
-fn visible_command(command: &[String]) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "-_=./,:+@%".contains(c);
-    let word = |word: &String| match !word.is_empty() && word.chars().all(plain) {
-        true => word.clone(),
-        false => format!("'{}'", crate::table::visible_prose(word).replace('\'', "'\\''")),
-    };
-    command.iter().map(word).collect::<Vec<_>>().join(" ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_as_people_write_them() {
-        let shown = [0.0, 1.0, -0.5, 12.34, 0.000_123, 1.5, 8.976, -17.0].map(plain);
-        assert_eq!(shown, ["0", "1", "−0.5", "12.3", "0.00012", "1.5", "8.98", "−17"]);
-        let shares = [0.998_68, 0.5, 0.000_064, 0.0, 1.0, 0.999_999_999_999_9].map(percent);
-        assert_eq!(shares, ["99.87 %", "50.0 %", "0.0064 %", "0 %", "100.0 %", "99.999999999 %"]);
-    }
 
     #[test]
     fn tokens_stay_text() {

@@ -12,8 +12,8 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "attention.a",
-        "Attention moves. In each of {heads} heads the last position asks (query), every earlier one is matched (key), and those that match deliver something (value): who asks, who is matched, who delivers. Layers and heads are counted from zero.",
-        "注意力负责搬运。在 {heads} 个注意力头的每一个里，最后一个位置提问（查询），前面每个位置接受匹配（键），匹配上的交出东西（值）：谁在问、谁被匹配、谁交货。层和头都从零数起。",
+        "[attention:Attention] moves. In each of {heads} [head:{heads?head:heads}] the last position asks ([qkv:query]), every earlier one is matched ([qkv:key]), and those that match deliver something ([qkv:value]): who asks, who is matched, who delivers. [layer:Layers] and heads are counted from zero.",
+        "[attention:注意力]负责搬运。在 {heads} 个[head:注意力头]的每一个里，最后一个位置提问（[qkv:查询]），前面每个位置接受匹配（[qkv:键]），匹配上的交出东西（[qkv:值]）：谁在问、谁被匹配、谁交货。[layer:层]和头都从零数起。",
     ),
     (
         "attention.alike",
@@ -32,13 +32,13 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "attention.sinks",
-        "Of {all} heads, {n} look from the last position at the first token, {first}, with more than half of their attention. Usually such a head looks much and carries little: an attention sink, where it rests when it finds nothing. That is no bug.",
-        "{all} 个头里有 {n} 个从最后一个位置把一半以上的注意力放在第一个词元 {first} 上。这样的头通常看得多、搬得少：这叫注意力汇聚点，找不到东西时就歇在那里。这不是故障。",
+        "Of {all} heads, {n} {n?looks:look} from the last position at the first token, {first}, with more than half of {n?its:their} attention. Usually such a head looks much and carries little: an [sink:attention sink], where it rests when it finds nothing. That is no bug.",
+        "{all} 个头里有 {n} 个从最后一个位置把一半以上的注意力放在第一个词元 {first} 上。这样的头通常看得多、搬得少：这叫[sink:注意力汇聚点]，找不到东西时就歇在那里。这不是故障。",
     ),
     (
         "attention.nosinks",
-        "Attention sinks, heads that rest on the first token with more than half of their attention: {n} of {all} here, where larger models often have many. That would be no bug: such a head looks much and carries little.",
-        "注意力汇聚点，也就是把一半以上注意力歇在第一个词元上的头：这里 {all} 个头里有 {n} 个，更大的模型里往往有很多。那并不是故障：这样的头看得多、搬得少。",
+        "[sink:Attention sinks], heads that rest on the first token with more than half of their attention: {n} of {all} here, where larger models often have many. That would be no bug: such a head looks much and carries little.",
+        "[sink:注意力汇聚点]，也就是把一半以上注意力歇在第一个词元上的头：这里 {all} 个头里有 {n} 个，更大的模型里往往有很多。那并不是故障：这样的头看得多、搬得少。",
     ),
     (
         "attention.grouped",
@@ -54,8 +54,8 @@ pub const WORDS: &[Word] = &[
     ("attention.strips", "What every head looks at from the last position", "每个头从最后一个位置看向哪里"),
     (
         "attention.strips.caption",
-        "One line for each of {n} heads, the first layer on top; one column for each token of the prompt. The darker (in dark mode, the lighter), the more the head looks at that token from the last position.",
-        "{n} 个头每个一行，第一层在最上面；每一列是提示词里的一个词元。颜色越深（深色模式下越亮），说明从最后一个位置看它越多。",
+        "One line for each of {n} heads, the first layer on top, with layers numbered at the left; one column for each token of the prompt. The darker (in dark mode, the lighter), the more the head looks at that token from the last position.",
+        "{n} 个头每个一行，第一层在最上面，左边是层号；每一列是提示词里的一个词元。颜色越深（深色模式下越亮），说明从最后一个位置看它越多。",
     ),
     ("attention.square", "All of one head", "一个头的全貌"),
     (
@@ -87,17 +87,17 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "ffn.a",
-        "Attention moves, the feed-forward network (FFN) works on what was moved. That of layer {layer} stands out: its {n} neurons together push {target} by {push} logits.",
-        "注意力负责搬运，前馈网络（FFN）负责加工搬来的东西。其中第 {layer} 层最突出：它的 {n} 个神经元合起来把 {target} 推了 {push}。",
+        "Attention moves, the [ffn:feed-forward network (FFN)] works on what was moved. That of layer {layer} stands out: its {n} [neuron:neurons] together push {target} by {push} logits.",
+        "注意力负责搬运，[ffn:前馈网络（FFN）]负责加工搬来的东西。其中第 {layer} 层最突出：它的 {n} 个[neuron:神经元]合起来把 {target} 推了 {push}。",
     ),
     (
         "ffn.nothing",
-        "Attention moves, the feed-forward network (FFN) works on what was moved. No layer stands out: the strongest, layer {layer} with {n} neurons, pushes {target} by {push} logits.",
-        "注意力负责搬运，前馈网络（FFN）负责加工搬来的东西。没有哪一层特别突出：最强的是第 {layer} 层，它的 {n} 个神经元把 {target} 推了 {push}。",
+        "Attention moves, the [ffn:feed-forward network (FFN)] works on what was moved. No layer stands out: the strongest, layer {layer} with {n} [neuron:neurons], pushes {target} by {push} logits.",
+        "注意力负责搬运，[ffn:前馈网络（FFN）]负责加工搬来的东西。没有哪一层特别突出：最强的是第 {layer} 层，它的 {n} 个[neuron:神经元]把 {target} 推了 {push}。",
     ),
     (
         "ffn.spread",
-        "Of the strongest neurons of all layers, layer {layer} has {shown}; these make {share} of what its network adds, and {rest} is spread over all its others.",
+        "Of the strongest neurons of all layers, layer {layer} has {shown}; together {share} of what its network adds comes from there, and {rest} is spread over all its others.",
         "在全部各层最强的神经元里，有 {shown} 个在第 {layer} 层；它们占该层前馈网络写入量的 {share}，其余 {rest} 分散在别的神经元上。",
     ),
     (
@@ -107,8 +107,8 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "ffn.experts",
-        "This model has {n} such networks in a layer, called experts, and each token goes through {k} of them, chosen by a router.",
-        "这个模型每层有 {n} 个这样的网络，叫作专家；每个词元只经过路由器选出的 {k} 个。",
+        "This model has {n} such networks in a layer, called [expert:experts], and each token goes through {k} of them, chosen by a router.",
+        "这个模型每层有 {n} 个这样的网络，叫作[expert:专家]；每个词元只经过路由器选出的 {k} 个。",
     ),
     ("ffn.figure", "The strongest neurons", "最强的神经元"),
     (
@@ -139,7 +139,7 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "stream.early",
-        "From the end of layer {layer} on (counted from zero, of {n} layers) {target} would come first if the model stopped there, and so it stays.",
+        "From the end of layer {layer} on (counted from zero, of {n} {n?layer:layers}) {target} would come first if the model stopped there, and so it stays.",
         "从第 {layer} 层结束起（从零数，共 {n} 层），如果模型就停在那里，{target} 已经排第一，之后一直如此。",
     ),
     (
@@ -149,18 +149,18 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "stream.strongest",
-        "One stroke stands out: {stroke} pushes {target} by {push} logits, of {all} that all {n} strokes and the biases at the end come to: its logit less the mean of all logits.",
-        "有一笔特别突出：{stroke} 把 {target} 推了 {push}；全部 {n} 笔加上最后的偏置一共是 {all}，也就是它的分数减去所有分数的平均。",
+        "One [stroke:stroke] stands out: {stroke} [push:pushes] {target} by {push} logits, of {all} that all {n} strokes and the biases at the end come to: its logit less the mean of all logits.",
+        "有一[stroke:笔]特别突出：{stroke} 把 {target} [push:推]了 {push}；全部 {n} 笔加上最后的偏置一共是 {all}，也就是它的分数减去所有分数的平均。",
     ),
     (
         "stream.nothing",
-        "No single stroke stands out: the strongest, {stroke}, pushes {target} by {push} logits, of {all} that all {n} strokes and the biases at the end come to: its logit less the mean of all logits.",
-        "没有哪一笔特别突出：最强的是 {stroke}，把 {target} 推了 {push}；全部 {n} 笔加上最后的偏置一共是 {all}，也就是它的分数减去所有分数的平均。",
+        "No single [stroke:stroke] stands out: the strongest, {stroke}, [push:pushes] {target} by {push} logits, of {all} that all {n} strokes and the biases at the end come to: its logit less the mean of all logits.",
+        "没有哪一[stroke:笔]特别突出：最强的是 {stroke}，把 {target} [push:推]了 {push}；全部 {n} 笔加上最后的偏置一共是 {all}，也就是它的分数减去所有分数的平均。",
     ),
     (
         "stream.strokes",
-        "What layers hand on at each position is a list of numbers, the residual stream. Each layer adds a stroke to it and rewrites nothing. But a later stroke may cancel an earlier one, so nothing is safe either: of these {n} strokes, {against} point away from {target}.",
-        "各层之间传递的是每个位置上的一组数，叫作残差流。每一层都在上面添一笔，不改写任何已有的东西。但后面的笔画可以抵消前面的，所以也没有什么是保险的：这 {n} 笔里有 {against} 笔是把 {target} 往外推的。",
+        "What layers hand on at each position is a list of numbers, the [stream:residual stream]. Each layer adds a stroke to it and rewrites nothing. But a later stroke may cancel an earlier one, so nothing is safe either: of these {n} strokes, {against} {against?points:point} away from {target}.",
+        "各层之间传递的是每个位置上的一组数，叫作[stream:残差流]。每一层都在上面添一笔，不改写任何已有的东西。但后面的笔画可以抵消前面的，所以也没有什么是保险的：这 {n} 笔里有 {against} 笔是把 {target} 往外推的。",
     ),
     ("stream.figure", "Strokes", "笔画"),
     (
@@ -181,8 +181,8 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "stream.careful",
-        "“If the model stopped here” reads an unfinished stream with the last layer’s glasses (logit lens). Early layers may write in a code that these glasses cannot read; a strange token there is no thought of the model’s.",
-        "“若停在这里”是用最后一层的眼镜去看没写完的残差流（logit lens）。前面的层可能用这副眼镜读不懂的方式书写；那里出现的怪词元并不是模型的“想法”。",
+        "“If the model stopped here” reads an unfinished stream with the last layer’s glasses ([lens:logit lens]). Early layers may write in a code that these glasses cannot read; a strange token there is no thought of the model’s.",
+        "“若停在这里”是用最后一层的眼镜去看没写完的残差流（[lens:logit lens]）。前面的层可能用这副眼镜读不懂的方式书写；那里出现的怪词元并不是模型的“想法”。",
     ),
     ("stroke.embed", "embedding", "嵌入"),
     ("stroke.pos", "position", "位置"),

@@ -1,4 +1,4 @@
-//! Strings of what the model is, of a second model, of limits, and the glossary.
+//! Strings of what the model is, of a second model, and of limits.
 
 use super::Word;
 
@@ -8,8 +8,8 @@ pub const WORDS: &[Word] = &[
     ("mechanisms.q", "What kind of model is this, and what would others do?", "这是什么样的模型？别的模型会怎么做？"),
     (
         "mechanisms.a",
-        "Large language models are built of the same parts and differ in a few mechanisms. This one has {layers} layers, a stream of {d} numbers, and {n} parameters.",
-        "大型语言模型都由同样的部件搭成，只在少数几个机制上不同。这个模型有 {layers} 层，残差流有 {d} 个数，共 {n} 个参数。",
+        "Large language models are built of the same parts and differ in a few mechanisms. This one has {layers} {layers?layer:layers}, a stream of {d} numbers, and {n} [parameter:parameters].",
+        "大型语言模型都由同样的部件搭成，只在少数几个机制上不同。这个模型有 {layers} 层，残差流有 {d} 个数，共 {n} 个[parameter:参数]。",
     ),
     ("mechanisms.figure", "Mechanisms of this model", "这个模型的机制"),
     (
@@ -124,7 +124,7 @@ pub const WORDS: &[Word] = &[
     ("compare.q", "What does another model make of the same text?", "另一个模型怎么看同一句话？"),
     (
         "compare.a",
-        "{a} received {n} tokens, {b} {m}. Their architectures stand side by side in the table above.",
+        "{a} received {n} {n?token:tokens}, {b} {m}. Their architectures stand side by side in the table above.",
         "{a} 收到 {n} 个词元，{b} 收到 {m} 个。两者的架构并排列在上面的表里。",
     ),
     ("compare.tokens", "What {b} received.", "{b} 收到的内容。"),
@@ -149,8 +149,8 @@ pub const WORDS: &[Word] = &[
     ("limits.q", "What can this page not show?", "这一页看不到什么？"),
     (
         "limits.cause",
-        "Causes. Pushes say where the answer’s score came from, not what would happen if a part were missing; for that a part is changed and the model run again (<code>pellucid patch</code>, <code>pellucid ablate</code>).",
-        "因果。推力说明答案的分数从哪里来，但不说明缺了某个部分会怎样；那要改动它再运行一遍（<code>pellucid patch</code>、<code>pellucid ablate</code>）。",
+        "Causes. Pushes say where the answer’s score came from, not what would happen if a part were missing; for that a part is changed and the model run again ([patching:patching]: <code>pellucid patch</code>, <code>pellucid ablate</code>).",
+        "因果。推力说明答案的分数从哪里来，但不说明缺了某个部分会怎样；那要改动它再运行一遍（[patching:激活修补]：<code>pellucid patch</code>、<code>pellucid ablate</code>）。",
     ),
     (
         "limits.one",
@@ -174,63 +174,5 @@ pub const WORDS: &[Word] = &[
         "产品里模型之外的东西：加在你文字前面的指令、搜索、过滤。",
     ),
     ("glossary.short", "Words", "词汇"),
-    ("glossary.q", "Words", "词汇"),
-    ("term.token", "token", "词元（token）"),
-    (
-        "term.token.means",
-        "A piece of text with a number in a fixed list. All that a model reads and says.",
-        "一段文字，在固定清单里有一个编号。模型读的和说的都只有它。",
-    ),
-    ("term.embedding", "embedding", "嵌入（embedding）"),
-    (
-        "term.embedding.means",
-        "The trained coordinates that a token’s number stands for.",
-        "词元编号所对应的、训练出来的坐标。",
-    ),
-    ("term.position", "positional encoding", "位置编码"),
-    ("term.position.means", "How a model is told where a token stands.", "告诉模型词元站在哪里的办法。"),
-    ("term.attention", "attention", "注意力"),
-    (
-        "term.attention.means",
-        "What moves something from earlier positions to later ones.",
-        "把东西从前面的位置搬到后面的位置。",
-    ),
-    ("term.head", "head", "注意力头"),
-    (
-        "term.head.means",
-        "One of the parts of a layer’s attention that each look by themselves.",
-        "一层注意力里各自独立去看的一个部分。",
-    ),
-    ("term.ffn", "FFN, feed-forward network", "前馈网络（FFN）"),
-    (
-        "term.ffn.means",
-        "Neurons that work at each position by itself; also called MLP.",
-        "在每个位置上各自加工的神经元；也叫 MLP。",
-    ),
-    ("term.stream", "residual stream", "残差流"),
-    (
-        "term.stream.means",
-        "The numbers at a position to which every layer adds.",
-        "每个位置上的一组数，每层都往上添加。",
-    ),
-    ("term.logit", "logit", "未归一化分数（logit）"),
-    (
-        "term.logit.means",
-        "The score of a token before scores are made probabilities. Only differences mean something.",
-        "换算成概率之前的分数。只有差值才有意义。",
-    ),
-    ("term.temperature", "temperature", "温度"),
-    ("term.temperature.means", "What logits are divided by before a token is drawn.", "抽取词元之前，用来除分数的数。"),
-    ("term.top_p", "top-p", "核采样（top-p）"),
-    (
-        "term.top_p.means",
-        "How much probability the pool holds from which a token is drawn.",
-        "抽取词元的池子一共容纳多少概率。",
-    ),
-    ("term.cache", "KV cache", "键值缓存（KV cache）"),
-    (
-        "term.cache.means",
-        "Keys and values of earlier tokens, kept so that they need not be computed again.",
-        "前面词元的键和值，存下来就不用重算。",
-    ),
+    ("glossary.q", "What do these words mean?", "这些词是什么意思？"),
 ];

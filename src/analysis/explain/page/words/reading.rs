@@ -8,12 +8,12 @@ pub const WORDS: &[Word] = &[
     ("tokens.q", "What exactly did the model receive?", "模型收到的到底是什么？"),
     (
         "tokens.a",
-        "{n} integers, and nothing else: the model reads integers. The text was cut into {n} pieces, called tokens, and of each the model gets its number in a fixed list; the first, {first}, is number {id}.",
-        "{n} 个整数，此外什么都没有：模型读的是整数。文字被切成 {n} 块，叫作词元（token），模型拿到的只是每一块在一张固定清单里的编号；第一块 {first} 的编号是 {id}。",
+        "{n} {n?integer:integers}, and nothing else: the model reads integers. The text was cut into {n} {n?piece:pieces}, called [token:tokens], and of each the model gets its number in a fixed list; the first, {first}, is number {id}.",
+        "{n} 个整数，此外什么都没有：模型读的是整数。文字被切成 {n} 块，叫作[token:词元（token）]，模型拿到的只是每一块在一张固定清单里的编号；第一块 {first} 的编号是 {id}。",
     ),
     (
         "tokens.counts",
-        "The text of {chars} characters became {n} tokens, out of a list of {v}.",
+        "The text of {chars} {chars?character:characters} became {n} {n?token:tokens}, out of a list of {v}.",
         "这段文字有 {chars} 个字符，变成了 {n} 个词元；清单里共有 {v} 个词元。",
     ),
     (
@@ -43,18 +43,18 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "tokens.honest",
-        "But “it never saw letters” is not all of it. What a token is turned into does hold some of its spelling, mostly the first letter <cite>(Itzhak and Levy 2021; Kaushal and Mahowald 2022; Hiraoka and Inui 2025)</cite>. And counting is hard in itself for such a model, which has a fixed number of layers whatever the question: even if each letter came as a token of its own, they would have to be counted ({k} here).",
-        "但“它从没见过字母”并不是全部原因。词元变成的向量里确实含有一部分拼写信息，主要是首字母 <cite>(Itzhak and Levy 2021; Kaushal and Mahowald 2022; Hiraoka and Inui 2025)</cite>。而且计数本身对这种模型就很难：无论问题是什么，它的层数都是固定的；就算每个字母单独成一个词元，这 {k} 个也还是得去数。",
+        "But “it never saw letters” is not all of it. What a token is turned into does hold some of its spelling, mostly the first letter <cite>(Itzhak and Levy 2021; Kaushal and Mahowald 2022; Hiraoka and Inui 2025)</cite>. And counting is hard in itself for such a model. To count, it has to find each letter and keep a running number, one step after another; its steps are its layers, {layers} of them and no more, whatever the question and however long the word. Even if each letter came as a token of its own, they would have to be counted ({k} here).",
+        "但“它从没见过字母”并不是全部原因。词元变成的向量里确实含有一部分拼写信息，主要是首字母 <cite>(Itzhak and Levy 2021; Kaushal and Mahowald 2022; Hiraoka and Inui 2025)</cite>。而且计数本身对这种模型就很难：要数，就得一步一步地找到每个字母、把数目往上加；而它的步数就是层数，不管问什么、单词多长，都只有 {layers} 层。就算每个字母单独成一个词元，这 {k} 个也还是得去数。",
     ),
     (
         "tokens.ids",
-        "Letters are not handed over, only {n} numbers; so a model may miscount letters. It is not all of it: what a token is turned into holds some of its spelling, and counting is hard for such a model in itself.",
-        "交给模型的不是字母，只有 {n} 个编号，所以它可能数错字母。但这不是全部原因：词元变成的向量里含有一部分拼写信息，而且计数本身对这种模型就很难。",
+        "Letters are not handed over, only numbers ({n} here); so a model may miscount letters. It is not all of it: what a token is turned into holds some of its spelling, and counting is hard for such a model in itself, which has as many steps as layers ({layers}) and no more.",
+        "交给模型的不是字母，只有 {n} 个编号，所以它可能数错字母。但这不是全部原因：词元变成的向量里含有一部分拼写信息，而且计数本身对这种模型就很难：它的步数就是层数，只有 {layers} 层。",
     ),
     (
         "tokens.closer",
-        "How the longest word was cut: it began as single symbols, and again and again the two neighbours whose pair was found earliest in training (lowest rank) became one. This is byte-pair encoding, computed here step by step. A word that was found whole needs no row.",
-        "最长的那个词是这样切出来的：一开始是单个符号，然后反复把“训练时最早发现的一对”（名次最小）邻居合成一个。这就是字节对编码（BPE），下面是逐步计算出来的。整词直接命中的不需要任何一行。",
+        "How the longest word was cut: it began as single symbols, and again and again the two neighbours whose pair was found earliest in training (lowest rank) became one. This is [bpe:byte-pair encoding], computed here step by step. A word that was found whole needs no row.",
+        "最长的那个词是这样切出来的：一开始是单个符号，然后反复把“训练时最早发现的一对”（名次最小）邻居合成一个。这就是[bpe:字节对编码（BPE）]，下面是逐步计算出来的。整词直接命中的不需要任何一行。",
     ),
     (
         "tokens.unmerged",
@@ -71,23 +71,23 @@ pub const WORDS: &[Word] = &[
     ("embed.q", "What does a number become, and what does “near” mean?", "一个编号会变成什么？“相近”又是什么意思？"),
     (
         "embed.a",
-        "Each number picks its row of a table with {v} rows: {d} coordinates, its embedding. They were trained, not labelled: no one wrote down what any single coordinate stands for.",
-        "每个编号都从一张有 {v} 行的表里取出自己那一行：{d} 个坐标，这就是它的嵌入（embedding）。这些坐标是训练出来的，没有人给它们贴标签：谁也没写下某个坐标代表什么。",
+        "Each number picks its row of a table with {v} rows: {d} coordinates, its [embedding:embedding]. They were trained, not labelled: no one wrote down what any single coordinate stands for.",
+        "每个编号都从一张有 {v} 行的表里取出自己那一行：{d} 个坐标，这就是它的[embedding:嵌入（embedding）]。这些坐标是训练出来的，没有人给它们贴标签：谁也没写下某个坐标代表什么。",
     ),
     (
         "embed.near",
-        "Nearest to {token} lies {near}: the cosine of their angle is {cos}, and {pct} % of random pairs of tokens are less alike.",
-        "离 {token} 最近的是 {near}：两者夹角的余弦是 {cos}，有 {pct} % 的随机词元对比它们更不像。",
+        "Nearest to {token} lies {near}: the [cosine:cosine] of their angle is {cos}, and {pct} % of random pairs of tokens are less alike.",
+        "离 {token} 最近的是 {near}：两者夹角的[cosine:余弦]是 {cos}，有 {pct} % 的随机词元对比它们更不像。",
     ),
     (
         "embed.same",
-        "Nearest to {token} lies {near}, the same word in another spelling, as most first neighbours are: the cosine of their angle is {cos}, and {pct} % of random pairs are less alike.",
-        "离 {token} 最近的是 {near}，其实是同一个词的另一种写法，大多数第一近邻都是这样：余弦是 {cos}，有 {pct} % 的随机词元对比它们更不像。",
+        "Nearest to {token} lies {near}, the same word in another spelling, as most first neighbours are: the [cosine:cosine] of their angle is {cos}, and {pct} % of random pairs are less alike.",
+        "离 {token} 最近的是 {near}，其实是同一个词的另一种写法，大多数第一近邻都是这样：[cosine:余弦]是 {cos}，有 {pct} % 的随机词元对比它们更不像。",
     ),
     (
         "embed.nothing",
-        "Nothing stands out: the nearest to {token} is {near}, with a cosine of {cos}, and only {pct} % of random pairs are less alike.",
-        "没有什么突出的：离 {token} 最近的是 {near}，余弦 {cos}，而比它们更不像的随机词元对只有 {pct} %。",
+        "Nothing stands out: the nearest to {token} is {near}, with a [cosine:cosine] of {cos}, and only {pct} % of random pairs are less alike.",
+        "没有什么突出的：离 {token} 最近的是 {near}，[cosine:余弦] {cos}，而比它们更不像的随机词元对只有 {pct} %。",
     ),
     (
         "embed.means",
@@ -134,8 +134,8 @@ pub const WORDS: &[Word] = &[
     ("position.q", "If two words swap places, what tells the model?", "如果两个词互换位置，模型靠什么知道？"),
     (
         "position.learned",
-        "To the embedding of each token the vector of its place is added, one of {rows} that were learnt. If two words swap places, each is added to the other’s place vector.",
-        "每个词元的嵌入都会加上它所在位置的向量，一共有 {rows} 个学出来的位置向量（位置编码）。两个词互换位置，就各自加上了对方位置的向量。",
+        "To the embedding of each token the vector of its place ([position:positional encoding]) is added, one of {rows} that were learnt. If two words swap places, each is added to the other’s place vector.",
+        "每个词元的嵌入都会加上它所在位置的向量，一共有 {rows} 个学出来的位置向量（[position:位置编码]）。两个词互换位置，就各自加上了对方位置的向量。",
     ),
     (
         "position.learned-qk",
@@ -144,8 +144,8 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "position.rotary",
-        "What asks and what is matched in attention is turned by an angle that grows with the place (rotary positions, base {theta}; {dims} of the {e} numbers of a head turn). A match then depends on how far apart two words are.",
-        "注意力里负责提问的和被匹配的向量，都会按位置转一个角度（旋转位置编码，底数 {theta}；每个头的 {e} 个数里有 {dims} 个会转）。于是匹配程度取决于两个词相隔多远。",
+        "What asks and what is matched in attention is turned by an angle that grows with the place ([position:rotary positions], base {theta}; {dims} of the {e} numbers of a head turn). A match then depends on how far apart two words are.",
+        "注意力里负责提问的和被匹配的向量，都会按位置转一个角度（[position:旋转位置编码]，底数 {theta}；每个头的 {e} 个数里有 {dims} 个会转）。于是匹配程度取决于两个词相隔多远。",
     ),
     (
         "position.alibi",
@@ -171,6 +171,11 @@ pub const WORDS: &[Word] = &[
         "position.same",
         "Tried on this prompt, with {a} and {b} swapped: {token} stays first and goes from {p} to {q}. The two boards are {kl} bits apart; of the same board they would be none.",
         "在这句话上试一试，把 {a} 和 {b} 互换：{token} 仍排第一，概率从 {p} 变为 {q}。两张榜相差 {kl} 比特；完全一样的话就是零。",
+    ),
+    (
+        "position.little",
+        "Tried on this prompt, with {a} and {b} swapped: little changes. {token} stays first and goes from {p} to {q}; the two boards are {kl} bits apart, and of the same board they would be none. That does not mean that the model does not know the order, only that what comes next here hangs little on it.",
+        "在这句话上试一试，把 {a} 和 {b} 互换：变化很小。{token} 仍排第一，概率从 {p} 变为 {q}；两张榜相差 {kl} 比特，完全一样的话就是零。这并不说明模型不知道顺序，只说明在这里接下来的内容与这个顺序关系不大。",
     ),
     (
         "position.unplaced",

@@ -8,8 +8,8 @@ pub const WORDS: &[Word] = &[
     ("board.q", "What else could it have said, and how sure was it?", "它还可能说什么？有多确定？"),
     (
         "board.undecided",
-        "It is as undecided as a choice among {n} equally likely tokens (an entropy of {bits} bits). Anything but {token} has a chance of {rest}.",
-        "它的犹豫程度相当于在 {n} 个同样可能的词元里选一个（熵为 {bits} 比特）。除 {token} 以外的任何答案，机会一共是 {rest}。",
+        "It is as undecided as a choice among {n} equally likely tokens (an [entropy:entropy] of {bits} bits). Anything but {token} has a chance of {rest}.",
+        "它的犹豫程度相当于在 {n} 个同样可能的词元里选一个（[entropy:熵]为 {bits} 比特）。除 {token} 以外的任何答案，机会一共是 {rest}。",
     ),
     (
         "board.second",
@@ -18,8 +18,8 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "board.closer",
-        "The model gives each token a logit; <code>probability = e^logit ÷ sum of e^logit over all tokens</code>. Only differences count: {a} has {la} and {b} has {lb}, and e to the power of that difference is how many times more likely it is: {pa} against {pb}.",
-        "模型给每个词元一个未归一化分数（logit）；<code>概率 = e^分数 ÷ 所有词元的 e^分数之和</code>。只有差值起作用：{a} 是 {la}，{b} 是 {lb}，e 的“差值次方”就是前者的可能性是后者的多少倍：{pa} 对 {pb}。",
+        "The model gives each token a [logit:logit]; <code>probability = e^logit ÷ sum of e^logit over all tokens</code>. Only differences count: {a} has {la} and {b} has {lb}, and e to the power of that difference is how many times more likely it is: {pa} against {pb}.",
+        "模型给每个词元一个[logit:未归一化分数（logit）]；<code>概率 = e^分数 ÷ 所有词元的 e^分数之和</code>。只有差值起作用：{a} 是 {la}，{b} 是 {lb}，e 的“差值次方”就是前者的可能性是后者的多少倍：{pa} 对 {pb}。",
     ),
     (
         "board.careful",
@@ -34,13 +34,18 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "sampling.temperature",
-        "Temperature is the risk: it makes the likely likelier or lets the unlikely catch up. {token} is drawn with {p0} at temperature {t0}, with {p1} where nothing is done, and with {p2} at temperature {t2}.",
-        "温度就是冒险程度：它让可能的更可能，或者让不太可能的追上来。{token} 被抽中的概率在温度 {t0} 时是 {p0}，什么都不做时是 {p1}，温度 {t2} 时是 {p2}。",
+        "[temperature:Temperature] is the risk: it makes the likely likelier or lets the unlikely catch up. {token} is drawn with {p0} at temperature {t0}, with {p1} where nothing is done, and with {p2} at temperature {t2}.",
+        "[temperature:温度]就是冒险程度：它让可能的更可能，或者让不太可能的追上来。{token} 被抽中的概率在温度 {t0} 时是 {p0}，什么都不做时是 {p1}，温度 {t2} 时是 {p2}。",
     ),
     (
         "sampling.top_p",
-        "Top-p is the size of the pool: with {p}, the most likely tokens are kept until they hold that much: here {kept} of {v} tokens; any others cannot be drawn at all.",
-        "top-p（核采样）就是池子的大小：设为 {p} 时，从最可能的开始保留，直到占满这么多概率；这里 {v} 个词元里留下 {kept} 个，其余的根本不会被抽到。",
+        "[top_p:Top-p] is the size of the pool: with {p}, the most likely tokens are kept until they hold that much: here {kept} of {v} tokens; any others cannot be drawn at all.",
+        "[top_p:top-p（核采样）]就是池子的大小：设为 {p} 时，从最可能的开始保留，直到占满这么多概率；这里 {v} 个词元里留下 {kept} 个，其余的根本不会被抽到。",
+    ),
+    (
+        "sampling.single",
+        "So here the pool is one token: {token} has {p1} by itself, more than {p}, and top-p leaves nothing to chance. Temperature comes first and can change that: at temperature {t}, with the same top-p, tokens in the pool: {kept}.",
+        "所以这里的池子只有一个词元：{token} 自己就有 {p1}，超过了 {p}，top-p 没有给偶然留下余地。温度先起作用，可以改变这一点：温度 {t}、top-p 不变时，池子里的词元有 {kept} 个。",
     ),
     (
         "sampling.alone",
@@ -79,7 +84,7 @@ pub const WORDS: &[Word] = &[
     ("traces.q", "What would it write?", "它会写出什么？"),
     (
         "traces.a",
-        "{n} continuations were drawn as the model says, with nothing cut. Different texts among them: {m}; those that begin with {token}, the first of the board: {g}. A token that was drawn becomes input: all that follows is built on it, right or wrong.",
+        "{n} {n?continuation was:continuations were} drawn as the model says, with nothing cut. Different texts among them: {m}; those that begin with {token}, the first of the board: {g}. A token that was drawn becomes input: all that follows is built on it, right or wrong.",
         "按模型给出的概率、不做任何裁剪，抽了 {n} 次续写：共有 {m} 种不同的文字，{g} 次以榜首 {token} 开头。抽出来的词元会变成输入：后面的一切都建立在它上面，无论对错。",
     ),
     (
@@ -89,7 +94,7 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "traces.closer",
-        "Probabilities multiply: the first continuation has {n} tokens, the logarithms of their probabilities sum to {log}, and so it has a chance of {p} as a whole.",
+        "Probabilities multiply: the first continuation has {n} {n?token:tokens}, the logarithms of their probabilities sum to {log}, and so it has a chance of {p} as a whole.",
         "概率是相乘的：第一条续写有 {n} 个词元，它们概率的对数加起来是 {log}，所以整条出现的机会是 {p}。",
     ),
     (
@@ -101,12 +106,12 @@ pub const WORDS: &[Word] = &[
     ("cost.q", "Why does a longer prompt cost more?", "为什么提示词越长代价越高？"),
     (
         "cost.a",
-        "Every new token looks back at all before it, and what it needs of them is kept (the key–value cache): {each} for each token. After {n} tokens one more takes {flops} of arithmetic and a cache of {kv}; after {m} tokens it takes {flops2} and {kv2}. Each token takes its own again: a prompt of twice the length costs twice as much at least.",
-        "每个新词元都要回看前面所有的词元，为此要把它们的键和值存下来（键值缓存）：每个词元 {each}。已有 {n} 个词元时，再来一个要 {flops} 的运算和 {kv} 的缓存；已有 {m} 个时，要 {flops2} 和 {kv2}。每个词元都要各算一遍：提示词长一倍，代价至少翻倍。",
+        "Every new token looks back at all before it, and what it needs of them is kept (the [cache:key–value cache]): {each} for each token. After {n} {n?token:tokens} one more takes {flops} of arithmetic and a cache of {kv}; after {m} tokens it takes {flops2} and {kv2}. Each token takes its own again: a prompt of twice the length costs twice as much at least.",
+        "每个新词元都要回看前面所有的词元，为此要把它们的键和值存下来（[cache:键值缓存]）：每个词元 {each}。已有 {n} 个词元时，再来一个要 {flops} 的运算和 {kv} 的缓存；已有 {m} 个时，要 {flops2} 和 {kv2}。每个词元都要各算一遍：提示词长一倍，代价至少翻倍。",
     ),
     (
         "cost.whole",
-        "Every token looks at every other: {n} tokens take {flops} of arithmetic, and {m} take {flops2}. Nothing is kept for a next token (a cache of {kv} and {kv2}, {each} for each token).",
+        "Every token looks at every other: {n} {n?token takes:tokens take} {flops} of arithmetic, and {m} take {flops2}. Nothing is kept for a next token (a cache of {kv} and {kv2}, {each} for each token).",
         "每个词元都要看其他所有词元：{n} 个词元要 {flops} 的运算，{m} 个要 {flops2}。没有什么要为下一个词元保留（缓存为 {kv} 和 {kv2}，每个词元 {each}）。",
     ),
     ("cost.figure", "What one more token takes", "再来一个词元的代价"),
@@ -128,12 +133,12 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "cost.closer",
-        "The model has {parameters} parameters, and each that a token uses costs a multiplication and an addition; that is the fixed part. Looking back takes {attention} of the {flops} here.",
-        "模型有 {parameters} 个参数，一个词元用到的每个参数都要一次乘法和一次加法，这是固定部分。这里 {flops} 当中，回看占 {attention}。",
+        "The model has {parameters} [parameter:parameters], and each that a token uses costs a multiplication and an addition; that is the fixed part. Looking back takes {attention} of the {flops} here.",
+        "模型有 {parameters} 个[parameter:参数]，一个词元用到的每个参数都要一次乘法和一次加法，这是固定部分。这里 {flops} 当中，回看占 {attention}。",
     ),
     (
         "cost.crossover",
-        "At {n} tokens looking back would take as much as all the rest.",
+        "At {n} {n?token:tokens} looking back would take as much as all the rest.",
         "到 {n} 个词元时，回看的运算量就和其余部分一样多。",
     ),
     (

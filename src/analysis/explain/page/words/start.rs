@@ -8,8 +8,8 @@ pub const WORDS: &[Word] = &[
     ("page.title", "How {model} goes on from “{prompt}”", "{model} 会如何接着写“{prompt}”"),
     (
         "page.intro",
-        "One prompt, followed through the whole model. Every number was computed by this model for this prompt, and stands in a table beside this page. You need no mathematics to read on; what opens under “Look closer” has the formulas.",
-        "跟着一句提示词（prompt）走完整个模型。页面上的每个数字都是这个模型对这句话算出来的，并且都能在页面旁边的数据表里找到。不需要数学就能读下去；想看公式，请展开“再看细一点”。",
+        "One prompt, followed through the whole model. Every number was computed by this model for this prompt, and stands in a table beside this page. You need no mathematics to read on; what opens under “Look closer” has the formulas, and words with a dotted line say what they mean when pressed.",
+        "跟着一句提示词（prompt）走完整个模型。页面上的每个数字都是这个模型对这句话算出来的，并且都能在页面旁边的数据表里找到。不需要数学就能读下去；想看公式，请展开“再看细一点”；带虚线的词点一下就有解释。",
     ),
     ("page.contents", "Contents", "目录"),
     (
@@ -27,18 +27,18 @@ pub const WORDS: &[Word] = &[
     ("answer.q", "What comes next?", "接下来会是什么？"),
     (
         "answer.nearly",
-        "{token}, almost surely: the model gives it {p}, and {rest} to everything else together. What it has is still not a sentence but a board of candidates.",
-        "几乎肯定是 {token}：模型给它 {p}，其余所有候选加起来只有 {rest}。即便如此，模型手里的也不是一句话，而是一张候选榜。",
+        "{token}, almost surely: the model gives it {p}, and {rest} to everything else together. What it has is still not a sentence but a [board:board of candidates].",
+        "几乎肯定是 {token}：模型给它 {p}，其余所有候选加起来只有 {rest}。即便如此，模型手里的也不是一句话，而是一张[board:候选榜]。",
     ),
     (
         "answer.more",
-        "Most likely {token}, with {p}; {rest} goes to something else. What the model has is not a sentence but a board of candidates.",
-        "最可能是 {token}，概率 {p}；另有 {rest} 属于别的候选。模型手里的不是一句话，而是一张候选榜。",
+        "Most likely {token}, with {p}; {rest} goes to something else. What the model has is not a sentence but a [board:board of candidates].",
+        "最可能是 {token}，概率 {p}；另有 {rest} 属于别的候选。模型手里的不是一句话，而是一张[board:候选榜]。",
     ),
     (
         "answer.not",
-        "There is no one answer: {token} leads with {p}, but {rest} goes to something else. What the model has is not a sentence but a board of candidates.",
-        "没有唯一的答案：{token} 以 {p} 领先，但另有 {rest} 属于别的候选。模型手里的不是一句话，而是一张候选榜。",
+        "There is no one answer: {token} leads with {p}, but {rest} goes to something else. What the model has is not a sentence but a [board:board of candidates].",
+        "没有唯一的答案：{token} 以 {p} 领先，但另有 {rest} 属于别的候选。模型手里的不是一句话，而是一张[board:候选榜]。",
     ),
     (
         "answer.none",
@@ -53,8 +53,8 @@ pub const WORDS: &[Word] = &[
     ("answer.figure", "The board of candidates", "候选榜"),
     (
         "answer.caption",
-        "The board of candidates: all {n} tokens that the model can read have a place on it; the first are shown, the others are one row. A dot in a token stands for a space. The logit is the score that a probability is made of: one logit more makes a token nearly three times as likely.",
-        "候选榜：模型能读的 {n} 个词元都在榜上；这里列出最前面的，其余合成一行。词元里的中点代表空格。未归一化分数（logit）是换算成概率之前的分数：多一分，可能性就变成将近三倍。",
+        "The board of candidates: all {n} tokens that the model can read have a place on it; the first are shown, the others are one row. A dot in a token stands for a space. The [logit:logit] is the score that a probability is made of: one logit more makes a token nearly three times as likely.",
+        "候选榜：模型能读的 {n} 个词元都在榜上；这里列出最前面的，其余合成一行。词元里的中点代表空格。[logit:未归一化分数（logit）]是换算成概率之前的分数：多一分，可能性就变成将近三倍。",
     ),
     ("col.candidate", "candidate", "候选"),
     ("col.bar", "compared", "对比"),
