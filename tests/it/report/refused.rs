@@ -32,6 +32,11 @@ fn what_cannot_be_is_said() {
         (with("top = 2", "top = \"many\""), "steps.lens: ", ""),
         (with("top = 2", "top = { a = 1 }"), "`top` is a table", ""),
         (with("top = 2", "out = \"x\""), "`out` is no option of a step", ""),
+        (
+            with("lens\"\ntexts = [\"Mary and John\"]\ntop = 2", "explain\"\ntexts = [\"Mary\"]\nserve = true"),
+            "`serve` is no option of a step",
+            "",
+        ),
         (with("top = 2", "no_bos = 1"), "`no_bos` is a number, and should be true or false", ""),
         (with("top = 2", "no-bos = true\nno_bos = true"), "given twice", ""),
         (with("steps.first.table}", "steps.frist.table}"), "steps.both: there is no step `frist`", "`first`"),
