@@ -199,6 +199,46 @@ def corpora():
             write("corpus", f"{kind}_{reading}", bytes([i + len(kinds) * reading]) + data)
 
 
+def experiments():
+    for path in sorted((HERE.parent / "experiments").glob("*.toml")):
+        write("experiment", path.stem, path.read_bytes())
+    text = b"""[experiment]
+title = "t"
+seed = 3
+[matrix]
+at = ["z", "attn_out"]
+top = [1, 2]
+combine = "zip"
+exclude = [{ at = "z" }]
+[steps.a]
+run = "lens"
+texts = ["${env.X:Mary} $${"]
+at = "${matrix.at}"
+top = "${matrix.top}"
+[steps.b]
+run = "compare"
+texts = ["${steps.a.table}", "${steps.a.folder}"]
+[expect]
+"x" = ["steps.a where rank = 1 and prob > 0.5 per layer: rows = 4", "steps.a: layer = 1 in top 3 by |prob|"]
+"y" = "steps.a: rank correlation of prob and logit in steps.a > 0.5"
+[report]
+template = '''
+{{chart steps.a}} {{table steps.a where="rank = 1" rows=10}} {{expect}}
+'''
+"""
+    write("experiment", "all", text)
+
+
+def forms():
+    head = (b"POST / HTTP/1.1\r\nHost: 127.0.0.1:7\r\nOrigin: http://localhost:7\r\nSec-Fetch-Site: same-origin\r\n"
+            b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: ")
+    for name, body in [("both", b"prompt=Mary+and+J%C3%B6rg%0D%0Ax&lang=both"), ("zh", b"lang=zh&prompt=%E4%BD%A0"),
+                       ("none", b"prompt=")]:
+        write("form", name, head + str(len(body)).encode() + b"\r\n\r\n" + body)
+    write("form", "waits", head + b"10\r\nExpect: 100-continue\r\n\r\nprompt=abc")
+    write("form", "style", b"GET /style.css HTTP/1.1\r\nHost: localhost:7\r\n\r\n")
+
+
 def tables(pellucid):
     """Tables of the built-in model, small, and one without compression that a mutation reaches more of."""
     import pyarrow.parquet as pq
@@ -223,7 +263,8 @@ def tables(pellucid):
 
 if __name__ == "__main__":
     shutil.rmtree(CORPUS, ignore_errors=True)
-    for make in (configs, weights, torch_files, tokenizers, prompts, arguments, folders, figures, corpora):
+    for make in (configs, weights, torch_files, tokenizers, prompts, arguments, folders, figures, corpora, experiments,
+                 forms):
         make()
     if len(sys.argv) > 1:
         tables(sys.argv[1])

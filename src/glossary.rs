@@ -177,7 +177,7 @@ pub const TERMS: &[Term] = &[
     term(
         "stroke",
         "stroke",
-        "笔画",
+        "一笔",
         "What one part of the model adds to the residual stream: the embedding, the attention or the feed-forward network of a layer.",
         "模型的一个部件添到残差流上的东西：嵌入、某一层的注意力，或某一层的前馈网络。",
         "residual",
@@ -202,7 +202,7 @@ pub const TERMS: &[Term] = &[
         "parameter",
         "parameter, weight",
         "参数、权重",
-        "A number of the model that training has set. They are the same for every prompt; activations are what a prompt makes of them.",
+        "A number of the model that training has set. Parameters are the same for every prompt; activations are what a prompt makes of them.",
         "模型里由训练定下来的一个数。参数对每句提示词都一样；激活才是提示词算出来的。",
         "model",
     ),
@@ -279,6 +279,14 @@ pub const TERMS: &[Term] = &[
         "cost",
     ),
     term(
+        "flop",
+        "FLOP, KiB, units of arithmetic and memory",
+        "FLOP、KiB（运算量与内存的单位）",
+        "A FLOP is one addition or multiplication, a byte (B) holds eight bits. k, M, G and T stand for a thousand, a million, and a thousand times more each; Ki, Mi and Gi for powers of two that are a little more.",
+        "FLOP 是一次加法或乘法，字节（B）是八个比特。k、M、G、T 是一千、一百万，再各乘一千；Ki、Mi、Gi 是比它们略大的二的幂。",
+        "cost",
+    ),
+    term(
         "hook",
         "hook, site",
         "钩子（hook）",
@@ -291,7 +299,7 @@ pub const TERMS: &[Term] = &[
         "logit lens",
         "logit lens",
         "Reading an unfinished residual stream as if the model stopped there.",
-        "把没写完的残差流当成模型就停在那里来读。",
+        "假设模型停在这一层，直接读出残差流。",
         "lens",
     ),
     term(
@@ -354,7 +362,7 @@ pub fn find(word: &str) -> Vec<&'static Term> {
     let word = word.trim().to_lowercase();
     let names = |term: &Term| -> Vec<String> {
         let (zh, en) = (term.zh.replace(['（', '）'], "、"), term.en.replace(", ", "、"));
-        let all = format!("{}、{en}、{zh}", term.key.replace('_', "-"));
+        let all = format!("{}、{en}、{zh}、{}", term.key.replace('_', "-"), term.zh);
         all.split('、').filter(|name| !name.is_empty()).map(str::to_lowercase).collect()
     };
     let bare = word.replace('_', "-");

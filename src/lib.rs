@@ -35,6 +35,8 @@ mod visible;
 #[doc(hidden)] // For the program that trains the built-in model, and tests.
 pub mod whole;
 
+/// candle, whose tensors hooks see: of the version that this is built with.
+pub use candle_core as candle;
 pub use error::{Error, Result};
 
 /// Examples in Rust on the README and on pages in `docs/` are tests.

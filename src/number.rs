@@ -96,7 +96,7 @@ impl Locale {
         if percent.is_finite() { format!("{} %", self.styled(percent, &PERCENT)) } else { share.to_string() }
     }
 
-    /// A number in a sentence, without an exponent, as people write it: three digits or so, or two of what is small.
+    /// A number in a sentence, without an exponent, as people write it: two decimals, or two digits of what is small.
     pub fn plain(self, x: f64) -> String {
         let size = x.abs();
         if !x.is_finite() || size >= 1e9 {
@@ -105,7 +105,7 @@ impl Locale {
         let text = match size {
             0.0 => "0".to_owned(),
             _ if x.fract() == 0.0 => format!("{x:.0}"),
-            s if s >= 10.0 => format!("{x:.1}"),
+            s if s >= 100.0 => format!("{x:.1}"),
             s if s >= 1.0 => format!("{x:.2}"),
             s => {
                 let decimals = (-s.log10().floor() as usize + 1).clamp(2, 12);
@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn numbers_are_as_people_write_them() {
         let shown = [0.0, 1.0, -0.5, 12.34, 0.000_123, 1.5, 8.976, -17.0].map(|x| Locale::EN.plain(x));
-        assert_eq!(shown, ["0", "1", "−0.5", "12.3", "0.00012", "1.5", "8.98", "−17"]);
+        assert_eq!(shown, ["0", "1", "−0.5", "12.34", "0.00012", "1.5", "8.98", "−17"]);
         let shares = [0.998_68, 0.5, 0.000_064, 0.0, 1.0, 0.999_999_999_999_9].map(|x| Locale::EN.plain_percent(x));
         assert_eq!(shares, ["99.87 %", "50.0 %", "0.0064 %", "0 %", "100.0 %", "99.999999999 %"]);
     }

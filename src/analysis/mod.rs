@@ -55,8 +55,8 @@ pub use neurons::{
 pub use patch::rows::{PatchMeanRow, PatchRow};
 pub use path::rows::{PathMeanRow, PathRow};
 pub use position::PositionDecayRow;
-pub use tables::{ColumnRow, TermRow};
 pub use tables::docs;
+pub use tables::{ColumnRow, TermRow};
 pub use tokens::{TokenCountRow, TokenLetterRow, TokenMergeRow, TokenRow, tokens};
 pub use training::TrainingRow;
 pub use verify::rows::{ReferenceRow, VerifyRow};

@@ -201,3 +201,18 @@ pub fn asked<W: AsRef<str>>(arguments: &[W]) -> Result<Asked> {
 pub fn docs() -> String {
     shell::reference(&mut program())
 }
+
+/// Whether the text of an experiment can be understood, its options as those of commands. Nothing is run, and no model is read.
+///
+/// # Errors
+/// When it cannot.
+#[doc(hidden)] // For fuzzing.
+pub fn experiment(text: &str) -> Result<()> {
+    run::experiment(text)
+}
+
+/// The prompt and language of a form that was sent to `explain --serve`; none where something else was asked for, or it is refused.
+#[doc(hidden)] // For fuzzing.
+pub fn form(bytes: &[u8], port: u16) -> Option<(String, &'static str)> {
+    serve::form(bytes, port)
+}

@@ -11,11 +11,11 @@ use super::out::Out;
 use super::step::Commands;
 use super::wait::WaitArgs;
 use crate::error::{Error, ErrorKind, Result};
-use crate::report::engine::{Asked, Engine, State};
+use crate::report::engine::{Asked, Engine, State, understood};
 use crate::report::expect::Outcome;
 use crate::report::experiment::{Experiment, Set, steps};
 use crate::report::page::{NAMES, Page, write::write};
-use crate::report::steps::{Cells, expanded};
+use crate::report::steps::Cells;
 use crate::session::words::shell;
 use crate::session::{Claiming, Shard};
 use crate::table::Format;
@@ -73,7 +73,7 @@ impl RunCommand {
         let looks = self.dry_run || self.why.is_some();
         let of_steps = out.of_steps(looks);
         let commands = Commands { out: &of_steps, wait: self.wait.seconds() };
-        let cells = expanded(&experiment, &commands).map_err(here)?;
+        let cells = understood(&experiment, &commands).map_err(here)?;
         let lock = Path::new("runs").join(format!("{}.lock.toml", experiment.name));
         let failed = RefCell::new(vec![]);
         let told = |label: &str, state: &State, e: Option<&Error>| match (state, e) {
@@ -96,9 +96,6 @@ impl RunCommand {
                 keep_going: self.keep_going,
                 told: &told,
             };
-            engine.check().map_err(here)?;
-            experiment.expect.iter().try_for_each(|expected| expected.check(&experiment, &cells)).map_err(here)?;
-            experiment.template.iter().try_for_each(|template| template.check(&experiment, &cells)).map_err(here)?;
             if let Some(name) = &self.why {
                 for cell in cells.named(&experiment, name).map_err(here)? {
                     engine.why(cell)?.iter().try_for_each(|said| out.print(|w| writeln!(w, "{said}")))?;
@@ -173,6 +170,15 @@ impl RunCommand {
             .hint(format!("look at {}", report.join(NAMES[0]).display()))),
         }
     }
+}
+
+/// As [`super::experiment`].
+pub(super) fn experiment(text: &str) -> Result<()> {
+    let experiment = Experiment::parse(text, "experiment", ".", &[])?;
+    if experiment.matrix.size() > ASKED {
+        return Ok(());
+    }
+    understood(&experiment, &Commands { out: &Out::bare(), wait: 0 }).map(|_| ())
 }
 
 fn failures(failed: &[(String, ErrorKind)], states: &BTreeMap<usize, State>) -> Error {

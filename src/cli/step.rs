@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::report::engine::{Asked, Known, Steps};
 use crate::report::keys::{a_kind, shown};
 use crate::session::Results;
+use crate::session::claim::was_left;
 use crate::session::folder::is_whole;
 use crate::session::pieces::is_begun;
 
@@ -131,11 +132,11 @@ fn parsed(command: &Command, mut words: Vec<String>, more: &[String]) -> Result<
     (command.clap)().try_get_matches_from(words).map_err(|e| misunderstood(&e))
 }
 
-/// Whether all results of a request are in its folder.
+/// Whether all results of a request are in its folder, and nothing that a killed process left beside them.
 fn is_done(command: &Command, folder: &Path, request: &str) -> bool {
     match command.results {
         Results::Dataset => folder.is_dir() && status(folder, false).is_ok_and(|found| found.complete),
-        _ => is_whole(folder, request),
+        _ => is_whole(folder, request) && !was_left(folder),
     }
 }
 

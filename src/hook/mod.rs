@@ -9,6 +9,7 @@ pub mod point;
 pub mod site;
 pub mod tap;
 
+pub use crate::ops::rows::Rows;
 pub use cache::Cache;
 pub use change::{Change, Changed, How};
 pub use edit::Edit;

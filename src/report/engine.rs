@@ -7,7 +7,7 @@ use toml::Table;
 
 use super::experiment::Experiment;
 use super::lock::{Lock, Locked, changes};
-use super::steps::Cells;
+use super::steps::{Cells, expanded};
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::words::shell;
 use crate::session::{Claiming, Shard};
@@ -144,20 +144,25 @@ pub struct Engine<'a> {
     pub told: &'a dyn Fn(&str, &State, Option<&Error>),
 }
 
-impl Engine<'_> {
-    /// Whether all cells have options that can be understood.
-    ///
-    /// # Errors
-    /// When one has not.
-    pub fn check(&self) -> Result<()> {
-        let nowhere = |i: usize| PathBuf::from(format!("runs/{}", self.cells.known[self.cells.all[i].step].name));
-        self.cells.all.iter().try_for_each(|cell| {
-            let options = self.cells.options(self.experiment, cell, &nowhere)?;
-            let run = &self.experiment.steps[cell.step].run;
-            self.steps.check(run, &options).map_err(|e| e.at(format!("steps.{}", cell.label)))
-        })
-    }
+/// The cells of an experiment of which everything can be understood: the options of each, what is expected, and the report. Nothing is run,
+/// and no model is read.
+///
+/// # Errors
+/// When something cannot.
+pub fn understood(experiment: &Experiment, steps: &dyn Steps) -> Result<Cells> {
+    let cells = expanded(experiment, steps)?;
+    let nowhere = |i: usize| PathBuf::from(format!("runs/{}", cells.known[cells.all[i].step].name));
+    cells.all.iter().try_for_each(|cell| {
+        let options = cells.options(experiment, cell, &nowhere)?;
+        let run = &experiment.steps[cell.step].run;
+        steps.check(run, &options).map_err(|e| e.at(format!("steps.{}", cell.label)))
+    })?;
+    experiment.expect.iter().try_for_each(|expected| expected.check(experiment, &cells))?;
+    experiment.template.iter().try_for_each(|template| template.check(experiment, &cells))?;
+    Ok(cells)
+}
 
+impl Engine<'_> {
     /// Runs these cells and what they need, as far as their results are not there. What has failed is told at once; the first failure is
     /// the error, unless the others go on.
     ///

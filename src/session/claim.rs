@@ -113,6 +113,11 @@ pub(crate) fn is_at_work(folder: &Path) -> bool {
     lock.is_some_and(|file| file.try_lock().is_err())
 }
 
+/// Whether a process that was killed has left its lock in `folder`.
+pub(crate) fn was_left(folder: &Path) -> bool {
+    folder.join(NAME).symlink_metadata().is_ok() && !is_at_work(folder)
+}
+
 impl Drop for Claim {
     fn drop(&mut self) {
         self.stage.take();

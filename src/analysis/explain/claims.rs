@@ -53,3 +53,24 @@ pub fn looking(looked: &AttentionRow, pushed: &AttentionRow, keys: usize) -> &'s
 pub fn rests(row: &AttentionRow) -> bool {
     row.key_pos == 0 && row.query_pos > 0 && row.prob > 0.5
 }
+
+/// What of all that heads took from earlier positions for the position `last` pushes the target furthest towards it; none where nothing does.
+pub fn earlier(rows: &[AttentionRow], last: u32) -> Option<(usize, &AttentionRow)> {
+    let own =
+        |row: &AttentionRow| row.query_pos == last && row.key_pos < last && row.push.is_some_and(|push| push > 0.0);
+    let own = rows.iter().enumerate().filter(|(_, row)| own(row));
+    own.reduce(|a, b| if b.1.push > a.1.push { b } else { a })
+}
+
+/// Whether a probability is so small that it is not written.
+pub fn is_tiny(prob: f64) -> bool {
+    prob < 1e-12
+}
+
+/// The strokes that push furthest towards the target, at most three of them, and the one that pushes furthest away: by their places in `pushes`.
+pub fn furthest(pushes: &[f64]) -> (Vec<usize>, Option<usize>) {
+    let mut order: Vec<usize> = (0..pushes.len()).collect();
+    order.sort_by(|a, b| pushes[*b].total_cmp(&pushes[*a]).then(a.cmp(b)));
+    let towards = order.iter().copied().filter(|i| pushes[*i] > 0.0).take(3).collect();
+    (towards, order.last().copied().filter(|i| pushes[*i] < 0.0))
+}

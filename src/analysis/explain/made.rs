@@ -87,7 +87,7 @@ pub fn numbers(facts: &mut Facts, logits: &[f32]) {
     own.one("tokens", facts.prompt.tokens.len() as f64, "tokens", "rows of `tokens`");
     words(&mut own, facts);
     board(&mut own, facts, logits);
-    strokes(&mut own, facts);
+    strokes(&mut own, facts, logits);
     looks(&mut own, facts);
     traces(&mut own, facts);
     let mut rows = own.rows;
@@ -200,7 +200,14 @@ fn board(to: &mut Taker<'_>, facts: &Facts, logits: &[f32]) {
 }
 
 /// What strokes come to.
-fn strokes(to: &mut Taker<'_>, facts: &Facts) {
+fn strokes(to: &mut Taker<'_>, facts: &Facts, logits: &[f32]) {
+    // Pushes are those before a factor or cap, and come to a difference of logits where there is none.
+    let plain = facts.spec.unembedding.cap.is_none() && facts.spec.unembedding.scale.is_none();
+    if let Some(logit) = facts.residual.first().and_then(|row| logits.get(row.target_id as usize)).filter(|_| plain) {
+        to.one("target_logit", f64::from(*logit), "logit", "the logit of the target of `residual`");
+        let sum: f64 = logits.iter().map(|logit| f64::from(*logit)).sum();
+        to.one("mean_logit", sum / logits.len() as f64, "logit", "the mean of the logits of all tokens");
+    }
     for kind in ["embed", "pos", "attn", "mlp", "bias"] {
         let own: Vec<f64> = facts.residual.iter().filter(|row| row.kind == kind).map(|row| row.push).collect();
         if !own.is_empty() {
@@ -223,6 +230,9 @@ fn strokes(to: &mut Taker<'_>, facts: &Facts) {
             "layers",
             "from which layer on the lens at the last position says the answer, in `logit_lens`",
         );
+    }
+    if !facts.neurons.is_empty() {
+        to.one("neurons_shown", facts.neurons.len() as f64, "neurons", "rows of `neurons`");
     }
     for row in &facts.neuron_layers {
         let rest = 1.0 - row.shown_share;
@@ -277,6 +287,10 @@ impl Facts {
     /// Heads that look at the first token with more than a half from the last position: layer and head.
     pub fn sinks(&self) -> Vec<(u32, u32)> {
         let last = self.prompt.tokens.len() as u32 - 1;
-        self.attention.iter().filter(|row| row.query_pos == last && rests(row)).map(|row| (row.layer, row.head)).collect()
+        self.attention
+            .iter()
+            .filter(|row| row.query_pos == last && rests(row))
+            .map(|row| (row.layer, row.head))
+            .collect()
     }
 }

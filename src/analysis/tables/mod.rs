@@ -1,14 +1,14 @@
 //! The tables that analyses make: their columns as rows, and their page.
 
 mod docs;
-mod words;
 pub mod rows;
+mod words;
 
 use crate::glossary::Term;
 use crate::table::TableInfo;
 pub use docs::docs;
-pub use words::glossary;
 pub use rows::{ColumnRow, TermRow};
+pub use words::glossary;
 
 /// The columns of a table, one a row.
 pub fn columns(table: &TableInfo) -> Vec<ColumnRow> {

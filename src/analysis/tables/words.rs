@@ -11,11 +11,8 @@ pub fn glossary() -> String {
          `--lang zh`; on the page of `pellucid explain`, words with a dotted line open their entry. This page is generated from `src/glossary.rs`.\n",
     );
     for term in TERMS {
-        let _ = write!(
-            out,
-            "\n### {}\n\n{} See it: `pellucid {}`. 中文：{}。\n",
-            term.en, term.means, term.seen, term.zh
-        );
+        let _ =
+            write!(out, "\n### {}\n\n{} See it: `pellucid {}`. 中文：{}。\n", term.en, term.means, term.seen, term.zh);
     }
     out
 }

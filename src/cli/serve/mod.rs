@@ -114,3 +114,10 @@ fn serve(port: u16, what: &Served<'_>, make: &mut Make<'_>, out: &Out) -> Result
     connections.end();
     Err(signals::interrupted("no more pages are served").hint("run the same command to begin again"))
 }
+/// As [`super::form`].
+pub(super) fn form(bytes: &[u8], port: u16) -> Option<(String, &'static str)> {
+    match request::read(&mut std::io::Cursor::new(bytes.to_vec()), port) {
+        Ok(Some((_, request::Wanted::Page(typed)))) => Some((typed.prompt, typed.language)),
+        _ => None,
+    }
+}

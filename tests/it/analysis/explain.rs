@@ -70,7 +70,9 @@ fn check_structure(html: &str, of: &str) {
     for node in root.descendants().filter(Node::is_element) {
         for (name, value) in node.attributes().map(|a| (a.name(), a.value())) {
             match name {
-                "for" | "aria-labelledby" | "aria-describedby" | "popovertarget" => assert!(ids.contains(value), "{of}: {name}={value}"),
+                "for" | "aria-labelledby" | "aria-describedby" | "popovertarget" => {
+                    assert!(ids.contains(value), "{of}: {name}={value}")
+                }
                 "href" => match value.strip_prefix('#') {
                     Some(id) => assert!(ids.contains(id), "{of}: {value}"),
                     None => assert_eq!(value, "data:,", "{of}: an address"),
@@ -268,7 +270,11 @@ fn both_languages_say_the_same() {
 
 /// What a sentence begins with, between its places.
 fn beginning(key: &str, tongue: Tongue) -> &'static str {
-    text(key, tongue).split(['{', '}']).step_by(2).find(|part| !part.contains('[') && part.chars().count() >= 5).unwrap()
+    text(key, tongue)
+        .split(['{', '}'])
+        .step_by(2)
+        .find(|part| !part.contains('[') && part.chars().count() >= 5)
+        .unwrap()
 }
 
 /// Invariant: The same request has the same page, byte for byte, whatever the number of threads.

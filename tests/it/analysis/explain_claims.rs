@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use pellucid::Result;
-use pellucid::analysis::explain::claims::{changes_little, decided, stands_out};
+use pellucid::analysis::explain::claims::{changes_little, decided, furthest, is_tiny, stands_out};
 use pellucid::analysis::explain::page::words::{Tongue, text};
 use pellucid::analysis::explain::{Facts, Lang};
 use pellucid::glossary::by_key;
@@ -74,6 +74,12 @@ fn claims_are_false_where_they_are_false() -> Result<()> {
         [None, Some(1), None, None]
     );
     assert!(decided(1, 4) && !decided(3, 4) && changes_little(0.09) && !changes_little(0.1));
+    assert!(is_tiny(9e-13) && !is_tiny(1e-12));
+    assert_eq!(furthest(&[1.0, -2.0, 4.0, 0.0, 3.0, 2.0]), (vec![2, 4, 5], Some(1)));
+    assert_eq!(
+        (furthest(&[1.0, 0.0]), furthest(&[-1.0]), furthest(&[])),
+        ((vec![0], None), (vec![], Some(0)), (vec![], None))
+    );
     let ids = |ids: &[u32]| PromptEntry::ids(ids.to_vec());
     let pages = [
         ("demo", PromptEntry::text(STRAWBERRY)),
@@ -124,6 +130,24 @@ fn claims_are_false_where_they_are_false() -> Result<()> {
         assert_eq!(said(&html, &["attention.sinks", "attention.nosinks"]), sinks, "{model}");
         assert_eq!(facts.number("sinks", None).unwrap().1.value, resting as f64);
         seen.insert(sinks);
+        let rests = keys.iter().any(|key| key.0 == 0 && key.1 > 0.5) && last != 0;
+        let from_earlier =
+            facts.attention.iter().any(|row| row.query_pos == last && row.key_pos != last && row.push.unwrap() > 0.0);
+        let first = facts.candidates[0].token.as_deref().unwrap();
+        let space = !first.is_empty() && first.trim_matches(' ').is_empty();
+        let is_plain = facts.spec.unembedding.cap.is_none() && facts.spec.unembedding.scale.is_none();
+        for (claim, holds) in [
+            ("attention.carries", rests && pushed == 0),
+            ("attention.earlier", from_earlier),
+            ("answer.space", space),
+            ("traces.tiny", facts.generated[0].log_prob < -27.7),
+            ("stream.mean", is_plain),
+        ] {
+            for tongue in [Tongue::En, Tongue::Zh] {
+                assert_eq!(says(&html, claim, tongue), holds, "{model}: {claim}");
+            }
+            seen.insert(if holds { claim } else { "" });
+        }
 
         // The nearest of all tokens' first neighbours: of one that is another word, where there is one.
         let own: Vec<_> = facts.neighbors.iter().filter(|row| row.space == "embed" && row.rank == 1).collect();
@@ -163,7 +187,8 @@ fn claims_are_false_where_they_are_false() -> Result<()> {
     for claim in [
         "answer.nearly", "answer.more", "answer.not", "attention.only", "attention.alike", "attention.differ",
         "attention.sinks", "attention.nosinks", "embed.near", "embed.same", "embed.nothing", "position.another",
-        "position.same", "position.little", "stream.strongest", "stream.nothing", "sampling.single", "sampling.many",
+        "position.same", "position.little", "stream.strongest", "stream.nothing", "attention.earlier", "stream.mean",
+        "sampling.single", "sampling.many",
     ] {
         assert!(seen.contains(claim), "no page says {claim}: {seen:?}");
     }
@@ -184,7 +209,9 @@ fn words_open_what_they_mean() -> Result<()> {
         for id in opened {
             assert!(by_key(id.split_once("-term-").unwrap().1).is_some(), "{id}");
         }
-        for wrong in [">1</data> tokens", ">1</data> layers", ">1</data> integers", ">1</data> heads", "[token:", "?token"] {
+        for wrong in
+            [">1</data> tokens", ">1</data> layers", ">1</data> integers", ">1</data> heads", "[token:", "?token"]
+        {
             assert!(!html.contains(wrong), "{wrong}");
         }
     }

@@ -265,7 +265,11 @@ fn the_glossary_says_what_words_mean() {
     assert_eq!(find("logits").len(), 1);
     assert!(find("attention").len() == 1 && find("heads")[0].key == "head");
     let said = place.ok(["glossary", "残差流", "--lang", "both"]).stdout;
-    assert!(said.contains("residual stream\n") && said.contains("残差流\n") && said.contains("pellucid residual"), "{said}");
-    let rows: Vec<serde_json::Value> = serde_json::from_str(&place.ok(["glossary", "--format", "json"]).stdout).unwrap();
+    assert!(
+        said.contains("residual stream\n") && said.contains("残差流\n") && said.contains("pellucid residual"),
+        "{said}"
+    );
+    let rows: Vec<serde_json::Value> =
+        serde_json::from_str(&place.ok(["glossary", "--format", "json"]).stdout).unwrap();
     assert_eq!(rows.len(), TERMS.len());
 }

@@ -157,16 +157,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "analysis",
         &[
-            "visible", "number", "glossary", "error", "limits", "whole", "arch", "ops", "hook", "text", "sample", "model",
-            "sweep", "table", "view", "session", "dataset",
+            "visible", "number", "glossary", "error", "limits", "whole", "arch", "ops", "hook", "text", "sample",
+            "model", "sweep", "table", "view", "session", "dataset",
         ],
     ),
     ("report", &["visible", "number", "error", "whole", "text", "table", "view", "session", "analysis"]),
     (
         "cli",
         &[
-            "visible", "number", "glossary", "error", "limits", "whole", "guard", "arch", "ops", "hook", "text", "model",
-            "sweep", "table", "view", "session", "dataset", "analysis", "report",
+            "visible", "number", "glossary", "error", "limits", "whole", "guard", "arch", "ops", "hook", "text",
+            "model", "sweep", "table", "view", "session", "dataset", "analysis", "report",
         ],
     ),
     ("lib", &["error"]),

@@ -18,7 +18,23 @@ fn claims_hold_where_they_should() {
     let top = first.iter().max_by(|a, b| real(a, "prob").total_cmp(&real(b, "prob"))).unwrap();
     let (layer, pos) = (&top["layer"], &top["pos"]);
     let n = first.len();
+    // Where ranks agree better than values, or worse: a bound that only one of them is above.
+    let (xs, ys): (Vec<f64>, Vec<f64>) = first.iter().map(|row| (real(row, "prob"), real(row, "logit"))).unzip();
+    let ranks = |of: &[f64]| of.iter().map(|x| of.iter().filter(|y| *y < x).count() as f64).collect::<Vec<f64>>();
+    let (by_value, by_rank) = (pearson(&xs, &ys), pearson(&ranks(&xs), &ranks(&ys)));
+    assert!((by_value - by_rank).abs() > 0.01, "{by_value} {by_rank}");
+    let between = (by_value + by_rank) / 2.0;
+    // The stroke that pushes furthest away: by size it is not the last.
+    let strokes = rows(&["residual", text]);
+    let away = strokes.iter().min_by(|a, b| real(a, "push").total_cmp(&real(b, "push"))).unwrap();
+    let size = 1 + strokes.iter().filter(|row| real(row, "push").abs() > real(away, "push").abs()).count();
+    assert!(real(away, "push") < 0.0 && size < strokes.len());
     let cases = [
+        (format!("steps.res: step = {} in top {size} by |push|", away["step"]), true),
+        (format!("steps.res: step = {} in top {size} by push", away["step"]), false),
+        ("steps.lens: no rank > 2".into(), false),
+        (format!("steps.lens where rank = 1: rank correlation of prob and logit > {between}"), by_rank > between),
+        (format!("steps.lens where rank = 1: correlation of prob and logit > {between}"), by_value > between),
         (format!("steps.lens where rank = 1: rows = {n}"), true),
         (format!("steps.lens where rank = 1: rows != {n}"), false),
         ("steps.lens: all rank <= 3".into(), true),
@@ -47,8 +63,9 @@ fn claims_hold_where_they_should() {
         ("steps.lens: correlation of rank and prob > 0".into(), false),
         ("steps.patch: head 9.9 in top 3 by |recovered|".into(), false),
     ];
-    let mut file =
-        format!("[experiment]\ntitle = \"t\"\n[steps.lens]\nrun = \"lens\"\ntexts = [\"{text}\"]\ntop = 3\n[expect]\n");
+    let mut file = format!(
+        "[experiment]\ntitle = \"t\"\n[steps.lens]\nrun = \"lens\"\ntexts = [\"{text}\"]\ntop = 3\n[steps.res]\nrun = \"residual\"\ntexts = [\"{text}\"]\n[expect]\n"
+    );
     let cases = &cases[..cases.len() - 1];
     for (i, (claim, _)) in cases.iter().enumerate() {
         file += &format!("\"{i}\" = \"{claim}\"\n");
@@ -69,6 +86,14 @@ fn claims_hold_where_they_should() {
     let html = String::from_utf8(place.read("reports/test/report.html")).unwrap();
     assert_eq!(html.matches("✗ no").count(), cases.iter().filter(|(_, holds)| !holds).count());
 
+    // What is expected of a step is expected of each of its cells.
+    let cells = file.split("[steps.res]").next().unwrap().replace("top = 3", "top = \"${matrix.top}\"");
+    let cells = cells.replace("[steps.lens]", "[matrix]\ntop = [1, 2]\n[steps.lens]");
+    for (claim, code) in [("any rank = 2", 1), ("any rank = 1", 0), ("max of rank <= max of rank in steps.lens", 0)] {
+        place.write("test.toml", format!("{cells}[expect]\na = \"steps.lens: {claim}\"\n"));
+        assert_eq!(place.pellucid(["run", "test.toml", "-q"]).code, Some(code), "{claim}");
+    }
+
     // A claim on no row is an error, and not one that holds.
     for claim in ["steps.lens where rank = 7: all rank = 7", "steps.lens: rank = 7 in top 3 by prob"] {
         place.write(
@@ -78,4 +103,11 @@ fn claims_hold_where_they_should() {
         let done = place.pellucid(["run", "test.toml", "-q"]);
         assert!(done.code == Some(2) && done.stderr.contains("there are no rows"), "{claim}: {}", done.stderr);
     }
+}
+
+fn pearson(xs: &[f64], ys: &[f64]) -> f64 {
+    let mean = |of: &[f64]| of.iter().sum::<f64>() / of.len() as f64;
+    let (x, y) = (mean(xs), mean(ys));
+    let sum = |f: &dyn Fn(f64, f64) -> f64| xs.iter().zip(ys).map(|(a, b)| f(a - x, b - y)).sum::<f64>();
+    sum(&|a, b| a * b) / (sum(&|a, _| a * a) * sum(&|_, b| b * b)).sqrt()
 }

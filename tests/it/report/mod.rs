@@ -260,6 +260,28 @@ The first token is {{value steps.lens.token where="rank = 1 and layer = 0 and po
     assert!(!place.path("mine/report.html").exists());
 }
 
+/// Invariant: An exported data set is a step: it has the bytes of its command, it is there the next time, and one that is damaged is made again.
+#[test]
+fn a_data_set_is_a_step() {
+    let (place, alone) = (Place::new(), Place::new());
+    let texts = "Mary went to the store and John met Mary there\n".repeat(40);
+    let file = "[experiment]\ntitle = \"t\"\n[steps.data]\nrun = \"export\"\ncorpus = \"c.txt\"\nhooks = \"blocks.1.hook_resid_post\"\ncontext = 16\n";
+    for place in [&place, &alone] {
+        place.write("c.txt", &texts);
+    }
+    place.write("test.toml", file);
+    assert_eq!(run(&place, &[]), [("data".to_owned(), "ran".to_owned())]);
+    assert_eq!(run(&place, &[]), [("data".to_owned(), "there".to_owned())]);
+    alone.ok(["export", "--corpus", "c.txt", "--hooks", "blocks.1.hook_resid_post", "--context", "16"]);
+    let runs = |place: &Place| {
+        let all = results(place).into_iter();
+        let all = all.map(|(path, bytes)| (path.strip_prefix(place.path("")).unwrap().to_owned(), bytes));
+        all.filter(|(path, _)| path.starts_with("runs") && !path.ends_with("test.lock.toml")).collect::<Vec<_>>()
+    };
+    assert!(runs(&place).len() > 2);
+    assert!(runs(&place) == runs(&alone), "{:?}", runs(&place).iter().map(|(path, _)| path).collect::<Vec<_>>());
+}
+
 /// Invariant: A dry run says what would be run, in order, and writes nothing, also of models that are not on this machine.
 #[test]
 fn dry_runs_write_nothing() {

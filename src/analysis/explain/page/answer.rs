@@ -54,6 +54,9 @@ pub fn answer(w: &mut Writer<'_>) {
         ("rest", w.made("not_first", None, At::percent)),
     ];
     w.answers("8", key, &put);
+    if first.token.as_deref().is_some_and(|text| !text.is_empty() && text.chars().all(|c| c == ' ')) {
+        w.p("answer.space", &[]);
+    }
     w.p("answer.truth", &[]);
     figure::begin(w);
     let rows: Vec<Vec<String>> = (w.facts.candidates.iter().take(BOARD + 1).enumerate())

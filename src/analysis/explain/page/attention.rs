@@ -3,7 +3,7 @@
 use super::figure;
 use super::write::{At, Writer, escape, token};
 use crate::analysis::AttentionRow;
-use crate::analysis::explain::claims::looking;
+use crate::analysis::explain::claims::{earlier, looking};
 
 /// More keys of a head are not in its table; those that are looked at most are.
 const KEYS: usize = 32;
@@ -60,11 +60,26 @@ pub fn attention(w: &mut Writer<'_>) {
         ];
         w.answers("5", key, &put);
     }
+    if let Some((i, row)) = earlier(&facts.attention, last) {
+        let put = [
+            ("key", token(&row.key_token)),
+            ("pos", at(i, "key_pos").count(f64::from(row.key_pos))),
+            ("layer", at(i, "layer").count(f64::from(row.layer))),
+            ("head", at(i, "head").count(f64::from(row.head))),
+            ("push", at(i, "push").signed(push(row))),
+            ("prob", at(i, "prob").percent(f64::from(row.prob))),
+            ("target", token(row.target.as_deref().unwrap_or_default())),
+        ];
+        w.answers("5", "attention.earlier", &put);
+    }
     let sinks = facts.sinks();
     let key = if sinks.is_empty() { "attention.nosinks" } else { "attention.sinks" };
     let first = token(&facts.prompt.tokens[0].text);
     let put = [("n", w.count("sinks")), ("all", w.count("all_heads")), ("first", first)];
     w.answers("5", key, &put);
+    if sinks.contains(&head) && pushed.is_some_and(|(_, row)| row.key_pos == 0) {
+        w.p("attention.carries", &[]);
+    }
     if facts.spec.blocks[0].attention.inner.shared_by() > 1 {
         w.p("attention.grouped", &[("n", w.count("shared_by")), ("kv", w.count("kv_heads"))]);
     }
@@ -116,6 +131,10 @@ fn strips(w: &mut Writer<'_>, last: u32) {
     let cells = own.iter().map(|(_, row)| (row.key_pos as usize, line(row), f64::from(row.prob)));
     let label = escape(w.plain("attention.strips"));
     let svg = figure::shades("strips", (keys, n), "preserveAspectRatio=\"none\" ", &label, cells);
+    let whole = |head: (u32, u32)| {
+        let found = facts.heads.iter().enumerate().find(|(_, row)| (row.layer, row.head) == (head.0, Some(head.1)));
+        found.map_or("–".into(), |(i, row)| At::of("residual_heads", i, "push").signed(row.push))
+    };
     let lines: Vec<Vec<String>> = (heads.iter())
         .filter_map(|head| {
             let rows: Vec<Placed<'_>> = own.iter().copied().filter(|(_, row)| (row.layer, row.head) == *head).collect();
@@ -125,6 +144,7 @@ fn strips(w: &mut Writer<'_>, last: u32) {
                 token(&row.key_token),
                 at(i, "prob").percent(f64::from(row.prob)),
                 row.push.map_or("–".into(), |push| at(i, "push").signed(f64::from(push))),
+                whole(*head),
             ])
         })
         .collect();
@@ -140,7 +160,8 @@ fn strips(w: &mut Writer<'_>, last: u32) {
     let even = layers.iter().all(|(.., heads)| *heads == layers[0].2);
     let named = layers.iter().filter(|_| even).map(|(layer, i, _)| at(*i, "layer").count(f64::from(*layer)));
     w.raw(&figure::framed(&svg, &named.collect::<Vec<_>>(), &words(w)));
-    let columns = ["col.head", "col.most", "col.looked", "col.pushed"].map(|key| w.plain(key).to_owned());
+    let columns = ["col.head", "col.most", "col.looked", "col.pushed.there", "col.pushed.whole"]
+        .map(|key| w.plain(key).to_owned());
     let table = figure::table_html(&escape(w.plain("attention.strips")), &columns, &lines);
     w.raw(&figure::opens(w.plain("astable"), &table));
     let caption = w.say("attention.strips.caption", &[("n", w.count("all_heads"))]);

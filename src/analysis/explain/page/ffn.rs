@@ -32,6 +32,7 @@ pub fn ffn(w: &mut Writer<'_>) {
         w.answers("6", key, &put);
         let put = [
             ("layer", layer(i, "layer").count(f64::from(row.layer))),
+            ("of", w.count("neurons_shown")),
             ("shown", layer(i, "shown").count(f64::from(row.shown))),
             ("share", layer(i, "shown_share").percent(row.shown_share)),
             ("rest", w.made("rest_of_mlp", Some(row.layer), At::percent)),
@@ -65,15 +66,11 @@ pub fn ffn(w: &mut Writer<'_>) {
         ("neuron", at(0, "neuron").shows(f64::from(row.neuron), &row.neuron.to_string())),
         ("pre", at(0, "pre").number(row.pre)),
         ("post", at(0, "post").number(row.post)),
+        ("gate", row.gate.map_or_else(String::new, |gate| at(0, "gate").number(gate))),
         ("length", at(0, "write_norm").number(row.write_norm)),
         ("push", at(0, "push").signed(row.push)),
     ];
-    let gate = row.gate.map_or_else(String::new, |gate| {
-        format!(
-            "<p>{}</p>",
-            w.say("ffn.gate", &[("gate", at(0, "gate").number(gate)), ("post", at(0, "post").number(row.post))])
-        )
-    });
-    let closer = format!("<p>{}</p>{gate}", w.say("ffn.closer", &put));
+    let key = if row.gate.is_some() { "ffn.closer.gated" } else { "ffn.closer" };
+    let closer = format!("<p>{}</p>", w.say(key, &put));
     w.close("ffn", &closer, facts.command("neurons"));
 }

@@ -50,6 +50,7 @@ fn experiment(w: &mut Writer<'_>) {
             false if changes_little(swapped.1.kl_bits) => "position.little",
             false => "position.same",
         };
+        let other = rows.iter().position(|row| row.run == "swapped" && row.rank == 1).unwrap_or(rows.len());
         let kl = At::of("position_boards", swapped.0, "kl_bits").number(swapped.1.kl_bits);
         let put = [
             ("a", label(a)),
@@ -58,8 +59,14 @@ fn experiment(w: &mut Writer<'_>) {
             ("p", prob((at, top))),
             ("q", prob(swapped)),
             ("kl", kl),
+            ("other", rows.get(other).map_or_else(String::new, |row| token(&row.token))),
+            ("po", rows.get(other).map_or_else(String::new, |row| prob((other, row)))),
         ];
         w.answers("4", key, &put);
+        let mut order: Vec<usize> = (0..w.facts.prompt.tokens.len()).collect();
+        order.swap(a, b);
+        let text: String = order.iter().map(|pos| &*w.facts.prompt.tokens[*pos].text).collect();
+        w.p("position.reads", &[("text", token(&text))]);
     }
     if let Some(unplaced) = of("unplaced", top.token_id) {
         let put = [("token", token(&top.token)), ("p", prob((at, top))), ("q", prob(unplaced))];
@@ -99,6 +106,7 @@ fn decay(w: &Writer<'_>) -> String {
     let put = [
         ("query", token(&own.query_token)),
         ("key", token(&own.key_token)),
+        ("layer", at(i, "layer").count(f64::from(own.layer))),
         ("head", at(i, "head").count(f64::from(own.head))),
         ("d", at(i, "distance").count(f64::from(own.distance))),
         ("s", at(i, "score").number(own.score)),

@@ -3,7 +3,7 @@
 use super::figure;
 use super::write::{At, Writer, escape, token};
 use crate::analysis::LensRow;
-use crate::analysis::explain::claims::{decided, stands_out};
+use crate::analysis::explain::claims::{decided, furthest, stands_out};
 use crate::analysis::residual::rows::ResidualRow;
 
 fn at(i: usize, column: &'static str) -> At {
@@ -46,6 +46,16 @@ pub fn stream(w: &mut Writer<'_>) {
         ];
         w.answers("7", key, &put);
     }
+    let (towards, away) = furthest(&pushes);
+    let named = |i: usize| {
+        let (row, of) = strokes[i];
+        format!("{} ({})", name(w, row, of), at(row, "push").signed(of.push))
+    };
+    if !towards.is_empty() {
+        let list = towards.into_iter().map(named).collect::<Vec<_>>().join(w.plain("list"));
+        let put = [("list", list), ("target", target.clone()), ("away", away.map_or_else(String::new, named))];
+        w.answers("7", if away.is_some() { "stream.furthest" } else { "stream.towards" }, &put);
+    }
     w.p("stream.strokes", &[("n", w.count("strokes")), ("against", w.count("against")), ("target", target.clone())]);
     let most = pushes.iter().map(|push| push.abs()).fold(1e-12, f64::max);
     let lines: Vec<Vec<String>> = (facts.residual.iter().enumerate())
@@ -76,11 +86,19 @@ pub fn stream(w: &mut Writer<'_>) {
         ("mlp", w.made("push_mlp", None, At::signed)),
         ("pos", w.made("push_pos", None, At::signed)),
         ("bias", w.made("push_bias", None, At::signed)),
-        ("all", bias),
+        ("all", bias.clone()),
         ("gap", w.made("gap", None, At::percent)),
-        ("target", target),
+        ("target", target.clone()),
     ];
-    let closer = format!("<p>{}</p>", w.say("stream.closer", &put));
+    let mean = facts.number("mean_logit", None).map_or_else(String::new, |_| {
+        let put = [
+            ("logit", w.made("target_logit", None, At::number)),
+            ("mean", w.made("mean_logit", None, At::number)),
+            ("target", target),
+        ];
+        format!("<p>{}</p>", w.say("stream.mean", &put))
+    });
+    let closer = format!("<p>{}</p>{mean}", w.say("stream.closer", &put));
     w.close("stream", &closer, facts.command("residual"));
 }
 

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::figure;
 use super::write::{At, Writer, token};
+use crate::analysis::explain::claims::is_tiny;
 
 /// A trace: its tokens with their rows in `traces`.
 type Trace = Vec<(usize, u32)>;
@@ -36,7 +37,8 @@ pub fn traces(w: &mut Writer<'_>) {
             ("p", w.made("trace_prob", Some(row.trace), At::percent)),
             ("n", At::of("generated", 0, "tokens").count(f64::from(row.tokens))),
         ];
-        format!("<p>{}</p>", w.say("traces.closer", &put))
+        let key = if is_tiny(row.log_prob.exp()) { "traces.tiny" } else { "traces.closer" };
+        format!("<p>{}</p>", w.say(key, &put))
     });
     w.close("traces", &closer, facts.command("generate"));
 }
@@ -65,8 +67,11 @@ fn branch(w: &Writer<'_>, all: &[(usize, &Trace)], depth: usize, html: &mut Stri
         let text: String = first[depth..end].iter().map(|(i, _)| &*w.facts.traces[*i].token).collect();
         let (row, _) = first[depth];
         let prob = At::of("traces", row, "prob_raw").percent(w.facts.traces[row].prob_raw);
-        let many =
-            if own.len() > 1 { format!(" <span class=\"times\">×{}</span>", marks(own.len())) } else { String::new() };
+        let many = if own.len() > 1 {
+            format!(" <span class=\"times\">({})</span>", times(w, own.len()))
+        } else {
+            String::new()
+        };
         let _ = write!(html, "<li>{}{many} <span class=\"small\">{prob}</span>", token(&text));
         if own.iter().any(|(_, trace)| trace.len() > end) && own.len() > 1 {
             html.push_str("<ul>");
@@ -77,7 +82,8 @@ fn branch(w: &Writer<'_>, all: &[(usize, &Trace)], depth: usize, html: &mut Stri
     }
 }
 
-/// How many traces a branch has, as strokes: it is counted by looking, and no number of a table.
-fn marks(n: usize) -> String {
-    "|".repeat(n)
+/// How many traces a branch has, in words: it is counted by looking, and no number of a table.
+fn times(w: &Writer<'_>, n: usize) -> &'static str {
+    let words: Vec<&str> = w.plain("times").split('|').collect();
+    words.get(n - 1).or(words.last()).copied().unwrap_or_default()
 }

@@ -118,9 +118,14 @@ impl<'a> Writer<'a> {
             let found = put.iter().find(|(known, _)| *known == name);
             debug_assert!(found.is_some(), "{key}: {name}");
             let html = found.map_or("–", |(_, html)| html);
-            said.push_str(forms.and_then(|forms| forms.split_once(':')).map_or(html, |(one, many)| {
-                if is_one(html) { one } else { many }
-            }));
+            said.push_str(
+                forms.and_then(|forms| forms.split_once(':')).map_or(
+                    html,
+                    |(one, many)| {
+                        if is_one(html) { one } else { many }
+                    },
+                ),
+            );
             rest = after;
         }
         said.push_str(rest);
@@ -138,10 +143,18 @@ impl<'a> Writer<'a> {
         }) {
             debug_assert!(by_key(key).is_some(), "{key}");
             let id = self.id(&format!("term-{key}"));
-            let _ = write!(
-                out,
-                "{before}<button type=\"button\" class=\"term\" popovertarget=\"{id}\">{words}</button>"
-            );
+            // A line may break around a button whatever stands there; with its brackets and stops it is one.
+            let (before, opening) = match before.chars().next_back().filter(|c| "(（“".contains(*c)) {
+                Some(c) => before.split_at(before.len() - c.len_utf8()),
+                None => (before, ""),
+            };
+            let closing = after.chars().take_while(|c| ")）”,.:;，。：；、".contains(*c)).map(char::len_utf8).sum();
+            let (closing, after) = after.split_at(closing);
+            let button = format!("<button type=\"button\" class=\"term\" popovertarget=\"{id}\">{words}</button>");
+            let _ = match (opening, closing) {
+                ("", "") => write!(out, "{before}{button}"),
+                _ => write!(out, "{before}<span class=\"one-line\">{opening}{button}{closing}</span>"),
+            };
             rest = after;
         }
         out + rest

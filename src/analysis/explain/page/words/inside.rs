@@ -12,8 +12,8 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "attention.a",
-        "[attention:Attention] moves. In each of {heads} [head:{heads?head:heads}] the last position asks ([qkv:query]), every earlier one is matched ([qkv:key]), and those that match deliver something ([qkv:value]): who asks, who is matched, who delivers. [layer:Layers] and heads are counted from zero.",
-        "[attention:注意力]负责搬运。在 {heads} 个[head:注意力头]的每一个里，最后一个位置提问（[qkv:查询]），前面每个位置接受匹配（[qkv:键]），匹配上的交出东西（[qkv:值]）：谁在问、谁被匹配、谁交货。[layer:层]和头都从零数起。",
+        "[attention:Attention] moves. In each of {heads} [head:{heads?head:heads}] the last position asks ([qkv:query]), every earlier one is matched ([qkv:key]), and those that match deliver something ([qkv:value]): who asks, who is matched, who delivers.",
+        "[attention:注意力]负责搬运。在 {heads} 个[head:注意力头]的每一个里，最后一个位置提问（[qkv:查询]），前面每个位置接受匹配（[qkv:键]），匹配上的交出东西（[qkv:值]）：谁在问、谁被匹配、谁交货。",
     ),
     (
         "attention.alike",
@@ -45,6 +45,16 @@ pub const WORDS: &[Word] = &[
         "In this model {n} heads at a time share keys and values ({kv} pairs in a layer): they ask differently of the same store, which keeps the cache small.",
         "这个模型里每 {n} 个头共用一套键和值（每层 {kv} 套）：提的问题不同，查的是同一个仓库，这样缓存更小。",
     ),
+    (
+        "attention.earlier",
+        "Of all that heads took from earlier words for {target}, the most came from {key} (position {pos}), through head {head} of layer {layer}: {push} logits, with {prob} of its attention there.",
+        "所有头从前面的词拿来的东西里，对 {target} 推得最多的来自 {key}（位置 {pos}），经由第 {layer} 层第 {head} 个头：{push}，它在那里放了 {prob} 的注意力。",
+    ),
+    (
+        "attention.carries",
+        "The head above looks there too, and does carry something from there: looking alone does not tell a sink.",
+        "上面说的那个头也看那里，却真的搬了东西：光凭看，分不出是不是汇聚点。",
+    ),
     ("attention.figure", "What the strongest head took", "影响最大的头拿了什么"),
     (
         "attention.caption",
@@ -54,8 +64,8 @@ pub const WORDS: &[Word] = &[
     ("attention.strips", "What every head looks at from the last position", "每个头从最后一个位置看向哪里"),
     (
         "attention.strips.caption",
-        "One line for each of {n} heads, the first layer on top, with layers numbered at the left; one column for each token of the prompt. The darker (in dark mode, the lighter), the more the head looks at that token from the last position.",
-        "{n} 个头每个一行，第一层在最上面，左边是层号；每一列是提示词里的一个词元。颜色越深（深色模式下越亮），说明从最后一个位置看它越多。",
+        "One line for each of {n} heads, the first layer on top, with layers numbered at the left; one column for each token of the prompt. The darker (in dark mode, the lighter), the more the head looks at that token from the last position. In the table, what a head pushes from the token that it looks at most is a part of what the whole head pushes.",
+        "{n} 个头每个一行，第一层在最上面，左边是层号；每一列是提示词里的一个词元。颜色越深（深色模式下越亮），说明从最后一个位置看它越多。表里“从那里推了多少”只是整个头推力的一部分。",
     ),
     ("attention.square", "All of one head", "一个头的全貌"),
     (
@@ -87,22 +97,22 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "ffn.a",
-        "Attention moves, the [ffn:feed-forward network (FFN)] works on what was moved. That of layer {layer} stands out: its {n} [neuron:neurons] together push {target} by {push} logits.",
-        "注意力负责搬运，[ffn:前馈网络（FFN）]负责加工搬来的东西。其中第 {layer} 层最突出：它的 {n} 个[neuron:神经元]合起来把 {target} 推了 {push}。",
+        "Attention moves, the [ffn:feed-forward network (FFN)] works on what was moved. Among those of all layers that of layer {layer} stands out: its {n} [neuron:neurons] together push {target} by {push} logits.",
+        "注意力负责搬运，[ffn:前馈网络（FFN）]负责加工搬来的东西。各层的前馈网络里，第 {layer} 层最突出：它的 {n} 个[neuron:神经元]合起来把 {target} 推了 {push}。",
     ),
     (
         "ffn.nothing",
-        "Attention moves, the [ffn:feed-forward network (FFN)] works on what was moved. No layer stands out: the strongest, layer {layer} with {n} [neuron:neurons], pushes {target} by {push} logits.",
-        "注意力负责搬运，[ffn:前馈网络（FFN）]负责加工搬来的东西。没有哪一层特别突出：最强的是第 {layer} 层，它的 {n} 个[neuron:神经元]把 {target} 推了 {push}。",
+        "Attention moves, the [ffn:feed-forward network (FFN)] works on what was moved. Among those of all layers none stands out; that of layer {layer}, with {n} [neuron:neurons], pushes {target} furthest, by {push} logits (below zero: away from it).",
+        "注意力负责搬运，[ffn:前馈网络（FFN）]负责加工搬来的东西。各层之间没有哪一层特别突出；推得最远的是第 {layer} 层，它的 {n} 个[neuron:神经元]把 {target} 推了 {push}（小于零表示推远）。",
     ),
     (
         "ffn.spread",
-        "Of the strongest neurons of all layers, layer {layer} has {shown}; together {share} of what its network adds comes from there, and {rest} is spread over all its others.",
-        "在全部各层最强的神经元里，有 {shown} 个在第 {layer} 层；它们占该层前馈网络写入量的 {share}，其余 {rest} 分散在别的神经元上。",
+        "Of the {of} strongest neurons of all layers, layer {layer} has {shown}; together {share} of what its network adds comes from there, and {rest} is spread over all its others.",
+        "在各层最强的 {of} 个神经元里，有 {shown} 个在第 {layer} 层；它们占该层前馈网络写入量的 {share}，其余 {rest} 分散在别的神经元上。",
     ),
     (
         "ffn.fact",
-        "So one cannot point to the place where a fact is stored: many neurons each add a little, the same neuron serves many facts, and what pushes an answer here may be idle for the same fact in other words. What can be said is which neurons pushed, on this prompt, and how far.",
+        "So one cannot point to the place where what it knows is stored: many neurons each add a little, the same neuron serves many facts, and what pushes an answer here may be idle for the same fact in other words. What can be said is which neurons pushed, on this prompt, and how far.",
         "所以不能指着某处说“这个事实就存在这里”：许多神经元各加一点，同一个神经元服务于许多事实；换一种说法问同一个事实，起作用的可能是另一些。能说的只是：在这句话上，哪些神经元推了、推了多少。",
     ),
     (
@@ -113,18 +123,18 @@ pub const WORDS: &[Word] = &[
     ("ffn.figure", "The strongest neurons", "最强的神经元"),
     (
         "ffn.caption",
-        "The neurons that push the answer most, of {n} in each layer: how active each is, how far it pushes, its share of what its layer’s network adds, and three tokens that its write pulls towards. A neuron that pushes away stands to the left. The share is one of length, not of the push.",
-        "把答案推得最多的神经元（每层共 {n} 个）：激活多大、推了多少、占本层前馈网络写入的份额，以及它的写入拉向的三个词元。向左表示推远。份额按长度算，不是推力的份额。",
+        "The neurons that push the answer most, towards it or away, of {n} in each layer: how active each is, how far it pushes, its share of what its layer’s network adds, and three tokens that its write pulls towards. A neuron that pushes away stands to the left. The share is of length, along the direction of all that the network adds: one that points against it is below zero.",
+        "把答案推得最多（推近或推远）的神经元（每层共 {n} 个）：激活多大、推了多少、占本层前馈网络写入的份额，以及它的写入拉向的三个词元。向左表示推远。份额按长度算：沿着全部写入的方向占多少，方向相反的小于零。",
     ),
     (
         "ffn.closer",
         "A neuron is a key and a value <cite>(Geva et al. 2021)</cite>: it measures how well the stream matches its key, and adds its value that many times. Neuron {neuron} of layer {layer} measured {pre}, its nonlinearity made {post} of it, and so it added a stroke of length {length}, which pushes the answer by {push}.",
-        "一个神经元就是一把键加一份值 <cite>(Geva et al. 2021)</cite>：先量一量残差流与键有多匹配，再按这个倍数加上自己的值。第 {layer} 层第 {neuron} 个神经元量得 {pre}，经非线性后是 {post}，于是加了一笔长度为 {length} 的笔画，把答案推了 {push}。",
+        "一个神经元就是一把键加一份值 <cite>(Geva et al. 2021)</cite>：先量一量残差流与键有多匹配，再按这个倍数加上自己的值。第 {layer} 层第 {neuron} 个神经元量得 {pre}，经非线性后是 {post}，于是加上长度为 {length} 的一笔，把答案推了 {push}。",
     ),
     (
-        "ffn.gate",
-        "In this model a second reading of the stream multiplies it: the gate’s partner was {gate}, and the product is {post}.",
-        "在这个模型里还要乘上残差流的另一个读数：它是 {gate}，乘积是 {post}。",
+        "ffn.closer.gated",
+        "A neuron is a key and a value <cite>(Geva et al. 2021)</cite>: it measures how well the stream matches its key, and adds its value that many times. In this model a second reading of the stream multiplies what was measured. Neuron {neuron} of layer {layer} measured {pre}; that, through its nonlinearity, times the second reading, {gate}, is {post}. So it added its value {post} times, a stroke of length {length}, which pushes the answer by {push}.",
+        "一个神经元就是一把键加一份值 <cite>(Geva et al. 2021)</cite>：先量一量残差流与键有多匹配，再按这个倍数加上自己的值。在这个模型里，量得的数还要乘上残差流的另一个读数。第 {layer} 层第 {neuron} 个神经元量得 {pre}；它经过非线性，再乘上另一个读数 {gate}，得到 {post}。于是把自己的值加了 {post} 倍，也就是长度为 {length} 的一笔，把答案推了 {push}。",
     ),
     (
         "ffn.careful",
@@ -135,7 +145,7 @@ pub const WORDS: &[Word] = &[
     (
         "stream.q",
         "In which layer did the answer come first, and which strokes pushed it?",
-        "答案在哪一层排到第一？是哪些笔画推的？",
+        "答案在哪一层排到第一？是哪几笔推的？",
     ),
     (
         "stream.early",
@@ -144,40 +154,55 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "stream.last",
-        "Only at the end of layer {layer}, the last of {n}, does {target} come first: no earlier stop would have given this answer for good.",
-        "直到最后一层（第 {layer} 层，共 {n} 层）结束，{target} 才排到第一：停在更早的地方都不会稳定得到这个答案。",
+        "Only at the end of layer {layer}, the last of {n}, does {target} come first to stay.",
+        "直到最后一层（第 {layer} 层，共 {n} 层）结束，{target} 才排到第一并稳定下来。",
     ),
     (
         "stream.strongest",
-        "One [stroke:stroke] stands out: {stroke} [push:pushes] {target} by {push} logits, of {all} that all {n} strokes and the biases at the end come to: its logit less the mean of all logits.",
+        "Among the [stroke:strokes] one stands out: {stroke} [push:pushes] {target} by {push} logits, of {all} that all {n} strokes and the biases at the end come to: its logit less the mean of all logits.",
         "有一[stroke:笔]特别突出：{stroke} 把 {target} [push:推]了 {push}；全部 {n} 笔加上最后的偏置一共是 {all}，也就是它的分数减去所有分数的平均。",
     ),
     (
         "stream.nothing",
-        "No single [stroke:stroke] stands out: the strongest, {stroke}, [push:pushes] {target} by {push} logits, of {all} that all {n} strokes and the biases at the end come to: its logit less the mean of all logits.",
-        "没有哪一[stroke:笔]特别突出：最强的是 {stroke}，把 {target} [push:推]了 {push}；全部 {n} 笔加上最后的偏置一共是 {all}，也就是它的分数减去所有分数的平均。",
+        "No [stroke:stroke] stands out among all: the one that goes furthest, {stroke}, [push:pushes] {target} by {push} logits (below zero: away from it), of {all} that all {n} strokes and the biases at the end come to: its logit less the mean of all logits.",
+        "全部各笔里没有哪一[stroke:笔]特别突出：走得最远的是 {stroke}，把 {target} [push:推]了 {push}（小于零表示推远）；全部 {n} 笔加上最后的偏置一共是 {all}，也就是它的分数减去所有分数的平均。",
+    ),
+    (
+        "stream.furthest",
+        "Furthest towards {target}: {list}. Furthest away from it: {away}.",
+        "把 {target} 推近最多的是 {list}；推远最多的是 {away}。",
+    ),
+    (
+        "stream.towards",
+        "Furthest towards {target}: {list}. None points away from it.",
+        "把 {target} 推近最多的是 {list}；没有哪一笔把它推远。",
     ),
     (
         "stream.strokes",
-        "What layers hand on at each position is a list of numbers, the [stream:residual stream]. Each layer adds a stroke to it and rewrites nothing. But a later stroke may cancel an earlier one, so nothing is safe either: of these {n} strokes, {against} {against?points:point} away from {target}.",
-        "各层之间传递的是每个位置上的一组数，叫作[stream:残差流]。每一层都在上面添一笔，不改写任何已有的东西。但后面的笔画可以抵消前面的，所以也没有什么是保险的：这 {n} 笔里有 {against} 笔是把 {target} 往外推的。",
+        "What [layer:layers] hand on at each position is a list of numbers, the [stream:residual stream]. Each layer adds a stroke to it and rewrites nothing. But a later stroke may cancel an earlier one, so nothing is safe either: of these {n} strokes, {against} {against?points:point} away from {target}.",
+        "各[layer:层]之间传递的是每个位置上的一组数，叫作[stream:残差流]。每一层都在上面添一笔，不改写任何已有的东西。但后面的一笔可以抵消前面的，所以也没有什么是保险的：这 {n} 笔里有 {against} 笔是把 {target} 往外推的。",
     ),
-    ("stream.figure", "Strokes", "笔画"),
+    ("stream.figure", "Strokes", "每一笔"),
     (
         "stream.caption",
         "Strokes at the last position, in order: how far each pushes {target} (right: towards it), all up to it together, what the model would say if it stopped there, and how long the stroke is. A long stroke need not push; and it pushes other tokens too, so that the answer may become less likely although it is pushed up.",
-        "最后一个位置上的笔画，按先后排列：各自把 {target} 推了多少（向右是推近）、到此为止的累计、若停在这里模型会说什么、笔画有多长。长的笔画不一定推得多；它也会推别的词元，所以答案即使被推近，概率也可能下降。",
+        "最后一个位置上的每一笔，按先后排列：各自把 {target} 推了多少（向右是推近）、到此为止的累计、若停在这里模型会说什么、这一笔有多长。长的一笔不一定推得多；它也会推别的词元，所以答案即使被推近，概率也可能下降。",
     ),
     ("stream.ranks", "Place of the answer, layer by position", "答案在各层各位置的名次"),
     (
         "stream.ranks.caption",
-        "The place of {target} on the board if the model stopped after a layer (down, the last on top), for the last tokens of the prompt (along). One is first; the last column is the position that decides.",
-        "如果停在某一层之后（纵向，最后一层在上），{target} 在候选榜上的名次；横向是提示词的最后几个词元。数字一就是第一；最后一列才是做决定的位置。",
+        "The place of {target} on the board if the model stopped after a layer (down, the last on top), for the tokens of the prompt (along; of a long one the last). One is first, a large number far behind; the last column is the position that decides.",
+        "如果停在某一层之后（纵向，最后一层在上），{target} 在候选榜上的名次；横向是提示词的词元（太长时只列最后一些）。数字一就是第一，越大越靠后；最后一列才是做决定的位置。",
     ),
     (
         "stream.closer",
-        "A logit says how far the last stream points to a token, and a stream is a sum: so the strokes’ parts add up. Embedding {embed}, position {pos}, all attention {attn}, all FFN {mlp}, biases at the end {bias}: together {all}, the logit of {target} less the mean logit. The sums are right within {gap} of the spread of all logits.",
-        "未归一化分数（logit）说的是最终的残差流指向某个词元的程度，而残差流是一个和，所以各笔的贡献可以相加。嵌入 {embed}、位置 {pos}、全部注意力 {attn}、全部前馈网络 {mlp}、最后的偏置 {bias}：合计 {all}，就是 {target} 的分数减去平均分数。各项求和的误差不超过全部分数跨度的 {gap}。",
+        "A logit says how far the last stream points to a token, and a stream is a sum: so the strokes’ parts add up. Embedding {embed}, position {pos}, all attention {attn}, all FFN {mlp}, biases at the end {bias}: together {all}, the logit of {target} less the mean logit. Added up, they miss what the model itself computes by no more than {gap} of the spread of all logits: rounding.",
+        "未归一化分数（logit）说的是最终的残差流指向某个词元的程度，而残差流是一个和，所以各笔的贡献可以相加。嵌入 {embed}、位置 {pos}、全部注意力 {attn}、全部前馈网络 {mlp}、最后的偏置 {bias}：合计 {all}，就是 {target} 的分数减去平均分数。加起来和模型自己算出的相差不超过全部分数跨度的 {gap}，那是舍入误差。",
+    ),
+    (
+        "stream.mean",
+        "The logit of {target} by itself is {logit}, and the mean of the logits of all tokens {mean}: what strokes push is the difference.",
+        "{target} 自己的分数是 {logit}，全部词元分数的平均是 {mean}：各笔推的就是两者之差。",
     ),
     (
         "stream.careful",

@@ -38,7 +38,7 @@ pub const WORDS: &[Word] = &[
     (
         "m.positions.changes",
         "Learnt places end with their list; rotary angles and penalties know distances, and can go further than training did, not always well.",
-        "学出来的位置到头就没有了；旋转和扣分认得的是距离，可以超出训练时的长度，但效果不一定好。",
+        "学出来的位置到头就没有了；旋转和按距离扣分的做法认得的是距离，可以超出训练时的长度，但效果不一定好。",
     ),
     ("m.grouping", "heads", "注意力头"),
     (
@@ -134,11 +134,11 @@ pub const WORDS: &[Word] = &[
         "Both boards, place by place. Tokens of models with other tokenizers are not the same pieces.",
         "两张榜按名次并排。分词器不同的模型，词元不是同样的片段。",
     ),
-    ("compare.strokes", "Strokes of the other model", "另一个模型的笔画"),
+    ("compare.strokes", "Strokes of the other model", "另一个模型的每一笔"),
     (
         "compare.strokes.caption",
         "The strokes of {b} at its last position, and how far each pushes its own first candidate, {target}.",
-        "{b} 在最后一个位置的笔画，以及各自把它自己的榜首 {target} 推了多少。",
+        "{b} 在最后一个位置的每一笔，以及各自把它自己的榜首 {target} 推了多少。",
     ),
     (
         "compare.careful",

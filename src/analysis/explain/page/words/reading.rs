@@ -43,8 +43,8 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "tokens.honest",
-        "But “it never saw letters” is not all of it. What a token is turned into does hold some of its spelling, mostly the first letter <cite>(Itzhak and Levy 2021; Kaushal and Mahowald 2022; Hiraoka and Inui 2025)</cite>. And counting is hard in itself for such a model. To count, it has to find each letter and keep a running number, one step after another; its steps are its layers, {layers} of them and no more, whatever the question and however long the word. Even if each letter came as a token of its own, they would have to be counted ({k} here).",
-        "但“它从没见过字母”并不是全部原因。词元变成的向量里确实含有一部分拼写信息，主要是首字母 <cite>(Itzhak and Levy 2021; Kaushal and Mahowald 2022; Hiraoka and Inui 2025)</cite>。而且计数本身对这种模型就很难：要数，就得一步一步地找到每个字母、把数目往上加；而它的步数就是层数，不管问什么、单词多长，都只有 {layers} 层。就算每个字母单独成一个词元，这 {k} 个也还是得去数。",
+        "But “it never saw letters” is not all of it. What a token is turned into does hold some of its spelling, mostly the first letter <cite>(Itzhak and Levy 2021; Kaushal and Mahowald 2022; Hiraoka and Inui 2025)</cite>. And counting is hard in itself for such a model. To count, it has to find each letter and keep a running number, one step after another; its steps are its layers, {layers} of them and no more, whatever the question and however long the word, and these have everything else to do as well. Even if each letter came as a token of its own, they would have to be counted ({k} here).",
+        "但“它从没见过字母”并不是全部原因。词元变成的向量里确实含有一部分拼写信息，主要是首字母 <cite>(Itzhak and Levy 2021; Kaushal and Mahowald 2022; Hiraoka and Inui 2025)</cite>。而且计数本身对这种模型就很难：要数，就得一步一步地找到每个字母、把数目往上加；而它的步数就是层数，不管问什么、单词多长，都只有 {layers} 层，而这些层还有别的事要做。就算每个字母单独成一个词元，这 {k} 个也还是得去数。",
     ),
     (
         "tokens.ids",
@@ -54,7 +54,7 @@ pub const WORDS: &[Word] = &[
     (
         "tokens.closer",
         "How the longest word was cut: it began as single symbols, and again and again the two neighbours whose pair was found earliest in training (lowest rank) became one. This is [bpe:byte-pair encoding], computed here step by step. A word that was found whole needs no row.",
-        "最长的那个词是这样切出来的：一开始是单个符号，然后反复把“训练时最早发现的一对”（名次最小）邻居合成一个。这就是[bpe:字节对编码（BPE）]，下面是逐步计算出来的。整词直接命中的不需要任何一行。",
+        "最长的那个词是这样切出来的：一开始是单个符号，然后反复把“训练时最早发现的一对”（名次最小）邻居合成一个。这就是[bpe:字节对编码（BPE）]，下面是逐步计算出来的。清单里本来就有的整词，不用合并。",
     ),
     (
         "tokens.unmerged",
@@ -77,17 +77,17 @@ pub const WORDS: &[Word] = &[
     (
         "embed.near",
         "Nearest to {token} lies {near}: the [cosine:cosine] of their angle is {cos}, and {pct} % of random pairs of tokens are less alike.",
-        "离 {token} 最近的是 {near}：两者夹角的[cosine:余弦]是 {cos}，有 {pct} % 的随机词元对比它们更不像。",
+        "离 {token} 最近的是 {near}：两者夹角的[cosine:余弦]是 {cos}。随便抽两个词元，有 {pct} % 的情形不如这一对像。",
     ),
     (
         "embed.same",
         "Nearest to {token} lies {near}, the same word in another spelling, as most first neighbours are: the [cosine:cosine] of their angle is {cos}, and {pct} % of random pairs are less alike.",
-        "离 {token} 最近的是 {near}，其实是同一个词的另一种写法，大多数第一近邻都是这样：[cosine:余弦]是 {cos}，有 {pct} % 的随机词元对比它们更不像。",
+        "离 {token} 最近的是 {near}，其实是同一个词的另一种写法，大多数第一近邻都是这样：[cosine:余弦]是 {cos}。随便抽两个词元，有 {pct} % 的情形不如这一对像。",
     ),
     (
         "embed.nothing",
         "Nothing stands out: the nearest to {token} is {near}, with a [cosine:cosine] of {cos}, and only {pct} % of random pairs are less alike.",
-        "没有什么突出的：离 {token} 最近的是 {near}，[cosine:余弦] {cos}，而比它们更不像的随机词元对只有 {pct} %。",
+        "没有什么突出的：离 {token} 最近的是 {near}，[cosine:余弦] {cos}，而随便抽两个词元，只有 {pct} % 的情形不如这一对像。",
     ),
     (
         "embed.means",
@@ -102,8 +102,8 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "embed.moves",
-        "Context changes it: the last token {token} enters near {before} (cosine {cb}) and leaves the last layer near {after} (cosine {ca}). It is no longer the word that was read but a guess at what comes.",
-        "上下文会改变它：最后一个词元 {token} 进来时靠近 {before}（余弦 {cb}），离开最后一层时靠近 {after}（余弦 {ca}）。它已经不再是读到的那个词，而是对下一个词的猜测。",
+        "Context changes it: what the last token {token} becomes enters closest in direction to {before} (cosine {cb}) and leaves the last layer closest to {after} (cosine {ca}). It is no longer the word that was read but a guess at what comes. The closest is not always the first of the board: a score also counts lengths, and a cosine does not.",
+        "上下文会改变它：最后一个词元 {token} 的向量进来时方向最接近 {before}（余弦 {cb}），离开最后一层时最接近 {after}（余弦 {ca}）。它已经不再是读到的那个词，而是对下一个词的猜测。方向最接近的不一定是榜首：分数还要算长度，余弦不算。",
     ),
     (
         "embed.stays",
@@ -117,8 +117,8 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "embed.tied",
-        "This model uses the same table to read and to say tokens (tied): a token is said where the stream points along its embedding.",
-        "这个模型读词元和说词元用的是同一张表（共享权重）：残差流指向哪个词元的嵌入，就说出哪个词元。",
+        "This model uses the same table to read and to say tokens (tied): the further the stream points along a token’s embedding, the higher is its score.",
+        "这个模型读词元和说词元用的是同一张表（共享权重）：残差流越是指向某个词元的嵌入，那个词元的分数就越高。",
     ),
     (
         "embed.untied",
@@ -144,8 +144,8 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "position.rotary",
-        "What asks and what is matched in attention is turned by an angle that grows with the place ([position:rotary positions], base {theta}; {dims} of the {e} numbers of a head turn). A match then depends on how far apart two words are.",
-        "注意力里负责提问的和被匹配的向量，都会按位置转一个角度（[position:旋转位置编码]，底数 {theta}；每个头的 {e} 个数里有 {dims} 个会转）。于是匹配程度取决于两个词相隔多远。",
+        "What asks and what is matched in attention is turned by an angle that grows with the place ([position:rotary positions], base {theta}; {dims} of the {e} numbers of a head turn; the base says how slowly the slowest do). A match then depends on how far apart two words are.",
+        "注意力里负责提问的和被匹配的向量，都会按位置转一个角度（[position:旋转位置编码]，底数 {theta}；每个头的 {e} 个数里有 {dims} 个会转；底数决定最慢的转得多慢）。于是匹配程度取决于两个词相隔多远。",
     ),
     (
         "position.alibi",
@@ -164,19 +164,20 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "position.another",
-        "Tried on this prompt, with {a} and {b} swapped: {token} goes from {p} to {q}, and another candidate comes first. The two boards are {kl} bits apart; of the same board they would be none.",
-        "在这句话上试一试，把 {a} 和 {b} 互换：{token} 从 {p} 变为 {q}，排第一的换成了别的候选。两张榜相差 {kl} 比特；完全一样的话就是零。",
+        "Tried on this prompt, with {a} and {b} swapped: {token} goes from {p} to {q}, and {other} comes first, with {po}. The two boards are {kl} bits apart ([kl:KL divergence]; two equal boards are zero bits apart).",
+        "在这句话上试一试，把 {a} 和 {b} 互换：{token} 从 {p} 变为 {q}，排第一的换成了 {other}（{po}）。两张榜相差 {kl} 比特（[kl:KL 散度]；完全一样就是零）。",
     ),
     (
         "position.same",
-        "Tried on this prompt, with {a} and {b} swapped: {token} stays first and goes from {p} to {q}. The two boards are {kl} bits apart; of the same board they would be none.",
-        "在这句话上试一试，把 {a} 和 {b} 互换：{token} 仍排第一，概率从 {p} 变为 {q}。两张榜相差 {kl} 比特；完全一样的话就是零。",
+        "Tried on this prompt, with {a} and {b} swapped: {token} stays first and goes from {p} to {q}. The two boards are {kl} bits apart ([kl:KL divergence]; two equal boards are zero bits apart).",
+        "在这句话上试一试，把 {a} 和 {b} 互换：{token} 仍排第一，概率从 {p} 变为 {q}。两张榜相差 {kl} 比特（[kl:KL 散度]；完全一样就是零）。",
     ),
     (
         "position.little",
-        "Tried on this prompt, with {a} and {b} swapped: little changes. {token} stays first and goes from {p} to {q}; the two boards are {kl} bits apart, and of the same board they would be none. That does not mean that the model does not know the order, only that what comes next here hangs little on it.",
-        "在这句话上试一试，把 {a} 和 {b} 互换：变化很小。{token} 仍排第一，概率从 {p} 变为 {q}；两张榜相差 {kl} 比特，完全一样的话就是零。这并不说明模型不知道顺序，只说明在这里接下来的内容与这个顺序关系不大。",
+        "Tried on this prompt, with {a} and {b} swapped: little changes. {token} stays first and goes from {p} to {q}; the two boards are {kl} bits apart ([kl:KL divergence]; two equal boards are zero bits apart). That does not mean that the model does not know the order, only that what comes next here hangs little on which of the two stands where.",
+        "在这句话上试一试，把 {a} 和 {b} 互换：变化很小。{token} 仍排第一，概率从 {p} 变为 {q}；两张榜相差 {kl} 比特（[kl:KL 散度]；完全一样就是零）。这并不说明模型不知道顺序，只说明在这里接下来的内容与这两个词谁先谁后关系不大。",
     ),
+    ("position.reads", "Swapped, it reads: {text}", "互换之后是：{text}"),
     (
         "position.unplaced",
         "With all places made equal, as if the prompt were a bag of tokens, {token} goes from {p} to {q}.",
@@ -198,8 +199,8 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "position.closer",
-        "The same word, further away: in head {head} of the first layer, {query} looks at {key} at a distance of {d}, with a score of {s}. Were that word at a distance of {far} and all else the same, the score would be {sf}.",
-        "同一个词，放得更远：在第一层的第 {head} 个头里，{query} 看向距离为 {d} 的 {key}，分数是 {s}。如果这个词的距离是 {far}，其余不变，分数会是 {sf}。",
+        "The same word, further away: in head {head} of layer {layer}, {query} looks at {key} at a distance of {d}, with a score of {s}. Were that word at a distance of {far} and all else the same, the score would be {sf}.",
+        "同一个词，放得更远：在第 {layer} 层的第 {head} 个头里，{query} 看向距离为 {d} 的 {key}，分数是 {s}。如果这个词的距离是 {far}，其余不变，分数会是 {sf}。",
     ),
     ("position.line", "Score of the same word at every distance", "同一个词在各个距离上的分数"),
     (
@@ -209,7 +210,7 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "position.careful",
-        "A model does not read from left to right as you do: it gets all tokens at once, and knows order only by what is described here. In later layers what is known of places is mixed into everything else.",
-        "模型不像你那样从左读到右：它同时拿到所有词元，顺序只能靠这里说的办法知道。到了后面的层，位置信息已经和其他内容混在一起了。",
+        "A model does not read from left to right as you do: it gets all tokens at once, and knows order by what is described here and, where a token cannot see what comes after it, by that. In later layers what is known of places is mixed into everything else.",
+        "模型不像你那样从左读到右：它同时拿到所有词元，顺序主要靠这里说的办法知道；如果词元看不到后面的内容，这一点也会透露顺序。到了后面的层，位置信息已经和其他内容混在一起了。",
     ),
 ];

@@ -13,8 +13,8 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "board.second",
-        "Second is {token}, with {p}. The {others} tokens that the board does not list have {tail} together: no token is ever impossible.",
-        "第二名是 {token}，概率 {p}。榜上没列出的 {others} 个词元一共占 {tail}：没有哪个词元是绝对不可能的。",
+        "Second is {token}, with {p}. The {others} tokens that the board does not list have {tail} together: before anything is cut, no token is impossible.",
+        "第二名是 {token}，概率 {p}。榜上没列出的 {others} 个词元一共占 {tail}：在剪掉任何东西之前，没有哪个词元是绝对不可能的。",
     ),
     (
         "board.closer",
@@ -23,8 +23,8 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "board.careful",
-        "Sure is not right. The probability says how usual this token is after such a text, as far as the model learnt; nothing here looked anything up. The same question in other words has another board.",
-        "确定不等于正确。概率说的是就模型学到的而言，这样的文字后面这个词元有多常见；这里没有任何一步去查证。同一个问题换个说法，榜就不同。",
+        "Sure is not right. The probability says how usual this token is after such a text, going by what the model learnt; nothing here looked anything up. The same question in other words has another board.",
+        "确定不等于正确。概率说的是按模型学到的，这样一段话后面跟着这个词元有多常见；这里没有任何一步去查证。同一个问题换个说法，榜就不同。",
     ),
     ("sampling.short", "Temperature, top-p", "温度与核采样"),
     (
@@ -72,8 +72,8 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "sampling.closer",
-        "Temperature divides every logit before probabilities are made: {logit} divided by {t} is {after}. Then top-p keeps a token if those before it hold less than p, and shares out the rest anew. The order in which programs do both differs, and so can the pool.",
-        "温度是在换算成概率之前，把每个分数除以它：{logit} 除以 {t} 等于 {after}。然后 top-p 只保留“排在前面的总和还不到 p”的词元，再重新归一化。不同程序里这两步的先后不同，池子也就可能不同。",
+        "Temperature divides every logit before probabilities are made: {logit} divided by {t} is {after}. Then top-p adds up tokens from the most likely on until they hold p, cuts the others, and scales those that are left so that they come to one. The order in which programs do both differs, and so can the pool.",
+        "温度是在换算成概率之前，把每个分数除以它：{logit} 除以 {t} 等于 {after}。然后 top-p 从最可能的往下加，加到达到 p 为止（包括刚好越过 p 的那一个），其余剪掉，再把剩下的放大到合计为一。不同程序里这两步的先后不同，池子也就可能不同。",
     ),
     (
         "sampling.careful",
@@ -89,13 +89,18 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "traces.caption",
-        "A tree: what continuations have in common stands once, and strokes say how many go that way. The percentage is what the model gave the first token of each branch.",
-        "一棵树：共同的部分只写一次，竖线表示有几次续写走这条路。百分比是模型给每个分支第一个词元的概率。",
+        "A tree: what continuations have in common stands once, and behind it how many continuations go that way, where it is more than one. The percentage is what the model gave the first token of each branch.",
+        "一棵树：共同的部分只写一次，括号里是有几次续写走这条路（只有一次的不写）。百分比是模型给每个分支第一个词元的概率。",
     ),
     (
         "traces.closer",
         "Probabilities multiply: the first continuation has {n} {n?token:tokens}, the logarithms of their probabilities sum to {log}, and so it has a chance of {p} as a whole.",
         "概率是相乘的：第一条续写有 {n} 个词元，它们概率的对数加起来是 {log}，所以整条出现的机会是 {p}。",
+    ),
+    (
+        "traces.tiny",
+        "Probabilities multiply: the first continuation has {n} {n?token:tokens}, the logarithms of their probabilities sum to {log}, and so its chance as a whole is less than one in a million million. Yet one continuation had to be drawn, and each has as little.",
+        "概率是相乘的：第一条续写有 {n} 个词元，它们概率的对数加起来是 {log}，所以整条出现的机会不到一万亿分之一。可是总得抽出一条来，而每一条的机会都这么小。",
     ),
     (
         "traces.careful",
@@ -117,14 +122,14 @@ pub const WORDS: &[Word] = &[
     ("cost.figure", "What one more token takes", "再来一个词元的代价"),
     (
         "cost.caption",
-        "Counted from the architecture, with sixteen bits a number. Looking back grows with the context; the rest is the same for each token.",
-        "按架构精确计数，每个数十六比特。回看的部分随上下文增长，其余部分对每个词元都一样。",
+        "Counted from the architecture, with sixteen bits a number, in [flop:units of arithmetic and memory]. Each row is one more token; a whole prompt takes that once for each of its tokens. Looking back grows with the context; the rest is the same for each token.",
+        "按架构精确计数，每个数占十六比特，[flop:单位]见词汇。每一行是再来一个词元的代价；整段提示词有几个词元就要算几遍。回看的部分随上下文增长，其余部分对每个词元都一样。",
     ),
     ("cost.wrong.q", "Why can a good prompt still yield a wrong answer?", "为什么提示词很好，答案仍可能是错的？"),
     (
         "cost.wrong",
-        "Because {token} has {p}, {rest} of the draws say something else at the very first token; a drawn token becomes input, and the rest follows it. If each of twenty tokens had the same {p}, all twenty would be the first of their boards with {twenty} only.",
-        "因为 {token} 只有 {p}，第一个词元就有 {rest} 的机会抽到别的；抽到的词元成了输入，后面就跟着它走。假如连续二十个词元每个都是 {p}，二十个全部是榜首的机会只有 {twenty}。",
+        "The first of a board can itself be wrong. And where it is right, it has {p} only: {rest} of the draws say something else at the very first token; a drawn token becomes input, and the rest follows it. If each of twenty tokens had the same {p}, all twenty would be the first of their boards with {twenty} only.",
+        "榜首本身就可能是错的。就算榜首 {token} 是对的，它也只有 {p}，第一个词元就有 {rest} 的机会抽到别的；抽到的词元成了输入，后面就跟着它走。假如连续二十个词元每个都是 {p}，二十个全部是榜首的机会只有 {twenty}。",
     ),
     (
         "cost.truth",
