@@ -282,6 +282,30 @@ fn a_data_set_is_a_step() {
     assert!(runs(&place) == runs(&alone), "{:?}", runs(&place).iter().map(|(path, _)| path).collect::<Vec<_>>());
 }
 
+/// Invariant: A step's own model and seed come before those of the experiment, which are those of all others.
+#[test]
+fn a_step_may_have_its_own_model_and_seed() {
+    let place = Place::new();
+    let own = crate::bin::model("gpt2");
+    place.write(
+        "test.toml",
+        format!(
+            "[experiment]\ntitle = \"t\"\nseed = 5\n[steps.a]\nrun = \"generate\"\ntexts = [\"Mary\"]\n\
+             [steps.b]\nrun = \"generate\"\ntexts = [\"Mary\"]\nseed = 7\n\
+             [steps.c]\nrun = \"generate\"\nids = [\"1,2\"]\nmodel = '{own}'\n"
+        ),
+    );
+    let json: serde_json::Value =
+        serde_json::from_str(&place.ok(["run", "test.toml", "--dry-run", "--format", "json"]).stdout).unwrap();
+    let said = |step: usize| {
+        let words = json["steps"][step]["command"].as_array().unwrap_or_else(|| panic!("{json:#}"));
+        words.iter().map(|word| word.as_str().unwrap()).collect::<Vec<_>>().join(" ")
+    };
+    let [a, b, c] = [0, 1, 2].map(said);
+    assert!(a.contains("--seed 5") && b.contains("--seed 7") && c.contains("--seed 5"), "{a}\n{b}\n{c}");
+    assert!(!a.contains(&own) && c.contains(&own), "{a}\n{c}");
+}
+
 /// Invariant: A dry run says what would be run, in order, and writes nothing, also of models that are not on this machine.
 #[test]
 fn dry_runs_write_nothing() {
