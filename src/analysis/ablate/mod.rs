@@ -19,7 +19,8 @@ use crate::text::{Pair, Prompt};
     feature = "cli",
     command(
         after_help = "Writes patch.parquet, a row for each prompt, and patch_mean.parquet, their means (see `pellucid tables \
-                        patch_mean`), and an SVG of both for each metric. The effect is `patched` minus `clean`."
+                        patch_mean`), and an SVG of both for each metric. The effect is `patched` minus `clean`. With --pairs each prompt has its \
+                        own answer and foil."
     )
 )]
 pub struct Ablate {

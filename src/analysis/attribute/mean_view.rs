@@ -97,15 +97,18 @@ impl OfSite {
     /// What is drawn of it, and how that is called.
     fn drawn(&self) -> (&[Mark], &'static str) {
         let units = self.places.iter().any(|m| m.head.is_some() || m.kv_head.is_some() || m.neuron.is_some());
-        let pairs = |m: &Mark| m.mean.map(|mean| mean.pairs);
-        let first = self.places.first();
-        let named = first.is_some_and(|m| m.position_name.is_some());
-        // Prompts of unlike lengths have other words at a number.
-        let alike = named || first.is_none_or(|first| self.places.iter().all(|m| pairs(m) == pairs(first)));
-        match self.sums.is_empty() || !units && alike {
+        match self.sums.is_empty() || !units && self.alike() {
             true => (&self.places, ""),
             false => (&self.sums, ", all positions together"),
         }
+    }
+
+    /// Whether positions of different pairs are the same: they go by names, or all prompts are as long. At a number, prompts of unlike
+    /// lengths have other words.
+    fn alike(&self) -> bool {
+        let pairs = |m: &Mark| m.mean.map(|mean| mean.pairs);
+        let Some(first) = self.places.first() else { return true };
+        first.position_name.is_some() || self.places.iter().all(|m| pairs(m) == pairs(first))
     }
 
     /// Whether it is the stream, which all parts write to: whoever patches all of it has the other run.
@@ -192,12 +195,17 @@ impl Drawn {
         }
     }
 
-    /// The strongest means in words, of all positions together or of single ones; of the stream only where there is nothing else.
+    /// The strongest means in words, of all positions together or of single ones, where these are the same in all pairs; of the stream
+    /// only where there is nothing else.
     fn strongest(&self, together: bool) -> Vec<Said> {
         let others = self.sites.iter().any(|of| !of.is_stream());
         let mut found: Vec<Said> = vec![];
         for of in self.sites.iter().filter(|of| !(others && of.is_stream())) {
-            let marks = if together { &of.sums } else { &of.places };
+            let marks = match together {
+                true => &of.sums[..],
+                false if of.alike() || of.sums.is_empty() => &of.places,
+                false => continue,
+            };
             for sweep in DrawnSweep::all(marks, &self.scales, self.locale) {
                 for mark in sweep.rows.iter().filter(|mark| !sweep.nothing_changed(mark)) {
                     let base = if mark.method.to_clean { Some(mark.clean) } else { mark.corrupt };

@@ -86,13 +86,22 @@ impl Means<'_> {
             name,
             title: "Logit lens: how the target comes about".to_owned(),
             subtitle: View::subtitle(&provenance, &about),
-            caption: vec![self.finding(), "Means, with standard errors over prompts.".to_owned()],
+            caption: [self.finding(), "Means, with standard errors over prompts.".to_owned()]
+                .into_iter()
+                .chain(self.foils())
+                .collect(),
             legend: vec![],
             panels: curves.iter().map(|curve| self.panel(curve)).collect(),
             more: vec![Panel { heading: String::new(), body: Body::Table(self.table()) }],
             provenance,
             locale: self.locale,
         }
+    }
+
+    /// Over how many prompts the logit difference is, where not all have a foil.
+    fn foils(&self) -> Option<String> {
+        let (foils, prompts) = (self.rows[0].foils, self.rows[0].prompts);
+        (foils > 0 && foils < prompts).then(|| format!("{foils} of the {prompts} prompts have a foil."))
     }
 
     fn curves(&self) -> Vec<Curve> {
@@ -104,30 +113,28 @@ impl Means<'_> {
             Curve {
                 heading: "Probability of the target".to_owned(),
                 axis: |name, _, most| Axis::linear(name, 0.0, round_up(most), 5),
-                name: "probability",
+                name: "mean probability",
                 values: of(|row| (Some(row.target_prob), row.target_prob_se)),
                 short: |locale, value, _| locale.short_probability(value as f32),
             },
             Curve {
-                heading: "Rank of the target, 1 = most probable".to_owned(),
+                heading: "Rank of the target (1 is most probable)".to_owned(),
                 axis: |name, _, most| Axis::log(name, 1.0, most.max(2.0) * 1.3),
-                name: "rank",
+                name: "mean rank",
                 values: of(|row| (Some(row.target_rank), row.target_rank_se)),
                 short: |locale, value, _| locale.number(if value >= 10.0 { value.round() } else { value } as f32),
             },
         ];
         let foils = self.rows.iter().map(|row| row.foils).max().unwrap_or(0);
         if foils > 0 {
-            let prompts = self.rows[0].prompts;
-            let some = if foils < prompts { format!(", of the {foils} prompts with a foil") } else { String::new() };
             curves.push(Curve {
-                heading: format!("Logit of the target less that of the foil{some}"),
+                heading: "Logit difference of target and foil".to_owned(),
                 axis: |name, least, most| {
                     let room = if most > least { (most - least) * 0.09 } else { 1.0 };
                     let from = if least < 0.0 { least - room } else { 0.0 };
                     Axis::linear(name, from, if most > 0.0 { most + room } else { 0.0 }, 5)
                 },
-                name: "logit difference",
+                name: "mean difference (logits)",
                 values: of(|row| (row.logit_diff, row.logit_diff_se)),
                 short: |locale, value, most| locale.in_cell(value, most),
             });
@@ -151,7 +158,7 @@ impl Means<'_> {
         let y = axis(name, least, most);
         let steps = Steps {
             x: Side {
-                names: vec![self.axis_name()],
+                names: self.axis_names(),
                 items: self.labels.iter().map(|label| Item { label: label.clone(), number: None }).collect(),
             },
             limits: (y.from, y.to),
@@ -162,10 +169,10 @@ impl Means<'_> {
         Panel { heading: heading.clone(), body: Body::Steps(steps) }
     }
 
-    fn axis_name(&self) -> String {
+    fn axis_names(&self) -> Vec<String> {
         match &self.shared {
-            Some(site) => format!("layer ({})", visible_prose(site)),
-            None => "site".to_owned(),
+            Some(site) => vec![format!("layer ({})", visible_prose(site)), "layer".to_owned()],
+            None => vec!["site".to_owned()],
         }
     }
 
@@ -224,7 +231,7 @@ impl Means<'_> {
             TableRow { depth: 0, label: label.clone(), cells: cells.into_iter().map(Cell::said).collect() }
         };
         let mut columns = vec![if self.shared.is_some() { "layer" } else { "site" }];
-        columns.extend(["target's probability", "rank", "median rank", "first of all"]);
+        columns.extend(["probability", "rank", "median rank", "is first"]);
         columns.extend(foils.then_some("logits over foil"));
         columns.extend(["entropy (bits)", "KL to final (bits)"]);
         Table {

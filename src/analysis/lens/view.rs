@@ -286,9 +286,9 @@ impl Lens {
             items.push(Item { label: shown.label.clone(), number: None });
         }
         let most = points.iter().map(|p| p.value).filter(|y| y.is_finite()).fold(0.0, f64::max);
-        let x = if self.shared.is_some() { "layer (#: rank of the target)" } else { "site (#: rank of the target)" };
+        let x = if self.shared.is_some() { "layer" } else { "site" };
         let steps = Steps {
-            x: Side { names: vec![x.to_owned()], items },
+            x: Side { names: vec![format!("{x} (#: rank of the target)"), x.to_owned()], items },
             y: Axis::linear("probability", 0.0, round_up(most), 5),
             limits: (0.0, round_up(most)),
             points,
