@@ -315,6 +315,13 @@ impl From<&[Prompt]> for Prompts {
     }
 }
 
+impl Targeted {
+    /// These prompts, numbered as they stand here, each with its own target and foil.
+    pub fn new(prompts: &[Prompt], targets: Vec<Target>) -> Self {
+        Self { prompts: Prompts::from(prompts).prompts, targets }
+    }
+}
+
 impl From<&[Prompt]> for Targeted {
     fn from(prompts: &[Prompt]) -> Self {
         Self { prompts: Prompts::from(prompts).prompts, targets: vec![] }

@@ -211,6 +211,9 @@ impl Drawn {
                     let base = if mark.method.to_clean { Some(mark.clean) } else { mark.corrupt };
                     let Some((change, base)) = mark.change.zip(base) else { continue };
                     let estimate = change + f64::from(mark.clean) - f64::from(base);
+                    if !estimate.is_finite() {
+                        continue;
+                    }
                     let error = mark.mean.and_then(|mean| mean.change_se);
                     let error = error.map_or(String::new(), |se| format!(" ± {}", self.locale.number(se)));
                     let label = format!("{} {}", visible_prose(&of.name), place(mark));

@@ -30,8 +30,8 @@ table! {
 }
 
 table! {
-    /// One place, estimated on the mean over pairs.
-    AttributionMeanRow = "attribution_mean" version 1:
+    /// One place, estimated on the mean over pairs. Its version is that of the columns of [`Place`], of which 1 has no names of positions.
+    AttributionMeanRow = "attribution_mean" version 2:
     "What a patch would do on the whole, to first order: means of `attribution` over the pairs. One row is one place, and where \
      estimates add up also one for all its positions together, of each pair's sum over positions. Positions are those of one name, or of \
      one number from the beginning of each prompt. Standard errors are the sample's standard deviation over the root of the number of \

@@ -14,6 +14,9 @@ use crate::view::label::capital;
 use crate::view::viewed::{Shown, Told};
 use crate::view::{Emit, Options, Seen, all_rows, terminal};
 
+/// Of more points on a curve than this, the last alone has its number written beside it.
+const MOST_LABELS: usize = 12;
+
 impl Seen for LensMeanRow {
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
         views(&all_rows(rows)?, from, how.locale).into_iter().try_for_each(emit)
@@ -122,7 +125,7 @@ impl Means<'_> {
                 axis: |name, _, most| Axis::log(name, 1.0, most.max(2.0) * 1.3),
                 name: "mean rank",
                 values: of(|row| (Some(row.target_rank), row.target_rank_se)),
-                short: |locale, value, _| locale.number(if value >= 10.0 { value.round() } else { value } as f32),
+                short: |locale, value, _| rank(locale, value as f32),
             },
         ];
         let foils = self.rows.iter().map(|row| row.foils).max().unwrap_or(0);
@@ -132,7 +135,12 @@ impl Means<'_> {
                 axis: |name, least, most| {
                     let room = if most > least { (most - least) * 0.09 } else { 1.0 };
                     let from = if least < 0.0 { least - room } else { 0.0 };
-                    Axis::linear(name, from, if most > 0.0 { most + room } else { 0.0 }, 5)
+                    let to = match (most > 0.0, least < 0.0) {
+                        (true, _) => most + room,
+                        (false, true) => 0.0,
+                        (false, false) => room,
+                    };
+                    Axis::linear(name, from, to, 5)
                 },
                 name: "mean difference (logits)",
                 values: of(|row| (row.logit_diff, row.logit_diff_se)),
@@ -148,9 +156,10 @@ impl Means<'_> {
         let least = values.iter().map(ends(-1.0)).filter(finite).fold(0.0, f64::min);
         let most = values.iter().map(ends(1.0)).filter(finite).fold(0.0, f64::max);
         let largest = f64::max(most, -least);
-        let point = |((row, label), (x, se)): ((&&LensMeanRow, &String), &Both)| Cell {
+        let n = values.len();
+        let point = |(i, ((row, label), (x, se))): (usize, ((&&LensMeanRow, &String), &Both))| Cell {
             value: *x,
-            label: short(self.locale, *x, largest),
+            label: if n <= MOST_LABELS || i + 1 == n { short(self.locale, *x, largest) } else { String::new() },
             title: self.facts(row, label),
             error: *se,
             ..Cell::default()
@@ -163,7 +172,7 @@ impl Means<'_> {
             },
             limits: (y.from, y.to),
             y,
-            points: self.rows.iter().zip(&self.labels).zip(values).map(point).collect(),
+            points: self.rows.iter().zip(&self.labels).zip(values).enumerate().map(point).collect(),
             joined: true,
         };
         Panel { heading: heading.clone(), body: Body::Steps(steps) }
@@ -198,7 +207,7 @@ impl Means<'_> {
         let mut facts = format!(
             "{place}: target {}, rank {} (median {}), the most probable token of {} of {} prompts",
             self.both(row.target_prob, row.target_prob_se, prob),
-            self.both(row.target_rank, row.target_rank_se, number),
+            self.both(row.target_rank, row.target_rank_se, rank),
             self.locale.number(row.target_rank_median),
             self.locale.percent(f64::from(row.target_first)),
             row.prompts,
@@ -219,7 +228,7 @@ impl Means<'_> {
         let row = |(row, label): (&&LensMeanRow, &String)| {
             let mut cells = vec![
                 self.both(row.target_prob, row.target_prob_se, prob),
-                self.both(row.target_rank, row.target_rank_se, number),
+                self.both(row.target_rank, row.target_rank_se, rank),
                 self.locale.number(row.target_rank_median),
                 self.locale.percent(f64::from(row.target_first)),
             ];
@@ -227,13 +236,12 @@ impl Means<'_> {
                 cells.push(row.logit_diff.map_or(String::new(), |diff| self.both(diff, row.logit_diff_se, number)));
             }
             cells.push(self.both(row.entropy_bits, row.entropy_bits_se, bits));
-            cells.push(self.both(row.kl_to_final_bits, row.kl_to_final_bits_se, bits));
             TableRow { depth: 0, label: label.clone(), cells: cells.into_iter().map(Cell::said).collect() }
         };
         let mut columns = vec![if self.shared.is_some() { "layer" } else { "site" }];
         columns.extend(["probability", "rank", "median rank", "is first"]);
         columns.extend(foils.then_some("logits over foil"));
-        columns.extend(["entropy (bits)", "KL to final (bits)"]);
+        columns.push("entropy (bits)");
         Table {
             columns: columns.into_iter().map(str::to_owned).collect(),
             rows: self.rows.iter().zip(&self.labels).rev().map(row).collect(),
@@ -266,4 +274,9 @@ impl Means<'_> {
         }
         said
     }
+}
+
+/// A mean rank: of large ones, whole numbers.
+fn rank(locale: Locale, rank: f32) -> String {
+    locale.number(if rank >= 10.0 { rank.round() } else { rank })
 }

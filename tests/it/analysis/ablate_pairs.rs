@@ -121,6 +121,6 @@ fn answers_that_nothing_reads_and_options_that_exclude_each_other_are_said() {
     for more in [&["--answer", " Mary"][..], &["--prompts", "pairs.csv"], &["--ids", "1,2"], &["a text"]] {
         place.refused(asked.iter().chain(more), 2, "--pairs");
     }
-    place.refused(["ablate", "--columns", NAMES, "a text"], 2, "--columns");
-    place.refused(["ablate", "--limit", "1", "a text"], 2, "--limit");
+    place.refused(["ablate", "--columns", NAMES, "a text"], 2, "--pairs <FILE>");
+    place.refused(["ablate", "--limit", "1", "a text"], 2, "--pairs <FILE>");
 }

@@ -121,8 +121,8 @@ fn means_of_the_lens_are_those_of_its_rows() -> Result<()> {
         for (means, pos) in means.chunks(hooks).zip(positions) {
             let name = if positions.len() == 1 { String::new() } else { format!("-at{pos}") };
             let svg = String::from_utf8(place.read(&format!("{out}/logit_lens_mean{name}.svg"))).unwrap();
-            assert!(svg.contains("mean of 6 prompts") && svg.contains("5 of the 6 prompts have a foil"), "{svg}");
-            // A whisker for each mean that has an error to be seen, and its facts on each point.
+            assert!(svg.contains("mean of 6 prompts, after "), "{svg}");
+            assert!(done.stdout.contains("5 of the 6 prompts have a foil"), "{}", done.stdout);
             assert!(means.iter().all(|m| m.prompts == 6 && m.foils == 5));
         }
     }
@@ -136,10 +136,10 @@ fn means_of_the_lens_are_those_of_its_rows() -> Result<()> {
 fn a_foil_has_the_logit_that_it_has_as_a_target() -> Result<()> {
     let session = Session::open("demo")?;
     let (text, target, foil) = (PROMPTS[0].0, session.target(" Mary")?, session.target(" John")?);
-    let prompts = vec![session.prompt(text)?, session.prompt(PROMPTS[1].0)?];
+    let prompts = [session.prompt(text)?, session.prompt(PROMPTS[1].0)?];
     let run = |target, foil| {
         let targets = vec![Target { target, foil }; 2];
-        let input = Targeted { prompts: prompts.clone(), targets };
+        let input = Targeted::new(&prompts, targets);
         session.run(&Lens { top: Some(1), ..Lens::default() }, input).map(|(rows, _)| rows.rows().to_vec())
     };
     let both = run(Some(target), Some(foil))?;
@@ -215,7 +215,7 @@ fn words_of_a_file_are_used_or_said_not_to_be() -> Result<()> {
     }
     place.refused(["lens", "--foil", " Mary", "Tom and"], 2, "there is a foil, and no target");
     place.refused(["lens", "--prompts", "prompts.jsonl", "--columns", "target=nope"], 2, "has no column `nope`");
-    place.refused(["lens", "--limit", "2", "Tom and"], 2, "--limit");
+    place.refused(["lens", "--limit", "2", "Tom and"], 2, "--prompts <FILE>");
     let names = LensMeanRow::TABLE.columns.iter().filter(|column| column.name.ends_with("_se"));
     assert!(names.into_iter().all(|column| column.meaning == "its standard error"));
     Ok(())

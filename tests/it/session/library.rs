@@ -65,7 +65,7 @@ fn the_library_writes_the_bytes_of_the_command() {
     let (table, _) = session.run(&path, std::slice::from_ref(&pair)).unwrap();
     same_as(&table, &[&["path"], &PAIR[..], &["--to", "3.mlp", "--together"]].concat());
     let attribute = Attribute { qk_fix: true, confirm: 3, ..Attribute::default() };
-    let table = session.run(&attribute, &[pair]).unwrap();
+    let (table, _) = session.run(&attribute, &[pair]).unwrap();
     same_as(&table, &[&["attribute"], &PAIR[..], &["--qk-fix", "--confirm", "3"]].concat());
 }
 

@@ -13,7 +13,7 @@ use crate::bin::{Place, fixture, model};
 use crate::bound::drift;
 
 fn theirs() -> Value {
-    serde_json::from_slice(&fs_err::read(fixture("bos.json")).unwrap()).unwrap()
+    serde_json::from_slice(&fs_err::read(fixture("bos/theirs.json")).unwrap()).unwrap()
 }
 
 fn numbers(value: &Value) -> Vec<f64> {
@@ -25,7 +25,7 @@ fn numbers(value: &Value) -> Vec<f64> {
 #[test]
 fn one_option_gives_transformer_lenss_numbers() -> Result<()> {
     let (theirs, place) = (theirs(), Place::new());
-    let session = Session::open(&model("hooked_bos"))?;
+    let session = Session::open(&model("bos/hooked"))?;
     let [clean, corrupt] = ["clean", "corrupt"].map(|name| theirs[name].as_str().unwrap());
     let cases = [
         ("bos", Bos::Always, &["--bos"][..]),
@@ -38,7 +38,7 @@ fn one_option_gives_transformer_lenss_numbers() -> Result<()> {
         let ids: Vec<f64> = prompt.ids().into_iter().map(f64::from).collect();
         assert_eq!(ids, numbers(&own["tokens"]), "{name}");
         // Both runs are in f32, each as far from what it should be as rounding takes it.
-        let rounding = drift("hooked_bos", &session.model, &Batch::one(prompt.ids()));
+        let rounding = drift("bos/hooked", &session.model, &Batch::one(prompt.ids()));
         let logits =
             session.model.forward(&Batch::one(prompt.ids()), &mut [&mut Cache::new(session.model.spec(), "z")?])?;
         let last = logits.get(ids.len() - 1)?.to_vec1::<f32>()?;
@@ -46,7 +46,7 @@ fn one_option_gives_transformer_lenss_numbers() -> Result<()> {
             assert!((f64::from(*got) - want).abs() <= rounding.logits(), "{name}: {got} {want}");
         }
         let [answer, foil] = ["answer", "foil"].map(|word| format!("#{}", own[word]));
-        let m = model("hooked_bos");
+        let m = model("bos/hooked");
         let command = [
             "patch", "-m", &m, "--clean", clean, "--corrupt", corrupt, "--answer", &answer, "--foil", &foil, "--at",
             "resid_pre", "--over", "layer,pos", "--out", "run", "--force",
@@ -83,7 +83,7 @@ fn readers_of_transformer_lens_are_told_of_bos() {
         assert!(text.split("\n\n").any(|part| told(&part)), "{page} does not say it");
     }
     let place = Place::new();
-    let done = place.ok(["model", "-m", &model("hooked_bos")]);
+    let done = place.ok(["model", "-m", &model("bos/hooked")]);
     assert!(done.stderr.contains("puts no BOS before a text, and TransformerLens puts <|endoftext|>: --bos does too"));
     assert!(done.stdout.contains("<|endoftext|>, which the tokenizer does not put before a text"), "{}", done.stdout);
     let demo = place.ok(["model"]);
