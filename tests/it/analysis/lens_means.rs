@@ -213,6 +213,9 @@ fn words_of_a_file_are_used_or_said_not_to_be() -> Result<()> {
         place.write("bad.jsonl", format!("{{\"text\": \"Mary and\"}}\n{{\"text\": \"Mary and\", {line}}}\n"));
         place.refused(["lens", "--prompts", "bad.jsonl"], 2, says);
     }
+    // Of one prompt there are no means.
+    place.ok(["lens", "--target", " Mary", "--foil", " John", "Tom and", "--out", "one"]);
+    assert!(place.path("one/logit_lens.parquet").exists() && !place.path("one/logit_lens_mean.parquet").exists());
     place.refused(["lens", "--foil", " Mary", "Tom and"], 2, "there is a foil, and no target");
     place.refused(["lens", "--prompts", "prompts.jsonl", "--columns", "target=nope"], 2, "has no column `nope`");
     place.refused(["lens", "--limit", "2", "Tom and"], 2, "--prompts <FILE>");
