@@ -89,7 +89,7 @@ pub fn run(model: &Model, prompts: &[Prompt]) -> Result<()> {
 fn run_at(model: &Model, prompts: &[Prompt], options: &Lens) -> Result<()> {
     let spell = |id: u32| format!("#{id}");
     let mut rows = 0;
-    lens(model, prompts, &spell, &Decoding::new(model.spec(), options, None, Budget::default()), &(), &mut |_| {
+    lens(model, prompts, &spell, &Decoding::new(model.spec(), options, &[], Budget::default()), &(), &mut |_| {
         rows += 1;
         Ok(())
     })?;

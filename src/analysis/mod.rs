@@ -24,6 +24,7 @@ pub mod path;
 pub mod position;
 pub mod residual;
 pub mod seen;
+mod sums;
 pub mod tables;
 pub mod tokens;
 pub mod training;
@@ -36,7 +37,7 @@ use crate::view::viewed::{AnyTable, Of};
 pub use crate::sweep::{Need, Watch};
 pub use attention::attention;
 pub use attention::rows::AttentionRow;
-pub use attribute::rows::AttributionRow;
+pub use attribute::rows::{AttributionMeanRow, AttributionRow};
 pub use cache::save_activations;
 pub use compare::{
     CompareBytesRow, CompareColumnsRow, CompareModelsRow, CompareParametersRow, ComparePositionsRow, CompareRunsRow,
@@ -46,7 +47,7 @@ pub use cost::{CostMeasuredRow, CostRow, CostTotalRow};
 pub use embed::{EmbedAnalogyRow, EmbedMapRow, EmbedNeighborRow, EmbedNormRow};
 pub use export::{Export, ExportDocumentRow, ExportStatsRow};
 pub use hooks::HookRow;
-pub use lens::rows::LensRow;
+pub use lens::rows::{LensMeanRow, LensRow};
 pub use lens::{Decoding, Lens, lens};
 pub use model::ModelRow;
 pub use neurons::{

@@ -454,7 +454,8 @@ pub(super) fn print(
         return found.verdict.map_or(Ok(()), Err);
     }
     let note = |said: &Said| out.note(flags(said));
-    let told = Told { inputs, prompts, worded: &flags, note: &note };
+    let provenance = found.provenance.clone();
+    let told = Told { inputs, prompts, provenance: &provenance, worded: &flags, note: &note };
     let options = found.options;
     match (out.format, shown, &mut found.tables[..]) {
         (Format::Table, Some(shown), tables) => {

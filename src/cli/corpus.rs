@@ -74,13 +74,13 @@ pub(super) struct PromptsAndCorporaArgs {
 impl Given<Session> for PromptsAndCorpora {
     type Args = PromptsAndCorporaArgs;
 
-    fn read(args: &PromptsAndCorporaArgs, on: &Session, _: &Out) -> Result<Self> {
+    fn read(args: &PromptsAndCorporaArgs, on: &Session, out: &Out) -> Result<Self> {
         let reading = args.reading.reading(args.prompts.named.read.bounds());
         // A path by itself is a corpus, which is not the documents of all paths.
         let open = |path: &PathBuf| Corpora::open(std::slice::from_ref(path), &reading);
         let corpora: Vec<Corpora> = args.corpus.iter().map(open).collect::<Result<_>>()?;
         let none = args.prompts.is_empty() && !corpora.is_empty();
-        let prompts = if none { vec![] } else { args.prompts.build(on)? };
+        let prompts = if none { vec![] } else { args.prompts.build(on, out)? };
         Ok(Self { prompts: Prompts { prompts }, corpora })
     }
 }

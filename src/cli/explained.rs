@@ -41,7 +41,7 @@ impl Named for Explained {
 impl Given<Explained> for Prompts {
     type Args = PromptArgs;
 
-    fn read(args: &PromptArgs, on: &Explained, _: &Out) -> Result<Self> {
-        Ok(Self { prompts: args.build(&on.session)? })
+    fn read(args: &PromptArgs, on: &Explained, out: &Out) -> Result<Self> {
+        Ok(Self { prompts: args.build(&on.session, out)? })
     }
 }

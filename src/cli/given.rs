@@ -6,14 +6,15 @@ use clap::Args;
 
 use super::args::{AcceptArgs, LoadArgs, MemoryArgs, ModelArgs, at_least_one};
 use super::command::{Given, Named, NoArgs};
-use super::input::{OfColumns, ReadArgs, aligned, dataset, flat, parse_columns, written};
-use super::out::{Out, read_input};
+use super::input::{OfColumns, PAIR_FORMATS, PairsFile, ReadArgs, aligned, dataset, flat, parse_columns, written};
+use super::out::{Out, flags, read_input};
 use crate::analysis::cost::Costed;
 use crate::analysis::model::Described;
 use crate::analysis::verify::{Checked, Dump, Verified};
 use crate::error::{Error, Result};
+use crate::session::prompts::PromptFile;
 use crate::session::records::Input;
-use crate::session::{Pairs, Prompts, Session, Steered, Swept, WithDataset, pairs, prompts, read_vector};
+use crate::session::{Pairs, Prompts, Session, Steered, Swept, Target, Targeted, WithDataset, read_vector};
 use crate::sweep::Align;
 use crate::text::chat::Date;
 use crate::text::ids::parse_ids;
@@ -141,8 +142,23 @@ impl Named for Option<Described> {
 impl Given<Session> for Prompts {
     type Args = PromptArgs;
 
-    fn read(args: &PromptArgs, on: &Session, _: &Out) -> Result<Self> {
-        Ok(Self { prompts: args.build(on)? })
+    fn read(args: &PromptArgs, on: &Session, out: &Out) -> Result<Self> {
+        Ok(Self { prompts: args.build(on, out)? })
+    }
+}
+
+impl Given<Session> for Targeted {
+    type Args = PromptArgs;
+
+    fn read(args: &PromptArgs, on: &Session, out: &Out) -> Result<Self> {
+        let PromptFile { entries, asked, .. } = args.named.read(&args.texts, true, out)?;
+        let mut targets = on.targets(&asked)?;
+        if !targets.is_empty() {
+            // Those of the file come last.
+            let others = entries.len() - targets.len();
+            targets.splice(0..0, vec![Target::default(); others]);
+        }
+        Ok(Self { prompts: on.prompts(&entries, args.named.around())?, targets })
     }
 }
 
@@ -151,6 +167,13 @@ impl Given<Session> for Prompts {
 pub(super) struct WithDatasetArgs {
     #[command(flatten)]
     prompts: PromptArgs,
+    /// A file of pairs in place of prompts, as for `pellucid patch`: columns clean (text) or clean_ids (token ids), answer, foil
+    /// (text) or answer_id, foil_id (token ids), id. Each clean prompt is measured by its own answer and foil
+    #[arg(long, value_name = "FILE", group = "file_of_prompts", conflicts_with_all = ["texts", "ids", "answer", "foil"])]
+    pairs: Option<PathBuf>,
+    /// Format of that file, if its name does not say it
+    #[arg(long, value_name = "FORMAT", requires = "pairs", value_parser = PAIR_FORMATS)]
+    pairs_format: Option<String>,
     /// Prompts that means and resampled values are taken from [default: the prompts themselves]
     #[arg(long, value_name = "FILE")]
     dataset: Option<PathBuf>,
@@ -159,11 +182,20 @@ pub(super) struct WithDatasetArgs {
 impl Given<Session> for WithDataset {
     type Args = WithDatasetArgs;
 
-    fn read(args: &WithDatasetArgs, on: &Session, _: &Out) -> Result<Self> {
-        let (prompts, own) = (args.prompts.build(on)?, &args.prompts);
-        let dataset = args.dataset.as_ref().map(|path| dataset(path, own.named.read.bounds())).transpose()?;
-        let dataset = dataset.map(|entries| on.prompts(&entries, own.named.around())).transpose()?;
-        Ok(Self { prompts, dataset })
+    fn read(args: &WithDatasetArgs, on: &Session, out: &Out) -> Result<Self> {
+        let own = &args.prompts.named;
+        let mut given = match &args.pairs {
+            None => Self { prompts: args.prompts.build(on, out)?, ..Self::default() },
+            Some(path) => {
+                let file =
+                    PairsFile { path, format: args.pairs_format.as_deref(), columns: &own.columns, limit: own.limit };
+                let entries = file.pairs(own.read.bounds(), &[], true, out)?;
+                Self::from(&on.pairs(&entries, own.around(), &[])?)
+            }
+        };
+        let dataset = args.dataset.as_ref().map(|path| dataset(path, own.read.bounds())).transpose()?;
+        given.dataset = dataset.map(|entries| on.prompts(&entries, own.around())).transpose()?;
+        Ok(given)
     }
 }
 
@@ -180,8 +212,8 @@ pub(super) struct SteeredArgs {
 impl Given<Session> for Steered {
     type Args = SteeredArgs;
 
-    fn read(args: &SteeredArgs, on: &Session, _: &Out) -> Result<Self> {
-        Ok(Self { prompts: args.prompts.build(on)?, steer: args.steer.as_deref().map(read_vector).transpose()? })
+    fn read(args: &SteeredArgs, on: &Session, out: &Out) -> Result<Self> {
+        Ok(Self { prompts: args.prompts.build(on, out)?, steer: args.steer.as_deref().map(read_vector).transpose()? })
     }
 }
 
@@ -199,9 +231,9 @@ pub(super) struct VerifiedArgs {
 impl Given<Checked> for Verified {
     type Args = VerifiedArgs;
 
-    fn read(args: &VerifiedArgs, Checked(on): &Checked, _: &Out) -> Result<Self> {
+    fn read(args: &VerifiedArgs, Checked(on): &Checked, out: &Out) -> Result<Self> {
         let dump = args.reference.as_deref().map(Dump::open).transpose()?;
-        let given = (!args.prompts.is_empty()).then(|| args.prompts.build(on)).transpose()?;
+        let given = (!args.prompts.is_empty()).then(|| args.prompts.build(on, out)).transpose()?;
         Self::new(on, given, dump)
     }
 }
@@ -297,15 +329,18 @@ pub(super) struct PromptArgs {
 pub(super) struct NamedPromptArgs {
     /// A file of prompts: .txt (one a line); .jsonl, .json, .csv, .tsv or .parquet (`text` or `ids`, optional `id`); or `-`,
     /// standard input
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "file_of_prompts")]
     prompts: Option<PathBuf>,
     /// Format of that file, if its name does not say it. Without this, a pipe has one text on each line
     #[arg(long, value_name = "FORMAT", requires = "prompts", value_parser = Written::NAMES)]
     prompts_format: Option<String>,
     /// Names of columns in the file, such as text=prompt,id=known_id. A name may be a nested field, text=rewrite.prompt, or
     /// a template, 'text=The capital of {country} is'. The column subject=NAME replaces {} in the text
-    #[arg(long, value_name = "NAMES", requires = "prompts", value_parser = parse_columns)]
+    #[arg(long, value_name = "NAMES", requires = "file_of_prompts", value_parser = parse_columns)]
     columns: Vec<OfColumns>,
+    /// Only the first N prompts of the file
+    #[arg(long, value_name = "N", requires = "file_of_prompts", value_parser = at_least_one())]
+    limit: Option<usize>,
     #[command(flatten)]
     pub read: ReadArgs,
     /// Token ids instead of text, such as 1,2,3; may be repeated
@@ -317,8 +352,8 @@ pub(super) struct NamedPromptArgs {
 
 impl PromptArgs {
     /// The prompts as tokens of this model.
-    pub fn build(&self, loaded: &Session) -> Result<Vec<Prompt>> {
-        loaded.prompts(&self.entries()?, self.named.around.around())
+    pub fn build(&self, loaded: &Session, out: &Out) -> Result<Vec<Prompt>> {
+        loaded.prompts(&self.entries(out)?, self.named.around.around())
     }
 
     /// Whether there is none.
@@ -327,8 +362,8 @@ impl PromptArgs {
     }
 
     /// The prompts as they were given.
-    pub fn entries(&self) -> Result<Vec<PromptEntry>> {
-        self.named.entries(&self.texts)
+    pub fn entries(&self, out: &Out) -> Result<Vec<PromptEntry>> {
+        self.named.entries(&self.texts, out)
     }
 }
 
@@ -344,20 +379,32 @@ impl NamedPromptArgs {
     }
 
     /// These texts, and the prompts that are named here.
-    pub fn entries(&self, texts: &[String]) -> Result<Vec<PromptEntry>> {
+    pub fn entries(&self, texts: &[String], out: &Out) -> Result<Vec<PromptEntry>> {
+        Ok(self.read(texts, false, out)?.entries)
+    }
+
+    /// The same, and if `wants_words` what a file says of the tokens after its prompts.
+    fn read(&self, texts: &[String], wants_words: bool, out: &Out) -> Result<PromptFile> {
         let mut entries: Vec<PromptEntry> = texts.iter().map(PromptEntry::text).collect();
         for ids in &self.ids {
             entries.push(PromptEntry::ids(parse_ids(ids)?));
         }
+        let mut file = PromptFile::default();
         if let Some(path) = &self.prompts {
             let bounds = self.read.bounds();
             let input = Input { path, written: written(self.prompts_format.as_deref()), read: read_input, bounds };
-            entries.extend(prompts::from_input(&input, &flat(&self.columns))?);
+            file = PromptFile::read(&input, &flat(&self.columns), wants_words)?;
+            file.unused().into_iter().for_each(|said| out.note(flags(&said)));
+            let most = self.limit.unwrap_or(usize::MAX);
+            file.entries.truncate(most);
+            file.asked.truncate(most);
+            entries.append(&mut file.entries);
         }
         if entries.is_empty() {
             return Err(Error::bad_input("there is no prompt").hint("give a text, --ids 1,2,3, or --prompts FILE"));
         }
-        Ok(entries)
+        file.entries = entries;
+        Ok(file)
     }
 }
 
@@ -382,7 +429,7 @@ pub(super) struct PairArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["clean", "corrupt", "answer", "foil"])]
     pairs: Option<PathBuf>,
     /// Format of that file, if its name does not say it
-    #[arg(long, value_name = "FORMAT", requires = "pairs", value_parser = ["jsonl", "json", "csv", "tsv", "parquet"])]
+    #[arg(long, value_name = "FORMAT", requires = "pairs", value_parser = PAIR_FORMATS)]
     pairs_format: Option<String>,
     /// Names of columns in the file, such as corrupt=corrupted,answer_id=correct_idx. A name may be a nested field,
     /// clean=rewrite.prompt, or a template, 'answer= {attribute}'
@@ -417,9 +464,10 @@ impl PairArgs {
     pub fn build(&self, loaded: &Session, out: &Out) -> Result<Vec<Pair>> {
         let around = self.around.around();
         if let Some(path) = &self.pairs {
-            let bounds = self.read.bounds();
-            let input = Input { path, written: written(self.pairs_format.as_deref()), read: read_input, bounds };
-            let mut entries = pairs::from_input(&input, &flat(&self.columns), &self.positions)?;
+            // Those that are left out do not count.
+            let limit = if self.skip_misaligned { None } else { self.limit };
+            let file = PairsFile { path, format: self.pairs_format.as_deref(), columns: &self.columns, limit };
+            let mut entries = file.pairs(self.read.bounds(), &self.positions, false, out)?;
             if self.skip_misaligned {
                 entries = aligned(loaded, entries, &around, out)?;
             }

@@ -10,10 +10,10 @@ use super::out::{Out, read_input};
 use crate::error::{Error, Result};
 use crate::session::pairs::PairEntry;
 use crate::session::records::Input;
-use crate::session::{Session, prompts};
+use crate::session::{Session, pairs, prompts};
 use crate::text::bounds::Bounds;
 use crate::text::records::Written;
-use crate::text::{Around, PromptEntry};
+use crate::text::{Around, NamedPosition, PromptEntry};
 
 /// What one `--columns` says: our names, and the file's.
 pub(super) type OfColumns = Arc<[(String, String)]>;
@@ -67,6 +67,32 @@ pub(super) fn dataset(path: &Path, bounds: Bounds) -> Result<Vec<PromptEntry>> {
 
 pub(super) fn written(name: Option<&str>) -> Option<Written> {
     name.and_then(Written::named)
+}
+
+/// How files of pairs are written.
+pub(super) const PAIR_FORMATS: [&str; 5] = ["jsonl", "json", "csv", "tsv", "parquet"];
+
+/// A file of pairs as it is given.
+pub(super) struct PairsFile<'a> {
+    pub path: &'a Path,
+    pub format: Option<&'a str>,
+    pub columns: &'a [OfColumns],
+    pub limit: Option<usize>,
+}
+
+impl PairsFile<'_> {
+    /// Its pairs, `alone` without their corrupt prompts. Says what of it is not used.
+    pub fn pairs(&self, bounds: Bounds, positions: &[NamedPosition], alone: bool, out: &Out) -> Result<Vec<PairEntry>> {
+        let names = flat(self.columns);
+        let input = Input { path: self.path, written: written(self.format), read: read_input, bounds };
+        let mut file = pairs::from_input(&input, &names, positions)?;
+        if alone {
+            file = file.alone(&names);
+        }
+        file.unused.said().into_iter().for_each(|said| out.note(said));
+        file.entries.truncate(self.limit.unwrap_or(usize::MAX));
+        Ok(file.entries)
+    }
 }
 
 /// The pairs whose prompts are as many tokens; says which others there are.

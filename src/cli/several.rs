@@ -44,8 +44,8 @@ impl Named for Splitting {
 impl Given<Splitting> for Texts {
     type Args = PromptArgs;
 
-    fn read(args: &PromptArgs, Splitting(all): &Splitting, _: &Out) -> Result<Self> {
-        let entries = args.entries()?;
+    fn read(args: &PromptArgs, Splitting(all): &Splitting, out: &Out) -> Result<Self> {
+        let entries = args.entries(out)?;
         if all.len() > 1 && entries.iter().any(|entry| matches!(entry.input, PromptInput::Ids(_))) {
             return Err(Error::bad_input("token ids mean something to one tokenizer only, and several are compared")
                 .hint("give texts, or name one model"));
@@ -133,7 +133,7 @@ impl Given<Models> for Comparison {
         if args.texts.is_empty() && args.named.is_empty() {
             return Ok(Self::Nothing);
         }
-        let read = Self::on(on, &args.named.entries(&args.texts)?, args.named.around())?;
+        let read = Self::on(on, &args.named.entries(&args.texts, out)?, args.named.around())?;
         weigh(on, out)?;
         Ok(read)
     }

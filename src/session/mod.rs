@@ -32,7 +32,7 @@ pub use open::Session;
 pub use parts::Parts;
 pub use pieces::Pieces;
 pub use plan::Plan;
-pub use request::{Pairs, Prompts, Request, Steered, Swept, WithDataset, chosen, options};
+pub use request::{Answers, Pairs, Prompts, Request, Steered, Swept, Target, Targeted, WithDataset, chosen, options};
 pub use run::Tables;
 pub use shards::Shards;
 pub use sink::{Destination, Found, Sink, To};

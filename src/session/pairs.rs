@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::Session;
-use super::records::Input;
+use super::records::{Input, Unused};
 use crate::error::{Error, Result, give, give_as, said, words};
 use crate::table::visible;
 use crate::text::bounds::split;
@@ -59,6 +59,20 @@ impl PairEntry {
     }
 }
 
+impl PairFile {
+    /// The same without the corrupt prompts, for what needs none: they count as not used.
+    pub fn alone(mut self, names: &Columns) -> Self {
+        for ours in EITHER[1] {
+            let had = self.entries.iter_mut().filter_map(|entry| entry.cells.remove(ours)).count();
+            if had > 0 {
+                let theirs = names.iter().find(|(o, _)| o == ours).map_or(ours, |(_, theirs)| theirs.as_str());
+                self.unused.names.push(theirs.to_owned());
+            }
+        }
+        self
+    }
+}
+
 /// A pair whose prompts have different lengths.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Misaligned {
@@ -75,6 +89,17 @@ struct Read {
     entries: Vec<PairEntry>,
     /// What it calls its columns.
     names: Vec<String>,
+    /// Those that nothing is made of.
+    unused: Unused,
+}
+
+/// What a file has of pairs.
+#[derive(Clone, Debug)]
+pub struct PairFile {
+    /// The pairs.
+    pub entries: Vec<PairEntry>,
+    /// Its columns that nothing is made of.
+    pub unused: Unused,
 }
 
 /// The pairs of a `.csv`, `.tsv`, `.jsonl`, `.json` or `.parquet` file. `names` says how the file calls a column, where it calls
@@ -83,7 +108,7 @@ struct Read {
 /// # Errors
 /// Each names the file and the line or row: what cannot be read, has no clean prompt, lacks what other pairs have, or holds
 /// what is neither text nor token ids.
-pub fn from_input(input: &Input, names: &Columns, positions: &[NamedPosition]) -> Result<Vec<PairEntry>> {
+pub fn from_input(input: &Input, names: &Columns, positions: &[NamedPosition]) -> Result<PairFile> {
     check_columns(names, &COLUMNS, "pairs")?;
     let theirs = |ours: &str| names.iter().find(|(o, _)| o == ours).map_or(ours, |(_, theirs)| theirs).to_owned();
     let mut wanted: Vec<Wanted> = COLUMNS.iter().map(|ours| ((*ours).to_owned(), theirs(ours))).collect();
@@ -91,7 +116,7 @@ pub fn from_input(input: &Input, names: &Columns, positions: &[NamedPosition]) -
         At::Column(column) => Some((format!("{NAMED}{}", named.name), column.clone())),
         At::Number(_) => None,
     }));
-    let Read { entries, names: has } = from_records(input, &wanted)?;
+    let Read { entries, names: has, unused } = from_records(input, &wanted)?;
     let shown = shown(input.path);
     if entries.is_empty() {
         return Err(Error::bad_input(format!("{shown} has no pairs"))
@@ -133,7 +158,7 @@ pub fn from_input(input: &Input, names: &Columns, positions: &[NamedPosition]) -
             return Err(wrong);
         }
     }
-    Ok(entries)
+    Ok(PairFile { entries, unused })
 }
 
 impl Session {
@@ -346,7 +371,8 @@ impl Asking<'_> {
 fn from_records(input: &Input, wanted: &[Wanted]) -> Result<Read> {
     let names: Vec<&str> = wanted.iter().map(|(_, theirs)| theirs.as_str()).collect();
     let Records { file, all, names, .. } = input.records(&names, "pairs_format", false)?;
-    let mut read = Read { entries: vec![], names };
+    let unused = Unused::of(&file, &names, wanted.iter().map(|(_, theirs)| theirs.as_str()));
+    let mut read = Read { entries: vec![], names, unused };
     for record in all {
         let place = record.at.of(&file);
         let mut cells = BTreeMap::new();

@@ -1,19 +1,175 @@
-//! Prompts from files of every kind that is read.
+//! Prompts from files of every kind that is read, with the words that are followed after each, and what of a file is not used.
 
-use super::records::Input;
-use crate::error::Result;
+use super::records::{Input, Unused, fields_of};
+use super::{Session, Target};
+use crate::error::{Error, Result, Said, give_as, said, words};
+use crate::table::visible;
 use crate::text::PromptEntry;
-use crate::text::prompt_file::{Columns, prompts};
+use crate::text::prompt_file::{Columns, FIELDS, check_columns, missing_column, prompts};
+use crate::text::records::{Record, Records, field, shortened};
+use serde_json::Value;
+
+/// What a file calls the token that is right after a prompt, and one that it is compared with: as text, and as a token id.
+pub const WORDS: [[&str; 2]; 2] = [["target", "target_id"], ["foil", "foil_id"]];
+
+/// What a file has of prompts.
+#[derive(Clone, Debug, Default)]
+pub struct PromptFile {
+    /// The prompts.
+    pub entries: Vec<PromptEntry>,
+    /// The words after each, as they stand there, where they are wanted and the file has some.
+    pub asked: Vec<AskedEntry>,
+    /// Its fields that nothing is made of.
+    unused: Unused,
+    /// Whether one of them is a word after the prompts.
+    unread_words: bool,
+}
+
+/// The words after one prompt as they stand in a file, and where.
+#[derive(Clone, Debug, Default)]
+pub struct AskedEntry {
+    place: String,
+    target: Option<Word>,
+    foil: Option<Word>,
+}
+
+/// A token as it stands in a file.
+#[derive(Clone, Debug)]
+enum Word {
+    Text(String),
+    Id(u32),
+}
+
+impl PromptFile {
+    /// What `input` has, whose fields are called as `columns` says: the prompts, and if `wants_words` the tokens after them.
+    ///
+    /// # Errors
+    /// As [`Input::records`] and [`prompts`], and for words that are neither text nor token ids; every error names the file and the line
+    /// or row.
+    pub fn read(input: &Input, columns: &Columns, wants_words: bool) -> Result<Self> {
+        let of_words = || WORDS.iter().flatten().copied();
+        let known: Vec<&str> = FIELDS.into_iter().chain(of_words()).collect();
+        check_columns(columns, &known, "prompts")?;
+        let said = |ours: &str| columns.iter().find(|(o, _)| o == ours).map(|(_, theirs)| theirs.clone());
+        let theirs = |ours: &str| said(ours).unwrap_or_else(|| ours.to_owned());
+        // Where it is said what prompts are in, they are in nothing else.
+        let is_said = ["text", "ids"].iter().any(|ours| said(ours).is_some());
+        let own = FIELDS.into_iter().filter(|ours| match *ours {
+            "text" | "ids" if is_said => said(ours).is_some(),
+            ours => ours != "subject" || said(ours).is_some(),
+        });
+        let mut wanted: Vec<String> = own.map(theirs).collect();
+        let without_words = wanted.len();
+        wanted.extend(of_words().map(theirs));
+        let used = if wants_words { wanted.len() } else { without_words };
+        let names: Vec<&str> = wanted[..used].iter().map(String::as_str).collect();
+        let records = input.records(&names, "prompts_format", true)?;
+        let is_word = |ours: &str| of_words().any(|word| word == ours);
+        let (about_words, about_prompts): (Vec<_>, Vec<_>) =
+            columns.iter().cloned().partition(|(ours, _)| is_word(ours));
+        let entries = prompts(&records, &about_prompts, &input.bounds)?;
+        let asked_for = about_words.iter().filter(|(_, theirs)| !theirs.is_empty());
+        if let Some(error) = asked_for.into_iter().find_map(|(_, theirs)| missing_column(&records, theirs)) {
+            return Err(error);
+        }
+        let asked = if wants_words { asked(&records, theirs)? } else { vec![] };
+        let unused = Unused::of(&records.file, &records.names, names.into_iter());
+        let mut words = wanted[without_words..].iter().flat_map(|name| fields_of(name));
+        let unread_words = !wants_words && words.any(|word| unused.names.iter().any(|name| name == word));
+        Ok(Self { entries, asked, unused, unread_words })
+    }
+
+    /// What there is to say of fields that nothing is made of.
+    pub fn unused(&self) -> Option<Said> {
+        let more = match self.unread_words {
+            true => "; words after each prompt are followed by `pellucid lens`",
+            false => "",
+        };
+        self.unused.said().map(|what| words(what + more))
+    }
+}
+
+/// The words after each prompt; none where no record has any.
+fn asked(records: &Records, theirs: impl Fn(&str) -> String) -> Result<Vec<AskedEntry>> {
+    let names = WORDS.map(|own| own.map(&theirs));
+    let of = |record: &Record| -> Result<AskedEntry> {
+        let [target, foil] = [0, 1].map(|i| word(records, record, &names[i]));
+        Ok(AskedEntry { place: record.at.of(&records.file), target: target?, foil: foil? })
+    };
+    let all = records.all.iter().map(of).collect::<Result<Vec<_>>>()?;
+    let none = all.iter().all(|asked| asked.target.is_none() && asked.foil.is_none());
+    Ok(if none { vec![] } else { all })
+}
+
+/// What a record has in one of two fields; none where both are empty.
+fn word(records: &Records, record: &Record, [text, id]: &[String; 2]) -> Result<Option<Word>> {
+    let wrong = |what: String| records.wrong(record.at, what);
+    let of = |name: &String| field(&record.value, name).filter(|value| **value != Value::String(String::new()));
+    match (of(text).as_deref(), of(id).as_deref()) {
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) => Err(wrong(format!("both `{text}` and `{id}` are given")).hint("leave one of them out")),
+        (Some(Value::String(text)), None) => Ok(Some(Word::Text(text.clone()))),
+        (Some(other), None) => Err(wrong(format!("`{text}` is not text: {}", shortened(other))).hint(
+            words("write one token as text, such as \" Mary\"; of token ids say ")
+                + give_as("columns", format!("{id}=NAME")),
+        )),
+        (None, Some(value)) => {
+            let number = match value {
+                Value::String(text) => text.trim().parse().ok(),
+                Value::Array(list) if list.len() == 1 => list[0].as_u64(),
+                other => other.as_u64(),
+            };
+            let found = number.and_then(|id| u32::try_from(id).ok());
+            let one = found.ok_or_else(|| {
+                wrong(format!("`{id}` is not one token id: {}", shortened(value))).hint("a token id is a whole number")
+            })?;
+            Ok(Some(Word::Id(one)))
+        }
+    }
+}
+
+impl Session {
+    /// The tokens of this model that words of a file are.
+    ///
+    /// # Errors
+    /// For what is no token of this model; a foil without a target, or the same as it. Each names its place.
+    pub fn targets(&self, asked: &[AskedEntry]) -> Result<Vec<Target>> {
+        let token = |word: &Word| match word {
+            Word::Text(text) => self.target(text),
+            Word::Id(id) => {
+                let hint = "is this the id of another tokenizer?";
+                self.model.can_say(&[*id]).map(|()| *id).map_err(|e| e.hint(hint))
+            }
+        };
+        let of = |asked: &AskedEntry| -> Result<Target> {
+            let token = |word: &Option<Word>| word.as_ref().map(token).transpose();
+            Ok(Target { target: token(&asked.target)?, foil: token(&asked.foil)? })
+        };
+        asked.iter().map(|asked| of(asked).map_err(|e| e.at(&asked.place))).collect()
+    }
+
+    /// Refuses a foil that is compared with nothing, or with itself.
+    ///
+    /// # Errors
+    /// Then.
+    pub fn check_target(&self, Target { target, foil }: Target) -> Result<()> {
+        match (target, foil) {
+            (None, Some(_)) => Err(Error::bad_input("there is a foil, and no target that it could be compared with")
+                .hint(said("give the target as well"))),
+            (Some(target), Some(foil)) if target == foil => {
+                let text = visible(&self.spell(target));
+                Err(Error::bad_input(format!("the target and the foil are the same token, \"{text}\" (#{target})"))
+                    .hint("compare the target with another token"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
 
 /// The prompts that come from `input`, whose fields are called as `columns` says.
 ///
 /// # Errors
-/// As [`Input::records`] and [`prompts`]; every error names the file and the line or row.
+/// As [`PromptFile::read`].
 pub fn from_input(input: &Input, columns: &Columns) -> Result<Vec<PromptEntry>> {
-    let mut wanted = vec!["text", "ids", "id"];
-    for (ours, theirs) in columns {
-        wanted.retain(|name| name != ours);
-        wanted.push(theirs);
-    }
-    prompts(&input.records(&wanted, "prompts_format", true)?, columns, &input.bounds)
+    Ok(PromptFile::read(input, columns, false)?.entries)
 }

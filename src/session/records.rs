@@ -1,5 +1,6 @@
 //! Files of prompts and pairs, of every kind that is read, as records.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::{Map, Value};
@@ -7,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::error::{Error, Result, give_as, words};
 use crate::table::read::{Most, Unpacked, Values, column_names, read_columns};
 use crate::text::bounds::{Bounds, VALUE_BYTES, split};
-use crate::text::prompt_file::read_bytes;
+use crate::text::prompt_file::{read_bytes, some_of};
 use crate::text::records::{At, Record, Records, Written, fields_in, is_template};
 
 /// Where records come from.
@@ -21,6 +22,40 @@ pub struct Input<'a> {
     pub read: fn(&Path, usize) -> Result<Vec<u8>>,
     /// How much is read of it.
     pub bounds: Bounds,
+}
+
+/// The fields of a file that nothing is made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unused {
+    /// What messages call the file.
+    file: String,
+    /// Their names, as they come.
+    pub names: Vec<String>,
+}
+
+impl Unused {
+    /// Those of `names` in `file` that are none of the fields that are `read`, and that nothing which is read lies in.
+    pub fn of<'n>(file: &str, names: &[String], read: impl Iterator<Item = &'n str>) -> Self {
+        let read: BTreeSet<&str> = read.flat_map(fields_of).collect();
+        let unused = names.iter().filter(|name| !name.is_empty() && !read.contains(name.as_str()));
+        Self { file: file.to_owned(), names: unused.cloned().collect() }
+    }
+
+    /// What there is to say of them.
+    pub fn said(&self) -> Option<String> {
+        let names = some_of(self.names.iter().map(String::as_str));
+        match self.names.len() {
+            0 => None,
+            1 => Some(format!("{}: the field {names} is not used", self.file)),
+            _ => Some(format!("{}: the fields {names} are not used", self.file)),
+        }
+    }
+}
+
+/// The fields of a record that `name` is made of: itself, or what it lies in; of a template, those in it.
+pub(super) fn fields_of(name: &str) -> Vec<&str> {
+    let parts: Vec<&str> = if is_template(name) { fields_in(name).collect() } else { vec![name] };
+    parts.into_iter().flat_map(|part| [part, part.split('.').next().unwrap_or_default()]).collect()
 }
 
 impl<'a> Input<'a> {

@@ -136,6 +136,26 @@ pub struct Prompts {
     pub prompts: Vec<Prompt>,
 }
 
+/// Prompts, and the tokens that are followed after each.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Targeted {
+    /// The prompts: of each, its name and its ids count.
+    #[serde(serialize_with = "named")]
+    pub prompts: Vec<Prompt>,
+    /// What each prompt itself says, in their order; empty where none says anything.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<Target>,
+}
+
+/// The token that is right after a prompt, and one that it is compared with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Target {
+    /// The token that is followed.
+    pub target: Option<u32>,
+    /// The other.
+    pub foil: Option<u32>,
+}
+
 /// Prompts, and others that means and resampled values are taken from.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct WithDataset {
@@ -145,6 +165,28 @@ pub struct WithDataset {
     /// The others; the prompts themselves where there are none.
     #[serde(serialize_with = "unnamed_if_any")]
     pub dataset: Option<Vec<Prompt>>,
+    /// What is right and wrong after each prompt, in their order; empty where that is not said of each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub answers: Vec<Answers>,
+}
+
+/// What is right and wrong after a prompt.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Answers {
+    /// The answers, each of one token, or the only one of several.
+    pub answers: Vec<Vec<u32>>,
+    /// The foils.
+    pub foils: Vec<u32>,
+}
+
+impl From<&Pair> for Answers {
+    fn from(pair: &Pair) -> Self {
+        let answers = match pair.rest.is_empty() {
+            true => pair.answers.iter().map(|id| vec![*id]).collect(),
+            false => vec![[&pair.answers[..], &pair.rest].concat()],
+        };
+        Self { answers, foils: pair.foils.clone() }
+    }
 }
 
 /// Pairs of prompts.
@@ -206,6 +248,24 @@ impl Input for Prompts {
     }
 }
 
+impl Input for Targeted {
+    fn len(&self) -> usize {
+        self.prompts.len()
+    }
+
+    fn prompts(&self) -> &[Prompt] {
+        &self.prompts
+    }
+
+    fn words(&self, on: &Session) -> [Vec<String>; 2] {
+        match self.targets.is_empty() {
+            true => on.prompt_words(&self.prompts),
+            // No option gives each prompt its own.
+            false => [Session::elsewhere("prompts"), vec![]],
+        }
+    }
+}
+
 impl Input for WithDataset {
     fn len(&self) -> usize {
         self.prompts.len()
@@ -216,7 +276,10 @@ impl Input for WithDataset {
     }
 
     fn words(&self, on: &Session) -> [Vec<String>; 2] {
-        let [mut options, last] = on.prompt_words(&self.prompts);
+        let [mut options, last] = match self.answers.is_empty() {
+            true => on.prompt_words(&self.prompts),
+            false => [Session::elsewhere("pairs"), vec![]],
+        };
         options.extend(Session::source_words(self.dataset.is_some(), false));
         [options, last]
     }
@@ -252,9 +315,34 @@ impl From<&[Prompt]> for Prompts {
     }
 }
 
+impl Targeted {
+    /// These prompts, numbered as they stand here, each with its own target and foil.
+    pub fn new(prompts: &[Prompt], targets: Vec<Target>) -> Self {
+        Self { prompts: Prompts::from(prompts).prompts, targets }
+    }
+}
+
+impl From<&[Prompt]> for Targeted {
+    fn from(prompts: &[Prompt]) -> Self {
+        Self { prompts: Prompts::from(prompts).prompts, targets: vec![] }
+    }
+}
+
 impl From<&[Prompt]> for WithDataset {
     fn from(prompts: &[Prompt]) -> Self {
-        Self { prompts: Prompts::from(prompts).prompts, dataset: None }
+        Self { prompts: Prompts::from(prompts).prompts, dataset: None, answers: vec![] }
+    }
+}
+
+/// The clean prompts, with the answers and foils of each.
+impl From<&[Pair]> for WithDataset {
+    fn from(pairs: &[Pair]) -> Self {
+        let clean = |(i, pair): (usize, &Pair)| Prompt { id: pair.id.clone(), ..pair.clean.clone() }.numbered(i as u32);
+        Self {
+            prompts: pairs.iter().enumerate().map(clean).collect(),
+            dataset: None,
+            answers: pairs.iter().map(Answers::from).collect(),
+        }
     }
 }
 
@@ -289,7 +377,7 @@ macro_rules! from_lists {
         }
     )*};
 }
-from_lists!(Prompt => Prompts, Prompt => WithDataset, Pair => Pairs, Pair => Swept);
+from_lists!(Prompt => Prompts, Prompt => Targeted, Prompt => WithDataset, Pair => WithDataset, Pair => Pairs, Pair => Swept);
 
 fn named<S: Serializer>(prompts: &[Prompt], to: S) -> Result<S::Ok, S::Error> {
     /// Who says what in a chat is shown by `tokens`, and not decided by ids.

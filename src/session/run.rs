@@ -76,7 +76,7 @@ impl Session {
     ///
     /// let session = Session::open("demo")?;
     /// let prompts = [session.prompt("Mary and John")?];
-    /// let table = session.run(&Lens { top: Some(1), ..Lens::default() }, &prompts)?;
+    /// let (table, _means) = session.run(&Lens { top: Some(1), ..Lens::default() }, &prompts)?;
     /// assert_eq!(table.rows()[0].rank, 1);
     /// # Ok::<(), pellucid::Error>(())
     /// ```

@@ -203,6 +203,11 @@ impl Session {
         words
     }
 
+    /// What an option takes from a file.
+    pub(super) fn elsewhere(name: &str) -> Vec<String> {
+        option(name, ELSEWHERE)
+    }
+
     /// What is put into runs, where it is not the other prompt's.
     pub(super) fn source_words(dataset: bool, vector: bool) -> Vec<String> {
         let said = [("dataset", dataset), ("vector", vector)].into_iter().filter(|(_, is_there)| *is_there);

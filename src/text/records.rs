@@ -348,7 +348,7 @@ fn starts(text: &str) -> Vec<usize> {
 }
 
 /// A value for an error message: its beginning.
-pub(super) fn shortened(value: &Value) -> String {
+pub(crate) fn shortened(value: &Value) -> String {
     crate::visible::shortened(&value.to_string(), 60)
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::{Drawable, Emit, Options, Seen, View, terminal};
 use crate::error::{Result, Said};
-use crate::table::{Cell, Format, Held, Rows, Table, TableFile, TableInfo, TextOptions, TextWriter};
+use crate::table::{Cell, Format, Held, Provenance, Rows, Table, TableFile, TableInfo, TextOptions, TextWriter};
 use crate::text::Prompt;
 
 /// Prompts and pairs that are shown on a terminal; the file has them all.
@@ -20,6 +20,8 @@ pub struct Told<'a> {
     pub inputs: usize,
     /// Which, where they are prompts.
     pub prompts: &'a [Prompt],
+    /// How the results were made.
+    pub provenance: &'a Provenance,
     /// How options are worded.
     pub worded: &'a dyn Fn(&Said) -> String,
     /// Told what a reader should know.

@@ -19,7 +19,8 @@ use crate::text::{Pair, Prompt};
     feature = "cli",
     command(
         after_help = "Writes patch.parquet, a row for each prompt, and patch_mean.parquet, their means (see `pellucid tables \
-                        patch_mean`), and an SVG of both for each metric. The effect is `patched` minus `clean`."
+                        patch_mean`), and an SVG of both for each metric. The effect is `patched` minus `clean`. With --pairs each prompt has its \
+                        own answer and foil."
     )
 )]
 pub struct Ablate {
@@ -122,11 +123,23 @@ impl Ablate {
         }
     }
 
-    /// Each prompt as a pair without a corrupt one.
+    /// Each prompt as a pair without a corrupt one, with the answers that are given for all, or its own.
     fn pairs(&self, on: &Session, input: &WithDataset) -> Result<Vec<Pair>> {
         let words = on.answers_and_foils([&self.answer[..], &self.foil])?;
-        let of = |p: &Prompt| on.new_pair((p.index, p.id.clone()), (p.clone(), None), words.clone(), &[], |_| None);
-        input.prompts.iter().map(of).collect()
+        let given = !(self.answer.is_empty() && self.foil.is_empty());
+        let of = |(i, p): (usize, &Prompt)| {
+            let own = input.answers.get(i).filter(|_| !given);
+            let words = own.map_or_else(|| words.clone(), |own| (own.answers.clone(), own.foils.clone()));
+            on.new_pair((p.index, p.id.clone()), (p.clone(), None), words, &[], |_| None)
+        };
+        input.prompts.iter().enumerate().map(of).collect()
+    }
+
+    /// Says of answers and foils that came with the prompts that nothing reads them.
+    fn unread(&self, input: &WithDataset) -> Option<Said> {
+        let some = input.answers.iter().any(|own| !own.answers.is_empty());
+        let unread = some && !self.metric.iter().any(|metric| metric.reads_answers());
+        unread.then(|| said("no metric reads the answers that came with the prompts; {metric=logit_diff} does"))
     }
 
     /// Says where values are from that one prompt gets from itself.
@@ -166,6 +179,7 @@ impl Analysis for Ablate {
     fn run(&self, on: &Session, input: &WithDataset, out: &mut Sink<'_>) -> Result<()> {
         let (options, pairs) = (self.options(on, input), self.pairs(on, input)?);
         out.caption = self.own_values(input)?;
+        self.unread(input).into_iter().for_each(|said| out.note(said));
         swept(on, &pairs, options, out, |how, keep, watch, emit| patch(&on.model, &pairs, how, keep, watch, emit))
     }
 }

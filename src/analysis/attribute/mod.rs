@@ -16,6 +16,8 @@
 //! Estimates add up: that of a head at all positions is the sum over its positions, the queries' and keys' fix excepted.
 
 mod confirm;
+mod mean;
+mod mean_view;
 mod nodes;
 mod options;
 mod pass;
@@ -223,6 +225,8 @@ pub fn need(spec: &Spec, pairs: &[Pair], options: &Attribute, budget: Budget) ->
     };
     let of_pair = |pair: &Pair| points.iter().map(|point| of_point(point, pair.clean.tokens.len())).sum::<usize>();
     let rows = pairs.iter().map(of_pair).max().unwrap_or(0);
+    // A mean of each of its places, while the rows of a pair are made and while it is drawn.
+    let rows = if pairs.len() > 1 { 3 * rows } else { rows };
     Ok(Need { rows, ..groups(spec, pairs, budget).need })
 }
 

@@ -1,12 +1,13 @@
-//! AttributionRow patching as a question: its options.
+//! Attribution patching as a question: its options.
 
 use serde::{Deserialize, Serialize};
 
 use serde_json::json;
 
-use super::{AttributionSummary, attribute, need};
-use crate::analysis::AttributionRow;
+use super::mean::{Averages, Averaging};
+use super::{AttributionSummary, attribute, need, points};
 use crate::analysis::patch::swept::note_answers;
+use crate::analysis::{AttributionMeanRow, AttributionRow};
 use crate::error::{Error, Result, said};
 use crate::session::shards::{Join, Shards};
 use crate::session::{Analysis, Pairs, Session, Sink};
@@ -14,7 +15,7 @@ use crate::sweep::{Budget, Direction, Doubts, Metric, Need};
 use crate::table::visible;
 use crate::text::Pair;
 
-/// AttributionRow patching: what would every patch do, to first order, at the cost of a few forward passes?
+/// Attribution patching: what would every patch do, to first order, at the cost of a few forward passes?
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
@@ -22,7 +23,8 @@ use crate::text::Pair;
     feature = "cli",
     command(
         after_help = "Writes attribution.parquet (see `pellucid tables attribution`), an SVG for each pair (the first 20) and site, and \
-    with --confirm one of the estimates beside what was measured.\n\n\
+    with --confirm one of the estimates beside what was measured. Of several pairs also attribution_mean.parquet, means with standard \
+    errors, and one SVG of them.\n\n\
     Estimates are (value of the other run - value of this run) x gradient of the metric. They miss what is not straight: \
     attention that is saturated (--qk-fix), effects that cancel (--grad-drop). --confirm measures."
     )
@@ -85,7 +87,7 @@ impl Attribute {
 impl Analysis for Attribute {
     const NAME: &'static str = "attribute";
     const JOINS: Option<Join> = Some(joined);
-    type Tables = AttributionRow;
+    type Tables = (AttributionRow, AttributionMeanRow);
     type On = Session;
     type Input = Pairs;
 
@@ -103,11 +105,15 @@ impl Analysis for Attribute {
         out.begin::<AttributionRow>()?;
         let (watch, shard) = (out.watch, out.shard.unwrap_or_default());
         let given = (input.align, Budget(on.memory_bytes), shard);
-        let summary = attribute(&on.model, &input.pairs, &asked, given, watch, &mut |row| out.push(row))?;
+        let points = points(on.model.spec(), &asked)?;
+        let averaging = (input.pairs.len() > 1).then(|| Averaging::of(&asked, &points, input.align));
         if out.shard.is_some() {
-            out.told = json!((summary.nodes, summary.doubts));
+            let summary = attribute(&on.model, &input.pairs, &asked, given, watch, &mut |row| out.push(row))?;
+            out.told = json!((summary.nodes, summary.doubts, averaging));
             return Ok(());
         }
+        let summary =
+            with_means(averaging, out, |emit| attribute(&on.model, &input.pairs, &asked, given, watch, emit))?;
         say(&summary, out);
         if let Some(confirmed) = summary.confirmed {
             let correlation = confirmed.rank_correlation.map_or("none".into(), |r| format!("{r:.3}"));
@@ -130,14 +136,36 @@ impl Analysis for Attribute {
 fn joined(shards: &Shards, out: &mut Sink<'_>) -> Result<()> {
     out.begin::<AttributionRow>()?;
     let watch = out.watch;
-    shards.rows(watch, &mut |row: AttributionRow| out.push(row))?;
-    let mut all = AttributionSummary::default();
-    for (nodes, doubts) in shards.told::<(usize, Doubts)>()? {
+    let (mut all, mut averaging) = (AttributionSummary::default(), None);
+    for (nodes, doubts, own) in shards.told::<(usize, Doubts, Option<Averaging>)>()? {
         all.nodes += nodes;
         all.doubts.merge(&doubts);
+        averaging = own;
     }
+    with_means(averaging, out, |emit| shards.rows(watch, emit))?;
     say(&all, out);
     Ok(())
+}
+
+/// Pushes the rows that `produce` gives and, of several pairs, their means.
+fn with_means<T>(
+    averaging: Option<Averaging>,
+    out: &mut Sink<'_>,
+    produce: impl FnOnce(&mut dyn FnMut(AttributionRow) -> Result<()>) -> Result<T>,
+) -> Result<T> {
+    let mut averages = averaging.map(Averages::new);
+    let produced = produce(&mut |row| {
+        averages.iter_mut().for_each(|averages| averages.add(&row));
+        out.push(row)
+    })?;
+    let Some(averages) = averages else { return Ok(produced) };
+    if averages.left_out {
+        out.note(said(
+            "means leave out neurons, of which only the strongest of each pair have rows; {top=0} keeps them all",
+        ));
+    }
+    averages.rows().into_iter().try_for_each(|row| out.push(row))?;
+    Ok(produced)
 }
 
 /// Says what there is to say of all pairs.

@@ -172,7 +172,8 @@ impl Asked {
 pub fn need(on: &Session, prompt: &Prompt, how: &Explain) -> Result<Need> {
     let (asked, spec) = (Asked::new(how, None, None), on.model.spec());
     let prompts = || Prompts::from(std::slice::from_ref(prompt));
-    let mut need = asked.residual.need(on, &prompts())?.or(asked.lens.need(on, &prompts())?);
+    let mut need =
+        asked.residual.need(on, &prompts())?.or(asked.lens.need(on, &std::slice::from_ref(prompt).into())?);
     if spec.blocks.iter().any(|block| block.mlp.is_some()) {
         need = need.or(asked.neurons.need(on, &PromptsAndCorpora { prompts: prompts(), corpora: vec![] })?);
     }
@@ -221,7 +222,7 @@ impl Facts {
             (strokes.rows, heads.rows)
         };
         step.over()?;
-        let lens = on.run_with(&asked.lens, one, &step, &|_| {})?;
+        let (lens, _) = on.run_with(&asked.lens, one, &step, &|_| {})?;
         facts.commands.push(("lens", lens.provenance.command.clone()));
         facts.lens = lens.rows;
         step.over()?;

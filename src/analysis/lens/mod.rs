@@ -4,6 +4,8 @@
 //! last (nostalgebraist 2020, "interpreting GPT: the logit lens"). At the last `resid_post` that is the model itself.
 //! For `attn_out` and `mlp_out`, one sublayer's write is decoded alone.
 
+mod mean;
+mod mean_view;
 mod options;
 pub mod rows;
 pub(super) mod stream;
@@ -23,6 +25,7 @@ use crate::hook::site::{Axis, Role};
 use crate::hook::{Cache, HookPoint, Site, select};
 use crate::model::{Batch, Model, Output, Run, Unembed};
 use crate::ops::{numbers, values};
+use crate::session::Target;
 use crate::sweep::budget::{Budget, Cut};
 use crate::sweep::{Shard, check_prompts, not_finite, row_bytes};
 use crate::text::Prompt;
@@ -37,8 +40,8 @@ pub struct Decoding<'a> {
     pub options: &'a Lens,
     /// How many tokens to keep for each hook and position.
     pub top: usize,
-    /// The token to report wherever it ranks.
-    pub target: Option<u32>,
+    /// Of each prompt the token to report wherever it ranks, and the one that it is compared with; empty where there are none.
+    pub targets: &'a [Target],
     /// What activations and logits may take.
     pub budget: Budget,
     /// Which blocks of prompts are decoded.
@@ -46,10 +49,10 @@ pub struct Decoding<'a> {
 }
 
 impl<'a> Decoding<'a> {
-    /// What `options` ask of a model, with the token that their target means.
-    pub fn new(spec: &Spec, options: &'a Lens, target: Option<u32>, budget: Budget) -> Self {
+    /// What `options` ask of a model, with the tokens that are followed after each prompt, if there are any.
+    pub fn new(spec: &Spec, options: &'a Lens, targets: &'a [Target], budget: Budget) -> Self {
         let top = options.top.unwrap_or_else(|| TOP.min(spec.unembedding.d_vocab_out));
-        Self { options, top, target, budget, shard: Shard::default() }
+        Self { options, top, targets, budget, shard: Shard::default() }
     }
 }
 
@@ -102,7 +105,8 @@ pub fn lens(
     let total: usize = own.map(|(_, prompt)| prompt.tokens.len()).sum();
     let waves = cut(spec, prompts, options, points.len()).waves;
     for wave in waves.into_iter().filter(|wave| options.shard.measures(wave.start)) {
-        let prompts = &prompts[wave];
+        let targets = options.targets.get(wave.clone()).unwrap_or_default();
+        let (prompts, options) = (&prompts[wave], &Decoding { targets, ..*options });
         let mut cache = Cache::of(points.iter().copied());
         let run = Run { unembed: Unembed::Nothing, ..Run::default() };
         let out = model.run(&Batch::of(prompts.iter().map(Prompt::ids)), &run, &mut [&mut cache])?;
@@ -273,7 +277,8 @@ impl<'a> Streams<'a> {
         let own_is_wanted = wanted.clone().any(|order| self.place[order] == 0);
         let picked = decoded.iter().map(|i| self.decoded[*i].index_select(&ids, 0)).collect::<Result<Vec<_>, _>>()?;
         let top = |place: usize| if place > 0 || own_is_wanted { options.top } else { 0 };
-        let targets = vec![options.target; rows.len()];
+        let of = |row: &ChosenRow| options.targets.get(row.prompt).copied().unwrap_or_default();
+        let targets: Vec<Target> = rows.iter().map(of).collect();
         let readings = readings(model, &picked, top, &targets, options.budget)?;
         let mut found = vec![];
         for (row, mut readings) in rows.iter().zip(readings) {
@@ -299,7 +304,7 @@ impl<'a> Streams<'a> {
 }
 
 /// Reads the distributions of streams `[rows, d]`, the model's own first, tile by tile of the vocabulary: for each row those of all
-/// streams. `top` says how many tokens are kept of a stream, `targets` of which token of a row the rank is wanted.
+/// streams. `top` says how many tokens are kept of a stream, `targets` of which token of a row the rank is wanted, and beside which other.
 ///
 /// # Errors
 /// Whatever the model says.
@@ -307,20 +312,23 @@ pub(super) fn readings(
     model: &Model,
     streams: &[Tensor],
     top: impl Fn(usize) -> usize,
-    targets: &[Option<u32>],
+    targets: &[Target],
     budget: Budget,
 ) -> Result<Vec<Vec<Reading>>> {
     let x = model.normalize(&Tensor::cat(streams, 0)?)?;
     let (n, n_rows) = (streams.len(), targets.len());
-    let mut logits: BTreeMap<u32, Vec<f32>> = targets.iter().flatten().map(|id| (*id, vec![])).collect();
+    let wanted = targets.iter().flat_map(|words| [words.target, words.foil]).flatten();
+    let mut logits: BTreeMap<u32, Vec<f32>> = wanted.map(|id| (id, vec![])).collect();
     for (id, logits) in &mut logits {
         *logits = numbers(&model.decode_tokens(&x, *id as usize..*id as usize + 1)?)?;
     }
     // readings[row][place], so that one task has all of a row.
     let mut readings: Vec<Vec<Reading>> = (targets.iter().enumerate())
-        .map(|(r, target)| {
-            let target = |p: usize| target.map(|id| (id, logits[&id][p * n_rows + r]));
-            (0..n).map(|p| Reading::new(top(p), target(p))).collect()
+        .map(|(r, words)| {
+            let logit = |id: u32, p: usize| logits[&id][p * n_rows + r];
+            let target = |p: usize| words.target.map(|id| (id, logit(id, p)));
+            let foil = |p: usize| words.foil.map(|id| logit(id, p));
+            (0..n).map(|p| Reading::new(top(p), target(p)).beside(foil(p))).collect()
         })
         .collect();
     in_tiles(model, &x, budget, &mut |first, width, logits| {
@@ -379,7 +387,9 @@ struct Telling<'a> {
 impl Telling<'_> {
     fn rows(&self, found: &Decoded, emit: &mut dyn FnMut(LensRow) -> Result<()>) -> Result<()> {
         let Decoded { order, row, reading, kl_to_final_bits } = found;
-        let (prompt, target) = (&self.prompts[row.prompt], reading.target());
+        let (prompt, target, foil) = (&self.prompts[row.prompt], reading.target(), reading.foil());
+        let Target { target: target_id, foil: foil_id } =
+            self.options.targets.get(row.prompt).copied().unwrap_or_default();
         let (pos, point) = (row.pos, self.points[*order]);
         let next = prompt.tokens.get(pos + 1);
         let log_total = reading.log_total();
@@ -402,11 +412,16 @@ impl Telling<'_> {
                 prob: prob(*logit),
                 entropy_bits: reading.entropy_bits(),
                 kl_to_final_bits: *kl_to_final_bits,
-                target: self.options.target.map(self.spell),
-                target_id: self.options.target,
+                target: target_id.map(self.spell),
+                target_id,
                 target_rank: target.map(|(rank, _)| rank),
                 target_logit: target.map(|(_, logit)| logit),
                 target_prob: target.map(|(_, logit)| prob(logit)),
+                foil: foil_id.map(self.spell),
+                foil_id,
+                foil_logit: foil,
+                foil_prob: foil.map(prob),
+                logit_diff: target.zip(foil).map(|((_, logit), foil)| logit - foil),
             })?;
         }
         Ok(())

@@ -1,13 +1,15 @@
 //! The logit lens as a question: its options.
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
+use super::mean::{Means, Over};
 use super::{Decoding, lens, need};
-use crate::analysis::LensRow;
-use crate::error::Result;
+use crate::analysis::{LensMeanRow, LensRow};
+use crate::error::{Result, said};
 use crate::session::shards::{Join, Shards};
 use crate::session::spaces::Words;
-use crate::session::{Analysis, Prompts, Session, Sink};
+use crate::session::{Analysis, Session, Sink, Target, Targeted};
 use crate::sweep::{Budget, Need};
 use crate::text::positions::position_at;
 
@@ -17,7 +19,11 @@ use crate::text::positions::position_at;
 #[cfg_attr(feature = "cli", derive(clap::Args))]
 #[cfg_attr(
     feature = "cli",
-    command(after_help = "Writes logit_lens.parquet (see `pellucid tables logit_lens`) and one SVG for each prompt.")
+    command(
+        after_help = "Writes logit_lens.parquet (see `pellucid tables logit_lens`) and one SVG for each prompt. Of several prompts with a \
+                        target also logit_lens_mean.parquet, means over prompts with standard errors, and an SVG of them: a prompt of a \
+                        file may have its own `target` and `foil`."
+    )
 )]
 pub struct Lens {
     /// Which values of the stream to decode: resid_pre, resid_mid, resid_post, attn_out, mlp_out, or a pattern of hook names
@@ -32,56 +38,125 @@ pub struct Lens {
     /// How many tokens to keep for each hook and position [default: 5]
     #[cfg_attr(feature = "cli", arg(long, value_name = "K"))]
     pub top: Option<usize>,
-    /// A word to follow through the layers, such as " Mary", or a token id, such as #17
+    /// A word to follow through the layers, such as " Mary", or a token id, such as #17 [default: of each prompt in a file, the
+    /// text in its field `target`, or the id in `target_id`]
     #[cfg_attr(feature = "cli", arg(long, value_name = "TOKEN"))]
     pub target: Option<String>,
+    /// A word that the target is compared with: by how much is its logit lower? [default: of each prompt in a file, `foil` or
+    /// `foil_id`]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKEN"))]
+    pub foil: Option<String>,
 }
 
 impl Default for Lens {
     fn default() -> Self {
-        Self { at: "resid_post".into(), pos: None, top: None, target: None }
+        Self { at: "resid_post".into(), pos: None, top: None, target: None, foil: None }
     }
 }
 
 impl Lens {
-    fn decoding(&self, on: &Session) -> Result<Decoding<'_>> {
-        let target = self.target.as_deref().map(|t| on.target(t)).transpose()?;
-        Ok(Decoding::new(on.model.spec(), self, target, Budget(on.memory_bytes)))
+    /// What is followed after each prompt: what the options say, else what the prompt itself does. Empty where nothing is.
+    fn targets(&self, on: &Session, input: &Targeted) -> Result<Vec<Target>> {
+        let token = |text: &Option<String>| text.as_deref().map(|t| on.target(t)).transpose();
+        let (target, foil) = (token(&self.target)?, token(&self.foil)?);
+        if input.targets.is_empty() && target.is_none() && foil.is_none() {
+            return Ok(vec![]);
+        }
+        let of = |(i, prompt): (usize, &crate::text::Prompt)| {
+            let own = input.targets.get(i).copied().unwrap_or_default();
+            let words = Target { target: target.or(own.target), foil: foil.or(own.foil) };
+            let several = input.prompts.len() > 1;
+            on.check_target(words).map_err(|e| if several { e.at(format_args!("prompt {}", prompt.id)) } else { e })?;
+            Ok(words)
+        };
+        input.prompts.iter().enumerate().map(of).collect()
+    }
+
+    fn decoding<'a>(&'a self, on: &Session, targets: &'a [Target]) -> Decoding<'a> {
+        Decoding::new(on.model.spec(), self, targets, Budget(on.memory_bytes))
+    }
+
+    /// Says what of a file the options take the place of, and which words may have been meant with a space before them or without.
+    fn note(&self, on: &Session, input: &Targeted, targets: &[Target], out: &Sink<'_>) -> Result<()> {
+        let replaced = |option: &Option<String>, of: fn(&Target) -> Option<u32>| {
+            option.is_some() && input.targets.iter().any(|own| of(own).is_some())
+        };
+        if replaced(&self.target, |own| own.target) {
+            out.note(said("{target} takes the place of the targets that prompts of the file have"));
+        }
+        if replaced(&self.foil, |own| own.foil) {
+            out.note(said("{foil} takes the place of the foils that prompts of the file have"));
+        }
+        // After the last position that is looked at.
+        let last = self.pos.as_ref().and_then(|positions| positions.last()).copied().unwrap_or(-1);
+        for (what, of) in [("target", (|w| w.target) as fn(&Target) -> Option<u32>), ("foil", |w| w.foil)] {
+            let after =
+                |(prompt, words)| Some(Words { prompt, at: position_at(last, prompt).ok()?, tokens: vec![of(words)?] });
+            let words: Vec<Words<'_>> = input.prompts.iter().zip(targets).filter_map(after).collect();
+            if let Some(said) = on.doubtful_spaces([what, "prompts"], &words)? {
+                out.note(said);
+            }
+        }
+        Ok(())
+    }
+
+    /// What means are over; none of one prompt, or where nothing is followed.
+    fn means(&self, input: &Targeted, targets: &[Target]) -> Option<Over> {
+        let some = input.prompts.len() > 1 && targets.iter().any(|words| words.target.is_some());
+        some.then(|| Over::of(&input.prompts, self.pos.as_deref()))
     }
 }
 
 impl Analysis for Lens {
     const NAME: &'static str = "lens";
     const JOINS: Option<Join> = Some(joined);
-    type Tables = LensRow;
+    type Tables = (LensRow, LensMeanRow);
     type On = Session;
-    type Input = Prompts;
+    type Input = Targeted;
 
-    fn need(&self, on: &Session, input: &Prompts) -> Result<Need> {
-        let options = self.decoding(on)?;
-        need(on.model.spec(), &input.prompts, &options, |cells| super::view::bytes(cells, options.top))
+    fn need(&self, on: &Session, input: &Targeted) -> Result<Need> {
+        let targets = self.targets(on, input)?;
+        let options = self.decoding(on, &targets);
+        let mut need = need(on.model.spec(), &input.prompts, &options, |cells| super::view::bytes(cells, options.top))?;
+        if let Some(over) = self.means(input, &targets) {
+            need.rows += over.bytes(crate::hook::select(on.model.spec(), &self.at)?.len());
+        }
+        Ok(need)
     }
 
-    fn run(&self, on: &Session, input: &Prompts, out: &mut Sink<'_>) -> Result<()> {
-        let options = Decoding { shard: out.shard.unwrap_or_default(), ..self.decoding(on)? };
-        if let Some(target) = options.target {
-            // After the last position that is looked at.
-            let last = self.pos.as_ref().and_then(|positions| positions.last()).copied().unwrap_or(-1);
-            let after = |p| Some(Words { prompt: p, at: position_at(last, p).ok()?, tokens: vec![target] });
-            let words: Vec<Words<'_>> = input.prompts.iter().filter_map(after).collect();
-            if let Some(said) = on.doubtful_spaces(["target", "prompts"], &words)? {
-                out.note(said);
-            }
-        }
-        out.begin::<LensRow>()?;
+    fn run(&self, on: &Session, input: &Targeted, out: &mut Sink<'_>) -> Result<()> {
+        let targets = self.targets(on, input)?;
+        let options = Decoding { shard: out.shard.unwrap_or_default(), ..self.decoding(on, &targets) };
+        self.note(on, input, &targets, out)?;
+        let over = self.means(input, &targets);
         let watch = out.watch;
-        lens(&on.model, &input.prompts, &|id| on.spell(id), &options, watch, &mut |row| out.push(row))
+        tell(over, out, |emit| lens(&on.model, &input.prompts, &|id| on.spell(id), &options, watch, emit))
     }
 }
 
 /// Makes of shards what one process makes.
 fn joined(shards: &Shards, out: &mut Sink<'_>) -> Result<()> {
-    out.begin::<LensRow>()?;
+    let over = shards.told::<Option<Over>>()?.into_iter().flatten().next();
     let watch = out.watch;
-    shards.rows(watch, &mut |row: LensRow| out.push(row))
+    tell(over, out, |emit| shards.rows(watch, emit))
+}
+
+/// Pushes the rows that `produce` gives and, of the whole, their means.
+fn tell(
+    over: Option<Over>,
+    out: &mut Sink<'_>,
+    produce: impl FnOnce(&mut dyn FnMut(LensRow) -> Result<()>) -> Result<()>,
+) -> Result<()> {
+    out.begin::<LensRow>()?;
+    if out.shard.is_some() {
+        produce(&mut |row| out.push(row))?;
+        out.told = json!(over);
+        return Ok(());
+    }
+    let mut means = over.map(Means::new);
+    produce(&mut |row| {
+        means.iter_mut().for_each(|means| means.add(&row));
+        out.push(row)
+    })?;
+    means.into_iter().flat_map(Means::rows).try_for_each(|row| out.push(row))
 }

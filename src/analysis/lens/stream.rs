@@ -19,11 +19,13 @@ pub(in crate::analysis) struct Reading {
     /// A logit near the row's own, so that `cross` sums small numbers.
     base: f32,
     top: Top,
-    target: Option<Target>,
+    target: Option<Followed>,
+    /// The logit of the token that the target is compared with.
+    foil: Option<f32>,
 }
 
 #[derive(Clone, Debug)]
-struct Target {
+struct Followed {
     id: usize,
     logit: f32,
     larger: u32,
@@ -46,8 +48,14 @@ impl Reading {
             cross: 0.0,
             base: 0.0,
             top: Top::new(k),
-            target: target.map(|(id, logit)| Target { id: id as usize, logit, larger: 0 }),
+            target: target.map(|(id, logit)| Followed { id: id as usize, logit, larger: 0 }),
+            foil: None,
         }
+    }
+
+    /// The same beside a token with this logit, which the target is compared with.
+    pub(in crate::analysis) fn beside(self, foil: Option<f32>) -> Self {
+        Self { foil, ..self }
     }
 
     /// Takes the logits `x` of tokens `first..`. `own` is the model's own distribution in this row and tile.
@@ -129,6 +137,11 @@ impl Reading {
     pub(in crate::analysis) fn target(&self) -> Option<(u32, f32)> {
         self.target.as_ref().map(|t| (t.larger + 1, t.logit))
     }
+
+    /// The logit of the token that the target is compared with.
+    pub(in crate::analysis) fn foil(&self) -> Option<f32> {
+        self.foil
+    }
 }
 
 /// Rounding may leave what is zero just below it.
@@ -136,7 +149,7 @@ fn bits(nats: f64) -> f32 {
     (nats / std::f64::consts::LN_2).max(0.0) as f32
 }
 
-impl Target {
+impl Followed {
     fn take(&mut self, first: usize, x: &[f32]) {
         let own = self.id.checked_sub(first).filter(|at| *at < x.len());
         // Among equals the lower id comes first.

@@ -17,8 +17,6 @@ use std::sync::Arc;
 
 /// A cell's title names at most this many tokens: the most probable. A table can have a whole vocabulary for each.
 const SAID: usize = 20;
-/// Tokens that are listed of the last position.
-const LISTED: usize = 5;
 /// A grid draws at most this many cells; of more, the first positions are left out.
 pub(crate) const MOST_CELLS: usize = 50_000;
 
@@ -129,14 +127,8 @@ impl Lens {
         let positions: Vec<u32> = positions.into_pairs().map(|(pos, ())| pos).collect();
         // Of positions the last matter most.
         let hidden = positions.len().saturating_sub((MOST_CELLS / hooks.len().max(1)).max(1));
-        let first = hooks.first().map(|(_, _, hook)| site_name(hook).to_owned());
-        let shared = first.filter(|first| hooks.iter().all(|(d, _, hook)| *d >= 0 && site_name(hook) == first));
-        let label = |hook: &str| match (&shared, layer_of(hook)) {
-            (Some(_), Some(layer)) => layer.to_owned(),
-            (None, Some(layer)) => visible_prose(&format!("{layer} {}", site_name(hook))),
-            _ => visible_prose(site_name(hook)),
-        };
-        let sites = hooks.into_iter().map(|(_, _, hook)| Site { label: label(&hook), hook }).collect();
+        let (shared, labels) = labels(hooks.iter().map(|(_, _, hook)| hook.as_str()));
+        let sites = hooks.into_iter().zip(labels).map(|((_, _, hook), label)| Site { label, hook }).collect();
         let columns =
             positions[hidden..].iter().map(|pos| Column { pos: *pos, input: String::new(), next: None }).collect();
         let mut lens =
@@ -209,6 +201,9 @@ impl Lens {
         facts += &format!("; entropy {} bits, KL to final {} bits", bits(top.entropy_bits), bits(top.kl_to_final_bits));
         if let (Some(target), Some(rank), Some(prob)) = (&top.target, top.target_rank, top.target_prob) {
             facts += &format!("; target {} rank {rank}, {}", quoted(target), number.probability(prob));
+        }
+        if let (Some(foil), Some(diff)) = (&top.foil, top.logit_diff) {
+            facts += &format!(", {} logits over {}", number.signed(f64::from(diff)), quoted(foil));
         }
         facts
     }
@@ -291,9 +286,9 @@ impl Lens {
             items.push(Item { label: shown.label.clone(), number: None });
         }
         let most = points.iter().map(|p| p.value).filter(|y| y.is_finite()).fold(0.0, f64::max);
-        let x = if self.shared.is_some() { "layer (#: rank of the target)" } else { "site (#: rank of the target)" };
+        let x = if self.shared.is_some() { "layer" } else { "site" };
         let steps = Steps {
-            x: Side { names: vec![x.to_owned()], items },
+            x: Side { names: vec![format!("{x} (#: rank of the target)"), x.to_owned()], items },
             y: Axis::linear("probability", 0.0, round_up(most), 5),
             limits: (0.0, round_up(most)),
             points,
@@ -308,8 +303,10 @@ impl Lens {
         let column = self.columns.len().checked_sub(1)?;
         let at = |site| self.cells.get(&(site, column)).map(|cell| (site, cell));
         let all: Vec<_> = (0..self.sites.len()).rev().filter_map(at).collect();
-        let listed = all.iter().map(|(_, cell)| cell.said.len().min(LISTED)).max()?;
+        let listed = all.iter().map(|(_, cell)| cell.said.len()).max()?;
+        let more = all.iter().map(|(_, cell)| cell.more).max().unwrap_or(0);
         let target = all.iter().find_map(|(_, cell)| cell.top.target.as_deref()).map(visible);
+        let foil = all.iter().find_map(|(_, cell)| cell.top.foil.as_deref()).map(visible);
         let bits = |x: f32| kind::Cell::said(self.locale.fixed(f64::from(x), 2));
         let row = |(site, cell): &(usize, &Cell)| {
             let said = |s: &Said| kind::Cell {
@@ -327,6 +324,10 @@ impl Lens {
                     rank.map_or(String::new(), |(rank, p)| format!("#{rank} {}", self.locale.probability(p))),
                 ));
             }
+            if foil.is_some() {
+                let diff = cell.top.logit_diff.map(|diff| self.locale.signed(f64::from(diff)));
+                cells.push(kind::Cell::said(diff.unwrap_or_default()));
+            }
             TableRow { depth: 0, label: self.sites[*site].label.clone(), cells }
         };
         let rows = all.iter().map(row).collect();
@@ -335,11 +336,13 @@ impl Lens {
         let columns = std::iter::once(first.to_owned())
             .chain(ranks)
             .chain(["entropy (bits)", "KL to final (bits)"].map(str::to_owned))
-            .chain(target.map(|target| format!("target {target}")));
+            .chain(target.map(|target| format!("target {target}")))
+            .chain(foil.map(|foil| format!("logits over {foil}")));
         let table =
             kind::Table { columns: columns.collect(), rows, colours: Some(Colours::probability("probability")) };
         let Column { pos, input, .. } = &self.columns[column];
-        Some(Panel { heading: format!("after position {pos}, {input}"), body: Body::Table(table) })
+        let more = if more > 0 { format!("; {more} more of each are in the table") } else { String::new() };
+        Some(Panel { heading: format!("after position {pos}, {input}{more}"), body: Body::Table(table) })
     }
 
     /// From which layer on the model says what it says in the end, at the last position.
@@ -360,6 +363,18 @@ impl Lens {
     fn top(&self, site: usize, column: usize) -> Option<&LensRow> {
         self.cells.get(&(site, column)).map(|cell| &cell.top)
     }
+}
+
+/// What stands beside hooks: where all are of blocks and one site, that site, and their layers; else sites with their layers.
+pub(super) fn labels<'a>(hooks: impl Iterator<Item = &'a str> + Clone) -> (Option<String>, Vec<String>) {
+    let first = hooks.clone().next().map(site_name);
+    let shared = first.filter(|first| hooks.clone().all(|hook| layer_of(hook).is_some() && site_name(hook) == *first));
+    let label = |hook: &str| match (shared, layer_of(hook)) {
+        (Some(_), Some(layer)) => layer.to_owned(),
+        (None, Some(layer)) => visible_prose(&format!("{layer} {}", site_name(hook))),
+        _ => visible_prose(site_name(hook)),
+    };
+    (shared.map(str::to_owned), hooks.map(label).collect())
 }
 
 /// Where a hook stands in the computation: before the blocks, in one of them, after them.

@@ -6,33 +6,8 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
+use crate::analysis::sums::Sums;
 use crate::table::{Measured, MeasuredMean, Outcome, OutcomeMean};
-
-/// Sums over the pairs that have a value.
-#[derive(Clone, Copy, Debug, Default)]
-struct Sums {
-    n: u32,
-    sum: f64,
-    squares: f64,
-}
-
-impl Sums {
-    fn add(&mut self, x: f64) {
-        self.n += 1;
-        self.sum += x;
-        self.squares += x * x;
-    }
-
-    fn mean(&self) -> Option<f64> {
-        (self.n > 0).then(|| self.sum / f64::from(self.n))
-    }
-
-    /// Standard error of the mean: the sample's deviation over the root of its size.
-    fn error(&self) -> Option<f64> {
-        let n = f64::from(self.n);
-        (self.n > 1).then(|| ((self.squares - self.sum * self.sum / n).max(0.0) / (n - 1.0) / n).sqrt())
-    }
-}
 
 /// What rows of different pairs have in common: a name, numbers, names of positions, the metric.
 pub type Key<'a> = (&'a str, [Option<u32>; 7], [Option<&'a str>; 2], &'a str);
@@ -46,13 +21,75 @@ pub trait Averaged: Clone {
     fn key(&self) -> Key<'_>;
 
     /// The pair, and what was measured there.
-    fn of_pair(&self) -> (u32, &Measured, &Outcome);
+    fn of_pair(&self) -> (u32, Values);
 
     /// Makes null what another pair with the same key has otherwise: tokens, and the numbers of positions that go by names.
     fn keep_common(&mut self, other: &Self);
 
     /// The mean of rows that have in common what is left in this one; each pair has `samples` of them.
-    fn mean(&self, samples: u32, measured: MeasuredMean, outcome: OutcomeMean) -> Self::Mean;
+    fn mean(&self, samples: u32, found: &MeanOf) -> Self::Mean;
+}
+
+/// What was measured of a pair at a place. The first number is always there.
+pub struct Values {
+    /// The numbers whose means are taken.
+    pub numbers: [Option<f64>; NUMBERS],
+    /// Whether the value differs there between the two runs.
+    pub changed: bool,
+    /// Whether a change can reach what is measured.
+    pub reached: bool,
+}
+
+/// Numbers of a row whose means are taken.
+pub const NUMBERS: usize = 5;
+
+/// What was found of several pairs.
+pub struct MeanOf {
+    /// How many pairs have each number.
+    pub n: [u32; NUMBERS],
+    /// Means.
+    pub mean: [Option<f32>; NUMBERS],
+    /// Standard errors.
+    pub error: [Option<f32>; NUMBERS],
+    /// In how many pairs the value differs.
+    pub changed: u32,
+    /// In how many a change can reach what is measured.
+    pub reached: u32,
+}
+
+impl Values {
+    /// Of a run that was changed and measured: clean, corrupt, patched, patched - clean and recovered.
+    pub fn measured(measured: &Measured, outcome: &Outcome) -> Self {
+        let Measured { clean, corrupt, patched, recovered, .. } = measured;
+        let change = patched.map(|patched| f64::from(patched) - f64::from(*clean));
+        let wide = |x: Option<f32>| x.map(f64::from);
+        let numbers = [wide(Some(*clean)), wide(*corrupt), wide(*patched), change, wide(*recovered)];
+        Self { numbers, changed: outcome.changed, reached: outcome.reached }
+    }
+}
+
+impl MeanOf {
+    /// The mean of runs that were measured by `metric`, as [`Values::measured`] has them.
+    pub fn measured(&self, metric: &str) -> (MeasuredMean, OutcomeMean) {
+        let [clean, corrupt, patched, change, recovered] = self.mean;
+        let [.., patched_se, change_se, recovered_se] = self.error;
+        let pairs = self.n[2];
+        let measured = MeasuredMean {
+            metric: metric.to_owned(),
+            pairs,
+            // A place is known by a row, and each row has it.
+            clean: clean.unwrap_or_default(),
+            corrupt,
+            patched,
+            patched_se,
+            change,
+            change_se,
+            recovered,
+            recovered_se,
+        };
+        let not_finite = self.n[0] - pairs;
+        (measured, OutcomeMean { changed: self.changed, reached: self.reached, not_finite })
+    }
 }
 
 /// Makes `known` null where `other` differs.
@@ -89,15 +126,15 @@ struct Known<R> {
 /// What was measured: several samples of a pair, or several pairs.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
-    /// Of clean, corrupt, patched, patched - clean and recovered.
-    sums: [Sums; 5],
+    /// Of each number.
+    sums: [Sums; NUMBERS],
     changed: u32,
     reached: u32,
 }
 
 impl Counts {
-    fn add(&mut self, values: [Option<f64>; 5], changed: bool, reached: bool) {
-        for (sums, value) in self.sums.iter_mut().zip(values) {
+    fn add(&mut self, Values { numbers, changed, reached }: Values) {
+        for (sums, value) in self.sums.iter_mut().zip(numbers) {
             value.into_iter().for_each(|value| sums.add(value));
         }
         self.changed += u32::from(changed);
@@ -106,7 +143,8 @@ impl Counts {
 
     /// The same with a pair of which there are these samples.
     fn with(mut self, samples: &Counts) -> Self {
-        self.add(samples.sums.map(|sums| sums.mean()), samples.changed > 0, samples.reached > 0);
+        let numbers = samples.sums.map(|sums| sums.mean());
+        self.add(Values { numbers, changed: samples.changed > 0, reached: samples.reached > 0 });
         self
     }
 }
@@ -120,7 +158,7 @@ impl<R: Averaged> Default for Means<R> {
 impl<R: Averaged> Means<R> {
     /// One more row.
     pub fn add(&mut self, row: &R) {
-        let (pair, Measured { clean, corrupt, patched, recovered, .. }, outcome) = row.of_pair();
+        let (pair, values) = row.of_pair();
         let at = self.find(&row.key());
         if at == self.places.len() {
             let (pairs, last) = (Counts::default(), Counts::default());
@@ -132,10 +170,7 @@ impl<R: Averaged> Means<R> {
             place.pairs = place.pairs.with(&place.last);
             (place.last, place.last_pair) = (Counts::default(), pair);
         }
-        let change = patched.map(|patched| f64::from(patched) - f64::from(*clean));
-        let wide = |x: Option<f32>| x.map(f64::from);
-        let values = [wide(Some(*clean)), wide(*corrupt), wide(*patched), change, wide(*recovered)];
-        place.last.add(values, outcome.changed, outcome.reached);
+        place.last.add(values);
         place.samples = place.samples.max(place.last.sums[0].n);
     }
 
@@ -161,39 +196,14 @@ impl<R: Averaged> Means<R> {
             // Of a single pair, the samples say how sure its mean is.
             let spread = if all.sums[0].n == 1 { last } else { &all };
             let f32 = |x: Option<f64>| x.map(|x| x as f32);
-            let [clean, corrupt, patched, change, recovered] = all.sums.map(|sums| f32(sums.mean()));
-            let [.., patched_se, change_se, recovered_se] = spread.sums.map(|sums| f32(sums.error()));
-            let pairs = all.sums[2].n;
-            let measured = MeasuredMean {
-                metric: row.of_pair().1.metric.clone(),
-                pairs,
-                // A place is known by a row, and each row has it.
-                clean: clean.unwrap_or_default(),
-                corrupt,
-                patched,
-                patched_se,
-                change,
-                change_se,
-                recovered,
-                recovered_se,
+            let found = MeanOf {
+                n: all.sums.map(|sums| sums.n),
+                mean: all.sums.map(|sums| f32(sums.mean())),
+                error: spread.sums.map(|sums| f32(sums.error())),
+                changed: all.changed,
+                reached: all.reached,
             };
-            let not_finite = all.sums[0].n - pairs;
-            row.mean(*samples, measured, OutcomeMean { changed: all.changed, reached: all.reached, not_finite })
+            row.mean(*samples, &found)
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_standard_error_is_that_of_the_textbook() {
-        let mut sums = Sums::default();
-        assert_eq!((sums.mean(), sums.error()), (None, None));
-        [2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0].into_iter().for_each(|x| sums.add(x));
-        assert_eq!(sums.mean(), Some(5.0));
-        // Squares of the deviations sum to 32. f64, and no more than ten roundings of 1.1e-16.
-        assert!((sums.error().unwrap() - (32.0f64 / 7.0 / 8.0).sqrt()).abs() < 1e-12);
     }
 }

@@ -1,6 +1,6 @@
 //! The tables of activation patching and ablation.
 
-use super::mean::{Averaged, Key, common};
+use super::mean::{Averaged, Key, MeanOf, Values, common};
 use crate::sweep::{Metric, MetricValues, PatchOptions};
 use crate::table;
 use crate::table::{Around, Done, Measured, MeasuredMean, Outcome, OutcomeMean, Place, Provenance, older};
@@ -65,33 +65,43 @@ fn upgrade_mean(row: &mut PatchMeanRow, how: &Provenance) {
     row.outcome = older::outcome_mean(&mut row.measured, &row.done);
 }
 
+/// What a place and what is measured there have in common in different pairs: positions that have names go by these.
+pub(in crate::analysis) fn key_of<'a>(place: &'a Place, metric: &'a str) -> Key<'a> {
+    let Place { site, layer, head, kv_head, neuron, position_name, key_position_name, .. } = place;
+    let [pos, query_pos] = [place.pos, place.query_pos].map(|at| at.filter(|_| position_name.is_none()));
+    let key_pos = place.key_pos.filter(|_| key_position_name.is_none());
+    let at = [*layer, *head, *kv_head, *neuron, pos, query_pos, key_pos];
+    (site, at, [position_name.as_deref(), key_position_name.as_deref()], metric)
+}
+
+/// Makes null what another pair has otherwise at a place with the same key.
+pub(in crate::analysis) fn keep_common_places(place: &mut Place, others: &Place) {
+    common(&mut place.pos, &others.pos);
+    common(&mut place.query_pos, &others.query_pos);
+    common(&mut place.key_pos, &others.key_pos);
+    common(&mut place.token, &others.token);
+    common(&mut place.key_token, &others.key_token);
+}
+
 impl Averaged for PatchRow {
     type Mean = PatchMeanRow;
 
     fn key(&self) -> Key<'_> {
-        let Place { site, layer, head, kv_head, neuron, position_name, key_position_name, .. } = &self.place;
-        let [pos, query_pos] = [self.place.pos, self.place.query_pos].map(|at| at.filter(|_| position_name.is_none()));
-        let key_pos = self.place.key_pos.filter(|_| key_position_name.is_none());
-        let at = [*layer, *head, *kv_head, *neuron, pos, query_pos, key_pos];
-        (site, at, [position_name.as_deref(), key_position_name.as_deref()], &self.measured.metric)
+        key_of(&self.place, &self.measured.metric)
     }
 
-    fn of_pair(&self) -> (u32, &Measured, &Outcome) {
-        (self.pair, &self.measured, &self.outcome)
+    fn of_pair(&self) -> (u32, Values) {
+        (self.pair, Values::measured(&self.measured, &self.outcome))
     }
 
     fn keep_common(&mut self, other: &Self) {
-        let (place, others) = (&mut self.place, &other.place);
-        common(&mut place.pos, &others.pos);
-        common(&mut place.query_pos, &others.query_pos);
-        common(&mut place.key_pos, &others.key_pos);
-        common(&mut place.token, &others.token);
-        common(&mut place.key_token, &others.key_token);
+        keep_common_places(&mut self.place, &other.place);
         common(&mut self.around.noise_at, &other.around.noise_at);
         common(&mut self.around.noise_tokens, &other.around.noise_tokens);
     }
 
-    fn mean(&self, samples: u32, measured: MeasuredMean, outcome: OutcomeMean) -> PatchMeanRow {
+    fn mean(&self, samples: u32, found: &MeanOf) -> PatchMeanRow {
+        let (measured, outcome) = found.measured(&self.measured.metric);
         let Self { place, done, around, .. } = self.clone();
         PatchMeanRow { place, measured, done, samples: around.noise.map(|_| samples), around, outcome }
     }

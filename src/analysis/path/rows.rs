@@ -1,6 +1,6 @@
 //! The tables of path patching.
 
-use crate::analysis::patch::mean::{Averaged, Key, common};
+use crate::analysis::patch::mean::{Averaged, Key, MeanOf, Values, common};
 use crate::table::{Done, Measured, MeasuredMean, Outcome, OutcomeMean, Place, Provenance, TOKEN, older};
 use crate::{part, table};
 
@@ -94,8 +94,8 @@ impl Averaged for PathRow {
         (sender, at, [position_name.as_deref(), Some(receiver)], &self.measured.metric)
     }
 
-    fn of_pair(&self) -> (u32, &Measured, &Outcome) {
-        (self.pair, &self.measured, &self.outcome)
+    fn of_pair(&self) -> (u32, Values) {
+        (self.pair, Values::measured(&self.measured, &self.outcome))
     }
 
     fn keep_common(&mut self, other: &Self) {
@@ -103,7 +103,8 @@ impl Averaged for PathRow {
         common(&mut self.from.token, &other.from.token);
     }
 
-    fn mean(&self, _: u32, measured: MeasuredMean, outcome: OutcomeMean) -> PathMeanRow {
+    fn mean(&self, _: u32, found: &MeanOf) -> PathMeanRow {
+        let (measured, outcome) = found.measured(&self.measured.metric);
         let Self { from, to, done, .. } = self.clone();
         PathMeanRow { from, to, measured, done, outcome }
     }

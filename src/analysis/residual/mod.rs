@@ -23,6 +23,7 @@ use crate::hook::{Cache, HookPoint, Site};
 use crate::model::{Batch, Model, Run, Unembed};
 use crate::ops::simd::{self, vectorise};
 use crate::ops::{length, numbers, values};
+use crate::session::Target;
 use crate::sweep::budget::{Budget, Cut};
 use crate::sweep::{check_prompts, not_finite};
 use crate::text::Prompt;
@@ -299,7 +300,7 @@ impl Together<'_> {
                 }
             });
         }
-        let targets: Vec<Option<u32>> = said.iter().map(|s| Some(s.target)).collect();
+        let targets: Vec<Target> = said.iter().map(|s| Target { target: Some(s.target), foil: None }).collect();
         let readings = readings(self.model, &streams, |_| 1, &targets, self.asked.budget)?;
         let scales = streams.iter().map(|x| self.reader.scales(x)).collect::<Result<Vec<_>>>()?;
         let normalized = streams.iter().map(|x| numbers(&self.model.normalize(x)?)).collect::<Result<Vec<_>>>()?;

@@ -42,6 +42,11 @@ impl<'a> Drawn<'a> {
         self.numbers() + self.band.depth + NAME
     }
 
+    /// The value that bars and lines stand on: none is 0 on an axis of equal factors.
+    fn base(&self) -> f64 {
+        if self.steps.y.log { self.steps.y.from } else { 0.0 }
+    }
+
     fn bars(&self, svg: &mut Svg, at: &[(f64, f64)], zero: f64) {
         for (point, &(x, y)) in self.steps.points.iter().zip(at) {
             if point.value.is_finite() && point.mark != Mark::Nothing {
@@ -92,7 +97,7 @@ impl<'a> Drawn<'a> {
     /// The number at a bar's end or a line's point, where there is room; a ring where nothing changed; an arrow out of the plot
     /// where the value lies beyond it.
     fn note(&self, svg: &mut Svg, i: usize, at: &[(f64, f64)], plot: &Plot) {
-        let (point, (x, y), zero) = (&self.steps.points[i], at[i], plot.at(0.0, 0.0).1);
+        let (point, (x, y), zero) = (&self.steps.points[i], at[i], plot.at(0.0, self.base()).1);
         let value = point.value;
         if point.mark == Mark::Nothing {
             let r = f64::min(3.0, self.pitch / 3.0);
@@ -145,10 +150,10 @@ impl Sized for Drawn<'_> {
         let place = Rect { x, y, w: self.size().0, h: PLOT + BELOW };
         let along = Axis::bare("", -0.5, steps.points.len().max(1) as f64 - 0.5);
         let plot = Plot::draw(svg, place, along, steps.y.clone(), self.locale)?;
-        let heights = steps.points.iter().map(|p| if p.value.is_finite() { steps.cut(p.value) } else { 0.0 });
+        let heights = steps.points.iter().map(|p| if p.value.is_finite() { steps.cut(p.value) } else { self.base() });
         let at: Vec<_> = heights.enumerate().map(|(i, v)| plot.at(i as f64, v)).collect();
         let Rect { x: left, y: top, w, h } = plot.inside;
-        let zero = plot.at(0.0, 0.0).1;
+        let zero = plot.at(0.0, self.base()).1;
         svg.line(&[(left, zero), (left + w, zero)], Rgb::SOFT, 1.0);
         if steps.joined {
             self.line(svg, &at)

@@ -120,7 +120,11 @@ pub(super) fn steps(steps: &Steps, locale: Locale, columns: usize) -> String {
     let most = f64::max(steps.limits.1.abs(), steps.limits.0.abs());
     let room = columns.saturating_sub(label + 12).min(BAR);
     let line = |(point, head): (&Cell, &String)| {
-        let share = (steps.cut(point.value).abs() / most).clamp(0.0, 1.0);
+        let share = match steps.y.log {
+            true => steps.y.along(steps.cut(point.value)),
+            false => steps.cut(point.value).abs() / most,
+        };
+        let share = share.clamp(0.0, 1.0);
         let bar = "█".repeat(if share.is_nan() || point.mark == Mark::Nothing {
             0
         } else {

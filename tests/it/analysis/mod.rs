@@ -1,8 +1,10 @@
 //! Each analysis against an independent reference, and as a person runs it.
 
+mod ablate_pairs;
 pub mod answers;
 pub mod attention;
 pub mod attribute;
+mod attribute_means;
 pub mod compare;
 pub mod compare_runs;
 pub mod compare_steps;
@@ -17,6 +19,7 @@ pub mod export_shuffle;
 pub mod finite;
 pub mod generate;
 pub mod heads;
+mod lens_means;
 pub mod loss;
 pub mod neurons;
 pub mod neurons_corpus;

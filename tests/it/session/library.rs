@@ -47,7 +47,7 @@ fn the_library_writes_the_bytes_of_the_command() {
     let session = demo();
     let prompts = [session.prompt(CLEAN).unwrap(), session.prompt("- and so").unwrap()];
     let lens = Lens { top: Some(2), target: Some(" Mary".into()), pos: Some(vec![0, -1]), ..Lens::default() };
-    let table = session.run(&lens, &prompts).unwrap();
+    let (table, _) = session.run(&lens, &prompts).unwrap();
     let options = ["--pos", "0,-1", "--top", "2", "--target", " Mary"];
     same_as(&table, &[&["lens"], &options[..], &["--", CLEAN, "- and so"]].concat());
     let (tokens, each, mean) = session.run(&Loss::default(), &prompts).unwrap();
@@ -65,7 +65,7 @@ fn the_library_writes_the_bytes_of_the_command() {
     let (table, _) = session.run(&path, std::slice::from_ref(&pair)).unwrap();
     same_as(&table, &[&["path"], &PAIR[..], &["--to", "3.mlp", "--together"]].concat());
     let attribute = Attribute { qk_fix: true, confirm: 3, ..Attribute::default() };
-    let table = session.run(&attribute, &[pair]).unwrap();
+    let (table, _) = session.run(&attribute, &[pair]).unwrap();
     same_as(&table, &[&["attribute"], &PAIR[..], &["--qk-fix", "--confirm", "3"]].concat());
 }
 
@@ -105,7 +105,7 @@ fn several_pairs_are_numbered_and_have_means() {
 #[test]
 fn a_table_is_rows_columns_and_views() {
     let session = demo();
-    let table = session.run(&Lens::default(), &[session.prompt(CLEAN).unwrap()]).unwrap();
+    let (table, _) = session.run(&Lens::default(), &[session.prompt(CLEAN).unwrap()]).unwrap();
     let batch = table.record_batch().unwrap();
     assert_eq!(batch.num_rows(), table.rows().len());
     let names: Vec<&str> = batch.schema_ref().fields().iter().map(|field| field.name().as_str()).collect();

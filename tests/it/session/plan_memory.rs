@@ -215,7 +215,7 @@ fn plans_look_at_every_block() {
     let options = Lens { at: "blocks.0.hook_resid_post".into(), ..Lens::default() };
     let of = |dense: usize| {
         let spec = spec(dense);
-        need(&spec, &prompts, &Decoding::new(&spec, &options, None, Budget(512 << 20)), |_| 0).unwrap()
+        need(&spec, &prompts, &Decoding::new(&spec, &options, &[], Budget(512 << 20)), |_| 0).unwrap()
     };
     assert_eq!(of(0), of(3));
     assert!(of(3).least > 5 * 3 * 3200 * 4, "{:?}", of(3));

@@ -51,6 +51,11 @@ fn lens(pos: u32) -> LensRow {
         target_rank: Some(40),
         target_logit: Some(-1.5),
         target_prob: Some(0.001),
+        foil: None,
+        foil_id: None,
+        foil_logit: None,
+        foil_prob: None,
+        logit_diff: None,
     }
 }
 
@@ -367,15 +372,16 @@ fn every_table_is_declared_once_and_documented() {
     assert_eq!(
         names,
         [
-            "logit_lens", "loss", "loss_prompt", "loss_mean", "residual", "residual_heads", "residual_mean", "neurons",
-            "neuron_layers", "neuron_vocab", "neuron_stats", "neuron_examples", "neuron_cards", "candidates", "next",
-            "choices", "traces", "generated", "position_decay", "position_layers", "position_vectors",
-            "position_cosines", "position_waves", "position_rotary", "position_alibi", "position_boards", "attention",
-            "heads", "head_pairs", "head_svd", "head_circuit", "patch", "patch_mean", "path", "path_mean",
-            "attribution", "tokens", "token_merges", "token_counts", "token_letters", "embed_neighbors", "embed_norms",
-            "embed_analogy", "embed_map", "cost", "cost_total", "cost_measured", "compare_spec", "compare_parameters",
-            "compare_models", "compare_positions", "compare_bytes", "compare_runs", "compare_columns", "explain",
-            "export_stats", "export_documents", "hooks", "model", "verify", "verify_reference", "training", "tables",
+            "logit_lens", "logit_lens_mean", "loss", "loss_prompt", "loss_mean", "residual", "residual_heads",
+            "residual_mean", "neurons", "neuron_layers", "neuron_vocab", "neuron_stats", "neuron_examples",
+            "neuron_cards", "candidates", "next", "choices", "traces", "generated", "position_decay",
+            "position_layers", "position_vectors", "position_cosines", "position_waves", "position_rotary",
+            "position_alibi", "position_boards", "attention", "heads", "head_pairs", "head_svd", "head_circuit",
+            "patch", "patch_mean", "path", "path_mean", "attribution", "attribution_mean", "tokens", "token_merges",
+            "token_counts", "token_letters", "embed_neighbors", "embed_norms", "embed_analogy", "embed_map", "cost",
+            "cost_total", "cost_measured", "compare_spec", "compare_parameters", "compare_models", "compare_positions",
+            "compare_bytes", "compare_runs", "compare_columns", "explain", "export_stats", "export_documents", "hooks",
+            "model", "verify", "verify_reference", "training", "tables",
             "glossary"
         ]
     );

@@ -4,7 +4,9 @@
 use std::path::PathBuf;
 
 use pellucid::analysis::seen::render;
-use pellucid::analysis::{AttentionRow, AttributionRow, PatchMeanRow, PatchRow, PathMeanRow, PathRow, TokenRow};
+use pellucid::analysis::{
+    AttentionRow, AttributionRow, LensRow, PatchMeanRow, PatchRow, PathMeanRow, PathRow, TokenRow,
+};
 use pellucid::table::{Row, read_rows};
 
 use crate::bin::{Place, fixture};
@@ -132,4 +134,22 @@ fn tokens_of_version_2_are_read_and_drawn() {
     assert_eq!((how.table_version, TokenRow::TABLE.version), (2, 3));
     assert!(rows.len() > 2 && rows.iter().all(|row| row.part.is_none() && row.group.is_some()));
     assert_eq!(render(&file).unwrap().len(), 1);
+}
+
+/// Version 1 of the lens, of pellucid 0.1.0 at its commit acc697d: there is no foil.
+///
+/// Invariant: as `rows_of_version_1_say_what_their_command_did`.
+#[test]
+fn lenses_of_version_1_are_read_and_drawn() {
+    // lens "Mary and John went to the" --pos -1 --top 2 --target " store"
+    let lenses = rows::<LensRow>("logit_lens.parquet");
+    assert_eq!(lenses.len(), 4 * 2);
+    for row in &lenses {
+        assert_eq!((row.target.as_deref(), row.target_rank.is_some()), (Some(" store"), true));
+        assert_eq!(
+            (&row.foil, row.foil_id, row.foil_logit, row.foil_prob, row.logit_diff),
+            (&None, None, None, None, None)
+        );
+    }
+    assert_eq!(render(file("logit_lens.parquet")).unwrap().len(), 1);
 }

@@ -7,6 +7,7 @@ pub mod ids;
 pub mod inputs;
 pub mod pairs;
 pub mod positions;
+mod prepended;
 pub mod prompt_files;
 pub mod prompts;
 pub mod recognised;

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use pellucid::analysis::heads::{HeadPairRow, HeadRow};
 use pellucid::analysis::seen::render_with;
 use pellucid::analysis::{
-    AttentionRow, AttributionRow, LensRow, PatchMeanRow, PatchRow, PathMeanRow, PathRow, TrainingRow,
+    AttentionRow, AttributionMeanRow, AttributionRow, LensMeanRow, LensRow, PatchMeanRow, PatchRow, PathMeanRow,
+    PathRow, TrainingRow,
 };
 use pellucid::table::{Cell, ColumnType, Provenance, Row, read_rows};
 use pellucid::view::{Figure, Options};
@@ -33,6 +34,8 @@ fn tables() -> &'static Tables {
         place.write("pairs.jsonl", PAIRS);
         let pairs = ["--pairs", "pairs.jsonl"];
         place.ok(["lens", "Mary gave it to John", "--top", "2", "-q", "--out", "lens"]);
+        let followed = ["--target", " Mary", "--foil", " John", "--pos", "-1", "-q", "--out", "means"];
+        place.ok([&["lens", "Mary gave it to John", "John gave it to Mary"], &followed[..]].concat());
         place.ok(["attention", "Mary gave it", "-q", "--out", "attention"]);
         let grids = [("maps", "layer,pos", "resid_pre"), ("heads", "layer,head", "z"), ("bars", "layer", "mlp_out")];
         for (out, over, at) in grids {
@@ -218,6 +221,7 @@ fn of<R: Row>(name: &str, draw: Draw<R>) {
 #[test]
 fn any_logit_lens_is_drawn_or_refused() {
     of::<LensRow>("logit_lens", crate::view::figures_of);
+    of::<LensMeanRow>("logit_lens_mean", crate::view::figures_of);
 }
 
 /// Invariant: Any numbers in a drawable table are drawn or refused, and no figure has a coordinate that is not a number.
@@ -241,6 +245,7 @@ fn any_path_is_drawn_or_refused() {
 #[test]
 fn any_attribution_is_drawn_or_refused() {
     of::<AttributionRow>("attribution", crate::view::figures_of);
+    of::<AttributionMeanRow>("attribution_mean", crate::view::figures_of);
 }
 
 #[test]

@@ -72,6 +72,11 @@ fn lens(words: &[&str], positions: u32, layers: u32, sites: &[&str], top: u32, t
                         target_rank: target.then_some(1 + (40.0 * (1.0 - sure)) as u32),
                         target_logit: target.then_some(3.0),
                         target_prob: target.then_some(0.7 * sure * sure),
+                        foil: None,
+                        foil_id: None,
+                        foil_logit: None,
+                        foil_prob: None,
+                        logit_diff: None,
                     });
                 }
             }
@@ -235,7 +240,7 @@ fn a_figure_is_the_same_from_rows_and_from_the_file() {
     let rows = lens(&HOSTILE, 10, 3, &["resid_post"], 2, true);
     let file = render(save(&folder, &rows)).unwrap();
     let mut how = provenance();
-    (how.table, how.table_version) = ("logit_lens".into(), 1);
+    (how.table, how.table_version) = ("logit_lens".into(), LensRow::TABLE.version);
     how.pellucid_version = env!("CARGO_PKG_VERSION").into();
     assert!(file == figures_of(&rows, &how).unwrap());
 

@@ -2,7 +2,10 @@
 //! columns of the rows, and none from the command in the provenance.
 
 use pellucid::analysis::seen::render;
-use pellucid::analysis::{AttentionRow, AttributionRow, LensRow, PatchMeanRow, PatchRow, PathMeanRow, PathRow};
+use pellucid::analysis::{
+    AttentionRow, AttributionMeanRow, AttributionRow, LensMeanRow, LensRow, PatchMeanRow, PatchRow, PathMeanRow,
+    PathRow,
+};
 use pellucid::table::{Provenance, Row, TableWriter, read_provenance, read_rows};
 use pellucid::view::Figure;
 
@@ -44,8 +47,13 @@ fn forge<R: Row>(path: &std::path::Path, to: &std::path::Path) {
 fn no_figure_reads_the_command() {
     let place = Place::new();
     place.write("other.txt", "Once upon a time there was a little girl named Lily and she had a dog\n");
+    let pair = |one: &str, two: &str| {
+        let text = |giver: &str| format!("When {one} and {two} went to the store; {giver} gave a drink to");
+        format!("{},{}, {one}, {two}\n", text(two), text(one))
+    };
+    place.write("pairs.csv", format!("clean,corrupt,answer,foil\n{}{}", pair("Mary", "John"), pair("Anna", "Tom")));
     let traced = ["--noise", "3", "--subject", "Mary", "--samples", "2", "--window", "2", "--over", "layer,pos"];
-    let runs: [(&str, Vec<&str>); 11] = [
+    let runs: [(&str, Vec<&str>); 13] = [
         ("patch", [&GIVERS[..], &["--at", "z", "--over", "layer,head"]].concat()),
         ("patch", [&GIVERS[..], &["--direction", "noise", "--at", "mlp_out", "--over", "layer"]].concat()),
         ("patch", [&GIVERS[..], &["--kind", "zero", "--direction", "noise", "--over", "pos"]].concat()),
@@ -56,6 +64,8 @@ fn no_figure_reads_the_command() {
         ("ablate", vec![CLEAN, "--kind", "zero", "--unit", "layer"]),
         ("attribute", [&GIVERS[..], &["--direction", "noise", "--confirm", "5"]].concat()),
         ("lens", vec![CLEAN, "--target", " Mary", "--at", "attn_out"]),
+        ("lens", vec![CLEAN, "The nurse said that", "--target", " Mary", "--foil", " John"]),
+        ("attribute", vec!["--pairs", "pairs.csv", "--direction", "noise", "--at", "z,mlp_out"]),
         ("attention", vec![CLEAN, "--min-prob", "0.01"]),
     ];
     for (i, (command, options)) in runs.iter().enumerate() {
@@ -74,6 +84,8 @@ fn no_figure_reads_the_command() {
                 "path" => forge::<PathRow>(&path, &forged),
                 "path_mean" => forge::<PathMeanRow>(&path, &forged),
                 "logit_lens" => forge::<LensRow>(&path, &forged),
+                "logit_lens_mean" => forge::<LensMeanRow>(&path, &forged),
+                "attribution_mean" => forge::<AttributionMeanRow>(&path, &forged),
                 "attention" => forge::<AttentionRow>(&path, &forged),
                 _ => forge::<AttributionRow>(&path, &forged),
             }

@@ -175,7 +175,7 @@ impl Mark {
     }
 
     /// The mean over pairs, each with so many samples.
-    fn mean(samples: u32, place: Place, measured: &MeasuredMean, outcome: &OutcomeMean, how: Method) -> Self {
+    pub fn mean(samples: u32, place: Place, measured: &MeasuredMean, outcome: &OutcomeMean, how: Method) -> Self {
         let MeasuredMean { clean, corrupt, patched, recovered, .. } = *measured;
         let of_one = Measured { metric: measured.metric.clone(), clean, corrupt, patched, recovered };
         let in_any = Outcome { changed: outcome.changed > 0, reached: outcome.reached > 0, not_finite: None };
