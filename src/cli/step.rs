@@ -173,6 +173,7 @@ impl Steps for Commands<'_> {
             _ => command.resumes && Parts::are_in(&asked.folder),
         };
         more.extend(begun.then(|| "--resume".to_owned()));
-        (command.run)(&parsed(command, words(command, options)?, &more)?, self.out)
+        let run = (command.run)(&parsed(command, words(command, options)?, &more)?, self.out);
+        run.map_err(|e| e.fitting(&|option| command.has(option)))
     }
 }

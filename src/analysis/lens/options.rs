@@ -5,11 +5,12 @@ use serde::{Deserialize, Serialize};
 use super::{Decoding, lens, need};
 use crate::analysis::LensRow;
 use crate::error::Result;
+use crate::range::{self, Interval};
 use crate::session::shards::{Join, Shards};
 use crate::session::spaces::Words;
 use crate::session::{Analysis, Prompts, Session, Sink};
 use crate::sweep::{Budget, Need};
-use crate::text::positions::position_at;
+use crate::text::Prompt;
 
 /// The logit lens: what would the model say if it stopped at each layer?
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,14 +22,15 @@ use crate::text::positions::position_at;
 )]
 pub struct Lens {
     /// Which values of the stream to decode: resid_pre, resid_mid, resid_post, attn_out, mlp_out, or a pattern of hook names
-    #[cfg_attr(feature = "cli", arg(long, default_value_t = Lens::default().at, value_name = "HOOKS"))]
+    #[cfg_attr(feature = "cli", arg(long, default_value_t = Lens::default().at, value_name = "HOOKS", hide_possible_values = true, value_parser = crate::sweep::listed::hooks()))]
     pub at: String,
-    /// Only these positions, such as 0,3,-1; negative ones count from the end [default: all]
+    /// Only these positions, such as 0,3-5,-1; negative ones count from the end [default: all]
+    #[serde(serialize_with = "range::any")]
     #[cfg_attr(
         feature = "cli",
-        arg(long, value_name = "POSITIONS", value_delimiter = ',', allow_hyphen_values = true)
+        arg(long, value_name = "POSITIONS", value_delimiter = ',', value_parser = Interval::parse, allow_hyphen_values = true)
     )]
-    pub pos: Option<Vec<isize>>,
+    pub pos: Option<Vec<Interval>>,
     /// How many tokens to keep for each hook and position [default: 5]
     #[cfg_attr(feature = "cli", arg(long, value_name = "K"))]
     pub top: Option<usize>,
@@ -52,6 +54,13 @@ impl Lens {
 
 impl Analysis for Lens {
     const NAME: &'static str = "lens";
+    const EXAMPLES: &'static [[&'static str; 2]] = &[
+        ["What each layer would say", "pellucid lens \"When Mary and John went to the store, John gave a drink to\""],
+        [
+            "How a word rises at the last positions",
+            "pellucid lens \"When Mary and John went to the store, John gave a drink to\" --target \" Mary\" --pos -3--1",
+        ],
+    ];
     const JOINS: Option<Join> = Some(joined);
     type Tables = LensRow;
     type On = Session;
@@ -66,8 +75,8 @@ impl Analysis for Lens {
         let options = Decoding { shard: out.shard.unwrap_or_default(), ..self.decoding(on)? };
         if let Some(target) = options.target {
             // After the last position that is looked at.
-            let last = self.pos.as_ref().and_then(|positions| positions.last()).copied().unwrap_or(-1);
-            let after = |p| Some(Words { prompt: p, at: position_at(last, p).ok()?, tokens: vec![target] });
+            let last = |p: &Prompt| range::last(self.pos.as_deref(), p.tokens.len());
+            let after = |p| Some(Words { prompt: p, at: last(p)?, tokens: vec![target] });
             let words: Vec<Words<'_>> = input.prompts.iter().filter_map(after).collect();
             if let Some(said) = on.doubtful_spaces(["target", "prompts"], &words)? {
                 out.note(said);
