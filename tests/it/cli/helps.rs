@@ -108,13 +108,15 @@ fn values_that_have_names_are_listed() {
 /// Which commands get to the errors of a place: those with this option, where no analysis is named. The longest beginning counts.
 const ROOMS: &[(&str, &str)] = &[
     ("arch/", "process"),
-    ("dataset/", "out"),
+    ("dataset/", "resume"),
     ("dataset/folder.rs", "resume"),
     ("dataset/layout.rs", "as"),
     ("dataset/merge.rs", "mixed"),
     ("model/", "process"),
     ("report/", "keep-going"),
-    ("session/", "out"),
+    ("session/", "force"),
+    ("session/claim.rs", "wait"),
+    ("session/folder.rs", "wait"),
     ("session/pairs.rs", "align"),
     ("session/parts.rs", "resume"),
     ("session/pieces.rs", "resume"),
@@ -150,9 +152,9 @@ fn said(text: &str) -> Vec<(String, Vec<String>)> {
             if before.is_alphanumeric() || before == '_' || before == '.' {
                 continue;
             }
-            let text = &rest[..rest.find(|c| c == '"').unwrap_or(0)];
+            let text = &rest[..rest.find('"').unwrap_or(0)];
             let outside: String = text.split(['[', ']']).step_by(2).collect();
-            let names = match braces {
+            let names: Vec<&str> = match braces {
                 true => outside.split('{').skip(1).filter_map(|part| part.split(['}', '=']).next()).collect(),
                 false => vec![text],
             };
@@ -196,13 +198,15 @@ fn no_hint_names_an_option_that_the_command_lacks() {
             };
             for (name, has) in commands.iter().filter(|(name, has)| reach(name, has)) {
                 n += 1;
-                let lacks = options.iter().filter(|option| !has.contains(*option));
+                // Of another command, that says so.
+                let elsewhere = text.contains("where its command has that");
+                let lacks = options.iter().filter(|option| !elsewhere && !has.contains(*option));
                 wrong.extend(lacks.map(|option| format!("src/{file}: `{name}` has no --{option}: {text}")));
             }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(n > 300, "{n}");
+    assert!(n > 100, "{n}");
 }
 
 /// What hints say where a command has other options than others that get there.
