@@ -40,8 +40,8 @@ impl Over {
     }
 
     /// The names of all.
-    pub fn names() -> Vec<String> {
-        [Self::Layer, Self::Pos, Self::Head, Self::Neuron, Self::KeyPos].map(|over| over.name().to_owned()).to_vec()
+    pub fn names() -> Vec<&'static str> {
+        [Self::Layer, Self::Pos, Self::Head, Self::Neuron, Self::KeyPos].map(Self::name).to_vec()
     }
 
     /// The axis of this name.

@@ -70,12 +70,12 @@ pub enum Kind {
 
 impl Kind {
     /// The names of all, with what stands behind them.
-    pub fn names() -> Vec<String> {
+    pub fn names() -> Vec<&'static str> {
         const NAMES: [&str; 9] = [
             "replace", "zero", "mean", "mean-by-position", "resample", "noise=DEVIATIONS", "scale=FACTOR",
             "add=FACTOR", "knock-out",
         ];
-        NAMES.map(String::from).to_vec()
+        NAMES.to_vec()
     }
 
     /// The kind that `text` names.

@@ -1,6 +1,7 @@
 //! Options whose values have names: help lists them, and shells complete them; what can be written beside names is read as ever.
 
 use std::ffi::OsStr;
+use std::sync::LazyLock;
 
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::{Arg, Command, Error};
@@ -11,18 +12,21 @@ use crate::hook::site::{SITES, Scope};
 #[derive(Clone)]
 pub struct Listed<P> {
     parse: P,
-    names: fn() -> Vec<String>,
+    names: fn() -> Vec<&'static str>,
 }
 
 /// A parser of values by `parse`, of which these are the names.
-pub fn listed<P>(parse: P, names: fn() -> Vec<String>) -> Listed<P> {
+pub fn listed<P>(parse: P, names: fn() -> Vec<&'static str>) -> Listed<P> {
     Listed { parse, names }
 }
 
+/// Short names of the hooks of a block.
+static NAMES: LazyLock<Vec<String>> =
+    LazyLock::new(|| SITES.iter().filter(|site| site.scope == Scope::Block).map(|site| site.site.short()).collect());
+
 /// Text that is a pattern of hooks: short names of those of a block are listed.
 pub fn hooks() -> Listed<clap::builder::StringValueParser> {
-    let names = || SITES.iter().filter(|site| site.scope == Scope::Block).map(|site| site.site.short()).collect();
-    listed(clap::builder::StringValueParser::new(), names)
+    listed(clap::builder::StringValueParser::new(), || NAMES.iter().map(String::as_str).collect())
 }
 
 impl<P: TypedValueParser> TypedValueParser for Listed<P> {

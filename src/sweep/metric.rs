@@ -174,8 +174,8 @@ impl Metric {
     }
 
     /// The names of all.
-    pub fn names() -> Vec<String> {
-        METRICS.iter().map(|row| row.name.to_owned()).collect()
+    pub fn names() -> Vec<&'static str> {
+        METRICS.iter().map(|row| row.name).collect()
     }
 
     /// The metric of this name.
