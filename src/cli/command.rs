@@ -104,11 +104,7 @@ pub struct Asked {
 impl Command {
     /// Whether it has this option, as a field or a flag.
     pub fn has(&self, option: &str) -> bool {
-        let called = |name: &str| name.replace('-', "_") == option;
-        let of_all = ["format", "csv_safe", "quiet", "verbose", "color", "offline", "insecure", "fetch_limit"];
-        let clap = (self.clap)();
-        of_all.contains(&option)
-            || clap.get_arguments().any(|arg| called(arg.get_id().as_str()) || arg.get_long().is_some_and(called))
+        super::help::has(&(self.clap)(), option)
     }
 
     /// The command of `A`.

@@ -16,6 +16,14 @@ pub(super) fn grouped(command: Command, group: &'static str) -> Command {
     })
 }
 
+/// Whether a command has this option, as a field or a flag.
+pub(super) fn has(command: &Command, option: &str) -> bool {
+    let called = |name: &str| name.replace('-', "_") == option;
+    let of_all = ["format", "csv_safe", "quiet", "verbose", "color", "offline", "insecure", "fetch_limit"];
+    let own = |arg: &clap::Arg| called(arg.get_id().as_str()) || arg.get_long().is_some_and(called);
+    of_all.contains(&option) || command.get_arguments().any(own)
+}
+
 /// Examples of commands that are no analysis: what each is for, and its words.
 const OTHERS: &[(&str, &[[&str; 2]])] = &[
     (
