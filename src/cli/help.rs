@@ -20,7 +20,8 @@ pub(super) fn grouped(command: Command, group: &'static str) -> Command {
 pub(super) fn has(command: &Command, option: &str) -> bool {
     let called = |name: &str| name.replace('-', "_") == option;
     let of_all = ["format", "csv_safe", "quiet", "verbose", "color", "offline", "insecure", "fetch_limit"];
-    let own = |arg: &clap::Arg| called(arg.get_id().as_str()) || arg.get_long().is_some_and(called);
+    let also = |arg: &clap::Arg| arg.get_all_aliases().is_some_and(|names| names.into_iter().any(called));
+    let own = |arg: &clap::Arg| called(arg.get_id().as_str()) || arg.get_long().is_some_and(called) || also(arg);
     of_all.contains(&option) || command.get_arguments().any(own)
 }
 

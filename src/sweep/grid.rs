@@ -74,7 +74,7 @@ impl Over {
 pub struct Grid {
     /// Which values to patch: resid_pre, resid_mid, resid_post, attn_out, mlp_out, q, k, v, z, pattern, attn_scores,
     /// mlp.post, hook_embed, or a pattern of hook names
-    #[cfg_attr(feature = "cli", arg(long, default_value_t = Grid::default().at, value_name = "HOOKS", hide_possible_values = true, value_parser = super::listed::hooks()))]
+    #[cfg_attr(feature = "cli", arg(long, default_value_t = Grid::default().at, value_name = "HOOKS", visible_alias = "hooks", hide_possible_values = true, value_parser = super::listed::hooks()))]
     pub at: String,
     /// What to go over: any of layer, pos, head, neuron, query_pos, key_pos. The rest is patched all at once
     #[cfg_attr(

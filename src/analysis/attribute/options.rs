@@ -31,7 +31,7 @@ pub struct Attribute {
     /// Which values: a pattern of hook names, such as z,mlp.post or blocks.2-4.attn.hook_pattern [default: resid_pre,z,
     /// attn_out,mlp.post,mlp_out, as far as the model has them; with --qk-fix also q,k, or where there are norms on these
     /// q_norm.out,k_norm.out]
-    #[cfg_attr(feature = "cli", arg(long, value_name = "HOOKS", hide_possible_values = true, value_parser = crate::sweep::listed::hooks()))]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "HOOKS", visible_alias = "hooks", hide_possible_values = true, value_parser = crate::sweep::listed::hooks()))]
     pub at: Option<String>,
     /// Estimate clean values put into the corrupt run (denoise), or corrupt ones into the clean run (noise)
     #[cfg_attr(feature = "cli", arg(long, value_enum, default_value_t = Direction::Denoise))]

@@ -27,7 +27,7 @@ Scores and patterns are [head, query, key] for each prompt; with several prompts
 )]
 pub struct Cache {
     /// Which hooks, such as 'blocks.*.hook_resid_post,blocks.1.attn.*,logits' (`pellucid hooks` lists them)
-    #[cfg_attr(feature = "cli", arg(long, value_name = "HOOKS"))]
+    #[cfg_attr(feature = "cli", arg(long, visible_alias = "at", value_name = "HOOKS"))]
     pub hooks: String,
 }
 

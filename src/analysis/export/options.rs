@@ -30,7 +30,7 @@ use crate::text::Token;
 )]
 pub struct Export {
     /// Which hooks, such as 'blocks.*.hook_resid_post,blocks.6.mlp.hook_post' (`pellucid hooks` lists them)
-    #[cfg_attr(feature = "cli", arg(long, value_name = "HOOKS"))]
+    #[cfg_attr(feature = "cli", arg(long, visible_alias = "at", value_name = "HOOKS"))]
     pub hooks: String,
     /// The most tokens of a sequence; longer documents are cut, shorter ones are not padded [default: 1024, or the model's context
     /// where that is shorter]

@@ -63,7 +63,7 @@ pub struct Neurons {
     #[cfg_attr(feature = "cli", arg(long, value_name = "K", default_value_t = Neurons::default().tokens))]
     pub tokens: usize,
     /// Over a corpus: columns of these hooks in place of neurons, such as z, resid_post or mlp.expert_weights
-    #[cfg_attr(feature = "cli", arg(long, value_name = "HOOKS", requires = "corpus"))]
+    #[cfg_attr(feature = "cli", arg(long, visible_aliases = ["hooks", "at"], value_name = "HOOKS", requires = "corpus"))]
     pub hook: Option<String>,
     /// Over a corpus: how many examples to keep at each end
     #[cfg_attr(

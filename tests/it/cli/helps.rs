@@ -252,6 +252,27 @@ fn a_model_that_is_not_there_has_one_exit_code() {
     }
 }
 
+/// Invariant: Which hooks are meant is said by `--at` or `--hooks` in every command, and the request is the same.
+#[test]
+fn hooks_are_named_by_the_same_words_everywhere() {
+    let text = "Mary and John";
+    let pair = ["--clean", text, "--corrupt", "John and Mary", "--answer", " went", "--foil", " met"];
+    for command in [
+        &["lens", text][..],
+        &["cache", text],
+        &["generate", text],
+        &[&["patch"][..], &pair].concat(),
+        &[&["attribute"][..], &pair].concat(),
+    ] {
+        let of = |option: &str| {
+            asked(&[command, &[option, "resid_post"]].concat())
+                .unwrap_or_else(|e| panic!("{command:?}: {}", e.message()))
+        };
+        let (at, hooks) = (of("--at"), of("--hooks"));
+        assert_eq!((at.request, at.command), (hooks.request, hooks.command));
+    }
+}
+
 /// The pages of the manual that others refer to are there.
 #[test]
 fn pages_of_the_manual_refer_to_pages_that_are_installed() {
