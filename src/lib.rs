@@ -23,6 +23,7 @@ pub mod limits;
 pub mod model;
 pub mod number;
 pub mod ops;
+pub mod range;
 #[cfg(feature = "reports")]
 pub mod report;
 pub mod sample;

@@ -11,6 +11,7 @@ use super::signals;
 use super::wait::WaitArgs;
 use crate::analysis::seen::drawable;
 use crate::error::{Error, Result};
+use crate::range::Heads;
 use crate::session::Claim;
 use crate::session::owned::figure_provenance;
 use crate::session::words::command;
@@ -31,9 +32,9 @@ pub(super) struct Chart {
     force: bool,
     #[command(flatten)]
     wait: WaitArgs,
-    /// For attention: the head to draw large, such as 3.2 or L3H2
-    #[arg(long, value_name = "LAYER.HEAD", value_parser = crate::view::head)]
-    head: Option<(u32, u32)>,
+    /// For attention: heads to draw large, such as 3.2 or L3H2, or a range, 3.0-3; may be repeated
+    #[arg(long, value_name = "LAYER.HEAD", value_parser = Heads::parse)]
+    head: Vec<Heads>,
     /// Draw at most this many prompts or pairs, the first of the table
     #[arg(long, default_value_t = Options::default().max_prompts, value_name = "N")]
     max_prompts: usize,
@@ -46,8 +47,8 @@ impl Chart {
         if self.max_prompts == 0 {
             return Err(Error::bad_input("--max-prompts is 0, so there is nothing to draw").hint("draw at least 1"));
         }
-        let options =
-            Options { max_prompts: self.max_prompts, head: self.head, scale: self.draw.scale(), ..Options::default() };
+        let heads = Heads::all(&self.head).into_iter().map(|(l, h)| (l as u32, h as u32)).collect();
+        let options = Options { max_prompts: self.max_prompts, heads, scale: self.draw.scale(), ..Options::default() };
         let beside = match self.file.parent() {
             Some(beside) if !beside.as_os_str().is_empty() => beside,
             _ => Path::new("."),

@@ -4,6 +4,7 @@ use clap::{ArgMatches, Args, FromArgMatches};
 
 use super::args::{DrawArgs, OutArgs, ResumeArgs, ShardArgs};
 use super::canonical::{canonical, words};
+use super::help::{below, grouped};
 use super::out::{Out, flags};
 use super::serve::{ServeArgs, served};
 use super::signals;
@@ -101,6 +102,11 @@ pub struct Asked {
 }
 
 impl Command {
+    /// Whether it has this option, as a field or a flag.
+    pub fn has(&self, option: &str) -> bool {
+        super::help::has(&(self.clap)(), option)
+    }
+
     /// The command of `A`.
     pub const fn of<A: Asking>() -> Self {
         Self {
@@ -120,9 +126,11 @@ impl Command {
 pub(super) fn clap_of<A: Asking>() -> clap::Command {
     // What it is about is what the options' own type says.
     let own = A::augment_args(clap::Command::new(A::NAME));
-    let mut command = <A::On as Named>::Args::augment_args(clap::Command::new(A::NAME));
+    let mut command = grouped(<A::On as Named>::Args::augment_args(clap::Command::new(A::NAME)), "Model");
     command = <A::Input as Given<A::On>>::Args::augment_args(command);
-    command = A::augment_args(command);
+    let of_corpora = command.get_arguments().any(|arg| arg.get_id() == "corpus");
+    command = grouped(command, if of_corpora { "Input" } else { "Prompts" });
+    command = grouped(A::augment_args(command), "What");
     if scaled::<A>() {
         command = DrawArgs::augment_args(command);
     }
@@ -143,9 +151,12 @@ pub(super) fn clap_of<A: Asking>() -> clap::Command {
         };
         command = command.mut_arg("out", |arg| arg.help(folder));
     }
+    command = grouped(command, "Output");
     let about = own.get_about().cloned().unwrap_or_default();
     let long = own.get_long_about().cloned();
-    command = command.about(about).after_help(own.get_after_help().cloned().unwrap_or_default());
+    command = command
+        .about(about)
+        .after_help(below(&own.get_after_help().map(ToString::to_string).unwrap_or_default(), A::EXAMPLES));
     match long {
         Some(long) => command.long_about(long),
         None => command.long_about(None::<&str>),
@@ -359,7 +370,7 @@ fn parted(shard: Shard, folder: &Path) -> String {
 /// Draws all figures of what was found, and gives what is shown on a terminal: all of it, or one table.
 fn draw(found: &mut Found, folder: &mut RunFolder, all: bool) -> Result<Shown> {
     let mut shown = Shown::default();
-    let (options, caption) = (found.options, found.caption.as_ref().map(flags));
+    let (options, caption) = (found.options.clone(), found.caption.as_ref().map(flags));
     let at = shown_at(&found.tables);
     for (i, table) in found.tables.iter_mut().enumerate() {
         let mut own = Shown::default();
@@ -456,7 +467,7 @@ pub(super) fn print(
     let note = |said: &Said| out.note(flags(said));
     let provenance = found.provenance.clone();
     let told = Told { inputs, prompts, provenance: &provenance, worded: &flags, note: &note };
-    let options = found.options;
+    let options = found.options.clone();
     match (out.format, shown, &mut found.tables[..]) {
         (Format::Table, Some(shown), tables) => {
             let at = shown_at(tables).unwrap_or_default();

@@ -11,6 +11,7 @@ mod environment;
 mod explained;
 mod given;
 mod glossary;
+mod help;
 mod input;
 mod kept;
 mod out;
@@ -72,7 +73,7 @@ fn program() -> clap::Command {
     let program = COMMANDS.iter().fold(Cli::command(), |program, command| program.subcommand((command.clap)()));
     // What is said of the rest is not what is said of the program.
     let about = program.get_about().cloned().unwrap_or_default();
-    Other::augment_subcommands(program).about(about).long_about(None::<&str>)
+    help::with_examples(Other::augment_subcommands(program).about(about).long_about(None::<&str>))
 }
 
 /// Runs the program on the process's own arguments.
@@ -149,7 +150,7 @@ fn run(cli: &Cli, matches: &ArgMatches, out: &Out) -> Result<()> {
     }
     let Some((name, of_command)) = matches.subcommand() else { return Ok(()) };
     if let Some(command) = COMMANDS.iter().find(|command| command.name == name) {
-        return (command.run)(of_command, out);
+        return (command.run)(of_command, out).map_err(|e| e.fitting(&|option| command.has(option)));
     }
     match Other::from_arg_matches(matches).map_err(|e| misunderstood(&e))? {
         Other::Run(c) => c.run(out),
@@ -181,6 +182,15 @@ fn misunderstood(e: &clap::Error) -> Error {
 /// The commands of all analyses, with their arguments.
 pub fn analyses() -> impl Iterator<Item = clap::Command> {
     COMMANDS.iter().map(|command| (command.clap)())
+}
+
+/// Whether the program understands these arguments. Nothing is read or run.
+///
+/// # Errors
+/// When it does not.
+pub fn parses<W: AsRef<str>>(arguments: &[W]) -> Result<()> {
+    let words = arguments.iter().map(AsRef::as_ref);
+    program().no_binary_name(true).try_get_matches_from(words).map(|_| ()).map_err(|e| misunderstood(&e))
 }
 
 /// What these arguments ask for. Nothing is run.

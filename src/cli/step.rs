@@ -65,7 +65,8 @@ fn words(command: &Command, options: &Table) -> Result<Vec<String>> {
     let mut given: Vec<&str> = vec![];
     for (key, value) in options {
         let name = key.replace('_', "-");
-        let arg = clap.get_arguments().find(|arg| called(arg).replace('_', "-") == name);
+        let also = |arg: &Arg| arg.get_all_aliases().is_some_and(|names| names.contains(&&*name));
+        let arg = clap.get_arguments().find(|arg| called(arg).replace('_', "-") == name || also(arg));
         if arg.is_some_and(|arg| of_the_command_line().iter().any(|own| arg.get_id() == own.as_str())) {
             return Err(Error::bad_input(format!("`{key}` is no option of a step: it decides no result"))
                 .hint("leave it out; the folder of a step is named after its request"));
@@ -177,6 +178,7 @@ impl Steps for Commands<'_> {
             _ => command.resumes && is_begun(&asked.folder),
         };
         more.extend(begun.then(|| "--resume".to_owned()));
-        (command.run)(&parsed(command, words(command, options)?, &more)?, self.out)
+        let run = (command.run)(&parsed(command, words(command, options)?, &more)?, self.out);
+        run.map_err(|e| e.fitting(&|option| command.has(option)))
     }
 }

@@ -142,7 +142,7 @@ pub fn merge(folders: &[PathBuf], how: &Merging) -> Result<Whole> {
     }
     let Some((all, of)) = found else {
         return Err(Error::bad_input(format!("no shard is complete in {}", first.display()))
-            .hint(said("let one come to its end, with {resume}")));
+            .hint(said("let one come to its end, with {resume} where its command has that")));
     };
     let mut missing = BTreeSet::new();
     let mut damaged = None;
@@ -289,7 +289,8 @@ impl Whole {
             let path = record_path(&self.folder, block);
             let record = Record::read(&path).filter(|record| record.is_of(&self.header, block));
             record.ok_or_else(|| {
-                Error::io(format!("{} is missing or damaged", path.display())).hint(said("make it again with {resume}"))
+                Error::io(format!("{} is missing or damaged", path.display()))
+                    .hint(said("make it again, with {resume} where its command has that"))
             })
         })
     }

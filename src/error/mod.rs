@@ -12,7 +12,7 @@ use std::fmt;
 
 pub use position::{counted, position};
 pub use readable::{bytes, readable, with_short_names};
-pub use said::{Piece, Said, give, give_as, leave_out, said, words};
+pub use said::{Piece, Said, either, give, give_as, leave_out, leave_out_all, said, words};
 
 /// Shorthand for results of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -144,6 +144,13 @@ impl Error {
         self.0.message = readable(&self.0.sentence.to_string());
         self
     }
+    /// The same error where only these options can be given: its hint names no other, where it has a choice.
+    pub fn fitting(mut self, has: &dyn Fn(&str) -> bool) -> Self {
+        self.0.sentence = self.0.sentence.fitting(has);
+        self.0.message = readable(&self.0.sentence.to_string());
+        let remedy = self.0.remedy.fitting(has);
+        self.hint(remedy)
+    }
     /// What kind of failure this is.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
@@ -212,6 +219,9 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .into_iter()
         .map(|k| (strsim::damerau_levenshtein(name, k), k))
         .min()
-        .filter(|(distance, k)| *distance <= 1 + k.len().min(name.len()) / 3)
+        // Of short names, more than half must be the same: `pos` is not near to `ids`.
+        .filter(|(distance, k)| {
+            *distance <= 1 + k.len().min(name.len()) / 3 && *distance * 2 <= k.len().max(name.len())
+        })
         .map(|(_, k)| k)
 }

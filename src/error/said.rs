@@ -37,6 +37,8 @@ pub enum Piece {
     },
     /// Write this name in place of the one that was given.
     Choose(String),
+    /// The first of these whose options can all be given where the error is said.
+    Either(Vec<Said>),
 }
 
 /// An option to give, any value of it.
@@ -54,13 +56,38 @@ pub fn leave_out(option: impl Into<String>, value: impl Into<String>) -> Said {
     Said(vec![Piece::LeaveOut { option: option.into(), value: Some(value.into()) }])
 }
 
-/// Words in which options stand in braces: `{ids}` or `{kind=zero}` to give, `{!resume}` to leave out.
+/// An option to leave out.
+pub fn leave_out_all(option: impl Into<String>) -> Said {
+    Said(vec![Piece::LeaveOut { option: option.into(), value: None }])
+}
+
+/// The first of these whose options can all be given where this is said: not every command has every option.
+pub fn either(choices: impl IntoIterator<Item = Said>) -> Said {
+    Said(vec![Piece::Either(choices.into_iter().collect())])
+}
+
+/// Words in which options stand in braces: `{ids}` or `{kind=zero}` to give, `{!resume}` to leave out. In brackets stand choices, with a
+/// bar between: the first is said whose options can all be given.
 ///
 /// ```
 /// use pellucid::error::{give, said, words};
 /// assert_eq!(said("give {ids}, or more"), words("give ") + give("ids") + ", or more");
+/// let either = said("[give {ids}|write ids as '#1,2'] instead");
+/// assert_eq!(either.fitting(&|_| false), words("write ids as '#1,2'") + " instead");
 /// ```
 pub fn said(template: &'static str) -> Said {
+    let parts = template.split(['[', ']']).enumerate().filter(|(_, part)| !part.is_empty());
+    parts.map(|(i, part)| if i % 2 == 0 { plain(part) } else { either(part.split('|').map(plain)) }).fold(
+        Said::default(),
+        |mut all, part| {
+            all.0.extend(part.0);
+            all
+        },
+    )
+}
+
+/// The same without brackets.
+fn plain(template: &str) -> Said {
     let piece = |(i, part): (usize, &str)| {
         let (name, value) = part.split_once('=').map_or((part, None), |(name, value)| (name, Some(value.to_owned())));
         match name.strip_prefix('!') {
@@ -91,8 +118,27 @@ impl Said {
                 option(name, value.as_deref())
             }
             Piece::Choose(name) => format!("did you mean `{name}`?"),
+            Piece::Either(choices) => choices.first().map_or(String::new(), |said| said.in_words(option)),
         };
         self.0.iter().map(piece).collect()
+    }
+
+    /// The same where only these options can be given: of choices the first that can be followed.
+    pub fn fitting(&self, has: &dyn Fn(&str) -> bool) -> Self {
+        let fits = |said: &Self| said.options().all(has);
+        let piece = |piece: &Piece| match piece {
+            Piece::Either(choices) => choices.iter().find(|said| fits(said)).map_or(vec![], |said| said.fitting(has).0),
+            piece => vec![piece.clone()],
+        };
+        Self(self.0.iter().flat_map(piece).collect())
+    }
+
+    /// The options that it names outside of choices.
+    pub fn options(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|piece| match piece {
+            Piece::Give { option, .. } | Piece::LeaveOut { option, .. } => Some(&**option),
+            _ => None,
+        })
     }
 
     /// The same name to choose.

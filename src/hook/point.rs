@@ -8,6 +8,7 @@ use super::site::{SITES, Scope, Site};
 use crate::arch::Spec;
 use crate::arch::spec::Block;
 use crate::error::{Error, Result, said, words};
+use crate::range::Interval;
 
 /// A site in a place: `blocks.3.attn.hook_z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -163,21 +164,25 @@ fn check_ranges(spec: &Spec, part: &str) -> Result<()> {
     let experts = part.split_once("experts.").map(|(_, rest)| ("expert", rest, most));
     for (what, rest, n) in layers.into_iter().chain(experts).filter(|(.., n)| *n > 0) {
         let numbers = rest.split('.').next().unwrap_or_default();
-        let Some((Ok(from), Ok(to))) =
-            numbers.split_once('-').map(|(from, to)| (from.parse::<usize>(), to.parse::<usize>()))
-        else {
+        let Some((from, to)) = Interval::read(numbers).map(Interval::ends).filter(|(from, to)| from != to) else {
             continue;
         };
+        if from < 0 || to < 0 {
+            return Err(Error::bad_input(format!(
+                "{numbers} in `{part}` is counted from the end, which only positions are"
+            ))
+            .hint(format!("write {what}s from 0, such as 0-{}", n - 1)));
+        }
         if from > to {
             return Err(Error::bad_input(format!("{numbers} in `{part}` ends before it begins"))
                 .hint(format!("write it as {to}-{from}")));
         }
-        if to >= n {
+        if to as usize >= n {
             return Err(Error::no_such(format!(
                 "there are {n} {what}s (0-{}), and {numbers} in `{part}` ends at {to}",
                 n - 1
             ))
-            .hint(if from < n {
+            .hint(if (from as usize) < n {
                 format!("the last range is {from}-{}", n - 1)
             } else {
                 format!("{what}s are counted from 0")
@@ -218,21 +223,13 @@ fn numbered(pattern: &str, e: usize) -> Cow<'_, str> {
     let range = || {
         let (before, rest) = pattern.split_once("experts.")?;
         let (numbers, after) = rest.split_once('.')?;
-        let (from, to) = numbers.split_once('-')?;
-        let holds = (from.parse::<usize>().ok()?..=to.parse::<usize>().ok()?).contains(&e);
-        holds.then(|| format!("{before}experts.{e}.{after}"))
+        Interval::read(numbers)?.has(e).then(|| format!("{before}experts.{e}.{after}"))
     };
     range().map_or(pattern.into(), Cow::from)
 }
 
 fn layer_matches(pattern: &str, layer: usize) -> bool {
-    match pattern.split_once('-') {
-        _ if pattern == "*" => true,
-        Some((from, to)) => {
-            matches!((from.parse::<usize>(), to.parse::<usize>()), (Ok(from), Ok(to)) if (from..=to).contains(&layer))
-        }
-        None => pattern.parse() == Ok(layer),
-    }
+    pattern == "*" || Interval::read(pattern).is_some_and(|layers| layers.has(layer))
 }
 
 /// Whether `text` fits `pattern`, in which `*` stands for any run of characters.
@@ -260,8 +257,23 @@ fn unknown(spec: &Spec, pattern: &str, all: &[HookPoint]) -> Error {
         let layers = format!("it has {} layers (0-{}); ", spec.n_layers(), spec.n_layers() - 1);
         return error.hint(words(layers) + said(LISTED));
     }
+    if let Some(meant) = elsewhere(pattern, all) {
+        return error.nearest_or(&meant, [&*meant], said(LISTED));
+    }
     let names: Vec<String> = all.iter().flat_map(|p| [p.to_string(), p.site.short()]).collect();
     error.nearest_or(pattern, names.iter().map(String::as_str), said(LISTED))
+}
+
+/// What a name means that has the right end and a wrong beginning: `z` for `hook_z`, `blocks.0.attn.hook_z` for `blocks.0.hook_z`.
+fn elsewhere(pattern: &str, all: &[HookPoint]) -> Option<String> {
+    let bare = |name: &str| name.rsplit('.').next().unwrap_or_default().trim_start_matches("hook_").to_owned();
+    let wanted = bare(pattern);
+    let point = all.iter().find(|point| !wanted.is_empty() && bare(&point.site.short()) == wanted)?;
+    let layers = pattern.strip_prefix("blocks.").and_then(|rest| rest.split_once('.')).map(|(layers, _)| layers);
+    match layers.zip(point.layer) {
+        Some((layers, _)) => Some(format!("blocks.{layers}.{}", point.name())),
+        None => Some(point.site.short().to_string()),
+    }
 }
 
 #[cfg(test)]

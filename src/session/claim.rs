@@ -71,8 +71,9 @@ impl Claim {
             };
             if begun.elapsed() >= how.wait {
                 let shown = path.display();
-                return Err(Error::io(format!("another run is at work in {shown}: {holder}"))
-                    .hint(said("wait until it is done, as {wait=SECONDS} does, or give another folder with {out}")));
+                return Err(Error::io(format!("another run is at work in {shown}: {holder}")).hint(said(
+                    "wait until it is done, as {wait=SECONDS} does[, or give another folder with {out}|]",
+                )));
             }
             (how.waiting)(&Waiting { folder: path, holder: &holder, news: !claim.waited })?;
             claim.waited = true;

@@ -65,7 +65,7 @@ impl RunFolder {
     pub fn create(path: PathBuf, tables: &[&str], request: String, force: bool, claiming: &Claiming) -> Result<Self> {
         if path.exists() && !path.is_dir() {
             return Err(Error::bad_input(format!("{} is a file, and results go to a folder", path.display()))
-                .hint(said("give another name with {out}")));
+                .hint(said("give another name[ with {out}|]")));
         }
         // Before anybody waits; files may still change while another run is at work.
         listed(&path, &request, force)?;
@@ -190,7 +190,7 @@ fn listed(path: &Path, request: &str, force: bool) -> Result<Vec<Listed>> {
         Some(old) if force || old.request.as_deref() == Some(request) => Ok(old.files),
         Some(old) => {
             Err(Error::bad_input(format!("{} holds the results of another request, {}", path.display(), old.command))
-                .hint(said("give another folder with {out}, or replace them with {force}")))
+                .hint(said("give another folder[ with {out}|][, or replace them with {force}|]")))
         }
     }
 }
@@ -227,14 +227,14 @@ fn check(folder: &Path, name: &str, old: &[Listed], force: bool) -> Result<()> {
         return Err(Error::bad_input(format!(
             "{shown} holds {name}, which is damaged or no file of pellucid's, and the results would have that name"
         ))
-        .hint(said("give another folder with {out}, or move that file away")));
+        .hint(said("[give another folder with {out}, or move|move] that file away")));
     }
     match force || old.iter().any(|listed| listed.name == name && listed.is_at(folder)) {
         true => Ok(()),
         false => Err(Error::bad_input(format!(
             "{shown} holds {name}, and no manifest there says that this request wrote it"
         ))
-        .hint(said("give another folder with {out}, or replace it with {force}"))),
+        .hint(said("give another folder[ with {out}|][, or replace it with {force}|]"))),
     }
 }
 

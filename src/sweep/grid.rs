@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 use super::align::{Align, Label};
 use super::{Change, How};
 use crate::arch::Spec;
-use crate::error::{Error, Result, position, said, words};
+use crate::error::{Error, Result, either, leave_out_all, said, words};
 use crate::hook::site::{Axis, Site};
 use crate::hook::{HookPoint, select};
+use crate::range::{self, Interval, among, layers_of, positions_of};
 use crate::text::Pair;
 
 /// An axis of the grid. What is not swept is patched all at once.
@@ -36,6 +37,11 @@ impl Over {
             Self::Neuron => "neuron",
             Self::KeyPos => "key_pos",
         }
+    }
+
+    /// The names of all.
+    pub fn names() -> Vec<&'static str> {
+        [Self::Layer, Self::Pos, Self::Head, Self::Neuron, Self::KeyPos].map(Self::name).to_vec()
     }
 
     /// The axis of this name.
@@ -68,24 +74,25 @@ impl Over {
 pub struct Grid {
     /// Which values to patch: resid_pre, resid_mid, resid_post, attn_out, mlp_out, q, k, v, z, pattern, attn_scores,
     /// mlp.post, hook_embed, or a pattern of hook names
-    #[cfg_attr(feature = "cli", arg(long, default_value_t = Grid::default().at, value_name = "HOOKS"))]
+    #[cfg_attr(feature = "cli", arg(long, default_value_t = Grid::default().at, value_name = "HOOKS", visible_alias = "hooks", hide_possible_values = true, value_parser = super::listed::hooks()))]
     pub at: String,
     /// What to go over: any of layer, pos, head, neuron, query_pos, key_pos. The rest is patched all at once
     #[cfg_attr(
         feature = "cli",
-        arg(long, default_value = "layer,pos", value_name = "AXES", value_delimiter = ',', value_parser = Over::parse)
+        arg(long, default_value = "layer,pos", value_name = "AXES", value_delimiter = ',', value_parser = super::listed::listed(Over::parse, Over::names))
     )]
     pub over: Vec<Over>,
     /// Which of the places.
     #[serde(flatten)]
     #[cfg_attr(feature = "cli", command(flatten))]
     pub only: Only,
-    /// Only these keys, of scores and patterns; negative ones count from the end
+    /// Only these keys, of scores and patterns, such as 0,3-5,-1; negative ones count from the end
+    #[serde(serialize_with = "range::any")]
     #[cfg_attr(
         feature = "cli",
-        arg(long, value_name = "POSITIONS", value_delimiter = ',', allow_hyphen_values = true)
+        arg(long, value_name = "POSITIONS", value_delimiter = ',', value_parser = Interval::parse, allow_hyphen_values = true)
     )]
-    pub keys: Option<Vec<isize>>,
+    pub keys: Option<Vec<Interval>>,
     /// Patch all sites of a layer together, in one run
     #[cfg_attr(feature = "cli", arg(long))]
     pub together: bool,
@@ -97,7 +104,7 @@ pub struct Grid {
     // 1 for the layer alone; Meng et al. 2022 restore ten.
     #[cfg_attr(
         feature = "cli",
-        arg(long, value_name = "LAYERS", default_value_t = 1, value_parser = super::at_least_one)
+        arg(long, value_name = "N", default_value_t = 1, value_parser = super::at_least_one)
     )]
     pub window: usize,
     /// How positions of different pairs are matched: the pairs say it.
@@ -111,21 +118,25 @@ pub struct Grid {
 #[serde(default)]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
 pub struct Only {
-    /// Only these layers, such as 0,3
-    #[cfg_attr(feature = "cli", arg(long, value_name = "LAYERS", value_delimiter = ','))]
-    pub layers: Option<Vec<usize>>,
-    /// Only these heads (of keys and values: key/value heads)
-    #[cfg_attr(feature = "cli", arg(long, value_name = "HEADS", value_delimiter = ','))]
-    pub heads: Option<Vec<usize>>,
-    /// Only these neurons
-    #[cfg_attr(feature = "cli", arg(long, value_name = "NEURONS", value_delimiter = ','))]
-    pub neurons: Option<Vec<usize>>,
-    /// Only these positions, such as 0,3,-1; negative ones count from the end
+    /// Only these layers, such as 0-2,5
+    #[serde(serialize_with = "range::any")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "LAYERS", value_delimiter = ',', value_parser = Interval::from_zero))]
+    pub layers: Option<Vec<Interval>>,
+    /// Only these heads, such as 0-2,5 (of keys and values: key/value heads)
+    #[serde(serialize_with = "range::any")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "HEADS", value_delimiter = ',', value_parser = Interval::from_zero))]
+    pub heads: Option<Vec<Interval>>,
+    /// Only these neurons, such as 0-99,512
+    #[serde(serialize_with = "range::any")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "NEURONS", value_delimiter = ',', value_parser = Interval::from_zero))]
+    pub neurons: Option<Vec<Interval>>,
+    /// Only these positions, such as 0,3-5,-1; negative ones count from the end, and 3--1 goes up to it
+    #[serde(serialize_with = "range::any")]
     #[cfg_attr(
         feature = "cli",
-        arg(long, value_name = "POSITIONS", value_delimiter = ',', allow_hyphen_values = true)
+        arg(long, value_name = "POSITIONS", value_delimiter = ',', value_parser = Interval::parse, allow_hyphen_values = true)
     )]
-    pub pos: Option<Vec<isize>>,
+    pub pos: Option<Vec<Interval>>,
 }
 
 impl Grid {
@@ -246,12 +257,8 @@ impl Grid {
     pub fn points(&self, spec: &Spec) -> Result<Vec<HookPoint>> {
         let mut points = select(spec, &self.at)?;
         if let Some(layers) = &self.only.layers {
-            if let Some(l) = layers.iter().find(|l| **l >= spec.n_layers()) {
-                let n = spec.n_layers();
-                return Err(Error::no_such(format!("there are {n} layers (0-{}), and {l} is not one", n - 1))
-                    .hint("layers are counted from 0"));
-            }
-            points.retain(|p| p.layer.is_none_or(|l| layers.contains(&l)));
+            layers_of(layers, spec.n_layers())?;
+            points.retain(|p| p.layer.is_none_or(|l| range::has(Some(layers), l)));
         }
         if points.is_empty() {
             return Err(
@@ -275,7 +282,7 @@ impl Grid {
             }
             if pair.positions.is_empty() {
                 return Err(Error::bad_input(format!("pair \"{}\" names no position", pair.id))
-                    .hint(said("name positions with {positions}")));
+                    .hint(said("name positions[ with {positions}|]")));
             }
         }
         let named: Vec<usize> = pair.positions.iter().map(|named| named.at).collect();
@@ -301,7 +308,7 @@ impl Grid {
                 positions.dedup();
                 Some(positions)
             }
-            _ => self.only.pos.as_ref().map(|p| chosen_positions(p, n)).transpose()?,
+            _ => self.only.pos.as_ref().map(|p| positions_of("the prompt", p, n)).transpose()?,
         };
         let mut sites: Vec<Site> = points.iter().map(|p| p.site).collect();
         sites.dedup();
@@ -377,27 +384,46 @@ impl Axes {
             let axis = if grid.per_query_head && *axis == Axis::G { Axis::H } else { *axis };
             Site::axis_len(spec, point.layer, axis)
         };
-        let none = |what: &str| {
-            Err(Error::bad_input(format!("{point} has no {what}s to go over"))
-                .hint(words(format!("leave `{what}` out of ")) + said("{over}, or patch another site")))
+        let none = |over: Over, is_chosen: bool| {
+            let (what, option) = match over {
+                Over::Layer => ("layers", "layers"),
+                Over::Pos => ("positions", "pos"),
+                Over::Head => ("heads", "heads"),
+                Over::Neuron => ("neurons", "neurons"),
+                Over::KeyPos => ("keys", "keys"),
+            };
+            let e = Error::bad_input(format!("{point} has no {what} to go over"));
+            Err(match is_chosen {
+                true => e.hint(words("leave out ") + leave_out_all(option) + ", or patch another site"),
+                false => {
+                    let leave =
+                        words(format!("leave `{}` out of ", over.name())) + said("{over}, or patch another site");
+                    e.hint(either([leave, words("choose another site")]))
+                }
+            })
         };
-        let each = |over: Over, n: Option<usize>, chosen: Option<&Vec<usize>>, what: &str| match (n, chosen) {
+        let each = |over: Over, n: Option<usize>, chosen: Option<&[Interval]>| match (n, chosen) {
             (None, None) if !grid.over.contains(&over) => Ok(vec![None]),
-            (None, _) => none(what),
-            (Some(n), Some(chosen)) => match chosen.iter().find(|i| **i >= n) {
-                Some(i) => Err(Error::no_such(format!("{point} has {n} {what}s (0-{}), and {i} is not one", n - 1))
-                    .hint(format!("{what}s are counted from 0"))),
-                None => Ok(chosen.iter().copied().map(Some).collect()),
+            (None, _) => none(over, chosen.is_some()),
+            // Keys are positions of the prompt.
+            (Some(n), Some(chosen)) if over == Over::KeyPos => {
+                Ok(positions_of("the prompt", chosen, n)?.into_iter().map(Some).collect())
+            }
+            (Some(n), Some(chosen)) => match among(chosen, n) {
+                Err(i) => {
+                    Err(Error::no_such(format!("{point} has {n} {}s (0-{}), and {i} is not one", over.name(), n - 1))
+                        .hint(format!("{}s are counted from 0", over.name())))
+                }
+                Ok(chosen) => Ok(chosen.into_iter().map(Some).collect()),
             },
             (Some(n), None) if grid.over.contains(&over) => Ok((0..n).map(Some).collect()),
             (Some(_), None) => Ok(vec![None]),
         };
         let keys = point.site.per_sequence().then_some(n);
-        let chosen_keys = grid.keys.as_ref().map(|keys| chosen_positions(keys, n)).transpose()?;
         Ok(Self {
-            heads: each(Over::Head, len(&[Axis::H, Axis::G]), grid.only.heads.as_ref(), "head")?,
-            neurons: each(Over::Neuron, len(&[Axis::M]), grid.only.neurons.as_ref(), "neuron")?,
-            keys: match each(Over::KeyPos, keys, chosen_keys.as_ref(), "key_pos")? {
+            heads: each(Over::Head, len(&[Axis::H, Axis::G]), grid.only.heads.as_deref())?,
+            neurons: each(Over::Neuron, len(&[Axis::M]), grid.only.neurons.as_deref())?,
+            keys: match each(Over::KeyPos, keys, grid.keys.as_deref())? {
                 all if all == [None] => vec![(None, Label::None)],
                 some => grid.align.labelled(some.into_iter().flatten().collect(), named),
             },
@@ -416,13 +442,6 @@ fn window(points: &[HookPoint], middle: HookPoint, size: usize) -> Vec<HookPoint
     let from = layer.saturating_sub(before);
     let within = |p: &&HookPoint| p.layer.is_some_and(|l| (from..layer + size.max(1) - before).contains(&l));
     points.iter().filter(within).copied().collect()
-}
-
-pub(super) fn chosen_positions(positions: &[isize], n: usize) -> Result<Vec<usize>> {
-    let mut chosen = positions.iter().map(|p| position("the prompt", n, *p)).collect::<Result<Vec<_>>>()?;
-    chosen.sort_unstable();
-    chosen.dedup();
-    Ok(chosen)
 }
 
 #[cfg(test)]
@@ -448,7 +467,12 @@ mod tests {
         assert_eq!(count(&grid("hook_embed", &[Pos]))?, 5);
         assert!(count(&grid("resid_pre", &[Head])).is_err() && count(&grid("logits", &[])).is_err());
         let some = Grid {
-            only: Only { pos: Some(vec![-1, 1]), neurons: Some(vec![7]), layers: Some(vec![2]), ..Only::default() },
+            only: Only {
+                pos: Some(vec![(-1).into(), 1.into()]),
+                neurons: Some(vec![7.into()]),
+                layers: Some(vec![2.into()]),
+                ..Only::default()
+            },
             ..grid("mlp.post", &[Pos])
         };
         let spots = some.spots(&spec, 5)?;

@@ -227,7 +227,10 @@ impl<'a> Group<'a> {
         for pair in pairs {
             if pair.corrupt.is_none() && options.how.kind.needs_another_prompt() && options.noised.is_none() {
                 return Err(Error::bad_input(format!("pair \"{}\" has no corrupt prompt to take values of", pair.id))
-                    .hint(said("give {corrupt}, or the file's column ({columns=corrupt=NAME}), or another {kind}")));
+                    .hint(said(
+                        "[give {corrupt}, or the file's column ({columns=corrupt=NAME}), or another {kind}|\
+                          give {corrupt}, or the file's column ({columns=corrupt=NAME})|use another {kind}]",
+                    )));
             }
             check_text(model.spec(), pair)?;
             let clean = pair.text(pair.clean.ids());

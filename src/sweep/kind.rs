@@ -69,6 +69,15 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The names of all, with what stands behind them.
+    pub fn names() -> Vec<&'static str> {
+        const NAMES: [&str; 9] = [
+            "replace", "zero", "mean", "mean-by-position", "resample", "noise=DEVIATIONS", "scale=FACTOR",
+            "add=FACTOR", "knock-out",
+        ];
+        NAMES.to_vec()
+    }
+
     /// The kind that `text` names.
     ///
     /// # Errors
@@ -122,7 +131,8 @@ impl Kind {
     /// When it has none, or numbers that are not finite.
     pub(super) fn added(&self, vector: Option<&Tensor>) -> Result<Option<Tensor>> {
         let Kind::Add(factor) = self else { return Ok(None) };
-        let missing = || Error::bad_input("`add` needs a vector").hint(said("give it with {vector=FILE}"));
+        let missing =
+            || Error::bad_input("`add` needs a vector").hint(said("[give it with {vector=FILE}|use another {kind}]"));
         let added = (vector.ok_or_else(missing)? * *factor)?;
         match all_finite(&added)? {
             true => Ok(Some(added)),
@@ -189,7 +199,7 @@ impl<'a> Sources<'a> {
         let PatchOptions { how: Patching { kind, seed, .. }, dataset, vector, .. } = options;
         if kind.needs_a_dataset() && dataset.is_empty() {
             return Err(Error::bad_input("this kind of patch takes values of a dataset, and none was given")
-                .hint(said("give prompts with {dataset=FILE}")));
+                .hint(said("[give prompts with {dataset=FILE}|give prompts to take them from]")));
         }
         let added = kind.clone().finite()?.added(vector.as_ref())?;
         let means = match kind {
@@ -226,8 +236,9 @@ impl<'a> Sources<'a> {
         for mut change in changes {
             let (Some(key), Some(scoring)) = (change.key_pos, change.point.layer.and_then(|l| self.scoring.get(l)))
             else {
-                return Err(Error::bad_input("a query that sees no key at all has no pattern")
-                    .hint(said("knock out one key at a time: {over=layer,head,key_pos}, or {keys=3}")));
+                return Err(Error::bad_input("a query that sees no key at all has no pattern").hint(said(
+                    "[knock out one key at a time: {over=layer,head,key_pos}, or {keys=3}|use another {kind}]",
+                )));
             };
             let mut positions = change.positions.take().unwrap_or_else(|| (0..n).collect());
             positions.retain(|q| scoring.visible(*q, n) != (key..key + 1));
@@ -244,7 +255,8 @@ impl<'a> Sources<'a> {
         Ok(match self.kind {
             Kind::Replace | Kind::Resample => {
                 let donor = donor.ok_or_else(|| {
-                    Error::bad_input("to replace values, another prompt is needed").hint(said("give {corrupt}"))
+                    Error::bad_input("to replace values, another prompt is needed")
+                        .hint(said("[give {corrupt}|use another {kind}]"))
                 })?;
                 How::Put(donor.value(point)?.clone())
             }
@@ -282,9 +294,8 @@ impl<'a> Sources<'a> {
             }
             Kind::KnockOut if point.site == Site::AttnScores => How::Fill(f32::NEG_INFINITY),
             Kind::KnockOut => {
-                return Err(
-                    Error::bad_input(format!("{point} has no edges to knock out")).hint(said("use {at=attn_scores}"))
-                );
+                return Err(Error::bad_input(format!("{point} has no edges to knock out"))
+                    .hint(said("[use {at=attn_scores}|use another {kind}; `pellucid patch` can, of `attn_scores`]")));
             }
         })
     }
@@ -355,7 +366,7 @@ fn means(
 ) -> Result<HashMap<HookPoint, Tensor>> {
     if let Some(point) = points.iter().find(|p| p.site.per_sequence()) {
         return Err(Error::bad_input(format!("{point} has no mean: each prompt has keys of its own"))
-            .hint(said("use {kind=zero} or resample")));
+            .hint(said("[use {kind=zero} or resample|choose other values]")));
     }
     if let Some(n) = positions
         && !dataset.iter().any(|p| p.tokens.len() >= n)
@@ -364,7 +375,7 @@ fn means(
         return Err(Error::bad_input(format!(
             "the prompts have up to {n} positions, and the longest of the dataset has {longest}"
         ))
-        .hint(said("give longer prompts, or use {kind=mean} over all positions")));
+        .hint(said("give longer prompts[, or use {kind=mean} over all positions|]")));
     }
     let rows = positions.unwrap_or(1);
     let mut counts = vec![0usize; rows];

@@ -150,7 +150,7 @@ impl Group<'_> {
                 let complete = not_finite.is_some() || values.len() == options.how.metric.len();
                 if !whole || !complete || !unknown.remove(&(pair, spot)) {
                     return Err(Error::bad_input("what was kept of the stopped run is not what this sweep measures")
-                        .hint(said("run the command without {!resume}")));
+                        .hint(said("run the command again[, without {!resume}|]")));
                 }
                 summary.not_finite += usize::from(not_finite.is_some());
                 found[pair][spot] = Some(not_finite.map_or(Ok(values), Err));

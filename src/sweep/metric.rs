@@ -173,6 +173,11 @@ impl Metric {
         &METRICS[self as usize]
     }
 
+    /// The names of all.
+    pub fn names() -> Vec<&'static str> {
+        METRICS.iter().map(|row| row.name).collect()
+    }
+
     /// The metric of this name.
     ///
     /// # Errors
@@ -236,9 +241,9 @@ pub fn readout(pair: &Pair, metrics: &[Metric], pos: isize) -> Result<Readout> {
     let missing = |what: &str, metric: &Metric| {
         Error::bad_input(format!("`{}` needs {what}, and pair \"{}\" has none", metric.name(), pair.id)).hint(
             match what.contains("foil") {
-                true => said("give it with {foil}, or in the file of pairs: {columns=foil=NAME} or foil_id=NAME"),
+                true => said("give it with {foil}[, or in the file of {pairs}: {columns=foil=NAME} or foil_id=NAME|]"),
                 false => {
-                    said("give it with {answer}, or in the file of pairs: {columns=answer=NAME} or answer_id=NAME")
+                    said("give it with {answer}[, or in the file of {pairs}: {columns=answer=NAME} or answer_id=NAME|]")
                 }
             },
         )

@@ -4,13 +4,13 @@ use std::ops::Range;
 
 use candle_core::{Device, Tensor};
 
-use super::grid::chosen_positions;
 use super::kind::{gaussian, strength};
 use super::{Change, How};
 use crate::error::{Error, Result};
 use crate::hook::{HookPoint, Site};
 use crate::model::Model;
 use crate::ops::numbers;
+use crate::range::{Interval, positions_of};
 use crate::text::Pair;
 
 /// Noise on the embeddings of some tokens (causal tracing; Meng et al. 2022, who take three deviations and the tokens of
@@ -29,7 +29,7 @@ pub struct Noised {
 #[derive(Clone, Debug, PartialEq)]
 pub enum NoisedAt {
     /// Those of these positions; negative ones count from the end.
-    Positions(Vec<isize>),
+    Positions(Vec<Interval>),
     /// Those of the tokens that this part of the clean prompt is made of.
     Part(String),
 }
@@ -85,7 +85,7 @@ impl Noised {
     /// The positions of the clean prompt of `pair` whose embeddings get it.
     pub(super) fn positions(&self, pair: &Pair) -> Result<Vec<usize>> {
         match &self.at {
-            NoisedAt::Positions(positions) => chosen_positions(positions, pair.clean.tokens.len()),
+            NoisedAt::Positions(positions) => positions_of("the prompt", positions, pair.clean.tokens.len()),
             NoisedAt::Part(part) => part_of(pair, part),
         }
     }

@@ -24,15 +24,15 @@ pub struct Patching {
     pub direction: Option<Direction>,
     /// What becomes of a value: replace (by the other prompt's), zero, mean (over --dataset), mean-by-position, resample
     /// (from --dataset), noise=DEVIATIONS, scale=FACTOR, add=FACTOR (of --vector), knock-out (of attention scores)
-    #[cfg_attr(feature = "cli", arg(long, default_value = "replace", value_name = "KIND", value_parser = Kind::parse))]
+    #[cfg_attr(feature = "cli", arg(long, default_value = "replace", value_name = "KIND", value_parser = super::listed::listed(Kind::parse, Kind::names)))]
     pub kind: Kind,
     /// Seed for random draws
     #[cfg_attr(feature = "cli", arg(long, value_name = "SEED", default_value_t = 0))]
     pub seed: u64,
-    /// What to measure: logit_diff, logit, prob, log_prob, rank, kl_to_clean, loss, or several with commas between
+    /// What to measure: logit_diff, logit, prob, log_prob, rank, kl_to_clean_nats, loss_nats, or several with commas between
     #[cfg_attr(
         feature = "cli",
-        arg(long, default_value = "logit_diff", value_name = "METRICS", value_delimiter = ',', value_parser = Metric::parse)
+        arg(long, default_value = "logit_diff", value_name = "METRICS", value_delimiter = ',', value_parser = super::listed::listed(Metric::parse, Metric::names))
     )]
     pub metric: Vec<Metric>,
     /// At which position to measure; negative ones count from the end
@@ -173,7 +173,7 @@ impl PatchOptions {
                 "no prompt of the dataset has the {n} positions of pair \"{}\"",
                 pair.id
             ))
-            .hint(said("give longer prompts with {dataset}")));
+            .hint(said("give longer prompts[ with {dataset}|]")));
         }
         Ok(pair.text(long[drawn(self.how.seed, pair.index as usize, long.len())].ids()[..n].to_vec()))
     }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::files::{File, Files};
 use super::pick;
-use crate::error::{Error, Result, Said, said};
+use crate::error::{Error, ErrorKind, Result, Said, said};
 
 /// How much of a file is looked at to tell what it is. In bytes.
 const HEAD: u64 = 512;
@@ -27,7 +27,12 @@ impl Verdict {
 
     /// As an error about `subject`.
     pub fn of(self, subject: impl std::fmt::Display) -> Error {
-        Error::bad_model(format!("{subject} {}", self.what)).hint(self.hint)
+        self.of_kind(ErrorKind::BadModel, subject)
+    }
+
+    /// The same of this kind.
+    pub fn of_kind(self, kind: ErrorKind, subject: impl std::fmt::Display) -> Error {
+        Error::of_kind(kind, format!("{subject} {}", self.what)).hint(self.hint)
     }
 }
 
@@ -169,7 +174,7 @@ pub(super) fn no_model(names: &[String], inside: &[String], read: impl Fn(&str) 
     if !has("config.json") && (of_datasets || names.iter().any(is_data)) {
         return Some(Verdict::new(
             "is a data set and no model",
-            said("name the model with {model}, and its texts with {prompts=FILE}"),
+            said("name the model with {model}[, and its texts with {prompts=FILE}|]"),
         ));
     }
     if let Some(name) = ending(&[".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".7z"]) {

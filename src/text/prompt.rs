@@ -154,7 +154,7 @@ fn written(
             "prompt {} is text, but this model's folder has no tokenizer.json, nor vocab.json with merges.txt",
             quoted(id)
         ))
-        .hint(said("give token ids instead, with {ids}"))),
+        .hint(said("give token ids instead[, with {ids}|, such as '#1,2,3']"))),
     }
 }
 

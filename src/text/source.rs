@@ -9,7 +9,7 @@ use super::files::{File, Files, names_in};
 use super::hub::{Fetching, Hub, Want};
 use super::kind::{self, what_it_is};
 use super::pick::{self, CONFIG, Weights, is_plain_name};
-use crate::error::{Error, Result, nearest};
+use crate::error::{Error, ErrorKind, Result, nearest};
 
 /// An index of shards is a list of names: one larger than this is not one. In bytes.
 const LARGEST_INDEX: u64 = 64 << 20;
@@ -205,6 +205,11 @@ fn no_folder(path: &Path) -> Error {
         .hint(format!("put the model's {CONFIG} and tokenizer beside it, and give the folder: {}", parent.display()))
 }
 
+/// What is wrong with a folder without config.json: where no weights are either, there is no such model.
+fn kind_of(names: &[String]) -> ErrorKind {
+    if matches!(pick::weights(names), Ok(None)) { ErrorKind::NoSuch } else { ErrorKind::BadModel }
+}
+
 /// The error for a folder without config.json.
 fn no_config(path: &Path, names: &[String]) -> Error {
     let shown = path.display();
@@ -215,9 +220,9 @@ fn no_config(path: &Path, names: &[String]) -> Error {
     if (inside.is_empty() || pipeline)
         && let Some(verdict) = kind::no_model(names, &folders, |name| files.json(name))
     {
-        return verdict.of(shown);
+        return verdict.of_kind(kind_of(names), shown);
     }
-    let e = Error::bad_model(format!("{shown} has no {CONFIG}, so it is not a model folder"));
+    let e = Error::of_kind(kind_of(names), format!("{shown} has no {CONFIG}, so it is not a model folder"));
     let hint = match (inside.first(), pick::weights(names)) {
         (Some(name), _) => format!("did you mean {}?", path.join(name).display()),
         (None, Ok(None)) => "a model folder holds config.json and model.safetensors".to_owned(),

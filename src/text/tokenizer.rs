@@ -383,7 +383,7 @@ impl Tokenizer {
     fn encoding(&self, text: &str, with_special: bool) -> Result<Encoded> {
         self.inner.encode(text, with_special).map_err(|e| match e {
             Failed::Text(e) => Error::bad_input(format!("the tokenizer cannot read this text: {e}"))
-                .hint(said("write it with words that the vocabulary has, or give token ids with {ids}")),
+                .hint(said("write it with words that the vocabulary has[, or give token ids with {ids}|]")),
             Failed::Files(e) => unusable("this model's files", e),
         })
     }

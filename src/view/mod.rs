@@ -29,12 +29,12 @@ use std::path::Path;
 use viewed::{Shown, Told};
 
 /// What to draw of a table.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// At most this many prompts or pairs, the first of the table.
     pub max_prompts: usize,
-    /// The (layer, head) to show large; `None` lets the figures of attention choose one.
-    pub head: Option<(u32, u32)>,
+    /// The (layer, head) of each to show large; without any, the figures of attention choose one.
+    pub heads: Vec<(u32, u32)>,
     /// The effect at which the colours of patched runs are full and their axes end; `None` fits it to the effects.
     pub scale: Option<f64>,
     /// How numbers are written.
@@ -43,7 +43,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { max_prompts: 20, head: None, scale: None, locale: Locale::EN }
+        Self { max_prompts: 20, heads: vec![], scale: None, locale: Locale::EN }
     }
 }
 
@@ -151,7 +151,7 @@ impl Drawable {
             return Err(Error::bad_input(format!("the figures of the table `{table}` have no scale to choose"))
                 .hint(said("leave out {!scale}; it is for figures of patches, paths, ablations and attributions")));
         }
-        if options.head.is_some() && !drawable.of_heads {
+        if !options.heads.is_empty() && !drawable.of_heads {
             return Err(Error::bad_input(format!("the figures of the table `{table}` show no single head"))
                 .hint(said("leave out {!head}; it is for attention patterns")));
         }

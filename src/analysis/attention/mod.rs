@@ -20,6 +20,7 @@ use crate::model::{Batch, Model, Run, Unembed};
 use crate::ops::attention::Scoring;
 use crate::ops::rows::Rows;
 use crate::ops::values;
+use crate::range::{self, Interval, positions_of};
 use crate::sweep::budget::{Budget, Cut};
 use crate::sweep::check_prompts;
 use crate::text::Prompt;
@@ -32,6 +33,12 @@ use parts::{Carried, Paths};
 pub struct AttentionOptions {
     /// Keys of a smaller probability have no row.
     pub min_prob: f32,
+    /// Only these layers have rows; all, unless given.
+    pub layers: Option<Vec<Interval>>,
+    /// Only these heads of each.
+    pub heads: Option<Vec<Interval>>,
+    /// Only these positions as queries.
+    pub pos: Option<Vec<Interval>>,
     /// What is told of each key beside its probability.
     pub parts: Option<Parts>,
     /// What activations may take.
@@ -66,13 +73,13 @@ pub fn attention(
             check_prompts(model, prompts, &out?, "")?;
             continue;
         }
-        let mut kept = Patterns { patterns: vec![vec![]; prompts.len()] };
+        let mut kept = Patterns { layers: options.layers.as_deref(), patterns: vec![vec![]; prompts.len()] };
         let out = model.run(&batch, &run, &mut [&mut kept])?;
         check_prompts(model, prompts, &out, "")?;
         for (prompt, patterns) in prompts.iter().zip(&kept.patterns) {
-            for (layer, pattern_hqk) in patterns.iter().enumerate() {
-                let scoring = &model.weights().blocks[layer].scoring;
-                rows(prompt, layer, scoring, pattern_hqk, options, None, emit)?;
+            for (layer, pattern_hqk) in patterns {
+                let scoring = &model.weights().blocks[*layer].scoring;
+                rows(prompt, *layer, scoring, pattern_hqk, options, None, emit)?;
             }
         }
     }
@@ -122,17 +129,19 @@ fn cut(spec: &Spec, prompts: &[Prompt], options: &AttentionOptions) -> Cut {
 }
 
 /// Each prompt's patterns, layer after layer.
-struct Patterns {
-    patterns: Vec<Vec<Tensor>>,
+struct Patterns<'a> {
+    /// Which layers are wanted.
+    layers: Option<&'a [Interval]>,
+    patterns: Vec<Vec<(usize, Tensor)>>,
 }
 
-impl Hook for Patterns {
+impl Hook for Patterns<'_> {
     fn wants(&self, at: HookPoint) -> bool {
-        at.site == Site::Pattern
+        at.site == Site::Pattern && at.layer.is_some_and(|layer| range::has(self.layers, layer))
     }
 
-    fn on(&mut self, _: HookPoint, rows: &Rows, pattern_hqk: Tensor) -> Result<Tensor> {
-        self.patterns[rows.sequences[0].index].push(pattern_hqk.clone());
+    fn on(&mut self, at: HookPoint, rows: &Rows, pattern_hqk: Tensor) -> Result<Tensor> {
+        self.patterns[rows.sequences[0].index].push((at.layer.unwrap_or(0), pattern_hqk.clone()));
         Ok(pattern_hqk)
     }
 }
@@ -163,6 +172,9 @@ impl Told<'_> {
 
 impl Hook for Told<'_> {
     fn wants(&self, at: HookPoint) -> bool {
+        if at.layer.is_some_and(|layer| !range::has(self.options.layers.as_deref(), layer)) {
+            return false;
+        }
         match (at.layer, &self.options.parts) {
             (Some(layer), Some(_)) => {
                 Parts::sites(&self.model.weights().blocks[layer].scoring).any(|site| site == at.site)
@@ -199,9 +211,15 @@ fn rows(
     let (_, n_queries, n_keys) = pattern_hqk.dims3()?;
     let pattern = values(pattern_hqk)?;
     let text = |of: &Option<(u32, String)>| of.as_ref().map(|(_, text)| text.clone());
+    let all = [Interval::ALL];
+    let chosen = positions_of("the prompt", options.pos.as_deref().unwrap_or(&all), n_queries)?;
     for (head, queries) in pattern.chunks_exact((n_queries * n_keys).max(1)).enumerate() {
+        if !range::has(options.heads.as_deref(), head) {
+            continue;
+        }
         let carried = carried.map(|layer| layer.head(head)).transpose()?;
-        for (query_pos, keys) in queries.chunks_exact(n_keys.max(1)).enumerate() {
+        let queries = queries.chunks_exact(n_keys.max(1)).enumerate();
+        for (query_pos, keys) in queries.filter(|(query_pos, _)| chosen.binary_search(query_pos).is_ok()) {
             // The mask says what can be seen, not the number: a probability that underflows is 0, too.
             let visible = scoring.visible(query_pos, keys.len());
             for (key_pos, prob) in visible.clone().map(|key| (key, &keys[key])) {

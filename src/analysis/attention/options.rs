@@ -4,11 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{AttentionOptions, Parts, attention, need};
 use crate::analysis::AttentionRow;
-use crate::error::{Error, Result, give};
+use crate::arch::Spec;
+use crate::error::{Error, Result, give, leave_out_all, said};
+use crate::range::{self, Heads, Interval};
 use crate::session::{Analysis, Prompts, Session, Sink};
 use crate::sweep::{Budget, Need};
+use crate::text::Prompt;
 use crate::text::pair::same_answer_and_foil;
-use crate::view;
 
 /// Attention patterns: where does each head look?
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -21,10 +23,26 @@ use crate::view;
     )
 )]
 pub struct Attention {
-    /// The head to draw large, such as 3.2 or L3H2 [default: the one that looks furthest from the obvious,
-    /// or with --target pushes it most]
-    #[cfg_attr(feature = "cli", arg(long, value_name = "LAYER.HEAD", value_parser = view::head))]
-    pub head: Option<(u32, u32)>,
+    /// Heads to draw large, such as 3.2 or L3H2, or a range, 3.0-3; may be repeated [default: the one that looks furthest from the
+    /// obvious, or with --target pushes it most]
+    #[serde(serialize_with = "range::one_or_heads")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "LAYER.HEAD", value_parser = Heads::parse))]
+    pub head: Vec<Heads>,
+    /// Only these layers, such as 0-2,5
+    #[serde(serialize_with = "range::any")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "LAYERS", value_delimiter = ',', value_parser = Interval::from_zero))]
+    pub layers: Option<Vec<Interval>>,
+    /// Only these heads of each layer, such as 0-2,5
+    #[serde(serialize_with = "range::any")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "HEADS", value_delimiter = ',', value_parser = Interval::from_zero))]
+    pub heads: Option<Vec<Interval>>,
+    /// Only what these positions look at, such as 0,3-5,-1; negative ones count from the end
+    #[serde(serialize_with = "range::any")]
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "POSITIONS", value_delimiter = ',', value_parser = Interval::parse, allow_hyphen_values = true)
+    )]
+    pub pos: Option<Vec<Interval>>,
     /// Leave out rows of smaller probabilities; with 0, every key that a query can see has a row
     #[cfg_attr(feature = "cli", arg(long, default_value_t = 0.0, value_name = "PROB"))]
     pub min_prob: f32,
@@ -50,12 +68,74 @@ impl Attention {
             return Err(same_answer_and_foil(text));
         }
         let parts = (self.parts || target.is_some()).then(|| Parts::of(target, foil));
-        Ok(AttentionOptions { min_prob: self.min_prob, parts, budget: Budget(on.memory_bytes) })
+        Ok(AttentionOptions {
+            min_prob: self.min_prob,
+            parts,
+            layers: self.layers.clone(),
+            heads: self.heads.clone(),
+            pos: self.pos.clone(),
+            budget: Budget(on.memory_bytes),
+        })
+    }
+}
+
+impl Attention {
+    /// That the model and the prompts have what is chosen.
+    fn check(&self, spec: &Spec, prompts: &[Prompt]) -> Result<()> {
+        let blocks = &spec.blocks;
+        let n_heads = |layer: usize| blocks.get(layer).map_or(0, |b| b.attention.inner.n_heads);
+        let all = (0..blocks.len()).collect();
+        let layers = self.layers.as_deref().map_or(Ok(all), |layers| range::layers_of(layers, spec.n_layers()))?;
+        for layer in &layers {
+            let (n, chosen) = (n_heads(*layer), self.heads.as_deref().unwrap_or_default());
+            range::among(chosen, n).map_err(|head| {
+                Error::no_such(format!(
+                    "layer {layer} has {n} heads (0-{}), and {head} is not one",
+                    n.saturating_sub(1)
+                ))
+                .hint("heads are counted from 0")
+            })?;
+        }
+        for prompt in prompts {
+            let whose = format!("prompt \"{}\"", prompt.id);
+            range::positions_of(&whose, self.pos.as_deref().unwrap_or_default(), prompt.tokens.len())?;
+        }
+        for (layer, head) in Heads::all(&self.head) {
+            if head >= n_heads(layer) {
+                return Err(Error::no_such(format!("the model has no head L{layer}H{head}")).hint(format!(
+                    "it has layers 0-{} and heads 0-{}",
+                    blocks.len() - 1,
+                    n_heads(0) - 1
+                )));
+            }
+            let is_left_out = |chosen: &Option<Vec<Interval>>, at| !range::has(chosen.as_deref(), at);
+            for (option, left_out) in
+                [("layers", is_left_out(&self.layers, layer)), ("heads", is_left_out(&self.heads, head))]
+            {
+                if left_out {
+                    return Err(Error::bad_input(format!(
+                        "head L{layer}H{head} is to be drawn, and its rows are left out"
+                    ))
+                    .hint(said("leave out {!head}, or ") + leave_out_all(option)));
+                }
+            }
+        }
+        Ok(())
     }
 }
 
 impl Analysis for Attention {
     const NAME: &'static str = "attention";
+    const EXAMPLES: &'static [[&'static str; 2]] = &[
+        [
+            "One head, large",
+            "pellucid attention \"When Mary and John went to the store, John gave a drink to\" --head 1.1",
+        ],
+        [
+            "What the last two positions look at, in some layers",
+            "pellucid attention \"When Mary and John went to the store, John gave a drink to\" --layers 1-3 --pos -2--1",
+        ],
+    ];
     type Tables = AttentionRow;
     type On = Session;
     type Input = Prompts;
@@ -67,23 +147,12 @@ impl Analysis for Attention {
             )
             .hint("give a number from 0, which leaves nothing out, to 1"));
         }
-        let blocks = &on.model.spec().blocks;
-        if let Some((layer, head)) = self.head {
-            let n = blocks.get(layer as usize).map(|b| b.attention.inner.n_heads);
-            if n.is_none_or(|n| head as usize >= n) {
-                let heads = blocks[0].attention.inner.n_heads;
-                return Err(Error::no_such(format!("the model has no head L{layer}H{head}")).hint(format!(
-                    "it has layers 0-{} and heads 0-{}",
-                    blocks.len() - 1,
-                    heads - 1
-                )));
-            }
-        }
+        self.check(on.model.spec(), &input.prompts)?;
         Ok(need(on.model.spec(), &input.prompts, &self.options(on)?, super::view::bytes))
     }
 
     fn run(&self, on: &Session, input: &Prompts, out: &mut Sink<'_>) -> Result<()> {
-        out.options.head = self.head;
+        out.options.heads = Heads::all(&self.head).into_iter().map(|(l, h)| (l as u32, h as u32)).collect();
         // There may be no row, where the least probability is 1.
         out.begin::<AttentionRow>()?;
         let watch = out.watch;

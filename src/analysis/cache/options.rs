@@ -27,12 +27,16 @@ Scores and patterns are [head, query, key] for each prompt; with several prompts
 )]
 pub struct Cache {
     /// Which hooks, such as 'blocks.*.hook_resid_post,blocks.1.attn.*,logits' (`pellucid hooks` lists them)
-    #[cfg_attr(feature = "cli", arg(long, value_name = "HOOKS"))]
+    #[cfg_attr(feature = "cli", arg(long, visible_alias = "at", value_name = "HOOKS"))]
     pub hooks: String,
 }
 
 impl Analysis for Cache {
     const NAME: &'static str = "cache";
+    const EXAMPLES: &'static [[&'static str; 2]] = &[[
+        "The stream after two layers",
+        "pellucid cache \"When Mary and John went to the store, John gave a drink to\" --hooks \"blocks.0-1.hook_resid_post\"",
+    ]];
     const FILES: &'static [&'static str] = &[FILE];
     type Tables = ();
     type On = Session;

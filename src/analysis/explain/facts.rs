@@ -24,6 +24,7 @@ use crate::arch::Spec;
 use crate::error::Result;
 use crate::model::{Batch, Run, Unembed};
 use crate::ops::numbers;
+use crate::range::Heads;
 use crate::sample::{Context, Pool, Sampling};
 use crate::session::analysis::Analysis;
 use crate::session::words::option;
@@ -328,10 +329,15 @@ impl Facts {
         self.head = strongest.and_then(|row| Some((row.layer, row.head?)));
         let target = target.map(|id| (id, on.spell(id)));
         let word = target.as_ref().map(|(id, _)| format!("#{id}"));
-        let named = Attention { parts: true, target: word, head: self.head, ..Attention::default() };
+        let named = Attention {
+            parts: true,
+            target: word,
+            head: self.head.map(|(l, h)| Heads::from((l as usize, h as usize))).into_iter().collect(),
+            ..Attention::default()
+        };
         self.commands.push(("attention", on.command(&named, &one.into())?));
         let parts = Some(Parts::of(target, None));
-        let options = AttentionOptions { min_prob: 0.0, parts, budget: Budget(on.memory_bytes) };
+        let options = AttentionOptions { parts, budget: Budget(on.memory_bytes), ..AttentionOptions::default() };
         let (last, square) = (prompt.tokens.len() as u32 - 1, prompt.tokens.len() <= SQUARE);
         attention(&on.model, one, &options, watch, &mut |row| {
             if row.query_pos == last || square && self.head == Some((row.layer, row.head)) {
@@ -356,7 +362,8 @@ impl Facts {
         if let Some((head, key)) = most.map(|row| (row.head, row.key_pos)) {
             let farthest = FAR.min(spec.n_ctx.unwrap_or(FAR).saturating_sub(1));
             let budget = Budget(on.memory_bytes);
-            let asked = position::Asked { heads: vec![(0, head as usize)], queries: vec![-1], farthest, budget };
+            let asked =
+                position::Asked { heads: vec![(0, head as usize)], queries: vec![(-1).into()], farthest, budget };
             position::decay::decay(&on.model, one, &asked, watch, &mut |row| {
                 if row.key_pos == key {
                     self.decay.push(row);
@@ -478,7 +485,7 @@ fn boards(on: &Session, prompt: &Prompt, logits: &[f32]) -> Result<(Vec<Candidat
     for (temperature, top_p) in plain.chain(combined.filter(|how| *how != (1.0, 1.0))) {
         let set = |x: f64| Some(x).filter(|x| *x != 1.0);
         let sampling = Sampling { temperature: set(temperature), top_p: set(top_p), ..Sampling::default() };
-        let asked = next::Asked { chain: sampling.chain(None)?, top: BOARD, positions: vec![-1] };
+        let asked = next::Asked { chain: sampling.chain(None)?, top: BOARD, positions: vec![(-1).into()] };
         let ids = prompt.ids();
         let pool = Pool::of(logits, &asked.chain, Context { prompt: &ids, output: &[] })?;
         let (rows, whole) = next::rows_of(prompt, ids.len() - 1, logits, &pool, &asked, &|id| on.spell(id));

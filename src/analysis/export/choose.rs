@@ -1,6 +1,6 @@
 //! Which tokens become rows.
 
-use std::ops::Range;
+use crate::range::Interval;
 
 /// Which tokens become rows, as far as that is known before anything runs.
 #[derive(Clone, Debug, Default)]
@@ -8,7 +8,7 @@ pub struct Choosing {
     /// Control tokens, such as BOS, are left out.
     pub skip_special: bool,
     /// Positions in their sequence that are left out.
-    pub skip_pos: Vec<Range<u32>>,
+    pub skip_pos: Vec<Interval>,
     /// The share that is drawn; all without it.
     pub sample: Option<f64>,
     /// Of what is drawn.
@@ -18,7 +18,7 @@ pub struct Choosing {
 impl Choosing {
     /// Whether a token is left out by what it is and where it stands in its sequence.
     pub fn skips(&self, pos: u32, special: bool) -> bool {
-        (self.skip_special && special) || self.skip_pos.iter().any(|range| range.contains(&pos))
+        (self.skip_special && special) || self.skip_pos.iter().any(|range| range.has(pos as usize))
     }
 
     /// Whether a token is drawn: by document, sequence and position alone, so that every machine draws the same.
@@ -36,22 +36,6 @@ pub(in crate::analysis) fn mix(x: u64) -> u64 {
     let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)
-}
-
-/// `0..4`, `0` or several with commas between: half-open ranges of positions.
-///
-/// # Errors
-/// When it is none of them.
-pub fn positions(text: &str) -> Result<Range<u32>, String> {
-    let number = |text: &str| text.trim().parse::<u32>().map_err(|_| "write positions such as 0, or 0..4 for 0 to 3");
-    let range = match text.split_once("..") {
-        Some((from, to)) => number(from)?..number(to)?,
-        None => number(text)?..number(text)?.saturating_add(1),
-    };
-    match range.is_empty() {
-        true => Err(format!("{text} has no position in it")),
-        false => Ok(range),
-    }
 }
 
 /// The median of `norms`, which is between the middle two of an even number; none of none.

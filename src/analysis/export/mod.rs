@@ -23,7 +23,7 @@ use crate::dataset::{Dataset, Opening};
 use crate::error::{Error, Result, bytes, give_as, said};
 use crate::session::{Analysis, Corpora, Results, Session, Sink};
 use crate::sweep::Need;
-pub use options::{Column, Export, Pack, Positions, Tail};
+pub use options::{Column, Export, Pack, Tail};
 use plan::Plan;
 pub use rows::{ExportDocumentRow, ExportStatsRow};
 use run::Exporter;
@@ -36,6 +36,10 @@ const FIRST: usize = 64;
 
 impl Analysis for Export {
     const NAME: &'static str = "export";
+    const EXAMPLES: &'static [[&'static str; 2]] = &[[
+        "Activations of a corpus, without the first positions",
+        "pellucid export --corpus texts.jsonl --hooks resid_post --skip-pos 0-3",
+    ]];
     const RESULTS: Results = Results::Dataset;
     const RESUMES: bool = true;
     type Tables = (ExportStatsRow, ExportDocumentRow);

@@ -1,18 +1,18 @@
 //! The options, and what they come to for a model.
 
 use std::fmt;
-use std::ops::Range;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::choose::{Choosing, positions};
+use super::choose::Choosing;
 use super::cut::{Cutting, Packing};
 use super::shuffle::Shuffle;
 use crate::arch::Spec;
 use crate::dataset::{Dtype, Form, HookColumn, Layout, ScalarColumn};
 use crate::error::{Error, Result, give_as, said};
 use crate::hook::{HookPoint, select};
+use crate::range::{self, Interval};
 use crate::session::Session;
 use crate::text::Token;
 
@@ -30,7 +30,7 @@ use crate::text::Token;
 )]
 pub struct Export {
     /// Which hooks, such as 'blocks.*.hook_resid_post,blocks.6.mlp.hook_post' (`pellucid hooks` lists them)
-    #[cfg_attr(feature = "cli", arg(long, value_name = "HOOKS"))]
+    #[cfg_attr(feature = "cli", arg(long, visible_alias = "at", value_name = "HOOKS"))]
     pub hooks: String,
     /// The most tokens of a sequence; longer documents are cut, shorter ones are not padded [default: 1024, or the model's context
     /// where that is shorter]
@@ -57,9 +57,10 @@ pub struct Export {
     /// Leave out control tokens, such as BOS
     #[cfg_attr(feature = "cli", arg(long))]
     pub skip_special: bool,
-    /// Leave out these positions of each sequence, such as 0..4 for the first four, or 0,5
-    #[cfg_attr(feature = "cli", arg(long, value_name = "POSITIONS", value_delimiter = ','))]
-    pub skip_pos: Vec<Positions>,
+    /// Leave out these positions of each sequence, such as 0-3 for the first four, or 0,5
+    #[serde(serialize_with = "range::half_open")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "POSITIONS", value_delimiter = ',', value_parser = Interval::from_zero))]
+    pub skip_pos: Vec<Interval>,
     /// Leave out tokens of which a hook's norm is over K times its median: attention sinks. The median is that of the first 64
     /// documents of the corpus
     #[cfg_attr(feature = "cli", arg(long, value_name = "K"))]
@@ -131,7 +132,7 @@ macro_rules! as_text {
         }
     )+};
 }
-as_text!(Pack, Positions, Shuffle);
+as_text!(Pack, Shuffle);
 
 /// How documents are packed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -213,25 +214,6 @@ impl Column {
             Self::Top1 => ("top1_id", "vocabulary id", "the most probable next token"),
         };
         ScalarColumn { name: name.into(), unit: unit.into(), meaning: meaning.into(), index: self == Self::Top1 }
-    }
-}
-
-/// Half-open ranges of positions.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Positions(pub Range<u32>);
-
-impl FromStr for Positions {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        positions(text).map(Self)
-    }
-}
-
-impl fmt::Display for Positions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}..{}", self.0.start, self.0.end)
     }
 }
 
@@ -331,7 +313,7 @@ impl Export {
                 Error::bad_input(format!("{k} times the median norm leaves nothing")).hint("give a number such as 10")
             );
         }
-        let skip_pos = self.skip_pos.iter().map(|range| range.0.clone()).collect();
+        let skip_pos = range::normal(&self.skip_pos);
         Ok(Choosing { skip_special: self.skip_special, skip_pos, sample: self.sample, seed: self.seed })
     }
 }

@@ -51,7 +51,7 @@ pub struct Generate {
     #[cfg_attr(feature = "cli", arg(long))]
     pub ignore_eos: bool,
     /// Record these hooks at every step, such as 'blocks.*.hook_resid_post' (`pellucid hooks` lists them)
-    #[cfg_attr(feature = "cli", arg(long, value_name = "HOOKS"))]
+    #[cfg_attr(feature = "cli", arg(long, visible_alias = "at", value_name = "HOOKS"))]
     pub hooks: Option<String>,
     /// Say for each token after which layer the lens came to the most probable token: decodes the stream after every layer
     #[cfg_attr(feature = "cli", arg(long))]
@@ -87,6 +87,10 @@ impl Default for Generate {
 
 impl Analysis for Generate {
     const NAME: &'static str = "generate";
+    const EXAMPLES: &'static [[&'static str; 2]] = &[[
+        "Three continuations",
+        "pellucid generate \"When Mary and John went to the store, John gave a drink to\" --traces 3 --tokens 8",
+    ]];
     const FILES: &'static [&'static str] = &[FILE];
     type Tables = (TraceRow, GeneratedRow);
     type On = Session;

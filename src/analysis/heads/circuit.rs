@@ -4,7 +4,6 @@ use candle_core::Tensor;
 
 use super::Steps;
 use super::maps::{Heads, Matrix, block_bytes};
-use super::options::At;
 use super::rows::HeadCircuitRow;
 use crate::arch::Spec;
 use crate::error::Result;
@@ -39,7 +38,7 @@ pub fn need(spec: &Spec, chosen: &Chosen) -> Need {
 /// When the computation fails; what `emit` says.
 pub fn circuits(
     model: &Model,
-    (heads, chosen): (&[At], &Chosen),
+    (heads, chosen): (&[(usize, usize)], &Chosen),
     spell: &dyn Fn(u32) -> String,
     steps: &Steps<'_>,
     emit: &mut dyn FnMut(HeadCircuitRow) -> Result<()>,
@@ -53,11 +52,11 @@ pub fn circuits(
     let said = rows(&model.effective_unembedding(&chosen.said)?)?;
     for layer in 0..model.spec().n_layers() {
         steps.step()?;
-        if !At::any_in(heads, layer) {
+        if !heads.is_empty() && heads.iter().all(|(own, _)| *own != layer) {
             continue;
         }
         let block = Heads::of(model, layer)?;
-        for head in (0..block.len()).filter(|head| At::has(heads, layer, *head)) {
+        for head in (0..block.len()).filter(|head| heads.is_empty() || heads.contains(&(layer, *head))) {
             for matrix in Matrix::ALL {
                 let (to, ids) = match matrix {
                     Matrix::Ov => (&said, &chosen.said),

@@ -26,7 +26,7 @@ use crate::sweep::budget::Budget;
 use crate::sweep::{Need, Watch};
 use looks::{KINDS, Looked, looks, uniform};
 use maps::{Heads as Block, Matrix, rank_90};
-pub use options::{At, Find, Heads};
+pub use options::{Find, Heads};
 use random::Texts;
 pub use rows::{HeadCircuitRow, HeadPairRow, HeadRow, HeadSvdRow};
 

@@ -1,6 +1,6 @@
 //! The question with its options.
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::circuit::{Chosen, SMALL, circuits};
 use super::pairs::pairs;
@@ -9,10 +9,10 @@ use super::rows::{HeadCircuitRow, HeadPairRow, HeadRow, HeadSvdRow};
 use super::svd::{Asked, svd};
 use super::{Steps, circuit, heads, need_of_heads};
 use crate::error::{Error, Result, give, give_as};
+use crate::range;
 use crate::session::{Analysis, Session, Sink};
 use crate::sweep::Need;
 use crate::sweep::budget::Budget;
-use crate::view;
 
 /// Heads: which kind is each attention head, and which work together?
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,9 +39,10 @@ pub struct Heads {
     /// How many random tokens are read twice [default: 50, or half of the context]
     #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
     pub length: Option<usize>,
-    /// Heads, such as 3.2,4.0, whose singular values and circuits to write [default: all]
-    #[cfg_attr(feature = "cli", arg(long, value_name = "LAYER.HEAD", value_delimiter = ',', value_parser = At::parse))]
-    pub head: Vec<At>,
+    /// Heads, such as 3.2,4.0-3, whose singular values and circuits to write; may be repeated [default: all]
+    #[serde(serialize_with = "range::heads")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "LAYER.HEAD", value_parser = range::Heads::parse))]
+    pub head: Vec<range::Heads>,
     /// How many singular values of each map
     #[cfg_attr(feature = "cli", arg(long, value_name = "N", default_value_t = Heads::default().components))]
     pub components: usize,
@@ -70,47 +71,6 @@ pub enum Find {
     Svd,
     /// What heads do about chosen tokens
     Circuits,
-}
-
-/// A head, written `3.2`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct At {
-    /// Its block.
-    pub layer: u32,
-    /// Its number there.
-    pub head: u32,
-}
-
-impl At {
-    /// A head as `3.2` or `L3H2`.
-    ///
-    /// # Errors
-    /// When it is neither.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        view::head(text.trim()).map(|(layer, head)| Self { layer, head })
-    }
-
-    /// Whether some of `heads` are in this block; all are where none is named.
-    pub(super) fn any_in(heads: &[Self], layer: usize) -> bool {
-        heads.is_empty() || heads.iter().any(|at| at.layer as usize == layer)
-    }
-
-    /// Whether this is one of `heads`; all are where none is named.
-    pub(super) fn has(heads: &[Self], layer: usize, head: usize) -> bool {
-        heads.is_empty() || heads.iter().any(|at| (at.layer as usize, at.head as usize) == (layer, head))
-    }
-}
-
-impl Serialize for At {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(&format_args!("{}.{}", self.layer, self.head))
-    }
-}
-
-impl<'de> Deserialize<'de> for At {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        Self::parse(&String::deserialize(from)?).map_err(serde::de::Error::custom)
-    }
 }
 
 impl Default for Heads {
@@ -175,12 +135,13 @@ impl Heads {
     fn check(&self, on: &Session) -> Result<()> {
         let blocks = &on.model.spec().blocks;
         let n = |layer: usize| blocks.get(layer).map_or(0, |block| block.attention.inner.n_heads);
-        if let Some(at) = self.head.iter().find(|at| at.head as usize >= n(at.layer as usize)) {
-            let said = Error::no_such(format!("the model has no head {}.{}", at.layer, at.head));
+        if let Some((layer, head)) = range::Heads::all(&self.head).into_iter().find(|(layer, head)| *head >= n(*layer))
+        {
+            let said = Error::no_such(format!("the model has no head {layer}.{head}"));
             let last = blocks.len().saturating_sub(1);
-            return Err(match n(at.layer as usize) {
+            return Err(match n(layer) {
                 0 => said.hint(format!("it has {} blocks, of layers 0 to {last}", blocks.len())),
-                n => said.hint(format!("block {} has {n} heads, 0 to {}", at.layer, n - 1)),
+                n => said.hint(format!("block {layer} has {n} heads, 0 to {}", n - 1)),
             });
         }
         if blocks.iter().all(|block| block.attention.inner.n_heads == 0) {
@@ -202,6 +163,8 @@ impl Heads {
 
 impl Analysis for Heads {
     const NAME: &'static str = "heads";
+    const EXAMPLES: &'static [[&'static str; 2]] =
+        &[["Kinds of heads, and who reads whom", "pellucid heads --find heads,pairs --texts 10"]];
     type Tables = (HeadRow, HeadPairRow, HeadSvdRow, HeadCircuitRow);
     type On = Session;
     type Input = ();
@@ -239,9 +202,11 @@ impl Analysis for Heads {
             pairs(model, budget, &steps, &mut |row| out.push(row))?;
         }
         if self.finds(Find::Svd) {
-            svd(model, (&self.head, &self.asked()), &spell, budget, &steps, &mut |row| out.push(row))?;
+            svd(model, (&range::Heads::all(&self.head), &self.asked()), &spell, budget, &steps, &mut |row| {
+                out.push(row)
+            })?;
         }
-        circuits(model, (&self.head, &chosen), &spell, &steps, &mut |row| out.push(row))?;
+        circuits(model, (&range::Heads::all(&self.head), &chosen), &spell, &steps, &mut |row| out.push(row))?;
         Ok(())
     }
 }

@@ -7,7 +7,6 @@ use rayon::prelude::*;
 
 use super::Steps;
 use super::maps::{Heads, Matrix, block_bytes};
-use super::options::At;
 use super::rows::HeadSvdRow;
 use crate::arch::Spec;
 use crate::error::Result;
@@ -102,7 +101,7 @@ pub fn need(spec: &Spec, asked: &Asked, budget: Budget) -> Need {
 /// When the computation fails; what `emit` says.
 pub fn svd(
     model: &Model,
-    (heads, asked): (&[At], &Asked),
+    (heads, asked): (&[(usize, usize)], &Asked),
     spell: &dyn Fn(u32) -> String,
     budget: Budget,
     steps: &Steps<'_>,
@@ -111,12 +110,12 @@ pub fn svd(
     let (spec, d) = (model.spec(), model.spec().d_model);
     for layer in 0..spec.n_layers() {
         steps.step()?;
-        if !At::any_in(heads, layer) {
+        if !heads.is_empty() && heads.iter().all(|(own, _)| *own != layer) {
             continue;
         }
         let block = Heads::of(model, layer)?;
         let chosen: Vec<(usize, Matrix)> = (0..block.len())
-            .filter(|head| At::has(heads, layer, *head))
+            .filter(|head| heads.is_empty() || heads.contains(&(layer, *head)))
             .flat_map(|head| Matrix::ALL.map(|matrix| (head, matrix)))
             .collect();
         let found = chosen.par_iter().map(|(head, matrix)| block.singular(*head, *matrix));

@@ -20,11 +20,12 @@ use rayon::prelude::*;
 use super::{Need, Watch};
 use crate::analysis::LensRow;
 use crate::arch::Spec;
-use crate::error::{Error, Result, counted, said};
+use crate::error::{Error, Result, said};
 use crate::hook::site::{Axis, Role};
 use crate::hook::{Cache, HookPoint, Site, select};
 use crate::model::{Batch, Model, Output, Run, Unembed};
 use crate::ops::{numbers, values};
+use crate::range::{Interval, among, count, positions_of};
 use crate::session::Target;
 use crate::sweep::budget::{Budget, Cut};
 use crate::sweep::{Shard, check_prompts, not_finite, row_bytes};
@@ -157,7 +158,7 @@ pub fn need(spec: &Spec, prompts: &[Prompt], options: &Decoding, figure: impl Fn
 
 /// Distributions of a prompt at `n` hooks: of the prompt that has most.
 fn cells(prompts: &[Prompt], options: &Decoding, n: usize) -> usize {
-    let positions = |p: &Prompt| options.options.pos.as_ref().map_or(p.tokens.len(), Vec::len);
+    let positions = |p: &Prompt| count(options.options.pos.as_deref(), p.tokens.len());
     n * prompts.iter().map(positions).max().unwrap_or(0)
 }
 
@@ -192,10 +193,10 @@ fn tops_bytes(distributions: usize, options: &Decoding) -> usize {
 }
 
 /// Refuses a position that some prompt does not have, before any of them is run.
-pub(super) fn check_positions(prompts: &[Prompt], positions: &[isize]) -> Result<()> {
+pub(super) fn check_positions(prompts: &[Prompt], positions: &[Interval]) -> Result<()> {
     for prompt in prompts {
         let n = prompt.tokens.len();
-        if let Some(p) = positions.iter().find(|p| counted(**p, n).is_none()) {
+        if let Err(p) = among(positions, n) {
             return Err(Error::no_such(format!("prompt {} has {n} tokens, and there is no position {p}", prompt.id))
                 .hint("positions count from 0, or from the end with -1"));
         }
@@ -212,20 +213,11 @@ pub(super) struct ChosenRow {
     pub pos: usize,
 }
 
-pub(super) fn chosen_rows(out: &Output, positions: Option<&[isize]>) -> Result<Vec<ChosenRow>> {
+pub(super) fn chosen_rows(out: &Output, positions: Option<&[Interval]>) -> Result<Vec<ChosenRow>> {
     let mut chosen = vec![];
     for s in &out.rows.sequences {
-        let mut at: Vec<usize> = match positions {
-            None => s.rows.clone().collect(),
-            Some(positions) => positions.iter().map(|p| out.rows.row(s.index, *p)).collect::<Result<_>>()?,
-        };
-        at.sort_unstable();
-        at.dedup();
-        chosen.extend(at.into_iter().map(|row| ChosenRow {
-            row: row as u32,
-            prompt: s.index,
-            pos: row - s.rows.start,
-        }));
+        let at = positions_of("the prompt", positions.unwrap_or(&[Interval::ALL]), s.rows.len())?;
+        chosen.extend(at.into_iter().map(|pos| ChosenRow { row: (s.rows.start + pos) as u32, prompt: s.index, pos }));
     }
     Ok(chosen)
 }

@@ -7,11 +7,12 @@ use super::mean::{Means, Over};
 use super::{Decoding, lens, need};
 use crate::analysis::{LensMeanRow, LensRow};
 use crate::error::{Result, said};
+use crate::range::{self, Interval};
 use crate::session::shards::{Join, Shards};
 use crate::session::spaces::Words;
 use crate::session::{Analysis, Session, Sink, Target, Targeted};
 use crate::sweep::{Budget, Need};
-use crate::text::positions::position_at;
+use crate::text::Prompt;
 
 /// The logit lens: what would the model say if it stopped at each layer?
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,14 +28,15 @@ use crate::text::positions::position_at;
 )]
 pub struct Lens {
     /// Which values of the stream to decode: resid_pre, resid_mid, resid_post, attn_out, mlp_out, or a pattern of hook names
-    #[cfg_attr(feature = "cli", arg(long, default_value_t = Lens::default().at, value_name = "HOOKS"))]
+    #[cfg_attr(feature = "cli", arg(long, default_value_t = Lens::default().at, value_name = "HOOKS", visible_alias = "hooks", hide_possible_values = true, value_parser = crate::sweep::listed::hooks()))]
     pub at: String,
-    /// Only these positions, such as 0,3,-1; negative ones count from the end [default: all]
+    /// Only these positions, such as 0,3-5,-1; negative ones count from the end [default: all]
+    #[serde(serialize_with = "range::any")]
     #[cfg_attr(
         feature = "cli",
-        arg(long, value_name = "POSITIONS", value_delimiter = ',', allow_hyphen_values = true)
+        arg(long, value_name = "POSITIONS", value_delimiter = ',', value_parser = Interval::parse, allow_hyphen_values = true)
     )]
-    pub pos: Option<Vec<isize>>,
+    pub pos: Option<Vec<Interval>>,
     /// How many tokens to keep for each hook and position [default: 5]
     #[cfg_attr(feature = "cli", arg(long, value_name = "K"))]
     pub top: Option<usize>,
@@ -88,10 +90,9 @@ impl Lens {
             out.note(said("{foil} takes the place of the foils that prompts of the file have"));
         }
         // After the last position that is looked at.
-        let last = self.pos.as_ref().and_then(|positions| positions.last()).copied().unwrap_or(-1);
+        let last = |p: &Prompt| range::last(self.pos.as_deref(), p.tokens.len());
         for (what, of) in [("target", (|w| w.target) as fn(&Target) -> Option<u32>), ("foil", |w| w.foil)] {
-            let after =
-                |(prompt, words)| Some(Words { prompt, at: position_at(last, prompt).ok()?, tokens: vec![of(words)?] });
+            let after = |(prompt, words)| Some(Words { prompt, at: last(prompt)?, tokens: vec![of(words)?] });
             let words: Vec<Words<'_>> = input.prompts.iter().zip(targets).filter_map(after).collect();
             if let Some(said) = on.doubtful_spaces([what, "prompts"], &words)? {
                 out.note(said);
@@ -109,6 +110,13 @@ impl Lens {
 
 impl Analysis for Lens {
     const NAME: &'static str = "lens";
+    const EXAMPLES: &'static [[&'static str; 2]] = &[
+        ["What each layer would say", "pellucid lens \"When Mary and John went to the store, John gave a drink to\""],
+        [
+            "How a word rises at the last positions",
+            "pellucid lens \"When Mary and John went to the store, John gave a drink to\" --target \" Mary\" --pos -3--1",
+        ],
+    ];
     const JOINS: Option<Join> = Some(joined);
     type Tables = (LensRow, LensMeanRow);
     type On = Session;

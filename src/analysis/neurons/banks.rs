@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use candle_core::Tensor;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serializer};
 
 use crate::analysis::residual::reader::gain;
 use crate::arch::Spec;
@@ -16,10 +17,10 @@ use crate::model::weights::{FeedForwardWeights, NeuronWeights};
 use crate::ops::linear::Linear;
 use crate::ops::norm::NormWeights;
 use crate::ops::numbers;
+use crate::range::{self, Interval, each};
 
 /// Where a neuron is: `3.17` is neuron 17 of layer 3, `3.1.17` that of its expert 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Unit {
     /// The block.
     pub layer: usize,
@@ -27,19 +28,6 @@ pub struct Unit {
     pub expert: Option<usize>,
     /// The neuron of that.
     pub neuron: usize,
-}
-
-impl FromStr for Unit {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let numbers: Option<Vec<usize>> = text.trim().split('.').map(|part| part.parse().ok()).collect();
-        match numbers.as_deref() {
-            Some(&[layer, neuron]) => Ok(Self { layer, expert: None, neuron }),
-            Some(&[layer, expert, neuron]) => Ok(Self { layer, expert: Some(expert), neuron }),
-            _ => Err("write LAYER.NEURON, such as 3.17, or LAYER.EXPERT.NEURON".into()),
-        }
-    }
 }
 
 impl fmt::Display for Unit {
@@ -51,18 +39,69 @@ impl fmt::Display for Unit {
     }
 }
 
-impl TryFrom<String> for Unit {
-    type Error = String;
+/// Neurons as they are named at once: `3.17`, `3.0-9`, `0-2.17`; of experts `3.1.17`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Units {
+    layers: Interval,
+    experts: Option<Interval>,
+    neurons: Interval,
+}
 
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
+impl Units {
+    /// All of them, in order, each once.
+    pub fn all(named: &[Self]) -> Vec<Unit> {
+        let of = |units: &Self| {
+            let experts: Vec<Option<usize>> = units.experts.map_or(vec![None], |e| each(e).map(Some).collect());
+            let mut all = vec![];
+            for layer in each(units.layers) {
+                for expert in &experts {
+                    all.extend(each(units.neurons).map(|neuron| Unit { layer, expert: *expert, neuron }));
+                }
+            }
+            all
+        };
+        let mut all: Vec<Unit> = named.iter().flat_map(of).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
     }
 }
 
-impl From<Unit> for String {
-    fn from(unit: Unit) -> Self {
-        unit.to_string()
+impl FromStr for Units {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match range::dotted(text.trim()).as_deref() {
+            Some(&[layers, neurons]) => Ok(Self { layers, experts: None, neurons }),
+            Some(&[layers, experts, neurons]) => Ok(Self { layers, experts: Some(experts), neurons }),
+            _ => Err("write LAYER.NEURON, such as 3.17 or 3.0-9, or LAYER.EXPERT.NEURON".into()),
+        }
     }
+}
+
+impl From<Unit> for Units {
+    fn from(Unit { layer, expert, neuron }: Unit) -> Self {
+        let one = |number: usize| Interval::from(number as isize);
+        Self { layers: one(layer), experts: expert.map(one), neurons: one(neuron) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Units {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// Writes neurons in the one form that a request has: each, or many neighbours as a range.
+pub(super) fn units<S: Serializer>(named: &[Units], to: S) -> Result<S::Ok, S::Error> {
+    let all = Units::all(named);
+    let own = all.chunk_by(|a, b| (a.layer, a.expert) == (b.layer, b.expert));
+    let texts = own.flat_map(|own| {
+        let numbers: Vec<Interval> = own.iter().map(|unit| Interval::from(unit.neuron as isize)).collect();
+        let of = own[0].expert.map_or(own[0].layer.to_string(), |expert| format!("{}.{expert}", own[0].layer));
+        range::normal(&numbers).into_iter().map(move |numbers| format!("{of}.{numbers}"))
+    });
+    to.collect_seq(texts)
 }
 
 /// The neurons of one MLP, or of one expert.
@@ -94,7 +133,7 @@ pub(super) struct Points {
 /// When a layer does not exist, or none has an MLP.
 pub(super) fn banks<'a>(model: &'a Model, layers: Option<&[usize]>) -> Result<Vec<Bank<'a>>> {
     let spec = model.spec();
-    check_layers(spec, layers)?;
+    check_layers(spec, layers.unwrap_or_default())?;
     let mut banks = vec![];
     for (layer, block) in model.weights().blocks.iter().enumerate() {
         let Some(mlp) = block.mlp.as_ref().filter(|_| layers.is_none_or(|some| some.contains(&layer))) else {
@@ -120,14 +159,10 @@ pub(super) fn banks<'a>(model: &'a Model, layers: Option<&[usize]>) -> Result<Ve
     }
 }
 
-/// Refuses layers that this model has not.
-pub(super) fn check_layers(spec: &Spec, layers: Option<&[usize]>) -> Result<()> {
-    let n = spec.n_layers();
-    match layers.unwrap_or_default().iter().find(|l| **l >= n) {
-        Some(l) => Err(Error::no_such(format!("there are {n} layers (0-{}), and {l} is not one", n - 1))
-            .hint("layers are counted from 0")),
-        None => Ok(()),
-    }
+/// Refuses layers that the model does not have.
+fn check_layers(spec: &Spec, layers: &[usize]) -> Result<()> {
+    range::layers_of(&layers.iter().map(|layer| Interval::from(*layer as isize)).collect::<Vec<_>>(), spec.n_layers())
+        .map(|_| ())
 }
 
 /// The MLP of a layer, as the spec has it; and how many experts there are.
@@ -138,7 +173,7 @@ fn mlp(spec: &Spec, layer: usize) -> Option<(&Mlp, Option<usize>)> {
 
 /// Refuses a neuron that this model has not, and says how many there are.
 pub(super) fn check_unit(spec: &Spec, unit: Unit) -> Result<()> {
-    check_layers(spec, Some(&[unit.layer]))?;
+    check_layers(spec, &[unit.layer])?;
     let layer = unit.layer;
     let Some((neurons, experts)) = mlp(spec, layer) else {
         return Err(

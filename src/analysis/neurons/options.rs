@@ -4,21 +4,22 @@ use serde::{Deserialize, Serialize};
 
 use std::collections::BTreeMap;
 
-use super::banks::{Bank, Unit, banks, check_layers, check_unit};
+use super::banks::{Bank, Unit, Units, banks, check_unit};
 use super::corpus::rows::{NeuronCardRow, NeuronExampleRow, NeuronStatsRow};
 use super::corpus::{Ends, Known, NEURONPEDIA, Over};
 use super::prompt::{Asked, cut, neurons};
 use super::rows::{NeuronLayerRow, NeuronRow, NeuronVocabRow};
 use super::vocab::{self, Signed};
-use crate::analysis::export::Positions;
 use crate::analysis::residual::options::positions;
 use crate::analysis::residual::reader::Reader;
+use crate::arch::Spec;
 use crate::error::{Error, Result, said};
+use crate::range::{self, Interval};
 use crate::session::spaces::Words;
 use crate::session::{Analysis, PromptsAndCorpora, Session, Sink};
 use crate::sweep::Need;
 use crate::sweep::budget::Budget;
-use crate::text::positions::position_at;
+use crate::text::Prompt;
 
 /// Neurons: which of them push the answer, what do they say, and at which tokens of a corpus are they active?
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,18 +38,21 @@ pub struct Neurons {
     /// The token whose logit is explained, such as " Paris", or a token id, such as #17 [default: the most probable one]
     #[cfg_attr(feature = "cli", arg(long, value_name = "TOKEN"))]
     pub target: Option<String>,
-    /// Positions, such as 0,3,-1; negative ones count from the end; or all
+    /// Positions, such as 0,3-5,-1; negative ones count from the end; or all
+    #[serde(serialize_with = "range::text")]
     #[cfg_attr(
         feature = "cli",
         arg(long, value_name = "POSITIONS", default_value_t = Neurons::default().pos, allow_hyphen_values = true)
     )]
     pub pos: String,
-    /// Only these layers, such as 0,3
-    #[cfg_attr(feature = "cli", arg(long, value_name = "LAYERS", value_delimiter = ','))]
-    pub layers: Option<Vec<usize>>,
-    /// These neurons, LAYER.NEURON, such as 3.17; of experts LAYER.EXPERT.NEURON [default: the strongest]
-    #[cfg_attr(feature = "cli", arg(long, value_name = "NEURONS", value_delimiter = ','))]
-    pub neuron: Vec<Unit>,
+    /// Only these layers, such as 0-2,5
+    #[serde(serialize_with = "range::any")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "LAYERS", value_delimiter = ',', value_parser = Interval::from_zero))]
+    pub layers: Option<Vec<Interval>>,
+    /// These neurons, LAYER.NEURON, such as 3.17 or 3.0-9; of experts LAYER.EXPERT.NEURON [default: the strongest]
+    #[serde(serialize_with = "super::banks::units")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "LAYER.NEURON", value_delimiter = ','))]
+    pub neuron: Vec<Units>,
     /// How many of the strongest neurons to keep for each position
     #[cfg_attr(
         feature = "cli",
@@ -59,7 +63,7 @@ pub struct Neurons {
     #[cfg_attr(feature = "cli", arg(long, value_name = "K", default_value_t = Neurons::default().tokens))]
     pub tokens: usize,
     /// Over a corpus: columns of these hooks in place of neurons, such as z, resid_post or mlp.expert_weights
-    #[cfg_attr(feature = "cli", arg(long, value_name = "HOOKS", requires = "corpus"))]
+    #[cfg_attr(feature = "cli", arg(long, visible_aliases = ["hooks", "at"], value_name = "HOOKS", requires = "corpus"))]
     pub hook: Option<String>,
     /// Over a corpus: how many examples to keep at each end
     #[cfg_attr(
@@ -88,9 +92,10 @@ pub struct Neurons {
     /// Over a corpus: leave out control tokens, such as BOS
     #[cfg_attr(feature = "cli", arg(long, requires = "corpus"))]
     pub skip_special: bool,
-    /// Over a corpus: leave out these positions of each sequence, such as 0 for the first, where attention sinks are, or 0..4
-    #[cfg_attr(feature = "cli", arg(long, value_name = "POSITIONS", value_delimiter = ',', requires = "corpus"))]
-    pub skip_pos: Vec<Positions>,
+    /// Over a corpus: leave out these positions of each sequence, such as 0 for the first, where attention sinks are, or 0-3
+    #[serde(serialize_with = "range::half_open")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "POSITIONS", value_delimiter = ',', value_parser = Interval::from_zero, requires = "corpus"))]
+    pub skip_pos: Vec<Interval>,
     /// Over a corpus: also write the cards as neuronpedia.json, with the keys of Neuronpedia's exports (version 1)
     #[cfg_attr(feature = "cli", arg(long, requires = "corpus"))]
     pub neuronpedia: bool,
@@ -123,13 +128,23 @@ impl Default for Neurons {
 }
 
 impl Neurons {
+    /// The layers that are chosen, where some are.
+    fn layers(&self, spec: &Spec) -> Result<Option<Vec<usize>>> {
+        self.layers.as_deref().map(|layers| range::layers_of(layers, spec.n_layers())).transpose()
+    }
+
+    /// The neurons that are named, in order.
+    pub(super) fn units(&self) -> Vec<Unit> {
+        Units::all(&self.neuron)
+    }
+
     /// The layers that are looked at: those of the neurons that are named, where some are.
     fn banks<'a>(&self, on: &'a Session) -> Result<Vec<Bank<'a>>> {
         let spec = on.model.spec();
-        check_layers(spec, self.layers.as_deref())?;
-        self.neuron.iter().try_for_each(|unit| check_unit(spec, *unit))?;
-        let named: Vec<usize> = self.neuron.iter().map(|unit| unit.layer).collect();
-        banks(&on.model, self.layers.as_deref().or(Some(&named[..]).filter(|named| !named.is_empty())))
+        let (chosen, units) = (self.layers(spec)?, self.units());
+        units.iter().try_for_each(|unit| check_unit(spec, *unit))?;
+        let named: Vec<usize> = units.iter().map(|unit| unit.layer).collect();
+        banks(&on.model, chosen.as_deref().or(Some(&named[..]).filter(|named| !named.is_empty())))
     }
 
     fn asked<'a>(
@@ -143,7 +158,7 @@ impl Neurons {
             banks,
             target: self.target.as_deref().map(|text| on.target(text)).transpose()?,
             positions: positions(&self.pos)?,
-            units: &self.neuron,
+            units: self.units(),
             top: self.top,
             tokens: self.tokens,
             percentile,
@@ -164,7 +179,7 @@ impl Neurons {
             )
             .hint(said("give a prompt, or leave {!target}, {!pos} and {!top} out")));
         }
-        check_layers(on.model.spec(), self.layers.as_deref())?;
+        self.layers(on.model.spec())?;
         let banks =
             if prompted || self.hook.is_none() { self.banks(on)? } else { banks(&on.model, None).unwrap_or_default() };
         let over = (!input.corpora.is_empty()).then(|| Over::of(self, on, &banks)).transpose()?;
@@ -197,6 +212,13 @@ impl Neurons {
 
 impl Analysis for Neurons {
     const NAME: &'static str = "neurons";
+    const EXAMPLES: &'static [[&'static str; 2]] = &[
+        [
+            "The strongest neurons of a word",
+            "pellucid neurons \"When Mary and John went to the store, John gave a drink to\" --target \" Mary\"",
+        ],
+        ["What neurons of a corpus react to", "pellucid neurons --corpus texts.jsonl --neuron 1.0-9"],
+    ];
     const FILES: &'static [&'static str] = &[NEURONPEDIA];
     const RESUMES: bool = true;
     const PIECES: bool = true;
@@ -238,8 +260,8 @@ impl Analysis for Neurons {
         let percentile = |unit: Unit, value: f32| read.as_ref()?.percentile(unit, value);
         let asked = self.asked(on, &banks, &percentile, taken)?;
         if let Some(target) = asked.target {
-            let last = asked.positions.as_ref().and_then(|positions| positions.last()).copied().unwrap_or(-1);
-            let after = |p| Some(Words { prompt: p, at: position_at(last, p).ok()?, tokens: vec![target] });
+            let last = |p: &Prompt| range::last(asked.positions.as_deref(), p.tokens.len());
+            let after = |p| Some(Words { prompt: p, at: last(p)?, tokens: vec![target] });
             let words: Vec<Words<'_>> = prompts.iter().filter_map(after).collect();
             if let Some(said) = on.doubtful_spaces(["target", "prompts"], &words)? {
                 out.note(said);

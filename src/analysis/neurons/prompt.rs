@@ -21,10 +21,10 @@ use crate::hook::{HookPoint, Site};
 use crate::model::{Batch, Model, Run, Unembed};
 use crate::ops::simd::{self, vectorise};
 use crate::ops::{length, numbers};
+use crate::range::{Interval, count, positions_of};
 use crate::sweep::budget::{Budget, Cut};
 use crate::sweep::{Watch, check_prompts, row_bytes};
 use crate::text::Prompt;
-use crate::text::positions::position_at;
 
 /// What is asked of each prompt.
 pub(super) struct Asked<'a> {
@@ -32,9 +32,9 @@ pub(super) struct Asked<'a> {
     /// The token that is pushed: of each position the most probable one, unless given.
     pub target: Option<u32>,
     /// Positions; negative ones count from the end. All, unless given.
-    pub positions: Option<Vec<isize>>,
+    pub positions: Option<Vec<Interval>>,
     /// Neurons that are shown; the strongest, where none are named.
-    pub units: &'a [Unit],
+    pub units: Vec<Unit>,
     /// How many of the strongest.
     pub top: usize,
     /// Tokens at each end of what a neuron says.
@@ -114,7 +114,7 @@ pub(super) fn cut(model: &Model, prompts: &[Prompt], asked: &Asked<'_>) -> Cut {
     let widths = || points(model, asked.banks).into_iter().map(|point| 4 * column(spec, &point).width());
     // Of a position that is looked at: copies of values, and what the widest bank's neurons have along two directions.
     let kept = widths().sum::<usize>() + 5 * widths().max().unwrap_or(0) + 8 * spec.d_model * 4;
-    let positions = |p: &Prompt| asked.positions.as_ref().map_or(p.tokens.len(), Vec::len);
+    let positions = |p: &Prompt| count(asked.positions.as_deref(), p.tokens.len());
     // A value is whole while it is copied.
     let row = row_bytes(spec) + widths().max().unwrap_or(0);
     let size = |p: &Prompt| p.tokens.len() * row + positions(p) * kept;
@@ -164,13 +164,10 @@ pub(super) fn neurons(
 }
 
 /// The positions that are looked at, and their rows of the pack.
-fn chosen(prompts: &[Prompt], positions: Option<&[isize]>) -> Result<Vec<Chosen>> {
+fn chosen(prompts: &[Prompt], positions: Option<&[Interval]>) -> Result<Vec<Chosen>> {
     let (mut chosen, mut first) = (vec![], 0);
     for (i, prompt) in prompts.iter().enumerate() {
-        let own: BTreeSet<usize> = match positions {
-            None => (0..prompt.tokens.len()).collect(),
-            Some(some) => some.iter().map(|pos| position_at(*pos, prompt)).collect::<Result<_>>()?,
-        };
+        let own = positions_of("the prompt", positions.unwrap_or(&[Interval::ALL]), prompt.tokens.len())?;
         chosen.extend(own.into_iter().map(|pos| Chosen { prompt: i, pos, row: first + pos }));
         first += prompt.tokens.len();
     }

@@ -8,11 +8,11 @@ mod view;
 use crate::error::{Error, Result};
 use crate::model::{Batch, Model, Run, Unembed};
 use crate::ops::numbers;
+use crate::range::{Interval, positions_of};
 use crate::sample::{Chain, Context, Pool};
 use crate::sweep::budget::Cut;
 use crate::sweep::{Budget, Need, Watch, check_prompts};
 use crate::text::Prompt;
-use crate::text::positions::position_at;
 pub use choices::{Continuation, choices};
 pub use options::Next;
 pub(super) use options::chain;
@@ -26,7 +26,7 @@ pub struct Asked {
     /// How many candidates have a row of their own.
     pub top: usize,
     /// After which positions; negative ones count from the end.
-    pub positions: Vec<isize>,
+    pub positions: Vec<Interval>,
 }
 
 /// What [`next`] and [`choices`] need of memory.
@@ -61,8 +61,7 @@ pub fn next(
         check_prompts(model, prompts, &out, "")?;
         for (prompt, sequence) in prompts.iter().zip(&out.rows.sequences) {
             let ids = prompt.ids();
-            for pos in &asked.positions {
-                let pos = position_at(*pos, prompt)?;
+            for pos in positions_of("the prompt", &asked.positions, prompt.tokens.len())? {
                 let logits = numbers(&model.decode(&out.resid.narrow(0, sequence.rows.start + pos, 1)?)?)?;
                 let pool = Pool::of(&logits, &asked.chain, Context { prompt: &ids[..=pos], output: &[] })?;
                 let (rows, whole) = rows_of(prompt, pos, &logits, &pool, asked, spell);

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::rows::{CandidateRow, ChoiceRow, NextRow};
 use super::{Asked, Continuation, causal, choices, need, next};
 use crate::error::Result;
+use crate::range::{self, Interval};
 use crate::sample::{Chain, GenerationConfig, Sampling};
 use crate::session::{Analysis, Prompts, Session, Sink};
 use crate::sweep::{Budget, Need};
@@ -28,12 +29,13 @@ pub struct Next {
     /// How many candidates are shown; the others are one row
     #[cfg_attr(feature = "cli", arg(long, value_name = "N", default_value_t = Next::default().top, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..)))]
     pub top: usize,
-    /// After which positions, such as 3,-1; negative ones count from the end
+    /// After which positions, such as 0-3,-1; negative ones count from the end
+    #[serde(serialize_with = "range::some")]
     #[cfg_attr(
         feature = "cli",
-        arg(long, value_name = "POSITIONS", value_delimiter = ',', default_value = "-1", allow_hyphen_values = true)
+        arg(long, value_name = "POSITIONS", value_delimiter = ',', value_parser = Interval::parse, default_value = "-1", allow_hyphen_values = true)
     )]
-    pub pos: Vec<isize>,
+    pub pos: Vec<Interval>,
     /// Texts of any length that may come next, such as " Paris, Rome": how probable is each as a whole? #17 is a token id
     #[cfg_attr(feature = "cli", arg(long, value_name = "TEXTS", value_delimiter = ','))]
     pub choices: Vec<String>,
@@ -41,12 +43,19 @@ pub struct Next {
 
 impl Default for Next {
     fn default() -> Self {
-        Self { sampling: Sampling::default(), top: 10, pos: vec![-1], choices: vec![] }
+        Self { sampling: Sampling::default(), top: 10, pos: vec![(-1).into()], choices: vec![] }
     }
 }
 
 impl Analysis for Next {
     const NAME: &'static str = "next";
+    const EXAMPLES: &'static [[&'static str; 2]] = &[
+        ["What may come next", "pellucid next \"When Mary and John went to the store, John gave a drink to\""],
+        [
+            "The same at a lower temperature",
+            "pellucid next \"When Mary and John went to the store, John gave a drink to\" --temperature 0.7 --top-p 0.9",
+        ],
+    ];
     type Tables = (CandidateRow, NextRow, ChoiceRow);
     type On = Session;
     type Input = Prompts;

@@ -7,6 +7,7 @@ use super::{need, patch};
 
 use crate::analysis::{PatchMeanRow, PatchRow};
 use crate::error::{Error, Result, said};
+use crate::range::{self, Interval};
 use crate::session::shards::Join;
 use crate::session::{Analysis, Session, Sink, Swept};
 use crate::sweep::{Grid, Need, Noised, NoisedAt, PatchOptions, Patching};
@@ -38,12 +39,13 @@ pub struct Patch {
     /// Where: the tokens of this part of the clean prompt
     #[cfg_attr(feature = "cli", arg(long, value_name = "TEXT", requires = "noise"))]
     pub subject: Option<String>,
-    /// Where: these positions
+    /// Where: these positions, such as 2-4,-1
+    #[serde(serialize_with = "range::any_or_all")]
     #[cfg_attr(
         feature = "cli",
-        arg(long, value_name = "POSITIONS", value_delimiter = ',', allow_hyphen_values = true, requires = "noise")
+        arg(long, value_name = "POSITIONS", value_delimiter = ',', value_parser = Interval::parse, allow_hyphen_values = true, requires = "noise")
     )]
-    pub noise_at: Option<Vec<isize>>,
+    pub noise_at: Option<Vec<Interval>>,
     /// Measure each prompt with so many samples of the noise; means are over a prompt's samples first, then over prompts
     #[cfg_attr(
         feature = "cli",
@@ -85,6 +87,16 @@ impl Patch {
 
 impl Analysis for Patch {
     const NAME: &'static str = "patch";
+    const EXAMPLES: &'static [[&'static str; 2]] = &[
+        [
+            "Where the two names are told apart",
+            "pellucid patch --clean \"When Mary and John went to the store, John gave a drink to\" --corrupt \"When Mary and John went to the store, Mary gave a drink to\" --answer \" Mary\" --foil \" John\"",
+        ],
+        [
+            "Head by head, in some layers",
+            "pellucid patch --clean \"When Mary and John went to the store, John gave a drink to\" --corrupt \"When Mary and John went to the store, Mary gave a drink to\" --answer \" Mary\" --foil \" John\" --at z --over layer,head --layers 1-3",
+        ],
+    ];
     const RESUMES: bool = true;
     const JOINS: Option<Join> = Some(joined::<PatchRow>);
     type Tables = (PatchRow, PatchMeanRow);

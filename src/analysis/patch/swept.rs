@@ -39,7 +39,7 @@ pub fn told(on: &Session, input: &Swept, grid: Grid, how: &Patching) -> Result<P
 fn chosen_once(pairs: &Pairs, by_number: bool) -> Result<()> {
     if pairs.align == Align::Named && by_number {
         return Err(Error::bad_input("positions are chosen both by number and by name")
-            .hint(said("leave out {!positions}, or what chooses them by number")));
+            .hint(said("[leave out {!positions}, or what chooses them by number|choose them by one]")));
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use super::receiver::{Reads, Receiver, Receivers, written};
 use crate::arch::Spec;
 use crate::error::{Error, Result, said};
+use crate::range::{self, Interval};
 use crate::sweep::{Grid, Spot};
 use crate::text::Pair;
 
@@ -49,8 +50,9 @@ impl Routes {
                 .hint("choose senders in earlier layers, or receivers in later ones"));
             }
         }
-        for layer in grid.only.layers.iter().flatten() {
-            let of_layer = |s: &&Spot| s.points.iter().any(|p| p.layer == Some(*layer));
+        let named = grid.only.layers.as_deref().filter(|layers| !layers.contains(&Interval::ALL));
+        for layer in range::layers_of(named.unwrap_or_default(), spec.n_layers())? {
+            let of_layer = |s: &&Spot| s.points.iter().any(|p| p.layer == Some(layer));
             if !senders.iter().filter(of_layer).any(|s| receivers.all().any(|r| reach(s, &r))) {
                 return Err(Error::bad_input(format!(
                     "no path leads from `{}` of layer {layer}: every receiver has read before",

@@ -10,10 +10,10 @@ use crate::error::{Error, Result};
 use crate::hook::{Cache, HookPoint, Site};
 use crate::model::{Batch, Model, Run, Unembed, clamp};
 use crate::ops::numbers;
+use crate::range::{Interval, positions_of};
 use crate::sweep::budget::{Budget, Cut};
 use crate::sweep::{Need, Watch, check_prompts};
 use crate::text::Prompt;
-use crate::text::positions::position_at;
 
 /// What is asked of each prompt.
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ pub struct Asked {
     /// Heads, as (layer, head), in any order.
     pub heads: Vec<(usize, usize)>,
     /// Positions of queries; negative ones count from the end.
-    pub queries: Vec<isize>,
+    pub queries: Vec<Interval>,
     /// How far keys are put away; where the model cannot place them so far, as far as it can.
     pub farthest: usize,
     /// What activations may take.
@@ -103,7 +103,7 @@ pub fn decay(
     let (spec, layers) = (model.spec(), asked.layers());
     let Some((last, _)) = layers.last() else { return Ok(()) };
     for prompt in prompts {
-        asked.queries.iter().try_for_each(|query| position_at(*query, prompt).map(|_| ()))?;
+        positions_of("the prompt", &asked.queries, prompt.tokens.len())?;
     }
     for wave in cut(spec, prompts, asked).waves {
         watch.at(wave.start, prompts.len())?;
@@ -113,9 +113,7 @@ pub fn decay(
         let out = model.run(&Batch::of(prompts.iter().map(Prompt::ids)), &run, &mut [&mut seen])?;
         check_prompts(model, prompts, &out, "")?;
         for (prompt, sequence) in prompts.iter().zip(&out.rows.sequences) {
-            let mut queries = asked.queries.iter().map(|pos| position_at(*pos, prompt)).collect::<Result<Vec<_>>>()?;
-            queries.sort_unstable();
-            queries.dedup();
+            let queries = positions_of("the prompt", &asked.queries, prompt.tokens.len())?;
             for (layer, heads) in &layers {
                 let own = |at: HookPoint| of_sequence(&seen, at, |x| sequence.of(x));
                 let block = Block::of(model, *layer, &own)?;

@@ -17,5 +17,5 @@ mod view;
 
 pub use boards::Unplaced;
 pub use decay::Asked;
-pub use options::{HeadAt, Position};
+pub use options::Position;
 pub use rows::*;

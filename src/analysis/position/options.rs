@@ -1,8 +1,5 @@
 //! The question with its options.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
 use super::boards::Spelling;
@@ -12,48 +9,9 @@ use super::swap::{Swapped, Words};
 use super::{Asked, Unplaced, boards, decay, kinds};
 use crate::arch::Spec;
 use crate::error::{Error, Result};
+use crate::range::{self, Heads, Interval, positions_of};
 use crate::session::{Analysis, Prompts, Session, Sink};
 use crate::sweep::{Budget, Need};
-use crate::text::positions::position_at;
-use crate::view;
-
-/// A head, written `1.2`: head 2 of layer 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct HeadAt {
-    /// Its block, counted from 0.
-    pub layer: u32,
-    /// Which query head of it, counted from 0.
-    pub head: u32,
-}
-
-impl FromStr for HeadAt {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        view::head(text).map(|(layer, head)| Self { layer, head })
-    }
-}
-
-impl TryFrom<String> for HeadAt {
-    type Error = String;
-
-    fn try_from(text: String) -> std::result::Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<HeadAt> for String {
-    fn from(head: HeadAt) -> Self {
-        head.to_string()
-    }
-}
-
-impl fmt::Display for HeadAt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.layer, self.head)
-    }
-}
 
 /// Position: how does the model know what came first?
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,16 +27,18 @@ impl fmt::Display for HeadAt {
     )
 )]
 pub struct Position {
-    /// Heads whose scores are put at every distance, such as 1.1,2.0 or L1H1 [default: all heads of the first block, where a word that
+    /// Heads whose scores are put at every distance, such as 1.1,2.0, L1H1 or 0-2.1; may be repeated [default: all heads of the first block, where a word that
     /// moves changes nothing else]
-    #[cfg_attr(feature = "cli", arg(long, value_name = "LAYER.HEAD", value_delimiter = ','))]
-    pub head: Vec<HeadAt>,
-    /// Positions of the queries, such as 3,-1; negative ones count from the end
+    #[serde(serialize_with = "range::heads")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "LAYER.HEAD", value_parser = Heads::parse))]
+    pub head: Vec<Heads>,
+    /// Positions of the queries, such as 0-3,-1; negative ones count from the end
+    #[serde(serialize_with = "range::some")]
     #[cfg_attr(
         feature = "cli",
-        arg(long, value_name = "POSITIONS", value_delimiter = ',', default_value = "-1", allow_hyphen_values = true)
+        arg(long, value_name = "POSITIONS", value_delimiter = ',', value_parser = Interval::parse, default_value = "-1", allow_hyphen_values = true)
     )]
-    pub query: Vec<isize>,
+    pub query: Vec<Interval>,
     /// How far away from its query a key is put, in positions
     #[cfg_attr(feature = "cli", arg(long, value_name = "N", default_value_t = Position::default().distance))]
     pub distance: usize,
@@ -95,7 +55,7 @@ pub struct Position {
 
 impl Default for Position {
     fn default() -> Self {
-        Self { head: vec![], query: vec![-1], distance: 64, positions: 1024, swap: vec![], top: 8 }
+        Self { head: vec![], query: vec![(-1).into()], distance: 64, positions: 1024, swap: vec![], top: 8 }
     }
 }
 
@@ -104,7 +64,7 @@ impl Position {
         let spec = on.model.spec();
         let heads = match self.head.is_empty() {
             true => (0..spec.blocks.first().map_or(0, |b| b.attention.inner.n_heads)).map(|head| (0, head)).collect(),
-            false => self.head.iter().map(|head| checked(spec, *head)).collect::<Result<_>>()?,
+            false => Heads::all(&self.head).into_iter().map(|head| checked(spec, head)).collect::<Result<_>>()?,
         };
         let budget = Budget(on.memory_bytes);
         Ok(Asked { heads, queries: self.query.clone(), farthest: self.distance, budget })
@@ -121,22 +81,26 @@ impl Position {
     }
 }
 
-fn checked(spec: &Spec, head: HeadAt) -> Result<(usize, usize)> {
+fn checked(spec: &Spec, (layer, head): (usize, usize)) -> Result<(usize, usize)> {
     let n = spec.n_layers();
-    let Some(block) = spec.blocks.get(head.layer as usize) else {
-        return Err(Error::no_such(format!("there is no head {head}: the model has layers 0 to {}", n - 1))
+    let Some(block) = spec.blocks.get(layer) else {
+        return Err(Error::no_such(format!("there is no head {layer}.{head}: the model has layers 0 to {}", n - 1))
             .hint(format!("choose a layer from 0 to {}", n - 1)));
     };
     let heads = block.attention.inner.n_heads;
-    if head.head as usize >= heads {
-        let says = format!("there is no head {head}: layer {} has heads 0 to {}", head.layer, heads - 1);
+    if head >= heads {
+        let says = format!("there is no head {layer}.{head}: layer {layer} has heads 0 to {}", heads - 1);
         return Err(Error::no_such(says).hint(format!("choose a head from 0 to {}", heads - 1)));
     }
-    Ok((head.layer as usize, head.head as usize))
+    Ok((layer, head))
 }
 
 impl Analysis for Position {
     const NAME: &'static str = "position";
+    const EXAMPLES: &'static [[&'static str; 2]] = &[[
+        "Two heads, from two positions",
+        "pellucid position \"When Mary and John went to the store\" --head 0.0-1 --query 3,-1",
+    ]];
     type Tables = (
         PositionDecayRow,
         PositionLayerRow,
@@ -153,7 +117,7 @@ impl Analysis for Position {
     fn need(&self, on: &Session, input: &Prompts) -> Result<Need> {
         let (asked, spec) = (self.asked(on)?, on.model.spec());
         for prompt in &input.prompts {
-            self.query.iter().try_for_each(|pos| position_at(*pos, prompt).map(|_| ()))?;
+            positions_of("the prompt", &self.query, prompt.tokens.len())?;
         }
         let swapped = self.swapped(on, input)?.is_some();
         let learned = kinds::learned_positions(spec).map_or(0, |n| Learned::bytes(n, spec.d_model, self.positions));

@@ -23,6 +23,7 @@ use crate::hook::{Cache, HookPoint, Site};
 use crate::model::{Batch, Model, Run, Unembed};
 use crate::ops::simd::{self, vectorise};
 use crate::ops::{length, numbers, values};
+use crate::range::{Interval, count};
 use crate::session::Target;
 use crate::sweep::budget::{Budget, Cut};
 use crate::sweep::{check_prompts, not_finite};
@@ -42,7 +43,7 @@ pub struct Asked {
     /// A token that it is compared with.
     pub foil: Option<u32>,
     /// Positions; negative ones count from the end. All, unless given.
-    pub positions: Option<Vec<isize>>,
+    pub positions: Option<Vec<Interval>>,
     /// What activations and logits may take.
     pub budget: Budget,
 }
@@ -126,7 +127,7 @@ pub fn need(spec: &Spec, prompts: &[Prompt], asked: &Asked) -> Need {
 
 /// Which prompts run together, and what that needs.
 fn cut(spec: &Spec, prompts: &[Prompt], asked: &Asked, strokes: &[Stroke]) -> Cut {
-    let positions = |p: &Prompt| asked.positions.as_ref().map_or(p.tokens.len(), Vec::len);
+    let positions = |p: &Prompt| count(asked.positions.as_deref(), p.tokens.len());
     let at_once = prompts.iter().map(positions).sum::<usize>().min(together(strokes));
     let decoded = at_once * (strokes.len() + 1);
     let (tile, least_tile) = tiles_need(spec, decoded, asked.budget);

@@ -6,12 +6,12 @@ use super::rows::{ResidualHeadRow, ResidualMeanRow, ResidualRow};
 use super::{Asked, need, residual};
 use crate::analysis::loss::mean_and_error;
 use crate::error::{Error, Result};
+use crate::range::{self, Interval};
 use crate::session::spaces::Words;
 use crate::session::{Analysis, Prompts, Session, Sink};
 use crate::sweep::Need;
 use crate::sweep::budget::Budget;
 use crate::table::visible;
-use crate::text::positions::position_at;
 use crate::text::{Bos, Prompt, PromptEntry};
 
 /// Residual: each sublayer adds to the stream. Which of them push the answer, and when is it decided?
@@ -33,7 +33,8 @@ pub struct Residual {
     /// A token that the target is compared with
     #[cfg_attr(feature = "cli", arg(long, value_name = "TOKEN"))]
     pub foil: Option<String>,
-    /// Positions, such as 0,3,-1; negative ones count from the end; or all
+    /// Positions, such as 0,3-5,-1; negative ones count from the end; or all
+    #[serde(serialize_with = "range::text")]
     #[cfg_attr(
         feature = "cli",
         arg(long, value_name = "POSITIONS", default_value_t = Residual::default().pos, allow_hyphen_values = true)
@@ -47,21 +48,13 @@ impl Default for Residual {
     }
 }
 
-/// `0,3,-1`, or `all`, of which there is no list.
+/// `0,3-5,-1`, or `all`, of which there is no list.
 ///
 /// # Errors
 /// When it is neither.
-pub(in crate::analysis) fn positions(text: &str) -> Result<Option<Vec<isize>>> {
-    let number = |text: &str| {
-        text.trim().parse::<isize>().map_err(|_| {
-            Error::bad_input(format!("\"{}\" is no position", visible(text)))
-                .hint("write numbers such as 0,3,-1, or all")
-        })
-    };
-    match text.trim() {
-        "all" => Ok(None),
-        list => list.split(',').map(number).collect::<Result<_>>().map(Some),
-    }
+pub(in crate::analysis) fn positions(text: &str) -> Result<Option<Vec<Interval>>> {
+    let chosen = range::intervals(text)?;
+    Ok(Some(chosen).filter(|chosen| !chosen.contains(&Interval::ALL)))
 }
 
 impl Residual {
@@ -106,7 +99,7 @@ impl Residual {
             let more = text.into_iter().flat_map(|text| text.tokens).skip(prompt.tokens.len());
             Ok(Prompt { tokens: prompt.tokens.iter().cloned().chain(more).collect(), ..prompt.clone() })
         };
-        let positions = Some((1..=n as isize).rev().map(|from_end| -from_end).collect());
+        let positions = Some(vec![Interval::from(-(n as isize)..=-1)]);
         let (rest, budget) = (rest.to_vec(), Budget(on.memory_bytes));
         let prompts = input.prompts.iter().map(followed).collect::<Result<_>>()?;
         Ok((prompts, Asked { target: Some(first), rest, foil, positions, budget }))
@@ -115,6 +108,10 @@ impl Residual {
 
 impl Analysis for Residual {
     const NAME: &'static str = "residual";
+    const EXAMPLES: &'static [[&'static str; 2]] = &[[
+        "What pushes a word, at every position",
+        "pellucid residual \"When Mary and John went to the store, John gave a drink to\" --target \" Mary\" --pos all",
+    ]];
     type Tables = (ResidualRow, ResidualHeadRow, ResidualMeanRow);
     type On = Session;
     type Input = Prompts;
@@ -133,9 +130,9 @@ impl Analysis for Residual {
                 "the target \"{text}\" is {n} tokens: each is explained where it is said, after the prompt and the tokens before it"
             ));
         } else if let Some(target) = asked.target {
-            let last = asked.positions.as_ref().and_then(|positions| positions.last()).copied().unwrap_or(-1);
+            let last = |p: &Prompt| range::last(asked.positions.as_deref(), p.tokens.len());
             let tokens: Vec<u32> = [target].into_iter().chain(asked.foil).collect();
-            let after = |p| Some(Words { prompt: p, at: position_at(last, p).ok()?, tokens: tokens.clone() });
+            let after = |p| Some(Words { prompt: p, at: last(p)?, tokens: tokens.clone() });
             let words: Vec<Words<'_>> = input.prompts.iter().filter_map(after).collect();
             if let Some(said) = on.doubtful_spaces(["target", "prompts"], &words)? {
                 out.note(said);

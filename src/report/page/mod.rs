@@ -218,8 +218,12 @@ impl Maker<'_> {
     }
 
     fn figures_of(&mut self, chart: &Chart, cell: usize, table: &str) -> Result<()> {
-        let options =
-            Options { max_prompts: chart.prompts, head: chart.head, scale: chart.scale, ..Options::default() };
+        let options = Options {
+            max_prompts: chart.prompts,
+            heads: chart.head.into_iter().collect(),
+            scale: chart.scale,
+            ..Options::default()
+        };
         let (mut views, mut names) = (vec![], vec![]);
         seen::views(self.path(cell, table), &options, &mut |view| {
             names.push(view.name.clone());

@@ -138,7 +138,7 @@ impl Drawable {
             true => Ok(()),
             false => {
                 Err(Error::bad_input(format!("the sweeps in {} have one patch each, and no axis", path.display()))
-                    .hint(said("draw a sweep that goes over something, such as {over=layer,pos}")))
+                    .hint(said("draw a sweep that goes over something[, such as {over=layer,pos}|]")))
             }
         }
     }

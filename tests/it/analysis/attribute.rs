@@ -229,7 +229,7 @@ fn estimates_follow_every_metric_in_both_directions() -> Result<()> {
                     direction: Some(direction),
                     ..Patching::default()
                 };
-                options.grid.only.layers = Some(vec![1]);
+                options.grid.only.layers = Some(pellucid::range::numbers([1]));
                 f64::from(patches(&model, &options).unwrap()[0].measured.patched.unwrap())
             };
             let slope = (4.0 * (at(0.02) - at(-0.02)) / 0.04 - (at(0.04) - at(-0.04)) / 0.08) / 3.0;

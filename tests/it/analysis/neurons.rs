@@ -273,10 +273,10 @@ fn the_strongest_are_those_of_all() -> Result<()> {
             expert: all[5].expert.map(|e| e as usize),
             neuron: all[5].neuron as usize,
         };
-        let named = of(&session, Neurons { neuron: vec![unit], ..Neurons::default() })?.0;
+        let named = of(&session, Neurons { neuron: vec![unit.into()], ..Neurons::default() })?.0;
         assert_eq!((named.len(), named[0].rank), (2, 1), "{name}");
         assert_eq!((named[0].push, named[0].post), (all[5].push, all[5].post), "{name}");
-        let layer = of(&session, Neurons { layers: Some(vec![1]), ..Neurons::default() })?.0;
+        let layer = of(&session, Neurons { layers: Some(vec![1.into()]), ..Neurons::default() })?.0;
         assert!(!layer.is_empty() && layer.iter().all(|r| r.layer == 1), "{name}");
         session.memory_bytes = 1 << 20;
         let small = of(&session, Neurons { top: usize::MAX, ..Neurons::default() })?.0;
@@ -309,7 +309,7 @@ fn neurons_are_seen_as_they_are_in_the_table() -> Result<()> {
     place.refused(["neurons", text, "--neuron", "1.99999"], 2, "neurons (0-");
     place.refused(["neurons", text, "--neuron", "1.0.1"], 2, "has no experts");
     place.refused(["neurons", text, "--layers", "7"], 2, "there are 4 layers (0-3), and 7 is not one");
-    place.refused(["neurons", text, "--pos", "1,x"], 2, "\"x\" is no position");
+    place.refused(["neurons", text, "--pos", "1,x"], 2, "\"x\" is no number and no range");
     place.refused(["neurons", text, "--neuron", "x"], 2, "LAYER.NEURON");
     place.refused(["neurons", text, "--target", "Mary and"], 2, "token");
     let attn_only = model("hooked_attn_only");

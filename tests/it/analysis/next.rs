@@ -46,7 +46,7 @@ fn candidates_of(name: &str) -> Result<()> {
     let Known { model, prompts, logs, allowed } = known(name)?;
     let chain = Chain { steps: vec![Step::Temperature(0.7), Step::TopP(0.8)], ties: Ties::Lower };
     for (chain, memory) in [(Chain::default(), 1), (chain, 1 << 30)] {
-        let asked = Asked { top: 5, positions: vec![0, -1], chain: chain.clone() };
+        let asked = Asked { top: 5, positions: vec![0.into(), (-1).into()], chain: chain.clone() };
         let mut wholes: Vec<NextRow> = vec![];
         next(&model, &prompts, &asked, &spell, Budget(memory), &(), &mut |rows, whole| {
             let says = &logs[whole.prompt as usize][whole.pos as usize];

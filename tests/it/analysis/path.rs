@@ -13,6 +13,7 @@ use pellucid::analysis::path::{Reading, Through, path};
 use pellucid::hook::{Cache, Edit, HookPoint, Site};
 use pellucid::model::{Batch, Model, Run};
 use pellucid::ops;
+use pellucid::range::{among, numbers};
 use pellucid::sweep::Budget;
 use pellucid::text::{Bos, Pair, Prompt, PromptEntry, build_prompts};
 
@@ -193,7 +194,7 @@ impl<'a> Reference<'a> {
 fn senders(model: &Model) -> Vec<Grid> {
     use Over::{Head, Layer, Neuron, Pos};
     let grid = |at: &str, over: &[Over]| Grid { at: at.into(), over: over.to_vec(), ..Grid::default() };
-    let at = |pos: Option<Vec<isize>>| Only { pos, ..Only::default() };
+    let at = |pos: Option<Vec<isize>>| Only { pos: pos.map(numbers), ..Only::default() };
     let mut grids = vec![
         grid("z", &[Layer, Head]),
         Grid { only: at(Some(vec![3, -1])), ..grid("z", &[Layer, Head, Pos]) },
@@ -209,7 +210,7 @@ fn senders(model: &Model) -> Vec<Grid> {
     if has(Site::MlpPost) {
         grids.push(grid("mlp.post", &[Layer]));
         grids.push(Grid {
-            only: Only { neurons: Some(vec![0, 5]), ..Only::default() },
+            only: Only { neurons: Some(vec![0.into(), 5.into()]), ..Only::default() },
             ..grid("mlp.post", &[Layer, Neuron])
         });
     }
@@ -255,7 +256,7 @@ fn a_path_is_the_run_in_which_everything_else_is_frozen() -> Result<()> {
                 let allowed = rounding.patched(spread) / spread;
                 assert!(summary.verified > 0 && summary.worst_difference <= allowed, "{name} {grid:?} {summary:?}");
                 let positions: Option<Vec<u32>> =
-                    grid.only.pos.map(|p| p.iter().map(|p| p.rem_euclid(7) as u32).collect());
+                    grid.only.pos.map(|p| among(&p, 7).unwrap().into_iter().map(|p| p as u32).collect());
                 rows.extend(found.into_iter().map(|row| (row, positions.clone())));
             }
             let spread = spread(rows.iter().map(|r| r.0.measured.patched.unwrap()));
@@ -332,7 +333,7 @@ fn a_head_of_the_last_block_does_directly_all_that_it_does() -> Result<()> {
         let last = model.spec().n_layers() - 1;
         let mut options = options("z", &[Over::Layer, Over::Head], "logits");
         options.reading.through = Through::Mlps;
-        options.patch.grid.only.layers = Some(vec![last]);
+        options.patch.grid.only.layers = Some(numbers([last as isize]));
         let (rows, _) = run(&model, &[pair(0, &CLEAN, Some(&CORRUPT))], &options)?;
         let mut whole = vec![];
         patch(&model, &[pair(0, &CLEAN, Some(&CORRUPT))], &options.patch, &mut (), &(), &mut |row| {
@@ -403,7 +404,7 @@ fn every_kind_and_metric_is_what_whole_forward_passes_give() -> Result<()> {
                 let mut options = options(at, over, to);
                 options.reading.through = through;
                 if at == "mlp.post" {
-                    options.patch.grid.only.neurons = Some(vec![1, 2]);
+                    options.patch.grid.only.neurons = Some(numbers([1, 2]));
                 }
                 options.patch.how.kind = Kind::parse(kind)?;
                 options.patch.dataset = dataset.clone();
@@ -515,7 +516,7 @@ fn what_has_no_path_is_left_out_or_refused() -> Result<()> {
     refused(&options("z", &heads, "1.1.q,0.mlp,0.0.v"), "no path leads to `0.0.v`");
     refused(&options("mlp_out", &[Over::Layer], "0.mlp"), "no path leads to `0.mlp`");
     let mut late = options("z", &heads, "1.1.q,1.0.v");
-    late.patch.grid.only.layers = Some(vec![0, 1]);
+    late.patch.grid.only.layers = Some(numbers([0, 1]));
     refused(&late, "no path leads from `z` of layer 1");
     refused(&options("resid_pre", &[Over::Layer], "logits"), "not a part of what is written");
     refused(&options("pattern", &heads, "logits"), "not a part of what is written");

@@ -34,7 +34,7 @@ fn prompts(model: &Model, ids: &[u32]) -> Vec<Prompt> {
 fn rows(model: &Model, ids: &[u32], farthest: usize, memory: usize) -> Result<Vec<PositionDecayRow>> {
     let blocks = &model.spec().blocks;
     let heads = blocks.iter().enumerate().flat_map(|(l, b)| (0..b.attention.inner.n_heads).map(move |h| (l, h)));
-    let queries = (0..ids.len() as isize).collect();
+    let queries = vec![pellucid::range::Interval::ALL];
     let asked = Asked { heads: heads.collect(), queries, farthest, budget: Budget(memory) };
     let mut rows = vec![];
     decay(model, &prompts(model, ids), &asked, &(), &mut |row| {

@@ -272,6 +272,6 @@ fn strokes_are_seen_as_they_are_in_the_table() -> Result<()> {
         assert_eq!((mean.prompts, mean.push_foil), (2, None));
     }
     assert_eq!(means.len() as u32, found.last().unwrap().step + 1);
-    place.refused(["residual", text, "--pos", "1,x"], 2, "\"x\" is no position");
+    place.refused(["residual", text, "--pos", "1,x"], 2, "\"x\" is no number and no range");
     Ok(())
 }

@@ -257,7 +257,7 @@ const CASES: &[Case] = &[
 ];
 
 /// The arguments that every command of an analysis needs.
-fn least(analysis: &str) -> &'static str {
+pub(super) fn least(analysis: &str) -> &'static str {
     match analysis {
         "patch" | "path" | "attribute" => PAIR,
         "compare" => "-m|@/third|-m|@/fourth|Mary and John",
@@ -270,7 +270,7 @@ fn least(analysis: &str) -> &'static str {
 }
 
 /// The words of a command line.
-fn words(place: &Place, analysis: &str, arguments: &str) -> Vec<String> {
+pub(super) fn words(place: &Place, analysis: &str, arguments: &str) -> Vec<String> {
     let folder = place.path("").display().to_string();
     let arguments = arguments.replace('~', least(analysis)).replace("@gpt2", &model("gpt2")).replace("@/", &folder);
     let all = [analysis, "-q"].into_iter().chain(arguments.split('|').filter(|word| !word.is_empty()));

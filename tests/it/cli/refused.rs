@@ -76,7 +76,7 @@ fn arguments_that_cannot_be_parsed_are_refused() {
         (&["lens", "-m", &gpt2, "--memory", "5 parsecs"], "`parsecs` is not a unit; use MB, GB, MiB or GiB"),
         (&["lens", "-m", &gpt2, "--memory", "0"], "not a size"),
         (&["lens", "-m", &gpt2, "--bos", "--no-bos", "a"], "cannot be used with"),
-        (&["attention", "-m", &gpt2, "--head", "3"], "not a head; write 3.2 or L3H2"),
+        (&["attention", "-m", &gpt2, "--head", "3"], "\"3\" is not a head"),
         (&["lens", "-m", &gpt2, "--format", "xml"], "invalid value 'xml' for '--format <FORMAT>'"),
         (&["completions", "klingon"], "invalid value 'klingon'"),
     ];
@@ -99,7 +99,7 @@ fn an_argument_that_is_not_utf8_is_refused() {
 fn a_folder_that_is_no_model_is_refused() {
     let place = Place::new();
     place.write("m/readme.txt", "nothing here");
-    place.refused(["lens", "-m", "m", "--ids", "1"], 1, "m has no config.json, so it is not a model folder");
+    place.refused(["lens", "-m", "m", "--ids", "1"], 2, "m has no config.json, so it is not a model folder");
     place.write("m/config.json", fs_err::read(crate::bin::fixture("gpt2").join("config.json")).unwrap());
     place.refused(
         ["lens", "-m", "m", "--ids", "1"],

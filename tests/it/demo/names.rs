@@ -144,7 +144,7 @@ fn direct_effects_are_those_of_path_and_losses_those_of_ablate() -> Result<()> {
     let names = Names::of(&loaded, &questions, None)?;
     let options = |at: &str, kind: Kind, positions: Option<Vec<isize>>| {
         let over = if at == "z" { vec![Over::Layer, Over::Head] } else { vec![Over::Layer] };
-        let only = Only { pos: positions, ..Only::default() };
+        let only = Only { pos: positions.map(pellucid::range::numbers), ..Only::default() };
         let grid = Grid { at: at.into(), over, only, ..Grid::default() };
         let how = Patching { kind, direction: Some(Direction::Noise), ..Patching::default() };
         PatchOptions { grid, how, dataset: dataset.clone(), ..PatchOptions::default() }

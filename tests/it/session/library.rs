@@ -46,7 +46,8 @@ fn same_as<R: Row>(table: &Table<R>, command: &[&str]) {
 fn the_library_writes_the_bytes_of_the_command() {
     let session = demo();
     let prompts = [session.prompt(CLEAN).unwrap(), session.prompt("- and so").unwrap()];
-    let lens = Lens { top: Some(2), target: Some(" Mary".into()), pos: Some(vec![0, -1]), ..Lens::default() };
+    let lens =
+        Lens { top: Some(2), target: Some(" Mary".into()), pos: Some(vec![0.into(), (-1).into()]), ..Lens::default() };
     let (table, _) = session.run(&lens, &prompts).unwrap();
     let options = ["--pos", "0,-1", "--top", "2", "--target", " Mary"];
     same_as(&table, &[&["lens"], &options[..], &["--", CLEAN, "- and so"]].concat());

@@ -398,12 +398,16 @@ fn options(case: &Case, points: &[HookPoint], vector: &Tensor) -> Result<PatchOp
     let mut names: Vec<String> = points.iter().map(HookPoint::to_string).collect();
     names.dedup();
     let dataset: Vec<Prompt> = DATASET.iter().map(|ids| prompt(ids)).collect();
-    let neurons = case.over.contains(&Over::Neuron).then(|| vec![0, 5]);
+    let neurons = case.over.contains(&Over::Neuron).then(|| pellucid::range::numbers([0, 5]));
     Ok(PatchOptions {
         grid: Grid {
             at: names.join(","),
             over: case.over.to_vec(),
-            only: Only { pos: case.positions.map(<[isize]>::to_vec), neurons, ..Only::default() },
+            only: Only {
+                pos: case.positions.map(|p| pellucid::range::numbers(p.iter().copied())),
+                neurons,
+                ..Only::default()
+            },
             window: case.window,
             together: case.together,
             ..Grid::default()
@@ -419,7 +423,7 @@ fn options(case: &Case, points: &[HookPoint], vector: &Tensor) -> Result<PatchOp
         dataset,
         vector: Some(vector.clone()),
         noised: case.traced.then(|| Noised {
-            at: NoisedAt::Positions(NOISED.iter().map(|p| *p as isize).collect()),
+            at: NoisedAt::Positions(pellucid::range::numbers(NOISED.iter().map(|p| *p as isize))),
             sigma: 3.0,
             samples: 1,
         }),

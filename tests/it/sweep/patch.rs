@@ -335,7 +335,7 @@ fn means_noise_vectors_and_cut_edges_are_what_they_say() -> Result<()> {
 #[test]
 fn causal_tracing_restores_what_noise_destroyed() -> Result<()> {
     let model = model("gpt2");
-    let noised = Some(Noised { at: NoisedAt::Positions(vec![1, 2]), sigma: 3.0, samples: 1 });
+    let noised = Some(Noised { at: NoisedAt::Positions(pellucid::range::numbers([1, 2])), sigma: 3.0, samples: 1 });
     let how = Patching { seed: 4, verify: 9, ..Patching::default() };
     let traced =
         |at: &str, over: &[Over]| PatchOptions { noised: noised.clone(), ..doing(how.clone(), options(at, over)) };
@@ -347,7 +347,7 @@ fn causal_tracing_restores_what_noise_destroyed() -> Result<()> {
     // Both embeddings put back are the clean run again; one of them is not.
     let together = |positions: &[isize]| -> Result<f32> {
         let mut o = traced("hook_embed", &[]);
-        o.grid.only.pos = Some(positions.to_vec());
+        o.grid.only.pos = Some(pellucid::range::numbers(positions.iter().copied()));
         Ok(run(&model, &pairs, &o)?.0[0].measured.recovered.unwrap())
     };
     let allowed = 2.0 * rounding("gpt2").metric() / f64::from((clean - corrupt).abs());

@@ -208,11 +208,12 @@ fn what_is_not_exact_is_refused() {
     refused(grid("k", &[Over::Head]), "one layer at a time");
     refused(Grid { window: 2, ..grid("v", &over) }, "one layer at a time");
     refused(Grid { together: true, ..grid("k,resid_pre", &over) }, "read by every head");
-    let absent = run(&model, Grid { only: Only { heads: Some(vec![4]), ..Only::default() }, ..grid("k", &over) }, 0)
-        .unwrap_err();
+    let absent =
+        run(&model, Grid { only: Only { heads: Some(vec![4.into()]), ..Only::default() }, ..grid("k", &over) }, 0)
+            .unwrap_err();
     assert!(absent.message().contains("4 heads (0-3), and 4 is not one"), "{absent:?}");
     // One layer that is chosen is one layer.
-    let only = Only { layers: Some(vec![1]), heads: Some(vec![3]), ..Only::default() };
+    let only = Only { layers: Some(vec![1.into()]), heads: Some(vec![3.into()]), ..Only::default() };
     let chosen = Grid { only, ..grid("k", &[]) };
     let (rows, _) = run(&model, chosen, 0).unwrap();
     assert_eq!(rows.iter().map(|r| (r.place.head, r.place.kv_head)).collect::<Vec<_>>(), [(Some(3), Some(1))]);

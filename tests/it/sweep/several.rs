@@ -13,6 +13,7 @@ use pellucid::hook::{Cache, Edit, HookPoint, Site};
 use pellucid::model::{Batch, Model, Run};
 use pellucid::ops;
 use pellucid::ops::rounding::unit;
+use pellucid::range::Interval;
 use pellucid::sweep::{Align, Budget, Only, Shard};
 use pellucid::table::read_rows;
 use pellucid::text::{Bos, Pair, Prompt, PromptEntry, build_prompts};
@@ -269,8 +270,8 @@ fn estimates(name: &str) -> Result<()> {
         let at = |step: f64| -> Result<f64> {
             let how = Patching { kind: Kind::Add(step), direction: Some(Direction::Denoise), ..Patching::default() };
             let mut options = PatchOptions { vector: Some(away.clone()), ..options("resid_pre", &[], how) };
-            let positions = Some((0..CLEAN.len() as isize).collect());
-            options.grid.only = Only { layers: Some(vec![layer]), pos: positions, ..Only::default() };
+            let positions = Some(vec![Interval::from(0..=CLEAN.len() as isize - 1)]);
+            options.grid.only = Only { layers: Some(vec![(layer as isize).into()]), pos: positions, ..Only::default() };
             Ok(f64::from(run(&model, &pair, &options)?.0[0].measured.patched.unwrap()))
         };
         let central = |h: f64| Ok::<_, pellucid::Error>((at(h)? - at(-h)?) / (2.0 * h));
@@ -313,7 +314,7 @@ fn strokes(name: &str) -> Result<()> {
     let logits: Vec<Vec<f64>> = logits[first..].iter().map(|row| row.iter().map(|x| raw(*x)).collect()).collect();
     let said = ids[2..].iter().take_while(|id| can_say(id)).count();
     let answer = &ids[2..2 + said];
-    let positions = Some((1..=said as isize).rev().map(|from_end| -from_end).collect());
+    let positions = Some(vec![Interval::from(-(said as isize)..=-1)]);
     let (target, rest) = (Some(answer[0]), answer[1..].to_vec());
     let asked = Asked { target, rest, foil: None, positions, budget: Budget(1 << 30) };
     let mut rows = vec![];

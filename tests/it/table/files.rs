@@ -381,8 +381,7 @@ fn every_table_is_declared_once_and_documented() {
             "token_counts", "token_letters", "embed_neighbors", "embed_norms", "embed_analogy", "embed_map", "cost",
             "cost_total", "cost_measured", "compare_spec", "compare_parameters", "compare_models", "compare_positions",
             "compare_bytes", "compare_runs", "compare_columns", "explain", "export_stats", "export_documents", "hooks",
-            "model", "verify", "verify_reference", "training", "tables",
-            "glossary"
+            "model", "verify", "verify_reference", "training", "tables", "glossary"
         ]
     );
     for table in tables() {

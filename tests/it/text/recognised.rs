@@ -179,7 +179,7 @@ fn weights_for_other_programs_are_called_so() {
         refused(&place, 1, &[says, "hint: "]);
         // The same without a configuration, but for what might be anybody's.
         remove(&place, "m/config.json");
-        refused(&place, 1, &[if says.contains("has no ") { "m has no config.json" } else { says }]);
+        refused(&place, 2, &[if says.contains("has no ") { "m has no config.json" } else { says }]);
     }
     let place = Place::new();
     place.write("m/params.json", "{}");
@@ -228,7 +228,7 @@ fn folders_of_other_things_are_called_so() {
     }
     let place = Place::new();
     fs_err::create_dir(place.path("m")).unwrap();
-    refused(&place, 1, &["m is empty", "hint: a model folder holds config.json and model.safetensors"]);
+    refused(&place, 2, &["m is empty", "hint: a model folder holds config.json and model.safetensors"]);
     // Weights whose configuration was forgotten.
     let place = with_model();
     remove(&place, "m/config.json");

@@ -248,7 +248,7 @@ fn a_figure_is_the_same_from_rows_and_from_the_file() {
     (how.table, how.table_version) = ("attention".into(), AttentionRow::TABLE.version);
     let file = save(&folder, &rows);
     assert!(render(&file).unwrap() == attention(&rows, &how, None).unwrap());
-    let one = render_with(&file, &Options { head: Some((1, 0)), ..Options::default() }).unwrap();
+    let one = render_with(&file, &Options { heads: vec![(1, 0)], ..Options::default() }).unwrap();
     assert_eq!(one[0].name, "attention-L1H0");
 }
 

@@ -24,5 +24,5 @@ pub(crate) fn figures_of<R: Seen>(rows: &[R], from: &Provenance) -> Result<Vec<F
 
 /// The same with a head to show large.
 pub(crate) fn attention(rows: &[AttentionRow], from: &Provenance, head: Option<(u32, u32)>) -> Result<Vec<Figure>> {
-    figures(rows, from, &Options { head, ..Options::default() })
+    figures(rows, from, &Options { heads: head.into_iter().collect(), ..Options::default() })
 }

@@ -52,8 +52,8 @@ pub(crate) fn views(
     let provenance = Arc::new(provenance.clone());
     for (prompt, range) in extents.each::<AttentionRow>()? {
         let patterns = Patterns::of(rows, prompt, range, how.locale)?;
-        if let Some((layer, head)) = how.head.filter(|head| !patterns.heads.contains_key(head)) {
-            return Err(no_such_head(layer, head, &patterns));
+        if let Some((layer, head)) = how.heads.iter().find(|head| !patterns.heads.contains_key(head)) {
+            return Err(no_such_head(*layer, *head, &patterns));
         }
         let several = patterns.heads.len() > 1;
         let mut all = AllHeads::of(&patterns);
@@ -64,19 +64,22 @@ pub(crate) fn views(
             let telling = patterns.telling(&pattern);
             // Of equals the first stays.
             let better = best.as_ref().is_none_or(|(_, most)| telling > *most);
-            if how.head.map_or(better, |head| head == *at) {
+            if how.heads.is_empty() && better {
                 best = Some((pattern, telling));
             }
         }
         let end = suffix(prompt, extents.only());
         let looks = all.looks();
-        if let Some((pattern, _)) = best {
+        let mut large = |pattern: Pattern| {
             let mut view = patterns.large(&pattern, &end, provenance.clone());
             if !several {
                 view.more = looks.clone().into_iter().collect();
             }
-            emit(view)?;
-        }
+            emit(view)
+        };
+        best.map_or(Ok(()), |(pattern, _)| large(pattern))?;
+        // Those that were asked for are read again, one at a time: many may be.
+        how.heads.iter().try_for_each(|at| large(patterns.read(rows, *at)?))?;
         if several {
             if patterns.parts {
                 emit(patterns.parts(&all.took, &end, provenance.clone()))?;

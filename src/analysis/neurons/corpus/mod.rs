@@ -87,9 +87,10 @@ impl Over {
         };
         let mut asked = export.asked(on)?;
         if let Some(layers) = how.layers.as_ref().filter(|_| how.hook.is_some()) {
-            let mut keep = asked.points.iter().map(|point| point.layer.is_none_or(|layer| layers.contains(&layer)));
+            let has = |layer: usize| crate::range::has(Some(layers), layer);
+            let mut keep = asked.points.iter().map(|point| point.layer.is_none_or(has));
             asked.layout.hooks.retain(|_| keep.next().unwrap_or(false));
-            asked.points.retain(|point| point.layer.is_none_or(|layer| layers.contains(&layer)));
+            asked.points.retain(|point| point.layer.is_none_or(has));
             if asked.points.is_empty() {
                 return Err(Error::bad_input("no layer that was chosen has these hooks").hint("choose other layers"));
             }
@@ -98,8 +99,9 @@ impl Over {
             return Err(Error::bad_input(format!("{point} has numbers of experts, of which there is no mean"))
                 .hint("choose hooks with activations, such as `mlp.expert_weights`"));
         }
+        let units = how.units();
         let is_named =
-            |feature: &Feature| how.neuron.is_empty() || unit(feature).is_some_and(|u| how.neuron.contains(&u));
+            |feature: &Feature| units.is_empty() || unit(feature).is_some_and(|u| units.binary_search(&u).is_ok());
         let columns = Columns::of(on.model.spec(), &asked.points, &is_named);
         if columns.features.is_empty() {
             return Err(Error::bad_input("the hooks that are read have none of the neurons that are named")
