@@ -89,6 +89,17 @@ impl Interval {
         (self.from < 0) == (self.to < 0) && self.from > self.to
     }
 
+    /// Its numbers for several sequences, of which the longest has `longest` places: what is counted from one end alone keeps its numbers, which
+    /// are other places of each sequence; the rest is counted from 0.
+    pub fn of_several(self, longest: usize) -> std::ops::RangeInclusive<isize> {
+        let longest = longest as isize;
+        match (self.from < 0, self.to < 0) {
+            (true, true) | (false, false) => self.from.max(-longest)..=self.to.min(longest - 1),
+            (true, false) => 0..=longest - 1,
+            (false, true) => self.from..=longest - 1,
+        }
+    }
+
     /// Whether `number` is in it, of what is counted from 0.
     pub fn has(self, number: usize) -> bool {
         self == Self::ALL || (self.from >= 0 && (self.from..=self.to).contains(&(number as isize)))

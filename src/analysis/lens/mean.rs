@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::analysis::sums::Sums;
 use crate::analysis::{LensMeanRow, LensRow};
 use crate::error::counted;
+use crate::range::Interval;
 use crate::text::Prompt;
 
 /// Which rows means are of.
@@ -19,10 +20,12 @@ pub(super) struct Over {
 }
 
 impl Over {
-    /// Those of `prompts` at `positions`, or where all are decoded, at the last.
-    pub fn of(prompts: &[Prompt], positions: Option<&[isize]>) -> Self {
-        let mut positions = positions.map_or(vec![-1], <[isize]>::to_vec);
-        let mut seen = vec![];
+    /// Those of `prompts` at the positions that are `chosen`, or where all are decoded, at the last. What is counted from both ends, such as `2--1`,
+    /// is in each prompt counted from the first.
+    pub fn of(prompts: &[Prompt], chosen: Option<&[Interval]>) -> Self {
+        let longest = prompts.iter().map(|p| p.tokens.len()).max().unwrap_or(0);
+        let mut positions: Vec<isize> =
+            chosen.map_or(vec![-1], |chosen| chosen.iter().flat_map(|each| each.of_several(longest)).collect());
         positions.retain(|p| !seen.contains(p) && (seen.push(*p), true).1);
         Self { positions, lengths: prompts.iter().map(|p| (p.index, p.tokens.len())).collect() }
     }
