@@ -4,6 +4,7 @@ pub mod commands;
 pub mod numbers;
 pub mod options;
 pub mod output;
+pub mod pipes;
 pub mod refusals;
 pub mod refused;
 pub mod serve;
