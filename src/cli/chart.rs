@@ -21,7 +21,7 @@ use crate::table::read_provenance;
 use crate::text::bounds::Bounds;
 use crate::view::encode::Encoded;
 use crate::view::viewed::subjects;
-use crate::view::{Drawable, Figure, Options};
+use crate::view::{Drawable, Figure, Only, Options};
 use crate::whole::write_whole;
 
 /// Letters smaller than this part of those of a figure as wide as it needs are hard to read on paper.
@@ -46,6 +46,9 @@ pub(super) struct Chart {
     /// For attention: the head to draw large, such as 3.2 or L3H2
     #[arg(long, value_name = "LAYER.HEAD", value_parser = crate::view::head)]
     head: Option<(u32, u32)>,
+    /// For patches, paths, ablations and attributions: draw the figures of this metric alone
+    #[arg(long, value_name = "METRIC")]
+    metric: Option<String>,
     #[command(flatten)]
     figures: FiguresArgs,
     #[command(flatten)]
@@ -60,7 +63,13 @@ impl Chart {
         if max_prompts == 0 {
             return Err(Error::bad_input("--figures none leaves nothing to draw").hint("draw at least the first"));
         }
-        let options = Options { max_prompts, head: self.head, scale: self.draw.scale(), ..Options::default() };
+        let options = Options {
+            max_prompts,
+            head: self.head,
+            scale: self.draw.scale(),
+            only: Only { metric: self.metric.clone() },
+            ..Options::default()
+        };
         let (place, types) = self.files.place(&self.file)?;
         // Kept until all is drawn.
         let stdin = if self.file == Path::new("-") { Some(from_stdin()?) } else { None };

@@ -219,12 +219,8 @@ fn run_on<A: Asking>(matches: &ArgMatches, joined: Option<(&Shards, &Joining)>, 
     let figures = if drawn::<A>() { group::<FiguresArgs>(matches)?.figures } else { Figures::default() };
     let how: Option<OutArgs> = if A::RESULTS == Results::Screen { None } else { Some(group(matches)?) };
     let stdout = how.as_ref().map_or(Ok(false), OutArgs::is_stdout)?;
-    if stdout && (shard.is_some() || asked_to_resume || A::RESULTS == Results::Dataset) {
-        let needs = Error::bad_input(match A::RESULTS {
-            Results::Dataset => "a data set needs a folder, and --out - writes none",
-            _ => "what is done in parts is kept in a folder, and --out - writes none",
-        });
-        return Err(needs.hint("name a folder with --out"));
+    if let Some(why) = unwritten::<A>(shard.is_some() || asked_to_resume).filter(|_| stdout) {
+        return Err(Error::bad_input(format!("{why}, and --out - writes none")).hint("name a folder with --out"));
     }
     if how.as_ref().is_some_and(|how| how.print_folder && how.out.is_none() && A::RESULTS == Results::FolderIfNamed) {
         return Err(
@@ -374,6 +370,19 @@ fn run_on<A: Asking>(matches: &ArgMatches, joined: Option<(&Shards, &Joining)>, 
     }
     let shown = shown.as_ref().filter(|_| A::RESULTS == Results::Folder);
     print(found, shown, (input.len(), input.prompts()), out)
+}
+
+/// Why results need a folder, where they do.
+fn unwritten<A: Analysis>(in_parts: bool) -> Option<String> {
+    match A::RESULTS {
+        Results::Dataset => Some("a data set needs a folder".to_owned()),
+        _ if in_parts => Some("what is done in parts is kept in a folder".to_owned()),
+        // Its results are a file, whatever tables there are beside it.
+        _ if A::PAGE.is_some() || A::Tables::ALL.is_empty() => {
+            Some(format!("{} writes {}, which needs a folder", A::NAME, A::FILES.join(", ")))
+        }
+        _ => None,
+    }
 }
 
 /// Refuses what does not fit into memory, before anything runs.

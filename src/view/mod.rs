@@ -3,6 +3,7 @@
 
 mod arcs;
 pub mod axis;
+mod chosen;
 pub mod colour;
 #[cfg(feature = "charts")]
 pub mod encode;
@@ -19,6 +20,8 @@ pub mod terminal;
 pub mod viewed;
 
 pub use crate::number::Locale;
+use chosen::Chosen;
+pub use chosen::Only;
 pub use colour::{Rgb, diverging, viridis};
 pub use kind::View;
 #[cfg(feature = "charts")]
@@ -43,6 +46,8 @@ pub struct Options {
     pub scale: Option<f64>,
     /// How numbers are written.
     pub locale: Locale,
+    /// Which rows are drawn of a table that is in a file.
+    pub only: Only,
     /// Told how many prompts, pairs or others the table has, of which at most so many are drawn.
     pub total: Total,
 }
@@ -65,7 +70,14 @@ impl Total {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { max_prompts: 20, head: None, scale: None, locale: Locale::EN, total: Total::default() }
+        Self {
+            max_prompts: 20,
+            head: None,
+            scale: None,
+            locale: Locale::EN,
+            only: Only::default(),
+            total: Total::default(),
+        }
     }
 }
 
@@ -142,7 +154,10 @@ impl Drawable {
         let views = |path: &Path, how: &Options, emit: &mut Emit<'_>| {
             let mut rows = TableFile::<R>::open(path)?;
             let provenance = rows.provenance().clone();
-            R::views(&mut rows, &provenance, how, emit)
+            match how.only.is_all() {
+                true => R::views(&mut rows, &provenance, how, emit),
+                false => R::views(&mut Chosen::of(&mut rows, &how.only)?, &provenance, how, emit),
+            }
         };
         Self { table: R::TABLE.name, of_heads: R::OF_HEADS, scaled: R::SCALED, shown: R::SHOWN, views }
     }

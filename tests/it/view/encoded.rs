@@ -252,3 +252,19 @@ fn tables_and_figures_go_through_pipes() {
     assert!(done.stdout == place.read("lens/logit_lens.svg"));
     assert!(place.contents() == before, "nothing is written");
 }
+
+/// Invariant: A chosen part of a table is drawn as a table of that part alone would be.
+#[test]
+fn one_metric_is_drawn_alone() {
+    let place = Place::new();
+    let two = ["--metric", "logit_diff,prob"];
+    place.ok(["patch", "-q", "--out", "two", "--over", "layer,pos"].iter().chain(&GIVERS).chain(&two));
+    let said = place.ok(["chart", "two/patch.parquet", "--out", "all", "--scale", "1"]).stdout;
+    assert_eq!(said.lines().count(), 2, "{said}");
+    let said = place.ok(["chart", "two/patch.parquet", "--out", "prob.svg", "--metric", "prob", "--scale", "1"]).stdout;
+    assert_eq!(said, "prob.svg\n");
+    assert_eq!(place.read("prob.svg"), place.read("all/patch-resid_pre-prob.svg"));
+    place.refused(["chart", "two/patch.parquet", "--out", "x", "--metric", "probs"], 2, "did you mean");
+    place.ok(["loss", "-q", "Mary and John", "--out", "loss"]);
+    place.refused(["chart", "loss/loss.parquet", "--out", "x", "--metric", "prob"], 2, "no metric to choose");
+}
