@@ -2,10 +2,10 @@
 
 use super::any_tables;
 use crate::error::Result;
-#[cfg(feature = "charts")]
-use crate::view::Figure;
 use crate::view::viewed::AnyTable;
 use crate::view::{Drawable, Emit, Options};
+#[cfg(feature = "charts")]
+use crate::view::{Figure, Style};
 use std::path::Path;
 
 /// The tables that can be drawn.
@@ -29,7 +29,7 @@ pub fn render(path: impl AsRef<Path>) -> Result<Vec<Figure>> {
 #[cfg(feature = "charts")]
 pub fn render_with(path: impl AsRef<Path>, options: &Options) -> Result<Vec<Figure>> {
     let mut figures = vec![];
-    Drawable::figures(&drawable(), path.as_ref(), options, &mut |figure| {
+    Drawable::figures(&drawable(), path.as_ref(), options, &Style::default(), &mut |figure| {
         figures.push(figure);
         Ok(())
     })?;

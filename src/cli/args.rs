@@ -7,7 +7,7 @@ use clap::{Args, ColorChoice};
 
 use super::out::{Out, flags};
 use super::wait::WaitArgs;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{Hardware, Placement, Processing};
 use crate::ops::matrix::Kept;
 use crate::session::{Claiming, Session, Shard};
@@ -134,11 +134,27 @@ pub(super) struct OutArgs {
     /// Replace the results of another request in that folder. Files that pellucid did not write are never touched
     #[arg(long)]
     pub force: bool,
+    /// Print the folder of the results to stdout, and not the results
+    #[arg(long)]
+    pub print_folder: bool,
     #[command(flatten)]
     wait: WaitArgs,
 }
 
 impl OutArgs {
+    /// Whether nothing is written: results go to stdout alone.
+    ///
+    /// # Errors
+    /// When their folder is to be printed, and there is none.
+    pub fn is_stdout(&self) -> Result<bool> {
+        let stdout = self.out.as_deref() == Some(Path::new("-"));
+        match stdout && self.print_folder {
+            true => Err(Error::bad_input("--out - writes no folder, and --print-folder prints its name")
+                .hint("leave out one of them")),
+            false => Ok(stdout),
+        }
+    }
+
     /// The folder for the results of the request of `analysis` with this hash.
     pub fn place(&self, analysis: &str, request: &str) -> PathBuf {
         let own = || Path::new("runs").join(format!("{analysis}-{}", &request[..12]));
@@ -193,6 +209,34 @@ impl DrawArgs {
     /// Where the scale ends; nothing if it fits the effects.
     pub fn scale(&self) -> Option<f64> {
         self.scale.0
+    }
+}
+
+/// Which figures are drawn. No part of the request: the same folder, the same table.
+#[derive(Args, Clone, Copy, Debug)]
+pub(super) struct FiguresArgs {
+    /// Figures of which prompts or pairs to draw: all, the first, none, or the first N of them. `pellucid chart` draws others later
+    #[arg(long, value_name = "WHICH", default_value = "20", value_parser = parse_figures)]
+    pub figures: Figures,
+}
+
+/// Of how many prompts or pairs there are figures, at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Figures(pub usize);
+
+impl Default for Figures {
+    fn default() -> Self {
+        Self(crate::view::Options::default().max_prompts)
+    }
+}
+
+fn parse_figures(text: &str) -> Result<Figures, String> {
+    match (text, text.parse()) {
+        ("all", _) => Ok(Figures(usize::MAX)),
+        ("first", _) => Ok(Figures(1)),
+        ("none", _) => Ok(Figures(0)),
+        (_, Ok(n)) if n > 0 => Ok(Figures(n)),
+        _ => Err("not a choice of figures; write all, first, none, or a number over 0".into()),
     }
 }
 

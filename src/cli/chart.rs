@@ -3,30 +3,42 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use tempfile::NamedTempFile;
 
-use super::args::DrawArgs;
+use super::args::{DrawArgs, Figures, FiguresArgs};
 use super::canonical::canonical;
-use super::out::Out;
+use super::figure::{FileArgs, Place, StyleArgs};
+use super::out::{Out, read_input};
 use super::signals;
 use super::wait::WaitArgs;
 use crate::analysis::seen::drawable;
+use crate::analysis::tables;
 use crate::error::{Error, Result};
 use crate::range::Heads;
 use crate::session::Claim;
 use crate::session::owned::figure_provenance;
 use crate::session::words::command;
 use crate::table::read_provenance;
-use crate::view::{Drawable, Figure, Options};
+use crate::text::bounds::Bounds;
+use crate::view::encode::Encoded;
+use crate::view::viewed::subjects;
+use crate::view::{Drawable, Figure, Only, Options};
 use crate::whole::write_whole;
 
-/// Redraws the figures of a table from its file alone.
+/// Letters smaller than this part of those of a figure as wide as it needs are hard to read on paper.
+const SMALL: f64 = 0.75;
+
+/// Redraws the figures of a table from its file alone: as SVG, PDF or PNG.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    pellucid chart runs/lens/logit_lens.parquet --out lens.pdf --width 8cm --title none\n  \
+    pellucid chart runs/patch/patch.parquet --out slides --as png --theme dark\n  \
+    pellucid chart - --out - < logit_lens.parquet > lens.svg")]
 pub(super) struct Chart {
-    /// A table that pellucid wrote
+    /// A table that pellucid wrote, or - for one from stdin
     file: PathBuf,
-    /// Where to put the figures [default: beside the table]
-    #[arg(long, value_name = "FOLDER")]
-    out: Option<PathBuf>,
+    #[command(flatten)]
+    files: FileArgs,
     /// Replace figures of other tables there. Files that pellucid did not draw are never touched
     #[arg(long)]
     force: bool,
@@ -35,47 +47,101 @@ pub(super) struct Chart {
     /// For attention: heads to draw large, such as 3.2 or L3H2, or a range, 3.0-3; may be repeated
     #[arg(long, value_name = "LAYER.HEAD", value_parser = Heads::parse)]
     head: Vec<Heads>,
-    /// Draw at most this many prompts or pairs, the first of the table
-    #[arg(long, default_value_t = Options::default().max_prompts, value_name = "N")]
-    max_prompts: usize,
+    /// For patches, paths, ablations and attributions: draw the figures of this metric alone
+    #[arg(long, value_name = "METRIC")]
+    metric: Option<String>,
+    #[command(flatten)]
+    figures: FiguresArgs,
     #[command(flatten)]
     draw: DrawArgs,
+    #[command(flatten)]
+    style: StyleArgs,
 }
 
 impl Chart {
     pub fn run(&self, matches: &clap::ArgMatches, out: &Out) -> Result<()> {
-        if self.max_prompts == 0 {
-            return Err(Error::bad_input("--max-prompts is 0, so there is nothing to draw").hint("draw at least 1"));
+        let Figures(max_prompts) = self.figures.figures;
+        if max_prompts == 0 {
+            return Err(Error::bad_input("--figures none leaves nothing to draw").hint("draw at least the first"));
         }
-        let heads = Heads::all(&self.head).into_iter().map(|(l, h)| (l as u32, h as u32)).collect();
-        let options = Options { max_prompts: self.max_prompts, heads, scale: self.draw.scale(), ..Options::default() };
-        let beside = match self.file.parent() {
-            Some(beside) if !beside.as_os_str().is_empty() => beside,
-            _ => Path::new("."),
+        let options = Options {
+            max_prompts,
+            heads: Heads::all(&self.head).into_iter().map(|(l, h)| (l as u32, h as u32)).collect(),
+            scale: self.draw.scale(),
+            only: Only { metric: self.metric.clone() },
+            ..Options::default()
         };
-        let folder = self.out.as_deref().unwrap_or(beside);
+        let (place, types) = self.files.place(&self.file)?;
+        // Kept until all is drawn.
+        let stdin = if self.file == Path::new("-") { Some(from_stdin()?) } else { None };
+        let file = stdin.as_ref().map_or(&*self.file, NamedTempFile::path);
         // Before anybody waits, and before a folder is made.
-        read_provenance(&self.file)?;
+        let table = read_provenance(file)?.table;
+        let style = self.style.style();
+        let draw = |emit: &mut dyn FnMut(Figure) -> Result<()>| {
+            Drawable::figures(&drawable(), file, &options, &style, &mut |figure| {
+                signals::check()?;
+                emit(figure)
+            })
+        };
+        // What there can be one of is drawn before anything is written.
+        let mut only = None;
+        if place.folder().is_none() || matches!(place, Place::File(_)) {
+            draw(&mut |figure| match only.replace(figure) {
+                None => Ok(()),
+                Some(first) => Err(Error::bad_input(format!(
+                    "the table has several figures, such as {}, and there is one place for them",
+                    first.name
+                ))
+                .hint("name a folder with --out, or draw those of one prompt with --figures first")),
+            })?;
+        }
+        let mut said = Said::default();
+        let Some(folder) = place.folder() else {
+            let figure = only.ok_or_else(|| Error::compute("no figure was drawn").fault())?;
+            for file in types {
+                let drawn = said.of(&figure, figure.encoded(file, self.files.dpi())?);
+                out.data(|w| w.write_all(&drawn))?;
+            }
+            said.say(out);
+            return Ok(());
+        };
         let [given, last] = canonical(&Self::augment_args(clap::Command::new("chart")), matches, &|_| true);
         let words = command("chart", given, last);
         let claim = self.wait.claiming(out, &words, |how| Claim::of(folder, how))?;
         // None gets its name before all are drawn, of which one is held.
         let mut drawn = vec![];
-        Drawable::figures(&drawable(), &self.file, &options, &mut |figure| {
-            signals::check()?;
-            let name = figure.file_name();
-            self.check(&folder.join(&name), &figure)?;
-            write_whole(&claim.stage().join(&name), figure.svg.as_bytes())?;
-            drawn.push(name);
+        let mut write = |figure: Figure| {
+            for file in &types {
+                let name = match &place {
+                    Place::File(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+                    _ => format!("{}.{}", figure.name, file.extension()),
+                };
+                self.check(&folder.join(&name), &figure)?;
+                let bytes = said.of(&figure, figure.encoded(*file, self.files.dpi())?);
+                write_whole(&claim.stage().join(&name), &bytes)?;
+                drawn.push(name);
+            }
             Ok(())
-        })?;
+        };
+        match only {
+            Some(figure) => write(figure)?,
+            None => draw(&mut write)?,
+        }
         for name in &drawn {
             fs_err::rename(claim.stage().join(name), folder.join(name))?;
         }
         drop(claim);
+        said.say(out);
         // A table of this folder is beside its figures, without `./`.
-        let shown = if self.out.is_none() && folder == Path::new(".") { Path::new("") } else { folder };
-        drawn.iter().try_for_each(|name| out.data(|w| writeln!(w, "{}", shown.join(name).display())))
+        let shown = if !self.files.is_chosen() && folder == Path::new(".") { Path::new("") } else { folder };
+        let n = options.total.get();
+        if n > 1 {
+            let what = tables().find(|known| known.name == table).map_or("entries", subjects);
+            let more = if max_prompts < n { ", --figures all draws them all" } else { "" };
+            out.say(format_args!("figures of {} of {n} {what}{more}", max_prompts.min(n)));
+        }
+        out.files(&drawn.iter().map(|name| shown.join(name)).collect::<Vec<_>>())
     }
 
     /// Refuses to replace a figure of another table, and what is no figure of pellucid's.
@@ -87,10 +153,56 @@ impl Chart {
             return Err(Error::bad_input(format!("{} is there already, and not drawn by pellucid", path.display()))
                 .hint("give another folder with --out, or move that file away"));
         };
-        match self.force || new.svg.contains(&format!("<desc>{old}</desc>")) {
+        match self.force || new.provenance() == old {
             true => Ok(()),
             false => Err(Error::bad_input(format!("{} is a figure of another table", path.display()))
                 .hint("give another folder with --out, or replace it with --force")),
+        }
+    }
+}
+
+/// The table that comes from stdin, as a file that goes with the value.
+fn from_stdin() -> Result<NamedTempFile> {
+    let most = Bounds::default().bytes;
+    let bytes = read_input(Path::new("-"), most)?;
+    if bytes.len() > most {
+        return Err(Error::bad_input("the table on stdin has over 1 GB").hint("give it as a file"));
+    }
+    let mut file = tempfile::Builder::new().suffix(".parquet").tempfile()?;
+    std::io::Write::write_all(&mut file, &bytes)?;
+    Ok(file)
+}
+
+/// What a reader of the figures should know.
+#[derive(Default)]
+struct Said {
+    missing: Vec<char>,
+    /// The figure with the smallest letters.
+    small: Option<(f64, String)>,
+}
+
+impl Said {
+    /// The bytes of a figure, about which there may be something to say.
+    fn of(&mut self, figure: &Figure, encoded: Encoded) -> Vec<u8> {
+        if figure.scale < SMALL && self.small.as_ref().is_none_or(|(scale, _)| figure.scale < *scale) {
+            self.small = Some((figure.scale, figure.name.clone()));
+        }
+        self.missing.extend(encoded.missing);
+        encoded.bytes
+    }
+
+    fn say(mut self, out: &Out) {
+        if let Some((scale, name)) = self.small {
+            let percent = (100.0 * scale).round();
+            out.note(format_args!(
+                "{name} has more to show than fits into that width, so its letters have {percent} % of their size"
+            ));
+        }
+        self.missing.sort_unstable();
+        self.missing.dedup();
+        if !self.missing.is_empty() {
+            let letters: Vec<String> = self.missing.iter().map(|c| format!("U+{:04X}", u32::from(*c))).collect();
+            out.note(format_args!("no font on this machine has {}, for which boxes stand", letters.join(", ")));
         }
     }
 }

@@ -2,14 +2,15 @@
 
 use clap::{ArgMatches, Args, FromArgMatches};
 
-use super::args::{DrawArgs, OutArgs, ResumeArgs, ShardArgs};
+use super::args::{DrawArgs, Figures, FiguresArgs, OutArgs, ResumeArgs, ShardArgs};
 use super::canonical::{canonical, words};
+use super::found::{draw, print, printed_folder};
 use super::help::{below, grouped};
 use super::out::{Out, flags};
 use super::serve::{ServeArgs, served};
 use super::signals;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::error::{Error, ErrorKind, Result, Said, said};
@@ -17,14 +18,12 @@ use crate::session::folder::{is_whole, request_hash};
 use crate::session::pieces::{LIST, is_begun};
 use crate::session::shards::{self, Record};
 use crate::session::{
-    Analysis, Claiming, Destination, Found, Input, On, Parts, Pieces, Request, Results, RunFolder, Session, Shard,
-    Shards, Sink, Tables, To,
+    Analysis, Claiming, Destination, Input, On, Parts, Pieces, Request, Results, RunFolder, Session, Shard, Shards,
+    Sink, Tables, To,
 };
-use crate::sweep::Need;
+use crate::sweep::{Need, Watch};
 use crate::table::{Format, Provenance};
-use crate::text::Prompt;
-use crate::view::Figure;
-use crate::view::viewed::{AnyTable, Shown, Told, Written};
+use crate::view::viewed::{AnyTable, Shown};
 
 /// What an analysis is asked of, as it is named on the command line.
 pub(super) trait Named: On + Sized + 'static {
@@ -86,6 +85,7 @@ pub(super) struct Joining<'a> {
     /// The folder for the whole.
     pub folder: &'a Path,
     pub scale: Option<f64>,
+    pub figures: Figures,
     pub claiming: &'a Claiming<'a>,
 }
 
@@ -134,6 +134,9 @@ pub(super) fn clap_of<A: Asking>() -> clap::Command {
     if scaled::<A>() {
         command = DrawArgs::augment_args(command);
     }
+    if drawn::<A>() {
+        command = FiguresArgs::augment_args(command);
+    }
     if A::RESUMES {
         command = ResumeArgs::augment_args(command);
     }
@@ -147,7 +150,11 @@ pub(super) fn clap_of<A: Asking>() -> clap::Command {
         command = OutArgs::augment_args(command);
         let folder = match A::RESULTS {
             Results::FolderIfNamed => "Also write the results to this folder".to_owned(),
-            _ => format!("Folder for the results [default: runs/{}-<hash of the request>]", A::NAME),
+            Results::Dataset => format!("Folder for the results [default: runs/{}-<hash of the request>]", A::NAME),
+            _ => format!(
+                "Folder for the results, or - to write none: then they are on stdout alone [default: runs/{}-<hash of the request>]",
+                A::NAME
+            ),
         };
         command = command.mut_arg("out", |arg| arg.help(folder));
     }
@@ -166,6 +173,12 @@ pub(super) fn clap_of<A: Asking>() -> clap::Command {
 /// Whether the figures of its tables have a scale.
 fn scaled<A: Analysis>() -> bool {
     A::Tables::ALL.iter().filter_map(|table| table.drawable()).any(|table| table.scaled)
+}
+
+/// Whether figures of its tables are files.
+fn drawn<A: Analysis>() -> bool {
+    let folder = matches!(A::RESULTS, Results::Folder | Results::FolderIfNamed);
+    A::DRAWS && folder && A::Tables::ALL.iter().any(|table| table.drawable().is_some())
 }
 
 /// Whether several processes can share its work.
@@ -214,18 +227,41 @@ fn run_on<A: Asking>(matches: &ArgMatches, joined: Option<(&Shards, &Joining)>, 
     let scale = if scaled::<A>() { group::<DrawArgs>(matches)?.scale() } else { None };
     let asked_to_resume = if A::RESUMES { group::<ResumeArgs>(matches)?.resume } else { false };
     let shard = if shared::<A>() { group::<ShardArgs>(matches)?.shard } else { None };
+    let figures = if drawn::<A>() { group::<FiguresArgs>(matches)?.figures } else { Figures::default() };
     let how: Option<OutArgs> = if A::RESULTS == Results::Screen { None } else { Some(group(matches)?) };
+    let stdout = how.as_ref().map_or(Ok(false), OutArgs::is_stdout)?;
+    if let Some(why) = unwritten::<A>(shard.is_some() || asked_to_resume).filter(|_| stdout) {
+        return Err(Error::bad_input(format!("{why}, and --out - writes none")).hint("name a folder with --out"));
+    }
+    if how.as_ref().is_some_and(|how| how.print_folder && how.out.is_none() && A::RESULTS == Results::FolderIfNamed) {
+        return Err(
+            Error::bad_input("no folder is written, and --print-folder prints its name").hint("name one with --out")
+        );
+    }
     if let (Results::Dataset, Some(how)) = (A::RESULTS, &how) {
         return data_set((&analysis, &*on, &input), how, (shard, asked_to_resume), &words, out);
     }
-    let Some(how) = how.filter(|how| A::RESULTS == Results::Folder || how.out.is_some()) else {
+    let Some(how) = how.filter(|how| !stdout && (A::RESULTS == Results::Folder || how.out.is_some())) else {
         let to = match A::RESULTS {
-            Results::FolderIfNamed => To::Temporary(tempfile::tempdir()?),
+            Results::Folder | Results::FolderIfNamed => To::Temporary(tempfile::tempdir()?),
             _ => To::Memory,
         };
-        let mut sink = Sink::new(to, on.provenance(words), &(), &noted);
+        // Where a folder is the rule, as long as with one, and shown as with one.
+        let watch = (A::RESULTS == Results::Folder).then(|| out.watch(A::NAME));
+        let watch: &dyn Watch = match &watch {
+            Some(watch) => watch,
+            None => &(),
+        };
+        let mut sink = Sink::new(to, on.provenance(words), watch, &noted);
+        sink.options.scale = scale;
         analysis.run(&on, &input, &mut sink)?;
-        return print(sink.finish(true)?, None, (input.len(), input.prompts()), out);
+        let mut found = sink.finish(true)?;
+        let shown = match A::RESULTS {
+            Results::Folder if !A::DRAWS => Some(Shown::default()),
+            Results::Folder => Some(draw(&mut found, None, A::SHOWS_ALL, Figures(0))?),
+            _ => None,
+        };
+        return print(found, shown.as_ref(), (input.len(), input.prompts()), out);
     };
     let mut request = Request::new(&analysis, &*on, &input)?;
     let whole = request_hash(&request)?;
@@ -248,7 +284,7 @@ fn run_on<A: Asking>(matches: &ArgMatches, joined: Option<(&Shards, &Joining)>, 
     };
     if let Some(shard) = shard.filter(|_| asked_to_resume && shards::is_done(&path, &whole)) {
         out.say(parted(shard, &place));
-        return Ok(());
+        return if how.print_folder { out.folder(&path) } else { Ok(()) };
     }
     request.shard = shard;
     // Listens to Ctrl-C from here on, so that nothing is left by it.
@@ -292,7 +328,7 @@ fn run_on<A: Asking>(matches: &ArgMatches, joined: Option<(&Shards, &Joining)>, 
     let mut found = sink.finish(stopped.is_none())?;
     let shown = match shard {
         None if !A::DRAWS => Some(Shown::default()),
-        None => Some(draw(&mut found, &mut folder, A::SHOWS_ALL)?),
+        None => Some(draw(&mut found, Some(&mut folder), A::SHOWS_ALL, figures)?),
         Some(shard) => {
             // Its rows are for whoever joins them.
             found.tables.clear();
@@ -331,14 +367,32 @@ fn run_on<A: Asking>(matches: &ArgMatches, joined: Option<(&Shards, &Joining)>, 
     if shard.is_none() {
         found.pieces.clear();
     }
-    for name in A::FILES.iter().filter(|name| finished.files.iter().any(|file| file == *name)) {
-        if out.prints {
-            out.data(|w| writeln!(w, "{}", finished.path.join(name).display()))?;
-        }
-    }
+    let (path, files) = (finished.path.clone(), finished.files.clone());
     drop(finished);
+    if how.print_folder {
+        return printed_folder(found, &path, out);
+    }
+    let made: Vec<PathBuf> =
+        A::FILES.iter().filter(|name| files.iter().any(|file| file == *name)).map(|name| path.join(name)).collect();
+    // Tables are one document for a program, in which names of files have no place.
+    if out.prints && (out.format == Format::Table || A::Tables::ALL.is_empty()) {
+        out.files(&made)?;
+    }
     let shown = shown.as_ref().filter(|_| A::RESULTS == Results::Folder);
     print(found, shown, (input.len(), input.prompts()), out)
+}
+
+/// Why results need a folder, where they do.
+fn unwritten<A: Analysis>(in_parts: bool) -> Option<String> {
+    match A::RESULTS {
+        Results::Dataset => Some("a data set needs a folder".to_owned()),
+        _ if in_parts => Some("what is done in parts is kept in a folder".to_owned()),
+        // Its results are a file, whatever tables there are beside it.
+        _ if A::PAGE.is_some() || A::Tables::ALL.is_empty() => {
+            Some(format!("{} writes {}, which needs a folder", A::NAME, A::FILES.join(", ")))
+        }
+        _ => None,
+    }
 }
 
 /// Refuses what does not fit into memory, before anything runs.
@@ -367,35 +421,6 @@ fn parted(shard: Shard, folder: &Path) -> String {
     format!("part {shard} is done: `pellucid merge {}` joins all parts once they are there", folder.display())
 }
 
-/// Draws all figures of what was found, and gives what is shown on a terminal: all of it, or one table.
-fn draw(found: &mut Found, folder: &mut RunFolder, all: bool) -> Result<Shown> {
-    let mut shown = Shown::default();
-    let (options, caption) = (found.options.clone(), found.caption.as_ref().map(flags));
-    let at = shown_at(&found.tables);
-    for (i, table) in found.tables.iter_mut().enumerate() {
-        let mut own = Shown::default();
-        table.views(&options, &mut |view| {
-            own.take(&view, caption.as_deref());
-            match Figure::of(&view)? {
-                Some(figure) => folder.write(&figure.file_name(), figure.svg.as_bytes()),
-                None => Ok(()),
-            }
-        })?;
-        match at {
-            _ if all => shown.follow(own),
-            Some(at) if at == i => shown = own,
-            _ => {}
-        }
-    }
-    Ok(shown)
-}
-
-/// Which table a terminal shows. Means are drawn last, and say what their parts would.
-fn shown_at(tables: &[Box<dyn Written>]) -> Option<usize> {
-    let last = |is: fn(&dyn Written) -> bool| tables.iter().rposition(|table| is(table.as_ref()));
-    last(|table| table.is_shown()).or_else(|| last(|table| table.is_drawn()))
-}
-
 /// Makes of shards what one process makes.
 fn join<A: Asking>(shards: &Shards, how: &Joining, out: &Out) -> Result<()> {
     if how.scale.is_some() && !scaled::<A>() {
@@ -419,7 +444,7 @@ fn join<A: Asking>(shards: &Shards, how: &Joining, out: &Out) -> Result<()> {
     sink.options.scale = how.scale;
     join(shards, &mut sink)?;
     let mut found = sink.finish(true)?;
-    let shown = draw(&mut found, &mut folder, A::SHOWS_ALL)?;
+    let shown = draw(&mut found, Some(&mut folder), A::SHOWS_ALL, how.figures)?;
     out.wrote(&folder.finish(&provenance.command)?);
     print(found, Some(&shown), (record.items, &[]), out)
 }
@@ -450,44 +475,8 @@ fn data_set<A: Asking>(
         }
         _ => e,
     })?;
-    print(found, None, (input.len(), input.prompts()), out)
-}
-
-/// Says and prints what was found: of a folder what was drawn last, else every table.
-pub(super) fn print(
-    mut found: Found,
-    shown: Option<&Shown>,
-    (inputs, prompts): (usize, &[Prompt]),
-    out: &Out,
-) -> Result<()> {
-    found.said.iter().for_each(|said| out.say(said));
-    if !out.prints {
-        return found.verdict.map_or(Ok(()), Err);
+    match how.print_folder {
+        true => printed_folder(found, &folder, out),
+        false => print(found, None, (input.len(), input.prompts()), out),
     }
-    let note = |said: &Said| out.note(flags(said));
-    let provenance = found.provenance.clone();
-    let told = Told { inputs, prompts, provenance: &provenance, worded: &flags, note: &note };
-    let options = found.options.clone();
-    match (out.format, shown, &mut found.tables[..]) {
-        (Format::Table, Some(shown), tables) => {
-            let at = shown_at(tables).unwrap_or_default();
-            if let Some(table) = tables.get_mut(at) {
-                out.shown(table.is_drawn(), |w| table.words(shown, &told, w))?;
-            }
-        }
-        (Format::Table, None, tables) => {
-            for table in tables {
-                let mut shown = Shown::default();
-                table.views(&options, &mut |view| {
-                    shown.take(&view, None);
-                    Ok(())
-                })?;
-                out.shown(table.is_drawn(), |w| table.words(&shown, &told, w))?;
-            }
-        }
-        (_, _, [first, ..]) => out.text(|format, how, w| first.text(format, how, w))?,
-        _ => {}
-    }
-    found.last.iter().for_each(|said| out.say(said));
-    found.verdict.map_or(Ok(()), Err)
 }

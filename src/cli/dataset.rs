@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::COMMANDS;
-use super::args::DrawArgs;
-use super::command::{Joining, print};
+use super::args::{DrawArgs, FiguresArgs};
+use super::command::Joining;
+use super::found::print;
 use super::out::{Out, flags};
 use super::wait::WaitArgs;
 use crate::analysis::export::finish;
@@ -35,6 +36,8 @@ pub(super) struct MergeCommand {
     #[command(flatten)]
     draw: DrawArgs,
     #[command(flatten)]
+    figures: FiguresArgs,
+    #[command(flatten)]
     wait: WaitArgs,
 }
 
@@ -53,7 +56,7 @@ impl MergeCommand {
             let unknown = || Error::bad_input(format!("there is no analysis called {name}")).hint("update pellucid");
             let command_of = COMMANDS.iter().find(|command| command.name == name).ok_or_else(unknown)?;
             return self.wait.claiming(out, &command, |claiming| {
-                (command_of.join)(&shards, &Joining { folder, scale, claiming }, out)
+                (command_of.join)(&shards, &Joining { folder, scale, figures: self.figures.figures, claiming }, out)
             });
         }
         if scale.is_some() {

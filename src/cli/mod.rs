@@ -9,6 +9,8 @@ mod dataset;
 mod embedded;
 mod environment;
 mod explained;
+mod figure;
+mod found;
 mod given;
 mod glossary;
 mod help;

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::io::{self, IsTerminal, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -20,9 +20,24 @@ use crate::analysis::Watch;
 use crate::error::{Error, Result, Said, readable, with_short_names};
 use crate::session::folder::Finished;
 use crate::session::{Plan, Session};
+use crate::table;
 use crate::table::{Format, Row, TextOptions, TextWriter, write_rows};
 use crate::text::prompt_file::read_bytes;
 use crate::text::{Fetching, Hub, ModelSource};
+
+table! {
+    /// A file that was written.
+    FileRow = "files" version 1:
+    "Files that were written.";
+    file: String, "", "its path";
+}
+
+table! {
+    /// A folder that results were written to.
+    FolderRow = "folders" version 1:
+    "Folders that results were written to.";
+    folder: String, "", "its path";
+}
 
 /// Output of one command.
 pub(super) struct Out {
@@ -151,6 +166,24 @@ impl Out {
         produce(&mut |row| text.push(row))?;
         text.finish()?;
         data.flush().map_err(unwritten)
+    }
+
+    /// Writes the names of files to stdout, in the format that was asked for.
+    pub fn files(&self, files: &[PathBuf]) -> Result<()> {
+        let shown = files.iter().map(|file| file.display().to_string());
+        match self.format {
+            Format::Table => self.data(|w| shown.into_iter().try_for_each(|file| writeln!(w, "{file}"))),
+            _ => self.rows(&shown.map(|file| FileRow { file }).collect::<Vec<_>>()),
+        }
+    }
+
+    /// Writes the name of a folder to stdout, in the format that was asked for.
+    pub fn folder(&self, folder: &Path) -> Result<()> {
+        let folder = folder.display().to_string();
+        match self.format {
+            Format::Table => self.data(|w| writeln!(w, "{folder}")),
+            _ => self.rows(&[FolderRow { folder }]),
+        }
     }
 
     /// Says something on stderr.

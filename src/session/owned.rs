@@ -149,7 +149,7 @@ pub(super) fn provenance_of(path: &Path) -> Option<Value> {
     }
     match extension {
         "parquet" => serde_json::to_value(read_provenance(path).ok()?).ok(),
-        "svg" => said_by(&figure_provenance(path)?),
+        "svg" | "pdf" | "png" => said_by(&figure_provenance(path)?),
         "html" => page_provenance(path),
         "safetensors" => {
             let header = safetensors_header(path)?;
@@ -168,10 +168,36 @@ pub(super) fn provenance_of(path: &Path) -> Option<Value> {
 
 /// What a figure says of how it was made, as it stands in the file; none where pellucid did not draw it.
 pub fn figure_provenance(path: &Path) -> Option<String> {
-    let text = std::fs::read_to_string(path).ok()?;
-    let (_, after) = text.split_once("<desc>")?;
-    let (desc, _) = after.split_once("</desc>")?;
-    said_by(desc).map(|_| desc.to_owned())
+    let bytes = std::fs::read(path).ok()?;
+    let (before, after) = match &bytes[..] {
+        [0x89, b'P', b'N', b'G', ..] => return png_provenance(&bytes),
+        [b'%', b'P', b'D', b'F', ..] => ("<pellucid:provenance>", "</pellucid:provenance>"),
+        _ => ("<desc>", "</desc>"),
+    };
+    let at = |text: &str, from: usize| {
+        bytes[from..].windows(text.len()).position(|window| window == text.as_bytes()).map(|at| from + at)
+    };
+    let from = at(before, 0)? + before.len();
+    let said = std::str::from_utf8(&bytes[from..at(after, from)?]).ok()?;
+    said_by(said).map(|_| said.to_owned())
+}
+
+/// What a PNG says in its text chunk of that name.
+fn png_provenance(bytes: &[u8]) -> Option<String> {
+    // After the signature, each chunk is its length, its name, its content and a checksum.
+    let mut rest = bytes.get(8..)?;
+    loop {
+        let (length, after) = rest.split_first_chunk::<4>()?;
+        let length = u32::from_be_bytes(*length) as usize;
+        let (name, content) = (after.get(..4)?, after.get(4..4usize.checked_add(length)?)?);
+        // The keyword, no compression, no language, and then the text.
+        let said = content.strip_prefix(METADATA_KEY.as_bytes()).and_then(|text| text.strip_prefix(&[0; 5]));
+        if let (b"iTXt", Some(said)) = (name, said) {
+            let said = std::str::from_utf8(said).ok()?;
+            return said_by(said).map(|_| said.to_owned());
+        }
+        rest = after.get(length.checked_add(8)?..)?;
+    }
 }
 
 /// What a page says of how it was made, in its `<meta name="pellucid">`.

@@ -34,6 +34,12 @@ impl Rgb {
         0.2126 * linear(self.0) + 0.7152 * linear(self.1) + 0.0722 * linear(self.2)
     }
 
+    /// How much two colours stand out from each other, after WCAG 2: from 1 to 21.
+    pub(crate) fn contrast(self, other: Rgb) -> f64 {
+        let (a, b) = (self.luminance() + 0.05, other.luminance() + 0.05);
+        a.max(b) / a.min(b)
+    }
+
     /// Black or white, whichever stands out more on this colour.
     pub fn ink_on(self) -> Rgb {
         let l = self.luminance();
@@ -136,8 +142,7 @@ mod tests {
         assert_eq!(viridis(1.0).ink_on(), Rgb(0, 0, 0));
         for i in 0..=100 {
             let cell = viridis(f64::from(i) / 100.0);
-            let (a, b) = (cell.luminance() + 0.05, cell.ink_on().luminance() + 0.05);
-            assert!(a.max(b) / a.min(b) >= 4.5, "{cell}");
+            assert!(cell.contrast(cell.ink_on()) >= 4.5, "{cell}");
         }
     }
 

@@ -1,9 +1,9 @@
 //! Which rows of a table are whose: what a figure must know of a file before it reads what it draws.
 
-use super::{Options, no_rows, suffix};
+use super::{Options, Total, no_rows, suffix};
 use crate::error::Result;
 use crate::table::{Cell, Provenance, Row, Rows};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -12,12 +12,16 @@ use std::sync::Arc;
 pub(crate) struct Extents<K = u32> {
     most: usize,
     whose: BTreeMap<K, Range<usize>>,
+    /// All of them, and the last that was seen.
+    all: BTreeSet<K>,
+    last: Option<K>,
+    total: Total,
 }
 
 impl Extents {
     /// Those of a whole table, whose column `column` says whose a row is.
-    pub fn of<R: Row>(rows: &mut dyn Rows<R>, column: &str, most: usize) -> Result<Self> {
-        let (mut extents, mut at) = (Self::new(most), 0);
+    pub fn of<R: Row>(rows: &mut dyn Rows<R>, column: &str, how: &Options) -> Result<Self> {
+        let (mut extents, mut at) = (Self::new(how), 0);
         rows.cells(0..rows.len(), &[column], &mut |cells| {
             if let [Cell::U32(whose)] = *cells {
                 extents.add(whose, at);
@@ -30,13 +34,18 @@ impl Extents {
 }
 
 impl<K: Ord + Copy> Extents<K> {
-    /// None yet, and `most` at the most.
-    pub fn new(most: usize) -> Self {
-        Self { most, whose: BTreeMap::new() }
+    /// None yet, and of as many as are to be drawn.
+    pub fn new(how: &Options) -> Self {
+        let (whose, all) = Default::default();
+        Self { most: how.max_prompts, whose, all, last: None, total: how.total.clone() }
     }
 
     /// Row `at` is that of `whose`. Rows come in order.
     pub fn add(&mut self, whose: K, at: usize) {
+        if self.last != Some(whose) {
+            self.last = Some(whose);
+            self.all.insert(whose);
+        }
         if self.whose.len() == self.most && self.whose.last_key_value().is_none_or(|(last, _)| *last < whose) {
             return;
         }
@@ -51,16 +60,22 @@ impl<K: Ord + Copy> Extents<K> {
         self.whose.contains_key(&whose)
     }
 
-    /// Whether there is one only.
+    /// Whether the table has one only, however many are drawn: figures have the same names.
     pub fn only(&self) -> bool {
-        self.whose.len() == 1
+        self.all.len() == 1
     }
 
-    /// Each with its rows, among which others' may be.
+    /// All that the table has, in order.
+    pub fn all(&self) -> impl Iterator<Item = K> + Clone {
+        self.all.iter().copied()
+    }
+
+    /// Each with its rows, among which others' may be. How many there are is told.
     ///
     /// # Errors
     /// There are no rows.
     pub fn each<R: Row>(&self) -> Result<Vec<(K, Range<usize>)>> {
+        self.total.tell(self.all.len());
         match self.whose.is_empty() {
             true => Err(no_rows::<R>()),
             false => Ok(self.whose.iter().map(|(whose, range)| (*whose, range.clone())).collect()),
@@ -79,7 +94,7 @@ pub(crate) fn each_prompt<R: Row>(
     whose: fn(&R) -> u32,
     see: &mut impl FnMut(Vec<R>, &str, Arc<Provenance>) -> Result<()>,
 ) -> Result<()> {
-    let extents = Extents::of::<R>(rows, "prompt", how.max_prompts)?;
+    let extents = Extents::of::<R>(rows, "prompt", how)?;
     let provenance = Arc::new(from.clone());
     for (prompt, range) in extents.each::<R>()? {
         let mut own = vec![];
@@ -125,7 +140,7 @@ mod tests {
 
     #[test]
     fn the_first_prompts_are_those_of_the_least_numbers() {
-        let mut extents = Extents::new(2);
+        let mut extents = Extents::new(&Options { max_prompts: 2, ..Options::default() });
         for (at, whose) in [5, 5, 1, 9, 0, 1].into_iter().enumerate() {
             extents.add(whose, at);
         }

@@ -3,7 +3,10 @@
 
 mod arcs;
 pub mod axis;
+mod chosen;
 pub mod colour;
+#[cfg(feature = "charts")]
+pub mod encode;
 pub(crate) mod extent;
 #[cfg(feature = "charts")]
 pub mod html;
@@ -17,19 +20,23 @@ pub mod terminal;
 pub mod viewed;
 
 pub use crate::number::Locale;
+use chosen::Chosen;
+pub use chosen::Only;
 pub use colour::{Rgb, diverging, viridis};
 pub use kind::View;
 #[cfg(feature = "charts")]
-pub use svg::{Figure, figures};
+pub use svg::{Figure, Length, Style, Theme, Words, figures};
 
 use crate::error::{Error, Result, nearest, said};
 use crate::table::{Format, Provenance, Row, Rows, TableFile, read_provenance, write_rows};
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use viewed::{Shown, Told};
 
 /// What to draw of a table.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// At most this many prompts or pairs, the first of the table.
     pub max_prompts: usize,
@@ -39,11 +46,38 @@ pub struct Options {
     pub scale: Option<f64>,
     /// How numbers are written.
     pub locale: Locale,
+    /// Which rows are drawn of a table that is in a file.
+    pub only: Only,
+    /// Told how many prompts, pairs or others the table has, of which at most so many are drawn.
+    pub total: Total,
+}
+
+/// How many there are of what a table's figures are about: prompts, pairs, words, neurons. Clones are told together.
+#[derive(Clone, Debug, Default)]
+pub struct Total(Arc<AtomicUsize>);
+
+impl Total {
+    /// There are so many.
+    pub(crate) fn tell(&self, n: usize) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
+    /// How many, as far as it was told.
+    pub fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { max_prompts: 20, heads: vec![], scale: None, locale: Locale::EN }
+        Self {
+            max_prompts: 20,
+            heads: vec![],
+            scale: None,
+            locale: Locale::EN,
+            only: Only::default(),
+            total: Total::default(),
+        }
     }
 }
 
@@ -120,7 +154,10 @@ impl Drawable {
         let views = |path: &Path, how: &Options, emit: &mut Emit<'_>| {
             let mut rows = TableFile::<R>::open(path)?;
             let provenance = rows.provenance().clone();
-            R::views(&mut rows, &provenance, how, emit)
+            match how.only.is_all() {
+                true => R::views(&mut rows, &provenance, how, emit),
+                false => R::views(&mut Chosen::of(&mut rows, &how.only)?, &provenance, how, emit),
+            }
         };
         Self { table: R::TABLE.name, of_heads: R::OF_HEADS, scaled: R::SCALED, shown: R::SHOWN, views }
     }

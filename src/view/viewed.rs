@@ -11,7 +11,7 @@ use crate::table::{Cell, Format, Held, Provenance, Rows, Table, TableFile, Table
 use crate::text::Prompt;
 
 /// Prompts and pairs that are shown on a terminal; the file has them all.
-const SHOWN: usize = 3;
+pub const SHOWN: usize = 3;
 
 /// What a run knows of its results beside the rows.
 #[derive(Clone, Copy)]
@@ -34,9 +34,16 @@ pub struct Shown {
     text: Vec<String>,
     /// Whose they are.
     of: Vec<String>,
+    /// Whether there are no files that hold the others.
+    unkept: bool,
 }
 
 impl Shown {
+    /// Nothing yet; whether there are files that hold all.
+    pub fn new(kept: bool) -> Self {
+        Self { unkept: !kept, ..Self::default() }
+    }
+
     /// One more view, which also says this.
     pub fn take(&mut self, view: &View, caption: Option<&str>) {
         if !self.of.contains(&view.subtitle) {
@@ -64,6 +71,7 @@ impl Shown {
         w.write_all(self.text.join("\n").as_bytes())?;
         match n.saturating_sub(SHOWN) {
             0 => Ok(()),
+            n if self.unkept => writeln!(w, "... and {n} more prompts"),
             n => writeln!(w, "... and {n} more prompts, in the files"),
         }
     }
@@ -82,6 +90,15 @@ pub trait AnyTable: Sync {
     /// # Errors
     /// The file cannot be read as this table; what `f` says.
     fn cells(&self, path: &Path, f: &mut dyn FnMut(&[Cell<'_>]) -> Result<()>) -> Result<()>;
+}
+
+/// What the figures of a table are about: what its first column counts.
+pub fn subjects(table: &TableInfo) -> &'static str {
+    match table.columns.first().map(|column| column.name) {
+        Some("prompt") => "prompts",
+        Some("pair") => "pairs",
+        _ => "entries",
+    }
 }
 
 /// The table with rows of this type.
@@ -113,6 +130,9 @@ pub trait Written {
 
     /// Whether a terminal shows them rather than tables that say that they need not be.
     fn is_shown(&self) -> bool;
+
+    /// What their figures are about.
+    fn subjects(&self) -> &'static str;
 
     /// Gives their views to `emit`; none where there are no rows.
     ///
@@ -160,6 +180,10 @@ impl<R: Seen + 'static, S: Rows<R> + 'static> Written for Table<R, S> {
 
     fn is_shown(&self) -> bool {
         R::DRAWN && R::SHOWN
+    }
+
+    fn subjects(&self) -> &'static str {
+        subjects(R::TABLE)
     }
 
     fn views(&mut self, options: &Options, emit: &mut Emit<'_>) -> Result<()> {

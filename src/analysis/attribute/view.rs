@@ -41,7 +41,7 @@ impl Seen for AttributionRow {
     /// A view for each pair (the first `max_prompts`) and site, as those of patches, of what they would do to first order; and where
     /// some were measured, one of all these, of whichever pair, the estimates beside the measurements. One pair is held.
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, options: &Options, emit: &mut Emit<'_>) -> Result<()> {
-        let extents = Extents::of::<AttributionRow>(rows, "pair", options.max_prompts)?;
+        let extents = Extents::of::<AttributionRow>(rows, "pair", options)?;
         let pairs = extents.each::<AttributionRow>()?;
         // All figures have one scale, and positions one order, which the last row may still change.
         let (mut names, mut scales) = (Names::default(), Scales::new(options.scale));
@@ -56,7 +56,7 @@ impl Seen for AttributionRow {
             Ok(())
         })?;
         let (names, provenance) = (names.in_order(), Arc::new(from.clone()));
-        let named = Named::of(pairs.iter().map(|(pair, _)| (*pair, None)));
+        let named = Named::of(extents.all().map(|pair| (pair, None)));
         for (pair, range) in pairs {
             let mut marks = vec![];
             rows.rows(range, &mut |row| {

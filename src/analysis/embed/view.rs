@@ -1,5 +1,7 @@
 //! Embeddings as they are seen: a board of neighbours for each word, of candidates for each analogy, and of the tokens that look untrained.
 
+use std::collections::HashSet;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use super::rows::{EmbedAnalogyRow, EmbedNeighborRow, EmbedNormRow};
@@ -16,10 +18,16 @@ const SENTENCES: usize = 6;
 const UNTRAINED: usize = 15;
 
 /// All rows of a table, in groups of one key, in the order in which the groups begin.
-fn groups<R: Row, K: PartialEq>(rows: &mut dyn Rows<R>, most: usize, key: impl Fn(&R) -> K) -> Result<Vec<Vec<R>>> {
+fn groups<R: Row, K: Copy + Eq + Hash>(
+    rows: &mut dyn Rows<R>,
+    how: &Options,
+    key: impl Fn(&R) -> K,
+) -> Result<Vec<Vec<R>>> {
+    let (most, mut all) = (how.max_prompts, HashSet::new());
     let mut groups: Vec<(K, Vec<R>)> = vec![];
     rows.rows(0..rows.len(), &mut |row| {
         let own = key(&row);
+        all.insert(own);
         match groups.iter().position(|(key, _)| *key == own) {
             Some(at) => groups[at].1.push(row),
             None if groups.len() < most => groups.push((own, vec![row])),
@@ -27,6 +35,7 @@ fn groups<R: Row, K: PartialEq>(rows: &mut dyn Rows<R>, most: usize, key: impl F
         }
         Ok(())
     })?;
+    how.total.tell(all.len());
     if groups.is_empty() { Err(no_rows::<R>()) } else { Ok(groups.into_iter().map(|(_, rows)| rows).collect()) }
 }
 
@@ -46,8 +55,8 @@ fn bar(value: f64, locale: Locale) -> (f64, String) {
 
 impl Seen for EmbedNeighborRow {
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
-        let (provenance, all) = (Arc::new(from.clone()), groups(rows, how.max_prompts, |row| row.token_id)?);
-        let of = all.len();
+        let (provenance, all) = (Arc::new(from.clone()), groups(rows, how, |row| row.token_id)?);
+        let of = how.total.get();
         for (i, own) in all.into_iter().enumerate() {
             emit(neighbors(format!("embed_neighbors{}", ending(i, of)), &own, provenance.clone(), how.locale))?;
         }
@@ -158,9 +167,8 @@ impl Seen for EmbedAnalogyRow {
     const SHOWN: bool = false;
 
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
-        let (provenance, all) =
-            (Arc::new(from.clone()), groups(rows, how.max_prompts, |row| [row.a_id, row.b_id, row.c_id])?);
-        let of = all.len();
+        let (provenance, all) = (Arc::new(from.clone()), groups(rows, how, |row| [row.a_id, row.b_id, row.c_id])?);
+        let of = how.total.get();
         for (i, own) in all.into_iter().enumerate() {
             emit(of_analogy(format!("embed_analogy{}", ending(i, of)), &own, provenance.clone(), how.locale))?;
         }

@@ -22,7 +22,7 @@ pub(crate) const MOST_CELLS: usize = 50_000;
 
 impl Seen for LensRow {
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
-        let extents = Extents::of::<Self>(rows, "prompt", how.max_prompts)?;
+        let extents = Extents::of::<Self>(rows, "prompt", how)?;
         views(rows, &extents, from, how.locale, emit)
     }
 }

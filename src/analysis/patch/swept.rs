@@ -179,10 +179,6 @@ where
     let summary = produced?;
     let unit = &of.unit;
     summary.doubts.in_words(unit).into_iter().for_each(|said| out.say(format_args!("note: {said}")));
-    let most = out.options.max_prompts;
-    if units > most {
-        out.say(format_args!("figures of the first {most} {unit}; means are over all, and the table has them all"));
-    }
     let some = |n: usize| format!("{n} of {} {}", summary.patches, R::CALLED);
     if summary.without_effect > 0 {
         out.say(format_args!(

@@ -79,7 +79,7 @@ fn views<R: Row>(
     part: &dyn Fn(Vec<R>, usize) -> (Body, String),
     emit: &mut Emit<'_>,
 ) -> Result<()> {
-    let extents = Extents::of::<R>(rows, "prompt", how.max_prompts)?;
+    let extents = Extents::of::<R>(rows, "prompt", how)?;
     let provenance = Arc::new(from.clone());
     for (prompt, range) in extents.each::<R>()? {
         let (mut all, mut of): (Parts, String) = (vec![], String::new());

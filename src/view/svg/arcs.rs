@@ -29,9 +29,13 @@ pub(super) struct Drawn<'a> {
 }
 
 impl<'a> Drawn<'a> {
-    pub fn new(arcs: &'a Arcs) -> Self {
+    /// It takes `room` pixels, where that is given and its places do not get too near each other.
+    pub fn new(arcs: &'a Arcs, room: Option<f64>) -> Self {
         let n = arcs.places.items.len().max(1) as f64;
-        let pitch = (900.0 / n).clamp(14.0, 52.0).floor();
+        let pitch = match room {
+            Some(room) => ((room - 8.0) / n).clamp(7.0, 52.0),
+            None => (900.0 / n).clamp(14.0, 52.0).floor(),
+        };
         let band = Band::plan(arcs.places.items.iter().map(|item| item.label.as_str()), pitch);
         Self { arcs, pitch, band }
     }

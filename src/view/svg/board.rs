@@ -24,19 +24,25 @@ const INKS: [Rgb; 2] = [Rgb(0x9a, 0xa5, 0xb1), Rgb(0x1f, 0x6f, 0xb5)];
 pub(super) struct Drawn<'a> {
     board: &'a Board,
     label: f64,
+    /// Of the longest bar.
+    bar: f64,
     /// Of what is written beside bars.
     numbers: f64,
     note: f64,
 }
 
 impl<'a> Drawn<'a> {
-    pub fn new(board: &'a Board) -> Self {
+    /// It takes `room` pixels, where that is given and its bars do not get too short.
+    pub fn new(board: &'a Board, room: Option<f64>) -> Self {
         let widest = |of: &mut dyn Iterator<Item = f64>| of.fold(0.0, f64::max).ceil();
         let label = widest(&mut board.entries.iter().map(|entry| mono_width(&entry.label, SIZE)));
         let numbers = board.entries.iter().flat_map(|entry| &entry.bars).map(|(_, text)| sans_width(text, SMALL));
         let note = widest(&mut board.entries.iter().map(|entry| sans_width(&entry.note, SMALL)));
-        let label = label.max(sans_width(&board.name, SIZE)).min(LABEL) + 12.0;
-        Self { board, label, numbers: widest(&mut { numbers }) + 12.0, note }
+        let longest = room.map_or(LABEL, |room| (0.4 * room).min(LABEL));
+        let label = label.max(sans_width(&board.name, SIZE)).min(longest) + 12.0;
+        let numbers = widest(&mut { numbers }) + 12.0;
+        let bar = room.map_or(BAR, |room| (room - label - numbers - note - 8.0).clamp(60.0, BAR));
+        Self { board, label, bar, numbers, note }
     }
 
     /// Height above entry `i`.
@@ -50,7 +56,7 @@ impl Sized for Drawn<'_> {
     fn size(&self) -> (f64, f64) {
         let n = self.board.entries.len();
         let line = if self.board.ends.is_some() { HEAD } else { 0.0 };
-        (self.label + BAR + self.numbers + self.note + 8.0, HEAD + n as f64 * ROW + line)
+        (self.label + self.bar + self.numbers + self.note + 8.0, HEAD + n as f64 * ROW + line)
     }
 
     fn draw(&self, svg: &mut Svg, left: f64, top: f64) -> Result<()> {
@@ -72,7 +78,7 @@ impl Sized for Drawn<'_> {
             let thick = (ROW - 8.0) / board.bars.len().max(1) as f64;
             for (b, ((length, text), fill)) in entry.bars.iter().zip(inks(board)).enumerate() {
                 let y = y + 4.0 + b as f64 * thick;
-                let w = BAR * length / most;
+                let w = self.bar * length / most;
                 let r = Rect { x: bars, y, w, h: thick - 1.0 };
                 match entry.others {
                     true => svg.outline(Rect { w: w.max(1.0), ..r }, fill, 1.0),
@@ -86,14 +92,14 @@ impl Sized for Drawn<'_> {
                     Type::new(if thick < 12.0 { 8.0 } else { SMALL }).ink(ink),
                 );
             }
-            let end = bars + BAR + self.numbers;
+            let end = bars + self.bar + self.numbers;
             svg.text(end, y + ROW / 2.0, &entry.note, t.ink(Rgb::SOFT));
             svg.hover(Rect { x: left, y, w: end - left, h: ROW }, &entry.title);
         }
         if let Some((after, words)) = &board.ends {
             let y = top + self.above(*after) + ROW + HEAD / 2.0;
-            svg.line(&[(left, y), (bars + BAR, y)], Rgb::INK, 1.0);
-            svg.text(bars + BAR, y - 6.0, words, t.at(Anchor::End));
+            svg.line(&[(left, y), (bars + self.bar, y)], Rgb::INK, 1.0);
+            svg.text(bars + self.bar, y - 6.0, words, t.at(Anchor::End));
         }
         Ok(())
     }

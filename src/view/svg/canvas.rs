@@ -4,6 +4,7 @@
 //! property is an attribute of the mark itself. Numbers are written with at most two decimals, so that the same figure
 //! is the same bytes.
 
+use super::style::{Length, Theme};
 use crate::view::colour::Rgb;
 use crate::visible::escape;
 use std::fmt::Write;
@@ -102,13 +103,14 @@ pub struct Rect {
 pub struct Svg {
     width: f64,
     height: f64,
+    theme: Theme,
     body: String,
 }
 
 impl Svg {
-    /// An empty figure of `width` x `height` pixels.
-    pub fn new(width: f64, height: f64) -> Self {
-        Self { width: width.ceil(), height: height.ceil(), body: String::new() }
+    /// An empty figure of `width` x `height` pixels. The colours that are given to it are those of the light theme.
+    pub fn new(width: f64, height: f64, theme: Theme) -> Self {
+        Self { width: width.ceil(), height: height.ceil(), theme, body: String::new() }
     }
 
     /// Width and height in pixels.
@@ -118,12 +120,14 @@ impl Svg {
 
     /// A filled rectangle; with a title, it is a mark that says its facts.
     pub fn rect(&mut self, r: Rect, fill: Rgb, title: Option<&str>) {
+        let fill = self.theme.of(fill);
         let _ = write!(self.body, "<rect {} fill=\"{fill}\"", geometry(r));
         self.close("rect", title);
     }
 
     /// The outline of a rectangle.
     pub fn outline(&mut self, r: Rect, ink: Rgb, width: f64) {
+        let ink = self.theme.ink(ink);
         let _ = writeln!(
             self.body,
             "<rect {} fill=\"none\" stroke=\"{ink}\" stroke-width=\"{}\"/>",
@@ -134,6 +138,7 @@ impl Svg {
 
     /// A filled circle.
     pub fn dot(&mut self, x: f64, y: f64, radius: f64, fill: Rgb, title: Option<&str>) {
+        let fill = self.theme.of(fill);
         let _ = write!(self.body, "<circle cx=\"{}\" cy=\"{}\" r=\"{}\" fill=\"{fill}\"", num(x), num(y), num(radius));
         self.close("circle", title);
     }
@@ -151,7 +156,7 @@ impl Svg {
     fn polyline(&mut self, points: &[(f64, f64)], stroke: Stroke, more: &str) {
         let points: Vec<String> = points.iter().map(|(x, y)| format!("{},{}", num(*x), num(*y))).collect();
         let dash = stroke.dash.map_or(String::new(), |dash| format!(" stroke-dasharray=\"{dash}\""));
-        let (points, ink, width) = (points.join(" "), stroke.ink, num(stroke.width));
+        let (points, ink, width) = (points.join(" "), self.theme.line(stroke.ink), num(stroke.width));
         let _ = writeln!(
             self.body,
             "<polyline points=\"{points}\" fill=\"none\" stroke=\"{ink}\" stroke-width=\"{width}\"{more}{dash}/>"
@@ -166,13 +171,18 @@ impl Svg {
 
     /// A filled path, `d` in the units of the current group.
     pub fn path(&mut self, d: &str, fill: Rgb) {
+        self.mark(d, self.theme.of(fill));
+    }
+
+    /// A filled path over a value's colour, which is the same on every ground.
+    pub fn mark(&mut self, d: &str, fill: Rgb) {
         let _ = writeln!(self.body, "<path d=\"{d}\" fill=\"{fill}\"/>");
     }
 
     /// An arc over two points of a level line, as high as it says; it is a mark that says its facts.
     pub fn bow(&mut self, (from, to): (f64, f64), y: f64, height: f64, stroke: Stroke, title: &str) {
         // A cubic curve comes three quarters of the way to its inner points.
-        let (top, ink, width) = (num(y - height / 0.75), stroke.ink, num(stroke.width));
+        let (top, ink, width) = (num(y - height / 0.75), self.theme.line(stroke.ink), num(stroke.width));
         let (from, to, y) = (num(from), num(to), num(y));
         let _ = write!(
             self.body,
@@ -190,7 +200,7 @@ impl Svg {
             let _ = write!(self.body, " font-family=\"{MONO}\"");
         }
         if t.ink != Rgb::INK {
-            let _ = write!(self.body, " fill=\"{}\"", t.ink);
+            let _ = write!(self.body, " fill=\"{}\"", self.theme.ink(t.ink));
         }
         match t.anchor {
             Anchor::Start => {}
@@ -216,17 +226,20 @@ impl Svg {
         self.body.push_str("</g>\n");
     }
 
-    /// The finished document: `title` names the figure, `desc` says how it was made.
-    pub fn finish(self, title: &str, desc: &str) -> String {
+    /// The finished document: `title` names the figure, `desc` says how it was made. With a width it is that wide, and its height follows.
+    pub fn finish(self, title: &str, desc: &str, width: Option<Length>) -> String {
         let (w, h) = (num(self.width), num(self.height));
+        let (across, down) = match width {
+            Some(width) => (width.to_string(), width.times(self.height / self.width).to_string()),
+            None => (w.clone(), h.clone()),
+        };
+        let (ink, paper) = (self.theme.of(Rgb::INK), self.theme.of(Rgb::PAPER));
         // The background is opaque and its own: the figure stays legible on a dark page.
         format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{w}\" height=\"{h}\" viewBox=\"0 0 {w} {h}\" role=\"img\" \
-             font-family=\"{SANS}\" fill=\"{}\">\n<title>{}</title>\n<desc>{}</desc>\n<rect width=\"{w}\" height=\"{h}\" fill=\"{}\"/>\n{}</svg>\n",
-            Rgb::INK,
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{across}\" height=\"{down}\" viewBox=\"0 0 {w} {h}\" role=\"img\" \
+             font-family=\"{SANS}\" fill=\"{ink}\">\n<title>{}</title>\n<desc>{}</desc>\n<rect width=\"{w}\" height=\"{h}\" fill=\"{paper}\"/>\n{}</svg>\n",
             escape(title),
             escape(desc),
-            Rgb::PAPER,
             self.body
         )
     }
@@ -270,9 +283,9 @@ mod tests {
 
     #[test]
     fn text_is_data() {
-        let mut svg = Svg::new(10.0, 10.0);
+        let mut svg = Svg::new(10.0, 10.0, Theme::Light);
         svg.text(0.0, 0.0, "<b a=\"1\">&'\u{1}", Type::new(10.0));
-        let document = svg.finish("<t>", "]]>");
+        let document = svg.finish("<t>", "]]>", None);
         let xml = roxmltree::Document::parse(&document).unwrap();
         let texts: Vec<_> = xml.descendants().filter(|n| n.is_text()).filter_map(|n| n.text()).collect();
         assert!(texts.contains(&"<b a=\"1\">&'\u{fffd}") && texts.contains(&"<t>") && texts.contains(&"]]>"));

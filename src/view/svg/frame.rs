@@ -1,21 +1,23 @@
 //! What every figure has around its data: title, subtitle, caption, colour bar, labels along a grid.
 
 use super::canvas::{Anchor, Rect, Svg, Type};
+use super::style::{Length, Style, Words};
 use crate::number::Locale;
 use crate::table::Provenance;
 use crate::view::colour::{Colours, Rgb};
+use crate::view::kind::View;
 use crate::view::label::{fit_mono, fit_sans, mono_width, sans_width};
 
 /// Space around everything.
 pub(super) const MARGIN: f64 = 16.0;
 /// Height of title and subtitle, margin included.
-pub(super) const HEAD: f64 = 64.0;
+const HEAD: f64 = 64.0;
 /// Width of a colour bar with its labels.
 pub(super) const BAR: f64 = 76.0;
 /// A colour bar is at least this high, so that its labels stand apart.
 pub(super) const SHORTEST_BAR: f64 = 76.0;
 /// A figure is at least this wide, so that its title can be read.
-pub(super) const NARROWEST: f64 = 480.0;
+const NARROWEST: f64 = 480.0;
 /// A title makes a figure at most this wide.
 const WIDEST_TITLE: f64 = 760.0;
 /// Font size of titles.
@@ -28,45 +30,142 @@ const CAPTION: f64 = 11.0;
 const CAPTION_LINE: f64 = 16.0;
 
 /// The width that a figure needs for its title and subtitle; long ones are cut.
-pub(super) fn head_width(title: &str, subtitle: &str) -> f64 {
+fn head_width(title: &str, subtitle: &str) -> f64 {
     let widest = sans_width(title, TITLE).max(sans_width(subtitle, SUBTITLE));
     (widest + 2.0 * MARGIN + 1.0).clamp(NARROWEST, WIDEST_TITLE)
 }
 
-/// Draws title and subtitle, cut to the width of the figure.
-pub(super) fn head(svg: &mut Svg, title: &str, subtitle: &str) {
-    let room = svg.size().0 - 2.0 * MARGIN;
-    svg.text(MARGIN, MARGIN + 9.0, &fit_sans(title, room, TITLE), Type::new(TITLE).bold());
-    svg.text(MARGIN, MARGIN + 30.0, &fit_sans(subtitle, room, SUBTITLE), Type::new(SUBTITLE).ink(Rgb::SOFT));
-}
-
-/// The lines of a caption in a figure of `width` pixels.
-pub(super) fn caption_lines<'a>(sentences: impl Iterator<Item = &'a String>, width: f64) -> Vec<String> {
-    let room = width - 2.0 * MARGIN;
+/// Words in lines of so many pixels.
+fn wrapped<'a>(words: impl Iterator<Item = &'a str>, room: f64, size: f64) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
-    for word in sentences.flat_map(|s| s.split(' ')) {
+    for word in words {
         match lines.last_mut() {
-            Some(line) if sans_width(line, CAPTION) + sans_width(word, CAPTION) + CAPTION * 0.6 <= room => {
+            Some(line) if sans_width(line, size) + sans_width(word, size) + size * 0.6 <= room => {
                 line.push(' ');
                 line.push_str(word);
             }
-            _ => lines.push(word.to_owned()),
+            _ => lines.push(fit_sans(word, room, size)),
         }
     }
     lines
 }
 
-/// The height of a caption of `lines` lines, margins included.
-pub(super) fn caption_height(lines: usize) -> f64 {
-    MARGIN + lines as f64 * CAPTION_LINE + MARGIN / 2.0
+/// Where each of several things begins, and in which line, that stand after one another in lines of so many pixels.
+pub(super) fn flow(widths: impl Iterator<Item = f64>, room: f64) -> Vec<(f64, usize)> {
+    let (mut x, mut line) = (0.0, 0);
+    let place = |w: f64| {
+        if x > 0.0 && x + w > room {
+            (x, line) = (0.0, line + 1);
+        }
+        let at = (x, line);
+        x += w;
+        at
+    };
+    widths.map(place).collect()
 }
 
-/// Draws a caption at the bottom of the figure.
-pub(super) fn caption(svg: &mut Svg, lines: &[String]) {
-    let top = svg.size().1 - caption_height(lines.len()) + MARGIN;
-    for (i, line) in lines.iter().enumerate() {
-        let y = top + (i as f64 + 0.5) * CAPTION_LINE;
-        svg.text(MARGIN, y, line, Type::new(CAPTION).ink(Rgb::SOFT));
+/// What stands over and below what a figure shows.
+pub(super) struct Frame {
+    /// Pixels around everything.
+    pub margin: f64,
+    /// Width of the figure.
+    pub width: f64,
+    /// Lines over it: how large, whether bold, and the line.
+    head: Vec<(f64, bool, String)>,
+    caption: Vec<String>,
+    /// Font size of the caption, and the height of its lines.
+    small: (f64, f64),
+    /// Whether a width was asked for.
+    narrow: bool,
+}
+
+impl Frame {
+    /// Around a `view` whose widest panel has `widest` pixels.
+    pub fn new(view: &View, style: &Style, widest: f64) -> Self {
+        let (margin, asked) = (style.margin(), style.width.map(Length::pixels));
+        let (title, subtitle) = match &style.title {
+            Words::Own => (&*view.title, &*view.subtitle),
+            Words::None => ("", ""),
+            Words::These(title) => (&**title, ""),
+        };
+        let own: Vec<&str> = match &style.caption {
+            Words::Own => view.caption.iter().chain(&view.legend).map(String::as_str).collect(),
+            Words::None => vec![],
+            Words::These(caption) => vec![caption],
+        };
+        let needed = match asked {
+            Some(asked) => asked,
+            None if title.is_empty() && subtitle.is_empty() && own.is_empty() => 0.0,
+            None => head_width(title, subtitle),
+        };
+        let width = (widest + 2.0 * margin).max(needed);
+        let room = width - 2.0 * margin;
+        let lines = |text: &str, large: f64, narrow: f64, bold: bool| -> Vec<(f64, bool, String)> {
+            match asked {
+                _ if text.is_empty() => vec![],
+                Some(_) => wrapped(text.split(' '), if bold { room / 1.1 } else { room }, narrow)
+                    .into_iter()
+                    .map(|line| (narrow, bold, line))
+                    .collect(),
+                None => vec![(large, bold, fit_sans(text, room, large))],
+            }
+        };
+        let mut head = lines(title, TITLE, 12.0, true);
+        head.extend(lines(subtitle, SUBTITLE, 9.0, false));
+        let small = if asked.is_some() { (9.0, 12.0) } else { (CAPTION, CAPTION_LINE) };
+        let caption = wrapped(own.iter().flat_map(|sentence| sentence.split(' ')), room, small.0);
+        Self { margin, width, head, caption, small, narrow: asked.is_some() }
+    }
+
+    /// The heading of a panel in lines.
+    pub fn heading(&self, heading: &str) -> Vec<String> {
+        match heading {
+            "" => vec![],
+            // Bold letters are wider.
+            _ if self.narrow => wrapped(heading.split(' '), (self.width - 2.0 * self.margin) / 1.1, 11.0),
+            _ => vec![heading.to_owned()],
+        }
+    }
+
+    /// Height over what is shown.
+    pub fn above(&self) -> f64 {
+        match (&self.head[..], self.narrow) {
+            ([], _) => self.margin,
+            (lines, true) => self.margin + lines.iter().map(|(size, ..)| size * 1.3).sum::<f64>() + 6.0,
+            ([_], false) => HEAD - 21.0,
+            _ => HEAD,
+        }
+    }
+
+    /// Height below it.
+    pub fn below(&self) -> f64 {
+        match (self.caption.len(), self.narrow) {
+            (0, _) => self.margin,
+            (lines, true) => 6.0 + lines as f64 * self.small.1 + self.margin,
+            (lines, false) => MARGIN + lines as f64 * self.small.1 + MARGIN / 2.0,
+        }
+    }
+
+    /// Draws both.
+    pub fn draw(&self, svg: &mut Svg) {
+        let (mut y, mut first) = (self.margin, true);
+        for (size, bold, line) in &self.head {
+            let plain = Type::new(*size);
+            let t = if *bold { plain.bold() } else { plain.ink(Rgb::SOFT) };
+            let middle = match (self.narrow, first) {
+                (true, _) => y + 0.65 * size,
+                (false, true) => y + 9.0,
+                (false, false) => y + 30.0,
+            };
+            svg.text(self.margin, middle, line, t);
+            y += if self.narrow { 1.3 * size } else { 0.0 };
+            first = false;
+        }
+        let (size, apart) = self.small;
+        let top = svg.size().1 - self.below() + if self.narrow { 6.0 } else { MARGIN };
+        for (i, line) in self.caption.iter().enumerate() {
+            svg.text(self.margin, top + (i as f64 + 0.5) * apart, line, Type::new(size).ink(Rgb::SOFT));
+        }
     }
 }
 

@@ -32,20 +32,32 @@ pub(super) struct Drawn<'a> {
 }
 
 impl<'a> Drawn<'a> {
-    pub fn new(heat: &'a Heat, locale: Locale) -> Self {
+    /// It takes `room` pixels, where that is given and its cells do not get too narrow.
+    pub fn new(heat: &'a Heat, locale: Locale, room: Option<f64>) -> Self {
         let cells = || heat.cells.iter().map(|(_, cell)| cell);
         let (rows, columns) = (heat.rows.items.len().max(1), heat.columns.items.len().max(1));
+        let labels = |size: f64| heat.rows.items.iter().map(|item| mono_width(&item.label, size)).fold(0.0, f64::max);
+        let numbers =
+            if heat.rows.numbered() { sans_width(&heat.rows.last().to_string(), 9.0).ceil() + 6.0 } else { 0.0 };
+        // What a width leaves for a column.
+        let given =
+            room.map(|room| (room - BAR - NAME - labels(11.0).min(LONGEST).ceil() - 6.0 - numbers) / columns as f64);
         let w = match heat.shape {
             // The grid grows to a width before its columns get narrow.
             Shape::Tokens => {
                 let widest = cells().map(|cell| mono_width(&cell.label, 11.0)).fold(0.0, f64::max) + 8.0;
-                (1400.0 / columns as f64).clamp(9.0, widest.clamp(46.0, 76.0))
+                let widest = widest.clamp(46.0, 76.0);
+                given.unwrap_or(1400.0 / columns as f64).clamp(9.0, widest)
             }
-            Shape::Numbers => (1100.0 / columns as f64).clamp(6.0, 44.0),
-            Shape::Strips => (900.0 / columns as f64).clamp(6.0, 44.0),
-            Shape::Square => (680.0 / rows.max(columns) as f64).clamp(4.0, 34.0),
-        }
-        .floor();
+            Shape::Numbers => given.unwrap_or(1100.0 / columns as f64).clamp(6.0, 44.0),
+            Shape::Strips => {
+                given.unwrap_or(900.0 / columns as f64).clamp(if given.is_some() { 1.0 } else { 6.0 }, 44.0)
+            }
+            Shape::Square => {
+                given.map_or(680.0 / rows.max(columns) as f64, |w| w.min(680.0 / rows as f64)).clamp(4.0, 34.0)
+            }
+        };
+        let w = if given.is_some() && w < 9.0 { w } else { w.floor() };
         let h = match (heat.shape, rows) {
             (Shape::Square, _) => w,
             (Shape::Strips, _) => 11.0,
@@ -61,9 +73,7 @@ impl<'a> Drawn<'a> {
             (Shape::Numbers, _) => 14.0,
         };
         let size = label_size(h);
-        let labels = heat.rows.items.iter().map(|item| mono_width(&item.label, size)).fold(0.0, f64::max);
-        let numbers =
-            if heat.rows.numbered() { sans_width(&heat.rows.last().to_string(), 9.0).ceil() + 6.0 } else { 0.0 };
+        let labels = labels(size);
         let band = |side: &Side| Band::plan(side.items.iter().map(|item| item.label.as_str()), w);
         Self {
             heat,
@@ -223,7 +233,7 @@ fn shrunk(r: Rect, by: f64) -> Rect {
 fn corner(svg: &mut Svg, cell: Rect, ink: Rgb) {
     let side = (cell.w.min(cell.h) / 3.0).min(7.0);
     let (right, top) = (num(cell.x + cell.w), num(cell.y));
-    svg.path(&format!("M{right} {top}v{0}l-{0} -{0}z", num(side)), ink);
+    svg.mark(&format!("M{right} {top}v{0}l-{0} -{0}z", num(side)), ink);
 }
 
 /// A path over runs of unit cells, each one rectangle.

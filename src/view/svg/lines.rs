@@ -2,11 +2,13 @@
 
 use super::Sized;
 use super::canvas::{Rect, Stroke, Svg, Type};
+use super::frame::flow;
 use super::plot::Plot;
 use crate::error::Result;
 use crate::number::Locale;
 use crate::view::colour::Rgb;
 use crate::view::kind::{Line, Lines};
+use crate::view::label::sans_width;
 
 /// Width of the plot, labels of its y axis included, where nothing beside it is wider.
 const WIDTH: f64 = 610.0;
@@ -19,17 +21,58 @@ const MOST_DASHED: usize = 500;
 /// Up to so many points have a dot each.
 const MOST_DOTS: usize = 40;
 
+/// In less room, lines are named over the plot: beside it, their names would take a third of it.
+const BESIDE: f64 = 420.0;
+/// Space right of it then, for half of the last label of its axis.
+const EDGE: f64 = 10.0;
+/// Height of a line of names over the plot.
+const LEGEND: f64 = 15.0;
+
 /// Lines as a panel.
 pub(super) struct Drawn<'a> {
     lines: &'a Lines,
     locale: Locale,
-    width: f64,
+    /// Width and height of the plot.
+    plot: (f64, f64),
+    /// Where the names of lines stand over the plot, and in how many lines; none where they stand beside it.
+    legend: Option<(Vec<(f64, usize)>, f64)>,
 }
 
 impl<'a> Drawn<'a> {
-    pub fn new(lines: &'a Lines, locale: Locale) -> Self {
-        Self { lines, locale, width: WIDTH }
+    /// It takes `room` pixels, where that is given.
+    pub fn new(lines: &'a Lines, locale: Locale, room: Option<f64>) -> Self {
+        let Some(room) = room else { return Self { lines, locale, plot: (WIDTH, PLOT), legend: None } };
+        let (width, legend) = match room < BESIDE {
+            true => {
+                let places = flow(named(lines).map(|line| legend_width(line)), room);
+                let rows = places.last().map_or(0, |(_, row)| row + 1);
+                ((room - EDGE).max(160.0), Some((places, rows as f64 * LEGEND)))
+            }
+            false => (room - NAMES, None),
+        };
+        Self { lines, locale, plot: (width, (0.72 * width).clamp(150.0, PLOT)), legend }
     }
+
+    /// Names the lines over the plot, with their last values.
+    fn legend(&self, svg: &mut Svg, (x, y): (f64, f64), places: &[(f64, usize)], strokes: &[Stroke]) {
+        let strokes = self.lines.lines.iter().zip(strokes).filter(|(line, _)| !line.name.is_empty()).map(|(_, s)| *s);
+        for ((line, (across, row)), stroke) in named(self.lines).zip(places).zip(strokes) {
+            let (x, y) = (x + across, y + (*row as f64 + 0.5) * LEGEND);
+            svg.curve(&[(x, y), (x + 20.0, y)], stroke);
+            svg.text(x + 24.0, y, &line.name, Type::new(10.0));
+            svg.text(x + 29.0 + sans_width(&line.name, 10.0), y, &line.end, Type::new(10.0).bold());
+        }
+    }
+}
+
+/// The lines that have names.
+fn named(lines: &Lines) -> impl Iterator<Item = &Line> {
+    lines.lines.iter().filter(|line| !line.name.is_empty())
+}
+
+/// How wide the name and the last value of a line are over the plot.
+fn legend_width(line: &Line) -> f64 {
+    29.0 + sans_width(&line.name, 10.0) + 1.15 * sans_width(&line.end, 10.0) + 14.0
 }
 
 /// Inks and dashes of weak lines, one after another where there are several.
@@ -79,22 +122,29 @@ impl Line {
 
 impl Sized for Drawn<'_> {
     fn size(&self) -> (f64, f64) {
-        (self.width + NAMES, PLOT)
+        match &self.legend {
+            Some((_, height)) => (self.plot.0 + EDGE, height + self.plot.1),
+            None => (self.plot.0 + NAMES, self.plot.1),
+        }
     }
 
     fn widen(&mut self, width: f64) {
-        self.width = width - NAMES;
+        self.plot.0 = width - if self.legend.is_some() { EDGE } else { NAMES };
     }
 
     fn draw(&self, svg: &mut Svg, x: f64, y: f64) -> Result<()> {
         let Lines { lines, titles, stairs, .. } = self.lines;
-        let place = Rect { x, y, w: self.width, h: PLOT };
+        let over = self.legend.as_ref().map_or(0.0, |(_, height)| *height);
+        let place = Rect { x, y: y + over, w: self.plot.0, h: self.plot.1 };
         let plot = Plot::draw(svg, place, self.lines.x.clone(), self.lines.y.clone(), self.locale)?;
         let strokes = strokes(lines);
         // Where dots mark places, no others are drawn.
         let marked = lines.iter().any(Line::marks);
         lines.iter().zip(&strokes).for_each(|(line, stroke)| line.draw(svg, &plot, (*stairs, !marked), *stroke));
-        ends(svg, &plot, lines, &strokes);
+        match &self.legend {
+            Some((places, _)) => self.legend(svg, (x, y), places, &strokes),
+            None => ends(svg, &plot, lines, &strokes),
+        }
         // Columns over the plot that say facts where one points at them.
         let Rect { x: left, y, w, h } = plot.inside;
         let at = |x: f64| plot.at(x, self.lines.y.from).0;

@@ -15,6 +15,7 @@ mod lines;
 mod plot;
 mod scatter;
 mod steps;
+mod style;
 mod text;
 mod tiles;
 mod tree;
@@ -24,11 +25,14 @@ use super::{Drawable, Options, Seen};
 use crate::error::{Error, Result, said};
 use crate::table::{Held, Provenance};
 use canvas::{Svg, Type};
-use frame::{HEAD, MARGIN};
+use frame::Frame;
 use std::path::Path;
+pub use style::{Length, Style, Theme, Words};
 
 /// Height of a panel's heading.
 const HEADING: f64 = 38.0;
+/// Height of each further line of one.
+const HEADING_LINE: f64 = 15.0;
 
 /// A panel that knows how large it is.
 trait Sized {
@@ -44,57 +48,70 @@ trait Sized {
     fn draw(&self, svg: &mut Svg, x: f64, y: f64) -> Result<()>;
 }
 
-/// The SVG document of a view.
+/// The SVG document of a view, as it looks by itself.
 ///
 /// # Errors
 /// None that are known; plotters' are passed on.
 pub fn svg(view: &View) -> Result<String> {
-    let locale = view.locale;
+    Ok(styled(view, &Style::default())?.0)
+}
+
+/// The SVG document of a view, and how large its letters are beside those of a figure as wide as it needs: less than 1 where what it shows
+/// cannot be laid out as narrow as was asked for.
+fn styled(view: &View, style: &Style) -> Result<(String, f64)> {
+    let (locale, room) = (view.locale, style.room());
     let mut panels: Vec<(&str, Box<dyn Sized + '_>)> = (view.panels.iter())
         .map(|panel| -> (&str, Box<dyn Sized>) {
             let body: Box<dyn Sized> = match &panel.body {
-                Body::Heat(heat) => Box::new(heat::Drawn::new(heat, locale)),
-                Body::Steps(steps) => Box::new(steps::Drawn::new(steps, locale)),
-                Body::Lines(lines) => Box::new(lines::Drawn::new(lines, locale)),
-                Body::Scatter(scatter) => Box::new(scatter::Drawn(scatter, locale)),
-                Body::Tiles(tiles) => Box::new(tiles::Drawn::new(tiles, locale)),
-                Body::Text(tokens) => Box::new(text::Flow::new(tokens, locale)),
-                Body::Board(board) => Box::new(board::Drawn::new(board)),
-                Body::Tree(tree) => Box::new(tree::Drawn::new(tree)),
-                Body::Arcs(arcs) => Box::new(arcs::Drawn::new(arcs)),
-                Body::Table(table) => Box::new(text::Rows::new(table)),
+                Body::Heat(heat) => Box::new(heat::Drawn::new(heat, locale, room)),
+                Body::Steps(steps) => Box::new(steps::Drawn::new(steps, locale, room)),
+                Body::Lines(lines) => Box::new(lines::Drawn::new(lines, locale, room)),
+                Body::Scatter(scatter) => Box::new(scatter::Drawn::new(scatter, locale, room)),
+                Body::Tiles(tiles) => Box::new(tiles::Drawn::new(tiles, locale, room)),
+                Body::Text(tokens) => Box::new(text::Flow::new(tokens, locale, room)),
+                Body::Board(board) => Box::new(board::Drawn::new(board, room)),
+                Body::Tree(tree) => Box::new(tree::Drawn::new(tree, room)),
+                Body::Arcs(arcs) => Box::new(arcs::Drawn::new(arcs, room)),
+                Body::Table(table) => Box::new(text::Rows::new(table, room)),
             };
             (&panel.heading, body)
         })
         .collect();
-    let heading = |heading: &str| if heading.is_empty() { 0.0 } else { HEADING };
     let widest = panels.iter().map(|(_, panel)| panel.size().0).fold(0.0, f64::max);
     panels.iter_mut().for_each(|(_, panel)| panel.widen(widest));
-    let width = (widest + 2.0 * MARGIN).max(frame::head_width(&view.title, &view.subtitle));
-    let below: f64 = panels.iter().map(|(h, panel)| heading(h) + panel.size().1).sum();
-    let caption = frame::caption_lines(view.caption.iter().chain(&view.legend), width);
-    let mut svg = Svg::new(width, HEAD + below + frame::caption_height(caption.len()));
-    frame::head(&mut svg, &view.title, &view.subtitle);
-    let mut y = HEAD;
-    for (title, panel) in &panels {
-        if !title.is_empty() {
-            svg.text(MARGIN, y + 22.0, title, Type::new(13.0).bold());
+    let frame = Frame::new(view, style, widest);
+    let headings: Vec<Vec<String>> = panels.iter().map(|(heading, _)| frame.heading(heading)).collect();
+    let heading = |lines: &[String]| match lines.len() {
+        0 => 0.0,
+        lines => HEADING + (lines - 1) as f64 * HEADING_LINE,
+    };
+    let inside: f64 = panels.iter().zip(&headings).map(|((_, panel), h)| heading(h) + panel.size().1).sum();
+    let mut svg = Svg::new(frame.width, frame.above() + inside + frame.below(), style.theme);
+    frame.draw(&mut svg);
+    let mut y = frame.above();
+    for ((_, panel), lines) in panels.iter().zip(&headings) {
+        for (i, line) in lines.iter().enumerate() {
+            let size = if room.is_some() { 11.0 } else { 13.0 };
+            svg.text(frame.margin, y + 22.0 + i as f64 * HEADING_LINE, line, Type::new(size).bold());
         }
-        y += heading(title);
-        panel.draw(&mut svg, MARGIN, y)?;
+        y += heading(lines);
+        panel.draw(&mut svg, frame.margin, y)?;
         y += panel.size().1;
     }
-    frame::caption(&mut svg, &caption);
-    Ok(svg.finish(&format!("{}, {}", view.title, view.subtitle), &frame::desc(&view.provenance)))
+    let scale = style.width.map_or(1.0, |width| width.pixels() / frame.width);
+    let title = format!("{}, {}", view.title, view.subtitle);
+    Ok((svg.finish(&title, &frame::desc(&view.provenance), style.width), scale))
 }
 
 /// A drawn figure.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Figure {
     /// File stem, e.g. `logit_lens` or `attention-L3H1-p2` (`p2`: prompt 2, counted from 0).
     pub name: String,
     /// The SVG document.
     pub svg: String,
+    /// How large its letters are beside those of a figure that is as wide as it needs.
+    pub scale: f64,
 }
 
 impl Figure {
@@ -108,10 +125,19 @@ impl Figure {
     /// # Errors
     /// None that are known; plotters' are passed on.
     pub fn of(view: &View) -> Result<Option<Self>> {
-        match view.panels.is_empty() {
-            true => Ok(None),
-            false => Ok(Some(Self { name: view.name.clone(), svg: svg(view)? })),
+        Self::styled(view, &Style::default())
+    }
+
+    /// The same as it is to look.
+    ///
+    /// # Errors
+    /// None that are known; plotters' are passed on.
+    pub fn styled(view: &View, style: &Style) -> Result<Option<Self>> {
+        if view.panels.is_empty() {
+            return Ok(None);
         }
+        let (svg, scale) = styled(view, style)?;
+        Ok(Some(Self { name: view.name.clone(), svg, scale }))
     }
 }
 
@@ -124,10 +150,11 @@ impl Drawable {
         all: &[Self],
         path: &Path,
         options: &Options,
+        style: &Style,
         emit: &mut dyn FnMut(Figure) -> Result<()>,
     ) -> Result<()> {
         let mut any = false;
-        Self::views(all, path, options, &mut |view| match Figure::of(&view)? {
+        Self::views(all, path, options, &mut |view| match Figure::styled(&view, style)? {
             Some(figure) => {
                 any = true;
                 emit(figure)

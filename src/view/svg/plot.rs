@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::number::Locale;
 use crate::view::axis::Axis;
 use crate::view::colour::Rgb;
+use crate::view::label::{fit_sans, sans_width};
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 use plotters::prelude::{ChartBuilder, IntoDrawingArea, LabelAreaPosition};
 use plotters::style::{Color, RGBColor, ShapeStyle};
@@ -47,6 +48,20 @@ fn undrawn(e: impl std::fmt::Display) -> Error {
     Error::compute(format!("the chart could not be drawn: {e}")).fault()
 }
 
+/// The axis with so many of its labels that they stand apart in so many pixels.
+fn apart(mut axis: Axis, pixels: f64, locale: Locale) -> Axis {
+    let widest = axis.ticks.iter().map(|tick| sans_width(&axis.label(*tick, locale), 10.0)).fold(0.0, f64::max);
+    let near = axis.ticks.windows(2).map(|pair| (axis.along(pair[1]) - axis.along(pair[0])) * pixels);
+    let nearest = near.fold(f64::INFINITY, f64::min).max(1.0);
+    let every = ((widest + 4.0) / nearest).ceil().max(1.0) as usize;
+    let mut i = 0;
+    axis.ticks.retain(|_| {
+        i += 1;
+        (i - 1usize).is_multiple_of(every)
+    });
+    axis
+}
+
 /// Two axes on a figure: where values are.
 #[derive(Clone, Debug)]
 pub(super) struct Plot {
@@ -59,6 +74,7 @@ pub(super) struct Plot {
 impl Plot {
     /// Draws both axes within `place`: grid lines at the labels of y, and the names.
     pub fn draw(svg: &mut Svg, place: Rect, x: Axis, y: Axis, locale: Locale) -> Result<Self> {
+        let x = apart(x, place.w - LEFT, locale);
         let shade = |c: Rgb| ShapeStyle { color: RGBColor(c.0, c.1, c.2).to_rgba(), filled: false, stroke_width: 1 };
         let (lower, upper) = {
             let root = Backend(svg).into_drawing_area();
@@ -84,11 +100,18 @@ impl Plot {
         // Half a pixel on, as the lines that plotters draws.
         let (left, right) = (f64::from(lower.0) + 0.5, f64::from(upper.0) + 0.5);
         let (floor, top) = (f64::from(lower.1) + 0.5, f64::from(upper.1) + 0.5);
-        let name = Type::new(11.0).at(Anchor::Middle);
+        // Smaller where there is little room, and then cut.
+        let name = |name: &str, room: f64| {
+            let size = (11.0 * room / sans_width(name, 11.0)).clamp(8.0, 11.0);
+            (fit_sans(name, room.max(sans_width("x", size)), size), Type::new(size).at(Anchor::Middle))
+        };
         if !x.name.is_empty() {
-            svg.text((left + right) / 2.0, place.y + place.h - BELOW + 30.0, &x.name, name);
+            let middle = (left + right) / 2.0;
+            let (text, t) = name(&x.name, 2.0 * (middle - place.x).min(svg.size().0 - middle));
+            svg.text(middle, place.y + place.h - BELOW + 30.0, &text, t);
         }
-        svg.text(place.x + 8.0, (floor + top) / 2.0, &y.name, name.upwards());
+        let (text, t) = name(&y.name, place.h);
+        svg.text(place.x + 8.0, (floor + top) / 2.0, &text, t.upwards());
         Ok(Self { inside: Rect { x: left, y: top, w: right - left, h: floor - top }, x, y })
     }
 

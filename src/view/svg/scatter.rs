@@ -2,6 +2,7 @@
 
 use super::Sized;
 use super::canvas::{Anchor, Rect, Svg, Type};
+use super::frame;
 use super::labels::{Field, Label, Side, place};
 use super::plot::{BELOW, LEFT, Plot};
 use crate::error::Result;
@@ -37,21 +38,45 @@ const INKS: [Rgb; 6] = [
 ];
 
 /// Dots as a panel.
-pub(super) struct Drawn<'a>(pub &'a Scatter, pub Locale);
+pub(super) struct Drawn<'a> {
+    scatter: &'a Scatter,
+    locale: Locale,
+    /// Width and height between the axes.
+    inside: (f64, f64),
+    beside: f64,
+    /// Where the names of the kinds are, and in how many lines.
+    kinds: (Vec<(f64, usize)>, usize),
+}
+
+impl<'a> Drawn<'a> {
+    /// It takes `room` pixels, where that is given and it does not get too narrow.
+    pub fn new(scatter: &'a Scatter, locale: Locale, room: Option<f64>) -> Self {
+        let (w, h) = if scatter.diagonal { SQUARE } else { MAP };
+        let beside = if room.is_some_and(|room| room < w) { 24.0 } else { BESIDE };
+        let narrow = room.map_or(w, |room| (room - LEFT - beside).clamp(140.0, w));
+        let inside = (narrow, (h * narrow / w).max(140.0));
+        let names = frame::flow(
+            scatter.kinds.iter().map(|name| 30.0 + sans_width(name, 11.0)),
+            room.unwrap_or(f64::MAX) - LEFT,
+        );
+        let lines = names.last().map_or(0, |(_, line)| line + 1);
+        Self { scatter, locale, inside, beside, kinds: (names, lines) }
+    }
+}
 
 impl Sized for Drawn<'_> {
     fn size(&self) -> (f64, f64) {
-        let (w, h) = self.inside();
-        (LEFT + w + BESIDE, self.above() + h + BELOW)
+        let (w, h) = self.inside;
+        (LEFT + w + self.beside, self.above() + h + BELOW)
     }
 
     fn draw(&self, svg: &mut Svg, x: f64, y: f64) -> Result<()> {
-        let Scatter { x: across, y: up, dots, .. } = self.0;
+        let Scatter { x: across, y: up, dots, .. } = self.scatter;
         self.kinds(svg, x + LEFT, y);
-        let (w, h) = self.inside();
+        let (w, h) = self.inside;
         let area = Rect { x, y: y + self.above(), w: LEFT + w, h: h + BELOW };
-        let plot = Plot::draw(svg, area, across.clone(), up.clone(), self.1)?;
-        if self.0.diagonal {
+        let plot = Plot::draw(svg, area, across.clone(), up.clone(), self.locale)?;
+        if self.scatter.diagonal {
             svg.line(&[plot.at(across.from, up.from), plot.at(across.to, up.to)], Rgb::NONE, 1.0);
         }
         // What stands out lies over the others.
@@ -82,44 +107,40 @@ fn mark(svg: &mut Svg, (x, y): (f64, f64), r: f64, kind: Option<usize>, title: O
 }
 
 impl Drawn<'_> {
-    fn inside(&self) -> (f64, f64) {
-        if self.0.diagonal { SQUARE } else { MAP }
-    }
-
     fn above(&self) -> f64 {
-        if self.0.kinds.is_empty() { 0.0 } else { KINDS }
+        self.kinds.1 as f64 * KINDS
     }
 
     fn radius(&self) -> f64 {
-        if self.0.dots.len() > MANY { SMALL } else { DOT }
+        if self.scatter.dots.len() > MANY { SMALL } else { DOT }
     }
 
     /// The names of the kinds, each beside its shape.
-    fn kinds(&self, svg: &mut Svg, mut x: f64, y: f64) {
-        for (kind, name) in self.0.kinds.iter().enumerate() {
+    fn kinds(&self, svg: &mut Svg, left: f64, top: f64) {
+        for (kind, (name, (x, line))) in self.scatter.kinds.iter().zip(&self.kinds.0).enumerate() {
+            let (x, y) = (left + x, top + *line as f64 * KINDS);
             mark(svg, (x + 4.0, y + 9.0), 4.0, Some(kind), None);
             svg.text(x + 13.0, y + 9.0, name, Type::new(11.0));
-            x += 30.0 + sans_width(name, 11.0);
         }
     }
 
     /// Words beside dots, as far as they do not touch.
     fn words(&self, svg: &mut Svg, plot: &Plot) {
-        let dots: Vec<(f64, f64)> = self.0.dots.iter().map(|dot| plot.at(dot.x, dot.y)).collect();
-        let texts: Vec<String> = self.0.words.iter().map(|(_, text)| fit_sans(text, LONGEST, WORDS)).collect();
+        let dots: Vec<(f64, f64)> = self.scatter.dots.iter().map(|dot| plot.at(dot.x, dot.y)).collect();
+        let texts: Vec<String> = self.scatter.words.iter().map(|(_, text)| fit_sans(text, LONGEST, WORDS)).collect();
         let label = |((dot, _), text): (&(usize, String), &String)| Label {
             dot: *dot,
             size: (sans_width(text, WORDS), WORDS),
-            far: self.0.dots[*dot].strong,
+            far: self.scatter.dots[*dot].strong,
         };
-        let labels: Vec<Label> = self.0.words.iter().zip(&texts).map(label).collect();
+        let labels: Vec<Label> = self.scatter.words.iter().zip(&texts).map(label).collect();
         // The line goes from the lower left of the plot to its upper right.
         let Rect { x: from, y: top, w, h } = plot.inside;
         let line = |x: f64| top + h - (x - from) / w * h;
-        let crossed = |r: &Rect| self.0.diagonal && line(r.x) > r.y && line(r.x + r.w) < r.y + r.h;
+        let crossed = |r: &Rect| self.scatter.diagonal && line(r.x) > r.y && line(r.x + r.w) < r.y + r.h;
         let inside = Rect { x: from, y: top, w: svg.size().0 - from - 4.0, h };
         let field = Field { dots: &dots, radius: self.radius(), inside, taken: &crossed };
-        for ((found, text), (dot, _)) in place(&labels, &field).into_iter().zip(&texts).zip(&self.0.words) {
+        for ((found, text), (dot, _)) in place(&labels, &field).into_iter().zip(&texts).zip(&self.scatter.words) {
             let Some(found) = found else { continue };
             let Rect { x, y, w, h } = found.area;
             let (x, anchor) = match found.side {
@@ -130,7 +151,7 @@ impl Drawn<'_> {
             if found.far {
                 svg.line(&found.line(dots[*dot]), Rgb::INK, 0.8);
             }
-            let strong = self.0.dots[*dot].strong;
+            let strong = self.scatter.dots[*dot].strong;
             let t = Type::new(WORDS).at(anchor).ink(if strong { Rgb::INK } else { Rgb::SOFT });
             svg.text(x, y + h / 2.0, text, if strong { t.bold() } else { t });
         }

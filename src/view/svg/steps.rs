@@ -27,9 +27,14 @@ pub(super) struct Drawn<'a> {
 }
 
 impl<'a> Drawn<'a> {
-    pub fn new(steps: &'a Steps, locale: Locale) -> Self {
+    /// It takes `room` pixels, where that is given and its steps do not get too narrow.
+    pub fn new(steps: &'a Steps, locale: Locale, room: Option<f64>) -> Self {
         let least = if steps.joined { 5.0 } else { 16.0 };
-        let pitch = (900.0 / steps.points.len().max(1) as f64).clamp(least, 44.0).floor();
+        let n = steps.points.len().max(1) as f64;
+        let pitch = match room {
+            Some(room) => ((room - LEFT) / n).clamp(least / 3.0, 44.0),
+            None => (900.0 / n).clamp(least, 44.0).floor(),
+        };
         let band = Band::plan(steps.x.items.iter().map(|item| item.label.as_str()), pitch);
         Self { steps, locale, pitch, band }
     }

@@ -36,12 +36,14 @@ pub(super) struct Flow<'a> {
 }
 
 impl<'a> Flow<'a> {
-    pub fn new(text: &'a Text, locale: Locale) -> Self {
+    /// In lines that fit into `room` pixels, where that is given.
+    pub fn new(text: &'a Text, locale: Locale, room: Option<f64>) -> Self {
+        let widest = room.map_or(WIDEST, |room| (room - BAR - 8.0).max(120.0));
         let (mut x, mut y, mut places, mut wide) = (0.0, 0.0, vec![], 0f64);
         for (cell, ends) in text.tokens.iter().zip(text.ends()) {
             let label = mono_width(&cell.label, SIZE).min(LONGEST);
             let w = label.max(mono_width(&cell.below, 8.0)).ceil() + 4.0;
-            if x > 0.0 && x + w > WIDEST {
+            if x > 0.0 && x + w > widest {
                 (x, y) = (0.0, y + LINE);
             }
             places.push(Rect { x, y, w, h: TOKEN });
@@ -90,7 +92,8 @@ pub(super) struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    pub fn new(table: &'a Table) -> Self {
+    /// It takes `room` pixels, where that is given and its columns do not get too narrow.
+    pub fn new(table: &'a Table, room: Option<f64>) -> Self {
         let rows = || table.rows.iter().take(MOST_ROWS);
         let width = |label: &str| mono_width(label, SMALL).min(COLUMN);
         let mut widths: Vec<f64> = table.columns.iter().map(|name| width(name)).collect();
@@ -104,7 +107,15 @@ impl<'a> Rows<'a> {
                 }
             }
         }
-        Self { table, widths: widths.into_iter().map(|w| w.ceil() + 12.0).collect() }
+        let mut widths: Vec<f64> = widths.into_iter().map(|w| w.ceil() + 12.0).collect();
+        if let Some(room) = room {
+            // The widest columns are cut, all to one width.
+            let wide = |most: f64| widths.iter().map(|w| w.min(most)).sum::<f64>();
+            let cut = (60..=COLUMN as usize + 12).rev().map(|most| most as f64).find(|most| wide(*most) <= room);
+            let most = cut.unwrap_or(60.0);
+            widths.iter_mut().for_each(|w| *w = w.min(most));
+        }
+        Self { table, widths }
     }
 
     fn shown(&self) -> usize {

@@ -26,13 +26,18 @@ pub(super) struct Drawn<'a> {
 }
 
 impl<'a> Drawn<'a> {
-    pub fn new(tiles: &'a Tiles, locale: Locale) -> Self {
+    /// It takes `room` pixels, where that is given and its tiles do not get too narrow.
+    pub fn new(tiles: &'a Tiles, locale: Locale, room: Option<f64>) -> Self {
         let most = |of: fn(&Tile) -> usize| tiles.tiles.iter().map(of).max().map_or(1, |last| last + 1) as f64;
         let (lines, along) = (most(|tile| tile.at.0), most(|tile| tile.at.1));
         // In cells; the longer side fills the tile.
         let (across, down) = tiles.size;
         let widest = if tiles.tiles.len() == 1 { 420.0 } else { 150.0 };
-        let scale = (1320.0 / along - GAP).clamp(44.0, widest).floor() / across.max(down).max(1) as f64;
+        let tile = match room {
+            Some(room) => ((room - BAR + GAP) / along - GAP).clamp(18.0, widest),
+            None => (1320.0 / along - GAP).clamp(44.0, widest).floor(),
+        };
+        let scale = tile / across.max(down).max(1) as f64;
         let (w, h) = (across as f64 * scale, down as f64 * scale);
         Self { tiles, locale, scale, grid: (along * (w + GAP) - GAP, lines * (h + NAME + GAP) - GAP) }
     }
@@ -62,7 +67,7 @@ impl<'a> Drawn<'a> {
         let beyond = of(&|v| colours.clips(v));
         let cores: String = beyond.iter().map(|(q, k)| format!("M{k}.33 {q}.33h.34v.34h-.34z")).collect();
         if !cores.is_empty() {
-            svg.path(&cores, Rgb::PAPER);
+            svg.mark(&cores, Rgb::PAPER);
         }
     }
 }

@@ -29,8 +29,10 @@ pub(super) struct Drawn<'a> {
 }
 
 impl<'a> Drawn<'a> {
-    pub fn new(tree: &'a Tree) -> Self {
-        let columns = |branch: &Branch| ((WIDEST - text_at(branch)) / mono_width("x", SIZE)).max(24.0) as usize;
+    /// In lines that fit into `room` pixels, where that is given.
+    pub fn new(tree: &'a Tree, room: Option<f64>) -> Self {
+        let widest = room.map_or(WIDEST, |room| (room - 8.0).min(WIDEST));
+        let columns = |branch: &Branch| ((widest - text_at(branch)) / mono_width("x", SIZE)).max(24.0) as usize;
         Self { tree, lines: tree.branches.iter().map(|branch| wrapped(&branch.text, columns(branch))).collect() }
     }
 

@@ -28,7 +28,7 @@ fn place() -> Place {
 /// The only figure of the folder whose name begins so.
 fn figure(place: &Place, folder: &str, name: &str) -> Figure {
     let svg = String::from_utf8(place.read(&format!("{folder}/{name}.svg"))).unwrap();
-    Figure { name: name.into(), svg }
+    Figure { name: name.into(), svg, scale: 1.0 }
 }
 
 /// What the figure says where one points at it; of the whole figure first.

@@ -5,6 +5,7 @@ pub mod helps;
 pub mod numbers;
 pub mod options;
 pub mod output;
+pub mod pipes;
 pub mod ranges;
 pub mod refusals;
 pub mod refused;

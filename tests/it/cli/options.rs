@@ -248,6 +248,8 @@ const CASES: &[Case] = &[
     // How it was checked, where it goes and how it is drawn.
     ("verify", "~", "+|--verify|2", Nothing),
     ("scale", "~", "+|--scale|1", Nothing),
+    ("figures", "~", "+|--figures|first", Nothing),
+    ("print_folder", "~", "+|--print-folder", Nothing),
     ("resume", "~", "+|--resume", Nothing),
     ("out", "~", "+|--out|folder", Nothing),
     ("force", "~", "+|--force", Nothing),

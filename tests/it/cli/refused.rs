@@ -257,7 +257,7 @@ fn what_is_no_table_is_not_drawn() {
         place.refused(["chart", file], 2, says);
         place.refused(["chart", file, "--out", "figures"], 2, says);
     }
-    place.refused(["chart", "lens/logit_lens.parquet", "--max-prompts", "0", "--out", "figures"], 2, "--max-prompts");
+    place.refused(["chart", "lens/logit_lens.parquet", "--figures", "none", "--out", "figures"], 2, "--figures none");
     place.ok(["attention", "-q", "-m", &gpt2, "--ids", "1,2,3", "--out", "attention"]);
     place.refused(
         ["chart", "attention/attention.parquet", "--head", "7.0", "--out", "figures"],

@@ -34,9 +34,9 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub fn new(name: &'static str) -> Self {
-        let mut writer =
-            Self { name, place: Place::new(), whole: Files::new(), other: Files::new(), took: Duration::ZERO };
+    /// The command, and what it needs, before it has run.
+    pub fn unrun(name: &'static str) -> Self {
+        let writer = Self { name, place: Place::new(), whole: Files::new(), other: Files::new(), took: Duration::ZERO };
         if name == "chart" {
             // Of two tables, so that one's figures are not the other's.
             for (text, to) in [(CLEAN, "table"), (SHORT[0], "other-table")] {
@@ -49,6 +49,11 @@ impl Writer {
                 |i: usize| format!("{{\"text\": \"{}\"}}\n", [CLEAN, CORRUPT, SHORT[0]][i % 3].repeat(1 + i % 4));
             writer.place.write("corpus.jsonl", (0..24).map(line).collect::<String>());
         }
+        writer
+    }
+
+    pub fn new(name: &'static str) -> Self {
+        let mut writer = Self::unrun(name);
         for other in [true, false] {
             let begun = Instant::now();
             let done: Done = writer.command(other, "whole", &["--force"]).output().unwrap().into();

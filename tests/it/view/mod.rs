@@ -8,6 +8,7 @@ use pellucid::view::{Figure, Options, Seen, figures};
 pub mod any;
 pub mod attribution;
 pub mod chart;
+pub mod encoded;
 pub mod facts;
 pub mod numbers;
 pub mod patch;

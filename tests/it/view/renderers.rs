@@ -55,7 +55,7 @@ fn heat(shape: Shape) -> Heat {
     }
 }
 
-fn every_body() -> Vec<(&'static str, Body)> {
+pub(crate) fn every_body() -> Vec<(&'static str, Body)> {
     let axis = |name: &str| Axis::linear(name, -1.0, 1.0, 5);
     let steps = Steps {
         x: side("head", &["1", HOSTILE]),
@@ -162,7 +162,7 @@ fn every_body() -> Vec<(&'static str, Body)> {
     ]
 }
 
-fn view(body: Body) -> View {
+pub(crate) fn view(body: Body) -> View {
     View {
         name: "sample".into(),
         title: format!("A title {HOSTILE}"),
@@ -180,7 +180,7 @@ fn view(body: Body) -> View {
 fn every_kind_of_view_is_a_figure_and_its_text_is_data() {
     for (name, body) in every_body() {
         let view = view(body);
-        let figure = Figure { name: name.into(), svg: svg::svg(&view).unwrap() };
+        let figure = Figure { name: name.into(), svg: svg::svg(&view).unwrap(), scale: 1.0 };
         assert!(!check(&figure).is_empty(), "{name}");
         assert!(!figure.svg.contains("<script"), "{name}");
         let page = html(&view).unwrap();
@@ -253,7 +253,7 @@ fn text_is_coloured_and_says_its_values() {
     // Where the terminal is narrow, the text goes on below.
     assert!(terminal::text(&view, 20).lines().count() > said.lines().count());
 
-    let figure = Figure { name: "text".into(), svg: svg::svg(&view).unwrap() };
+    let figure = Figure { name: "text".into(), svg: svg::svg(&view).unwrap(), scale: 1.0 };
     let titles = check(&figure);
     assert_eq!(titles.iter().filter(|t| t.starts_with(HOSTILE)).count(), 5, "{titles:?}");
     let most = Colours::rising("", 16.0).of(14.5);

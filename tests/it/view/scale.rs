@@ -166,6 +166,7 @@ pub(crate) fn figures(place: &Place, folder: &str) -> Vec<Figure> {
         .map(|file| Figure {
             name: file.file_stem().unwrap().to_string_lossy().into_owned(),
             svg: fs_err::read_to_string(&file).unwrap(),
+            scale: 1.0,
         })
         .collect();
     found.sort_by(|a, b| a.name.cmp(&b.name));

@@ -23,7 +23,7 @@ impl Seen for AttentionRow {
     const OF_HEADS: bool = true;
 
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
-        let extents = Extents::of::<Self>(rows, "prompt", how.max_prompts)?;
+        let extents = Extents::of::<Self>(rows, "prompt", how)?;
         views(rows, &extents, from, how, emit)
     }
 }

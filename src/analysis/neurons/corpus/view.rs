@@ -1,5 +1,6 @@
 //! Cards as they are seen: the text of examples, each token coloured by the feature's value there.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::rows::{NeuronCardRow, NeuronExampleRow, NeuronStatsRow};
@@ -30,8 +31,12 @@ impl Seen for NeuronCardRow {
     /// A card for each of the first features, with its examples in all corpora. The rows of these are held.
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
         let (mut order, mut own): (Vec<Of>, Vec<Vec<Self>>) = (vec![], vec![]);
+        let mut all = HashSet::new();
         rows.rows(0..rows.len(), &mut |row| {
             let of = of(&row);
+            if !all.contains(&of) {
+                all.insert(of.clone());
+            }
             match order.iter().position(|known| *known == of) {
                 Some(at) => own[at].push(row),
                 None if order.len() < how.max_prompts => {
@@ -42,6 +47,7 @@ impl Seen for NeuronCardRow {
             }
             Ok(())
         })?;
+        how.total.tell(all.len());
         if own.is_empty() {
             return Err(no_rows::<Self>());
         }

@@ -47,8 +47,7 @@ fn views<R: Marked>(
     emit: &mut Emit<'_>,
 ) -> Result<()> {
     // All figures have one scale, and positions one order, which the last row may still change.
-    let (mut extents, mut names, mut scales) =
-        (Extents::new(options.max_prompts), Names::default(), Scales::new(options.scale));
+    let (mut extents, mut names, mut scales) = (Extents::new(options), Names::default(), Scales::new(options.scale));
     let mut at = 0;
     rows.rows(0..rows.len(), &mut |row| {
         extents.add(row.unit(), at);
@@ -64,7 +63,7 @@ fn views<R: Marked>(
         }
         Ok(())
     })?;
-    let named = Named::of(units.iter().map(|(unit, _)| *unit));
+    let named = Named::of(extents.all());
     let provenance = Arc::new(provenance.clone());
     for (unit, range) in units {
         let marks = marks_of(rows, unit, range, &names)?;

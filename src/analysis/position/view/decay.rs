@@ -37,7 +37,7 @@ struct Key {
 
 impl Seen for PositionDecayRow {
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
-        let extents = Extents::of::<Self>(rows, "prompt", how.max_prompts)?;
+        let extents = Extents::of::<Self>(rows, "prompt", how)?;
         let provenance = Arc::new(from.clone());
         for (prompt, range) in extents.each::<Self>()? {
             // Scores are many: first what they come to, then those that are drawn.
