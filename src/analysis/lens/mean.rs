@@ -26,6 +26,7 @@ impl Over {
         let longest = prompts.iter().map(|p| p.tokens.len()).max().unwrap_or(0);
         let mut positions: Vec<isize> =
             chosen.map_or(vec![-1], |chosen| chosen.iter().flat_map(|each| each.of_several(longest)).collect());
+        let mut seen = vec![];
         positions.retain(|p| !seen.contains(p) && (seen.push(*p), true).1);
         Self { positions, lengths: prompts.iter().map(|p| (p.index, p.tokens.len())).collect() }
     }
