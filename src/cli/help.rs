@@ -2,6 +2,8 @@
 
 use clap::Command;
 
+use super::examples::examples;
+
 /// Options that say what is measured, whichever group declares them.
 const MEASURE: [&str; 8] = ["metric", "measure_at", "answer", "foil", "target", "verify", "confirm", "reference"];
 
@@ -25,53 +27,20 @@ pub(super) fn has(command: &Command, option: &str) -> bool {
     of_all.contains(&option) || command.get_arguments().any(own)
 }
 
-/// Examples of commands that are no analysis: what each is for, and its words.
-const OTHERS: &[(&str, &[[&str; 2]])] = &[
-    (
-        "run",
-        &[
-            ["What an experiment would run", "pellucid run experiments/induction.toml --dry-run"],
-            [
-                "Run it, with another number of one step",
-                "pellucid run experiments/induction.toml --set steps.heads.top=20",
-            ],
-        ],
-    ),
-    ("tables", &[["The columns of one table", "pellucid tables attention"]]),
-    ("merge", &[["Join the parts in a folder", "pellucid merge runs/patch-0123456789ab"]]),
-    ("status", &[["Check all that is finished of a data set", "pellucid status runs/export-0123456789ab --check"]]),
-    (
-        "chart",
-        &[[
-            "Two heads of a table of patterns",
-            "pellucid chart runs/park/attention.parquet --head 1.1,2.0 --out figures",
-        ]],
-    ),
-    ("completions", &[["For zsh, in a folder of $fpath", "pellucid completions zsh > ~/.zfunc/_pellucid"]]),
-    (
-        "man",
-        &[
-            ["Read the page of a command", "pellucid man lens | man -l -"],
-            ["Install all pages", "pellucid man --out ~/.local/share/man/man1"],
-        ],
-    ),
-];
-
-/// The commands that are no analysis, with their examples.
-pub(super) fn with_examples(mut program: Command) -> Command {
-    for (name, examples) in OTHERS {
-        if program.find_subcommand(name).is_some() {
-            program = program.mut_subcommand(name, |command| {
-                let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-                command.after_help(below(&text, examples))
-            });
+/// The same program, whose commands that are no analysis show their examples too.
+pub(super) fn with_examples(program: Command, analyses: &[&str]) -> Command {
+    program.mut_subcommands(|command| {
+        if analyses.contains(&command.get_name()) {
+            return command;
         }
-    }
-    program
+        let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let own = examples(command.get_name());
+        command.after_help(below(&text, own))
+    })
 }
 
 /// What stands below the options: what there is to say, then examples.
-pub(super) fn below(text: &str, examples: &[[&str; 2]]) -> String {
+pub(super) fn below(text: &str, examples: Vec<[String; 2]>) -> String {
     let examples: Vec<String> =
         examples.iter().map(|[what, command]| format!("  # {what}\n  {}", folded(command))).collect();
     match (text.is_empty(), examples.is_empty()) {
