@@ -77,6 +77,21 @@ fn every_option_stands_in_a_group() {
             let group = arg.get_help_heading().unwrap_or_default();
             let groups = ["Model", "Prompts", "Input", "What", "Measure", "Sampling", "Output"];
             assert!(groups.contains(&group), "{} {}: \"{group}\"", command.get_name(), arg.get_id());
+            let own = [
+                ("model", "Model"),
+                ("prompts", "Prompts"),
+                ("clean", "Prompts"),
+                ("at", "What"),
+                ("layers", "What"),
+                ("kind", "What"),
+                ("metric", "Measure"),
+                ("answer", "Measure"),
+                ("out", "Output"),
+                ("resume", "Output"),
+            ];
+            let expected = own.iter().find(|(id, _)| arg.get_id() == id).map_or(group, |(_, group)| group);
+            let corpora = group == "Input" && expected == "Prompts";
+            assert!(group == expected || corpora, "{} {}: \"{group}\"", command.get_name(), arg.get_id());
         }
     }
 }
