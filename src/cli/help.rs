@@ -1,20 +1,29 @@
 //! Help as people read it: options in groups, and examples below.
 
-use clap::Command;
+use clap::{Args, Command};
 
 use super::examples::examples;
+use crate::sample::Sampling;
 
 /// Options that say what is measured, whichever group declares them.
 const MEASURE: [&str; 8] = ["metric", "measure_at", "answer", "foil", "target", "verify", "confirm", "reference"];
 
 /// Puts the options that have no group yet into `group`, or into the one of what is measured.
 pub(super) fn grouped(command: Command, group: &'static str) -> Command {
+    // What clap would call a group from here on goes on to the options that follow.
+    let sampling = Sampling::augment_args(Command::new(""));
+    let draws = |id: &str| sampling.get_arguments().any(|arg| arg.get_id() == id);
+    let samples = sampling.get_arguments().all(|arg| command.get_arguments().any(|own| own.get_id() == arg.get_id()));
     command.mut_args(|arg| {
         if arg.is_positional() || arg.get_help_heading().is_some() {
             return arg;
         }
-        let measures = MEASURE.contains(&arg.get_id().as_str());
-        arg.help_heading(if measures { "Measure" } else { group })
+        let own = match arg.get_id().as_str() {
+            id if MEASURE.contains(&id) => "Measure",
+            id if samples && draws(id) => "Sampling",
+            _ => group,
+        };
+        arg.help_heading(own)
     })
 }
 

@@ -165,8 +165,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "number", "error", "range", "limits", "whole", "guard", "arch", "ops", "hook", "text", "model", "sweep",
-            "table", "view", "session", "dataset", "analysis", "report",
+            "number", "error", "range", "limits", "whole", "guard", "arch", "ops", "hook", "text", "sample", "model",
+            "sweep", "table", "view", "session", "dataset", "analysis", "report",
         ],
     ),
     ("lib", &["error"]),
