@@ -4,8 +4,10 @@ use clap::{ArgMatches, Args, FromArgMatches};
 
 use super::args::{DrawArgs, Figures, FiguresArgs, OutArgs, ResumeArgs, ShardArgs};
 use super::canonical::{canonical, words};
+use super::examples::examples;
 use super::found::{draw, print, printed_folder};
 use super::help::{below, grouped};
+use super::listed::with_names;
 use super::out::{Out, flags};
 use super::serve::{ServeArgs, served};
 use super::signals;
@@ -130,7 +132,7 @@ pub(super) fn clap_of<A: Asking>() -> clap::Command {
     command = <A::Input as Given<A::On>>::Args::augment_args(command);
     let of_corpora = command.get_arguments().any(|arg| arg.get_id() == "corpus");
     command = grouped(command, if of_corpora { "Input" } else { "Prompts" });
-    command = grouped(A::augment_args(command), "What");
+    command = grouped(with_names(A::augment_args(command)), "What");
     if scaled::<A>() {
         command = DrawArgs::augment_args(command);
     }
@@ -163,7 +165,7 @@ pub(super) fn clap_of<A: Asking>() -> clap::Command {
     let long = own.get_long_about().cloned();
     command = command
         .about(about)
-        .after_help(below(&own.get_after_help().map(ToString::to_string).unwrap_or_default(), A::EXAMPLES));
+        .after_help(below(&own.get_after_help().map(ToString::to_string).unwrap_or_default(), examples(A::NAME)));
     match long {
         Some(long) => command.long_about(long),
         None => command.long_about(None::<&str>),

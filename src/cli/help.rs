@@ -1,18 +1,29 @@
 //! Help as people read it: options in groups, and examples below.
 
-use clap::Command;
+use clap::{Args, Command};
+
+use super::examples::examples;
+use crate::sample::Sampling;
 
 /// Options that say what is measured, whichever group declares them.
 const MEASURE: [&str; 8] = ["metric", "measure_at", "answer", "foil", "target", "verify", "confirm", "reference"];
 
 /// Puts the options that have no group yet into `group`, or into the one of what is measured.
 pub(super) fn grouped(command: Command, group: &'static str) -> Command {
+    // What clap would call a group from here on goes on to the options that follow.
+    let sampling = Sampling::augment_args(Command::new(""));
+    let draws = |id: &str| sampling.get_arguments().any(|arg| arg.get_id() == id);
+    let samples = sampling.get_arguments().all(|arg| command.get_arguments().any(|own| own.get_id() == arg.get_id()));
     command.mut_args(|arg| {
         if arg.is_positional() || arg.get_help_heading().is_some() {
             return arg;
         }
-        let measures = MEASURE.contains(&arg.get_id().as_str());
-        arg.help_heading(if measures { "Measure" } else { group })
+        let own = match arg.get_id().as_str() {
+            id if MEASURE.contains(&id) => "Measure",
+            id if samples && draws(id) => "Sampling",
+            _ => group,
+        };
+        arg.help_heading(own)
     })
 }
 
@@ -25,53 +36,20 @@ pub(super) fn has(command: &Command, option: &str) -> bool {
     of_all.contains(&option) || command.get_arguments().any(own)
 }
 
-/// Examples of commands that are no analysis: what each is for, and its words.
-const OTHERS: &[(&str, &[[&str; 2]])] = &[
-    (
-        "run",
-        &[
-            ["What an experiment would run", "pellucid run experiments/induction.toml --dry-run"],
-            [
-                "Run it, with another number of one step",
-                "pellucid run experiments/induction.toml --set steps.heads.top=20",
-            ],
-        ],
-    ),
-    ("tables", &[["The columns of one table", "pellucid tables attention"]]),
-    ("merge", &[["Join the parts in a folder", "pellucid merge runs/patch-0123456789ab"]]),
-    ("status", &[["Check all that is finished of a data set", "pellucid status runs/export-0123456789ab --check"]]),
-    (
-        "chart",
-        &[[
-            "Two heads of a table of patterns",
-            "pellucid chart runs/park/attention.parquet --head 1.1,2.0 --out figures",
-        ]],
-    ),
-    ("completions", &[["For zsh, in a folder of $fpath", "pellucid completions zsh > ~/.zfunc/_pellucid"]]),
-    (
-        "man",
-        &[
-            ["Read the page of a command", "pellucid man lens | man -l -"],
-            ["Install all pages", "pellucid man --out ~/.local/share/man/man1"],
-        ],
-    ),
-];
-
-/// The commands that are no analysis, with their examples.
-pub(super) fn with_examples(mut program: Command) -> Command {
-    for (name, examples) in OTHERS {
-        if program.find_subcommand(name).is_some() {
-            program = program.mut_subcommand(name, |command| {
-                let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-                command.after_help(below(&text, examples))
-            });
+/// The same program, whose commands that are no analysis show their examples too.
+pub(super) fn with_examples(program: Command, analyses: &[&str]) -> Command {
+    program.mut_subcommands(|command| {
+        if analyses.contains(&command.get_name()) {
+            return command;
         }
-    }
-    program
+        let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let own = examples(command.get_name());
+        command.after_help(below(&text, own))
+    })
 }
 
 /// What stands below the options: what there is to say, then examples.
-pub(super) fn below(text: &str, examples: &[[&str; 2]]) -> String {
+pub(super) fn below(text: &str, examples: Vec<[String; 2]>) -> String {
     let examples: Vec<String> =
         examples.iter().map(|[what, command]| format!("  # {what}\n  {}", folded(command))).collect();
     match (text.is_empty(), examples.is_empty()) {

@@ -8,6 +8,7 @@ mod corpus;
 mod dataset;
 mod embedded;
 mod environment;
+mod examples;
 mod explained;
 mod figure;
 mod found;
@@ -16,6 +17,7 @@ mod glossary;
 mod help;
 mod input;
 mod kept;
+mod listed;
 mod out;
 mod run;
 mod serve;
@@ -75,7 +77,8 @@ fn program() -> clap::Command {
     let program = COMMANDS.iter().fold(Cli::command(), |program, command| program.subcommand((command.clap)()));
     // What is said of the rest is not what is said of the program.
     let about = program.get_about().cloned().unwrap_or_default();
-    help::with_examples(Other::augment_subcommands(program).about(about).long_about(None::<&str>))
+    let program = Other::augment_subcommands(program).about(about).long_about(None::<&str>);
+    help::with_examples(program, &COMMANDS.iter().map(|command| command.name).collect::<Vec<_>>())
 }
 
 /// Runs the program on the process's own arguments.

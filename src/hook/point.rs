@@ -272,7 +272,8 @@ fn elsewhere(pattern: &str, all: &[HookPoint]) -> Option<String> {
     let layers = pattern.strip_prefix("blocks.").and_then(|rest| rest.split_once('.')).map(|(layers, _)| layers);
     match layers.zip(point.layer) {
         Some((layers, _)) => Some(format!("blocks.{layers}.{}", point.name())),
-        None => Some(point.site.short().to_string()),
+        None if is_short(&wanted, &point.name()) => Some(wanted),
+        None => Some(point.site.short()),
     }
 }
 

@@ -11,7 +11,6 @@ use crate::text::files::Files;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
-#[cfg_attr(feature = "cli", command(next_help_heading = "Sampling"))]
 pub struct Sampling {
     /// Divide the logits by this: below 1 the likely become likelier; 0 takes the most probable token (greedy)
     #[cfg_attr(feature = "cli", arg(long, value_name = "T", allow_hyphen_values = true))]

@@ -17,8 +17,6 @@ use crate::text::Prompt;
 pub trait Analysis: Clone + Default + Serialize + DeserializeOwned {
     /// What it is called: the command, and the first word of its folder.
     const NAME: &'static str;
-    /// Examples: what each is for, and the words of the command.
-    const EXAMPLES: &'static [[&'static str; 2]] = &[];
     /// Other files that it writes.
     const FILES: &'static [&'static str] = &[];
     /// Where its results go.

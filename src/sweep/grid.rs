@@ -74,12 +74,12 @@ impl Over {
 pub struct Grid {
     /// Which values to patch: resid_pre, resid_mid, resid_post, attn_out, mlp_out, q, k, v, z, pattern, attn_scores,
     /// mlp.post, hook_embed, or a pattern of hook names
-    #[cfg_attr(feature = "cli", arg(long, default_value_t = Grid::default().at, value_name = "HOOKS", visible_alias = "hooks", hide_possible_values = true, value_parser = super::listed::hooks()))]
+    #[cfg_attr(feature = "cli", arg(long, default_value_t = Grid::default().at, value_name = "HOOKS", visible_alias = "hooks"))]
     pub at: String,
     /// What to go over: any of layer, pos, head, neuron, query_pos, key_pos. The rest is patched all at once
     #[cfg_attr(
         feature = "cli",
-        arg(long, default_value = "layer,pos", value_name = "AXES", value_delimiter = ',', value_parser = super::listed::listed(Over::parse, Over::names))
+        arg(long, default_value = "layer,pos", value_name = "AXES", value_delimiter = ',', value_parser = Over::parse)
     )]
     pub over: Vec<Over>,
     /// Which of the places.
@@ -396,9 +396,8 @@ impl Axes {
             Err(match is_chosen {
                 true => e.hint(words("leave out ") + leave_out_all(option) + ", or patch another site"),
                 false => {
-                    let leave =
-                        words(format!("leave `{}` out of ", over.name())) + said("{over}, or patch another site");
-                    e.hint(either([leave, words("choose another site")]))
+                    let out_of = words(format!("leave `{}` out of ", over.name()));
+                    e.hint(either([out_of + said("{over}, or patch another site"), words("choose another site")]))
                 }
             })
         };

@@ -17,8 +17,6 @@ mod finite;
 mod grid;
 mod group;
 mod kind;
-#[cfg(feature = "cli")]
-pub(crate) mod listed;
 mod measure;
 mod metric;
 mod noised;

@@ -24,7 +24,7 @@ pub struct Patching {
     pub direction: Option<Direction>,
     /// What becomes of a value: replace (by the other prompt's), zero, mean (over --dataset), mean-by-position, resample
     /// (from --dataset), noise=DEVIATIONS, scale=FACTOR, add=FACTOR (of --vector), knock-out (of attention scores)
-    #[cfg_attr(feature = "cli", arg(long, default_value = "replace", value_name = "KIND", value_parser = super::listed::listed(Kind::parse, Kind::names)))]
+    #[cfg_attr(feature = "cli", arg(long, default_value = "replace", value_name = "KIND", value_parser = Kind::parse))]
     pub kind: Kind,
     /// Seed for random draws
     #[cfg_attr(feature = "cli", arg(long, value_name = "SEED", default_value_t = 0))]
@@ -32,7 +32,7 @@ pub struct Patching {
     /// What to measure: logit_diff, logit, prob, log_prob, rank, kl_to_clean_nats, loss_nats, or several with commas between
     #[cfg_attr(
         feature = "cli",
-        arg(long, default_value = "logit_diff", value_name = "METRICS", value_delimiter = ',', value_parser = super::listed::listed(Metric::parse, Metric::names))
+        arg(long, default_value = "logit_diff", value_name = "METRICS", value_delimiter = ',', value_parser = Metric::parse)
     )]
     pub metric: Vec<Metric>,
     /// At which position to measure; negative ones count from the end

@@ -28,10 +28,10 @@ pub struct Ablate {
     #[cfg_attr(feature = "cli", arg(long, value_enum, default_value_t = Unit::Head))]
     pub unit: Unit,
     /// What is put in its place: zero; mean or mean-by-position (over --dataset, else over the prompts); resample (from them)
-    #[cfg_attr(feature = "cli", arg(long, default_value = "mean", value_name = "KIND", value_parser = crate::sweep::listed::listed(Kind::parse, Kind::names)))]
+    #[cfg_attr(feature = "cli", arg(long, default_value = "mean", value_name = "KIND", value_parser = Kind::parse))]
     pub kind: Kind,
     /// What to measure: loss_nats, kl_to_clean_nats, or, of --answer and --foil, logit_diff, logit, prob, log_prob, rank
-    #[cfg_attr(feature = "cli", arg(long, default_value = "loss", value_name = "METRICS", value_delimiter = ',', value_parser = crate::sweep::listed::listed(Metric::parse, Metric::names)))]
+    #[cfg_attr(feature = "cli", arg(long, default_value = "loss", value_name = "METRICS", value_delimiter = ',', value_parser = Metric::parse))]
     pub metric: Vec<Metric>,
     /// At which position to measure what is not the loss; negative ones count from the end
     #[cfg_attr(
@@ -164,16 +164,6 @@ impl Ablate {
 
 impl Analysis for Ablate {
     const NAME: &'static str = "ablate";
-    const EXAMPLES: &'static [[&'static str; 2]] = &[
-        [
-            "What is lost without each head",
-            "pellucid ablate \"When Mary and John went to the store, John gave a drink to\"",
-        ],
-        [
-            "Some neurons of one layer",
-            "pellucid ablate \"When Mary and John went to the store, John gave a drink to\" --unit neuron --layers 1 --neurons 0-9",
-        ],
-    ];
     const RESUMES: bool = true;
     const JOINS: Option<Join> = Some(joined::<PatchRow>);
     type Tables = (PatchRow, PatchMeanRow);

@@ -126,16 +126,6 @@ impl Attention {
 
 impl Analysis for Attention {
     const NAME: &'static str = "attention";
-    const EXAMPLES: &'static [[&'static str; 2]] = &[
-        [
-            "One head, large",
-            "pellucid attention \"When Mary and John went to the store, John gave a drink to\" --head 1.1",
-        ],
-        [
-            "What the last two positions look at, in some layers",
-            "pellucid attention \"When Mary and John went to the store, John gave a drink to\" --layers 1-3 --pos -2--1",
-        ],
-    ];
     type Tables = AttentionRow;
     type On = Session;
     type Input = Prompts;

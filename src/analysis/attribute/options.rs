@@ -33,13 +33,13 @@ pub struct Attribute {
     /// Which values: a pattern of hook names, such as z,mlp.post or blocks.2-4.attn.hook_pattern [default: resid_pre,z,
     /// attn_out,mlp.post,mlp_out, as far as the model has them; with --qk-fix also q,k, or where there are norms on these
     /// q_norm.out,k_norm.out]
-    #[cfg_attr(feature = "cli", arg(long, value_name = "HOOKS", visible_alias = "hooks", hide_possible_values = true, value_parser = crate::sweep::listed::hooks()))]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "HOOKS", visible_alias = "hooks"))]
     pub at: Option<String>,
     /// Estimate clean values put into the corrupt run (denoise), or corrupt ones into the clean run (noise)
     #[cfg_attr(feature = "cli", arg(long, value_enum, default_value_t = Direction::Denoise))]
     pub direction: Direction,
     /// What to estimate: logit_diff, logit, prob, log_prob, kl_to_clean_nats or loss_nats
-    #[cfg_attr(feature = "cli", arg(long, default_value = "logit_diff", value_name = "METRIC", value_parser = crate::sweep::listed::listed(Metric::parse, Metric::names)))]
+    #[cfg_attr(feature = "cli", arg(long, default_value = "logit_diff", value_name = "METRIC", value_parser = Metric::parse))]
     pub metric: Metric,
     /// At which position to measure; negative ones count from the end
     #[cfg_attr(
@@ -86,10 +86,6 @@ impl Attribute {
 
 impl Analysis for Attribute {
     const NAME: &'static str = "attribute";
-    const EXAMPLES: &'static [[&'static str; 2]] = &[[
-        "Estimate all patches of heads, and measure the ten strongest",
-        "pellucid attribute --clean \"When Mary and John went to the store, John gave a drink to\" --corrupt \"When Mary and John went to the store, Mary gave a drink to\" --answer \" Mary\" --foil \" John\" --at z --confirm 10",
-    ]];
     const JOINS: Option<Join> = Some(joined);
     type Tables = (AttributionRow, AttributionMeanRow);
     type On = Session;

@@ -33,10 +33,6 @@ pub struct Cache {
 
 impl Analysis for Cache {
     const NAME: &'static str = "cache";
-    const EXAMPLES: &'static [[&'static str; 2]] = &[[
-        "The stream after two layers",
-        "pellucid cache \"When Mary and John went to the store, John gave a drink to\" --hooks \"blocks.0-1.hook_resid_post\"",
-    ]];
     const FILES: &'static [&'static str] = &[FILE];
     type Tables = ();
     type On = Session;

@@ -151,10 +151,6 @@ struct Sums {
 
 impl Analysis for Compare {
     const NAME: &'static str = "compare";
-    const EXAMPLES: &'static [[&'static str; 2]] = &[
-        ["Two models on a prompt", "pellucid compare -m gpt2 -m distilgpt2 \"The capital of France is\""],
-        ["Two runs of one command", "pellucid compare runs/before runs/after"],
-    ];
     const SHOWS_ALL: bool = true;
     type Tables = (
         CompareSpecRow,

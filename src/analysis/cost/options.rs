@@ -89,10 +89,6 @@ impl Cost {
 
 impl Analysis for Cost {
     const NAME: &'static str = "cost";
-    const EXAMPLES: &'static [[&'static str; 2]] = &[
-        ["What one more token costs", "pellucid cost"],
-        ["At two lengths of the context, in 8 bits", "pellucid cost --context 16,64 --bits 8"],
-    ];
     type Tables = (CostRow, CostTotalRow, CostMeasuredRow);
     type On = Costed;
     type Input = ();

@@ -245,7 +245,6 @@ fn pieces(on: &Session, word: &Word, ids: &[u32]) -> String {
 
 impl Analysis for Embed {
     const NAME: &'static str = "embed";
-    const EXAMPLES: &'static [[&'static str; 2]] = &[["The nearest tokens of two words", "pellucid embed Mary John"]];
     type Tables = (EmbedNeighborRow, EmbedNormRow, EmbedAnalogyRow, EmbedMapRow);
     type On = Session;
     type Input = Embedded;

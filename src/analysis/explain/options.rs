@@ -176,10 +176,6 @@ fn served(
 
 impl Analysis for Explain {
     const NAME: &'static str = "explain";
-    const EXAMPLES: &'static [[&'static str; 2]] = &[[
-        "A page about one sentence",
-        "pellucid explain \"When Mary and John went to the store, John gave a drink to\" --out page",
-    ]];
     const FILES: &'static [&'static str] = &[PAGE];
     const DRAWS: bool = false;
     const PAGE: Option<Page<Self>> = Some(Page { make: served, policy: page::CONTENT_SECURITY });

@@ -36,10 +36,6 @@ const FIRST: usize = 64;
 
 impl Analysis for Export {
     const NAME: &'static str = "export";
-    const EXAMPLES: &'static [[&'static str; 2]] = &[[
-        "Activations of a corpus, without the first positions",
-        "pellucid export --corpus texts.jsonl --hooks resid_post --skip-pos 0-3",
-    ]];
     const RESULTS: Results = Results::Dataset;
     const RESUMES: bool = true;
     type Tables = (ExportStatsRow, ExportDocumentRow);

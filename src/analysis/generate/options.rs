@@ -87,10 +87,6 @@ impl Default for Generate {
 
 impl Analysis for Generate {
     const NAME: &'static str = "generate";
-    const EXAMPLES: &'static [[&'static str; 2]] = &[[
-        "Three continuations",
-        "pellucid generate \"When Mary and John went to the store, John gave a drink to\" --traces 3 --tokens 8",
-    ]];
     const FILES: &'static [&'static str] = &[FILE];
     type Tables = (TraceRow, GeneratedRow);
     type On = Session;

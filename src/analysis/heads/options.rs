@@ -163,8 +163,6 @@ impl Heads {
 
 impl Analysis for Heads {
     const NAME: &'static str = "heads";
-    const EXAMPLES: &'static [[&'static str; 2]] =
-        &[["Kinds of heads, and who reads whom", "pellucid heads --find heads,pairs --texts 10"]];
     type Tables = (HeadRow, HeadPairRow, HeadSvdRow, HeadCircuitRow);
     type On = Session;
     type Input = ();

@@ -38,10 +38,6 @@ impl On for Option<Described> {
 
 impl Analysis for Hooks {
     const NAME: &'static str = "hooks";
-    const EXAMPLES: &'static [[&'static str; 2]] = &[
-        ["All hooks", "pellucid hooks"],
-        ["Some of a model, with their sizes", "pellucid hooks -m demo \"blocks.0.attn.*\""],
-    ];
     const RESULTS: Results = Results::Screen;
     type Tables = HookRow;
     type On = Option<Described>;

@@ -28,7 +28,7 @@ use crate::text::Prompt;
 )]
 pub struct Lens {
     /// Which values of the stream to decode: resid_pre, resid_mid, resid_post, attn_out, mlp_out, or a pattern of hook names
-    #[cfg_attr(feature = "cli", arg(long, default_value_t = Lens::default().at, value_name = "HOOKS", visible_alias = "hooks", hide_possible_values = true, value_parser = crate::sweep::listed::hooks()))]
+    #[cfg_attr(feature = "cli", arg(long, default_value_t = Lens::default().at, value_name = "HOOKS", visible_alias = "hooks"))]
     pub at: String,
     /// Only these positions, such as 0,3-5,-1; negative ones count from the end [default: all]
     #[serde(serialize_with = "range::any")]
@@ -110,13 +110,6 @@ impl Lens {
 
 impl Analysis for Lens {
     const NAME: &'static str = "lens";
-    const EXAMPLES: &'static [[&'static str; 2]] = &[
-        ["What each layer would say", "pellucid lens \"When Mary and John went to the store, John gave a drink to\""],
-        [
-            "How a word rises at the last positions",
-            "pellucid lens \"When Mary and John went to the store, John gave a drink to\" --target \" Mary\" --pos -3--1",
-        ],
-    ];
     const JOINS: Option<Join> = Some(joined);
     type Tables = (LensRow, LensMeanRow);
     type On = Session;

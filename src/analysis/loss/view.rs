@@ -29,10 +29,6 @@ pub struct Loss {}
 
 impl Analysis for Loss {
     const NAME: &'static str = "loss";
-    const EXAMPLES: &'static [[&'static str; 2]] = &[[
-        "How surprising each token is",
-        "pellucid loss \"When Mary and John went to the store, John gave a drink to Mary\"",
-    ]];
     type Tables = (LossRow, LossPromptRow, LossMeanRow);
     type On = Session;
     type Input = Prompts;

@@ -60,7 +60,6 @@ impl On for Described {
 
 impl Analysis for Model {
     const NAME: &'static str = "model";
-    const EXAMPLES: &'static [[&'static str; 2]] = &[["A model's architecture", "pellucid model -m demo"]];
     const RESULTS: Results = Results::Screen;
     type Tables = ModelRow;
     type On = Described;

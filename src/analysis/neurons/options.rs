@@ -212,13 +212,6 @@ impl Neurons {
 
 impl Analysis for Neurons {
     const NAME: &'static str = "neurons";
-    const EXAMPLES: &'static [[&'static str; 2]] = &[
-        [
-            "The strongest neurons of a word",
-            "pellucid neurons \"When Mary and John went to the store, John gave a drink to\" --target \" Mary\"",
-        ],
-        ["What neurons of a corpus react to", "pellucid neurons --corpus texts.jsonl --neuron 1.0-9"],
-    ];
     const FILES: &'static [&'static str] = &[NEURONPEDIA];
     const RESUMES: bool = true;
     const PIECES: bool = true;

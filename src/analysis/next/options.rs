@@ -49,13 +49,6 @@ impl Default for Next {
 
 impl Analysis for Next {
     const NAME: &'static str = "next";
-    const EXAMPLES: &'static [[&'static str; 2]] = &[
-        ["What may come next", "pellucid next \"When Mary and John went to the store, John gave a drink to\""],
-        [
-            "The same at a lower temperature",
-            "pellucid next \"When Mary and John went to the store, John gave a drink to\" --temperature 0.7 --top-p 0.9",
-        ],
-    ];
     type Tables = (CandidateRow, NextRow, ChoiceRow);
     type On = Session;
     type Input = Prompts;

@@ -87,16 +87,6 @@ impl Patch {
 
 impl Analysis for Patch {
     const NAME: &'static str = "patch";
-    const EXAMPLES: &'static [[&'static str; 2]] = &[
-        [
-            "Where the two names are told apart",
-            "pellucid patch --clean \"When Mary and John went to the store, John gave a drink to\" --corrupt \"When Mary and John went to the store, Mary gave a drink to\" --answer \" Mary\" --foil \" John\"",
-        ],
-        [
-            "Head by head, in some layers",
-            "pellucid patch --clean \"When Mary and John went to the store, John gave a drink to\" --corrupt \"When Mary and John went to the store, Mary gave a drink to\" --answer \" Mary\" --foil \" John\" --at z --over layer,head --layers 1-3",
-        ],
-    ];
     const RESUMES: bool = true;
     const JOINS: Option<Join> = Some(joined::<PatchRow>);
     type Tables = (PatchRow, PatchMeanRow);

@@ -32,7 +32,7 @@ pub struct Path {
     /// What to go over among senders: any of layer, head, neuron, pos. The rest is changed all at once
     #[cfg_attr(
         feature = "cli",
-        arg(long, default_value = "layer,head", value_name = "AXES", value_delimiter = ',', value_parser = crate::sweep::listed::listed(Over::parse, Over::names))
+        arg(long, default_value = "layer,head", value_name = "AXES", value_delimiter = ',', value_parser = Over::parse)
     )]
     pub over: Vec<Over>,
     /// What reads the change.
@@ -70,10 +70,6 @@ impl Path {
 
 impl Analysis for Path {
     const NAME: &'static str = "path";
-    const EXAMPLES: &'static [[&'static str; 2]] = &[[
-        "From heads straight to the logits",
-        "pellucid path --clean \"When Mary and John went to the store, John gave a drink to\" --corrupt \"When Mary and John went to the store, Mary gave a drink to\" --answer \" Mary\" --foil \" John\" --to logits --layers 2-3",
-    ]];
     const RESUMES: bool = true;
     const JOINS: Option<Join> = Some(joined::<PathRow>);
     type Tables = (PathRow, PathMeanRow);

@@ -97,10 +97,6 @@ fn checked(spec: &Spec, (layer, head): (usize, usize)) -> Result<(usize, usize)>
 
 impl Analysis for Position {
     const NAME: &'static str = "position";
-    const EXAMPLES: &'static [[&'static str; 2]] = &[[
-        "Two heads, from two positions",
-        "pellucid position \"When Mary and John went to the store\" --head 0.0-1 --query 3,-1",
-    ]];
     type Tables = (
         PositionDecayRow,
         PositionLayerRow,

@@ -108,10 +108,6 @@ impl Residual {
 
 impl Analysis for Residual {
     const NAME: &'static str = "residual";
-    const EXAMPLES: &'static [[&'static str; 2]] = &[[
-        "What pushes a word, at every position",
-        "pellucid residual \"When Mary and John went to the store, John gave a drink to\" --target \" Mary\" --pos all",
-    ]];
     type Tables = (ResidualRow, ResidualHeadRow, ResidualMeanRow);
     type On = Session;
     type Input = Prompts;

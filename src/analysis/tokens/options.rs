@@ -77,10 +77,6 @@ impl On for Splitting {
 
 impl Analysis for Tokens {
     const NAME: &'static str = "tokens";
-    const EXAMPLES: &'static [[&'static str; 2]] = &[
-        ["The tokens of a text", "pellucid tokens \"When Mary and John went to the store\""],
-        ["How often each letter is in it, and in which tokens", "pellucid tokens \"strawberry\" --letter r"],
-    ];
     const RESULTS: Results = Results::FolderIfNamed;
     type Tables = (TokenRow, TokenMergeRow, TokenCountRow, TokenLetterRow);
     type On = Splitting;

@@ -104,10 +104,6 @@ impl Verified {
 
 impl Analysis for Verify {
     const NAME: &'static str = "verify";
-    const EXAMPLES: &'static [[&'static str; 2]] = &[
-        ["Check a model", "pellucid verify demo"],
-        ["Compare it with what another program computed", "pellucid verify gpt2 --reference dump.safetensors"],
-    ];
     type Tables = (VerifyRow, ReferenceRow);
     type On = Checked;
     type Input = Verified;

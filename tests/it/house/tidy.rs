@@ -167,7 +167,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "cli",
         &[
             "visible", "number", "glossary", "error", "range", "limits", "whole", "guard", "arch", "ops", "hook",
-            "text", "model", "sweep", "table", "view", "session", "dataset", "analysis", "report",
+            "text", "sample", "model", "sweep", "table", "view", "session", "dataset", "analysis", "report",
         ],
     ),
     ("lib", &["error"]),

@@ -141,7 +141,7 @@ fn an_adapter_alone_is_no_model_and_beside_one_is_not_used() {
     place.write("m/adapter_model.safetensors", "x");
     refused(
         &place,
-        1,
+        2,
         &["m is an adapter (LORA) of `meta-llama/Llama-2-7b-hf`, and no model by itself", "merge_and_unload()"],
     );
     // A copy of its model's configuration makes it none.
@@ -224,7 +224,7 @@ fn folders_of_other_things_are_called_so() {
         for (name, bytes) in *files {
             place.write(&format!("m/{name}"), bytes);
         }
-        refused(&place, 1, &[says, "hint: "]);
+        refused(&place, 2, &[says, "hint: "]);
     }
     let place = Place::new();
     fs_err::create_dir(place.path("m")).unwrap();

@@ -7,16 +7,17 @@ use clap::builder::{PossibleValue, TypedValueParser};
 use clap::{Arg, Command, Error};
 
 use crate::hook::site::{SITES, Scope};
+use crate::sweep::{Kind, Metric, Over};
 
 /// Reads a value by `parse`, and knows names of such values.
 #[derive(Clone)]
-pub struct Listed<P> {
+struct Listed<P> {
     parse: P,
     names: fn() -> Vec<&'static str>,
 }
 
 /// A parser of values by `parse`, of which these are the names.
-pub fn listed<P>(parse: P, names: fn() -> Vec<&'static str>) -> Listed<P> {
+fn listed<P>(parse: P, names: fn() -> Vec<&'static str>) -> Listed<P> {
     Listed { parse, names }
 }
 
@@ -25,8 +26,20 @@ static NAMES: LazyLock<Vec<String>> =
     LazyLock::new(|| SITES.iter().filter(|site| site.scope == Scope::Block).map(|site| site.site.short()).collect());
 
 /// Text that is a pattern of hooks: short names of those of a block are listed.
-pub fn hooks() -> Listed<clap::builder::StringValueParser> {
+fn hooks() -> Listed<clap::builder::StringValueParser> {
     listed(clap::builder::StringValueParser::new(), || NAMES.iter().map(String::as_str).collect())
+}
+
+/// The same command, whose options that take names list them.
+pub(super) fn with_names(command: Command) -> Command {
+    command.mut_args(|arg| match arg.get_id().as_str() {
+        "kind" => arg.value_parser(listed(Kind::parse, Kind::names)),
+        "metric" => arg.value_parser(listed(Metric::parse, Metric::names)),
+        "over" => arg.value_parser(listed(Over::parse, Over::names)),
+        // There are many, and help says the most usual.
+        "at" => arg.value_parser(hooks()).hide_possible_values(true),
+        _ => arg,
+    })
 }
 
 impl<P: TypedValueParser> TypedValueParser for Listed<P> {
