@@ -141,6 +141,9 @@ impl Chart {
             let more = if max_prompts < n { ", --figures all draws them all" } else { "" };
             out.say(format_args!("figures of {} of {n} {what}{more}", max_prompts.min(n)));
         }
+        if let Place::File(path) = &place {
+            return out.files(std::slice::from_ref(path));
+        }
         out.files(&drawn.iter().map(|name| shown.join(name)).collect::<Vec<_>>())
     }
 

@@ -80,7 +80,7 @@ impl DrawingBackend for Backend<'_> {
             VPos::Center => 0.0,
             VPos::Bottom => -size * 0.5,
         };
-        let mut t = Type::new(size).at(anchor).ink(ink);
+        let mut t = Type::new(size).at(anchor).ink(self.0.beside(ink));
         t.mono = matches!(style.family(), FontFamily::Monospace);
         t.bold = matches!(style.style(), FontStyle::Bold);
         t.upwards = matches!(style.transform(), FontTransform::Rotate270);

@@ -118,6 +118,11 @@ impl Svg {
         (self.width, self.height)
     }
 
+    /// The colour of letters that plotters has black, and that stand on no cell.
+    pub fn beside(&self, ink: Rgb) -> Rgb {
+        if self.theme == Theme::Dark && ink == Rgb(0, 0, 0) { Rgb::INK } else { ink }
+    }
+
     /// A filled rectangle; with a title, it is a mark that says its facts.
     pub fn rect(&mut self, r: Rect, fill: Rgb, title: Option<&str>) {
         let fill = self.theme.of(fill);

@@ -146,8 +146,8 @@ impl Frame {
         }
     }
 
-    /// Draws both.
-    pub fn draw(&self, svg: &mut Svg) {
+    /// Draws what stands over it.
+    pub fn head(&self, svg: &mut Svg) {
         let (mut y, mut first) = (self.margin, true);
         for (size, bold, line) in &self.head {
             let plain = Type::new(*size);
@@ -161,6 +161,10 @@ impl Frame {
             y += if self.narrow { 1.3 * size } else { 0.0 };
             first = false;
         }
+    }
+
+    /// Draws what stands below it.
+    pub fn caption(&self, svg: &mut Svg) {
         let (size, apart) = self.small;
         let top = svg.size().1 - self.below() + if self.narrow { 6.0 } else { MARGIN };
         for (i, line) in self.caption.iter().enumerate() {

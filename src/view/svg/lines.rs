@@ -44,7 +44,7 @@ impl<'a> Drawn<'a> {
         let Some(room) = room else { return Self { lines, locale, plot: (WIDTH, PLOT), legend: None } };
         let (width, legend) = match room < BESIDE {
             true => {
-                let places = flow(named(lines).map(|line| legend_width(line)), room);
+                let places = flow(named(lines).map(legend_width), room);
                 let rows = places.last().map_or(0, |(_, row)| row + 1);
                 ((room - EDGE).max(160.0), Some((places, rows as f64 * LEGEND)))
             }

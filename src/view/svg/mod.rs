@@ -87,7 +87,7 @@ fn styled(view: &View, style: &Style) -> Result<(String, f64)> {
     };
     let inside: f64 = panels.iter().zip(&headings).map(|((_, panel), h)| heading(h) + panel.size().1).sum();
     let mut svg = Svg::new(frame.width, frame.above() + inside + frame.below(), style.theme);
-    frame.draw(&mut svg);
+    frame.head(&mut svg);
     let mut y = frame.above();
     for ((_, panel), lines) in panels.iter().zip(&headings) {
         for (i, line) in lines.iter().enumerate() {
@@ -98,6 +98,7 @@ fn styled(view: &View, style: &Style) -> Result<(String, f64)> {
         panel.draw(&mut svg, frame.margin, y)?;
         y += panel.size().1;
     }
+    frame.caption(&mut svg);
     let scale = style.width.map_or(1.0, |width| width.pixels() / frame.width);
     let title = format!("{}, {}", view.title, view.subtitle);
     Ok((svg.finish(&title, &frame::desc(&view.provenance), style.width), scale))
