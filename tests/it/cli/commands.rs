@@ -59,7 +59,16 @@ fn a_chart_is_redrawn_from_the_table_alone() {
         for prompts in [&["--ids", "3,1,4,1,5"][..], &["--ids", "3,1,4", "--ids", "1,5,9,2"]] {
             let place = Place::new();
             place.ok(command.iter().chain(prompts).chain(&["-q", "-m", &m, "--out", "out"]));
-            let mut drawn = results(&place.path("out"));
+            let (means, mut drawn): (BTreeMap<_, _>, BTreeMap<_, _>) =
+                results(&place.path("out")).into_iter().partition(|(name, _)| name.starts_with("logit_lens_mean"));
+            assert_eq!(means.len(), if command[0] == "lens" && prompts.len() > 2 { 2 } else { 0 });
+            if let (Some(table), Some(figure)) =
+                (means.get("logit_lens_mean.parquet"), means.get("logit_lens_mean.svg"))
+            {
+                place.write("means.parquet", table);
+                place.ok(["chart", "means.parquet", "--out", "means"]);
+                assert!(place.read("means/logit_lens_mean.svg") == *figure);
+            }
             let table = drawn.keys().find(|name| name.ends_with(".parquet")).unwrap().clone();
             let alone = Place::new();
             alone.write("renamed.parquet", drawn.remove(&table).unwrap());

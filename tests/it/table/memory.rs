@@ -50,7 +50,7 @@ fn what_a_table_of_many_rows_takes_is_not_its_rows() {
         let (clean, corrupt) = (ids(n, 1), format!("900,{}", ids(n - 1, 8)));
         format!("{{\"clean\": [{clean}], \"corrupt\": [{corrupt}], \"answer_id\": 5, \"foil_id\": 6}}\n")
     };
-    place.write("pairs.jsonl", (0..40).map(|_| pair(30)).collect::<String>());
+    place.write("pairs.jsonl", (0..140).map(|_| pair(16)).collect::<String>());
     place.write("pair.jsonl", pair(3));
     let little = ["--ids", "1,2,3"];
     let to_stdout = ["--prompts", "many.jsonl", "--format", "csv"];
@@ -71,12 +71,13 @@ fn what_a_table_of_many_rows_takes_is_not_its_rows() {
     failed.extend(unbounded("attention to stdout", attention, entries, size_of::<AttentionRow>()));
     let lens = beyond(&place, "lens", &[&to_stdout[..], &["--top", "60"]].concat(), &little);
     failed.extend(unbounded("lens to stdout", lens, 60 * 64 * LAYERS * 60, size_of::<LensRow>()));
+    // Of several pairs there is a mean for each place of one, and no more.
     let attribute = ["--pairs", "pairs.jsonl", "--at", "pattern", "--format", "ndjson"];
     let attribute = beyond(&place, "attribute", &attribute, &["--pairs", "pair.jsonl", "--at", "pattern"]);
     failed.extend(unbounded(
         "attribute to stdout",
         attribute,
-        40 * LAYERS * HEADS * 30 * 31,
+        140 * LAYERS * HEADS * 16 * 17,
         size_of::<AttributionRow>(),
     ));
     assert!(failed.is_empty(), "{failed:#?}");
