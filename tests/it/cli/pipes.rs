@@ -115,7 +115,7 @@ fn figures_are_those_that_were_asked_for() {
     let place = Place::new();
     place.write("p.csv", format!("ids\n{}", "1 2 3\n1 2 4\n".repeat(12)));
     let m = crate::bin::model("gpt2");
-    let mut run = |which: Option<&str>, out: &str| {
+    let run = |which: Option<&str>, out: &str| {
         let how: Vec<&str> = which.into_iter().flat_map(|which| ["--figures", which]).collect();
         place.ok(["lens", "-m", &m, "--prompts", "p.csv", "--out", out].iter().chain(&how)).stderr
     };

@@ -10,4 +10,4 @@ mod merged;
 pub mod run;
 mod signals;
 mod stopped;
-mod writers;
+pub mod writers;

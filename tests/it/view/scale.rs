@@ -187,6 +187,7 @@ fn a_scale_is_no_part_of_the_request() {
     let drawn = || Figure {
         name: "patch-resid_pre-logit_diff".into(),
         svg: fs_err::read_to_string(name("patch-resid_pre-logit_diff.svg")).unwrap(),
+        scale: 1.0,
     };
     let fitted = drawn();
     patch(&["--scale", "0.3"]);

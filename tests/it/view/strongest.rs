@@ -66,6 +66,7 @@ fn what_is_measured_is_strongest_of_all_pairs() {
         let drawn = Figure {
             name: "attribution-measured".into(),
             svg: String::from_utf8(place.read("run/attribution-measured.svg")).unwrap(),
+            scale: 1.0,
         };
         show(&drawn, &format!("strongest-{memory}"));
         assert_eq!(dots(&drawn).len(), 40);
