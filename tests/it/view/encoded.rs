@@ -105,7 +105,7 @@ fn titles_and_captions_are_as_asked() {
         let text = |node: roxmltree::Node| node.text().unwrap_or_default().to_owned();
         let written: Vec<String> = xml.descendants().filter(|n| n.has_tag_name("text")).map(text).collect();
         let high: String = xml.root_element().attribute("viewBox").unwrap().split(' ').next_back().unwrap().into();
-        (written.join("\n"), high.parse::<f64>().unwrap())
+        (written.join(" "), high.parse::<f64>().unwrap())
     };
     for asked in [None, Some("9cm")] {
         let (all, high) = of(Words::Own, Words::Own, asked);
