@@ -14,7 +14,7 @@ use super::wait::WaitArgs;
 use crate::analysis::seen::drawable;
 use crate::analysis::tables;
 use crate::error::{Error, Result};
-use crate::range::Heads;
+use crate::range::{Heads, Interval};
 use crate::session::Claim;
 use crate::session::owned::figure_provenance;
 use crate::session::words::command;
@@ -50,6 +50,9 @@ pub(super) struct Chart {
     /// For patches, paths, ablations and attributions: draw the figures of this metric alone
     #[arg(long, value_name = "METRIC")]
     metric: Option<String>,
+    /// Draw these positions alone, such as 0,2-5,-1; of attention, what is looked at from there
+    #[arg(long, value_name = "POSITIONS", value_delimiter = ',', value_parser = Interval::parse, allow_hyphen_values = true)]
+    positions: Option<Vec<Interval>>,
     #[command(flatten)]
     figures: FiguresArgs,
     #[command(flatten)]
@@ -68,7 +71,7 @@ impl Chart {
             max_prompts,
             heads: Heads::all(&self.head).into_iter().map(|(l, h)| (l as u32, h as u32)).collect(),
             scale: self.draw.scale(),
-            only: Only { metric: self.metric.clone() },
+            only: Only { metric: self.metric.clone(), positions: self.positions.clone() },
             ..Options::default()
         };
         let (place, types) = self.files.place(&self.file)?;

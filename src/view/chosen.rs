@@ -1,9 +1,10 @@
-//! Some rows of a table, to be drawn as if they were all: those of one metric.
+//! Some rows of a table, to be drawn as if they were all: those of one metric, or of some positions.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use crate::error::{Error, Result, said};
+use crate::range::{Interval, among};
 use crate::table::{Cell, Row, Rows};
 
 /// Which rows are drawn; all where nothing is chosen.
@@ -11,6 +12,8 @@ use crate::table::{Cell, Row, Rows};
 pub struct Only {
     /// Those of this metric.
     pub metric: Option<String>,
+    /// Those at these positions; of attention, those of queries there.
+    pub positions: Option<Vec<Interval>>,
 }
 
 impl Only {
@@ -26,6 +29,25 @@ pub(super) struct Chosen<'a, R> {
     /// Rows that follow each other there: the number of the first here, and which they are there.
     runs: Vec<(usize, Range<usize>)>,
     len: usize,
+}
+
+/// The column that says where a row is.
+fn position_column<R: Row>() -> Option<&'static str> {
+    let has = |name: &&str| R::TABLE.columns.iter().any(|column| column.name == *name);
+    ["pos", "query_pos"].into_iter().find(has)
+}
+
+/// How many positions each prompt or pair has in the table, by the first column where that counts them.
+fn lengths<R: Row>(rows: &mut dyn Rows<R>, whose: &str, column: &str) -> Result<BTreeMap<u32, usize>> {
+    let mut lengths = BTreeMap::new();
+    rows.cells(0..rows.len(), &[whose, column], &mut |cells| {
+        if let [Cell::U32(whose), Cell::U32(pos)] = *cells {
+            let length = lengths.entry(whose).or_insert(0);
+            *length = usize::max(*length, pos as usize + 1);
+        }
+        Ok(())
+    })?;
+    Ok(lengths)
 }
 
 impl<'a, R: Row> Chosen<'a, R> {
@@ -62,6 +84,31 @@ impl<'a, R: Row> Chosen<'a, R> {
                     format!("it has {}", there.join(", ")),
                 ));
             }
+        }
+        if let Some(chosen) = &only.positions {
+            let whose =
+                R::TABLE.columns.first().map(|column| column.name).filter(|name| ["prompt", "pair"].contains(name));
+            let (Some(column), Some(whose)) = (position_column::<R>(), whose) else {
+                return Err(Error::bad_input(format!("the figures of the table `{name}` have no positions to choose"))
+                    .hint(said("leave out {!positions}")));
+            };
+            let mut places = BTreeMap::new();
+            for (whose, length) in lengths(rows, whose, column)? {
+                let wrong = |what: Interval| {
+                    Error::bad_input(format!("position {what} is none of the {length} positions of {whose}"))
+                        .hint(said("choose others with {positions}, such as {positions=0-2}"))
+                };
+                places.insert(whose, among(chosen, length).map_err(wrong)?);
+            }
+            let mut at = 0;
+            rows.cells(0..n, &[whose, column], &mut |cells| {
+                if let [Cell::U32(whose), Cell::U32(pos)] = *cells {
+                    let is_one = |places: &Vec<usize>| places.binary_search(&(pos as usize)).is_ok();
+                    kept[at] &= places.get(&whose).is_some_and(is_one);
+                }
+                at += 1;
+                Ok(())
+            })?;
         }
         let (mut runs, mut len): (Vec<(usize, Range<usize>)>, _) = (vec![], 0);
         for at in (0..n).filter(|at| kept[*at]) {

@@ -150,7 +150,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("table", &["visible", "number", "error", "whole", "guard"]),
     ("text", &["visible", "error", "limits", "whole", "guard", "arch", "table"]),
     ("sample", &["error", "text"]),
-    ("view", &["visible", "number", "error", "table", "text"]),
+    ("view", &["visible", "number", "error", "range", "table", "text"]),
     ("model", &["error", "guard", "arch", "ops", "hook", "text"]),
     ("sweep", &["error", "range", "arch", "ops", "hook", "text", "model"]),
     ("session", &["number", "error", "limits", "whole", "arch", "ops", "text", "model", "sweep", "table", "view"]),

@@ -261,7 +261,7 @@ fn tables_and_figures_go_through_pipes() {
 
 /// Invariant: A chosen part of a table is drawn as a table of that part alone would be.
 #[test]
-fn one_metric_is_drawn_alone() {
+fn a_part_of_a_table_is_drawn_alone() {
     let place = Place::new();
     let two = ["--metric", "logit_diff,prob"];
     place.ok(["patch", "-q", "--out", "two", "--over", "layer,pos"].iter().chain(&GIVERS).chain(&two));
@@ -273,4 +273,12 @@ fn one_metric_is_drawn_alone() {
     place.refused(["chart", "two/patch.parquet", "--out", "x", "--metric", "probs"], 2, "did you mean");
     place.ok(["loss", "-q", "Mary and John", "--out", "loss"]);
     place.refused(["chart", "loss/loss.parquet", "--out", "x", "--metric", "prob"], 2, "no metric to choose");
+    // The last position alone.
+    let tokens = |svg: &str| ["·and", "·John"].map(|token| svg.contains(token));
+    let read = |name: &str| String::from_utf8(place.read(name)).unwrap();
+    place.ok(["chart", "loss/loss.parquet", "--out", "every.svg"]);
+    place.ok(["chart", "loss/loss.parquet", "--out", "last.svg", "--positions", "-1"]);
+    assert_eq!((tokens(&read("every.svg")), tokens(&read("last.svg"))), ([true; 2], [false, true]));
+    place.refused(["chart", "loss/loss.parquet", "--out", "x", "--positions", "9"], 2, "position 9 is none of the");
+    place.refused(["chart", "two/patch_mean.parquet", "--out", "x", "--positions", "1"], 2, "no positions to choose");
 }
