@@ -17,7 +17,9 @@ fn parts(key: &str, tongue: Tongue) -> Vec<&'static str> {
         0 => part,
         _ => part.split_once(['}', ']']).map_or(part, |(_, rest)| rest),
     });
-    between.filter(|part| part.chars().count() >= 3).collect()
+    // Brackets and stops beside a link stand in one line with it.
+    let bare = between.map(|part| part.trim_matches(|c| " (（“)）”,.:;，。：；、".contains(c)));
+    bare.filter(|part| part.chars().count() >= 3).collect()
 }
 
 /// Whether the page says this string: all parts of it, one after another, in one paragraph.

@@ -43,7 +43,7 @@ fn parts_of_a_corpus_come_to_the_whole() -> Result<()> {
     let run = |more: &[&str]| place.ok([&HOW[..], more].concat());
     run(&["--out", "whole"]);
     let whole = results(&place, "whole");
-    assert!(whole.len() == 7 && pieces(&place, "whole").is_empty(), "{:?}", whole.keys());
+    assert!(whole.len() == 8 && pieces(&place, "whole").is_empty(), "{:?}", whole.keys());
     // What no run of this program has summed.
     let (stats, _) = read_rows::<NeuronStatsRow>(place.path("whole/neuron_stats.parquet"))?;
     let (examples, _) = read_rows::<NeuronExampleRow>(place.path("whole/neuron_examples.parquet"))?;

@@ -18,7 +18,7 @@ pub fn end(w: &mut Writer<'_>, caption: &str) {
 pub fn bar(share: f64, class: &str) -> String {
     let width = (share.clamp(0.0, 1.0) * 1000.0).round() / 10.0;
     format!(
-        "<svg class=\"bar\" viewBox=\"0 0 100 8\" preserveAspectRatio=\"none\" aria-hidden=\"true\"><rect class=\"{class}\" width=\"{width}\" height=\"8\"/></svg>"
+        "<svg class=\"bar\" viewBox=\"0 0 100 8\" preserveAspectRatio=\"none\" aria-hidden=\"true\"><rect class=\"{class}\" width=\"{width}\"/></svg>"
     )
 }
 
@@ -29,7 +29,7 @@ pub fn signed(value: f64, most: f64) -> String {
     let x = (x * 10.0).round() / 10.0;
     let class = if value < 0.0 { "minus" } else { "plus" };
     format!(
-        "<svg class=\"bar\" viewBox=\"0 0 100 8\" preserveAspectRatio=\"none\" aria-hidden=\"true\"><rect class=\"{class}\" x=\"{x}\" width=\"{width}\" height=\"8\"/><path d=\"M50 0V8\"/></svg>"
+        "<svg class=\"bar\" viewBox=\"0 0 100 8\" preserveAspectRatio=\"none\" aria-hidden=\"true\"><rect class=\"{class}\" x=\"{x}\" width=\"{width}\"/><path d=\"M50 0V8\"/></svg>"
     )
 }
 

@@ -14,7 +14,7 @@ pub const STYLE: &str = include_str!("style.css");
 pub const SCRIPT: &str = include_str!("script.js");
 
 /// What the page may load and run: nothing but its own style sheet and script, by their SHA-256.
-pub const CONTENT_SECURITY: &str = "default-src 'none'; style-src 'sha256-n2pgs+v7/jK/fTAnFY0yF4rKsZ7/qLQtTR7kIMKslNM='; script-src 'sha256-YVK4HjxJYusrVnnpdOCDRvrupJNLcsm3E4CTI3Cneg4='; img-src data:; base-uri 'none'; form-action 'none'";
+pub const CONTENT_SECURITY: &str = "default-src 'none'; style-src 'sha256-NMSqcjtdTBbFygQxTH/ZuFKtHimh28/tdN4WelgzP1E='; script-src 'sha256-YVK4HjxJYusrVnnpdOCDRvrupJNLcsm3E4CTI3Cneg4='; img-src data:; base-uri 'none'; form-action 'none'";
 
 /// A title of more characters is cut.
 const TITLE: usize = 80;

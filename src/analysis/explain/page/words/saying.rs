@@ -128,7 +128,7 @@ pub const WORDS: &[Word] = &[
     ("cost.wrong.q", "Why can a good prompt still yield a wrong answer?", "为什么提示词很好，答案仍可能是错的？"),
     (
         "cost.wrong",
-        "The first of a board can itself be wrong. And where it is right, it has {p} only: {rest} of the draws say something else at the very first token; a drawn token becomes input, and the rest follows it. If each of twenty tokens had the same {p}, all twenty would be the first of their boards with {twenty} only.",
+        "The first of a board can itself be wrong. And where {token} is right, it has {p} only: {rest} of the draws say something else at the very first token; a drawn token becomes input, and the rest follows it. If each of twenty tokens had the same {p}, all twenty would be the first of their boards with {twenty} only.",
         "榜首本身就可能是错的。就算榜首 {token} 是对的，它也只有 {p}，第一个词元就有 {rest} 的机会抽到别的；抽到的词元成了输入，后面就跟着它走。假如连续二十个词元每个都是 {p}，二十个全部是榜首的机会只有 {twenty}。",
     ),
     (
