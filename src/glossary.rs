@@ -52,7 +52,7 @@ pub const TERMS: &[Term] = &[
         "字节对编码（BPE）",
         "How many tokenizers cut a word: single symbols, of which the pair that was learnt earliest is joined again and again.",
         "许多分词器切词的办法：从单个符号开始，反复把最早学到的一对合成一个。",
-        "tokens --merges",
+        "tokens",
     ),
     term(
         "bos",

@@ -161,7 +161,9 @@ impl Done {
         let Done { stdout, stderr, .. } = self;
         assert_eq!(self.code, Some(code), "{what}\n{stderr}");
         let lines: Vec<&str> = stderr.lines().collect();
-        let form = matches!(lines[..], [e, h] if e.starts_with("error: ") && h.len() > "hint: ".len() && h.starts_with("hint: "));
+        // What a reader should know may have been said before.
+        let told = lines.iter().take_while(|line| line.starts_with("note: ")).count();
+        let form = matches!(lines[told..], [e, h] if e.starts_with("error: ") && h.len() > "hint: ".len() && h.starts_with("hint: "));
         assert!(form, "{what}\n{stderr}");
         assert!(stderr.contains(says), "{what}\n{stderr}instead of {says}");
         assert!(!stderr.contains("panicked"), "{what}\n{stderr}");
