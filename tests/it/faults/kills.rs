@@ -63,13 +63,15 @@ fn every_command_that_writes_is_killed() {
     assert_eq!(TESTED, ALL);
     // Whoever adds a command with a folder for its results adds it there.
     let page = fs_err::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cli.md")).unwrap();
-    let commands = page.split("\n## ").skip(1).filter(|section| section.contains("--out <FOLDER>"));
+    let commands = page.split("\n## ").skip(1).filter(|section| section.contains("--out <"));
     let mut writing: Vec<&str> = commands
         .map(|section| section.lines().next().unwrap().trim_matches('`').trim_start_matches("pellucid "))
         .collect();
     let mut all = ALL.to_vec();
     // It ends what several exports began, by the step with which an export ends.
     writing.retain(|name| *name != "merge");
+    // Each of its pages is whole, and says the same whenever it is written.
+    writing.retain(|name| *name != "man");
     writing.sort_unstable();
     all.sort_unstable();
     assert_eq!(writing, all);
