@@ -13,7 +13,7 @@ pub struct Term {
     pub means: &'static str,
     /// The same in Chinese.
     pub means_zh: &'static str,
-    /// Where it is seen: a command, with an example's words; nothing where no command shows it.
+    /// The command that shows it.
     pub seen: &'static str,
 }
 
@@ -116,7 +116,7 @@ pub const TERMS: &[Term] = &[
         "查询、键、值",
         "What a position asks, what others are matched by, and what those that match deliver. Each is made of the stream by trained weights.",
         "一个位置提出的问题，别的位置用来接受匹配的东西，以及匹配上之后交出的东西。三者都由残差流乘上训练好的权重得到。",
-        "attention --parts",
+        "attention",
     ),
     term(
         "pattern",
@@ -260,7 +260,7 @@ pub const TERMS: &[Term] = &[
         "温度",
         "What logits are divided by before a token is drawn.",
         "抽取词元之前，用来除分数的数。",
-        "next --temperature",
+        "next",
     ),
     term(
         "top_p",
@@ -268,7 +268,7 @@ pub const TERMS: &[Term] = &[
         "核采样（top-p）",
         "How much probability the pool holds from which a token is drawn.",
         "抽取词元的池子一共容纳多少概率。",
-        "next --top-p",
+        "next",
     ),
     term(
         "cache",

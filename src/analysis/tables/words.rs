@@ -7,8 +7,8 @@ use std::fmt::Write;
 pub fn glossary() -> String {
     let mut out = String::from(
         "# Glossary\n\n\
-         The field's words in the order in which a prompt passes them. `pellucid glossary WORD` says the same in a terminal, in Chinese with \
-         `--lang zh`; on the page of `pellucid explain`, words with a dotted line open their entry. This page is generated from `src/glossary.rs`.\n",
+         The field's words in the order in which a prompt passes them. `pellucid glossary WORD` says the same in a terminal, in Chinese where it is asked to; \
+         on the page of `pellucid explain`, words with a dotted line open their entry. This page is generated from `src/glossary.rs`.\n",
     );
     for term in TERMS {
         let _ =
