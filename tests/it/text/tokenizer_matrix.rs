@@ -223,5 +223,5 @@ fn tokens_need_no_config() {
     let place = Place::new();
     place.write("t/tokenizer.json", fs_err::read(root().join("gpt2/tokenizer.json")).unwrap());
     assert!(place.ok(["tokens", "-m", "t", "the cat"]).stdout.contains("t|he|"));
-    place.refused(["lens", "-m", "t", "the cat"], 1, "t has no config.json");
+    place.refused(["lens", "-m", "t", "the cat"], 2, "t has no config.json");
 }

@@ -421,7 +421,7 @@ fn a_figure_is_the_same_from_rows_and_from_the_file() {
     assert_eq!(names.len(), 6);
     assert_eq!((names[0], names[3]), ("patch-attn.z-logit_diff-p0", "patch-attn.z-prob-p1"));
     let first = render_with(&file, &Options { max_prompts: 1, ..Options::default() }).unwrap();
-    assert_eq!(first.iter().map(|f| f.name.as_str()).collect::<Vec<_>>()[0], "patch-attn.z-logit_diff");
+    assert_eq!(first.iter().map(|f| f.name.as_str()).collect::<Vec<_>>()[0], "patch-attn.z-logit_diff-p0");
     assert_eq!(first.len(), 3);
 }
 
