@@ -197,6 +197,9 @@ fn failures_leave_the_rest() {
     let stops = place.pellucid(["run", "test.toml", "--format", "json"]);
     assert_eq!(stops.code, Some(2), "{}", stops.stderr);
     assert!(stops.stderr.contains("error: steps.first: ") && stops.stdout.is_empty(), "{}", stops.stderr);
+    // What was done before is in the lock file already.
+    let lock = String::from_utf8(place.read("runs/test.lock.toml")).unwrap();
+    assert!(lock.contains("[steps.lens]") && !lock.contains("[steps.first]"), "{lock}");
     let goes_on = place.pellucid(["run", "test.toml", "--format", "json", "--keep-going"]);
     let word =
         |states: &[(String, String)]| states.iter().map(|(_, state)| state.clone()).collect::<Vec<_>>().join(" ");
