@@ -152,6 +152,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("text/prompt_file.rs", "columns"),
     ("text/tokenizer.rs", "process"),
     ("view/", "figures"),
+    ("view/chosen.rs", "dpi"),
     ("view/svg/", "scale"),
 ];
 

@@ -85,7 +85,7 @@ fn what_is_measured_is_strongest_of_all_pairs() {
         let ((layer, head), sum) = sums.into_iter().max_by(|a, b| a.1.abs().total_cmp(&b.1.abs())).unwrap();
         let lines: Vec<&str> = done.stdout.lines().collect();
         let at = lines.iter().position(|line| line.starts_with("the strongest means")).unwrap();
-        assert_eq!(lines.len(), at + 12, "{}", done.stdout);
+        assert_eq!(lines[at + 12], "the strongest means of single positions:", "{}", done.stdout);
         let best = format!("  attn.z layer {layer}, head {head}  {:+.2}", sum / 24.0);
         assert!(lines[at + 2].starts_with(&best), "{best}: {}", done.stdout);
     }
