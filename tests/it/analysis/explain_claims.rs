@@ -52,8 +52,8 @@ fn said(html: &str, of: &[&'static str]) -> &'static str {
     both[0]
 }
 
-/// The last row of a pattern as (key, probability, push), and the head that pushes the target most, from the tables alone.
-fn strongest(facts: &Facts) -> ((u32, u32), Vec<(u32, f32, f32)>) {
+/// Of the head that pushes the target most, what it does at the last position with each key: key, probability, push; from the tables alone.
+fn strongest(facts: &Facts) -> Vec<(u32, f32, f32)> {
     let last = facts.prompt.tokens.len() as u32 - 1;
     let mut best: Option<&pellucid::analysis::residual::rows::ResidualHeadRow> = None;
     for row in facts.heads.iter().filter(|row| row.head.is_some()) {
@@ -64,7 +64,7 @@ fn strongest(facts: &Facts) -> ((u32, u32), Vec<(u32, f32, f32)>) {
     let best = best.unwrap();
     let head = (best.layer, best.head.unwrap());
     let own = facts.attention.iter().filter(|row| (row.layer, row.head) == head && row.query_pos == last);
-    (head, own.map(|row| (row.key_pos, row.prob, row.push.unwrap())).collect())
+    own.map(|row| (row.key_pos, row.prob, row.push.unwrap())).collect()
 }
 
 fn first_of(facts: &Facts, run: &str) -> Option<u32> {
@@ -113,7 +113,7 @@ fn claims_are_false_where_they_are_false() -> Result<()> {
         assert_eq!(said(&html, &["answer.nearly", "answer.more", "answer.not"]), answer, "{model}");
         seen.insert(answer);
 
-        let (_, keys) = strongest(&facts);
+        let keys = strongest(&facts);
         let most = |of: &dyn Fn(&(u32, f32, f32)) -> f32| {
             keys.iter().fold(None::<&(u32, f32, f32)>, |a, b| if a.is_none_or(|a| of(b) > of(a)) { Some(b) } else { a })
         };
@@ -227,7 +227,7 @@ fn words_open_what_they_mean() -> Result<()> {
 /// Invariant: What one more token costs is said within the model's context, beyond which it cannot go on.
 #[test]
 fn no_cost_beyond_the_context() -> Result<()> {
-    let (_, facts) = page("demo", &PromptEntry::text(&"Mary and John went. ".repeat(16)), Lang::En)?;
+    let (_, facts) = page("demo", &PromptEntry::text("Mary and John went. ".repeat(16)), Lang::En)?;
     let limit = facts.spec.n_ctx.unwrap() as u64;
     assert!(2 * facts.prompt.tokens.len() as u64 > limit, "the prompt is long enough to tell");
     assert!(facts.cost.iter().all(|row| row.tokens <= limit) && facts.cost.iter().any(|row| row.tokens == limit));
