@@ -153,6 +153,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("text/tokenizer.rs", "process"),
     ("view/", "figures"),
     ("view/chosen.rs", "dpi"),
+    ("view/encode/", "dpi"),
     ("view/svg/", "scale"),
 ];
 
