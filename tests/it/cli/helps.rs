@@ -154,6 +154,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("view/", "figures"),
     ("view/chosen.rs", "dpi"),
     ("view/encode/", "dpi"),
+    ("view/mod.rs", "dpi"),
     ("view/svg/", "scale"),
 ];
 
