@@ -9,6 +9,8 @@ fuzz_target!(|bytes: &[u8]| {
     if let Some((prompt, language)) = form {
         ensure(!prompt.is_empty() && prompt.len() <= 4096, "a prompt of this length is not taken");
         ensure(["en", "zh", "both"].contains(&language), "a language that there is not");
-        ensure(bytes.starts_with(b"POST / "), "only a form that is sent has a prompt");
+        // Empty lines may come before a request (RFC 9112, 2.2).
+        let begins = bytes.iter().position(|byte| !b"\r\n".contains(byte)).unwrap_or(0);
+        ensure(bytes[begins..].starts_with(b"POST / "), "only a form that is sent has a prompt");
     }
 });
