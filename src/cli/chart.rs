@@ -30,10 +30,6 @@ const SMALL: f64 = 0.75;
 
 /// Redraws the figures of a table from its file alone: as SVG, PDF or PNG.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  \
-    pellucid chart runs/lens/logit_lens.parquet --out lens.pdf --width 8cm --title none\n  \
-    pellucid chart runs/patch/patch.parquet --out slides --as png --theme dark\n  \
-    pellucid chart - --out - < logit_lens.parquet > lens.svg")]
 pub(super) struct Chart {
     /// A table that pellucid wrote, or - for one from stdin
     file: PathBuf,

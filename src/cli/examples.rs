@@ -136,10 +136,25 @@ const EXAMPLES: &[(&str, &[[&str; 2]])] = &[
     ("status", &[["Check all that is finished of a data set", "pellucid status runs/export-0123456789ab --check"]]),
     (
         "chart",
-        &[[
-            "Two heads of a table of patterns",
-            "pellucid chart runs/park/attention.parquet --head 1.1,2.0 --out figures",
-        ]],
+        &[
+            [
+                "For a paper, as wide as a column",
+                "pellucid chart runs/story/logit_lens.parquet --out lens.pdf --width 8cm --title none",
+            ],
+            ["For slides", "pellucid chart runs/heads/patch.parquet --out slides --as png --theme dark"],
+            [
+                "Two heads of a table of patterns",
+                "pellucid chart runs/park/attention.parquet --head 1.1,2.0 --out figures",
+            ],
+            ["From a table in a pipe", "pellucid chart - --out - < logit_lens.parquet > lens.svg"],
+        ],
+    ),
+    (
+        "glossary",
+        &[
+            ["One word", "pellucid glossary logit"],
+            ["In Chinese, by its Chinese name", "pellucid glossary 残差流 --lang zh"],
+        ],
     ),
     ("completions", &[["For zsh, in a folder of $fpath", "pellucid completions zsh > ~/.zfunc/_pellucid"]]),
     (

@@ -11,9 +11,7 @@ use crate::table::Format;
 /// What the field's words mean, in plain English; in Chinese too
 #[derive(Args, Debug)]
 #[command(
-    after_help = "A word finds a term by its name in either language, and by a part of its name where none is called so.",
-    after_long_help = "A word finds a term by its name in either language, and by a part of its name where none is called so.\n\n\
-                       Examples:\n  pellucid glossary logit\n  pellucid glossary 残差流 --lang zh\n  pellucid glossary --format json"
+    after_help = "A word finds a term by its name in either language, and by a part of its name where none is called so."
 )]
 pub(super) struct Glossary {
     /// One word [default: all]

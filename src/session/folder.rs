@@ -15,7 +15,8 @@ use crate::whole::write_whole;
 
 /// The folder of one request.
 ///
-/// The same request has the same folder and leaves the same bytes. Files are made in a folder of their own inside it, and take
+/// The same request has the same folder and leaves the same bytes; figures that an earlier run of it drew stay where this one draws
+/// fewer. Files are made in a folder of their own inside it, and take
 /// their names when all of them are there: until then, and where a run fails, what was there before stays as it was.
 ///
 /// A folder with the results of another request is refused. With `force` they are taken away once the new ones are complete:
@@ -113,10 +114,14 @@ impl RunFolder {
         for name in &self.files {
             check(&self.path, name, &old, self.force)?;
         }
+        let drawn = drawn_before(&self.path, &self.request)?;
+        let stays =
+            |old: &Listed| !self.files.contains(&old.name) && drawn.contains(&old.name) && old.is_at(&self.path);
+        let (stay, old): (Vec<Listed>, Vec<Listed>) = old.into_iter().partition(stays);
         let mut replaced: Vec<&Listed> = old.iter().filter(|old| !self.files.contains(&old.name)).collect();
         replaced.retain(|old| old.is_at(&self.path));
         // First, so that whatever happens while files get their names, all of them are listed, and the next run can replace them.
-        self.write_manifest(command, &old)?;
+        self.write_manifest(command, &old, &stay)?;
         for old in &replaced {
             let path = self.path.join(&old.name);
             fs_err::remove_file(&path).map_err(|e| Error::cannot_write(&path, e))?;
@@ -126,7 +131,7 @@ impl RunFolder {
             fs_err::rename(from, &to).map_err(|e| Error::cannot_write(&to, e))?;
         }
         if !old.is_empty() {
-            self.write_manifest(command, &[])?;
+            self.write_manifest(command, &[], &stay)?;
         }
         Ok(Finished { path: self.path, files: self.files, _claim: self.claim })
     }
@@ -145,8 +150,8 @@ impl RunFolder {
         }
     }
 
-    /// Lists the files of this run, and those of others that may still be there.
-    fn write_manifest(&self, command: &[String], others: &[Listed]) -> Result<()> {
+    /// Lists the files of this run, those of others that may still be there, and figures of earlier runs that stay.
+    fn write_manifest(&self, command: &[String], others: &[Listed], stay: &[Listed]) -> Result<()> {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut manifest = json!({
             "pellucid_version": env!("CARGO_PKG_VERSION"),
@@ -164,9 +169,11 @@ impl RunFolder {
         if let Some(shard) = &self.shard {
             manifest["shard"] = json!(shard);
         }
-        if !others.is_empty() {
-            let one = |old: &Listed| json!({"name": old.name, "command": old.command});
-            manifest["replaces"] = others.iter().map(one).collect();
+        for (what, files) in [("replaces", others), ("drawn_before", stay)] {
+            if !files.is_empty() {
+                let one = |old: &Listed| json!({"name": old.name, "command": old.command});
+                manifest[what] = files.iter().map(one).collect();
+            }
         }
         // Made where nothing of it can be left behind.
         let made = self.claim.stage().join(MANIFEST);
@@ -193,6 +200,13 @@ fn listed(path: &Path, request: &str, force: bool) -> Result<Vec<Listed>> {
                 .hint(said("give another folder[ with {out}|][, or replace them with {force}|]")))
         }
     }
+}
+
+/// Figures in `path` that earlier runs of the request with this hash drew: how many are drawn is no part of a request, and whoever asks for
+/// fewer does not ask for the others to go.
+fn drawn_before(path: &Path, request: &str) -> Result<Vec<String>> {
+    let old = Manifest::read(&path.join(MANIFEST))?.filter(|old| old.request.as_deref() == Some(request));
+    Ok(old.map_or(vec![], |old| old.drawn))
 }
 
 /// Refuses a folder in which a run would have to replace what is not its own.

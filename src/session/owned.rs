@@ -21,8 +21,10 @@ pub(super) struct Manifest {
     pub request: Option<String>,
     /// The command, for people.
     pub command: String,
-    /// The results, and what they were about to replace.
+    /// The results, what they were about to replace, and figures of earlier runs.
     pub files: Vec<Listed>,
+    /// Those of them that are figures of this request. None where another version drew them, which may call figures otherwise.
+    pub drawn: Vec<String>,
 }
 
 /// A file that a manifest lists.
@@ -56,19 +58,25 @@ impl Manifest {
         let bytes = if is_regular(path) { std::fs::read(path).ok() } else { None };
         let value: Value = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
         match (value["pellucid_version"].as_str(), strings(&value["command"]), strings(&value["files"])) {
-            (Some(_), Some(command), Some(names)) => {
+            (Some(version), Some(command), Some(names)) => {
                 let shown = match &command[..] {
                     [] => "of an unknown command".to_owned(),
                     words => shortened(&words.join(" ")),
                 };
                 let of_this = names.into_iter().map(|name| Listed { name, command: command.clone() });
-                let replaced = value["replaces"].as_array().into_iter().flatten().filter_map(|old| {
+                let one = |old: &Value| {
                     Some(Listed { name: old["name"].as_str()?.to_owned(), command: strings(&old["command"])? })
-                });
+                };
+                let others = |what: &str| value[what].as_array().into_iter().flatten().filter_map(one);
                 // Names in the folder, and no paths to elsewhere.
                 let plain = |name: &str| Path::new(name).file_name() == Some(name.as_ref());
-                let files = of_this.chain(replaced).filter(|file| plain(&file.name)).collect();
-                Ok(Some(Self { request: value["request"].as_str().map(str::to_owned), command: shown, files }))
+                let of_this: Vec<Listed> =
+                    of_this.chain(others("drawn_before")).filter(|file| plain(&file.name)).collect();
+                let figures = of_this.iter().map(|file| &file.name).filter(|name| name.ends_with(".svg"));
+                let drawn = if version == env!("CARGO_PKG_VERSION") { figures.cloned().collect() } else { vec![] };
+                let files = of_this.into_iter().chain(others("replaces").filter(|file| plain(&file.name))).collect();
+                let request = value["request"].as_str().map(str::to_owned);
+                Ok(Some(Self { request, command: shown, files, drawn }))
             }
             _ => Err(Error::bad_input(format!("{} is not a manifest of pellucid's", path.display()))
                 .hint(said("give another folder with {out}, or move that file away"))),

@@ -359,6 +359,9 @@ fn of_family(model: &str) -> Result<()> {
     check_structure(&html, model);
     let says = |key: &str| [Tongue::En, Tongue::Zh].into_iter().all(|tongue| html.contains(beginning(key, tongue)));
     let spec = &facts.spec;
+    // Each layer has its name beside the pattern of all heads, also where its window hides the first token.
+    let grid = html.split("<svg class=\"strips\"").next().unwrap().rsplit("<ol class=\"down\"").next().unwrap();
+    assert_eq!(grid.matches("data-column=\"layer\"").count(), spec.n_layers(), "{model}: {grid}");
     assert_eq!(says("answer.none"), !spec.is_causal(), "{model}");
     assert_eq!(says("ffn.none"), spec.blocks.iter().all(|block| block.mlp.is_none()), "{model}");
     let experts = spec.blocks.iter().filter_map(|block| block.mlp.as_ref()).any(|mlp| mlp.inner.experts().is_some());

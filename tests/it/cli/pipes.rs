@@ -143,6 +143,19 @@ fn figures_are_those_that_were_asked_for() {
             "choice of figures",
         );
     }
+    // Whoever asks for fewer does not ask for the others to go; whoever asks for other results does.
+    let before: Vec<Vec<u8>> = all.iter().map(|name| place.read(&format!("all/{name}"))).collect();
+    for which in ["none", "first"] {
+        run(Some(which), "all");
+        assert_eq!(figures(&place, "all"), all, "{which}");
+    }
+    let after: Vec<Vec<u8>> = all.iter().map(|name| place.read(&format!("all/{name}"))).collect();
+    assert!(before == after);
+    run(Some("first"), "other");
+    run(Some("none"), "other");
+    assert_eq!(figures(&place, "other").len(), 1);
+    place.ok(["lens", "-m", &m, "--ids", "1,2", "--out", "other", "--force", "--figures", "none"]);
+    assert!(figures(&place, "other").is_empty());
     // The others, later.
     let said = place.ok(["chart", "none/logit_lens.parquet", "--figures", "all", "--out", "later"]);
     assert!(

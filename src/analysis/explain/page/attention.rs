@@ -150,15 +150,12 @@ fn strips(w: &mut Writer<'_>, last: u32) {
         .collect();
     figure::begin(w);
     // Layers as names where they have equally many heads, so that the names stand where the heads do.
-    let mut layers: Vec<(u32, usize, usize)> = vec![];
-    for (i, row) in own.iter().filter(|(_, row)| row.key_pos == 0) {
-        match layers.last_mut() {
-            Some((layer, _, heads)) if *layer == row.layer => *heads += 1,
-            _ => layers.push((row.layer, *i, 1)),
-        }
-    }
-    let even = layers.iter().all(|(.., heads)| *heads == layers[0].2);
-    let named = layers.iter().filter(|_| even).map(|(layer, i, _)| at(*i, "layer").count(f64::from(*layer)));
+    let layers: Vec<&[(u32, u32)]> = heads.chunk_by(|a, b| a.0 == b.0).collect();
+    let even = layers.iter().all(|heads| heads.len() == layers[0].len());
+    let named = layers.iter().filter(|_| even).filter_map(|heads| {
+        let (i, row) = own.iter().find(|(_, row)| row.layer == heads[0].0)?;
+        Some(at(*i, "layer").count(f64::from(row.layer)))
+    });
     w.raw(&figure::framed(&svg, &named.collect::<Vec<_>>(), &words(w)));
     let columns = ["col.head", "col.most", "col.looked", "col.pushed.there", "col.pushed.whole"]
         .map(|key| w.plain(key).to_owned());

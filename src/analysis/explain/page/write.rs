@@ -118,14 +118,11 @@ impl<'a> Writer<'a> {
             let found = put.iter().find(|(known, _)| *known == name);
             debug_assert!(found.is_some(), "{key}: {name}");
             let html = found.map_or("–", |(_, html)| html);
-            said.push_str(
-                forms.and_then(|forms| forms.split_once(':')).map_or(
-                    html,
-                    |(one, many)| {
-                        if is_one(html) { one } else { many }
-                    },
-                ),
-            );
+            said.push_str(match forms.and_then(|forms| forms.split_once(':')) {
+                None => html,
+                Some((one, _)) if is_one(html) => one,
+                Some((_, many)) => many,
+            });
             rest = after;
         }
         said.push_str(rest);

@@ -47,8 +47,8 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "attention.earlier",
-        "Of all that heads took from earlier words for {target}, the most came from {key} (position {pos}), through head {head} of layer {layer}: {push} logits, with {prob} of its attention there.",
-        "所有头从前面的词拿来的东西里，对 {target} 推得最多的来自 {key}（位置 {pos}），经由第 {layer} 层第 {head} 个头：{push}，它在那里放了 {prob} 的注意力。",
+        "One head did most for {target} with one earlier word: head {head} of layer {layer} took {push} logits from {key} (position {pos}), with {prob} of its attention there.",
+        "只看一个头和前面的一个词，对 {target} 推得最多的是：第 {layer} 层第 {head} 个头从 {key}（位置 {pos}）拿来 {push}，它在那里放了 {prob} 的注意力。",
     ),
     (
         "attention.carries",
