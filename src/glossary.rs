@@ -247,6 +247,14 @@ pub const TERMS: &[Term] = &[
         "next",
     ),
     term(
+        "surprise",
+        "surprise, loss, nats",
+        "惊讶度（loss）、奈特",
+        "How little a model expected the token that came: minus the logarithm of its probability, in bits (base 2) or nats (base e). A nat is 1.44 bits.",
+        "模型有多没料到出现的这个词元：概率取对数再变号，以比特（底为 2）或奈特（底为 e）计；一奈特是 1.44 比特。",
+        "loss",
+    ),
+    term(
         "kl",
         "KL divergence",
         "KL 散度",

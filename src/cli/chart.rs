@@ -8,6 +8,7 @@ use tempfile::NamedTempFile;
 use super::args::{DrawArgs, Figures, FiguresArgs};
 use super::canonical::canonical;
 use super::figure::{FileArgs, Place, StyleArgs};
+use super::opened::OpenArgs;
 use super::out::{Out, read_input};
 use super::signals;
 use super::wait::WaitArgs;
@@ -38,6 +39,8 @@ pub(super) struct Chart {
     /// Replace figures of other tables there. Files that pellucid did not draw are never touched
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    opened: OpenArgs,
     #[command(flatten)]
     wait: WaitArgs,
     /// For attention: heads to draw large, such as 3.2 or L3H2, or a range, 3.0-3; may be repeated
@@ -97,6 +100,9 @@ impl Chart {
         }
         let mut said = Said::default();
         let Some(folder) = place.folder() else {
+            if self.opened.open {
+                return Err(Error::bad_input("no file is written that --open could open").hint("name one with --out"));
+            }
             let figure = only.ok_or_else(|| Error::compute("no figure was drawn").fault())?;
             for file in types {
                 let drawn = said.of(&figure, figure.encoded(file, self.files.dpi())?);
@@ -140,6 +146,7 @@ impl Chart {
             let more = if max_prompts < n { ", --figures all draws them all" } else { "" };
             out.say(format_args!("figures of {} of {n} {what}{more}", max_prompts.min(n)));
         }
+        self.opened.best_of(folder, &drawn, out);
         if let Place::File(path) = &place {
             return out.files(std::slice::from_ref(path));
         }

@@ -8,9 +8,11 @@ use super::examples::examples;
 use super::found::{draw, print, printed_folder};
 use super::help::{below, grouped};
 use super::listed::with_names;
+use super::opened::OpenArgs;
 use super::out::{Out, flags};
 use super::serve::{ServeArgs, served};
 use super::signals;
+use super::unlike;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -148,6 +150,9 @@ pub(super) fn clap_of<A: Asking>() -> clap::Command {
     if A::PAGE.is_some() {
         command = ServeArgs::augment_args(command);
     }
+    if opens::<A>() {
+        command = OpenArgs::augment_args(command);
+    }
     if A::RESULTS != Results::Screen {
         command = OutArgs::augment_args(command);
         let folder = match A::RESULTS {
@@ -183,6 +188,11 @@ fn drawn<A: Analysis>() -> bool {
     A::DRAWS && folder && A::Tables::ALL.iter().any(|table| table.drawable().is_some())
 }
 
+/// Whether it makes something that can be opened.
+fn opens<A: Analysis>() -> bool {
+    drawn::<A>() || A::PAGE.is_some()
+}
+
 /// Whether several processes can share its work.
 fn shared<A: Analysis>() -> bool {
     A::JOINS.is_some() || A::PIECES || A::RESULTS == Results::Dataset
@@ -214,7 +224,7 @@ fn run<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<()> {
     if let Some(page) = A::PAGE {
         let how = group::<ServeArgs>(matches)?;
         if how.serve {
-            return served::<A>(&page, how.port, matches, out);
+            return served::<A>(&page, (how.port, group(matches)?), matches, out);
         }
     }
     run_on::<A>(matches, None, out)
@@ -224,6 +234,9 @@ fn run<A: Asking>(matches: &ArgMatches, out: &Out) -> Result<()> {
 fn run_on<A: Asking>(matches: &ArgMatches, joined: Option<(&Shards, &Joining)>, out: &Out) -> Result<()> {
     let (analysis, on, input) = read::<A>(matches, out)?;
     check_memory(&analysis, &on, &input, out)?;
+    if let Some(session) = on.session().filter(|_| out.prints) {
+        unlike::note(session, input.prompts(), out);
+    }
     let words = words(&analysis, &*on, &input, matches)?;
     let noted = |said: &Said| out.note(flags(said));
     let scale = if scaled::<A>() { group::<DrawArgs>(matches)?.scale() } else { None };
@@ -232,6 +245,13 @@ fn run_on<A: Asking>(matches: &ArgMatches, joined: Option<(&Shards, &Joining)>, 
     let figures = if drawn::<A>() { group::<FiguresArgs>(matches)?.figures } else { Figures::default() };
     let how: Option<OutArgs> = if A::RESULTS == Results::Screen { None } else { Some(group(matches)?) };
     let stdout = how.as_ref().map_or(Ok(false), OutArgs::is_stdout)?;
+    let opened = if opens::<A>() { group(matches)? } else { OpenArgs::default() };
+    let is_unwritten =
+        stdout || how.as_ref().is_some_and(|how| how.out.is_none()) && A::RESULTS == Results::FolderIfNamed;
+    if opened.open && (is_unwritten || shard.is_some()) {
+        return Err(Error::bad_input("no page and no figure is written here that --open could open")
+            .hint("leave out --open, or name a folder with --out and let all of it be done here"));
+    }
     if let Some(why) = unwritten::<A>(shard.is_some() || asked_to_resume).filter(|_| stdout) {
         return Err(Error::bad_input(format!("{why}, and --out - writes none")).hint("name a folder with --out"));
     }
@@ -371,6 +391,7 @@ fn run_on<A: Asking>(matches: &ArgMatches, joined: Option<(&Shards, &Joining)>, 
     }
     let (path, files) = (finished.path.clone(), finished.files.clone());
     drop(finished);
+    opened.best_of(&path, &files, out);
     if how.print_folder {
         return printed_folder(found, &path, out);
     }

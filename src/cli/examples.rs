@@ -34,6 +34,14 @@ const EXAMPLES: &[(&str, &[[&str; 2]])] = &[
         &[
             ["Where the two names are told apart", "pellucid patch {P}"],
             ["Head by head, in some layers", "pellucid patch {P} --at z --over layer,head --layers 1-3"],
+            [
+                "Positions by what they are, of words that stand there twice too",
+                "pellucid patch {P} --at resid_pre --positions io=Mary,s1=John@1,s2=John@2,end",
+            ],
+            [
+                "Many pairs: a CSV file that begins `clean,corrupt,answer,foil` has one on each line; names may come from its columns",
+                "pellucid patch --pairs pairs.csv --positions \"io={answer},end\" --figures first",
+            ],
         ],
     ),
     (
@@ -48,6 +56,10 @@ const EXAMPLES: &[(&str, &[[&str; 2]])] = &[
         &[
             ["What is lost without each head", "pellucid ablate \"{S}\""],
             ["Some neurons of one layer", "pellucid ablate \"{S}\" --unit neuron --layers 1 --neurons 0-9"],
+            [
+                "On many prompts, each with its own answer and foil",
+                "pellucid ablate --pairs pairs.csv --metric logit_diff --limit 50",
+            ],
         ],
     ),
     ("embed", &[["The nearest tokens of two words", "pellucid embed Mary John"]]),
@@ -77,10 +89,13 @@ const EXAMPLES: &[(&str, &[[&str; 2]])] = &[
     ),
     (
         "attribute",
-        &[[
-            "Estimate all patches of heads, and measure the ten strongest",
-            "pellucid attribute {P} --at z --confirm 10",
-        ]],
+        &[
+            [
+                "Estimate all patches of heads, and measure the ten strongest",
+                "pellucid attribute {P} --at z --confirm 10",
+            ],
+            ["Their means over many pairs", "pellucid attribute --pairs pairs.csv --at z,mlp_out"],
+        ],
     ),
     ("explain", &[["A page about one sentence", "pellucid explain \"{S}\" --out page"]]),
     (
@@ -118,6 +133,10 @@ const EXAMPLES: &[(&str, &[[&str; 2]])] = &[
         &[
             ["What each layer would say", "pellucid lens \"{S}\""],
             ["How a word rises at the last positions", "pellucid lens \"{S}\" --target \" Mary\" --pos -3--1"],
+            [
+                "Means over many prompts: a JSONL file has lines such as {\"text\": \"The capital of France is\", \"target\": \" Paris\"}",
+                "pellucid lens --prompts prompts.jsonl --pos -1 --figures none",
+            ],
         ],
     ),
     ("model", &[["What a model is", "pellucid model -m demo"]]),

@@ -437,9 +437,10 @@ pub(super) struct PairArgs {
     columns: Vec<OfColumns>,
     #[command(flatten)]
     pub read: ReadArgs,
-    /// Sweep only these positions, and take means over pairs by their names: NAME=COLUMN (of the file), NAME=NUMBER, `end`
-    /// for the last; such as io=io_pos,s2=s2_pos,end. Columns hold positions from 0, negative from the end, or words of the
-    /// clean prompt, which mean their last token
+    /// Sweep only these positions, and take means over pairs by their names: NAME=WORDS (of the clean prompt), NAME=NUMBER or, of
+    /// the pairs of a file, NAME=COLUMN; `end` for the last. Such as io=Mary,s2=John@2,end. Words mean their last token, and John@2 is
+    /// John the second time, @-1 the last. Numbers count tokens from 0, which is the BOS token where there is one, and negative ones from
+    /// the end. Columns hold either
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = parse_position, conflicts_with = "align")]
     positions: Vec<NamedPosition>,
     /// Which positions of prompts of different lengths correspond: those counted from the start, or from the end

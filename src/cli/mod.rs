@@ -18,6 +18,7 @@ mod help;
 mod input;
 mod kept;
 mod listed;
+mod opened;
 mod out;
 mod run;
 mod serve;
@@ -26,6 +27,7 @@ mod shell;
 mod signals;
 mod step;
 mod tables;
+mod unlike;
 mod wait;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::opened::OpenArgs;
 use super::out::Out;
 use super::step::Commands;
 use super::wait::WaitArgs;
@@ -57,6 +58,8 @@ pub(super) struct RunCommand {
     /// Run a matrix however many cells it has
     #[arg(long)]
     yes: bool,
+    #[command(flatten)]
+    opened: OpenArgs,
     #[command(flatten)]
     wait: WaitArgs,
 }
@@ -156,6 +159,7 @@ impl RunCommand {
         let report = self.report.clone().unwrap_or_else(default);
         write(&report, &page.files()?, claiming)?;
         out.say(format_args!("wrote {}: {}", report.display(), NAMES.join(", ")));
+        self.opened.best_of(&report, &NAMES, out);
         printed(&Results { cells, states, outcomes: &outcomes, report: Some(&report) }, out)?;
         let not: Vec<&Outcome> = outcomes.iter().filter(|outcome| !outcome.holds).collect();
         match not.first() {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Session;
 use super::records::{Input, Unused};
-use crate::error::{Error, Result, give, give_as, said, words};
+use crate::error::{Error, Result, give_as, said, words};
 use crate::table::visible;
 use crate::text::bounds::split;
 use crate::text::ids::{ids_of, literal, parse_ids};
@@ -279,13 +279,8 @@ impl Session {
             let at = match (&named.at, cell(named)) {
                 (At::Number(number), _) => position_at(*number, &pair.clean),
                 (At::Column(_), Some(cell)) => position_in(&cell, &pair.clean),
-                (At::Column(column), None) => {
-                    return Err(Error::bad_input(format!(
-                        "`{}={column}` is a column, and there is no file",
-                        named.name
-                    ))
-                    .hint(words(format!("give its number, {}=3, or a file with ", named.name)) + give("pairs")));
-                }
+                // There is no file.
+                (At::Column(words), None) => position_in(words, &pair.clean),
             };
             let placed = |e: Error| e.at(format_args!("position `{}`", named.name));
             pair.positions.push(Named { name: named.name.clone(), at: at.map_err(placed)? });

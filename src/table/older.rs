@@ -16,6 +16,7 @@ pub(crate) fn done(how: &Provenance, has_corrupt: bool) -> (Done, Around) {
     let done = Done {
         kind: said(command, "kind").unwrap_or(of_itself).to_owned(),
         direction: has_corrupt.then(|| direction.to_owned()),
+        at_once: None,
     };
     let around = Around {
         window: said(command, "window").and_then(|n| n.parse().ok()).unwrap_or(1),

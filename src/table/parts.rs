@@ -56,6 +56,8 @@ part! {
         `noise=3`, `scale=0.5`, `add=2`, `knock-out`", since 2;
     direction: Option<String>, "", "which run was changed: `denoise` for the corrupt run, `noise` for the clean one; null where there \
         is no corrupt run", since 2;
+    at_once: Option<String>, "", "of what was not gone over, what was changed at once where that is some and not all, as it was asked \
+        for: `layers 0-2`, `positions io, s2`, or both; null where it is all, and in files of versions 1 and 2", since 3;
 }
 
 part! {

@@ -34,6 +34,7 @@ impl Marked for AttributionMeanRow {
             to_clean,
             has_corrupt: true,
             window: 1,
+            at_once: None,
             noise: None,
             estimated: true,
             path: false,

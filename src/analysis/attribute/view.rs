@@ -248,6 +248,7 @@ fn as_estimate(r: &AttributionRow) -> Mark {
         to_clean,
         has_corrupt: true,
         window: 1,
+        at_once: None,
         noise: None,
         estimated: true,
         path: false,

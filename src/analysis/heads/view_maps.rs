@@ -172,5 +172,5 @@ fn direction(own: &[&HeadSvdRow], ends: [&str; 2], locale: Locale) -> TableRow {
     let near = if first.near_equal { " ≈" } else { "" };
     let mut cells = vec![Cell::said(format!("{}{near}", locale.percent(first.share)))];
     cells.extend(ends.iter().flat_map(|end| ["+", "-"].map(|sign| Cell::said(tokens(end, sign)))));
-    TableRow { depth: 0, label: format!("{}.{} #{}", first.layer, first.head, first.component), cells }
+    TableRow { depth: 0, label: format!("{}.{} component {}", first.layer, first.head, first.component), cells }
 }

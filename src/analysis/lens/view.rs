@@ -279,16 +279,16 @@ impl Lens {
             let Some(row) = self.top(site, column) else { continue };
             let (Some(target), Some(prob)) = (&row.target, row.target_prob) else { continue };
             name.get_or_insert_with(|| quoted(target));
-            let rank = row.target_rank.map_or(String::new(), |rank| format!("#{rank}"));
+            let rank = row.target_rank.map_or(String::new(), |rank| rank.to_string());
             let (hook, said) = (visible_prose(&shown.hook), self.locale.probability(prob));
-            let title = format!("{hook}: target {} {rank}, {said}", quoted(target));
+            let title = format!("{hook}: target {}, rank {rank}, {said}", quoted(target));
             points.push(kind::Cell { value: f64::from(prob), title, label: rank, ..kind::Cell::default() });
             items.push(Item { label: shown.label.clone(), number: None });
         }
         let most = points.iter().map(|p| p.value).filter(|y| y.is_finite()).fold(0.0, f64::max);
         let x = if self.shared.is_some() { "layer" } else { "site" };
         let steps = Steps {
-            x: Side { names: vec![format!("{x} (#: rank of the target)"), x.to_owned()], items },
+            x: Side { names: vec![format!("{x} (at each point: rank of the target)"), x.to_owned()], items },
             y: Axis::linear("probability", 0.0, round_up(most), 5),
             limits: (0.0, round_up(most)),
             points,
@@ -321,7 +321,7 @@ impl Lens {
             if target.is_some() {
                 let rank = cell.top.target_rank.zip(cell.top.target_prob);
                 cells.push(kind::Cell::said(
-                    rank.map_or(String::new(), |(rank, p)| format!("#{rank} {}", self.locale.probability(p))),
+                    rank.map_or(String::new(), |(rank, p)| format!("rank {rank}, {}", self.locale.probability(p))),
                 ));
             }
             if foil.is_some() {

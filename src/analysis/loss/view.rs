@@ -1,5 +1,6 @@
 //! Surprise as it is seen: the text, each token coloured by its surprise; and the question with its options.
 
+use std::f64::consts::LN_2;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -47,8 +48,12 @@ impl Analysis for Loss {
         if prompts.len() > 1 {
             let mean = mean(&prompts);
             out.say(format_args!(
-                "{} prompts: mean surprise {:.3} nats (standard error {:.3}), perplexity {:.2}",
-                mean.prompts, mean.loss_nats, mean.loss_nats_se, mean.perplexity
+                "{} prompts: mean surprise {:.3} nats (standard error {:.3}), which is {:.3} bits, perplexity {:.2}",
+                mean.prompts,
+                mean.loss_nats,
+                mean.loss_nats_se,
+                mean.loss_nats / LN_2,
+                mean.perplexity
             ));
             out.push(mean)?;
         }
@@ -93,7 +98,8 @@ fn view(name: String, rows: &[LossRow], provenance: Arc<Provenance>, how: &Optio
     let mut caption = vec![found];
     if !losses.is_empty() {
         let (nats, perplexity) = (locale.loss(mean as f32), locale.any(mean.exp() as f32));
-        caption.push(format!("Mean surprise {nats} nats for each token, perplexity {perplexity}."));
+        let bits = locale.loss((mean / LN_2) as f32);
+        caption.push(format!("Mean surprise {nats} nats ({bits} bits) for each token, perplexity {perplexity}."));
     }
     let cell = |row: &LossRow| {
         let known = row.loss_bits.zip(row.rank).zip(row.expected.as_deref().zip(row.expected_prob));

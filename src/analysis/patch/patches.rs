@@ -139,7 +139,7 @@ impl Runs for Patches<'_> {
 
     fn row(&self, (pair, spot): (usize, usize), metric: Metric, seen: MetricValues) -> PatchRow {
         let (options, of, spot) = (self.options, &self.group.pairs[pair], &self.spots[pair][spot]);
-        let (measured, done, outcome) = seen_as(seen, metric, options);
+        let (measured, done, outcome) = seen_as(seen, metric, options, of);
         let sample = options.noised.as_ref().map(|noised| noised.sample(of.index));
         let (noise_at, noise_tokens) = self.noise_at[pair].clone().map(|[at, tokens]| (at, tokens)).unzip();
         let noise = options.noised.as_ref().map(|noised| noised.sigma as f32);

@@ -4,10 +4,11 @@ use super::mean::{Averaged, Key, MeanOf, Values, common};
 use crate::sweep::{Metric, MetricValues, PatchOptions};
 use crate::table;
 use crate::table::{Around, Done, Measured, MeasuredMean, Outcome, OutcomeMean, Place, Provenance, older};
+use crate::text::Pair;
 
 table! {
     /// One patch, measured.
-    PatchRow = "patch" version 2 upgraded by upgrade:
+    PatchRow = "patch" version 3 upgraded by upgrade:
     "Activation patching: one run is changed in one place and measured. One row is one (pair, place, metric). A coordinate \
      that is null was not gone over: all of its values were patched at once. `clean` and `corrupt` are the metric of the \
      two prompts with nothing changed, and repeat on every row of the pair. Files of version 1 do not say what was done: their \
@@ -24,7 +25,7 @@ table! {
 
 table! {
     /// One place, on the mean over pairs.
-    PatchMeanRow = "patch_mean" version 2 upgraded by upgrade_mean:
+    PatchMeanRow = "patch_mean" version 3 upgraded by upgrade_mean:
     "What a patch does on the whole: means of `patch` over the pairs. One row is one (place, metric). Positions are those of one name, or of \
      one number from the beginning of each prompt. Files of version 1 do not say what was done: their `kind`, `direction`, `window` and `noise` \
      are those of the command, and `changed` and `reached` are `pairs` where the metric differs, else 0.";
@@ -37,11 +38,12 @@ table! {
     ..outcome: OutcomeMean;
 }
 
-/// What a metric says of a run that was changed as `options` say.
+/// What a metric says of a run of `pair` that was changed as `options` say.
 pub(in crate::analysis) fn seen_as(
     seen: MetricValues,
     metric: Metric,
     options: &PatchOptions,
+    pair: &Pair,
 ) -> (Measured, Done, Outcome) {
     let measured = Measured {
         metric: metric.name().to_owned(),
@@ -52,15 +54,21 @@ pub(in crate::analysis) fn seen_as(
     };
     let direction = seen.corrupt.map(|_| options.how.direction().name().to_owned());
     let outcome = Outcome { changed: seen.changed, reached: seen.reached, not_finite: seen.not_finite };
-    (measured, Done { kind: options.how.kind.name(), direction }, outcome)
+    (measured, Done { kind: options.how.kind.name(), direction, at_once: options.grid.at_once(pair) }, outcome)
 }
 
 fn upgrade(row: &mut PatchRow, how: &Provenance) {
+    if how.table_version > 1 {
+        return;
+    }
     (row.done, row.around) = older::done(how, row.measured.corrupt.is_some());
     row.outcome = older::outcome(&mut row.measured, &row.done);
 }
 
 fn upgrade_mean(row: &mut PatchMeanRow, how: &Provenance) {
+    if how.table_version > 1 {
+        return;
+    }
     (row.done, row.around) = older::done(how, row.measured.corrupt.is_some());
     row.outcome = older::outcome_mean(&mut row.measured, &row.done);
 }

@@ -6,7 +6,7 @@ use crate::{part, table};
 
 table! {
     /// One path, patched and measured.
-    PathRow = "path" version 2 upgraded by upgrade:
+    PathRow = "path" version 3 upgraded by upgrade:
     "Path patching: what one part of the model, the sender, does by way of the stream to another, the receiver, and by that to the \
      metric (Wang et al. 2022; Goldowsky-Dill et al. 2023). The receiver reads the stream with what the sender writes when it is \
      changed, everything between frozen, and from there the run goes on as ever. One row is one (pair, sender, receiver, metric). A \
@@ -24,7 +24,7 @@ table! {
 
 table! {
     /// One path, on the mean over pairs.
-    PathMeanRow = "path_mean" version 2 upgraded by upgrade_mean:
+    PathMeanRow = "path_mean" version 3 upgraded by upgrade_mean:
     "What patching a path does on the whole: means of `path` over the pairs. One row is one (sender, receiver, metric). Positions are those of one name, or of \
      one number from the beginning of each prompt. Files of version 1 do not say what was done: their `kind` and `direction` are those \
      of the command, and `changed` and `reached` are `pairs` where the metric differs, else 0.";
@@ -74,11 +74,17 @@ impl From<Sender> for Place {
 }
 
 fn upgrade(row: &mut PathRow, how: &Provenance) {
+    if how.table_version > 1 {
+        return;
+    }
     row.done = older::done(how, row.measured.corrupt.is_some()).0;
     row.outcome = older::outcome(&mut row.measured, &row.done);
 }
 
 fn upgrade_mean(row: &mut PathMeanRow, how: &Provenance) {
+    if how.table_version > 1 {
+        return;
+    }
     row.done = older::done(how, row.measured.corrupt.is_some()).0;
     row.outcome = older::outcome_mean(&mut row.measured, &row.done);
 }

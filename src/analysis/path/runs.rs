@@ -266,7 +266,7 @@ impl Runs for Paths<'_> {
         let queries = one.is_some_and(|r| r.reads == Reads::Q);
         let shared_by =
             one.and_then(|r| r.layer).map_or(1, |l| self.model.spec().blocks[l].attention.inner.shared_by());
-        let (measured, done, outcome) = seen_as(seen, metric, self.patch);
+        let (measured, done, outcome) = seen_as(seen, metric, self.patch, of);
         PathRow {
             pair: of.index,
             pair_id: of.id.clone(),

@@ -228,7 +228,7 @@ fn decided(positions: &[&[ResidualRow]]) -> Panel {
             let title = format!("{}, position {}: {} has rank {rank}", label(row), row.pos, quoted(&row.target));
             let mark = if rank == 1 { Mark::Hit } else { Mark::Plain };
             let value = 1.0 / f64::from(rank);
-            cells.push(((r, c), Cell { value, label: format!("#{rank}"), title, mark, ..Cell::default() }));
+            cells.push(((r, c), Cell { value, label: rank.to_string(), title, mark, ..Cell::default() }));
         }
     }
     let rows = Side::new("stroke", steps.iter().rev().map(|row| label(row)));
@@ -261,7 +261,7 @@ fn table(all: &[ResidualRow], locale: Locale) -> Table {
         let token = row.lens_token.as_deref().map_or(String::new(), quoted);
         let prob = row.lens_prob.map_or(String::new(), |p| locale.probability(p as f32));
         cells.push(Cell::said(format!("{token} {prob}")));
-        cells.push(Cell::said(row.lens_rank_of_target.map_or(String::new(), |rank| format!("#{rank}"))));
+        cells.push(Cell::said(row.lens_rank_of_target.map_or(String::new(), |rank| format!("rank {rank}"))));
         cells.extend([number(row.stream_norm), number(row.cos_final)]);
         cells.push(Cell::said(row.gap.map_or(String::new(), |gap| format!("{gap:.0e}"))));
         TableRow { depth: 0, label: label(row), cells }

@@ -6,6 +6,7 @@ use super::{Served, Typed, serve};
 use crate::cli::canonical::{canonical, words};
 use crate::cli::command::{Asking, Given, Named, check_memory, clap_of, group};
 use crate::cli::misunderstood;
+use crate::cli::opened::OpenArgs;
 use crate::cli::out::Out;
 use crate::error::{Error, Result};
 use crate::session::words::chosen_words;
@@ -18,7 +19,12 @@ const PROMPTS: [&str; 3] = ["texts", "ids", "prompts"];
 ///
 /// # Errors
 /// When arguments, model and options do not fit; whatever [`serve`] says.
-pub(in crate::cli) fn served<A: Asking>(page: &Page<A>, port: u16, matches: &ArgMatches, out: &Out) -> Result<()> {
+pub(in crate::cli) fn served<A: Asking>(
+    page: &Page<A>,
+    at: (u16, OpenArgs),
+    matches: &ArgMatches,
+    out: &Out,
+) -> Result<()> {
     if PROMPTS.iter().any(|id| matches.try_get_raw(id).ok().flatten().is_some()) {
         return Err(Error::bad_input("with --serve prompts are typed into the form, and one is given here")
             .hint("leave out the prompt, or --serve"));
@@ -40,5 +46,5 @@ pub(in crate::cli) fn served<A: Asking>(page: &Page<A>, port: u16, matches: &Arg
         let provenance = on.provenance(words(&analysis, &on, &input, &matches)?);
         (page.make)(&analysis, &on, &input, provenance, &out.watch(A::NAME))
     };
-    serve(port, &Served { model: &model, policy: page.policy }, &mut make, out)
+    serve(at, &Served { model: &model, policy: page.policy }, &mut make, out)
 }

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::opened::OpenArgs;
 use super::out::{Out, flags};
 use super::signals;
 use crate::error::{Error, ErrorKind, Result};
@@ -68,7 +69,7 @@ type Make<'a> = dyn FnMut(&Typed) -> Result<Vec<u8>> + 'a;
 ///
 /// # Errors
 /// When the port is taken, and when the program is stopped.
-fn serve(port: u16, what: &Served<'_>, make: &mut Make<'_>, out: &Out) -> Result<()> {
+fn serve((port, opened): (u16, OpenArgs), what: &Served<'_>, make: &mut Make<'_>, out: &Out) -> Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|e| {
         Error::io(format!("cannot listen on 127.0.0.1:{port}: {e}"))
             .because(e)
@@ -79,8 +80,12 @@ fn serve(port: u16, what: &Served<'_>, make: &mut Make<'_>, out: &Out) -> Result
     let (queue, jobs) = mpsc::sync_channel::<Job>(QUEUE);
     let connections = Arc::new(Connections::new(port, answer::form(what.model), queue));
     connections.clone().accept(listener)?;
-    out.data(|w| writeln!(w, "http://127.0.0.1:{port}/"))?;
-    out.say("open this address in a browser; Ctrl-C ends it");
+    let address = format!("http://127.0.0.1:{port}/");
+    out.data(|w| writeln!(w, "{address}"))?;
+    match opened.open {
+        true => opened.open(address.as_ref(), out),
+        false => out.say("open this address in a browser; Ctrl-C ends it"),
+    }
     loop {
         if signals::stopped() {
             break;

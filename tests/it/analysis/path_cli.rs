@@ -235,7 +235,7 @@ fn bare() -> PathRow {
             patched: Some(-6.0),
             recovered: Some(0.0),
         },
-        done: table::Done { kind: "replace".into(), direction: Some("denoise".into()) },
+        done: table::Done { kind: "replace".into(), direction: Some("denoise".into()), at_once: None },
         outcome: Outcome { changed: true, reached: true, not_finite: None },
     }
 }

@@ -294,7 +294,11 @@ fn what_is_wrong_with_a_position_is_said_with_its_line() {
         "patch", "--clean", "When Mary and John", "--corrupt", "When John and John", "--answer", " Mary", "--foil",
         " John",
     ];
-    place.refused(pair.iter().chain(&["--positions", "io=io_pos"]), 2, "is a column, and there is no file");
+    place.refused(
+        pair.iter().chain(&["--positions", "io=io_pos"]),
+        2,
+        "position `io`: \"io_pos\" is not in the clean prompt",
+    );
     place.ok(pair.iter().chain(&["--positions", "io=1,end", "-q"]));
 }
 
@@ -319,4 +323,84 @@ fn positions_that_mean_different_things_are_noted() {
     assert!(end.contains("note: the prompts have different tokens at") && end.contains("from the end"), "{end}");
     let path = said(&["path", "--pairs", "pairs.csv", "--over", "layer,pos"]);
     assert!(path.contains(note), "{path}");
+}
+
+/// Words of a prompt are positions without a file, and with a file of words that are there twice: the same rows as by number.
+#[test]
+fn words_say_which_time_they_are_meant() -> pellucid::Result<()> {
+    let place = Place::new();
+    let pair = [
+        "patch",
+        "--clean",
+        "When Mary and John went to the store, John gave a drink to",
+        "--corrupt",
+        "When Mary and John went to the store, Mary gave a drink to",
+        "--answer",
+        " Mary",
+        "--foil",
+        " John",
+        "--over",
+        "layer,pos",
+        "-q",
+    ];
+    place.ok(pair.iter().chain(&["--positions", "io=2,s1=4,s2=10,end", "--out", "numbers"]));
+    place.ok(pair.iter().chain(&["--positions", "io=Mary,s1=John@1,s2=John@-1,end", "--out", "words"]));
+    let rows = |out: &str| read_rows::<PatchRow>(place.path(out).join("patch.parquet")).map(|(rows, _)| rows);
+    let (numbers, words) = (rows("numbers")?, rows("words")?);
+    assert_eq!(numbers, words);
+    let s2: Vec<_> = words.iter().filter(|row| row.place.position_name.as_deref() == Some("s2")).collect();
+    assert!(!s2.is_empty() && s2.iter().all(|row| row.place.token.as_deref() == Some(" John")), "{s2:?}");
+    let header = "clean,corrupt,answer,foil,who\n";
+    let line = format!("\"{}\",\"{}\", Mary, John,John\n", pair[2], pair[4]);
+    place.write("who.csv", &format!("{header}{line}"));
+    let of_file =
+        ["patch", "--pairs", "who.csv", "--over", "layer,pos", "-q", "--positions", "s2={who}@2", "--out", "file"];
+    place.ok(of_file);
+    let own: Vec<_> = rows("file")?.into_iter().map(|row| (row.place.pos, row.measured.patched)).collect();
+    assert_eq!(own, s2.iter().map(|row| (row.place.pos, row.measured.patched)).collect::<Vec<_>>());
+    let refused =
+        [("John", "more than once, 2 times"), ("John@3", "2 times, and @3 is not one"), ("Mary@2", "once, and @2")];
+    for (words, says) in refused {
+        place.refused(pair.iter().chain(&["--positions", &format!("x={words}")]), 2, says);
+    }
+    Ok(())
+}
+
+/// What is patched at once is said in rows and titles where it is some of the positions or layers, and nowhere else.
+#[test]
+fn what_is_patched_at_once_is_said() -> pellucid::Result<()> {
+    let place = Place::new();
+    let pair = [
+        "patch",
+        "--clean",
+        "When Mary and John went to the store, John gave a drink to",
+        "--corrupt",
+        "When Mary and John went to the store, Mary gave a drink to",
+        "--answer",
+        " Mary",
+        "--foil",
+        " John",
+        "--at",
+        "z",
+        "-q",
+    ];
+    let cases: [(&[&str], Option<&str>); 6] = [
+        (&["--over", "layer,head"], None),
+        (&["--over", "layer,head", "--positions", "io=Mary,end"], Some("positions io, end")),
+        (&["--over", "layer,head", "--pos", "9"], Some("position 9")),
+        (&["--over", "layer,head", "--pos", "-3--1"], Some("positions -3--1")),
+        (&["--over", "head", "--layers", "0-2", "--pos", "9,-1"], Some("layers 0-2, positions 9, -1")),
+        (&["--over", "layer,pos", "--layers", "0-2", "--pos", "9"], None),
+    ];
+    for (i, (more, said)) in cases.into_iter().enumerate() {
+        let out = format!("r{i}");
+        let shown = place.ok(pair.iter().chain(more).chain(&["--out", &out])).stdout;
+        let (rows, _) = read_rows::<PatchRow>(place.path(&out).join("patch.parquet"))?;
+        assert!(rows.iter().all(|row| row.done.at_once.as_deref() == said), "{more:?}: {:?}", rows[0].done);
+        if let Some(said) = said {
+            assert!(shown.contains(&format!(" of {said}")), "{more:?}: {shown}");
+        }
+        assert_eq!(shown.contains("at once:"), said.is_some(), "{more:?}: {shown}");
+    }
+    Ok(())
 }

@@ -48,7 +48,7 @@ fn every_command_has_examples_that_work() {
             n += 1;
             // What names no other model and no file fits the built-in model.
             let own = |word: &String| {
-                !["--corpus", "--reference"].contains(&word.as_str())
+                !["--corpus", "--reference", "--pairs", "--prompts"].contains(&word.as_str())
                     && !word.starts_with("runs/")
                     && !word.starts_with("./")
             };
@@ -60,6 +60,7 @@ fn every_command_has_examples_that_work() {
     }
     assert!(n >= 35 && checked >= 25, "{n} {checked}");
     let place = Place::new();
+    place.write("prompts.jsonl", r#"{"text": "The capital of France is", "target": " Paris"}"#);
     for name in ["tokens", "attention", "lens", "next", "hooks"] {
         let command = analyses().find(|command| command.get_name() == name).unwrap();
         let help = command.get_after_help().unwrap().to_string();

@@ -12,3 +12,4 @@ pub mod refused;
 pub mod serve;
 pub mod starved;
 pub mod text;
+pub mod unlike;

@@ -23,9 +23,19 @@ fn cells_are_numbers_or_words() -> Result<()> {
     let at = |cell: &str| position_in(cell, &prompt);
     assert_eq!((at("0")?, at(" 3 ")?, at("-1")?, at("-4")?), (0, 3, 3, 0));
     assert_eq!((at("#9")?, at("#9#4")?, at("#4#12")?), (1, 2, 3));
-    for (cell, says) in
-        [("4", "has 4 positions"), ("-5", "has 4 positions"), ("#4", "more than once"), ("#7", "is not in")]
-    {
+    assert_eq!((at("#4@1")?, at("#4@2")?, at("#4@-1")?, at("#4@-2")?, at("#9@1")?), (0, 2, 2, 0, 1));
+    for (cell, says) in [
+        ("4", "has 4 positions"),
+        ("-5", "has 4 positions"),
+        ("#4", "more than once, 2 times"),
+        ("#7", "is not in"),
+        ("#7@1", "\"#7\" is not in"),
+        ("#4@3", "2 times, and @3"),
+        ("#4@-3", "2 times, and @-3"),
+        ("#4@0", "2 times, and @0"),
+        ("#9@2", "once, and @2"),
+        ("@1", "is not in"),
+    ] {
         assert!(at(cell).unwrap_err().message().contains(says), "{cell}");
     }
     Ok(())

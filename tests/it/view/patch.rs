@@ -76,7 +76,7 @@ pub(crate) fn bare() -> PatchRow {
             patched: Some(-6.0),
             recovered: Some(0.0),
         },
-        done: Done { kind: "replace".into(), direction: Some("denoise".into()) },
+        done: Done { kind: "replace".into(), direction: Some("denoise".into()), at_once: None },
         around: Around { window: 1, noise: None, noise_at: None, noise_tokens: None },
         sample: None,
         outcome: Outcome { changed: false, reached: false, not_finite: None },
@@ -412,7 +412,7 @@ fn a_figure_is_the_same_from_rows_and_from_the_file() {
         r.place.site = if r.place.query_pos.is_some() { "attn.pattern".into() } else { r.place.site.clone() }
     });
     let mut how = provenance();
-    (how.table, how.table_version) = ("patch".into(), 2);
+    (how.table, how.table_version) = ("patch".into(), 3);
     how.pellucid_version = env!("CARGO_PKG_VERSION").into();
     let file = save(&folder, &rows);
     let drawn = figures_of(&rows, &how).unwrap();

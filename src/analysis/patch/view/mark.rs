@@ -205,6 +205,7 @@ fn method(done: &Done, has_corrupt: bool, around: Option<&Around>) -> Method {
         has_corrupt,
         estimated: false,
         window: around.map_or(1, |around| around.window),
+        at_once: done.at_once.clone(),
         noise: around.and_then(|around| {
             let (at, tokens) = (around.noise_at.clone(), around.noise_tokens.clone());
             around.noise.map(|deviations| Noise { deviations, at, tokens })

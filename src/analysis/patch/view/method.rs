@@ -15,6 +15,8 @@ pub(crate) struct Method {
     pub has_corrupt: bool,
     /// How many neighbouring layers were changed at once.
     pub window: u32,
+    /// Of what was not gone over, what was changed at once, where that is not all.
+    pub at_once: Option<String>,
     /// What makes the corrupt run, where that is not another prompt.
     pub noise: Option<Noise>,
     /// Whether nothing was done: it is what a patch would do, to first order.
@@ -132,6 +134,9 @@ impl Method {
         if self.window > 1 {
             more.push(format!("At each layer, {} layers around it were {} at once.", self.window, self.participle()));
         }
+        if let Some(at_once) = &self.at_once {
+            more.push(format!("What was {} at once: {}.", self.participle(), visible_prose(at_once)));
+        }
         more
     }
 
@@ -158,7 +163,16 @@ mod tests {
     use super::*;
 
     fn method(kind: &str, to_clean: bool) -> Method {
-        Method { kind: kind.into(), to_clean, has_corrupt: true, window: 1, noise: None, estimated: false, path: false }
+        Method {
+            kind: kind.into(),
+            to_clean,
+            has_corrupt: true,
+            window: 1,
+            at_once: None,
+            noise: None,
+            estimated: false,
+            path: false,
+        }
     }
 
     #[test]
@@ -182,6 +196,8 @@ mod tests {
         assert_eq!(traced.title("mlp_out"), "Causal tracing of mlp_out");
         assert_eq!((traced.deed().unwrap(), traced.unit(1)), ("clean values into the noised run".into(), "prompt"));
         assert_eq!(traced.more().len(), 2);
+        let some = Method { at_once: Some("positions io, s2".into()), ..method("zero", true) };
+        assert_eq!(some.more(), ["What was ablated at once: positions io, s2."]);
         assert!(traced.more()[0].ends_with("noise of 3 deviations on the embedding of position 1, \"·Mary\"."));
     }
 }

@@ -268,7 +268,9 @@ impl<'a> DrawnSweep<'a> {
         let of = |name: &str, receivers: bool| {
             let own = Coord::ALL.into_iter().filter(|c| c.is_receivers() == receivers);
             let shared = own.filter(|c| !self.over.contains(c) && !implied(*c, row));
-            let shared: Vec<String> = shared.filter_map(|c| place_along(c, row)).collect();
+            // What is not gone over, and is neither one place nor all.
+            let at_once = row.method.at_once.clone().filter(|_| !receivers);
+            let shared: Vec<String> = shared.filter_map(|c| place_along(c, row)).chain(at_once).collect();
             format!("{name}{}{}", if shared.is_empty() { "" } else { " of " }, shared.join(", "))
         };
         let what = match &row.to {

@@ -139,7 +139,9 @@ pub(crate) fn place(row: &Mark) -> String {
         own.filter_map(|c| place_along(c, row)).collect::<Vec<_>>().join(", ")
     };
     match (along(false), along(true)) {
-        (from, to) if from.is_empty() && to.is_empty() => "everywhere".to_owned(),
+        (from, to) if from.is_empty() && to.is_empty() => {
+            row.method.at_once.as_deref().map_or("everywhere".to_owned(), visible_prose)
+        }
         (from, to) if to.is_empty() => from,
         (from, to) if from.is_empty() => format!("→ {to}"),
         (from, to) => format!("{from} → {to}"),

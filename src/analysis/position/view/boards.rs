@@ -83,11 +83,11 @@ fn board(a: &[&PositionBoardRow], b: &[&PositionBoardRow], heading: &str, locale
     let entry = |row: &&&PositionBoardRow| {
         let other = b.iter().find(|other| other.token_id == row.token_id);
         let after = other.map_or(f64::NAN, |other| other.prob);
-        let ranks = format!("#{} → #{}", row.rank, other.map_or(0, |other| other.rank));
+        let ranks = format!("rank {} → {}", row.rank, other.map_or(0, |other| other.rank));
         let label = quoted(&visible(&row.token));
         Entry {
             title: format!(
-                "{label}, #{}: {} {}, {} {}; rank {ranks}",
+                "{label}, #{}: {} {}, {} {}; {ranks}",
                 row.token_id,
                 called(&row.run),
                 share(row.prob),
