@@ -181,9 +181,17 @@ fn misunderstood(e: &clap::Error) -> Error {
     let mut paragraphs = text.split("\n\n");
     let one_line = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join(" ");
     let message = one_line(paragraphs.next().unwrap_or_default());
-    let tip = paragraphs.find_map(|p| p.trim_start().strip_prefix("tip: "));
-    Error::bad_input(message.strip_prefix("error: ").unwrap_or(&message))
-        .hint(tip.map_or_else(|| "add --help to see what can be given".to_owned(), one_line))
+    // Nobody means an option as a value.
+    let tip =
+        paragraphs.find_map(|p| p.trim_start().strip_prefix("tip: ")).filter(|tip| !tip.starts_with("to pass '--"));
+    let hint = match tip {
+        Some(tip) => one_line(tip),
+        None if message.contains("unexpected argument '--out'") => {
+            "it writes no files: all that it finds is on stdout".to_owned()
+        }
+        None => "add --help to see what can be given".to_owned(),
+    };
+    Error::bad_input(message.strip_prefix("error: ").unwrap_or(&message)).hint(hint)
 }
 
 /// The commands of all analyses, with their arguments.

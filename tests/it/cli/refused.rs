@@ -71,6 +71,8 @@ fn arguments_that_cannot_be_parsed_are_refused() {
         (&["lense"], "unrecognized subcommand 'lense'"),
         (&["lense"], "hint: some similar subcommands exist: 'tokens', 'lens'"),
         (&["lens", "-m", &gpt2, "--tpo", "3"], "unexpected argument '--tpo'"),
+        (&["model", "--out", "-"], "hint: it writes no files: all that it finds is on stdout"),
+        (&["hooks", "--out", "x"], "hint: it writes no files: all that it finds is on stdout"),
         (&["lens", "-m", &gpt2, "--top", "many"], "invalid value 'many' for '--top <K>'"),
         (&["lens", "-m", &gpt2, "--top", "\u{1b}[31m\u{202e}\n"], "invalid value '\\u{202e} '"),
         (&["lens", "-m", &gpt2, "--memory", "5 parsecs"], "`parsecs` is not a unit; use MB, GB, MiB or GiB"),
