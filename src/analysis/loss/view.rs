@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{LossMeanRow, LossPromptRow, LossRow, loss, mean, need};
 use crate::error::Result;
+use crate::number::Locale;
 use crate::session::{Analysis, Prompts, Session, Sink};
 use crate::sweep::{Budget, Need};
 use crate::table::{Provenance, Rows, visible, visible_prose};
@@ -46,9 +47,12 @@ impl Analysis for Loss {
         })?;
         if prompts.len() > 1 {
             let mean = mean(&prompts);
+            let nats = Locale::EN.fixed(mean.loss_nats, 3);
             out.say(format_args!(
-                "{} prompts: mean surprise {:.3} nats (standard error {:.3}), perplexity {:.2}",
-                mean.prompts, mean.loss_nats, mean.loss_nats_se, mean.perplexity
+                "{} prompts: mean surprise {nats} nats (standard error {}), perplexity {:.2}",
+                mean.prompts,
+                Locale::EN.error(&nats, mean.loss_nats_se),
+                mean.perplexity
             ));
             out.push(mean)?;
         }
