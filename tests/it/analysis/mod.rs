@@ -33,6 +33,7 @@ pub mod path_cli;
 pub mod position;
 pub mod positions;
 pub mod residual;
+mod targets;
 pub mod tokens;
 pub mod verify;
 pub mod verify_degenerate;

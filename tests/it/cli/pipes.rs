@@ -193,7 +193,8 @@ fn a_table_that_was_not_made_is_said() {
         assert!(run.join(name).is_file(), "{name}");
     }
     // With a second prompt and a target it is there.
-    let two = ["lens", "Mary and John", "Tom and Sara", "--target", " went", "--table", "logit_lens_mean", "--format", "csv"];
+    let two =
+        ["lens", "Mary and John", "Tom and Sara", "--target", " went", "--table", "logit_lens_mean", "--format", "csv"];
     let printed = place.ok(two.iter().chain(&["--out", "two"])).stdout;
     is_csv_of(&printed, &rows_of(&place, "two/logit_lens_mean.parquet"));
 }
