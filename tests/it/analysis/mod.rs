@@ -1,6 +1,7 @@
 //! Each analysis against an independent reference, and as a person runs it.
 
 mod ablate_pairs;
+mod alike;
 pub mod answers;
 pub mod attention;
 pub mod attribute;
