@@ -200,6 +200,33 @@ impl Locale {
         self.local(if nothing { text.trim_start_matches('-').to_owned() } else { text })
     }
 
+    /// A standard error beside a mean that is written as `mean`: two significant digits, or as many decimals as the mean has where these are
+    /// more. 0 only where it is 0.
+    pub fn error(self, mean: &str, error: f64) -> String {
+        if error == 0.0 || !error.is_finite() {
+            return if error == 0.0 { "0".to_owned() } else { error.to_string() };
+        }
+        let two = usize::try_from(1 - error.abs().log10().floor() as i32).unwrap_or(0);
+        let beside = |(_, decimals): (&str, &str)| decimals.bytes().take_while(u8::is_ascii_digit).count();
+        self.local(match two {
+            3.. if mean.contains('e') => format!("{error:.1e}"),
+            ..6 if error < 1e5 => format!("{error:.*}", two.max(mean.split_once(self.point).map_or(0, beside))),
+            _ => format!("{error:.1e}"),
+        })
+    }
+
+    /// The same in a cell of effects up to `most`: of what would be too weak for one, a single digit.
+    pub fn error_in_cell(self, error: f64, most: f64) -> String {
+        let text = self.in_cell(error, most);
+        if !text.is_empty() || error == 0.0 {
+            return if text.is_empty() { "0".to_owned() } else { text };
+        }
+        match usize::try_from(-error.abs().log10().floor() as i32) {
+            Ok(decimals @ ..4) => self.local(format!("{error:.decimals$}").trim_start_matches('0').to_owned()),
+            _ => format!("{error:.0e}"),
+        }
+    }
+
     /// A number on an axis, short.
     pub fn tick(self, y: f64) -> String {
         self.local(if y == 0.0 {
@@ -268,5 +295,37 @@ mod tests {
         assert_eq!(shown, ["0", "1", "−0.5", "12.34", "0.00012", "1.5", "8.98", "−17"]);
         let shares = [0.998_68, 0.5, 0.000_064, 0.0, 1.0, 0.999_999_999_999_9].map(|x| Locale::EN.plain_percent(x));
         assert_eq!(shares, ["99.87 %", "50.0 %", "0.0064 %", "0 %", "100.0 %", "99.999999999 %"]);
+    }
+
+    #[test]
+    fn a_standard_error_is_0_only_where_it_is() {
+        let beside = |mean: &str, error: f64| Locale::EN.error(mean, error);
+        assert_eq!(beside("77", 3.14), "3.1");
+        assert_eq!(beside("77", 31.4), "31");
+        assert_eq!(beside("0.900", 0.0104), "0.010");
+        assert_eq!(beside("0.900", 0.25), "0.250");
+        assert_eq!(beside("0.900", 0.000_42), "0.00042");
+        assert_eq!(beside("-1.20", 0.000_004_2), "4.2e-6");
+        assert_eq!(beside("1.20e-3", 0.000_42), "4.2e-4");
+        assert_eq!(beside("1.20e-3", 0.42), "0.42");
+        assert_eq!(beside("3", 0.0), "0");
+        assert_eq!(beside("3", f64::NAN), "NaN");
+        assert_eq!(Locale::DE.error("1,20", 0.34), "0,34");
+        assert_eq!(Locale::DE.error("1,2345", 0.34), "0,3400");
+        let in_cell = [0.123, 0.004, 0.000_4, 0.0, 0.03].map(|error| Locale::EN.error_in_cell(error, 1.0));
+        assert_eq!(in_cell, [".12", ".004", "4e-4", "0", ".03"]);
+        assert_eq!(Locale::EN.error_in_cell(0.03, 20.0), ".03");
+        assert_eq!(Locale::FR.error_in_cell(0.004, 1.0), ",004");
+        // Whatever its size.
+        for e in -30..30 {
+            for error in [1.0, 3.0, 9.96].map(|x: f64| x * 10f64.powi(e)) {
+                for text in [beside("0.12", error), Locale::EN.error_in_cell(error, 1.0)] {
+                    let told = if text.starts_with('.') { format!("0{text}") } else { text.clone() };
+                    let told: f64 = told.parse().unwrap();
+                    // A single digit is at most a third off: 1.4 as 1, or 1.5 as 2.
+                    assert!((told - error).abs() <= error / 2.0, "{error:e}: {text}");
+                }
+            }
+        }
     }
 }

@@ -56,7 +56,7 @@ pub fn measure(bench: &Bench) -> Result<()> {
 fn strokes(bench: &Bench, model: &Model, prompts: &[Prompt]) -> Result<()> {
     let n = prompts[0].tokens.len();
     let streams = Lens { at: "resid_mid,resid_post".into(), ..Lens::default() };
-    let asked = Asked { target: None, rest: vec![], foil: None, positions: None, budget: Budget::default() };
+    let asked = Asked { targets: vec![], rest: vec![], positions: None, budget: Budget::default() };
     let mut base = || run_at(model, prompts, &streams);
     let mut work = || -> Result<()> {
         let mut strokes = 0;

@@ -10,6 +10,7 @@ use super::help::{below, grouped};
 use super::listed::with_names;
 use super::opened::OpenArgs;
 use super::out::{Out, flags};
+use super::printed::{self, Printed};
 use super::serve::{ServeArgs, served};
 use super::signals;
 use super::unlike;
@@ -90,6 +91,8 @@ pub(super) struct Joining<'a> {
     pub folder: &'a Path,
     pub scale: Option<f64>,
     pub figures: Figures,
+    /// The table that is printed, if one was asked for.
+    pub table: Option<&'a str>,
     pub claiming: &'a Claiming<'a>,
 }
 
@@ -165,7 +168,7 @@ pub(super) fn clap_of<A: Asking>() -> clap::Command {
         };
         command = command.mut_arg("out", |arg| arg.help(folder));
     }
-    command = grouped(command, "Output");
+    command = grouped(printed::augmented(command, A::Tables::ALL), "Output");
     let about = own.get_about().cloned().unwrap_or_default();
     let long = own.get_long_about().cloned();
     command = command
@@ -244,6 +247,11 @@ fn run_on<A: Asking>(matches: &ArgMatches, joined: Option<(&Shards, &Joining)>, 
     let shard = if shared::<A>() { group::<ShardArgs>(matches)?.shard } else { None };
     let figures = if drawn::<A>() { group::<FiguresArgs>(matches)?.figures } else { Figures::default() };
     let how: Option<OutArgs> = if A::RESULTS == Results::Screen { None } else { Some(group(matches)?) };
+    let printed = match joined {
+        Some((_, joining)) => Printed::named(joining.table, A::Tables::ALL, A::SHOWS_ALL)?,
+        None => Printed::of(matches, A::Tables::ALL, A::SHOWS_ALL)?,
+    };
+    printed.check(how.as_ref(), shard)?;
     let stdout = how.as_ref().map_or(Ok(false), OutArgs::is_stdout)?;
     let opened = if opens::<A>() { group(matches)? } else { OpenArgs::default() };
     let is_unwritten =
@@ -261,7 +269,7 @@ fn run_on<A: Asking>(matches: &ArgMatches, joined: Option<(&Shards, &Joining)>, 
         );
     }
     if let (Results::Dataset, Some(how)) = (A::RESULTS, &how) {
-        return data_set((&analysis, &*on, &input), how, (shard, asked_to_resume), &words, out);
+        return data_set((&analysis, &*on, &input), how, (shard, asked_to_resume), (&words, printed), out);
     }
     let Some(how) = how.filter(|how| !stdout && (A::RESULTS == Results::Folder || how.out.is_some())) else {
         let to = match A::RESULTS {
@@ -280,10 +288,10 @@ fn run_on<A: Asking>(matches: &ArgMatches, joined: Option<(&Shards, &Joining)>, 
         let mut found = sink.finish(true)?;
         let shown = match A::RESULTS {
             Results::Folder if !A::DRAWS => Some(Shown::default()),
-            Results::Folder => Some(draw(&mut found, None, A::SHOWS_ALL, Figures(0))?),
+            Results::Folder => Some(draw(&mut found, None, printed, Figures(0))?),
             _ => None,
         };
-        return print(found, shown.as_ref(), (input.len(), input.prompts()), out);
+        return print(found, shown.as_ref(), printed, (input.len(), input.prompts()), out);
     };
     let mut request = Request::new(&analysis, &*on, &input)?;
     let whole = request_hash(&request)?;
@@ -350,7 +358,7 @@ fn run_on<A: Asking>(matches: &ArgMatches, joined: Option<(&Shards, &Joining)>, 
     let mut found = sink.finish(stopped.is_none())?;
     let shown = match shard {
         None if !A::DRAWS => Some(Shown::default()),
-        None => Some(draw(&mut found, Some(&mut folder), A::SHOWS_ALL, figures)?),
+        None => Some(draw(&mut found, Some(&mut folder), printed, figures)?),
         Some(shard) => {
             // Its rows are for whoever joins them.
             found.tables.clear();
@@ -398,11 +406,11 @@ fn run_on<A: Asking>(matches: &ArgMatches, joined: Option<(&Shards, &Joining)>, 
     let made: Vec<PathBuf> =
         A::FILES.iter().filter(|name| files.iter().any(|file| file == *name)).map(|name| path.join(name)).collect();
     // Tables are one document for a program, in which names of files have no place.
-    if out.prints && (out.format == Format::Table || A::Tables::ALL.is_empty()) {
+    if out.prints && !printed.is_chosen() && (out.format == Format::Table || A::Tables::ALL.is_empty()) {
         out.files(&made)?;
     }
     let shown = shown.as_ref().filter(|_| A::RESULTS == Results::Folder);
-    print(found, shown, (input.len(), input.prompts()), out)
+    print(found, shown, printed, (input.len(), input.prompts()), out)
 }
 
 /// Why results need a folder, where they do.
@@ -457,6 +465,7 @@ fn join<A: Asking>(shards: &Shards, how: &Joining, out: &Out) -> Result<()> {
         let matches = clap_of::<A>().try_get_matches_from(words).map_err(|e| super::misunderstood(&e))?;
         return run_on::<A>(&matches, Some((shards, how)), out);
     }
+    let printed = Printed::named(how.table, A::Tables::ALL, A::SHOWS_ALL)?;
     let join = A::JOINS.ok_or_else(|| Error::compute(format!("{} has no shards", A::NAME)).fault())?;
     shards::place(how.folder, &record.request, record.shard)?;
     let watch = out.watch("merge");
@@ -467,9 +476,9 @@ fn join<A: Asking>(shards: &Shards, how: &Joining, out: &Out) -> Result<()> {
     sink.options.scale = how.scale;
     join(shards, &mut sink)?;
     let mut found = sink.finish(true)?;
-    let shown = draw(&mut found, Some(&mut folder), A::SHOWS_ALL, how.figures)?;
+    let shown = draw(&mut found, Some(&mut folder), printed, how.figures)?;
     out.wrote(&folder.finish(&provenance.command)?);
-    print(found, Some(&shown), (record.items, &[]), out)
+    print(found, Some(&shown), printed, (record.items, &[]), out)
 }
 
 /// Runs an analysis that makes a data set, whose finished blocks stay wherever it is stopped.
@@ -477,7 +486,7 @@ fn data_set<A: Asking>(
     (analysis, on, input): (&A, &A::On, &A::Input),
     how: &OutArgs,
     (shard, resume): (Option<Shard>, bool),
-    words: &[String],
+    (words, printed): (&[String], Printed),
     out: &Out,
 ) -> Result<()> {
     let request = Request::new(analysis, on, input)?;
@@ -500,6 +509,6 @@ fn data_set<A: Asking>(
     })?;
     match how.print_folder {
         true => printed_folder(found, &folder, out),
-        false => print(found, None, (input.len(), input.prompts()), out),
+        false => print(found, None, printed, (input.len(), input.prompts()), out),
     }
 }

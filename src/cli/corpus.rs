@@ -9,7 +9,8 @@ use super::command::Given;
 use super::given::PromptArgs;
 use super::out::Out;
 use crate::error::Result;
-use crate::session::{Corpora, Prompts, PromptsAndCorpora, Session};
+use crate::session::prompts::WORDS;
+use crate::session::{Corpora, PromptsAndCorpora, Session, Targeted};
 use crate::text::bounds::Bounds;
 use crate::text::corpus::{OnError, Reading, Txt};
 
@@ -80,7 +81,8 @@ impl Given<Session> for PromptsAndCorpora {
         let open = |path: &PathBuf| Corpora::open(std::slice::from_ref(path), &reading);
         let corpora: Vec<Corpora> = args.corpus.iter().map(open).collect::<Result<_>>()?;
         let none = args.prompts.is_empty() && !corpora.is_empty();
-        let prompts = if none { vec![] } else { args.prompts.build(on, out)? };
-        Ok(Self { prompts: Prompts { prompts }, corpora })
+        // Nothing compares neurons with a foil.
+        let prompts = if none { Targeted::default() } else { args.prompts.targeted(&WORDS[..1], on, out)? };
+        Ok(Self { prompts, corpora })
     }
 }

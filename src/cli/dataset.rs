@@ -9,13 +9,15 @@ use super::args::{DrawArgs, FiguresArgs};
 use super::command::Joining;
 use super::found::print;
 use super::out::{Out, flags};
+use super::printed::{Printed, TableArgs};
 use super::wait::WaitArgs;
+use crate::analysis::Export;
 use crate::analysis::export::finish;
 use crate::dataset::{Merging, Status, merge, several, status};
 use crate::error::{Error, Result, Said, bytes};
 use crate::session::shards::{self, ShardsStatus, State};
 use crate::session::words::shell;
-use crate::session::{Shards, Sink, To};
+use crate::session::{Analysis, Shards, Sink, Tables, To};
 use crate::table::Format;
 
 /// Join the parts that `--shard` made, of a data set or of the results of an analysis: the same bytes as one machine makes.
@@ -38,13 +40,15 @@ pub(super) struct MergeCommand {
     #[command(flatten)]
     figures: FiguresArgs,
     #[command(flatten)]
+    printed: TableArgs,
+    #[command(flatten)]
     wait: WaitArgs,
 }
 
 impl MergeCommand {
     pub fn run(&self, out: &Out) -> Result<()> {
         let command: Vec<String> = ["pellucid", "merge"].map(str::to_owned).to_vec();
-        let scale = self.draw.scale();
+        let (scale, table) = (self.draw.scale(), self.printed.table.as_deref());
         if shards::are_in(&self.folders) {
             let folder = match (&self.out, &self.folders[..]) {
                 (Some(out), _) => out,
@@ -56,7 +60,8 @@ impl MergeCommand {
             let unknown = || Error::bad_input(format!("there is no analysis called {name}")).hint("update pellucid");
             let command_of = COMMANDS.iter().find(|command| command.name == name).ok_or_else(unknown)?;
             return self.wait.claiming(out, &command, |claiming| {
-                (command_of.join)(&shards, &Joining { folder, scale, figures: self.figures.figures, claiming }, out)
+                let joining = Joining { folder, scale, figures: self.figures.figures, table, claiming };
+                (command_of.join)(&shards, &joining, out)
             });
         }
         if scale.is_some() {
@@ -64,13 +69,14 @@ impl MergeCommand {
                 Error::bad_input("a data set has no figures, and so none with a scale").hint("leave out --scale")
             );
         }
+        let printed = Printed::named(table, <Export as Analysis>::Tables::ALL, false)?;
         let whole = self.wait.claiming(out, &command, |claiming| {
             merge(&self.folders, &Merging { out: self.out.as_deref(), mixed: self.mixed, claiming })
         })?;
         let noted = |said: &Said| out.note(flags(said));
         let mut sink = Sink::new(To::Memory, whole.provenance(), &(), &noted);
         finish(whole, &mut sink)?;
-        print(sink.finish(true)?, None, (0, &[]), out)
+        print(sink.finish(true)?, None, printed, (0, &[]), out)
     }
 }
 

@@ -4,24 +4,25 @@ use std::path::Path;
 
 use super::args::Figures;
 use super::out::{Out, flags};
+use super::printed::Printed;
 use crate::error::{Result, Said};
 use crate::session::{Found, RunFolder};
 use crate::table::Format;
 use crate::text::Prompt;
-use crate::view::viewed::{SHOWN, Shown, Told, Written};
+use crate::view::viewed::{SHOWN, Shown, Told};
 use crate::view::{Figure, Options, Total};
 
-/// Draws figures of what was found into the folder, if there is one, and gives what is shown on a terminal: all of it, or one table. Says
+/// Draws figures of what was found into the folder, if there is one, and gives what is shown on a terminal: what is printed of it. Says
 /// of how many prompts or pairs they are, where there are several.
 pub(super) fn draw(
     found: &mut Found,
     mut folder: Option<&mut RunFolder>,
-    all: bool,
+    printed: Printed,
     Figures(most): Figures,
 ) -> Result<Shown> {
     let mut shown = Shown::new(folder.is_some());
     let (caption, wanted) = (found.caption.as_ref().map(flags), if folder.is_some() { most } else { 0 });
-    let at = shown_at(&found.tables);
+    let (all, at) = (printed.is_all(), printed.at(&found.tables));
     let mut counts: Vec<String> = vec![];
     for (i, table) in found.tables.iter_mut().enumerate() {
         let mut own = Shown::new(folder.is_some());
@@ -64,12 +65,6 @@ pub(super) fn draw(
     Ok(shown)
 }
 
-/// Which table a terminal shows. Means are drawn last, and say what their parts would.
-fn shown_at(tables: &[Box<dyn Written>]) -> Option<usize> {
-    let last = |is: fn(&dyn Written) -> bool| tables.iter().rposition(|table| is(table.as_ref()));
-    last(|table| table.is_shown()).or_else(|| last(|table| table.is_drawn()))
-}
-
 /// Says and prints the folder of what was found, in place of it.
 pub(super) fn printed_folder(found: Found, folder: &Path, out: &Out) -> Result<()> {
     found.said.iter().chain(&found.last).for_each(|said| out.say(said));
@@ -77,10 +72,11 @@ pub(super) fn printed_folder(found: Found, folder: &Path, out: &Out) -> Result<(
     found.verdict.map_or(Ok(()), Err)
 }
 
-/// Says and prints what was found: of a folder what was drawn last, else every table.
+/// Says and prints what was found: the table that was asked for, else of a folder what was drawn last, else every table.
 pub(super) fn print(
     mut found: Found,
     shown: Option<&Shown>,
+    printed: Printed,
     (inputs, prompts): (usize, &[Prompt]),
     out: &Out,
 ) -> Result<()> {
@@ -88,13 +84,17 @@ pub(super) fn print(
     if !out.prints {
         return found.verdict.map_or(Ok(()), Err);
     }
+    if let Err(absent) = printed.chosen(&mut found) {
+        found.last.iter().for_each(|said| out.say(said));
+        return Err(found.verdict.unwrap_or(absent));
+    }
     let note = |said: &Said| out.note(flags(said));
     let provenance = found.provenance.clone();
     let told = Told { inputs, prompts, provenance: &provenance, worded: &flags, note: &note };
     let options = found.options.clone();
     match (out.format, shown, &mut found.tables[..]) {
         (Format::Table, Some(shown), tables) => {
-            let at = shown_at(tables).unwrap_or_default();
+            let at = printed.at(tables).unwrap_or_default();
             if let Some(table) = tables.get_mut(at) {
                 out.shown(table.is_drawn(), |w| table.words(shown, &told, w))?;
             }

@@ -12,7 +12,7 @@ use crate::analysis::cost::Costed;
 use crate::analysis::model::Described;
 use crate::analysis::verify::{Checked, Dump, Verified};
 use crate::error::{Error, Result};
-use crate::session::prompts::PromptFile;
+use crate::session::prompts::{PromptFile, WORDS};
 use crate::session::records::Input;
 use crate::session::{Pairs, Prompts, Session, Steered, Swept, Target, Targeted, WithDataset, read_vector};
 use crate::sweep::Align;
@@ -151,14 +151,7 @@ impl Given<Session> for Targeted {
     type Args = PromptArgs;
 
     fn read(args: &PromptArgs, on: &Session, out: &Out) -> Result<Self> {
-        let PromptFile { entries, asked, .. } = args.named.read(&args.texts, true, out)?;
-        let mut targets = on.targets(&asked)?;
-        if !targets.is_empty() {
-            // Those of the file come last.
-            let others = entries.len() - targets.len();
-            targets.splice(0..0, vec![Target::default(); others]);
-        }
-        Ok(Self { prompts: on.prompts(&entries, args.named.around())?, targets })
+        args.targeted(&WORDS, on, out)
     }
 }
 
@@ -356,6 +349,18 @@ impl PromptArgs {
         loaded.prompts(&self.entries(out)?, self.named.around.around())
     }
 
+    /// The same with those of [`WORDS`] after them that are `followed`.
+    pub fn targeted(&self, followed: &[[&str; 2]], on: &Session, out: &Out) -> Result<Targeted> {
+        let PromptFile { entries, asked, .. } = self.named.read(&self.texts, followed, out)?;
+        let mut targets = on.targets(&asked)?;
+        if !targets.is_empty() {
+            // Those of the file come last.
+            let others = entries.len() - targets.len();
+            targets.splice(0..0, vec![Target::default(); others]);
+        }
+        Ok(Targeted { prompts: on.prompts(&entries, self.named.around())?, targets })
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.texts.is_empty() && self.named.is_empty()
@@ -380,11 +385,11 @@ impl NamedPromptArgs {
 
     /// These texts, and the prompts that are named here.
     pub fn entries(&self, texts: &[String], out: &Out) -> Result<Vec<PromptEntry>> {
-        Ok(self.read(texts, false, out)?.entries)
+        Ok(self.read(texts, &[], out)?.entries)
     }
 
-    /// The same, and if `wants_words` what a file says of the tokens after its prompts.
-    fn read(&self, texts: &[String], wants_words: bool, out: &Out) -> Result<PromptFile> {
+    /// The same, and of the words after prompts that are `followed` what a file says.
+    fn read(&self, texts: &[String], followed: &[[&str; 2]], out: &Out) -> Result<PromptFile> {
         let mut entries: Vec<PromptEntry> = texts.iter().map(PromptEntry::text).collect();
         for ids in &self.ids {
             entries.push(PromptEntry::ids(parse_ids(ids)?));
@@ -393,7 +398,7 @@ impl NamedPromptArgs {
         if let Some(path) = &self.prompts {
             let bounds = self.read.bounds();
             let input = Input { path, written: written(self.prompts_format.as_deref()), read: read_input, bounds };
-            file = PromptFile::read(&input, &flat(&self.columns), wants_words)?;
+            file = PromptFile::read(&input, &flat(&self.columns), followed)?;
             file.unused().into_iter().for_each(|said| out.note(flags(&said)));
             let most = self.limit.unwrap_or(usize::MAX);
             file.entries.truncate(most);

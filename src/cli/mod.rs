@@ -20,6 +20,7 @@ mod kept;
 mod listed;
 mod opened;
 mod out;
+mod printed;
 mod run;
 mod serve;
 mod several;

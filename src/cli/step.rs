@@ -10,6 +10,7 @@ use super::args::{DrawArgs, OutArgs, ResumeArgs, ShardArgs};
 use super::command::Command;
 use super::misunderstood;
 use super::out::Out;
+use super::printed::TableArgs;
 use super::serve::ServeArgs;
 use crate::dataset::status;
 use crate::error::{Error, Result};
@@ -49,7 +50,7 @@ fn command(run: &str) -> Result<&'static Command> {
 fn of_the_command_line() -> Vec<String> {
     let mut groups = clap::Command::new("");
     groups = DrawArgs::augment_args(ShardArgs::augment_args(ResumeArgs::augment_args(OutArgs::augment_args(groups))));
-    groups = ServeArgs::augment_args(groups);
+    groups = TableArgs::augment_args(ServeArgs::augment_args(groups));
     groups.get_arguments().map(|arg| arg.get_id().to_string()).collect()
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::words::option;
-use super::{Input, Prompts, Session};
+use super::{Input, Session, Targeted};
 use crate::error::Result;
 use crate::text::Prompt;
 use crate::text::corpus::{Corpus, OnError, Reading, Txt};
@@ -62,7 +62,7 @@ impl Corpora {
 pub struct PromptsAndCorpora {
     /// The prompts.
     #[serde(flatten)]
-    pub prompts: Prompts,
+    pub prompts: Targeted,
     /// The corpora.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub corpora: Vec<Corpora>,
@@ -89,7 +89,7 @@ impl Input for PromptsAndCorpora {
 
 impl<P> From<P> for PromptsAndCorpora
 where
-    Prompts: From<P>,
+    Targeted: From<P>,
 {
     fn from(prompts: P) -> Self {
         Self { prompts: prompts.into(), corpora: vec![] }

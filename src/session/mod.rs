@@ -19,6 +19,7 @@ pub mod run;
 pub mod shards;
 pub mod sink;
 pub mod spaces;
+pub mod targets;
 mod vector;
 pub(crate) mod words;
 
@@ -32,8 +33,9 @@ pub use open::Session;
 pub use parts::Parts;
 pub use pieces::Pieces;
 pub use plan::Plan;
-pub use request::{Answers, Pairs, Prompts, Request, Steered, Swept, Target, Targeted, WithDataset, chosen, options};
+pub use request::{Answers, Pairs, Prompts, Request, Steered, Swept, WithDataset, chosen, options};
 pub use run::Tables;
 pub use shards::Shards;
 pub use sink::{Destination, Found, Sink, To};
+pub use targets::{Target, Targeted};
 pub use vector::read_vector;

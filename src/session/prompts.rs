@@ -2,8 +2,7 @@
 
 use super::records::{Input, Unused, fields_of};
 use super::{Session, Target};
-use crate::error::{Error, Result, Said, give_as, said, words};
-use crate::table::visible;
+use crate::error::{Result, Said, give_as, words};
 use crate::text::PromptEntry;
 use crate::text::prompt_file::{Columns, FIELDS, check_columns, missing_column, prompts};
 use crate::text::records::{Record, Records, field, shortened};
@@ -21,8 +20,8 @@ pub struct PromptFile {
     pub asked: Vec<AskedEntry>,
     /// Its fields that nothing is made of.
     unused: Unused,
-    /// Whether one of them is a word after the prompts.
-    unread_words: bool,
+    /// Which of them are words after the prompts, in the order of [`WORDS`].
+    unread_words: [bool; 2],
 }
 
 /// The words after one prompt as they stand in a file, and where.
@@ -41,12 +40,12 @@ enum Word {
 }
 
 impl PromptFile {
-    /// What `input` has, whose fields are called as `columns` says: the prompts, and if `wants_words` the tokens after them.
+    /// What `input` has, whose fields are called as `columns` says: the prompts, and those of [`WORDS`] after them that are `followed`.
     ///
     /// # Errors
     /// As [`Input::records`] and [`prompts`], and for words that are neither text nor token ids; every error names the file and the line
     /// or row.
-    pub fn read(input: &Input, columns: &Columns, wants_words: bool) -> Result<Self> {
+    pub fn read(input: &Input, columns: &Columns, followed: &[[&str; 2]]) -> Result<Self> {
         let of_words = || WORDS.iter().flatten().copied();
         let known: Vec<&str> = FIELDS.into_iter().chain(of_words()).collect();
         check_columns(columns, &known, "prompts")?;
@@ -59,10 +58,8 @@ impl PromptFile {
             ours => ours != "subject" || said(ours).is_some(),
         });
         let mut wanted: Vec<String> = own.map(theirs).collect();
-        let without_words = wanted.len();
-        wanted.extend(of_words().map(theirs));
-        let used = if wants_words { wanted.len() } else { without_words };
-        let names: Vec<&str> = wanted[..used].iter().map(String::as_str).collect();
+        wanted.extend(followed.iter().flatten().map(|ours| theirs(ours)));
+        let names: Vec<&str> = wanted.iter().map(String::as_str).collect();
         let records = input.records(&names, "prompts_format", true)?;
         let is_word = |ours: &str| of_words().any(|word| word == ours);
         let (about_words, about_prompts): (Vec<_>, Vec<_>) =
@@ -72,28 +69,34 @@ impl PromptFile {
         if let Some(error) = asked_for.into_iter().find_map(|(_, theirs)| missing_column(&records, theirs)) {
             return Err(error);
         }
-        let asked = if wants_words { asked(&records, theirs)? } else { vec![] };
+        let asked = asked(&records, followed, theirs)?;
         let unused = Unused::of(&records.file, &records.names, names.into_iter());
-        let mut words = wanted[without_words..].iter().flat_map(|name| fields_of(name));
-        let unread_words = !wants_words && words.any(|word| unused.names.iter().any(|name| name == word));
+        let is_unused =
+            |name: &String| fields_of(name).iter().any(|field| unused.names.iter().any(|unused| unused == field));
+        let unread_words = WORDS.map(|own| !followed.contains(&own) && own.map(theirs).iter().any(is_unused));
         Ok(Self { entries, asked, unused, unread_words })
     }
 
     /// What there is to say of fields that nothing is made of.
     pub fn unused(&self) -> Option<Said> {
         let more = match self.unread_words {
-            true => "; words after each prompt are followed by `pellucid lens`",
-            false => "",
+            [true, _] => {
+                "; words after each prompt are followed by `pellucid lens`, `residual`, `neurons` and `attention`"
+            }
+            [_, true] => "; foils after each prompt are looked at by `pellucid lens`, `residual` and `attention`",
+            _ => "",
         };
         self.unused.said().map(|what| words(what + more))
     }
 }
 
-/// The words after each prompt; none where no record has any.
-fn asked(records: &Records, theirs: impl Fn(&str) -> String) -> Result<Vec<AskedEntry>> {
-    let names = WORDS.map(|own| own.map(&theirs));
+/// The words after each prompt, of those that are `followed`; none where no record has any.
+fn asked(records: &Records, followed: &[[&str; 2]], theirs: impl Fn(&str) -> String) -> Result<Vec<AskedEntry>> {
     let of = |record: &Record| -> Result<AskedEntry> {
-        let [target, foil] = [0, 1].map(|i| word(records, record, &names[i]));
+        let [target, foil] = WORDS.map(|own| match followed.contains(&own) {
+            true => word(records, record, &own.map(&theirs)),
+            false => Ok(None),
+        });
         Ok(AskedEntry { place: record.at.of(&records.file), target: target?, foil: foil? })
     };
     let all = records.all.iter().map(of).collect::<Result<Vec<_>>>()?;
@@ -147,23 +150,6 @@ impl Session {
         };
         asked.iter().map(|asked| of(asked).map_err(|e| e.at(&asked.place))).collect()
     }
-
-    /// Refuses a foil that is compared with nothing, or with itself.
-    ///
-    /// # Errors
-    /// Then.
-    pub fn check_target(&self, Target { target, foil }: Target) -> Result<()> {
-        match (target, foil) {
-            (None, Some(_)) => Err(Error::bad_input("there is a foil, and no target that it could be compared with")
-                .hint(said("give the target as well"))),
-            (Some(target), Some(foil)) if target == foil => {
-                let text = visible(&self.spell(target));
-                Err(Error::bad_input(format!("the target and the foil are the same token, \"{text}\" (#{target})"))
-                    .hint("compare the target with another token"))
-            }
-            _ => Ok(()),
-        }
-    }
 }
 
 /// The prompts that come from `input`, whose fields are called as `columns` says.
@@ -171,5 +157,5 @@ impl Session {
 /// # Errors
 /// As [`PromptFile::read`].
 pub fn from_input(input: &Input, columns: &Columns) -> Result<Vec<PromptEntry>> {
-    Ok(PromptFile::read(input, columns, false)?.entries)
+    Ok(PromptFile::read(input, columns, &[])?.entries)
 }

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::folder::request_hash;
-use super::{Analysis, Input, On, Results, Session, Shard, Tables};
+use super::{Analysis, Input, On, Results, Session, Shard, Tables, Targeted};
 use crate::error::{Error, Result};
 use crate::sweep::Align;
 use crate::table::HOOK_NAMES;
@@ -136,26 +136,6 @@ pub struct Prompts {
     pub prompts: Vec<Prompt>,
 }
 
-/// Prompts, and the tokens that are followed after each.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Targeted {
-    /// The prompts: of each, its name and its ids count.
-    #[serde(serialize_with = "named")]
-    pub prompts: Vec<Prompt>,
-    /// What each prompt itself says, in their order; empty where none says anything.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub targets: Vec<Target>,
-}
-
-/// The token that is right after a prompt, and one that it is compared with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Target {
-    /// The token that is followed.
-    pub target: Option<u32>,
-    /// The other.
-    pub foil: Option<u32>,
-}
-
 /// Prompts, and others that means and resampled values are taken from.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct WithDataset {
@@ -248,24 +228,6 @@ impl Input for Prompts {
     }
 }
 
-impl Input for Targeted {
-    fn len(&self) -> usize {
-        self.prompts.len()
-    }
-
-    fn prompts(&self) -> &[Prompt] {
-        &self.prompts
-    }
-
-    fn words(&self, on: &Session) -> [Vec<String>; 2] {
-        match self.targets.is_empty() {
-            true => on.prompt_words(&self.prompts),
-            // No option gives each prompt its own.
-            false => [Session::elsewhere("prompts"), vec![]],
-        }
-    }
-}
-
 impl Input for WithDataset {
     fn len(&self) -> usize {
         self.prompts.len()
@@ -312,19 +274,6 @@ impl From<&[Prompt]> for Prompts {
     fn from(prompts: &[Prompt]) -> Self {
         let numbered = |(i, prompt): (usize, &Prompt)| prompt.clone().numbered(i as u32);
         Self { prompts: prompts.iter().enumerate().map(numbered).collect() }
-    }
-}
-
-impl Targeted {
-    /// These prompts, numbered as they stand here, each with its own target and foil.
-    pub fn new(prompts: &[Prompt], targets: Vec<Target>) -> Self {
-        Self { prompts: Prompts::from(prompts).prompts, targets }
-    }
-}
-
-impl From<&[Prompt]> for Targeted {
-    fn from(prompts: &[Prompt]) -> Self {
-        Self { prompts: Prompts::from(prompts).prompts, targets: vec![] }
     }
 }
 
@@ -379,7 +328,7 @@ macro_rules! from_lists {
 }
 from_lists!(Prompt => Prompts, Prompt => Targeted, Prompt => WithDataset, Pair => WithDataset, Pair => Pairs, Pair => Swept);
 
-fn named<S: Serializer>(prompts: &[Prompt], to: S) -> Result<S::Ok, S::Error> {
+pub(super) fn named<S: Serializer>(prompts: &[Prompt], to: S) -> Result<S::Ok, S::Error> {
     /// Who says what in a chat is shown by `tokens`, and not decided by ids.
     #[derive(Serialize)]
     #[serde(untagged)]

@@ -2,6 +2,8 @@
 
 use super::grid::{Grid, Over};
 use crate::error::{Error, Result, Said, give, said, words};
+use crate::range::positions_of;
+use crate::table::visible;
 use crate::text::Pair;
 
 /// How positions of different pairs are matched where a sweep has an axis of them.
@@ -115,5 +117,48 @@ pub fn incomparable(pairs: &[Pair], grid: &Grid) -> Option<Said> {
              with "
         );
         words(mixed) + give("positions")
+    })
+}
+
+/// What there is to say of positions that were chosen where the two prompts of a pair are still alike, of a causal model: nothing there knows
+/// yet that they differ.
+pub fn alike(pairs: &[Pair], grid: &Grid) -> Option<String> {
+    let each = grid.align == Align::Named || grid.over.contains(&Over::Pos);
+    // Of each pair where it is so, the positions and how many tokens are alike.
+    let found: Vec<(&Pair, Vec<usize>, usize)> = (pairs.iter())
+        .filter_map(|pair| {
+            let (clean, corrupt) = (pair.clean.ids(), pair.corrupt.as_ref()?.ids());
+            let alike = clean.iter().zip(&corrupt).take_while(|(a, b)| a == b).count();
+            let chosen: Vec<usize> = match (grid.align, &grid.only.pos) {
+                (Align::Named, _) => pair.positions.iter().map(|named| named.at).collect(),
+                (_, Some(chosen)) => positions_of("the prompt", chosen, clean.len()).ok()?,
+                _ => vec![],
+            };
+            // Whoever sweeps all positions has chosen none; those that are patched together change something where one of them does.
+            let is_choice = chosen.len() < clean.len();
+            let mut early: Vec<usize> = chosen.iter().copied().filter(|pos| *pos < alike).collect();
+            early.sort_unstable();
+            early.dedup();
+            let said = is_choice && !early.is_empty() && (each || chosen.iter().all(|pos| *pos < alike));
+            said.then_some((pair, early, alike))
+        })
+        .collect();
+    let (first, early, alike) = found.first()?;
+    let last = alike - 1;
+    let positions = match &early[..] {
+        [one] => format!("position {one}"),
+        [first, .., last] if last - first + 1 == early.len() => format!("positions {first} to {last}"),
+        all => format!("positions {}", all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+    };
+    Some(match pairs {
+        [_] => format!("clean and corrupt are alike up to position {last}, so patches at {positions} change nothing"),
+        _ => format!(
+            "clean and corrupt are alike at chosen positions of {} of {} pairs, so patches there change nothing: pair {} is alike up to \
+             position {last}, and {positions} {} chosen",
+            found.len(),
+            pairs.len(),
+            visible(&first.id),
+            if early.len() == 1 { "is" } else { "are" }
+        ),
     })
 }

@@ -34,7 +34,7 @@ use crate::hook::Changed;
 pub use crate::hook::{Change, How};
 use crate::model::{Batch, Model, Run, Unembed};
 use crate::ops::{Kernels, numbers};
-pub use align::{Align, incomparable};
+pub use align::{Align, alike, incomparable};
 pub use base::Recorded;
 pub use budget::{Budget, Need};
 pub use doubt::Doubts;

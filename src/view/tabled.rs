@@ -9,7 +9,10 @@ impl Body {
         let number = |x: f64| locale.number(x as f32);
         let value = |cell: &Cell| match (cell.mark, cell.error) {
             (Mark::Nothing, _) => "-".to_owned(),
-            (_, Some(error)) if error.is_finite() => format!("{} ± {}", number(cell.value), number(error)),
+            (_, Some(error)) if error.is_finite() => {
+                let mean = number(cell.value);
+                format!("{mean} ± {}", locale.error(&mean, error))
+            }
             _ => number(cell.value),
         };
         let row = |label: String, cells: Vec<Cell>| TableRow { depth: 0, label, cells };

@@ -125,6 +125,9 @@ impl<R: Seen> AnyTable for Of<R> {
 
 /// Rows that were written, of any type.
 pub trait Written {
+    /// What their table is called.
+    fn name(&self) -> &'static str;
+
     /// Whether its words have colours. Text of tokens in other words is written as it is.
     fn is_drawn(&self) -> bool;
 
@@ -174,6 +177,10 @@ impl<R: Seen> Table<R> {
 }
 
 impl<R: Seen + 'static, S: Rows<R> + 'static> Written for Table<R, S> {
+    fn name(&self) -> &'static str {
+        R::TABLE.name
+    }
+
     fn is_drawn(&self) -> bool {
         R::DRAWN
     }

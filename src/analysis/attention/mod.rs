@@ -39,8 +39,8 @@ pub struct AttentionOptions {
     pub heads: Option<Vec<Interval>>,
     /// Only these positions as queries.
     pub pos: Option<Vec<Interval>>,
-    /// What is told of each key beside its probability.
-    pub parts: Option<Parts>,
+    /// Of each prompt, what is told of each key beside its probability; empty where nothing is.
+    pub parts: Vec<Parts>,
     /// What activations may take.
     pub budget: Budget,
 }
@@ -59,13 +59,14 @@ pub fn attention(
 ) -> Result<()> {
     for wave in cut(model.spec(), prompts, options).waves {
         watch.at(wave.start, prompts.len())?;
+        let parts = options.parts.get(wave.start);
         let prompts = &prompts[wave];
         let batch = Batch::of(prompts.iter().map(Prompt::ids));
         let run = Run { unembed: Unembed::Nothing, ..Run::default() };
         if let [prompt] = prompts {
             // Rows come layer by layer, as the run makes them: nothing is kept of a long prompt.
-            let paths = options.parts.as_ref().map_or(Ok(None), |parts| Paths::of(model, prompt, parts))?;
-            let mut told = Told { model, prompt, options, paths, emit, seen: HashMap::new(), failed: None };
+            let paths = parts.map_or(Ok(None), |parts| Paths::of(model, prompt, parts))?;
+            let mut told = Told { model, prompt, options, parts, paths, emit, seen: HashMap::new(), failed: None };
             let out = model.run(&batch, &run, &mut [&mut told]);
             if let Some(e) = told.failed {
                 return Err(e);
@@ -79,7 +80,7 @@ pub fn attention(
         for (prompt, patterns) in prompts.iter().zip(&kept.patterns) {
             for (layer, pattern_hqk) in patterns {
                 let scoring = &model.weights().blocks[*layer].scoring;
-                rows(prompt, *layer, scoring, pattern_hqk, options, None, emit)?;
+                rows(prompt, *layer, scoring, pattern_hqk, options, (None, None), emit)?;
             }
         }
     }
@@ -108,7 +109,7 @@ fn cut(spec: &Spec, prompts: &[Prompt], options: &AttentionOptions) -> Cut {
         let plain = 3 * size_of::<f32>() * heads * square;
         let kept = (1 + usize::from(a.cap.is_some())) * size_of::<f32>() * (heads + 1) * square;
         let carried = size_of::<f64>() * (2 * square + 3 * (longest + a.d_head) * spec.d_model);
-        plain + options.parts.as_ref().map_or(0, |_| kept + carried)
+        plain + if options.parts.is_empty() { 0 } else { kept + carried }
     };
     let beside = spec.blocks.iter().map(beside).max().unwrap_or(0);
     // What is held of each row of a wave: its patterns in all layers, one number for each key of the longest prompt.
@@ -116,9 +117,9 @@ fn cut(spec: &Spec, prompts: &[Prompt], options: &AttentionOptions) -> Cut {
     let kept = longest * heads * size_of::<f32>();
     // What keys carry is made layer by layer. A prompt that runs alone keeps no patterns.
     let alone = options.budget.prompts(spec, prompts, 0, beside).need.least;
-    let waves = match options.parts {
-        Some(_) => (0..prompts.len()).map(|i| i..i + 1).collect(),
-        None => options.budget.prompts(spec, prompts, kept, beside).waves,
+    let waves = match options.parts.is_empty() {
+        false => (0..prompts.len()).map(|i| i..i + 1).collect(),
+        true => options.budget.prompts(spec, prompts, kept, beside).waves,
     };
     let of_wave = |wave: &Range<usize>| {
         let kept = if wave.len() == 1 { 0 } else { kept };
@@ -151,6 +152,8 @@ struct Told<'a> {
     model: &'a Model,
     prompt: &'a Prompt,
     options: &'a AttentionOptions,
+    /// What is told of its keys beside their probability.
+    parts: Option<&'a Parts>,
     paths: Option<Paths>,
     emit: &'a mut dyn FnMut(AttentionRow) -> Result<()>,
     /// What is known of the layer that runs.
@@ -164,9 +167,9 @@ impl Told<'_> {
     fn rows(&mut self, layer: usize, rows_of: &Rows) -> Result<()> {
         let scoring = &self.model.weights().blocks[layer].scoring;
         let Some(pattern_hqk) = self.seen.get(&Site::Pattern) else { return Ok(()) };
-        let carried = self.options.parts.as_ref();
-        let carried = carried.map(|_| Carried::of(self.model, layer, &self.seen, rows_of, self.paths.as_ref()));
-        rows(self.prompt, layer, scoring, pattern_hqk, self.options, carried.transpose()?.as_ref(), self.emit)
+        let carried = self.parts.map(|_| Carried::of(self.model, layer, &self.seen, rows_of, self.paths.as_ref()));
+        let carried = (carried.transpose()?, self.parts);
+        rows(self.prompt, layer, scoring, pattern_hqk, self.options, (carried.0.as_ref(), carried.1), self.emit)
     }
 }
 
@@ -175,7 +178,7 @@ impl Hook for Told<'_> {
         if at.layer.is_some_and(|layer| !range::has(self.options.layers.as_deref(), layer)) {
             return false;
         }
-        match (at.layer, &self.options.parts) {
+        match (at.layer, self.parts) {
             (Some(layer), Some(_)) => {
                 Parts::sites(&self.model.weights().blocks[layer].scoring).any(|site| site == at.site)
             }
@@ -185,7 +188,7 @@ impl Hook for Told<'_> {
 
     fn on(&mut self, at: HookPoint, rows: &Rows, value: Tensor) -> Result<Tensor> {
         self.seen.insert(at.site, value.clone());
-        let last = if self.options.parts.is_some() { Site::AttnOut } else { Site::Pattern };
+        let last = if self.parts.is_some() { Site::AttnOut } else { Site::Pattern };
         if at.site == last {
             let made = self.rows(at.layer.unwrap_or(0), rows);
             self.seen.clear();
@@ -204,7 +207,7 @@ fn rows(
     scoring: &Scoring,
     pattern_hqk: &Tensor,
     options: &AttentionOptions,
-    carried: Option<&Carried>,
+    (carried, parts): (Option<&Carried>, Option<&Parts>),
     emit: &mut dyn FnMut(AttentionRow) -> Result<()>,
 ) -> Result<()> {
     let group = scoring.n_heads / scoring.n_kv_heads;
@@ -246,9 +249,9 @@ fn rows(
                     value_norm: part.map(|part| part.value_norm),
                     out_norm: part.map(|part| part.out_norm),
                     share: part.and_then(|part| part.share),
-                    target: options.parts.as_ref().and_then(|parts| text(&parts.target)),
+                    target: parts.and_then(|parts| text(&parts.target)),
                     push: part.and_then(|part| part.push),
-                    foil: options.parts.as_ref().and_then(|parts| text(&parts.foil)),
+                    foil: parts.and_then(|parts| text(&parts.foil)),
                     push_foil: part.and_then(|part| part.push_foil),
                 })?;
             }

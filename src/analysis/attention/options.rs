@@ -7,10 +7,10 @@ use crate::analysis::AttentionRow;
 use crate::arch::Spec;
 use crate::error::{Error, Result, give, leave_out_all, said};
 use crate::range::{self, Heads, Interval};
-use crate::session::{Analysis, Prompts, Session, Sink};
+use crate::session::targets::Options as Words;
+use crate::session::{Analysis, Session, Sink, Target, Targeted};
 use crate::sweep::{Budget, Need};
 use crate::text::Prompt;
-use crate::text::pair::same_answer_and_foil;
 
 /// Attention patterns: where does each head look?
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -50,24 +50,28 @@ pub struct Attention {
     #[cfg_attr(feature = "cli", arg(long))]
     pub parts: bool,
     /// A word, such as " Mary", or a token id, such as #17: how far did what each key carried push its logit? With all of --parts
+    /// [default: of each prompt in a file, its field `target`, or `target_id`]
     #[cfg_attr(feature = "cli", arg(long, value_name = "TOKEN"))]
     pub target: Option<String>,
-    /// Another word: how far did it push the target's logit away from this one's?
-    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKEN", requires = "target"))]
+    /// Another word: how far did it push the target's logit away from this one's? [default: of each prompt in a file, `foil` or `foil_id`]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKEN"))]
     pub foil: Option<String>,
 }
 
 impl Attention {
-    fn options(&self, on: &Session) -> Result<AttentionOptions> {
-        let token = |text: &Option<String>| {
-            let token = text.as_deref().map(|text| on.target(text)).transpose()?;
-            Ok::<_, Error>(token.map(|id| (id, on.spell(id))))
+    /// What options say of the words after all prompts.
+    fn words(&self) -> Words<'_> {
+        Words { target: self.target.as_deref(), foil: self.foil.as_deref(), alone: false }
+    }
+
+    fn options(&self, on: &Session, input: &Targeted) -> Result<AttentionOptions> {
+        let targets = input.followed(on, self.words())?;
+        let token = |id: Option<u32>| id.map(|id| (id, on.spell(id)));
+        let parts_of = |own: &Target| Parts::of(token(own.target), token(own.foil));
+        let parts = match targets.is_empty() {
+            true if self.parts => vec![Parts::default(); input.prompts.len()],
+            _ => targets.iter().map(parts_of).collect(),
         };
-        let (target, foil) = (token(&self.target)?, token(&self.foil)?);
-        if let Some((_, text)) = foil.as_ref().filter(|_| foil == target) {
-            return Err(same_answer_and_foil(text));
-        }
-        let parts = (self.parts || target.is_some()).then(|| Parts::of(target, foil));
         Ok(AttentionOptions {
             min_prob: self.min_prob,
             parts,
@@ -128,9 +132,9 @@ impl Analysis for Attention {
     const NAME: &'static str = "attention";
     type Tables = AttentionRow;
     type On = Session;
-    type Input = Prompts;
+    type Input = Targeted;
 
-    fn need(&self, on: &Session, input: &Prompts) -> Result<Need> {
+    fn need(&self, on: &Session, input: &Targeted) -> Result<Need> {
         if !(0.0..=1.0).contains(&self.min_prob) {
             return Err(Error::bad_input(
                 give("min_prob") + format!(" is {}, and a probability is 0 to 1", self.min_prob),
@@ -138,14 +142,16 @@ impl Analysis for Attention {
             .hint("give a number from 0, which leaves nothing out, to 1"));
         }
         self.check(on.model.spec(), &input.prompts)?;
-        Ok(need(on.model.spec(), &input.prompts, &self.options(on)?, super::view::bytes))
+        Ok(need(on.model.spec(), &input.prompts, &self.options(on, input)?, super::view::bytes))
     }
 
-    fn run(&self, on: &Session, input: &Prompts, out: &mut Sink<'_>) -> Result<()> {
+    fn run(&self, on: &Session, input: &Targeted, out: &mut Sink<'_>) -> Result<()> {
         out.options.heads = Heads::all(&self.head).into_iter().map(|(l, h)| (l as u32, h as u32)).collect();
         // There may be no row, where the least probability is 1.
         out.begin::<AttentionRow>()?;
+        input.note_replaced(self.words(), out);
+        input.note_spaces(on, &input.followed(on, self.words())?, self.pos.as_deref(), out)?;
         let watch = out.watch;
-        attention(&on.model, &input.prompts, &self.options(on)?, watch, &mut |row| out.push(row))
+        attention(&on.model, &input.prompts, &self.options(on, input)?, watch, &mut |row| out.push(row))
     }
 }

@@ -215,10 +215,11 @@ impl Drawn {
                     if !estimate.is_finite() {
                         continue;
                     }
+                    let written = self.locale.signed(estimate);
                     let error = mark.mean.and_then(|mean| mean.change_se);
-                    let error = error.map_or(String::new(), |se| format!(" ± {}", self.locale.number(se)));
+                    let error = error.map(|se| format!(" ± {}", self.locale.error(&written, f64::from(se))));
                     let label = format!("{} {}", visible_prose(&of.name), place(mark));
-                    let written = format!("{}{error}", self.locale.signed(estimate));
+                    let written = written + &error.unwrap_or_default();
                     found.push((label, written, sweep.effect_in_words(mark), estimate.abs()));
                 }
             }

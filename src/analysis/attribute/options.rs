@@ -6,12 +6,12 @@ use serde_json::json;
 
 use super::mean::{Averages, Averaging};
 use super::{AttributionSummary, attribute, need, points};
-use crate::analysis::patch::swept::note_answers;
+use crate::analysis::patch::swept::{note_alike, note_answers};
 use crate::analysis::{AttributionMeanRow, AttributionRow};
 use crate::error::{Error, Result, said};
 use crate::session::shards::{Join, Shards};
 use crate::session::{Analysis, Pairs, Session, Sink};
-use crate::sweep::{Budget, Direction, Doubts, Metric, Need};
+use crate::sweep::{Budget, Direction, Doubts, Grid, Metric, Need};
 use crate::table::visible;
 use crate::text::Pair;
 
@@ -47,7 +47,8 @@ pub struct Attribute {
         arg(long, default_value_t = -1, value_name = "POSITION", allow_hyphen_values = true)
     )]
     pub measure_at: isize,
-    /// Of neurons, keep so many in each layer and position of each pair: the strongest; 0 keeps all
+    /// Of neurons, keep so many in each layer and position of each pair: the strongest; 0 keeps all. Means over pairs have neurons with 0
+    /// alone: other pairs have other neurons among their strongest, and means of those would be too large
     #[cfg_attr(feature = "cli", arg(long, default_value_t = Attribute::default().top, value_name = "N"))]
     pub top: usize,
     /// Make the attention pattern again for each query and key, instead of taking it as linear (AtP*)
@@ -102,6 +103,7 @@ impl Analysis for Attribute {
                 .hint(said("leave out {!confirm}, or {!shard}")));
         }
         note_answers(on, &input.pairs, &[asked.metric], self.measure_at, out)?;
+        note_alike(on, &input.pairs, &Grid { align: input.align, ..Grid::default() }, out);
         out.begin::<AttributionRow>()?;
         let (watch, shard) = (out.watch, out.shard.unwrap_or_default());
         let given = (input.align, Budget(on.memory_bytes), shard);

@@ -28,7 +28,7 @@ use crate::range::Heads;
 use crate::sample::{Context, Pool, Sampling};
 use crate::session::analysis::Analysis;
 use crate::session::words::option;
-use crate::session::{Prompts, PromptsAndCorpora, Session, Sink, Steered};
+use crate::session::{Prompts, PromptsAndCorpora, Session, Sink, Steered, Targeted};
 use crate::sweep::{Budget, Need, Watch, check_prompts};
 use crate::table::Provenance;
 use crate::text::{Merges, Prompt};
@@ -172,16 +172,15 @@ impl Asked {
 /// When the model cannot be asked so.
 pub fn need(on: &Session, prompt: &Prompt, how: &Explain) -> Result<Need> {
     let (asked, spec) = (Asked::new(how, None, None), on.model.spec());
-    let prompts = || Prompts::from(std::slice::from_ref(prompt));
-    let mut need =
-        asked.residual.need(on, &prompts())?.or(asked.lens.need(on, &std::slice::from_ref(prompt).into())?);
+    let (prompts, one) = (|| Targeted::from(std::slice::from_ref(prompt)), std::slice::from_ref(prompt));
+    let mut need = asked.residual.need(on, &prompts())?.or(asked.lens.need(on, &prompts())?);
     if spec.blocks.iter().any(|block| block.mlp.is_some()) {
         need = need.or(asked.neurons.need(on, &PromptsAndCorpora { prompts: prompts(), corpora: vec![] })?);
     }
     if spec.is_causal() {
         let steered = Steered { prompts: vec![prompt.clone()], steer: None };
-        need = need.or(asked.generate.need(on, &steered)?).or(Next::default().need(on, &prompts())?);
-        need = need.or(position::boards::need(&on.model, std::slice::from_ref(prompt), true));
+        need = need.or(asked.generate.need(on, &steered)?).or(Next::default().need(on, &one.into())?);
+        need = need.or(position::boards::need(&on.model, one, true));
     }
     let patterns = Attention { parts: true, ..Attention::default() }.need(on, &prompts())?;
     Ok(need.or(Need { rows: 0, ..patterns }).or(near::need(on, prompt)))
@@ -336,7 +335,7 @@ impl Facts {
             ..Attention::default()
         };
         self.commands.push(("attention", on.command(&named, &one.into())?));
-        let parts = Some(Parts::of(target, None));
+        let parts = vec![Parts::of(target, None)];
         let options = AttentionOptions { parts, budget: Budget(on.memory_bytes), ..AttentionOptions::default() };
         let (last, square) = (prompt.tokens.len() as u32 - 1, prompt.tokens.len() <= SQUARE);
         attention(&on.model, one, &options, watch, &mut |row| {

@@ -25,7 +25,8 @@ impl HeadRow {
 
     fn title(&self, locale: Locale) -> String {
         let scores = KINDS.iter().zip(self.scores()).map(|(kind, (score, error, null))| {
-            let [score, error, null] = [score, error, null].map(|x| locale.fixed(x, 3));
+            let [score, null] = [score, null].map(|x| locale.fixed(x, 3));
+            let error = locale.error(&score, error);
             format!("{kind} {score} ± {error} (null {null})")
         });
         let copying = self.copying.map_or(String::new(), |x| format!(", copying {}", locale.signed(x)));

@@ -193,7 +193,7 @@ impl Means<'_> {
     /// A mean with its standard error.
     fn both(&self, x: f32, se: Option<f32>, write: fn(Locale, f32) -> String) -> String {
         let x = write(self.locale, x);
-        se.map_or(x.clone(), |se| format!("{x} ± {}", write(self.locale, se)))
+        se.map_or(x.clone(), |se| format!("{x} ± {}", self.locale.error(&x, f64::from(se))))
     }
 
     /// The facts of a row in one line.

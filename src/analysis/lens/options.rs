@@ -6,13 +6,12 @@ use serde_json::json;
 use super::mean::{Means, Over};
 use super::{Decoding, lens, need};
 use crate::analysis::{LensMeanRow, LensRow};
-use crate::error::{Result, said};
+use crate::error::Result;
 use crate::range::{self, Interval};
 use crate::session::shards::{Join, Shards};
-use crate::session::spaces::Words;
+use crate::session::targets::Options as Words;
 use crate::session::{Analysis, Session, Sink, Target, Targeted};
 use crate::sweep::{Budget, Need};
-use crate::text::Prompt;
 
 /// The logit lens: what would the model say if it stopped at each layer?
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,48 +56,17 @@ impl Default for Lens {
 }
 
 impl Lens {
-    /// What is followed after each prompt: what the options say, else what the prompt itself does. Empty where nothing is.
+    /// What is followed after each prompt.
     fn targets(&self, on: &Session, input: &Targeted) -> Result<Vec<Target>> {
-        let token = |text: &Option<String>| text.as_deref().map(|t| on.target(t)).transpose();
-        let (target, foil) = (token(&self.target)?, token(&self.foil)?);
-        if input.targets.is_empty() && target.is_none() && foil.is_none() {
-            return Ok(vec![]);
-        }
-        let of = |(i, prompt): (usize, &crate::text::Prompt)| {
-            let own = input.targets.get(i).copied().unwrap_or_default();
-            let words = Target { target: target.or(own.target), foil: foil.or(own.foil) };
-            let several = input.prompts.len() > 1;
-            on.check_target(words).map_err(|e| if several { e.at(format_args!("prompt {}", prompt.id)) } else { e })?;
-            Ok(words)
-        };
-        input.prompts.iter().enumerate().map(of).collect()
+        input.followed(on, self.words())
+    }
+
+    fn words(&self) -> Words<'_> {
+        Words { target: self.target.as_deref(), foil: self.foil.as_deref(), alone: false }
     }
 
     fn decoding<'a>(&'a self, on: &Session, targets: &'a [Target]) -> Decoding<'a> {
         Decoding::new(on.model.spec(), self, targets, Budget(on.memory_bytes))
-    }
-
-    /// Says what of a file the options take the place of, and which words may have been meant with a space before them or without.
-    fn note(&self, on: &Session, input: &Targeted, targets: &[Target], out: &Sink<'_>) -> Result<()> {
-        let replaced = |option: &Option<String>, of: fn(&Target) -> Option<u32>| {
-            option.is_some() && input.targets.iter().any(|own| of(own).is_some())
-        };
-        if replaced(&self.target, |own| own.target) {
-            out.note(said("{target} takes the place of the targets that prompts of the file have"));
-        }
-        if replaced(&self.foil, |own| own.foil) {
-            out.note(said("{foil} takes the place of the foils that prompts of the file have"));
-        }
-        // After the last position that is looked at.
-        let last = |p: &Prompt| range::last(self.pos.as_deref(), p.tokens.len());
-        for (what, of) in [("target", (|w| w.target) as fn(&Target) -> Option<u32>), ("foil", |w| w.foil)] {
-            let after = |(prompt, words)| Some(Words { prompt, at: last(prompt)?, tokens: vec![of(words)?] });
-            let words: Vec<Words<'_>> = input.prompts.iter().zip(targets).filter_map(after).collect();
-            if let Some(said) = on.doubtful_spaces([what, "prompts"], &words)? {
-                out.note(said);
-            }
-        }
-        Ok(())
     }
 
     /// What means are over; none of one prompt, or where nothing is followed.
@@ -128,7 +96,8 @@ impl Analysis for Lens {
     fn run(&self, on: &Session, input: &Targeted, out: &mut Sink<'_>) -> Result<()> {
         let targets = self.targets(on, input)?;
         let options = Decoding { shard: out.shard.unwrap_or_default(), ..self.decoding(on, &targets) };
-        self.note(on, input, &targets, out)?;
+        input.note_replaced(self.words(), out);
+        input.note_spaces(on, &targets, self.pos.as_deref(), out)?;
         let over = self.means(input, &targets);
         let watch = out.watch;
         tell(over, out, |emit| lens(&on.model, &input.prompts, &|id| on.spell(id), &options, watch, emit))

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{LossMeanRow, LossPromptRow, LossRow, loss, mean, need};
 use crate::error::Result;
+use crate::number::Locale;
 use crate::session::{Analysis, Prompts, Session, Sink};
 use crate::sweep::{Budget, Need};
 use crate::table::{Provenance, Rows, visible, visible_prose};
@@ -47,11 +48,11 @@ impl Analysis for Loss {
         })?;
         if prompts.len() > 1 {
             let mean = mean(&prompts);
+            let nats = Locale::EN.fixed(mean.loss_nats, 3);
             out.say(format_args!(
-                "{} prompts: mean surprise {:.3} nats (standard error {:.3}), which is {:.3} bits, perplexity {:.2}",
+                "{} prompts: mean surprise {nats} nats (standard error {}), which is {:.3} bits, perplexity {:.2}",
                 mean.prompts,
-                mean.loss_nats,
-                mean.loss_nats_se,
+                Locale::EN.error(&nats, mean.loss_nats_se),
                 mean.loss_nats / LN_2,
                 mean.perplexity
             ));

@@ -15,11 +15,10 @@ use crate::analysis::residual::reader::Reader;
 use crate::arch::Spec;
 use crate::error::{Error, Result, said};
 use crate::range::{self, Interval};
-use crate::session::spaces::Words;
-use crate::session::{Analysis, PromptsAndCorpora, Session, Sink};
+use crate::session::targets::Options as Words;
+use crate::session::{Analysis, PromptsAndCorpora, Session, Sink, Targeted};
 use crate::sweep::Need;
 use crate::sweep::budget::Budget;
-use crate::text::Prompt;
 
 /// Neurons: which of them push the answer, what do they say, and at which tokens of a corpus are they active?
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,7 +34,8 @@ use crate::text::Prompt;
     )
 )]
 pub struct Neurons {
-    /// The token whose logit is explained, such as " Paris", or a token id, such as #17 [default: the most probable one]
+    /// The token whose logit is explained, such as " Paris", or a token id, such as #17 [default: of each prompt in a file, its field
+    /// `target`, or `target_id`; else the most probable one]
     #[cfg_attr(feature = "cli", arg(long, value_name = "TOKEN"))]
     pub target: Option<String>,
     /// Positions, such as 0,3-5,-1; negative ones count from the end; or all
@@ -147,16 +147,22 @@ impl Neurons {
         banks(&on.model, chosen.as_deref().or(Some(&named[..]).filter(|named| !named.is_empty())))
     }
 
+    /// What options say of the words after all prompts.
+    fn words(&self) -> Words<'_> {
+        Words { target: self.target.as_deref(), ..Words::default() }
+    }
+
     fn asked<'a>(
         &'a self,
         on: &Session,
         banks: &'a [Bank<'a>],
         percentile: &'a dyn Fn(Unit, f32) -> Option<f64>,
         taken: usize,
+        input: &Targeted,
     ) -> Result<Asked<'a>> {
         Ok(Asked {
             banks,
-            target: self.target.as_deref().map(|text| on.target(text)).transpose()?,
+            targets: input.followed(on, self.words())?,
             positions: positions(&self.pos)?,
             units: self.units(),
             top: self.top,
@@ -226,7 +232,8 @@ impl Analysis for Neurons {
             return Ok(read.unwrap_or_default());
         }
         let known = over.as_ref().map_or(0, |over| over.known_bytes(input.corpora.len()));
-        let own = cut(&on.model, &input.prompts.prompts, &self.asked(on, &banks, &|_, _| None, known)?).need;
+        let own =
+            cut(&on.model, &input.prompts.prompts, &self.asked(on, &banks, &|_, _| None, known, &input.prompts)?).need;
         let own = Need { activations: own.activations + known, least: own.least + known, ..own };
         Ok(read.map_or(own, |read| read.or(own)))
     }
@@ -251,15 +258,9 @@ impl Analysis for Neurons {
         }
         let taken = over.as_ref().map_or(0, |over| over.known_bytes(input.corpora.len()));
         let percentile = |unit: Unit, value: f32| read.as_ref()?.percentile(unit, value);
-        let asked = self.asked(on, &banks, &percentile, taken)?;
-        if let Some(target) = asked.target {
-            let last = |p: &Prompt| range::last(asked.positions.as_deref(), p.tokens.len());
-            let after = |p| Some(Words { prompt: p, at: last(p)?, tokens: vec![target] });
-            let words: Vec<Words<'_>> = prompts.iter().filter_map(after).collect();
-            if let Some(said) = on.doubtful_spaces(["target", "prompts"], &words)? {
-                out.note(said);
-            }
-        }
+        let asked = self.asked(on, &banks, &percentile, taken, &input.prompts)?;
+        input.prompts.note_replaced(self.words(), out);
+        input.prompts.note_spaces(on, &asked.targets, asked.positions.as_deref(), out)?;
         let watch = out.watch;
         neurons(&on.model, prompts, &|id| on.spell(id), &asked, &mut known, watch, &mut |found| {
             found.neurons.into_iter().try_for_each(|row| out.push(row))?;

@@ -22,6 +22,7 @@ use crate::model::{Batch, Model, Run, Unembed};
 use crate::ops::simd::{self, vectorise};
 use crate::ops::{length, numbers};
 use crate::range::{Interval, count, positions_of};
+use crate::session::Target;
 use crate::sweep::budget::{Budget, Cut};
 use crate::sweep::{Watch, check_prompts, row_bytes};
 use crate::text::Prompt;
@@ -29,8 +30,8 @@ use crate::text::Prompt;
 /// What is asked of each prompt.
 pub(super) struct Asked<'a> {
     pub banks: &'a [Bank<'a>],
-    /// The token that is pushed: of each position the most probable one, unless given.
-    pub target: Option<u32>,
+    /// Of each prompt the token that is pushed, which is of each position the most probable one unless given; empty where there are none.
+    pub targets: Vec<Target>,
     /// Positions; negative ones count from the end. All, unless given.
     pub positions: Option<Vec<Interval>>,
     /// Neurons that are shown; the strongest, where none are named.
@@ -145,7 +146,7 @@ pub(super) fn neurons(
     let columns: Vec<HookColumn> = points.iter().map(|point| column(model.spec(), point)).collect();
     for wave in cut(model, prompts, asked).waves {
         watch.at(wave.start, prompts.len())?;
-        let prompts = &prompts[wave];
+        let (prompts, targets) = (&prompts[wave.clone()], asked.targets.get(wave).unwrap_or_default());
         let chosen = chosen(prompts, asked.positions.as_deref())?;
         let mut copied = Copied::new(&points, &columns, chosen.iter().map(|c| c.row).collect());
         let run = Run { unembed: Unembed::Nothing, ..Run::default() };
@@ -155,7 +156,8 @@ pub(super) fn neurons(
         let own = out.resid.index_select(&at, 0)?;
         drop(out);
         let values = points.iter().copied().zip(copied.values).collect();
-        let (said, scales) = (said(model, &own, asked.target)?, reader.scales(&own)?);
+        let target_of = |at: &Chosen| targets.get(at.prompt).and_then(|own| own.target);
+        let (said, scales) = (said(model, &own, chosen.iter().map(target_of))?, reader.scales(&own)?);
         let directions = reader.directions(said.iter().map(|said| said.target))?;
         let wave = Wave { model, prompts, spell, asked, chosen: &chosen, values, said, scales, directions };
         emit(wave.found(&reader, known)?)?;
@@ -174,10 +176,10 @@ fn chosen(prompts: &[Prompt], positions: Option<&[Interval]>) -> Result<Vec<Chos
     Ok(chosen)
 }
 
-/// What the model says after the streams `own [rows, d]`.
-fn said(model: &Model, own: &Tensor, target: Option<u32>) -> Result<Vec<Said>> {
+/// What the model says after the streams `own [rows, d]`, of each of which the target is given, if there is one.
+fn said(model: &Model, own: &Tensor, targets: impl Iterator<Item = Option<u32>>) -> Result<Vec<Said>> {
     let (x, v) = (model.normalize(own)?, model.spec().unembedding.d_vocab_out);
-    let of_row = |row: usize| {
+    let of_row = |(row, target): (usize, Option<u32>)| {
         let raw = model.unembed_tokens(&x.narrow(0, row, 1)?, 0..v)?;
         let finished = numbers(&model.finish_logits(raw.clone())?)?;
         let raw = numbers(&raw)?;
@@ -187,7 +189,7 @@ fn said(model: &Model, own: &Tensor, target: Option<u32>) -> Result<Vec<Said>> {
         let most_probable = finished.iter().position(|x| *x == top).unwrap_or(0) as u32;
         Ok(Said { target: target.unwrap_or(most_probable), spread: f64::from(most) - f64::from(least) })
     };
-    (0..own.dim(0)?).map(of_row).collect()
+    targets.enumerate().map(of_row).collect()
 }
 
 /// A wave that has run.

@@ -9,7 +9,9 @@ use crate::analysis::{PatchRow, PathRow};
 use crate::error::{Error, ErrorKind, Result, said};
 use crate::session::spaces::Words;
 use crate::session::{Pairs, Session, Shard, Shards, Sink, Swept};
-use crate::sweep::{Align, Budget, Grid, Keep, Metric, PatchOptions, Patching, Summary, Watch, incomparable};
+use crate::sweep::{
+    Align, Budget, Grid, Keep, Kind, Metric, PatchOptions, Patching, Summary, Watch, alike, incomparable,
+};
 use crate::table::visible;
 use crate::text::Pair;
 use crate::text::positions::position_at;
@@ -85,6 +87,13 @@ pub fn note_answers(on: &Session, pairs: &[Pair], metrics: &[Metric], measure_at
     Ok(())
 }
 
+/// Notes that positions were chosen at which nothing has changed yet.
+pub fn note_alike(on: &Session, pairs: &[Pair], grid: &Grid, out: &Sink<'_>) {
+    if let Some(said) = alike(pairs, grid).filter(|_| on.model.spec().is_causal()) {
+        out.note(said);
+    }
+}
+
 /// A row of such a sweep.
 pub(crate) trait OfSweep: Seen + Marked + Averaged<Mean: Seen> {
     /// What one is called, in the plural.
@@ -109,6 +118,10 @@ where
     note_answers(on, pairs, &options.how.metric, options.how.measure_at, out)?;
     if let Some(said) = incomparable(pairs, &options.grid) {
         out.note(said);
+    }
+    // What else takes the place of values is another at every position.
+    if options.noised.is_none() && options.how.kind == Kind::Replace {
+        note_alike(on, pairs, &options.grid, out);
     }
     out.provenance().seed = options.is_random().then_some(options.how.seed);
     let of = Of { means: options.has_means(pairs.len()), unit: options.unit(pairs).to_owned() };

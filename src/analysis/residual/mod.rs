@@ -35,28 +35,16 @@ pub use rows::{ResidualHeadRow, ResidualMeanRow, ResidualRow};
 /// What is asked of each prompt.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// The token that is pushed: of each position the most probable one, unless given.
-    pub target: Option<u32>,
-    /// Where the target is several tokens, those after its first. The prompts end in all of them but the last, and each is pushed where it
-    /// is said: at as many positions at the end.
+    /// Of each prompt the token that is pushed, which is of each position the most probable one unless given, and one that it is compared
+    /// with; empty where there are none.
+    pub targets: Vec<Target>,
+    /// Where the target of all prompts is several tokens, those after its first. The prompts end in all of them but the last, and each is
+    /// pushed where it is said: at as many positions at the end.
     pub rest: Vec<u32>,
-    /// A token that it is compared with.
-    pub foil: Option<u32>,
     /// Positions; negative ones count from the end. All, unless given.
     pub positions: Option<Vec<Interval>>,
     /// What activations and logits may take.
     pub budget: Budget,
-}
-
-impl Asked {
-    /// What is pushed at position `pos` of a prompt of `n` tokens; none where it is the most probable token.
-    fn target_at(&self, pos: usize, n: usize) -> Option<u32> {
-        if self.rest.is_empty() {
-            return self.target;
-        }
-        let said = (pos + self.rest.len() + 1).checked_sub(n)?;
-        self.target.iter().chain(&self.rest).nth(said).copied()
-    }
 }
 
 /// A stroke of a model: what is added, and the stream after it where there is one.
@@ -165,7 +153,7 @@ pub fn residual(
     let points = points(spec, &strokes);
     for wave in cut(spec, prompts, asked, &strokes).waves {
         watch.at(wave.start, prompts.len())?;
-        let prompts = &prompts[wave];
+        let (prompts, targets) = (&prompts[wave.clone()], asked.targets.get(wave).unwrap_or_default());
         let mut cache = Cache::of(points.iter().copied());
         let run = Run { unembed: Unembed::Nothing, ..Run::default() };
         let out = model.run(&Batch::of(prompts.iter().map(Prompt::ids)), &run, &mut [&mut cache])?;
@@ -174,9 +162,8 @@ pub fn residual(
         for rows in chosen.chunks(together(&strokes)) {
             let at = Tensor::new(rows.iter().map(|r| r.row).collect::<Vec<_>>(), model.device())?;
             let own = out.resid.index_select(&at, 0)?;
-            let some =
-                Together { model, reader: &reader, prompts, spell, asked, strokes: &strokes, cache: &cache, rows, at };
-            some.tell(own, emit)?;
+            let (reader, strokes, cache) = (&reader, &strokes[..], &cache);
+            Together { model, reader, prompts, targets, spell, asked, strokes, cache, rows, at }.tell(own, emit)?;
         }
     }
     watch.at(prompts.len(), prompts.len())
@@ -200,6 +187,7 @@ struct Together<'a> {
     model: &'a Model,
     reader: &'a Reader<'a>,
     prompts: &'a [Prompt],
+    targets: &'a [Target],
     spell: &'a dyn Fn(u32) -> String,
     asked: &'a Asked,
     strokes: &'a [Stroke],
@@ -237,13 +225,26 @@ impl Together<'_> {
         Ok(self.cache.get(&point.to_string())?.index_select(&self.at, 0)?)
     }
 
+    /// What is asked of the prompt of a row.
+    fn own(&self, row: &ChosenRow) -> Target {
+        self.targets.get(row.prompt).copied().unwrap_or_default()
+    }
+
+    /// What is pushed at a row; none where it is the most probable token.
+    fn target_at(&self, row: &ChosenRow) -> Option<u32> {
+        let (target, rest) = (self.own(row).target, &self.asked.rest);
+        if rest.is_empty() {
+            return target;
+        }
+        let said = (row.pos + rest.len() + 1).checked_sub(self.prompts[row.prompt].tokens.len())?;
+        target.iter().chain(rest).nth(said).copied()
+    }
+
     /// What the model says, of the last streams `own`.
     fn said(&self, own: &Tensor) -> Result<Vec<Said>> {
         let x = self.model.normalize(own)?;
         let (n, d_vocab) = (self.rows.len(), self.model.spec().unembedding.d_vocab_out);
-        let targets: Vec<Option<u32>> = (self.rows.iter())
-            .map(|row| self.asked.target_at(row.pos, self.prompts[row.prompt].tokens.len()))
-            .collect();
+        let targets: Vec<Option<u32>> = self.rows.iter().map(|row| self.target_at(row)).collect();
         let (least, most, top) = (f64::INFINITY, f64::NEG_INFINITY, f32::NEG_INFINITY);
         let none = |target: &Option<u32>| Said { target: target.unwrap_or(0), logit: 0.0, mean: 0.0, least, most, top };
         let mut said: Vec<Said> = targets.iter().map(none).collect();
@@ -284,7 +285,9 @@ impl Together<'_> {
     ) -> Result<()> {
         let d = self.model.spec().d_model;
         let said = self.said(&own)?;
-        let directions = self.reader.directions(said.iter().map(|s| s.target).chain(self.asked.foil))?;
+        let foils: Vec<Option<u32>> = self.rows.iter().map(|row| self.own(row).foil).collect();
+        let wanted = said.iter().map(|s| s.target).chain(foils.iter().copied().flatten());
+        let directions = self.reader.directions(wanted)?;
         // The streams that there are, the last of all first, and which of them comes after each stroke.
         let (mut streams, mut place) = (vec![own], vec![]);
         for stroke in self.strokes {
@@ -310,7 +313,7 @@ impl Together<'_> {
         let measures: Vec<Measure<'_>> = (said.iter().enumerate())
             .map(|(r, said)| Measure {
                 target: &directions[&said.target],
-                foil: self.asked.foil.map(|foil| &directions[&foil]),
+                foil: foils[r].map(|foil| &directions[&foil]),
                 scale: scales[0][r],
                 spread: said.most - said.least,
             })
@@ -383,7 +386,7 @@ impl Together<'_> {
         (push, push_cumulative, push_foil): (f64, f64, Option<f64>),
     ) -> ResidualRow {
         let ChosenRow { prompt, pos, .. } = self.rows[r];
-        let prompt = &self.prompts[prompt];
+        let (prompt, foil) = (&self.prompts[prompt], self.own(&self.rows[r]).foil);
         ResidualRow {
             prompt: prompt.index,
             prompt_id: prompt.id.clone(),
@@ -401,8 +404,8 @@ impl Together<'_> {
             target_id: said.target,
             push,
             push_cumulative,
-            foil: self.asked.foil.map(self.spell),
-            foil_id: self.asked.foil,
+            foil: foil.map(self.spell),
+            foil_id: foil,
             push_foil,
             lens_token: None,
             lens_token_id: None,

@@ -7,8 +7,8 @@ use super::{Asked, need, residual};
 use crate::analysis::loss::mean_and_error;
 use crate::error::{Error, Result};
 use crate::range::{self, Interval};
-use crate::session::spaces::Words;
-use crate::session::{Analysis, Prompts, Session, Sink};
+use crate::session::targets::Options as Words;
+use crate::session::{Analysis, Session, Sink, Target, Targeted};
 use crate::sweep::Need;
 use crate::sweep::budget::Budget;
 use crate::table::visible;
@@ -26,11 +26,12 @@ use crate::text::{Bos, Prompt, PromptEntry};
     )
 )]
 pub struct Residual {
-    /// The token whose logit is explained, such as " Paris", or a token id, such as #17 [default: the most probable one]; or a word of
-    /// several tokens, each of which is explained where it is said, after the prompt and those before it
+    /// The token whose logit is explained, such as " Paris", or a token id, such as #17 [default: of each prompt in a file, its field
+    /// `target`, or `target_id`; else the most probable one]; or a word of several tokens, each of which is explained where it is said, after
+    /// the prompt and those before it
     #[cfg_attr(feature = "cli", arg(long, value_name = "TOKEN"))]
     pub target: Option<String>,
-    /// A token that the target is compared with
+    /// A token that the target is compared with [default: of each prompt in a file, `foil` or `foil_id`]
     #[cfg_attr(feature = "cli", arg(long, value_name = "TOKEN"))]
     pub foil: Option<String>,
     /// Positions, such as 0,3-5,-1; negative ones count from the end; or all
@@ -58,31 +59,34 @@ pub(in crate::analysis) fn positions(text: &str) -> Result<Option<Vec<Interval>>
 }
 
 impl Residual {
+    /// What options say of the words after all prompts.
+    fn words(&self) -> Words<'_> {
+        Words { target: self.target.as_deref(), foil: self.foil.as_deref(), alone: true }
+    }
+
     /// The prompts with what is read after them, and what is asked of them.
-    fn asked(&self, on: &Session, input: &Prompts) -> Result<(Vec<Prompt>, Asked)> {
+    fn asked(&self, on: &Session, input: &Targeted) -> Result<(Vec<Prompt>, Asked)> {
         let target = self.target.as_deref().map(|text| on.answer(text)).transpose()?.unwrap_or_default();
-        let foil = self.foil.as_deref().map(|text| on.target(text)).transpose()?;
         if let [first, rest @ ..] = &target[..]
             && !rest.is_empty()
         {
-            return self.one_after_another(on, input, (*first, rest), foil);
+            return self.one_after_another(on, input, (*first, rest));
         }
-        let (target, budget) = (target.first().copied(), Budget(on.memory_bytes));
-        Ok((input.prompts.clone(), Asked { target, rest: vec![], foil, positions: positions(&self.pos)?, budget }))
+        let (targets, budget) = (input.followed(on, self.words())?, Budget(on.memory_bytes));
+        Ok((input.prompts.clone(), Asked { targets, rest: vec![], positions: positions(&self.pos)?, budget }))
     }
 
     /// The same of a target of several tokens.
     fn one_after_another(
         &self,
         on: &Session,
-        input: &Prompts,
+        input: &Targeted,
         (first, rest): (u32, &[u32]),
-        foil: Option<u32>,
     ) -> Result<(Vec<Prompt>, Asked)> {
         let n = 1 + rest.len();
         let refused =
             |why: &str, hint: &str| Err(Error::bad_input(format!("the target is {n} tokens{why}")).hint(hint));
-        if foil.is_some() {
+        if self.foil.is_some() || input.targets.iter().any(|own| own.foil.is_some()) {
             return refused(", and a foil is compared with one", "leave the foil out, or choose a target of one token");
         }
         if self.pos != Self::default().pos {
@@ -101,8 +105,9 @@ impl Residual {
         };
         let positions = Some(vec![Interval::from(-(n as isize)..=-1)]);
         let (rest, budget) = (rest.to_vec(), Budget(on.memory_bytes));
-        let prompts = input.prompts.iter().map(followed).collect::<Result<_>>()?;
-        Ok((prompts, Asked { target: Some(first), rest, foil, positions, budget }))
+        let prompts = input.prompts.iter().map(followed).collect::<Result<Vec<_>>>()?;
+        let targets = vec![Target { target: Some(first), foil: None }; prompts.len()];
+        Ok((prompts, Asked { targets, rest, positions, budget }))
     }
 }
 
@@ -110,28 +115,25 @@ impl Analysis for Residual {
     const NAME: &'static str = "residual";
     type Tables = (ResidualRow, ResidualHeadRow, ResidualMeanRow);
     type On = Session;
-    type Input = Prompts;
+    type Input = Targeted;
 
-    fn need(&self, on: &Session, input: &Prompts) -> Result<Need> {
+    fn need(&self, on: &Session, input: &Targeted) -> Result<Need> {
         let (prompts, asked) = self.asked(on, input)?;
         Ok(need(on.model.spec(), &prompts, &asked))
     }
 
-    fn run(&self, on: &Session, input: &Prompts, out: &mut Sink<'_>) -> Result<()> {
+    fn run(&self, on: &Session, input: &Targeted, out: &mut Sink<'_>) -> Result<()> {
         let (prompts, asked) = self.asked(on, input)?;
-        if !asked.rest.is_empty() {
-            let target: Vec<u32> = asked.target.into_iter().chain(asked.rest.iter().copied()).collect();
-            let (text, n) = (visible(&on.spelled(&target)), target.len());
-            out.note(format!(
-                "the target \"{text}\" is {n} tokens: each is explained where it is said, after the prompt and the tokens before it"
-            ));
-        } else if let Some(target) = asked.target {
-            let last = |p: &Prompt| range::last(asked.positions.as_deref(), p.tokens.len());
-            let tokens: Vec<u32> = [target].into_iter().chain(asked.foil).collect();
-            let after = |p| Some(Words { prompt: p, at: last(p)?, tokens: tokens.clone() });
-            let words: Vec<Words<'_>> = input.prompts.iter().filter_map(after).collect();
-            if let Some(said) = on.doubtful_spaces(["target", "prompts"], &words)? {
-                out.note(said);
+        input.note_replaced(self.words(), out);
+        match asked.rest.is_empty() {
+            true => input.note_spaces(on, &asked.targets, asked.positions.as_deref(), out)?,
+            false => {
+                let first = asked.targets.first().and_then(|own| own.target);
+                let target: Vec<u32> = first.into_iter().chain(asked.rest.iter().copied()).collect();
+                let (text, n) = (visible(&on.spelled(&target)), target.len());
+                out.note(format!(
+                    "the target \"{text}\" is {n} tokens: each is explained where it is said, after the prompt and the tokens before it"
+                ));
             }
         }
         let (watch, mut means) = (out.watch, Means::default());

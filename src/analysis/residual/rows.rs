@@ -79,6 +79,6 @@ table! {
     push_se: f64, "logit", "its standard error";
     push_cumulative: f64, "logit", "mean of the pushes up to this stroke, together";
     push_cumulative_se: f64, "logit", "its standard error";
-    push_foil: Option<f64>, "logit", "mean push of the target compared with the foil";
+    push_foil: Option<f64>, "logit", "mean push of the target compared with the foil; null where not every prompt has one";
     push_foil_se: Option<f64>, "logit", "its standard error";
 }

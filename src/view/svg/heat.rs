@@ -180,8 +180,7 @@ impl<'a> Drawn<'a> {
                 }
             }
             _ if r.h < 12.0 || sans_width(&cell.label, 9.0) > r.w - 2.0 => {}
-            // Where both round to 0, neither is written.
-            _ if self.both && !cell.below.is_empty() && !(cell.label.is_empty() && cell.below == "±0") => {
+            _ if self.both && !cell.below.is_empty() => {
                 svg.text(x, y - 5.0, if cell.label.is_empty() { "0" } else { &cell.label }, t);
                 svg.text(x, y + 6.0, &cell.below, Type { size: 8.0, ..t });
             }

@@ -30,6 +30,7 @@ fn prompts(ids: &[u32]) -> Vec<Prompt> {
 
 fn rows(model: &Model, ids: &[u32], parts: Option<Parts>) -> Result<Vec<AttentionRow>> {
     let mut rows = vec![];
+    let parts = parts.into_iter().collect();
     let options = AttentionOptions { parts, budget: Budget(1 << 30), ..AttentionOptions::default() };
     attention(model, &prompts(ids), &options, &(), &mut |row| {
         rows.push(row);

@@ -1,6 +1,7 @@
 //! Each analysis against an independent reference, and as a person runs it.
 
 mod ablate_pairs;
+mod alike;
 pub mod answers;
 pub mod attention;
 pub mod attribute;
@@ -33,6 +34,7 @@ pub mod path_cli;
 pub mod position;
 pub mod positions;
 pub mod residual;
+mod targets;
 pub mod tokens;
 pub mod verify;
 pub mod verify_degenerate;

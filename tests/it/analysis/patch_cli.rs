@@ -81,7 +81,10 @@ fn means_over_pairs_have_a_figure_and_are_what_the_terminal_says() {
     assert!(titles.iter().any(|t| t.starts_with("layer 0, position 10 \"…\": ")), "{titles:?}");
     let top = means.iter().find(|m| (m.place.layer, m.place.pos) == (Some(3), Some(14))).unwrap();
     let share = |x: Option<f32>| f64::from(x.unwrap()) * 100.0;
-    let words = format!("{:.0} ± {:.1} % recovered", share(top.measured.recovered), share(top.measured.recovered_se));
+    let (recovered, se) = (share(top.measured.recovered), share(top.measured.recovered_se));
+    // Two significant digits of the error.
+    let decimals = if se >= 9.95 { 0 } else { 2 - usize::from(se >= 0.995) };
+    let words = format!("{recovered:.0} ± {se:.decimals$} % recovered");
     let title = titles.iter().find(|t| t.starts_with("layer 3, position 14 \"·to\"")).unwrap();
     assert!(title.ends_with(&format!("{words}, mean of 3 pairs")), "{title} {words}");
     assert!(

@@ -5,6 +5,7 @@ use pellucid::Result;
 use pellucid::analysis::residual::{Asked, ResidualHeadRow, ResidualMeanRow, ResidualRow, residual};
 use pellucid::hook::Cache;
 use pellucid::model::{Batch, Model, Processing, Run};
+use pellucid::session::Target;
 use pellucid::sweep::Budget;
 use pellucid::table::read_rows;
 use pellucid::text::{Bos, Prompt, PromptEntry, build_prompts};
@@ -17,7 +18,8 @@ use crate::reference::Reference;
 const OFF: f64 = 1e-4;
 
 fn asked(target: Option<u32>, foil: Option<u32>) -> Asked {
-    Asked { target, rest: vec![], foil, positions: None, budget: Budget(1 << 30) }
+    // Of more prompts than there are.
+    Asked { targets: vec![Target { target, foil }; 16], rest: vec![], positions: None, budget: Budget(1 << 30) }
 }
 
 fn prompts(model: &Model, ids: Vec<Vec<u32>>) -> Result<Vec<Prompt>> {

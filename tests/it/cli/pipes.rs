@@ -1,6 +1,8 @@
 //! Commands among other programs: what is on stdout can be read, the folder is known, nothing is left behind that was not asked for, and
 //! there are as many figures as were asked for.
 
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::{Field, Row};
 use serde_json::Value;
 
 use crate::bin::{GIVERS, Place};
@@ -97,6 +99,104 @@ fn a_script_learns_the_folder() {
     let printed = place.ok(["lens", "-q", "--print-folder", "Mary and John"]).stdout;
     assert_eq!(place.path(printed.trim_end()), place.only_run());
     place.refused(["tokens", "Mary", "--print-folder"], 2, "no folder is written");
+}
+
+/// The rows of a parquet file as its own crate reads them: names of columns, and of each row its values.
+fn rows_of(place: &Place, file: &str) -> (Vec<String>, Vec<Vec<Field>>) {
+    let reader = SerializedFileReader::new(fs_err::File::open(place.path(file)).unwrap().into_parts().0).unwrap();
+    let rows: Vec<Row> = reader.get_row_iter(None).unwrap().map(Result::unwrap).collect();
+    let names = rows[0].get_column_iter().map(|(name, _)| name.clone()).collect();
+    (names, rows.iter().map(|row| row.get_column_iter().map(|(_, value)| value.clone()).collect()).collect())
+}
+
+/// That CSV has these rows. No value of them has a comma.
+fn is_csv_of(csv: &str, (names, rows): &(Vec<String>, Vec<Vec<Field>>)) {
+    let mut lines = csv.lines();
+    assert_eq!(lines.next().unwrap().split(',').collect::<Vec<_>>(), *names);
+    let lines: Vec<Vec<&str>> = lines.map(|line| line.split(',').collect()).collect();
+    assert_eq!(lines.len(), rows.len());
+    for (line, row) in lines.iter().zip(rows) {
+        assert_eq!(line.len(), row.len(), "{line:?}");
+        for (cell, value) in line.iter().zip(row) {
+            match value {
+                Field::Null => assert_eq!(*cell, "", "{line:?}"),
+                Field::Float(x) => assert_eq!(cell.parse::<f32>().unwrap(), *x, "{line:?}"),
+                Field::Double(x) => assert_eq!(cell.parse::<f64>().unwrap(), *x, "{line:?}"),
+                Field::Str(text) => assert_eq!(cell, text, "{line:?}"),
+                Field::Bool(x) => assert_eq!(*cell, x.to_string(), "{line:?}"),
+                other => assert_eq!(*cell, other.to_string(), "{line:?}"),
+            }
+        }
+    }
+}
+
+/// Invariant: `--table` prints the table that it names, row for row what its file has, and changes no result; `pellucid merge` has it too.
+#[test]
+fn a_table_is_printed_by_its_name() {
+    let place = Place::new();
+    let pair = |verb: &str| {
+        let prompt = |name: &str| format!("When Mary and John met, {name} {verb} to");
+        let (clean, corrupt) = (prompt("John"), prompt("Mary"));
+        serde_json::json!({"clean": clean, "corrupt": corrupt, "answer": " Mary", "foil": " John"}).to_string() + "\n"
+    };
+    place.write("pairs.jsonl", ["spoke", "went", "gave"].map(pair).concat());
+    let patch = ["patch", "--pairs", "pairs.jsonl", "--at", "resid_pre", "--over", "layer,pos"];
+    let run = |more: &[&str]| place.ok(patch.iter().chain(more));
+    for table in ["patch", "patch_mean"] {
+        let printed = run(&["--out", "whole", "--format", "csv", "--table", table]).stdout;
+        is_csv_of(&printed, &rows_of(&place, &format!("whole/{table}.parquet")));
+        assert_eq!(run(&["--out", "-", "--format", "csv", "--table", table]).stdout, printed, "{table}");
+        let json = json(&run(&["--out", "whole", "--format", "json", "--table", table]).stdout, table);
+        assert_eq!(json.as_array().unwrap().len(), printed.lines().count() - 1, "{table}");
+    }
+    // As words too: what a terminal shows by itself are means.
+    let words = |more: &[&str]| run(&[&["--out", "whole"], more].concat()).stdout;
+    assert_eq!(words(&["--table", "patch_mean"]), words(&[]));
+    let effects = words(&["--table", "patch"]);
+    assert!(effects.contains("prompt") && effects != words(&[]), "{effects}");
+    // One request, one folder.
+    let request = |more: &[&str]| run(&[&["-q", "--print-folder"], more].concat()).stdout;
+    let folder = request(&[]);
+    run(&["--table", "patch"]);
+    assert_eq!(place.path(folder.trim_end()), place.only_run());
+    // Joined shards.
+    for shard in ["0/2", "1/2"] {
+        run(&["--out", "parts", "--shard", shard]);
+    }
+    place.refused(["merge", "parts", "--table", "patch_meen"], 2, "patch_mean");
+    let merged = place.ok(["merge", "parts", "--format", "csv", "--table", "patch_mean"]).stdout;
+    is_csv_of(&merged, &rows_of(&place, "whole/patch_mean.parquet"));
+    // Known before anything runs.
+    let refused = |more: &[&str], says: &str| {
+        place.refused(patch.iter().chain(&["--out", "none"]).chain(more), 2, says);
+    };
+    refused(&["--table", "patch_meen"], "patch_mean");
+    refused(&["--table", "logit_lens"], "possible values: patch, patch_mean");
+    refused(&["--table", "patch_mean", "--print-folder"], "leave out --print-folder, or --table");
+    refused(&["--table", "patch_mean", "--shard", "0/2"], "give --table to `pellucid merge`");
+    place.refused(["attention", "Mary", "--table", "attention"], 2, "--table");
+}
+
+/// Invariant: A table that was asked for by `--table` and not made is said when all others are written.
+#[test]
+fn a_table_that_was_not_made_is_said() {
+    let place = Place::new();
+    let done = place.pellucid(["lens", "Mary and John", "--table", "logit_lens_mean", "--format", "csv"]);
+    assert_eq!((done.code, &*done.stdout), (Some(2), ""), "{}", done.stderr);
+    let lines: Vec<&str> = done.stderr.lines().collect();
+    let [.., wrote, error, hint] = &lines[..] else { panic!("{}", done.stderr) };
+    assert!(wrote.starts_with("wrote runs/lens-"), "{}", done.stderr);
+    assert!(error.starts_with("error: this run has made no table logit_lens_mean"), "{}", done.stderr);
+    assert!(hint.starts_with("hint: there is logit_lens;"), "{}", done.stderr);
+    let run = place.only_run();
+    for name in ["logit_lens.parquet", "logit_lens-p0.svg", "manifest.json"] {
+        assert!(run.join(name).is_file(), "{name}");
+    }
+    // With a second prompt and a target it is there.
+    let two =
+        ["lens", "Mary and John", "Tom and Sara", "--target", " went", "--table", "logit_lens_mean", "--format", "csv"];
+    let printed = place.ok(two.iter().chain(&["--out", "two"])).stdout;
+    is_csv_of(&printed, &rows_of(&place, "two/logit_lens_mean.parquet"));
 }
 
 /// What the folder `run` has of figures.

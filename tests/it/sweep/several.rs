@@ -14,6 +14,7 @@ use pellucid::model::{Batch, Model, Run};
 use pellucid::ops;
 use pellucid::ops::rounding::unit;
 use pellucid::range::Interval;
+use pellucid::session::Target;
 use pellucid::sweep::{Align, Budget, Only, Shard};
 use pellucid::table::read_rows;
 use pellucid::text::{Bos, Pair, Prompt, PromptEntry, build_prompts};
@@ -316,7 +317,8 @@ fn strokes(name: &str) -> Result<()> {
     let answer = &ids[2..2 + said];
     let positions = Some(vec![Interval::from(-(said as isize)..=-1)]);
     let (target, rest) = (Some(answer[0]), answer[1..].to_vec());
-    let asked = Asked { target, rest, foil: None, positions, budget: Budget(1 << 30) };
+    let targets = vec![Target { target, foil: None }];
+    let asked = Asked { targets, rest, positions, budget: Budget(1 << 30) };
     let mut rows = vec![];
     let texts = [prompt(&ids[..1 + said])];
     residual(&model, &texts, &|id| format!("#{id}"), &asked, &(), &mut |found, _| {

@@ -251,8 +251,16 @@ fn heat_maps_of_means_show_their_errors() {
     let written = shown
         .iter()
         .filter(|m| m.measured.recovered.unwrap().abs() >= 0.005 || m.measured.recovered_se.unwrap() >= 0.005);
+    // Two decimals, as of the effects; of an error that these would hide, one digit.
     let cell = |m: &&PatchMeanRow| {
-        format!("±{:.2}", m.measured.recovered_se.unwrap()).replace("±0.00", "±0").replace("±0.", "±.")
+        let se = m.measured.recovered_se.unwrap();
+        let text = match se {
+            0.0 => return "±0".to_owned(),
+            0.005.. => format!("{se:.2}"),
+            0.001.. => format!("{se:.3}"),
+            _ => format!("{se:.0e}"),
+        };
+        format!("±{}", text.strip_prefix('0').unwrap_or(&text))
     };
     let cells: Vec<String> = written.map(cell).collect();
     assert!(!cells.is_empty());

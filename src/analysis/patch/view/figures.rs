@@ -95,13 +95,13 @@ fn view(sweep: &DrawnSweep<'_>, provenance: &Arc<Provenance>, body: Option<Drawn
 /// A patch as a cell: its effect, and below it the standard error of a mean.
 fn cell(sweep: &DrawnSweep<'_>, row: &Mark) -> Cell {
     let (value, most, number) = (sweep.value(row), sweep.scale.most, sweep.locale);
-    let error = sweep.error(row).filter(|e| e.is_finite());
-    let short =
-        |error: f64| Some(number.in_cell(error, most)).filter(|text| !text.is_empty()).unwrap_or("0".to_owned());
+    let (label, error) = (number.in_cell(value, most), sweep.error(row).filter(|e| e.is_finite()));
+    // Where both would round to 0, neither is written.
+    let below = error.filter(|error| !(label.is_empty() && number.in_cell(*error, most).is_empty()));
     Cell {
         value,
-        label: number.in_cell(value, most),
-        below: error.map_or(String::new(), |error| format!("±{}", short(error))),
+        label,
+        below: below.map_or(String::new(), |error| format!("±{}", number.error_in_cell(error, most))),
         title: sweep.facts(row),
         error,
         mark: if sweep.nothing_changed(row) { kind::Mark::Nothing } else { kind::Mark::Plain },

@@ -327,7 +327,9 @@ impl<'a> DrawnSweep<'a> {
         let error = self.error(row);
         let share = |share: f64| match error {
             Some(error) => {
-                format!("{} ± {}", self.locale.percent(share).trim_end_matches(" %"), self.locale.percent(error))
+                let share = self.locale.percent(share);
+                let share = share.trim_end_matches(" %");
+                format!("{share} ± {} %", self.locale.error(share, 100.0 * error))
             }
             None => self.locale.percent(share),
         };
@@ -344,8 +346,9 @@ impl<'a> DrawnSweep<'a> {
             (Effect::Lost, gained) if gained > 0.0 => format!("{} gained", share(gained)),
             (Effect::Lost, lost) => format!("{} lost", share(-lost)),
             (Effect::Change, change) => {
-                let error = error.map_or(String::new(), |error| format!(" ± {}", self.locale.number(error as f32)));
-                format!("{}{error} from clean", self.locale.signed(change))
+                let change = self.locale.signed(change);
+                let error = error.map_or(String::new(), |e| format!(" ± {}", self.locale.error(&change, e)));
+                format!("{change}{error} from clean")
             }
         }
     }
