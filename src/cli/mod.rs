@@ -19,6 +19,7 @@ mod input;
 mod kept;
 mod listed;
 mod out;
+mod piped;
 mod printed;
 mod run;
 mod serve;

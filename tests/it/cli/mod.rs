@@ -11,4 +11,5 @@ pub mod refusals;
 pub mod refused;
 pub mod serve;
 pub mod starved;
+mod stdin;
 pub mod text;
