@@ -6,8 +6,11 @@ use clap::Args;
 
 use super::args::{AcceptArgs, LoadArgs, MemoryArgs, ModelArgs, at_least_one};
 use super::command::{Given, Named, NoArgs};
-use super::input::{OfColumns, PAIR_FORMATS, PairsFile, ReadArgs, aligned, dataset, flat, parse_columns, written};
-use super::out::{Out, flags, read_input};
+use super::input::{
+    DatasetFormat, OfColumns, PAIR_FORMATS, PairsFile, ReadArgs, aligned, flat, parse_columns, written,
+};
+use super::out::{Out, flags};
+use super::piped::read_input;
 use crate::analysis::cost::Costed;
 use crate::analysis::model::Described;
 use crate::analysis::verify::{Checked, Dump, Verified};
@@ -167,9 +170,11 @@ pub(super) struct WithDatasetArgs {
     /// Format of that file, if its name does not say it
     #[arg(long, value_name = "FORMAT", requires = "pairs", value_parser = PAIR_FORMATS)]
     pairs_format: Option<String>,
-    /// Prompts that means and resampled values are taken from [default: the prompts themselves]
+    /// Prompts that means and resampled values are taken from, as for --prompts [default: the prompts themselves]
     #[arg(long, value_name = "FILE")]
     dataset: Option<PathBuf>,
+    #[command(flatten)]
+    written: DatasetFormat,
 }
 
 impl Given<Session> for WithDataset {
@@ -186,7 +191,7 @@ impl Given<Session> for WithDataset {
                 Self::from(&on.pairs(&entries, own.around(), &[])?)
             }
         };
-        let dataset = args.dataset.as_ref().map(|path| dataset(path, own.read.bounds())).transpose()?;
+        let dataset = args.dataset.as_ref().map(|path| args.written.prompts(path, own.read.bounds())).transpose()?;
         given.dataset = dataset.map(|entries| on.prompts(&entries, own.around())).transpose()?;
         Ok(given)
     }
@@ -244,9 +249,11 @@ impl Given<Session> for Pairs {
 pub(super) struct SweptArgs {
     #[command(flatten)]
     pairs: PairArgs,
-    /// Prompts that means and resampled values are taken from: .txt, .jsonl, .csv or .parquet
+    /// Prompts that means and resampled values are taken from: .txt, .jsonl, .json, .csv, .tsv or .parquet, or `-`, standard input
     #[arg(long, value_name = "FILE")]
     dataset: Option<PathBuf>,
+    #[command(flatten)]
+    written: DatasetFormat,
     /// The vector to add: a safetensors file, or FILE:TENSOR where it holds several
     #[arg(long, value_name = "FILE")]
     vector: Option<String>,
@@ -259,7 +266,9 @@ impl Given<Session> for Swept {
         let pairs = Pairs::read(&args.pairs, on, out)?;
         let vector = args.vector.as_deref().map(read_vector).transpose()?;
         let dataset = match &args.dataset {
-            Some(path) => on.prompts(&dataset(path, args.pairs.read.bounds())?, args.pairs.around.around())?,
+            Some(path) => {
+                on.prompts(&args.written.prompts(path, args.pairs.read.bounds())?, args.pairs.around.around())?
+            }
             None => vec![],
         };
         Ok(Self { pairs, dataset, vector })

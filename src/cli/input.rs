@@ -6,7 +6,8 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::args::{at_least_one, parse_bytes};
-use super::out::{Out, read_input};
+use super::out::Out;
+use super::piped::read_input;
 use crate::error::{Error, Result};
 use crate::session::pairs::PairEntry;
 use crate::session::records::Input;
@@ -60,9 +61,20 @@ impl ReadArgs {
     }
 }
 
-/// The prompts of a file beside those that are run.
-pub(super) fn dataset(path: &Path, bounds: Bounds) -> Result<Vec<PromptEntry>> {
-    prompts::from_input(&Input { path, written: None, read: read_input, bounds }, &[])
+/// How a file of prompts beside those that are run is written.
+#[derive(Args, Debug)]
+pub(super) struct DatasetFormat {
+    /// Format of that file, if its name does not say it. Without this, a pipe has one text on each line
+    #[arg(long, value_name = "FORMAT", requires = "dataset", value_parser = Written::NAMES)]
+    dataset_format: Option<String>,
+}
+
+impl DatasetFormat {
+    /// The prompts of the file.
+    pub fn prompts(&self, path: &Path, bounds: Bounds) -> Result<Vec<PromptEntry>> {
+        let written = written(self.dataset_format.as_deref());
+        prompts::from_input(&Input { path, written, read: read_input, bounds }, &[])
+    }
 }
 
 pub(super) fn written(name: Option<&str>) -> Option<Written> {

@@ -20,6 +20,7 @@ mod kept;
 mod listed;
 mod opened;
 mod out;
+mod piped;
 mod printed;
 mod run;
 mod serve;

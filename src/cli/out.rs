@@ -1,11 +1,9 @@
 //! The one place that decides what is printed, where, and in which colour.
 
 use std::cell::RefCell;
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use anstream::{AutoStream, ColorChoice as Choice};
@@ -22,7 +20,6 @@ use crate::session::folder::Finished;
 use crate::session::{Plan, Session};
 use crate::table;
 use crate::table::{Format, Row, TextOptions, TextWriter, write_rows};
-use crate::text::prompt_file::read_bytes;
 use crate::text::{Fetching, Hub, ModelSource};
 
 table! {
@@ -290,64 +287,6 @@ impl Out {
     }
 }
 
-/// The bytes of a file that was named, or of standard input for `-`: of `most` at most one more. A pipe may never say anything:
-/// whoever waits for it is told, and can stop; one that nobody has opened to write to in a minute is given up.
-pub(super) fn read_input(path: &Path, most: usize) -> Result<Vec<u8>> {
-    const GLANCE: Duration = Duration::from_millis(50);
-    /// How long nothing is said, and how long a pipe without a writer is waited for.
-    const SILENT: Duration = Duration::from_secs(1);
-    const PATIENT: Duration = Duration::from_secs(60);
-    let stdin = path == Path::new("-");
-    if !stdin && std::fs::metadata(path).map_or(true, |found| found.is_file() || found.is_dir()) {
-        return read_bytes(path, most);
-    }
-    signals::listen();
-    let (tell, told) = mpsc::channel();
-    let (from, opened) = (path.to_owned(), Arc::new(AtomicBool::new(stdin)));
-    let open = opened.clone();
-    // Opening a pipe waits for its other end, so all of it is done by a thread, which is left to itself when somebody stops the
-    // program.
-    crate::limits::threads::spawn(move || {
-        let read = || -> Result<Vec<u8>> {
-            let most = most.saturating_add(1) as u64;
-            let mut bytes = vec![];
-            if stdin {
-                io::stdin().lock().take(most).read_to_end(&mut bytes)?;
-            } else {
-                let unread = |e| Error::cannot_read(&from, e);
-                let file = std::fs::File::open(&from).map_err(unread)?;
-                open.store(true, Ordering::SeqCst);
-                file.take(most).read_to_end(&mut bytes).map_err(unread)?;
-            }
-            Ok(bytes)
-        };
-        let _ = tell.send(read());
-    })?;
-    let (begun, mut said) = (Instant::now(), false);
-    let name = if stdin { "stdin".to_owned() } else { path.display().to_string() };
-    loop {
-        match told.recv_timeout(GLANCE) {
-            Ok(read) => return read,
-            Err(RecvTimeoutError::Timeout) if stopped() => return Err(signals::nothing_was_written()),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => {
-                return Err(Error::io(format!("cannot read {name}: its reader ended early")).fault());
-            }
-        }
-        let opened = opened.load(Ordering::SeqCst);
-        if !opened && begun.elapsed() > PATIENT {
-            return Err(Error::bad_input(format!("nobody has written to {name}, which is a pipe, for a minute"))
-                .hint("start what writes to it first, or give a file"));
-        }
-        let typed = stdin && io::stdin().is_terminal();
-        if !said && !typed && !QUIET.load(Ordering::SeqCst) && begun.elapsed() > SILENT {
-            let what = if opened { "what is written to" } else { "somebody to write to" };
-            let _ = writeln!(io::stderr(), "waiting for {what} {}; Ctrl-C ends this", one_line(&name));
-            said = true;
-        }
-    }
-}
-
 /// stdout, which remembers why it could not be written: whoever wrote may have taken it for a failure of its own.
 struct Stdout {
     to: Box<dyn Write>,
@@ -404,6 +343,13 @@ pub(super) fn is_closed_pipe(e: &Error) -> bool {
 
 /// For what talks without an [`Out`] at hand.
 static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Says something on stderr where nobody has an [`Out`], unless nothing is to be said.
+pub(super) fn say_plainly(words: &str) {
+    if !QUIET.load(Ordering::SeqCst) {
+        let _ = writeln!(io::stderr(), "{}", one_line(words));
+    }
+}
 
 /// Shows a bar once something takes over a second.
 pub(super) struct Progress {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
+use tempfile::TempDir;
 
 use super::words::option;
 use super::{Input, Session, Targeted};
@@ -44,6 +45,12 @@ impl Corpora {
         let corpus = Corpus::open(paths, reading)?;
         let Reading { text, id, txt, on_error, .. } = reading.clone();
         Ok(Self { hash: corpus.hash()?, corpus, text, id, txt, on_error })
+    }
+
+    /// The same, of which the files in `folder` came from standard input, and are there as long as it is.
+    #[must_use]
+    pub fn piped(self, folder: TempDir) -> Self {
+        Self { corpus: self.corpus.piped(folder), ..self }
     }
 
     /// What it is called: the name of its file, and how many others there are.

@@ -22,6 +22,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tempfile::TempDir;
+
 use super::bounds::Bounds;
 use super::records::At;
 use crate::error::{Error, Result, Said};
@@ -97,6 +99,8 @@ pub struct Skipped {
 pub struct Corpus {
     files: Arc<[Found]>,
     reading: Reading,
+    /// A folder that is there as long as the corpus.
+    _kept: Option<Arc<TempDir>>,
 }
 
 impl Corpus {
@@ -106,7 +110,20 @@ impl Corpus {
     /// # Errors
     /// A path leads nowhere, or to a file of a kind that is not known; a folder has no file that could be read; there are no paths.
     pub fn open(paths: &[PathBuf], options: &Reading) -> Result<Self> {
-        Ok(Self { files: found::find(paths)?.into(), reading: options.clone() })
+        Ok(Self { files: found::find(paths)?.into(), reading: options.clone(), _kept: None })
+    }
+
+    /// The same, of which the files in `folder` came from standard input, and are there as long as it is.
+    #[must_use]
+    pub fn piped(self, folder: TempDir) -> Self {
+        let named = |file: &Found| {
+            let mut file = file.clone();
+            if file.path.starts_with(folder.path()) {
+                file.shown = "stdin".to_owned();
+            }
+            file
+        };
+        Self { files: self.files.iter().map(named).collect(), _kept: Some(Arc::new(folder)), ..self }
     }
 
     /// Its files, in the order in which they are read.

@@ -11,5 +11,6 @@ pub mod refusals;
 pub mod refused;
 pub mod serve;
 pub mod starved;
+mod stdin;
 pub mod text;
 pub mod unlike;
