@@ -300,7 +300,7 @@ mod tests {
     #[test]
     fn a_standard_error_is_0_only_where_it_is() {
         let beside = |mean: &str, error: f64| Locale::EN.error(mean, error);
-        assert_eq!(beside("77", 3.14), "3.1");
+        assert_eq!(beside("77", 3.12), "3.1");
         assert_eq!(beside("77", 31.4), "31");
         assert_eq!(beside("0.900", 0.0104), "0.010");
         assert_eq!(beside("0.900", 0.25), "0.250");

@@ -7,7 +7,7 @@ use clap::Args;
 use super::args::{AcceptArgs, LoadArgs, MemoryArgs, ModelArgs, at_least_one};
 use super::command::{Given, Named, NoArgs};
 use super::input::{
-    DatasetFormat, OfColumns, PAIR_FORMATS, PairsFile, ReadArgs, aligned, flat, parse_columns, written,
+    DatasetFormat, OfColumns, PAIR_FORMATS, PairsFile, ReadArgs, aligned, flat, parse_columns, parse_position, written,
 };
 use super::out::{Out, flags};
 use super::piped::read_input;
@@ -468,10 +468,6 @@ pub(super) struct PairArgs {
     limit: Option<usize>,
     #[command(flatten)]
     around: AroundArgs,
-}
-
-fn parse_position(text: &str) -> Result<NamedPosition, String> {
-    NamedPosition::parse(text).map_err(|e| e.to_string())
 }
 
 impl PairArgs {

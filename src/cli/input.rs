@@ -40,6 +40,10 @@ pub(super) fn parse_columns(text: &str) -> Result<OfColumns, String> {
     Ok(columns.into())
 }
 
+pub(super) fn parse_position(text: &str) -> Result<NamedPosition, String> {
+    NamedPosition::parse(text).map_err(|e| e.to_string())
+}
+
 pub(super) fn flat(columns: &[OfColumns]) -> Vec<(String, String)> {
     columns.iter().flat_map(|some| some.iter().cloned()).collect()
 }

@@ -92,7 +92,7 @@ impl Targeted {
             out.note(said("{target} takes the place of the targets that prompts of the file have"));
         }
         if options.foil.is_some() && self.targets.iter().any(|own| own.foil.is_some()) {
-            out.note(said("{foil} takes the place of the foils that prompts of the file have"));
+            out.note(said("[{foil}|the foil] takes the place of the foils that prompts of the file have"));
         }
     }
 

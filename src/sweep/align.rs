@@ -3,7 +3,6 @@
 use super::grid::{Grid, Over};
 use crate::error::{Error, Result, Said, give, said, words};
 use crate::range::positions_of;
-use crate::table::visible;
 use crate::text::Pair;
 
 /// How positions of different pairs are matched where a sweep has an axis of them.
@@ -153,11 +152,11 @@ pub fn alike(pairs: &[Pair], grid: &Grid) -> Option<String> {
     Some(match pairs {
         [_] => format!("clean and corrupt are alike up to position {last}, so patches at {positions} change nothing"),
         _ => format!(
-            "clean and corrupt are alike at chosen positions of {} of {} pairs, so patches there change nothing: pair {} is alike up to \
+            "clean and corrupt are alike at chosen positions of {} of {} pairs, so patches there change nothing: pair \"{}\" is alike up to \
              position {last}, and {positions} {} chosen",
             found.len(),
             pairs.len(),
-            visible(&first.id),
+            first.id,
             if early.len() == 1 { "is" } else { "are" }
         ),
     })

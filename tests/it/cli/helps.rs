@@ -141,6 +141,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("session/plan.rs", "memory"),
     ("session/prompts.rs", "columns"),
     ("session/shards.rs", "mixed"),
+    ("session/targets.rs", "target"),
     ("sweep/", "metric"),
     ("sweep/align.rs", "align"),
     ("sweep/seen.rs", "per-query-head"),

@@ -83,6 +83,9 @@ const CASES: &[Case] = &[
     ("date", "~|-m|@/chat|--chat|--date|2026-11-26", "~|-m|@/chat|--chat|--date|2026-11-27", Decides),
     ("verify.date", "@/chat|Mary|--chat|--date|2026-11-26", "@/chat|Mary|--chat|--date|2026-11-27", Decides),
     ("dataset", "~|--kind|mean|--dataset|@/a.jsonl", "~|--kind|mean|--dataset|@/b.jsonl", Decides),
+    ("dataset_format", "~|--kind|mean|--dataset|@/a.jsonl", "+|--dataset-format|jsonl", Finds),
+    ("export.corpus_format", "~", "+|--corpus-format|txt", Refused("none is read from there")),
+    ("neurons.corpus_format", "~|--corpus|@/a.jsonl", "+|--corpus-format|txt", Refused("none is read from there")),
     ("verify.reference", "-m|@gpt2", "+|--reference|@gpt2/reference.safetensors", Decides),
     // Pairs.
     ("clean", "~", "--clean|Mary met John|--corrupt|John and Mary|--answer| went|--foil| met", Decides),
@@ -254,6 +257,7 @@ const CASES: &[Case] = &[
     ("verify", "~", "+|--verify|2", Nothing),
     ("scale", "~", "+|--scale|1", Nothing),
     ("figures", "~", "+|--figures|first", Nothing),
+    ("table", "~", "+|--table|@table", Nothing),
     ("print_folder", "~", "+|--print-folder", Nothing),
     ("resume", "~", "+|--resume", Nothing),
     ("out", "~", "+|--out|folder", Nothing),
@@ -279,6 +283,12 @@ pub(super) fn least(analysis: &str) -> &'static str {
 /// The words of a command line.
 pub(super) fn words(place: &Place, analysis: &str, arguments: &str) -> Vec<String> {
     let folder = place.path("").display().to_string();
+    // Any of its tables.
+    let of_table = |arg: &clap::Arg| (arg.get_id() == "table").then(|| arg.get_possible_values());
+    let tables =
+        analyses().find(|command| command.get_name() == analysis).and_then(|c| c.get_arguments().find_map(of_table));
+    let table = tables.and_then(|tables| Some(tables.first()?.get_name().to_owned())).unwrap_or_default();
+    let arguments = arguments.replace("@table", &table);
     let arguments = arguments.replace('~', least(analysis)).replace("@gpt2", &model("gpt2")).replace("@/", &folder);
     let all = [analysis, "-q"].into_iter().chain(arguments.split('|').filter(|word| !word.is_empty()));
     all.map(str::to_owned).collect()

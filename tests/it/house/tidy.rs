@@ -153,7 +153,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("view", &["visible", "number", "error", "range", "table", "text"]),
     ("model", &["error", "guard", "arch", "ops", "hook", "text"]),
     ("sweep", &["error", "range", "arch", "ops", "hook", "text", "model"]),
-    ("session", &["number", "error", "limits", "whole", "arch", "ops", "text", "model", "sweep", "table", "view"]),
+    (
+        "session",
+        &["number", "error", "range", "limits", "whole", "arch", "ops", "text", "model", "sweep", "table", "view"],
+    ),
     ("dataset", &["error", "whole", "table", "session"]),
     (
         "analysis",
