@@ -2,38 +2,32 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Args;
-use tempfile::NamedTempFile;
-
 use super::args::{DrawArgs, Figures, FiguresArgs};
 use super::canonical::canonical;
+use super::charted::Charted;
 use super::figure::{FileArgs, Place, StyleArgs};
 use super::opened::OpenArgs;
 use super::out::Out;
-use super::piped::read_input;
-use super::signals;
 use super::wait::WaitArgs;
-use crate::analysis::seen::drawable;
-use crate::analysis::tables;
 use crate::error::{Error, Result};
 use crate::range::{Heads, Interval};
 use crate::session::Claim;
 use crate::session::owned::figure_provenance;
 use crate::session::words::command;
-use crate::table::read_provenance;
-use crate::text::bounds::Bounds;
 use crate::view::encode::Encoded;
-use crate::view::viewed::subjects;
-use crate::view::{Drawable, Figure, Only, Options};
+use crate::view::{Figure, Only, Options};
 use crate::whole::write_whole;
+use clap::Args;
 
 /// Letters smaller than this part of those of a figure as wide as it needs are hard to read on paper.
 const SMALL: f64 = 0.75;
 
-/// Redraws the figures of a table from its file alone: as SVG, PDF or PNG.
+/// Redraws the figures of a table, or of all tables in a folder, from the files alone: as SVG, PDF or PNG.
 #[derive(Args, Debug)]
 pub(super) struct Chart {
-    /// A table that pellucid wrote, or - for one from stdin
+    /// A table that pellucid wrote, - for one from stdin, or a folder of results: all of its tables are drawn that can be and have a use for
+    /// the options
+    #[arg(value_name = "TABLE|FOLDER")]
     file: PathBuf,
     #[command(flatten)]
     files: FileArgs,
@@ -47,7 +41,8 @@ pub(super) struct Chart {
     /// For attention: heads to draw large, such as 3.2 or L3H2, or a range, 3.0-3; may be repeated
     #[arg(long, value_name = "LAYER.HEAD", value_parser = Heads::parse)]
     head: Vec<Heads>,
-    /// For patches, paths, ablations and attributions: draw the figures of this metric alone
+    /// Draw what is of this metric alone: of patches, paths, ablations and attributions the figures of logit_diff, prob or another of theirs; of
+    /// means of the lens the panel of target_prob, target_rank or logit_diff
     #[arg(long, value_name = "METRIC")]
     metric: Option<String>,
     /// Draw these positions alone, such as 0,2-5,-1; of attention, what is looked at from there
@@ -74,23 +69,15 @@ impl Chart {
             only: Only { metric: self.metric.clone(), positions: self.positions.clone() },
             ..Options::default()
         };
-        let (place, types) = self.files.place(&self.file)?;
-        // Kept until all is drawn.
-        let stdin = if self.file == Path::new("-") { Some(from_stdin()?) } else { None };
-        let file = stdin.as_ref().map_or(&*self.file, NamedTempFile::path);
-        // Before anybody waits, and before a folder is made.
-        let table = read_provenance(file)?.table;
+        // Figures of a folder go into it.
+        let table = if self.file.is_dir() { self.file.join("table") } else { self.file.clone() };
+        let (place, types) = self.files.place(&table)?;
+        let mut charted = Charted::of(&self.file, &place, &options)?;
         let style = self.style.style();
-        let draw = |emit: &mut dyn FnMut(Figure) -> Result<()>| {
-            Drawable::figures(&drawable(), file, &options, &style, &mut |figure| {
-                signals::check()?;
-                emit(figure)
-            })
-        };
         // What there can be one of is drawn before anything is written.
         let mut only = None;
         if place.folder().is_none() || matches!(place, Place::File(_)) {
-            draw(&mut |figure| match only.replace(figure) {
+            charted.draw(&options, &style, &mut |figure| match only.replace(figure) {
                 None => Ok(()),
                 Some(first) => Err(Error::bad_input(format!(
                     "the table has several figures, such as {}, and there is one place for them",
@@ -123,6 +110,10 @@ impl Chart {
                     Place::File(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
                     _ => format!("{}.{}", figure.name, file.extension()),
                 };
+                if drawn.contains(&name) {
+                    return Err(Error::bad_input(format!("two tables there have the figure {name}"))
+                        .hint("give one of them, as a file"));
+                }
                 self.check(&folder.join(&name), &figure)?;
                 let bytes = said.of(&figure, figure.encoded(*file, self.files.dpi())?);
                 write_whole(&claim.stage().join(&name), &bytes)?;
@@ -132,7 +123,7 @@ impl Chart {
         };
         match only {
             Some(figure) => write(figure)?,
-            None => draw(&mut write)?,
+            None => charted.draw(&options, &style, &mut write)?,
         }
         for name in &drawn {
             fs_err::rename(claim.stage().join(name), folder.join(name))?;
@@ -141,12 +132,7 @@ impl Chart {
         said.say(out);
         // A table of this folder is beside its figures, without `./`.
         let shown = if !self.files.is_chosen() && folder == Path::new(".") { Path::new("") } else { folder };
-        let n = options.total.get();
-        if n > 1 {
-            let what = tables().find(|known| known.name == table).map_or("entries", subjects);
-            let more = if max_prompts < n { ", --figures all draws them all" } else { "" };
-            out.say(format_args!("figures of {} of {n} {what}{more}", max_prompts.min(n)));
-        }
+        charted.say(out);
         self.opened.best_of(folder, &drawn, out);
         if let Place::File(path) = &place {
             return out.files(std::slice::from_ref(path));
@@ -169,18 +155,6 @@ impl Chart {
                 .hint("give another folder with --out, or replace it with --force")),
         }
     }
-}
-
-/// The table that comes from stdin, as a file that goes with the value.
-fn from_stdin() -> Result<NamedTempFile> {
-    let most = Bounds::default().bytes;
-    let bytes = read_input(Path::new("-"), most)?;
-    if bytes.len() > most {
-        return Err(Error::bad_input("the table on stdin has over 1 GB").hint("give it as a file"));
-    }
-    let mut file = tempfile::Builder::new().suffix(".parquet").tempfile()?;
-    std::io::Write::write_all(&mut file, &bytes)?;
-    Ok(file)
 }
 
 /// What a reader of the figures should know.

@@ -3,6 +3,7 @@
 mod args;
 mod canonical;
 mod chart;
+mod charted;
 mod command;
 mod corpus;
 mod dataset;

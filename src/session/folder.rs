@@ -115,8 +115,9 @@ impl RunFolder {
             check(&self.path, name, &old, self.force)?;
         }
         let drawn = drawn_before(&self.path, &self.request)?;
-        let stays =
-            |old: &Listed| !self.files.contains(&old.name) && drawn.contains(&old.name) && old.is_at(&self.path);
+        // What a stopped run drew is of a part of the results.
+        let whole = |old: &Listed| old.is_at(&self.path) && is_complete(&self.path.join(&old.name));
+        let stays = |old: &Listed| !self.files.contains(&old.name) && drawn.contains(&old.name) && whole(old);
         let (stay, old): (Vec<Listed>, Vec<Listed>) = old.into_iter().partition(stays);
         let mut replaced: Vec<&Listed> = old.iter().filter(|old| !self.files.contains(&old.name)).collect();
         replaced.retain(|old| old.is_at(&self.path));

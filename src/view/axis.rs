@@ -17,12 +17,14 @@ pub struct Axis {
     pub counted: bool,
     /// Values that have a label.
     pub ticks: Vec<f64>,
+    /// The column of the table that its values are of, where a figure of that column alone can be chosen.
+    pub column: Option<&'static str>,
 }
 
 impl Axis {
     /// A linear axis without labels.
     pub fn bare(name: &str, from: f64, to: f64) -> Self {
-        Self { name: name.to_owned(), from, to, log: false, counted: false, ticks: Vec::new() }
+        Self { name: name.to_owned(), from, to, log: false, counted: false, ticks: Vec::new(), column: None }
     }
 
     /// A linear axis with labels on about `most` round numbers.
@@ -48,6 +50,11 @@ impl Axis {
     /// A logarithmic axis with labels on round numbers.
     pub fn log(name: &str, from: f64, to: f64) -> Self {
         Self { ticks: log_ticks(from, to), log: true, ..Self::bare(name, from, to) }
+    }
+
+    /// The same, of the values of a column.
+    pub fn of(self, column: &'static str) -> Self {
+        Self { column: Some(column), ..self }
     }
 
     /// What is written at a value.

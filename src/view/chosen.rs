@@ -1,16 +1,17 @@
-//! Some rows of a table, to be drawn as if they were all: those of one metric, or of some positions.
+//! Some rows of a table, to be drawn as if they were all: those of one metric, or of some positions. Or some panels: those of one measure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use super::View;
 use crate::error::{Error, Result, said};
 use crate::range::{Interval, among};
-use crate::table::{Cell, Row, Rows};
+use crate::table::{Cell, Row, Rows, TableInfo};
 
 /// Which rows are drawn; all where nothing is chosen.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Only {
-    /// Those of this metric.
+    /// Those of this metric; where rows have none, the panels of this measure.
     pub metric: Option<String>,
     /// Those at these positions; of attention, those of queries there.
     pub positions: Option<Vec<Interval>>,
@@ -31,10 +32,51 @@ pub(super) struct Chosen<'a, R> {
     len: usize,
 }
 
-/// The column that says where a row is.
-fn position_column<R: Row>() -> Option<&'static str> {
-    let has = |name: &&str| R::TABLE.columns.iter().any(|column| column.name == *name);
-    ["pos", "query_pos"].into_iter().find(has)
+/// Whether rows of a table say of which metric they are.
+pub(super) fn has_metric(table: &TableInfo) -> bool {
+    table.columns.iter().any(|column| column.name == "metric")
+}
+
+/// The columns that say whose a row is, and where it is, of a table that has both.
+pub(super) fn position_columns(table: &TableInfo) -> Option<(&'static str, &'static str)> {
+    let whose = table.columns.first().map(|column| column.name).filter(|name| ["prompt", "pair"].contains(name))?;
+    let has = |name: &&str| table.columns.iter().any(|column| column.name == *name);
+    Some((whose, ["pos", "query_pos"].into_iter().find(has)?))
+}
+
+/// Panels of a measure that was asked for, and the measures that there are.
+pub(super) struct Measures(pub Option<String>, pub Vec<&'static str>);
+
+impl Measures {
+    /// A view with the panels of that measure alone; none where it has none. Without one that was asked for, the view.
+    pub fn of(&mut self, mut view: View) -> Option<View> {
+        let Some(asked) = &self.0 else { return Some(view) };
+        let there = &mut self.1;
+        view.panels.retain(|panel| {
+            let column = panel.values().and_then(|axis| axis.column);
+            there.extend(column.filter(|column| !there.contains(column)));
+            column == Some(asked)
+        });
+        view.name = format!("{}-{asked}", view.name);
+        (!view.panels.is_empty()).then_some(view)
+    }
+
+    /// Whether there were panels of that measure.
+    ///
+    /// # Errors
+    /// When there were none.
+    pub fn found(&self) -> Result<()> {
+        match &self.0 {
+            Some(asked) if !self.1.contains(&&**asked) => Err(no_metric(asked, &self.1)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Says that there is no such metric, and which there are.
+fn no_metric(asked: &str, there: &[&str]) -> Error {
+    let says = format!("the table has no metric `{asked}`; it has {}", there.join(", "));
+    Error::no_such(says).nearest_or(asked, there.iter().copied(), "choose one of these")
 }
 
 /// How many positions each prompt or pair has in the table, by the first column where that counts them.
@@ -56,15 +98,9 @@ impl<'a, R: Row> Chosen<'a, R> {
     /// # Errors
     /// When the table has no such choice, or none of its rows is chosen.
     pub fn of(rows: &'a mut dyn Rows<R>, only: &Only) -> Result<Self> {
-        let (name, n) = (R::TABLE.name, rows.len());
+        let n = rows.len();
         let mut kept = vec![true; n];
         if let Some(metric) = &only.metric {
-            if R::TABLE.columns.iter().all(|column| column.name != "metric") {
-                return Err(Error::bad_input(format!("the figures of the table `{name}` have no metric to choose"))
-                    .hint(said(
-                        "leave out {!metric}; it is for figures of patches, paths, ablations and attributions",
-                    )));
-            }
             let (mut at, mut all) = (0, BTreeSet::new());
             rows.cells(0..n, &["metric"], &mut |cells| {
                 if let [Cell::Str(own)] = *cells {
@@ -77,19 +113,12 @@ impl<'a, R: Row> Chosen<'a, R> {
                 Ok(())
             })?;
             if !all.contains(metric) {
-                let there = all.iter().map(String::as_str).collect::<Vec<_>>();
-                return Err(Error::no_such(format!("the table has no metric `{metric}`")).nearest_or(
-                    metric,
-                    there.iter().copied(),
-                    format!("it has {}", there.join(", ")),
-                ));
+                return Err(no_metric(metric, &all.iter().map(String::as_str).collect::<Vec<_>>()));
             }
         }
         if let Some(chosen) = &only.positions {
-            let whose =
-                R::TABLE.columns.first().map(|column| column.name).filter(|name| ["prompt", "pair"].contains(name));
-            let (Some(column), Some(whose)) = (position_column::<R>(), whose) else {
-                return Err(Error::bad_input(format!("the figures of the table `{name}` have no positions to choose"))
+            let Some((whose, column)) = position_columns(R::TABLE) else {
+                return Err(Error::bad_input(format!("the table `{}` has no positions", R::TABLE.name))
                     .hint(said("leave out {!positions}")));
             };
             let mut places = BTreeMap::new();

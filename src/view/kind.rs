@@ -161,6 +161,8 @@ pub struct Heat {
     pub colours: Colours,
     /// What is written in them.
     pub shape: Shape,
+    /// What a place is that has none, such as `not measured`.
+    pub absent: &'static str,
 }
 
 /// A value for each of several named steps.

@@ -13,6 +13,7 @@ pub mod html;
 pub mod kind;
 pub(crate) mod label;
 pub mod markdown;
+mod said;
 #[cfg(feature = "charts")]
 pub mod svg;
 mod tabled;
@@ -20,15 +21,15 @@ pub mod terminal;
 pub mod viewed;
 
 pub use crate::number::Locale;
-use chosen::Chosen;
 pub use chosen::Only;
+use chosen::{Chosen, Measures, has_metric, position_columns};
 pub use colour::{Rgb, diverging, viridis};
 pub use kind::View;
 #[cfg(feature = "charts")]
 pub use svg::{Figure, Length, Style, Theme, Words, figures};
 
 use crate::error::{Error, Result, nearest, said};
-use crate::table::{Format, Provenance, Row, Rows, TableFile, read_provenance, write_rows};
+use crate::table::{Format, Provenance, Row, Rows, TableFile, TableInfo, read_provenance, write_rows};
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -107,6 +108,8 @@ pub trait Seen: Row {
     const OF_HEADS: bool = false;
     /// Whether its views have a scale of effects.
     const SCALED: bool = false;
+    /// Whether its views have panels of different measures, to choose from: axes of their values that name a column.
+    const MEASURES: bool = false;
 
     /// Gives the views of a table to `emit`, one after another. No more is held than one of them needs.
     ///
@@ -143,6 +146,9 @@ pub struct Drawable {
     of_heads: bool,
     /// Whether its figures have a scale of effects.
     pub scaled: bool,
+    /// Whether there are panels of measures to choose from.
+    measures: bool,
+    info: &'static TableInfo,
     /// Whether a terminal shows it rather than tables that say that they need not be.
     pub shown: bool,
     views: fn(&Path, &Options, &mut Emit<'_>) -> Result<()>,
@@ -154,12 +160,50 @@ impl Drawable {
         let views = |path: &Path, how: &Options, emit: &mut Emit<'_>| {
             let mut rows = TableFile::<R>::open(path)?;
             let provenance = rows.provenance().clone();
-            match how.only.is_all() {
-                true => R::views(&mut rows, &provenance, how, emit),
-                false => R::views(&mut Chosen::of(&mut rows, &how.only)?, &provenance, how, emit),
-            }
+            let mut only = how.only.clone();
+            // A metric that no row has is one of the panels'.
+            let mut measures = Measures(if has_metric(R::TABLE) { None } else { only.metric.take() }, vec![]);
+            let mut emit = |view| measures.of(view).map_or(Ok(()), &mut *emit);
+            match only.is_all() {
+                true => R::views(&mut rows, &provenance, how, &mut emit),
+                false => R::views(&mut Chosen::of(&mut rows, &only)?, &provenance, how, &mut emit),
+            }?;
+            measures.found()
         };
-        Self { table: R::TABLE.name, of_heads: R::OF_HEADS, scaled: R::SCALED, shown: R::SHOWN, views }
+        Self {
+            table: R::TABLE.name,
+            of_heads: R::OF_HEADS,
+            scaled: R::SCALED,
+            measures: R::MEASURES,
+            info: R::TABLE,
+            shown: R::SHOWN,
+            views,
+        }
+    }
+
+    /// Whether figures of the table have a use for the options.
+    ///
+    /// # Errors
+    /// When they have none.
+    pub fn takes(&self, options: &Options) -> Result<()> {
+        let table = self.table;
+        let refused =
+            |what: &str, hint| Err(Error::bad_input(format!("the figures of the table `{table}` {what}")).hint(hint));
+        if options.scale.is_some() && !self.scaled {
+            let hint = said("leave out {!scale}; it is for figures of patches, paths, ablations and attributions");
+            return refused("have no scale to choose", hint);
+        }
+        if !options.heads.is_empty() && !self.of_heads {
+            return refused("show no single head", said("leave out {!head}; it is for attention patterns"));
+        }
+        if options.only.metric.is_some() && !(self.measures || has_metric(self.info)) {
+            let hint = "leave out {!metric}; it is for figures of patches, paths, ablations, attributions and means of the lens";
+            return refused("have no metric to choose", said(hint));
+        }
+        if options.only.positions.is_some() && position_columns(self.info).is_none() {
+            return refused("have no positions to choose", said("leave out {!positions}"));
+        }
+        Ok(())
     }
 
     /// Gives the views of the table in a parquet file, which is one of `all`, to `emit`, one after another.
@@ -184,14 +228,7 @@ impl Drawable {
             let says = format!("there is no chart of the table `{table}` in {path}; what can be drawn: `{names}`");
             return Err(Error::no_such(says).hint(hint));
         };
-        if options.scale.is_some() && !drawable.scaled {
-            return Err(Error::bad_input(format!("the figures of the table `{table}` have no scale to choose"))
-                .hint(said("leave out {!scale}; it is for figures of patches, paths, ablations and attributions")));
-        }
-        if !options.heads.is_empty() && !drawable.of_heads {
-            return Err(Error::bad_input(format!("the figures of the table `{table}` show no single head"))
-                .hint(said("leave out {!head}; it is for attention patterns")));
-        }
+        drawable.takes(options)?;
         (drawable.views)(path, options, emit)
     }
 }

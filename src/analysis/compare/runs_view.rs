@@ -261,6 +261,7 @@ fn panel(axes: &Axes, column: &str, rows: &[&CompareRunsRow], locale: Locale) ->
         areas: vec![],
         colours: Colours::signed("difference", most),
         shape,
+        absent: "no such rows in both",
     };
     Panel { heading: visible_prose(&heading), body: Body::Heat(heat) }
 }

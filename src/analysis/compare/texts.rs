@@ -164,6 +164,7 @@ fn grid(each: &[&[ComparePositionsRow]], heading: &str, colours: Colours, of: Of
         areas: vec![],
         colours,
         shape: Shape::Numbers,
+        absent: "no prediction",
     };
     Panel { heading: heading.to_owned(), body: Body::Heat(heat) }
 }

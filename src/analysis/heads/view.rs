@@ -102,6 +102,7 @@ fn atlas(rows: &[HeadRow], locale: Locale) -> Heat {
         areas: vec![],
         colours: Colours::probability("share of attention"),
         shape: Shape::Tokens,
+        absent: "no such head",
     }
 }
 

@@ -108,6 +108,7 @@ fn grid(own: &[&HeadCircuitRow], size: f64, unit: &str, locale: Locale) -> Heat 
         areas: vec![],
         colours: Colours::signed(unit, size),
         shape: Shape::Numbers,
+        absent: "not in the table",
     }
 }
 

@@ -18,6 +18,8 @@ use crate::view::{Emit, Options, Seen, all_rows, terminal};
 const MOST_LABELS: usize = 12;
 
 impl Seen for LensMeanRow {
+    const MEASURES: bool = true;
+
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
         views(&all_rows(rows)?, from, how.locale).into_iter().try_for_each(emit)
     }
@@ -71,6 +73,8 @@ struct Curve {
     heading: String,
     axis: fn(&str, f64, f64) -> Axis,
     name: &'static str,
+    /// The column that it is of.
+    column: &'static str,
     values: Vec<Both>,
     /// What is written beside a point.
     short: fn(Locale, f64, f64) -> String,
@@ -89,10 +93,14 @@ impl Means<'_> {
             name,
             title: "Logit lens: how the target comes about".to_owned(),
             subtitle: View::subtitle(&provenance, &about),
-            caption: [self.finding(), "Means, with standard errors over prompts.".to_owned()]
-                .into_iter()
-                .chain(self.foils())
-                .collect(),
+            caption: [
+                self.finding(),
+                "Means with standard errors over prompts; of ranks the median, which no single prompt decides."
+                    .to_owned(),
+            ]
+            .into_iter()
+            .chain(self.foils())
+            .collect(),
             legend: vec![],
             panels: curves.iter().map(|curve| self.panel(curve)).collect(),
             more: vec![Panel { heading: String::new(), body: Body::Table(self.table()) }],
@@ -116,15 +124,17 @@ impl Means<'_> {
             Curve {
                 heading: "Probability of the target".to_owned(),
                 axis: |name, _, most| Axis::linear(name, 0.0, round_up(most), 5),
-                name: "mean probability",
+                name: "target's mean probability",
+                column: "target_prob",
                 values: of(|row| (Some(row.target_prob), row.target_prob_se)),
                 short: |locale, value, _| locale.short_probability(value as f32),
             },
             Curve {
                 heading: "Rank of the target (1 is most probable)".to_owned(),
                 axis: |name, _, most| Axis::log(name, 1.0, most.max(2.0) * 1.3),
-                name: "mean rank",
-                values: of(|row| (Some(row.target_rank), row.target_rank_se)),
+                name: "target's median rank",
+                column: "target_rank",
+                values: of(|row| (Some(row.target_rank_median), None)),
                 short: |locale, value, _| rank(locale, value as f32),
             },
         ];
@@ -142,7 +152,8 @@ impl Means<'_> {
                     };
                     Axis::linear(name, from, to, 5)
                 },
-                name: "mean difference (logits)",
+                name: "mean logit difference",
+                column: "logit_diff",
                 values: of(|row| (row.logit_diff, row.logit_diff_se)),
                 short: |locale, value, most| locale.in_cell(value, most),
             });
@@ -150,7 +161,7 @@ impl Means<'_> {
         curves
     }
 
-    fn panel(&self, Curve { heading, axis, name, values, short }: &Curve) -> Panel {
+    fn panel(&self, Curve { heading, axis, name, column, values, short }: &Curve) -> Panel {
         let ends = |sign: f64| move |(x, se): &Both| x + sign * se.unwrap_or(0.0);
         let finite = |x: &f64| x.is_finite();
         let least = values.iter().map(ends(-1.0)).filter(finite).fold(0.0, f64::min);
@@ -164,7 +175,7 @@ impl Means<'_> {
             error: *se,
             ..Cell::default()
         };
-        let y = axis(name, least, most);
+        let y = axis(name, least, most).of(column);
         let steps = Steps {
             x: Side {
                 names: self.axis_names(),
@@ -205,7 +216,7 @@ impl Means<'_> {
         let (prob, number) =
             (Locale::probability as fn(Locale, f32) -> String, Locale::number as fn(Locale, f32) -> String);
         let mut facts = format!(
-            "{place}: target {}, rank {} (median {}), the most probable token of {} of {} prompts",
+            "{place}: target {}, rank {} (mean; median {}), the most probable token of {} of {} prompts",
             self.both(row.target_prob, row.target_prob_se, prob),
             self.both(row.target_rank, row.target_rank_se, rank),
             self.locale.number(row.target_rank_median),
@@ -239,7 +250,7 @@ impl Means<'_> {
             TableRow { depth: 0, label: label.clone(), cells: cells.into_iter().map(Cell::said).collect() }
         };
         let mut columns = vec![if self.shared.is_some() { "layer" } else { "site" }];
-        columns.extend(["probability", "rank", "median rank", "is first"]);
+        columns.extend(["probability", "mean rank", "median rank", "is first"]);
         columns.extend(foils.then_some("logits over foil"));
         columns.push("entropy (bits)");
         Table {

@@ -266,6 +266,7 @@ impl Lens {
             areas: vec![],
             colours: Colours::probability("probability"),
             shape: Shape::Tokens,
+            absent: "not in the table",
         }
     }
 
@@ -289,7 +290,7 @@ impl Lens {
         let x = if self.shared.is_some() { "layer" } else { "site" };
         let steps = Steps {
             x: Side { names: vec![format!("{x} (at each point: rank of the target)"), x.to_owned()], items },
-            y: Axis::linear("probability", 0.0, round_up(most), 5),
+            y: Axis::linear(&format!("probability of {}", name.as_deref()?), 0.0, round_up(most), 5),
             limits: (0.0, round_up(most)),
             points,
             joined: true,

@@ -75,14 +75,13 @@ fn view(name: String, rows: &[NeuronRow], provenance: Arc<Provenance>, locale: L
     let about = last.first().map_or(String::new(), |row| {
         format!("prompt {} · after position {}, {}", row.prompt_id, row.pos, quoted(&row.input_token))
     });
-    let mut legend = vec![
+    let legend = vec![
         "Pushes are logits less the mean logit; scales of norms are held.".to_owned(),
         "A neuron is its layer and its number; with experts, the expert stands between them.".to_owned(),
     ];
     let mut panels = vec![Panel { heading: String::new(), body: Body::Steps(bars(shown, locale)) }];
     if positions.len() > 1 {
         panels[0].heading = "At the last position".to_owned();
-        legend.push("Over positions, grey is where a neuron is not among the strongest that were kept.".to_owned());
         let heading = "Over positions: on the token that is pushed there".to_owned();
         panels.push(Panel { heading, body: Body::Heat(over_positions(&positions, locale)) });
     }
@@ -183,6 +182,7 @@ fn over_positions(positions: &[&[NeuronRow]], locale: Locale) -> Heat {
         areas: vec![],
         colours: Colours::signed("push (logits)", if most > 0.0 { most } else { 1.0 }),
         shape: Shape::Numbers,
+        absent: "not among the strongest that were kept",
     }
 }
 

@@ -244,6 +244,7 @@ fn heat(heading: &str, rows: Side, columns: Side, cells: Vec<((usize, usize), Ce
         areas: vec![],
         colours: Colours::probability(colours),
         shape: Shape::Tokens,
+        absent: "no such position",
     };
     Panel { heading: heading.to_owned(), body: Body::Heat(heat) }
 }

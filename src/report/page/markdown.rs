@@ -80,7 +80,7 @@ fn figure(out: &mut String, Drawn { view, file, of }: &Drawn) {
         *out += &markdown::markdown(view);
         return;
     };
-    let said: Vec<String> = view.caption.iter().chain(&view.legend).map(|sentence| prose(sentence)).collect();
+    let said: Vec<String> = view.sentences().iter().map(|sentence| prose(sentence)).collect();
     *out += &format!("![{}]({name})\n\n", prose(&view.title));
     *out += &format!("**{}** ({}). {}\n\n", prose(&view.title), prose(&view.subtitle), said.join(" "));
 }

@@ -30,7 +30,7 @@ pub fn html(view: &View) -> Result<String> {
             );
         }
     }
-    let sentences = view.caption.iter().chain(&view.legend).map(|s| escape(s)).collect::<Vec<_>>().join(" ");
+    let sentences = view.sentences().iter().map(|s| escape(s)).collect::<Vec<_>>().join(" ");
     let (title, subtitle) = (escape(&view.title), escape(&view.subtitle));
     let _ = writeln!(out, "<figcaption><strong>{title}</strong> ({subtitle}). {sentences}</figcaption>");
     for panel in view.panels.iter().chain(&view.more) {

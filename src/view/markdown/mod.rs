@@ -10,10 +10,11 @@ const MOST_ROWS: usize = 200;
 
 /// A view as markdown.
 pub fn markdown(view: &View) -> String {
-    let said = |sentences: &[String]| sentences.iter().map(|s| prose(s)).collect::<Vec<_>>().join(" ");
     let mut out = format!("**{}** ({})\n\n", prose(&view.title), prose(&view.subtitle));
-    for paragraph in [said(&view.caption), said(&view.legend)].iter().filter(|text| !text.is_empty()) {
-        out += &format!("{paragraph}\n\n");
+    let said: Vec<String> = view.sentences().iter().map(|sentence| prose(sentence)).collect();
+    let (caption, marks) = said.split_at(view.caption.len());
+    for paragraph in [caption, marks].iter().filter(|said| !said.is_empty()) {
+        out += &format!("{}\n\n", paragraph.join(" "));
     }
     for panel in view.panels.iter().chain(&view.more) {
         let table = panel.body.table(view.locale);

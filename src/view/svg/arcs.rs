@@ -2,7 +2,8 @@
 
 use super::Sized;
 use super::canvas::{Anchor, Rect, Stroke, Svg, Type};
-use super::frame::Band;
+use super::frame::{Band, CUT};
+use super::room::Room;
 use crate::error::Result;
 use crate::view::colour::Rgb;
 use crate::view::kind::Arcs;
@@ -24,37 +25,43 @@ const SIZE: f64 = 9.0;
 /// Arcs with the sizes of their parts.
 pub(super) struct Drawn<'a> {
     arcs: &'a Arcs,
+    /// Height of the highest.
+    high: f64,
     pitch: f64,
     band: Band,
 }
 
 impl<'a> Drawn<'a> {
     /// It takes `room` pixels, where that is given and its places do not get too near each other.
-    pub fn new(arcs: &'a Arcs, room: Option<f64>) -> Self {
+    pub fn new(arcs: &'a Arcs, room: Room) -> Self {
         let n = arcs.places.items.len().max(1) as f64;
-        let pitch = match room {
+        let pitch = match room.width {
             Some(room) => ((room - 8.0) / n).clamp(7.0, 52.0),
             None => (900.0 / n).clamp(14.0, 52.0).floor(),
         };
-        let band = Band::plan(arcs.places.items.iter().map(|item| item.label.as_str()), pitch);
-        Self { arcs, pitch, band }
+        let band = Band::plan(arcs.places.items.iter().map(|item| item.label.as_str()), pitch, room);
+        Self { arcs, high: room.plot(HEIGHT.0), pitch, band }
     }
 
     /// How high an arc is over so many places, of which the widest has `widest`.
     fn height(&self, span: usize, widest: usize) -> f64 {
-        HEIGHT.1 + (HEIGHT.0 - HEIGHT.1) * (span as f64 / widest.max(1) as f64).sqrt()
+        HEIGHT.1 + (self.high - HEIGHT.1) * (span as f64 / widest.max(1) as f64).sqrt()
     }
 }
 
 impl Sized for Drawn<'_> {
     fn size(&self) -> (f64, f64) {
         let wide = self.arcs.places.items.len() as f64 * self.pitch;
-        (wide.max(sans_width(self.arcs.places.name(), 11.0)) + 8.0, ABOVE + HEIGHT.0 + self.band.depth + NAME)
+        (wide.max(sans_width(self.arcs.places.name(), 11.0)) + 8.0, ABOVE + self.high + self.band.depth + NAME)
+    }
+
+    fn notes(&self) -> Vec<&'static str> {
+        self.band.cut.then_some(CUT).into_iter().collect()
     }
 
     fn draw(&self, svg: &mut Svg, left: f64, top: f64) -> Result<()> {
         let at = |i: usize| left + (i as f64 + 0.5) * self.pitch;
-        let (ground, most) = (top + ABOVE + HEIGHT.0, self.arcs.most());
+        let (ground, most) = (top + ABOVE + self.high, self.arcs.most());
         let spans = self.arcs.arcs.iter().map(|arc| arc.from.abs_diff(arc.to));
         let widest = spans.max().unwrap_or(1);
         // The strongest is drawn last, over all others.

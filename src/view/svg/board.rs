@@ -2,6 +2,7 @@
 
 use super::Sized;
 use super::canvas::{Anchor, Rect, Svg, Type};
+use super::room::Room;
 use crate::error::Result;
 use crate::view::colour::Rgb;
 use crate::view::kind::Board;
@@ -33,15 +34,15 @@ pub(super) struct Drawn<'a> {
 
 impl<'a> Drawn<'a> {
     /// It takes `room` pixels, where that is given and its bars do not get too short.
-    pub fn new(board: &'a Board, room: Option<f64>) -> Self {
+    pub fn new(board: &'a Board, room: Room) -> Self {
         let widest = |of: &mut dyn Iterator<Item = f64>| of.fold(0.0, f64::max).ceil();
         let label = widest(&mut board.entries.iter().map(|entry| mono_width(&entry.label, SIZE)));
         let numbers = board.entries.iter().flat_map(|entry| &entry.bars).map(|(_, text)| sans_width(text, SMALL));
         let note = widest(&mut board.entries.iter().map(|entry| sans_width(&entry.note, SMALL)));
-        let longest = room.map_or(LABEL, |room| (0.4 * room).min(LABEL));
+        let longest = room.width.map_or(LABEL, |room| (0.4 * room).min(LABEL));
         let label = label.max(sans_width(&board.name, SIZE)).min(longest) + 12.0;
         let numbers = widest(&mut { numbers }) + 12.0;
-        let bar = room.map_or(BAR, |room| (room - label - numbers - note - 8.0).clamp(60.0, BAR));
+        let bar = room.width.map_or(BAR, |room| (room - label - numbers - note - 8.0).clamp(60.0, BAR));
         Self { board, label, bar, numbers, note }
     }
 

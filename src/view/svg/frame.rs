@@ -1,6 +1,7 @@
 //! What every figure has around its data: title, subtitle, caption, colour bar, labels along a grid.
 
 use super::canvas::{Anchor, Rect, Svg, Type};
+use super::room::Room;
 use super::style::{Length, Style, Words};
 use crate::number::Locale;
 use crate::table::Provenance;
@@ -80,16 +81,19 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// Around a `view` whose widest panel has `widest` pixels.
-    pub fn new(view: &View, style: &Style, widest: f64) -> Self {
+    /// Around a `view` whose widest panel has `widest` pixels; `notes` are sentences about how it is drawn.
+    pub fn new(view: &View, style: &Style, widest: f64, notes: &[&str]) -> Self {
         let (margin, asked) = (style.margin(), style.width.map(Length::pixels));
         let (title, subtitle) = match &style.title {
             Words::Own => (&*view.title, &*view.subtitle),
             Words::None => ("", ""),
             Words::These(title) => (&**title, ""),
         };
+        let said = view.sentences();
         let own: Vec<&str> = match &style.caption {
-            Words::Own => view.caption.iter().chain(&view.legend).map(String::as_str).collect(),
+            // Whoever says the sentences of a view elsewhere says what it likes of how it is drawn.
+            Words::Own if said.is_empty() => vec![],
+            Words::Own => said.iter().map(|sentence| &**sentence).chain(notes.iter().copied()).collect(),
             Words::None => vec![],
             Words::These(caption) => vec![caption],
         };
@@ -206,23 +210,42 @@ pub(super) struct Band {
     size: f64,
     upwards: bool,
     every: usize,
+    /// Whether one of the labels is cut.
+    pub cut: bool,
     /// Pixels that the labels take, away from the grid.
     pub depth: f64,
 }
 
-/// The longest label that is written upwards, in pixels.
+/// The longest label that is written upwards, in pixels, and in a figure whose width was asked for.
 const LONGEST: f64 = 96.0;
+const NARROW_LONGEST: f64 = 72.0;
+/// What is said where labels are cut.
+pub(super) const CUT: &str = "What ends in … is cut short.";
 
 impl Band {
     /// Chooses how `labels` (already visible) are written: level where they fit or are cut a little, else upwards.
-    pub fn plan<'a>(labels: impl Iterator<Item = &'a str>, pitch: f64) -> Self {
-        let widest = labels.map(|l| mono_width(l, 11.0)).fold(0.0, f64::max);
+    pub fn plan<'a>(labels: impl Iterator<Item = &'a str> + Clone, pitch: f64, room: Room) -> Self {
+        let widest = labels.clone().map(|l| mono_width(l, 11.0)).fold(0.0, f64::max);
         if widest <= pitch - 4.0 || pitch >= 56.0 {
-            return Self { pitch, size: 11.0, upwards: false, every: 1, depth: 18.0 };
+            let level = Self { pitch, size: 11.0, upwards: false, every: 1, cut: false, depth: 18.0 };
+            return level.cutting(labels);
         }
         let size = (pitch - 1.0).clamp(8.0, 11.0);
         let every = ((size + 1.0) / pitch).ceil().max(1.0) as usize;
-        Self { pitch, size, upwards: true, every, depth: ((widest * size / 11.0).min(LONGEST) + 8.0).ceil() }
+        let longest = if room.width.is_some() { NARROW_LONGEST } else { LONGEST };
+        let depth = ((widest * size / 11.0).min(longest) + 8.0).ceil();
+        Self { pitch, size, upwards: true, every, cut: false, depth }.cutting(labels)
+    }
+
+    /// The same, and whether it cuts one of `labels` that it draws.
+    fn cutting<'a>(self, labels: impl Iterator<Item = &'a str>) -> Self {
+        let cut = labels.step_by(self.every).any(|label| self.fitting(label) != label);
+        Self { cut, ..self }
+    }
+
+    /// As much of a label as is drawn.
+    fn fitting(&self, label: &str) -> String {
+        fit_mono(label, if self.upwards { self.depth - 7.0 } else { self.pitch - 3.0 }, self.size)
     }
 
     /// Draws label `i` beside the grid's edge at height `y`, centred on `x`.
@@ -232,11 +255,11 @@ impl Band {
         }
         let t = Type::new(self.size).mono();
         if self.upwards {
-            let label = fit_mono(label, self.depth - 7.0, self.size);
+            let label = self.fitting(label);
             let (y, anchor) = if above { (y - 4.0, Anchor::Start) } else { (y + 4.0, Anchor::End) };
             svg.text(x, y, &label, t.upwards().at(anchor));
         } else {
-            let label = fit_mono(label, self.pitch - 3.0, self.size);
+            let label = self.fitting(label);
             let y = if above { y - 9.0 } else { y + 9.0 };
             svg.text(x, y, &label, t.at(Anchor::Middle));
         }

@@ -2,11 +2,12 @@
 
 use super::Sized;
 use super::canvas::{Anchor, Rect, Svg, Type, num};
-use super::frame::{BAR, Band, SHORTEST_BAR, colour_bar, number_step};
+use super::frame::{BAR, Band, CUT, SHORTEST_BAR, colour_bar, number_step};
+use super::room::Room;
 use crate::error::Result;
 use crate::number::Locale;
 use crate::view::colour::Rgb;
-use crate::view::kind::{Cell, Heat, Mark, Run, Shape, Side};
+use crate::view::kind::{Cell, Heat, Item, Mark, Run, Shape, Side};
 use crate::view::label::{fit_mono, mono_width, sans_width};
 
 /// From this width on, a cell's token is written level; below it, upwards.
@@ -29,19 +30,22 @@ pub(super) struct Drawn<'a> {
     room: (f64, f64),
     /// Whether the second lines of cells have room.
     both: bool,
+    /// Whether its colour bar is drawn.
+    bar: bool,
 }
 
 impl<'a> Drawn<'a> {
     /// It takes `room` pixels, where that is given and its cells do not get too narrow.
-    pub fn new(heat: &'a Heat, locale: Locale, room: Option<f64>) -> Self {
+    pub fn new(heat: &'a Heat, locale: Locale, room: Room) -> Self {
         let cells = || heat.cells.iter().map(|(_, cell)| cell);
         let (rows, columns) = (heat.rows.items.len().max(1), heat.columns.items.len().max(1));
         let labels = |size: f64| heat.rows.items.iter().map(|item| mono_width(&item.label, size)).fold(0.0, f64::max);
         let numbers =
             if heat.rows.numbered() { sans_width(&heat.rows.last().to_string(), 9.0).ceil() + 6.0 } else { 0.0 };
         // What a width leaves for a column.
-        let given =
-            room.map(|room| (room - BAR - NAME - labels(11.0).min(LONGEST).ceil() - 6.0 - numbers) / columns as f64);
+        let given = room
+            .width
+            .map(|room| (room - BAR - NAME - labels(11.0).min(LONGEST).ceil() - 6.0 - numbers) / columns as f64);
         let w = match heat.shape {
             // The grid grows to a width before its columns get narrow.
             Shape::Tokens => {
@@ -58,6 +62,8 @@ impl<'a> Drawn<'a> {
             }
         };
         let w = if given.is_some() && w < 9.0 { w } else { w.floor() };
+        // Low rows do where no number has room.
+        let written = room.width.is_none() || cells().any(|cell| fits(&cell.label, w) && !cell.label.is_empty());
         let h = match (heat.shape, rows) {
             (Shape::Square, _) => w,
             (Shape::Strips, _) => 11.0,
@@ -67,14 +73,20 @@ impl<'a> Drawn<'a> {
             (Shape::Tokens, ..33) => 40.0,
             (Shape::Tokens, _) => 34.0,
             // Room for the standard error of a mean.
-            (Shape::Numbers, ..17) if cells().any(|cell| cell.error.is_some()) => 28.0,
-            (Shape::Numbers, ..17) => 24.0,
-            (Shape::Numbers, 17..33) => 18.0,
+            (Shape::Numbers, ..17) if cells().any(|cell| cell.error.is_some()) && written => 28.0,
+            (Shape::Numbers, ..17) if written => 24.0,
+            (Shape::Numbers, ..33) => 18.0,
             (Shape::Numbers, _) => 14.0,
+        };
+        let h = match heat.shape {
+            // Tokens must be read, and squares be square.
+            Shape::Square | Shape::Tokens => h,
+            Shape::Strips => room.row(h, rows, 2.0),
+            Shape::Numbers => room.row(h, rows, 4.0),
         };
         let size = label_size(h);
         let labels = labels(size);
-        let band = |side: &Side| Band::plan(side.items.iter().map(|item| item.label.as_str()), w);
+        let band = |side: &Side| Band::plan(side.items.iter().map(|item| item.label.as_str()), w, room);
         Self {
             heat,
             locale,
@@ -82,6 +94,7 @@ impl<'a> Drawn<'a> {
             above: (!heat.above.items.is_empty()).then(|| band(&heat.above)),
             below: band(&heat.columns),
             room: (labels.min(LONGEST).ceil(), numbers),
+            bar: true,
             both: h >= 26.0
                 && cells().all(|cell| heat.shape == Shape::Tokens || sans_width(&cell.below, 8.0) <= w - 2.0),
         }
@@ -145,6 +158,13 @@ impl<'a> Drawn<'a> {
         along(&heat.columns, top + h + self.numbers() + self.below.depth + NAME / 2.0, svg);
     }
 
+    /// As much of its token as a cell has room for, and the size of its letters.
+    fn token(&self, cell: &Cell) -> (String, f64) {
+        let (w, h) = self.cell;
+        let size = if w < LEVEL { (w - 4.0).min(10.0) } else { 11.0 };
+        (fit_mono(&cell.label, if w < LEVEL { h - 9.0 } else { w - 6.0 }, size), size)
+    }
+
     fn cell(&self, svg: &mut Svg, r: Rect, cell: &Cell) {
         let (x, y) = (r.x + r.w / 2.0, r.y + r.h / 2.0);
         // A hair of the background between cells, where they are large enough to spare it; none over an area.
@@ -169,17 +189,17 @@ impl<'a> Drawn<'a> {
         let t = Type::new(9.0).at(Anchor::Middle).ink(ink);
         match self.heat.shape {
             Shape::Tokens if r.w < LEVEL => {
-                let size = (r.w - 4.0).min(10.0);
-                svg.text(x, y, &fit_mono(&cell.label, r.h - 9.0, size), Type { size, ..t }.mono().upwards());
+                let (token, size) = self.token(cell);
+                svg.text(x, y, &token, Type { size, ..t }.mono().upwards());
             }
             Shape::Tokens => {
-                let token = fit_mono(&cell.label, r.w - 6.0, 11.0);
-                svg.text(x, if self.both { y - 5.0 } else { y }, &token, Type { size: 11.0, ..t }.mono());
+                let (token, size) = self.token(cell);
+                svg.text(x, if self.both { y - 5.0 } else { y }, &token, Type { size, ..t }.mono());
                 if self.both {
                     svg.text(x, y + 8.0, &cell.below, t);
                 }
             }
-            _ if r.h < 12.0 || sans_width(&cell.label, 9.0) > r.w - 2.0 => {}
+            _ if r.h < 12.0 || !fits(&cell.label, r.w) => {}
             _ if self.both && !cell.below.is_empty() => {
                 svg.text(x, y - 5.0, if cell.label.is_empty() { "0" } else { &cell.label }, t);
                 svg.text(x, y + 6.0, &cell.below, Type { size: 8.0, ..t });
@@ -192,7 +212,33 @@ impl<'a> Drawn<'a> {
 impl Sized for Drawn<'_> {
     fn size(&self) -> (f64, f64) {
         let (w, h) = self.cells();
-        (self.left() + w + BAR, self.over() + h.max(SHORTEST_BAR) + self.numbers() + self.below.depth + NAME)
+        let below = self.numbers() + self.below.depth + NAME;
+        // The bar goes down beside what stands below the cells.
+        let beside = if self.bar { SHORTEST_BAR + 8.0 } else { 0.0 };
+        (self.left() + w + BAR, self.over() + (h + below).max(beside))
+    }
+
+    fn without_bar(&mut self) {
+        self.bar = false;
+    }
+
+    fn notes(&self) -> Vec<&'static str> {
+        let (heat, (w, h)) = (self.heat, self.cell);
+        let size = label_size(h);
+        let row = |item: &Item| fit_mono(&item.label, self.room.0 + 1.0, size) != item.label;
+        let cut = self.below.cut
+            || self.above.is_some_and(|band| band.cut)
+            || heat.rows.items.iter().any(row)
+            || heat.shape == Shape::Tokens && heat.cells.iter().any(|(_, cell)| self.token(cell).0 != cell.label);
+        let own = || heat.cells.iter().map(|(_, cell)| cell).filter(|c| c.mark != Mark::Nothing && c.value.is_finite());
+        let numbers = matches!(heat.shape, Shape::Numbers | Shape::Square) && h >= 12.0;
+        let (mut some, mut none) = (false, false);
+        for cell in own().filter(|_| numbers) {
+            some |= !cell.label.is_empty() && fits(&cell.label, w);
+            none |= cell.label.is_empty() && !(self.both && !cell.below.is_empty() && cell.below != "±0");
+        }
+        let small = (some && none).then_some("A cell without a number rounds to 0.");
+        small.into_iter().chain(cut.then_some(CUT)).collect()
     }
 
     fn draw(&self, svg: &mut Svg, x: f64, y: f64) -> Result<()> {
@@ -208,7 +254,9 @@ impl Sized for Drawn<'_> {
             self.cell(svg, Rect { x, y, w: cw, h: ch }, cell);
         }
         self.sides(svg, left, top);
-        colour_bar(svg, left + w + 16.0, top, h.min(240.0), &self.heat.colours, self.locale);
+        if self.bar {
+            colour_bar(svg, left + w + 16.0, top, h.min(240.0), &self.heat.colours, self.locale);
+        }
         Ok(())
     }
 }
@@ -220,6 +268,11 @@ impl Side {
     }
 }
 
+/// Whether a number has room in a cell.
+fn fits(label: &str, w: f64) -> bool {
+    sans_width(label, 9.0) <= w - 2.0
+}
+
 fn label_size(h: f64) -> f64 {
     (h - 1.0).clamp(8.0, 11.0)
 }
@@ -229,7 +282,7 @@ fn shrunk(r: Rect, by: f64) -> Rect {
 }
 
 /// The mark of an effect beyond the scale: the upper right corner of its cell.
-fn corner(svg: &mut Svg, cell: Rect, ink: Rgb) {
+pub(super) fn corner(svg: &mut Svg, cell: Rect, ink: Rgb) {
     let side = (cell.w.min(cell.h) / 3.0).min(7.0);
     let (right, top) = (num(cell.x + cell.w), num(cell.y));
     svg.mark(&format!("M{right} {top}v{0}l-{0} -{0}z", num(side)), ink);

@@ -3,7 +3,8 @@
 use super::Sized;
 use super::canvas::{Rect, Stroke, Svg, Type};
 use super::frame::flow;
-use super::plot::Plot;
+use super::plot::{BELOW, Plot};
+use super::room::Room;
 use crate::error::Result;
 use crate::number::Locale;
 use crate::view::colour::Rgb;
@@ -14,7 +15,7 @@ use crate::view::label::sans_width;
 const WIDTH: f64 = 610.0;
 /// Height of the plot, labels and name of its x axis included.
 const PLOT: f64 = 340.0;
-/// Space right of the plot, where the lines are named.
+/// Space right of the plot, where the lines are named, where no name needs more.
 const NAMES: f64 = 118.0;
 /// Up to so many points, the weak line is dashed; the noise of more would make a speckled band of it.
 const MOST_DASHED: usize = 500;
@@ -34,23 +35,26 @@ pub(super) struct Drawn<'a> {
     locale: Locale,
     /// Width and height of the plot.
     plot: (f64, f64),
+    /// Space right of it for the names of lines, where they stand beside it.
+    names: f64,
     /// Where the names of lines stand over the plot, and in how many lines; none where they stand beside it.
     legend: Option<(Vec<(f64, usize)>, f64)>,
 }
 
 impl<'a> Drawn<'a> {
     /// It takes `room` pixels, where that is given.
-    pub fn new(lines: &'a Lines, locale: Locale, room: Option<f64>) -> Self {
-        let Some(room) = room else { return Self { lines, locale, plot: (WIDTH, PLOT), legend: None } };
-        let (width, legend) = match room < BESIDE {
+    pub fn new(lines: &'a Lines, locale: Locale, room: Room) -> Self {
+        let names = named(lines).map(|line| 30.0 + sans_width(&line.name, 11.0)).fold(NAMES, f64::max).ceil();
+        let Some(wide) = room.width else { return Self { lines, locale, plot: (WIDTH, PLOT), names, legend: None } };
+        let (width, legend) = match wide < BESIDE {
             true => {
-                let places = flow(named(lines).map(legend_width), room);
+                let places = flow(named(lines).map(legend_width), wide);
                 let rows = places.last().map_or(0, |(_, row)| row + 1);
-                ((room - EDGE).max(160.0), Some((places, rows as f64 * LEGEND)))
+                ((wide - EDGE).max(160.0), Some((places, rows as f64 * LEGEND)))
             }
-            false => (room - NAMES, None),
+            false => (wide - names, None),
         };
-        Self { lines, locale, plot: (width, (0.72 * width).clamp(150.0, PLOT)), legend }
+        Self { lines, locale, plot: (width, room.plot(PLOT - BELOW) + BELOW), names, legend }
     }
 
     /// Names the lines over the plot, with their last values.
@@ -124,12 +128,12 @@ impl Sized for Drawn<'_> {
     fn size(&self) -> (f64, f64) {
         match &self.legend {
             Some((_, height)) => (self.plot.0 + EDGE, height + self.plot.1),
-            None => (self.plot.0 + NAMES, self.plot.1),
+            None => (self.plot.0 + self.names, self.plot.1),
         }
     }
 
     fn widen(&mut self, width: f64) {
-        self.plot.0 = width - if self.legend.is_some() { EDGE } else { NAMES };
+        self.plot.0 = width - if self.legend.is_some() { EDGE } else { self.names };
     }
 
     fn draw(&self, svg: &mut Svg, x: f64, y: f64) -> Result<()> {

@@ -13,6 +13,7 @@ mod heat;
 mod labels;
 mod lines;
 mod plot;
+mod room;
 mod scatter;
 mod steps;
 mod style;
@@ -20,17 +21,19 @@ mod text;
 mod tiles;
 mod tree;
 
-use super::kind::{Body, View};
+use super::kind::{Body, Panel, View};
 use super::{Drawable, Options, Seen};
 use crate::error::{Error, Result, said};
 use crate::table::{Held, Provenance};
 use canvas::{Svg, Type};
 use frame::Frame;
+use room::Room;
 use std::path::Path;
 pub use style::{Length, Style, Theme, Words};
 
-/// Height of a panel's heading.
+/// Height of a panel's heading, and of one in a figure whose width was asked for.
 const HEADING: f64 = 38.0;
+const NARROW_HEADING: f64 = 27.0;
 /// Height of each further line of one.
 const HEADING_LINE: f64 = 15.0;
 
@@ -42,6 +45,14 @@ trait Sized {
     /// Takes this much width, where more room makes it easier to read.
     fn widen(&mut self, width: f64) {
         let _ = width;
+    }
+
+    /// Leaves out its colour bar, of which the panel above has the same.
+    fn without_bar(&mut self) {}
+
+    /// Sentences about what only shows when it is drawn: labels that are cut, numbers that have no room.
+    fn notes(&self) -> Vec<&'static str> {
+        vec![]
     }
 
     /// Draws it, its upper left corner at (`x`, `y`). It fails only where plotters does.
@@ -59,9 +70,9 @@ pub fn svg(view: &View) -> Result<String> {
 /// The SVG document of a view, and how large its letters are beside those of a figure as wide as it needs: less than 1 where what it shows
 /// cannot be laid out as narrow as was asked for.
 fn styled(view: &View, style: &Style) -> Result<(String, f64)> {
-    let (locale, room) = (view.locale, style.room());
-    let mut panels: Vec<(&str, Box<dyn Sized + '_>)> = (view.panels.iter())
-        .map(|panel| -> (&str, Box<dyn Sized>) {
+    let (locale, room) = (view.locale, Room { width: style.room(), panels: view.panels.len() });
+    let mut panels: Vec<(&Panel, Box<dyn Sized + '_>)> = (view.panels.iter())
+        .map(|panel| -> (&Panel, Box<dyn Sized>) {
             let body: Box<dyn Sized> = match &panel.body {
                 Body::Heat(heat) => Box::new(heat::Drawn::new(heat, locale, room)),
                 Body::Steps(steps) => Box::new(steps::Drawn::new(steps, locale, room)),
@@ -74,27 +85,43 @@ fn styled(view: &View, style: &Style) -> Result<(String, f64)> {
                 Body::Arcs(arcs) => Box::new(arcs::Drawn::new(arcs, room)),
                 Body::Table(table) => Box::new(text::Rows::new(table, room)),
             };
-            (&panel.heading, body)
+            (panel, body)
         })
         .collect();
+    let shared = share_bars(&mut panels);
     let widest = panels.iter().map(|(_, panel)| panel.size().0).fold(0.0, f64::max);
     panels.iter_mut().for_each(|(_, panel)| panel.widen(widest));
-    let frame = Frame::new(view, style, widest);
-    let headings: Vec<Vec<String>> = panels.iter().map(|(heading, _)| frame.heading(heading)).collect();
-    let heading = |lines: &[String]| match lines.len() {
-        0 => 0.0,
-        lines => HEADING + (lines - 1) as f64 * HEADING_LINE,
+    let mut notes: Vec<&str> = shared.into_iter().collect();
+    for note in panels.iter().flat_map(|(_, panel)| panel.notes()) {
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+    let frame = Frame::new(view, style, widest, &notes);
+    let high = if room.width.is_some() { NARROW_HEADING } else { HEADING };
+    // The lines of a heading, and its height.
+    let heading = |(i, (panel, _)): (usize, &(&Panel, Box<dyn Sized + '_>))| {
+        let needless = style.title == Words::None && panel.is_named_by_axis(&view.panels);
+        let lines = if needless { vec![] } else { frame.heading(&panel.heading) };
+        let height = match lines.len() {
+            // Or plots would stand on each other.
+            0 if needless && i > 0 => high / 2.0,
+            0 => 0.0,
+            lines => high + (lines - 1) as f64 * HEADING_LINE,
+        };
+        (lines, height)
     };
-    let inside: f64 = panels.iter().zip(&headings).map(|((_, panel), h)| heading(h) + panel.size().1).sum();
+    let headings: Vec<(Vec<String>, f64)> = panels.iter().enumerate().map(heading).collect();
+    let inside: f64 = panels.iter().zip(&headings).map(|((_, panel), (_, h))| h + panel.size().1).sum();
     let mut svg = Svg::new(frame.width, frame.above() + inside + frame.below(), style.theme);
     frame.head(&mut svg);
     let mut y = frame.above();
-    for ((_, panel), lines) in panels.iter().zip(&headings) {
+    for ((_, panel), (lines, height)) in panels.iter().zip(&headings) {
         for (i, line) in lines.iter().enumerate() {
-            let size = if room.is_some() { 11.0 } else { 13.0 };
-            svg.text(frame.margin, y + 22.0 + i as f64 * HEADING_LINE, line, Type::new(size).bold());
+            let size = if room.width.is_some() { 11.0 } else { 13.0 };
+            svg.text(frame.margin, y + high - 16.0 + i as f64 * HEADING_LINE, line, Type::new(size).bold());
         }
-        y += heading(lines);
+        y += height;
         panel.draw(&mut svg, frame.margin, y)?;
         y += panel.size().1;
     }
@@ -102,6 +129,21 @@ fn styled(view: &View, style: &Style) -> Result<(String, f64)> {
     let scale = style.width.map_or(1.0, |width| width.pixels() / frame.width);
     let title = format!("{}, {}", view.title, view.subtitle);
     Ok((svg.finish(&title, &frame::desc(&view.provenance), style.width), scale))
+}
+
+/// Leaves one colour bar of those that are the same: that of the first panel. What is said of it, where there is one.
+fn share_bars(panels: &mut [(&Panel, Box<dyn Sized + '_>)]) -> Option<&'static str> {
+    let (mut last, mut shared) = (None, None);
+    for (panel, drawn) in panels {
+        // A table has colours and no bar.
+        let colours = panel.body.colours().filter(|_| !matches!(panel.body, Body::Table(_)));
+        if colours.is_some() && colours == last {
+            drawn.without_bar();
+            shared = Some("A panel without a colour bar has that of the panel above.");
+        }
+        last = colours.or(last);
+    }
+    shared
 }
 
 /// A drawn figure.

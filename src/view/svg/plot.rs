@@ -110,8 +110,13 @@ impl Plot {
             let (text, t) = name(&x.name, 2.0 * (middle - place.x).min(svg.size().0 - middle));
             svg.text(middle, place.y + place.h - BELOW + 30.0, &text, t);
         }
-        let (text, t) = name(&y.name, place.h);
-        svg.text(place.x + 8.0, (floor + top) / 2.0, &text, t.upwards());
+        // Beside the middle of the axis, or where it is longer, of the place.
+        let middle = (floor + top) / 2.0;
+        let beside = 2.0 * (middle - place.y).min(place.y + place.h - middle);
+        let long = sans_width(&y.name, 9.0) > beside;
+        let (middle, room) = if long { (place.y + place.h / 2.0, place.h) } else { (middle, beside) };
+        let (text, t) = name(&y.name, room);
+        svg.text(place.x + 8.0, middle, &text, t.upwards());
         Ok(Self { inside: Rect { x: left, y: top, w: right - left, h: floor - top }, x, y })
     }
 

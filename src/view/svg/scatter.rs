@@ -5,6 +5,7 @@ use super::canvas::{Anchor, Rect, Svg, Type};
 use super::frame;
 use super::labels::{Field, Label, Side, place};
 use super::plot::{BELOW, LEFT, Plot};
+use super::room::Room;
 use crate::error::Result;
 use crate::number::Locale;
 use crate::view::colour::Rgb;
@@ -50,14 +51,14 @@ pub(super) struct Drawn<'a> {
 
 impl<'a> Drawn<'a> {
     /// It takes `room` pixels, where that is given and it does not get too narrow.
-    pub fn new(scatter: &'a Scatter, locale: Locale, room: Option<f64>) -> Self {
+    pub fn new(scatter: &'a Scatter, locale: Locale, room: Room) -> Self {
         let (w, h) = if scatter.diagonal { SQUARE } else { MAP };
-        let beside = if room.is_some_and(|room| room < w) { 24.0 } else { BESIDE };
-        let narrow = room.map_or(w, |room| (room - LEFT - beside).clamp(140.0, w));
-        let inside = (narrow, (h * narrow / w).max(140.0));
+        let beside = if room.width.is_some_and(|room| room < w) { 24.0 } else { BESIDE };
+        let narrow = room.width.map_or(w, |room| (room - LEFT - beside).clamp(140.0, w));
+        let inside = (narrow, (h * narrow / w).min(room.most()).max(140.0));
         let names = frame::flow(
             scatter.kinds.iter().map(|name| 30.0 + sans_width(name, 11.0)),
-            room.unwrap_or(f64::MAX) - LEFT,
+            room.width.unwrap_or(f64::MAX) - LEFT,
         );
         let lines = names.last().map_or(0, |(_, line)| line + 1);
         Self { scatter, locale, inside, beside, kinds: (names, lines) }

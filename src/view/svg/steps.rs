@@ -2,8 +2,9 @@
 
 use super::Sized;
 use super::canvas::{Anchor, Rect, Stroke, Svg, Type, num};
-use super::frame::{Band, number_step};
+use super::frame::{Band, CUT, number_step};
 use super::plot::{BELOW, LEFT, Plot};
+use super::room::Room;
 use crate::error::Result;
 use crate::number::Locale;
 use crate::view::axis::Axis;
@@ -11,7 +12,7 @@ use crate::view::colour::{Rgb, diverging};
 use crate::view::kind::{Cell, Mark, Steps};
 use crate::view::label::sans_width;
 
-/// Height of the plot, without what stands below it.
+/// Height of a plot that is as high as it likes.
 const PLOT: f64 = 230.0;
 /// Line with position numbers.
 const NUMBERS: f64 = 14.0;
@@ -22,21 +23,23 @@ const NAME: f64 = 22.0;
 pub(super) struct Drawn<'a> {
     steps: &'a Steps,
     locale: Locale,
+    /// Height of the plot, without what stands below it.
+    high: f64,
     pitch: f64,
     band: Band,
 }
 
 impl<'a> Drawn<'a> {
     /// It takes `room` pixels, where that is given and its steps do not get too narrow.
-    pub fn new(steps: &'a Steps, locale: Locale, room: Option<f64>) -> Self {
+    pub fn new(steps: &'a Steps, locale: Locale, room: Room) -> Self {
         let least = if steps.joined { 5.0 } else { 16.0 };
         let n = steps.points.len().max(1) as f64;
-        let pitch = match room {
+        let pitch = match room.width {
             Some(room) => ((room - LEFT) / n).clamp(least / 3.0, 44.0),
             None => (900.0 / n).clamp(least, 44.0).floor(),
         };
-        let band = Band::plan(steps.x.items.iter().map(|item| item.label.as_str()), pitch);
-        Self { steps, locale, pitch, band }
+        let band = Band::plan(steps.x.items.iter().map(|item| item.label.as_str()), pitch, room);
+        Self { steps, locale, high: room.plot(PLOT), pitch, band }
     }
 
     fn numbers(&self) -> f64 {
@@ -147,12 +150,16 @@ impl<'a> Drawn<'a> {
 
 impl Sized for Drawn<'_> {
     fn size(&self) -> (f64, f64) {
-        (LEFT + self.steps.points.len().max(1) as f64 * self.pitch, PLOT + self.below())
+        (LEFT + self.steps.points.len().max(1) as f64 * self.pitch, self.high + self.below())
+    }
+
+    fn notes(&self) -> Vec<&'static str> {
+        self.band.cut.then_some(CUT).into_iter().collect()
     }
 
     fn draw(&self, svg: &mut Svg, x: f64, y: f64) -> Result<()> {
         let (steps, pitch) = (self.steps, self.pitch);
-        let place = Rect { x, y, w: self.size().0, h: PLOT + BELOW };
+        let place = Rect { x, y, w: self.size().0, h: self.high + BELOW };
         let along = Axis::bare("", -0.5, steps.points.len().max(1) as f64 - 0.5);
         let plot = Plot::draw(svg, place, along, steps.y.clone(), self.locale)?;
         let heights = steps.points.iter().map(|p| if p.value.is_finite() { steps.cut(p.value) } else { self.base() });

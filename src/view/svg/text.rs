@@ -2,11 +2,13 @@
 
 use super::Sized;
 use super::canvas::{Anchor, Rect, Svg, Type};
-use super::frame::{BAR, SHORTEST_BAR, colour_bar};
+use super::frame::{BAR, CUT, SHORTEST_BAR, colour_bar};
+use super::heat::corner;
+use super::room::Room;
 use crate::error::Result;
 use crate::number::Locale;
 use crate::view::colour::Rgb;
-use crate::view::kind::{Mark, Table, Text};
+use crate::view::kind::{Cell, Mark, Table, TableRow, Text};
 use crate::view::label::{fit_mono, mono_width};
 
 /// A line of text is at most this wide.
@@ -33,12 +35,14 @@ pub(super) struct Flow<'a> {
     locale: Locale,
     places: Vec<Rect>,
     size: (f64, f64),
+    /// Whether its colour bar is drawn.
+    bar: bool,
 }
 
 impl<'a> Flow<'a> {
     /// In lines that fit into `room` pixels, where that is given.
-    pub fn new(text: &'a Text, locale: Locale, room: Option<f64>) -> Self {
-        let widest = room.map_or(WIDEST, |room| (room - BAR - 8.0).max(120.0));
+    pub fn new(text: &'a Text, locale: Locale, room: Room) -> Self {
+        let widest = room.width.map_or(WIDEST, |room| (room - BAR - 8.0).max(120.0));
         let (mut x, mut y, mut places, mut wide) = (0.0, 0.0, vec![], 0f64);
         for (cell, ends) in text.tokens.iter().zip(text.ends()) {
             let label = mono_width(&cell.label, SIZE).min(LONGEST);
@@ -54,13 +58,22 @@ impl<'a> Flow<'a> {
             }
         }
         let lines = places.last().map_or(0.0, |last| last.y + LINE);
-        Self { text, locale, places, size: (wide, lines) }
+        Self { text, locale, places, size: (wide, lines), bar: true }
     }
 }
 
 impl Sized for Flow<'_> {
     fn size(&self) -> (f64, f64) {
-        (self.size.0 + 8.0 + BAR, self.size.1.max(SHORTEST_BAR))
+        (self.size.0 + 8.0 + BAR, self.size.1.max(if self.bar { SHORTEST_BAR } else { 0.0 }))
+    }
+
+    fn without_bar(&mut self) {
+        self.bar = false;
+    }
+
+    fn notes(&self) -> Vec<&'static str> {
+        let cut = |cell: &Cell| fit_mono(&cell.label, LONGEST, SIZE) != cell.label;
+        self.text.tokens.iter().any(cut).then_some(CUT).into_iter().collect()
     }
 
     fn draw(&self, svg: &mut Svg, left: f64, top: f64) -> Result<()> {
@@ -71,6 +84,9 @@ impl Sized for Flow<'_> {
             let middle = r.x + r.w / 2.0;
             let plain = cell.value.is_nan() || cell.mark == Mark::Nothing;
             svg.rect(r, if plain { Rgb::PAPER } else { fill }, Some(&cell.title));
+            if !plain && self.text.colours.clips(cell.value) {
+                corner(svg, r, fill.ink_on());
+            }
             if cell.mark == Mark::Hit {
                 svg.outline(r, Rgb::INK, 1.0);
             }
@@ -80,7 +96,9 @@ impl Sized for Flow<'_> {
             let number = Type::new(8.0).at(Anchor::Middle).ink(Rgb::SOFT);
             svg.text(middle, r.y + TOKEN + 6.0, &cell.below, number);
         }
-        colour_bar(svg, left + self.size.0 + 16.0, top, self.size.1.min(240.0), &self.text.colours, self.locale);
+        if self.bar {
+            colour_bar(svg, left + self.size.0 + 16.0, top, self.size.1.min(240.0), &self.text.colours, self.locale);
+        }
         Ok(())
     }
 }
@@ -93,7 +111,7 @@ pub(super) struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     /// It takes `room` pixels, where that is given and its columns do not get too narrow.
-    pub fn new(table: &'a Table, room: Option<f64>) -> Self {
+    pub fn new(table: &'a Table, room: Room) -> Self {
         let rows = || table.rows.iter().take(MOST_ROWS);
         let width = |label: &str| mono_width(label, SMALL).min(COLUMN);
         let mut widths: Vec<f64> = table.columns.iter().map(|name| width(name)).collect();
@@ -108,7 +126,7 @@ impl<'a> Rows<'a> {
             }
         }
         let mut widths: Vec<f64> = widths.into_iter().map(|w| w.ceil() + 12.0).collect();
-        if let Some(room) = room {
+        if let Some(room) = room.width {
             // The widest columns are cut, all to one width.
             let wide = |most: f64| widths.iter().map(|w| w.min(most)).sum::<f64>();
             let cut = (60..=COLUMN as usize + 12).rev().map(|most| most as f64).find(|most| wide(*most) <= room);
@@ -123,7 +141,25 @@ impl<'a> Rows<'a> {
     }
 }
 
+impl Rows<'_> {
+    /// The width that is left for the words of column `i`.
+    fn words(&self, i: usize) -> f64 {
+        self.widths.get(i).map_or(0.0, |w| w - 8.0)
+    }
+}
+
 impl Sized for Rows<'_> {
+    fn notes(&self) -> Vec<&'static str> {
+        let cut = |i: usize, text: &str, indent: f64| fit_mono(text, self.words(i) - indent, SMALL) != text;
+        let row = |row: &TableRow| {
+            cut(0, &row.label, 16.0 * row.depth as f64)
+                || row.cells.iter().enumerate().any(|(i, cell)| cut(i + 1, &cell.written(), 0.0))
+        };
+        let any = self.table.columns.iter().enumerate().any(|(i, name)| cut(i, name, 0.0))
+            || self.table.rows.iter().take(MOST_ROWS).any(row);
+        any.then_some(CUT).into_iter().collect()
+    }
+
     fn size(&self) -> (f64, f64) {
         let left_out = if self.table.rows.len() > MOST_ROWS { 1.0 } else { 0.0 };
         (self.widths.iter().sum(), (self.shown() as f64 + 1.0 + left_out) * ROW)

@@ -4,6 +4,7 @@ use super::Sized;
 use super::canvas::{Anchor, Rect, Svg, Type};
 use super::frame::{BAR, SHORTEST_BAR, colour_bar};
 use super::heat::path;
+use super::room::Room;
 use crate::error::Result;
 use crate::number::Locale;
 use crate::view::colour::Rgb;
@@ -23,23 +24,28 @@ pub(super) struct Drawn<'a> {
     scale: f64,
     /// Pixels of all tiles.
     grid: (f64, f64),
+    /// Whether its colour bar is drawn.
+    bar: bool,
 }
 
 impl<'a> Drawn<'a> {
     /// It takes `room` pixels, where that is given and its tiles do not get too narrow.
-    pub fn new(tiles: &'a Tiles, locale: Locale, room: Option<f64>) -> Self {
+    pub fn new(tiles: &'a Tiles, locale: Locale, room: Room) -> Self {
         let most = |of: fn(&Tile) -> usize| tiles.tiles.iter().map(of).max().map_or(1, |last| last + 1) as f64;
         let (lines, along) = (most(|tile| tile.at.0), most(|tile| tile.at.1));
         // In cells; the longer side fills the tile.
         let (across, down) = tiles.size;
         let widest = if tiles.tiles.len() == 1 { 420.0 } else { 150.0 };
-        let tile = match room {
-            Some(room) => ((room - BAR + GAP) / along - GAP).clamp(18.0, widest),
+        let tile = match room.width {
+            Some(wide) => {
+                let high = if room.panels > 1 { (room.most() / lines - NAME - GAP).max(44.0) } else { widest };
+                ((wide - BAR + GAP) / along - GAP).min(high).clamp(18.0, widest)
+            }
             None => (1320.0 / along - GAP).clamp(44.0, widest).floor(),
         };
         let scale = tile / across.max(down).max(1) as f64;
         let (w, h) = (across as f64 * scale, down as f64 * scale);
-        Self { tiles, locale, scale, grid: (along * (w + GAP) - GAP, lines * (h + NAME + GAP) - GAP) }
+        Self { tiles, locale, scale, grid: (along * (w + GAP) - GAP, lines * (h + NAME + GAP) - GAP), bar: true }
     }
 
     /// Draws one tile in units of its cells.
@@ -74,7 +80,11 @@ impl<'a> Drawn<'a> {
 
 impl Sized for Drawn<'_> {
     fn size(&self) -> (f64, f64) {
-        (self.grid.0 + BAR, self.grid.1.max(SHORTEST_BAR + NAME))
+        (self.grid.0 + BAR, self.grid.1.max(if self.bar { SHORTEST_BAR + NAME } else { 0.0 }))
+    }
+
+    fn without_bar(&mut self) {
+        self.bar = false;
     }
 
     fn draw(&self, svg: &mut Svg, left: f64, top: f64) -> Result<()> {
@@ -86,8 +96,10 @@ impl Sized for Drawn<'_> {
             svg.rect(Rect { x, y: y + NAME, w, h }, Rgb::FAINT, None);
             svg.group(x, y + NAME, (self.scale, self.scale), &tile.title, |svg| self.tile(svg, tile));
         }
-        let bar = self.grid.1.min(240.0) - NAME;
-        colour_bar(svg, left + self.grid.0 + 16.0, top + NAME, bar, &self.tiles.colours, self.locale);
+        if self.bar {
+            let bar = self.grid.1.min(240.0) - NAME;
+            colour_bar(svg, left + self.grid.0 + 16.0, top + NAME, bar, &self.tiles.colours, self.locale);
+        }
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Sized;
 use super::canvas::{Rect, Svg, Type};
+use super::room::Room;
 use crate::error::Result;
 use crate::view::colour::Rgb;
 use crate::view::kind::{Branch, Tree};
@@ -30,8 +31,8 @@ pub(super) struct Drawn<'a> {
 
 impl<'a> Drawn<'a> {
     /// In lines that fit into `room` pixels, where that is given.
-    pub fn new(tree: &'a Tree, room: Option<f64>) -> Self {
-        let widest = room.map_or(WIDEST, |room| (room - 8.0).min(WIDEST));
+    pub fn new(tree: &'a Tree, room: Room) -> Self {
+        let widest = room.width.map_or(WIDEST, |room| (room - 8.0).min(WIDEST));
         let columns = |branch: &Branch| ((widest - text_at(branch)) / mono_width("x", SIZE)).max(24.0) as usize;
         Self { tree, lines: tree.branches.iter().map(|branch| wrapped(&branch.text, columns(branch))).collect() }
     }

@@ -11,6 +11,7 @@ pub mod chart;
 pub mod encoded;
 pub mod facts;
 pub mod numbers;
+pub mod panels;
 pub mod patch;
 pub mod renderers;
 pub mod scale;

@@ -52,6 +52,7 @@ fn heat(shape: Shape) -> Heat {
         areas: vec![],
         colours: Colours::signed("effect", 1.0),
         shape,
+        absent: "not measured",
     }
 }
 

@@ -84,14 +84,14 @@ fn figures_of_one_table_share_a_scale() {
         })
         .collect::<Vec<_>>()
     };
-    let rows = [pair(0, 0.04, "logit_diff"), pair(0, 0.3, "prob"), pair(1, 0.15, "logit_diff")].concat();
+    let rows = [pair(0, 0.04, "logit_diff"), pair(0, 0.3, "prob"), pair(1, 0.15, "logit")].concat();
     let figures = figures_of(&rows, &provenance()).unwrap();
     assert_eq!(figures.len(), 3);
     for (figure, share) in figures.iter().zip([0.04, 0.3, 0.15]) {
         assert!(contains(figure, "Colours from −0.5 to 0.5."), "{}", figure.name);
         assert_eq!(colour(figure, "layer 3, position 5"), rgb(share, 0.5));
     }
-    // Changes of two metrics are of two quantities.
+    // Changes of two metrics are of one quantity if both are logits, else of two.
     let changes = |mut rows: Vec<PatchRow>| {
         for row in &mut rows {
             row.measured.patched = row.measured.patched.map(|patched| patched + 10.0);
@@ -111,6 +111,37 @@ fn figures_of_one_table_share_a_scale() {
         "{}",
         figures[1].svg
     );
+}
+
+/// Invariant: The first position of a prompt does not make all others look like nothing; it is marked as beyond the scale.
+#[test]
+fn the_first_position_does_not_set_the_scale() {
+    let changes = |strong: (usize, f32), others: f32| {
+        let mut rows = sweep(&[("layer", 4), ("pos", 6)]);
+        for row in &mut rows {
+            let at = row.place.pos.unwrap() as usize;
+            let change = if at == strong.0 { strong.1 } else { others };
+            (row.measured.corrupt, row.measured.recovered, row.done.direction) = (None, None, None);
+            row.measured.patched = Some(row.measured.clean + change);
+            (row.outcome.changed, row.outcome.reached) = (true, true);
+        }
+        rows
+    };
+    let sink = one(&changes((0, 5.0), 0.25), None);
+    show(&sink, "scale-first");
+    let words = "Colours from −0.25 to 0.25; 4 effects beyond, at the first position, are marked by a corner.";
+    assert!(contains(&sink, words), "{}", sink.svg);
+    assert_eq!(sink.svg.matches("<path").count(), 4, "a corner in each layer");
+    // Another position may be what was looked for, and sets it; so does a first one that is not far beyond, or beside which all is
+    // rounding.
+    for (strong, others, most) in [((3, 5.0), 0.25, "5"), ((0, 0.75), 0.25, "0.75"), ((0, 5.0), 0.001, "5")] {
+        let figure = one(&changes(strong, others), None);
+        assert!(contains(&figure, &format!("Colours from −{most} to {most}.")), "{strong:?}: {}", figure.svg);
+    }
+    // A share of 1 is all that there is, whatever others are.
+    let mut rows = map(0.1);
+    rows.iter_mut().filter(|row| row.place.pos == Some(0)).for_each(|row| set(row, 1.0));
+    assert!(contains(&one(&rows, None), "Colours from −1 to 1."));
 }
 
 /// Invariant: as `small_shares_look_small`.

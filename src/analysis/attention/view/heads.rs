@@ -1,7 +1,7 @@
 //! All heads of a prompt as small multiples, a row of tiles for each layer; and what each looks at.
 
 use super::took::{MOST_TOKENS, Took};
-use super::{Entry, Pattern, Patterns};
+use super::{Entry, HIDDEN, Pattern, Patterns};
 use crate::table::{Provenance, visible};
 use crate::view::colour::Colours;
 use crate::view::kind::{Area, Body, Cell, Heat, Item, Panel, Run, Shape, Side, Table, TableRow, Tile, Tiles, View};
@@ -148,6 +148,7 @@ impl<'a> AllHeads<'a> {
             }],
             colours: Colours::probability("attention probability"),
             shape: Shape::Strips,
+            absent: HIDDEN,
         };
         let of = if keys.len() < patterns.keys.len() {
             format!(", the {} tokens that are looked at most", keys.len())
@@ -199,6 +200,9 @@ impl<'a> AllHeads<'a> {
         if self.left_out {
             legend.push("Small probabilities that the table leaves out are drawn as 0.".to_owned());
         }
+        if self.tiles.tiles.iter().any(|tile| tile.cells.iter().any(Option::is_none)) {
+            legend.push(format!("Grey: {HIDDEN}."));
+        }
         if merged > 1 {
             legend.push(format!("Each cell of a tile is the largest of {merged} x {merged} entries."));
         }
@@ -206,7 +210,7 @@ impl<'a> AllHeads<'a> {
         panels.extend(self.strips());
         let pushes = if patterns.target.is_some() { "; pushes are sums" } else { "" };
         legend.push(format!("On the text: means over heads{pushes}."));
-        legend.extend(self.took.legend());
+        legend.extend(self.took.legend("a corner"));
         // With parts, the figure of these says it.
         let caption = if patterns.parts { vec![] } else { self.took.says(patterns) };
         panels.push(Panel { heading: "every position, in every head".to_owned(), body: Body::Tiles(self.tiles) });

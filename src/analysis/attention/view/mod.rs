@@ -19,6 +19,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use took::{MOST_TOKENS, Took};
 
+/// What a place of a pattern is that has no probability.
+const HIDDEN: &str = "what a query cannot see";
+
 impl Seen for AttentionRow {
     const OF_HEADS: bool = true;
 
@@ -333,7 +336,7 @@ impl Patterns {
                     .to_owned(),
             );
         }
-        legend.extend(took.legend());
+        legend.extend(took.legend(if self.few() { "an arrow" } else { "a corner" }));
         View {
             name: format!("attention-parts{end}"),
             title: "What the last position took".to_owned(),
@@ -358,11 +361,12 @@ impl Patterns {
         } else {
             let text = "On the text: what the last position took in this head. In the square: query down, key across";
             legend.push(format!("{text}, the first token at the upper left."));
+            legend.extend(took.legend("a corner"));
             took.text(self, true).into_iter().chain([AllHeads::alone(self, pattern)]).collect()
         };
         if self.few() && self.parts {
             panels.extend(took.bars(self));
-            legend.extend(took.legend());
+            legend.extend(took.legend("an arrow"));
         }
         let left_out = pattern.left_out();
         if left_out > 0 {
@@ -370,7 +374,6 @@ impl Patterns {
             let why = "not in the table, which leaves small probabilities out; drawn as 0.";
             legend.push(format!("{left_out} {keys} {why}"));
         }
-        legend.push("Grey: what a query cannot see.".to_owned());
         View {
             name: format!("attention-L{layer}H{head}{end}"),
             title: format!("Attention of layer {layer}, head {head}"),
@@ -409,6 +412,7 @@ impl Patterns {
             }],
             colours: Colours::probability("attention probability"),
             shape: Shape::Square,
+            absent: HIDDEN,
         })
     }
 }

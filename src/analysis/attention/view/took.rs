@@ -12,6 +12,8 @@ pub(super) const MOST_TOKENS: usize = 64;
 /// A sink is looked at by at least this share of all looking, and carries at most this part of what it would carry if it carried as
 /// much as it is looked at.
 const SINK: (f64, f64) = (0.2, 0.5);
+/// What the first token took may be so many times more than that of any other: then the scale fits the others, and it is marked as beyond. Not where others are so many times less, and nothing.
+const OUTLIER: (f64, f64) = (4.0, 1000.0);
 /// Tokens that a sentence names.
 const NAMED: usize = 3;
 
@@ -84,8 +86,31 @@ impl Took {
         keys
     }
 
-    fn most(of: impl Iterator<Item = f64>) -> f64 {
-        of.map(f64::abs).fold(0.0, f64::max)
+    /// Where a scale of these values ends.
+    fn end(&self, value: &dyn Fn(usize) -> f64) -> f64 {
+        let most = |keys: std::ops::Range<usize>| keys.map(|key| value(key).abs()).fold(0.0, f64::max);
+        let (first, others) = (most(0..self.looked.len().min(1)), most(1..self.looked.len()));
+        let times = first / others;
+        round_up(if times > OUTLIER.0 && times < OUTLIER.1 { others } else { first.max(others) })
+    }
+
+    /// Where the scale of shares ends, of what is looked at and of what is carried: both have one, or the eye could not compare them.
+    fn end_of_shares(&self) -> f64 {
+        self.end(&|key| self.looked(key)).max(self.end(&|key| self.carried(key).unwrap_or(0.0)))
+    }
+
+    /// Where that of pushes ends.
+    fn end_of_pushes(&self) -> f64 {
+        self.end(&|key| self.pushed(key).unwrap_or(0.0))
+    }
+
+    /// Whether the first token lies beyond a scale.
+    fn clips(&self) -> bool {
+        let beyond = |value: f64, end: f64| value.abs() > end * (1.0 + 1e-4);
+        let (shares, pushes) = (self.end_of_shares(), self.end_of_pushes());
+        let share = |key| f64::max(self.looked(key), self.carried(key).unwrap_or(0.0));
+        !self.looked.is_empty()
+            && (beyond(share(0), shares) || self.pushed(0).is_some_and(|pushed| beyond(pushed, pushes)))
     }
 
     /// Sentences that say what was found.
@@ -136,13 +161,19 @@ impl Took {
         says
     }
 
-    /// What marks mean, where there is one.
-    pub fn legend(&self) -> Option<String> {
+    /// What marks mean that there are: in the text a corner says that a value lies beyond the scale, of bars an arrow.
+    pub fn legend(&self, beyond: &str) -> Vec<String> {
         let any = (0..self.looked.len()).any(|key| self.is_sink(key));
-        any.then(|| {
-            "Outlined: a sink, looked at by a fifth of all looking or more and carrying at most half of its share."
-                .to_owned()
-        })
+        let sink = any.then_some(
+            "Outlined: a sink, looked at by a fifth of all looking or more and carrying at most half of its share.",
+        );
+        let clips = self.clips().then(|| {
+            format!(
+                "The first token has over {} times as much as any other: scales fit the others, and {beyond} marks it.",
+                OUTLIER.0
+            )
+        });
+        sink.map(str::to_owned).into_iter().chain(clips).collect()
     }
 
     fn cells(&self, of: &Patterns, value: &dyn Fn(usize) -> f64, written: &dyn Fn(f64) -> String) -> Vec<Cell> {
@@ -184,22 +215,17 @@ impl Took {
                 panels.push(Panel { heading: heading.to_owned(), body: Body::Text(Text { colours, tokens }) });
             };
         let share = |x: f64| if x >= 0.005 { of.locale.percent(x) } else { String::new() };
-        let full = |value: &dyn Fn(usize) -> f64| round_up(Self::most((0..self.looked.len()).map(value)));
+        let shares = || Colours::rising("share", self.end_of_shares());
         let (looked, carried) = (|key| self.looked(key), |key| self.carried(key).unwrap_or(0.0));
         if all || self.carried.is_none() {
-            panel("what the last position looked at", Colours::rising("share", full(&looked)), &looked, &share);
+            panel("what the last position looked at", shares(), &looked, &share);
         }
         if self.carried.is_some() {
-            panel(
-                "what it took: how much each token carried",
-                Colours::rising("share", full(&carried)),
-                &carried,
-                &share,
-            );
+            panel("what it took: how much each token carried", shares(), &carried, &share);
         }
         if self.pushed.is_some() {
             let pushed = |key| self.pushed(key).unwrap_or(0.0);
-            let most = round_up(Self::most((0..self.looked.len()).map(pushed)));
+            let most = self.end_of_pushes();
             let written = |x: f64| if x.abs() >= 0.02 * most { of.locale.signed(x) } else { String::new() };
             let target = of.target.as_deref().map_or(String::new(), quoted);
             let heading = format!("how far what each token carried pushed {target}");
@@ -224,14 +250,14 @@ impl Took {
             }
             let x = Side { names: vec!["key".to_owned()], items: items() };
             let limits = (y.from, y.to);
+            // With room for an arrow and a number beyond.
+            let room = if self.clips() { 1.15 } else { 1.0 };
+            let y = Axis { from: room * limits.0, to: room * limits.1, ..y };
             panels.push(Panel { heading, body: Body::Steps(Steps { x, y, limits, points, joined: false }) });
         };
         let share = |x: f64| if x >= 0.005 { of.locale.percent(x) } else { String::new() };
-        let top = |value: &dyn Fn(usize) -> f64| round_up(Self::most((0..self.looked.len()).map(value)));
         let (looked, carried) = (|key| self.looked(key), |key| self.carried(key).unwrap_or(0.0));
-        // Both have one scale, or the eye could not compare them.
-        let most = top(&looked).max(top(&carried));
-        let y = || Axis::linear("share", 0.0, most, 4);
+        let y = || Axis::linear("share", 0.0, self.end_of_shares(), 4);
         panel("Looked at: attention probability".to_owned(), y(), &looked, &share);
         if self.carried.is_some() {
             panel(
@@ -243,10 +269,16 @@ impl Took {
         }
         if self.pushed.is_some() {
             let pushed = |key| self.pushed(key).unwrap_or(0.0);
-            let most = top(&pushed);
+            let most = self.end_of_pushes();
             let written = |x: f64| if x.abs() >= 0.02 * most { of.locale.signed(x) } else { String::new() };
             let target = of.target.as_deref().map_or(String::new(), quoted);
-            panel(format!("Pushed: the logit of {target}"), Axis::signed("logits", most), &pushed, &written);
+            let any = |sign: f64| (0..self.looked.len()).any(|key| sign * pushed(key) > 0.0);
+            let y = match (any(-1.0), any(1.0)) {
+                (false, true) => Axis::linear("logits", 0.0, most, 4),
+                (true, false) => Axis::linear("logits", -most, 0.0, 4),
+                _ => Axis::signed("logits", most),
+            };
+            panel(format!("Pushed: the logit of {target}"), y, &pushed, &written);
         }
         panels
     }

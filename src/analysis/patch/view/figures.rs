@@ -182,9 +182,6 @@ fn map(sweep: &DrawnSweep<'_>, down: &[Coord], along: &[Coord]) -> Drawn {
         }
     }
     let units = along.iter().any(|c| !c.is_position());
-    if units && sweep.any().to.is_some() && cells.len() < rows.len() * columns.len() {
-        legend.push("Grey: no path.".to_owned());
-    }
     if least > 0.0 {
         legend.push(format!("Cells weaker than {least:.2e} are drawn as 0."));
     }
@@ -196,6 +193,10 @@ fn map(sweep: &DrawnSweep<'_>, down: &[Coord], along: &[Coord]) -> Drawn {
         cells: cells.iter().filter(|(_, r)| !weak(r)).map(|(at, row)| (*at, cell(sweep, row))).collect(),
         colours: Colours::signed(&sweep.quantity(), sweep.scale.most),
         shape: if matches!(down, [c] if c.is_position()) { Shape::Square } else { Shape::Numbers },
+        absent: match sweep.any().to {
+            Some(_) if units => "no path",
+            _ => "not measured",
+        },
     };
     (Body::Heat(heat), legend)
 }

@@ -2,6 +2,7 @@
 
 use super::mark::Mark;
 use super::sweep::Effect;
+use crate::sweep::Metric;
 use std::collections::BTreeMap;
 
 /// The ends that a scale of shares can have, where nobody asked for another.
@@ -13,12 +14,17 @@ use std::collections::BTreeMap;
 /// Between one and two there are steps, so that a share a little above one leaves one nearly in full colour.
 const ENDS: [f64; 7] = [0.1, 0.2, 0.5, 1.0, 1.2, 1.5, 2.0];
 
-/// The scales of the figures of a table: one for shares, whatever metric they are of, and one for changes of each metric.
+/// At the first position stands what every head can see: what is done there may upset the whole run, by so many times more than anywhere else. Then
+/// the scale fits the others. Not where they are so many times less, or rounding would look like a result.
+const OUTLIER: (f64, f64) = (4.0, 1000.0);
+
+/// The scales of the figures of a table: one for shares, whatever metric they are of, and one for changes in each unit.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scales {
     /// The end that was asked for.
     asked: Option<f64>,
-    reach: BTreeMap<Option<String>, Reach>,
+    /// At the first position, and at all others, by the unit of changes.
+    reach: BTreeMap<Option<String>, [Reach; 2]>,
 }
 
 /// How far finite effects go.
@@ -53,22 +59,40 @@ impl Scales {
             return;
         }
         let error = effect.error(mark).filter(|e| e.is_finite()).unwrap_or(0.0);
-        let reach = self.reach.entry(key(effect, mark)).or_default();
-        reach.most = reach.most.max(value.abs());
-        reach.ends = (reach.ends.0.min(value - error), reach.ends.1.max(value + error));
+        let at = usize::from(!is_first(mark));
+        let reach = &mut self.reach.entry(key(effect, mark)).or_default()[at];
+        *reach = reach.with(Reach { most: value.abs(), ends: (value - error, value + error) });
     }
 
     /// The scale of a figure of effects like that of `mark`.
     pub fn of(&self, mark: &Mark) -> Scale {
         let effect = Effect::of(mark);
-        let reach = self.reach.get(&key(effect, mark)).copied().unwrap_or_default();
-        Scale::new(reach, self.asked, effect.is_share())
+        let [first, others] = self.reach.get(&key(effect, mark)).copied().unwrap_or_default();
+        // A share of 1 is no outlier, whatever others are.
+        let usual = if effect.is_share() { 1.0 + 1e-4 } else { 0.0 };
+        let times = first.most / others.most;
+        let alone = times > OUTLIER.0 && times < OUTLIER.1 && first.most > usual;
+        Scale::new(if alone { others } else { first.with(others) }, self.asked, effect.is_share())
     }
 }
 
-/// What has a scale of its own: shares, whatever they are of, and changes of a metric.
+/// Whether something was done at the first position of a prompt.
+pub(super) fn is_first(mark: &Mark) -> bool {
+    [mark.pos, mark.query_pos, mark.key_pos].contains(&Some(0)) && mark.position_name.is_none()
+}
+
+/// What has a scale of its own: shares, whatever they are of, and changes in one unit.
 fn key(effect: Effect, mark: &Mark) -> Option<String> {
-    (!effect.is_share()).then(|| mark.metric.clone())
+    let unit = || Metric::parse(&mark.metric).map_or(&*mark.metric, |metric| metric.info().unit).to_owned();
+    (!effect.is_share()).then(unit)
+}
+
+impl Reach {
+    /// As far as both.
+    fn with(self, other: Self) -> Self {
+        let ends = (self.ends.0.min(other.ends.0), self.ends.1.max(other.ends.1));
+        Self { most: self.most.max(other.most), ends }
+    }
 }
 
 impl Scale {

@@ -2,7 +2,7 @@
 
 use super::mark::{Mark, OTHERS};
 use super::method::Method;
-use super::scale::{Scale, Scales};
+use super::scale::{Scale, Scales, is_first};
 use super::words::{Coord, implied, is_no_better, place, place_along};
 use crate::number::Locale;
 use crate::table::visible_prose;
@@ -170,7 +170,10 @@ impl<'a> DrawnSweep<'a> {
         let (row, method) = (self.any(), &self.any().method);
         let (metric, clean) = (visible_prose(&row.metric), self.locale.number(row.clean));
         let (base, corrupt) = (method.corrupt(), self.locale.number(row.corrupt.unwrap_or(f32::NAN)));
-        let others = |r: &&Mark| [&r.token, &r.key_token].into_iter().flatten().any(|t| t == OTHERS);
+        // On an axis, or in what was found.
+        let along = |r: &Mark, c: &Coord| c.token(r) == Some(OTHERS) && c.position_name(r).is_none();
+        let said = self.finding().contains(OTHERS);
+        let others = |r: &&Mark| said || self.over.iter().any(|c| along(r, c));
         let unit = method.unit(2);
         let mean = match row.mean {
             Some(_) if self.rows.iter().any(others) => {
@@ -243,11 +246,12 @@ impl<'a> DrawnSweep<'a> {
     /// How far the scale goes on which effects are `drawn`, and what lies beyond; `marked` says how that is marked.
     pub fn range(&self, drawn: &str, (from, to): (f64, f64), marked: &str) -> String {
         let (from, to) = (self.locale.trimmed(from).replace('-', "−"), self.locale.trimmed(to));
-        let beyond = self.rows.iter().filter(|r| self.scale.clips(self.value(r))).count();
-        let beyond = match beyond {
+        let beyond: Vec<&&Mark> = self.rows.iter().filter(|r| self.scale.clips(self.value(r))).collect();
+        let first = if beyond.iter().all(|row| is_first(row)) { ", at the first position," } else { "" };
+        let beyond = match beyond.len() {
             0 => String::new(),
-            1 => format!("; 1 effect beyond is {marked}"),
-            n => format!("; {n} effects beyond are {marked}"),
+            1 => format!("; 1 effect beyond{first} is {marked}"),
+            n => format!("; {n} effects beyond{first} are {marked}"),
         };
         format!("{drawn} from {from} to {to}{beyond}.")
     }

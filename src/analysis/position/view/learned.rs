@@ -162,6 +162,7 @@ impl Seen for PositionCosineRow {
                     areas: vec![],
                     colours: Colours::signed("cosine", 1.0),
                     shape: Shape::Square,
+                    absent: "not in the table",
                 }),
             )],
             more: vec![],
