@@ -77,7 +77,7 @@ impl DatasetFormat {
     /// The prompts of the file.
     pub fn prompts(&self, path: &Path, bounds: Bounds) -> Result<Vec<PromptEntry>> {
         let written = written(self.dataset_format.as_deref());
-        prompts::from_input(&Input { path, written, read: read_input, bounds }, &[])
+        prompts::dataset(&Input { path, written, read: read_input, bounds })
     }
 }
 

@@ -46,6 +46,11 @@ impl PromptFile {
     /// As [`Input::records`] and [`prompts`], and for words that are neither text nor token ids; every error names the file and the line
     /// or row.
     pub fn read(input: &Input, columns: &Columns, followed: &[[&str; 2]]) -> Result<Self> {
+        Self::read_as("prompts_format", input, columns, followed)
+    }
+
+    /// The same, where the option `format` says how the file is written.
+    fn read_as(format: &str, input: &Input, columns: &Columns, followed: &[[&str; 2]]) -> Result<Self> {
         let of_words = || WORDS.iter().flatten().copied();
         let known: Vec<&str> = FIELDS.into_iter().chain(of_words()).collect();
         check_columns(columns, &known, "prompts")?;
@@ -60,7 +65,7 @@ impl PromptFile {
         let mut wanted: Vec<String> = own.map(theirs).collect();
         wanted.extend(followed.iter().flatten().map(|ours| theirs(ours)));
         let names: Vec<&str> = wanted.iter().map(String::as_str).collect();
-        let records = input.records(&names, "prompts_format", true)?;
+        let records = input.records(&names, format, true)?;
         let is_word = |ours: &str| of_words().any(|word| word == ours);
         let (about_words, about_prompts): (Vec<_>, Vec<_>) =
             columns.iter().cloned().partition(|(ours, _)| is_word(ours));
@@ -158,4 +163,12 @@ impl Session {
 /// As [`PromptFile::read`].
 pub fn from_input(input: &Input, columns: &Columns) -> Result<Vec<PromptEntry>> {
     Ok(PromptFile::read(input, columns, &[])?.entries)
+}
+
+/// The prompts that come from `input` beside those that are run.
+///
+/// # Errors
+/// As [`PromptFile::read`].
+pub fn dataset(input: &Input) -> Result<Vec<PromptEntry>> {
+    Ok(PromptFile::read_as("dataset_format", input, &[], &[])?.entries)
 }

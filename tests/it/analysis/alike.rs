@@ -63,14 +63,17 @@ fn positions_before_the_first_difference_are_noted() {
         let said = run("io=first,end");
         assert_eq!(said.len(), 1, "{said:?}");
         assert!(
-            said[0].contains("at chosen positions of 2 of 2 pairs") && said[0].ends_with("position 1 is chosen"),
+            said[0].contains("at chosen positions of 2 of 2 pairs") && said[0].ends_with("position 2 is chosen"),
             "{said:?}"
         );
         assert_eq!(run("end"), [""; 0]);
     }
     // Where every position sees every other, the first difference is everywhere.
     let both = model("hooked_bidirectional");
-    let ids = ["patch", "-m", &both, "--clean", "#3,14,15", "--corrupt", "#3,14,27", "--answer", "#7", "--pos", "0"];
+    let ids = [
+        "patch", "-m", &both, "--clean", "#3,14,15", "--corrupt", "#3,14,27", "--answer", "#7", "--metric", "logit",
+        "--pos", "0",
+    ];
     let ids = ids.iter().chain(&["--at", "resid_pre", "--over", "layer,pos", "--out", "both"]);
     assert!(!place.ok(ids).stderr.contains("alike"));
 }

@@ -135,7 +135,7 @@ fn is_csv_of(csv: &str, (names, rows): &(Vec<String>, Vec<Vec<Field>>)) {
 fn a_table_is_printed_by_its_name() {
     let place = Place::new();
     let pair = |verb: &str| {
-        let prompt = |name: &str| format!("When Mary and John met, {name} {verb} to");
+        let prompt = |name: &str| format!("Mary and John met. Then {name} {verb} to");
         let (clean, corrupt) = (prompt("John"), prompt("Mary"));
         serde_json::json!({"clean": clean, "corrupt": corrupt, "answer": " Mary", "foil": " John"}).to_string() + "\n"
     };
@@ -153,7 +153,7 @@ fn a_table_is_printed_by_its_name() {
     let words = |more: &[&str]| run(&[&["--out", "whole"], more].concat()).stdout;
     assert_eq!(words(&["--table", "patch_mean"]), words(&[]));
     let effects = words(&["--table", "patch"]);
-    assert!(effects.contains("prompt") && effects != words(&[]), "{effects}");
+    assert!(effects.contains("demo · pair 0 ·") && effects != words(&[]), "{effects}");
     // One request, one folder.
     let request = |more: &[&str]| run(&[&["-q", "--print-folder"], more].concat()).stdout;
     let folder = request(&[]);
@@ -189,7 +189,7 @@ fn a_table_that_was_not_made_is_said() {
     assert!(error.starts_with("error: this run has made no table logit_lens_mean"), "{}", done.stderr);
     assert!(hint.starts_with("hint: there is logit_lens;"), "{}", done.stderr);
     let run = place.only_run();
-    for name in ["logit_lens.parquet", "logit_lens-p0.svg", "manifest.json"] {
+    for name in ["logit_lens.parquet", "logit_lens.svg", "manifest.json"] {
         assert!(run.join(name).is_file(), "{name}");
     }
     // With a second prompt and a target it is there.

@@ -74,7 +74,9 @@ fn what_is_read_of_a_file_is_read_of_standard_input() {
             let out = if matches!(&*command, "cache" | "explain" | "export") { "out" } else { "-" };
             let run = |from: &[&str]| -> Vec<String> {
                 let all = [&[&*command, "--format", "ndjson", "--out", out], from].concat();
-                all.into_iter().map(str::to_owned).chain(more.iter().cloned()).collect()
+                // A data set that is there is made again.
+                let again = (out == "out").then(|| "--force".to_owned());
+                all.into_iter().map(str::to_owned).chain(more.iter().cloned()).chain(again).collect()
             };
             let (named, format) = (format!("--{option}"), format!("--{option}-format"));
             let file = place.ok(run(&[&named, "stdin.jsonl"]));
@@ -100,7 +102,10 @@ fn standard_input_is_one_thing() {
     let twice = "standard input is given for two things, and can be read once";
     refused(&["neurons", "--prompts", "-", "--corpus", "-"], twice);
     refused(&["neurons", "--corpus", "-", "--corpus", "-"], twice);
-    refused(&["ablate", "--prompts", "-", "--dataset", "-", "--kind", "mean", "--metric", "loss_nats"], twice);
+    let mean = ["ablate", "--kind", "mean", "--metric", "loss_nats", "--dataset", "-"];
+    refused(&[&mean[..], &["--prompts", "-", "--prompts-format", "jsonl"]].concat(), twice);
+    // Whose format it is that is missing.
+    refused(&[&mean[..], &["Mary and John went"]].concat(), "--dataset-format jsonl");
     refused(
         &["export", "--hooks", "z", "--corpus", "stdin.jsonl", "--corpus-format", "txt"],
         "leave out --corpus-format",
