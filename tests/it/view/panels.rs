@@ -116,11 +116,7 @@ fn one_scale_has_one_colour_bar() {
         let panels = ends.map(|most| ("A site", Body::Heat(grid(&[(0.1, ".10"); 4], most))));
         let (texts, _, high) = drawn(&several(panels.into()), None, Words::Own);
         let bars = texts.iter().filter(|text| *text == "effect").count();
-        (
-            bars,
-            texts.iter().any(|text| text.contains("A panel without a colour bar has that of the panel above.")),
-            high,
-        )
+        (bars, texts.join(" ").contains("A panel without a colour bar has that of the panel above."), high)
     };
     let (one, two) = (of([1.0, 1.0]), of([1.0, 2.0]));
     assert_eq!((one.0, one.1), (1, true));
