@@ -31,6 +31,24 @@ impl Extents {
         })?;
         Ok(extents)
     }
+
+    /// How far the values of a column go, either way, in the rows of those that are drawn: their figures have one scale. No row is held.
+    pub fn reach<R: Row>(&self, rows: &mut dyn Rows<R>, whose: &str, column: &str) -> Result<f64> {
+        let mut most = 0f64;
+        rows.cells(0..rows.len(), &[whose, column], &mut |cells| {
+            let (Cell::U32(whose), value) = (cells[0], cells[1]) else { return Ok(()) };
+            let value = match value {
+                Cell::F64(value) => value.abs(),
+                Cell::F32(value) => f64::from(value.abs()),
+                _ => 0.0,
+            };
+            if self.has(whose) && value.is_finite() {
+                most = most.max(value);
+            }
+            Ok(())
+        })?;
+        Ok(most)
+    }
 }
 
 impl<K: Ord + Copy> Extents<K> {

@@ -209,14 +209,16 @@ impl Lens {
     }
 
     fn view(&self, name: String, provenance: Arc<Provenance>) -> View {
-        let mut legend = vec![
-            "Each cell: the token most probable if the model stopped there; colour: its probability.".to_owned(),
-            "Outlined: it is the token that follows in the prompt.".to_owned(),
-        ];
+        let heat = self.heat();
+        let mut legend =
+            vec!["Each cell: the token most probable if the model stopped there; colour: its probability.".to_owned()];
+        if heat.cells.iter().any(|(_, cell)| cell.mark == Mark::Hit) {
+            legend.push("Outlined: it is the token that follows in the prompt.".to_owned());
+        }
         if self.hidden > 0 {
             legend.push(format!("The first {} positions are not drawn; the table has them.", self.hidden));
         }
-        let mut panels = View::panel(Body::Heat(self.heat()));
+        let mut panels = View::panel(Body::Heat(heat));
         panels.extend(self.target());
         View {
             name,

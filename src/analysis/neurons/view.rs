@@ -9,7 +9,7 @@ use crate::number::Locale;
 use crate::table::{Provenance, Rows, visible, visible_prose};
 use crate::view::axis::Axis;
 use crate::view::colour::Colours;
-use crate::view::extent::each_prompt;
+use crate::view::extent::{Extents, each_prompt};
 use crate::view::kind::{Body, Cell, Heat, Item, Panel, Shape, Side, Steps, Table, TableRow, View};
 use crate::view::label::quoted;
 use crate::view::{Emit, Options, Seen};
@@ -29,8 +29,10 @@ impl Seen for NeuronVocabRow {
 
 impl Seen for NeuronRow {
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
+        let most = Extents::of::<Self>(rows, "prompt", how)?.reach(rows, "prompt", "push")?;
+        let colours = Colours::signed("push (logits)", if most > 0.0 { most } else { 1.0 });
         each_prompt(rows, from, how, |row| row.prompt, &mut |own, end, provenance| {
-            emit(view(format!("neurons{end}"), &own, provenance, how.locale))
+            emit(view(format!("neurons{end}"), &own, &colours, provenance, how.locale))
         })
     }
 }
@@ -68,7 +70,7 @@ fn title(row: &NeuronRow, locale: Locale) -> String {
     )
 }
 
-fn view(name: String, rows: &[NeuronRow], provenance: Arc<Provenance>, locale: Locale) -> View {
+fn view(name: String, rows: &[NeuronRow], colours: &Colours, provenance: Arc<Provenance>, locale: Locale) -> View {
     let positions: Vec<&[NeuronRow]> = rows.chunk_by(|a, b| a.pos == b.pos).collect();
     let last = positions.last().copied().unwrap_or_default();
     let shown = &last[..last.len().min(SHOWN)];
@@ -83,10 +85,10 @@ fn view(name: String, rows: &[NeuronRow], provenance: Arc<Provenance>, locale: L
     if positions.len() > 1 {
         panels[0].heading = "At the last position".to_owned();
         let heading = "Over positions: on the token that is pushed there".to_owned();
-        panels.push(Panel { heading, body: Body::Heat(over_positions(&positions, locale)) });
+        panels.push(Panel { heading, body: Body::Heat(over_positions(&positions, colours, locale)) });
     }
     let heading = "What they are, and what they say".to_owned();
-    panels.push(Panel { heading, body: Body::Table(table(shown, locale)) });
+    panels.push(Panel { heading, body: Body::Table(table(shown, colours, locale)) });
     View {
         name,
         title: "Neurons: which push the answer".to_owned(),
@@ -148,7 +150,7 @@ fn bars(shown: &[NeuronRow], locale: Locale) -> Steps {
 }
 
 /// The strongest neurons of any of the last positions, at each of them where they are among its strongest.
-fn over_positions(positions: &[&[NeuronRow]], locale: Locale) -> Heat {
+fn over_positions(positions: &[&[NeuronRow]], colours: &Colours, locale: Locale) -> Heat {
     let shown = &positions[positions.len().saturating_sub(POSITIONS)..];
     let mut strongest: BTreeMap<(u32, Option<u32>, u32), f64> = BTreeMap::new();
     for row in shown.iter().copied().flatten() {
@@ -158,7 +160,6 @@ fn over_positions(positions: &[&[NeuronRow]], locale: Locale) -> Heat {
     let mut order: Vec<_> = strongest.into_iter().collect();
     order.sort_by(|a, b| b.1.total_cmp(&a.1));
     order.truncate(SHOWN);
-    let most = order.first().map_or(1.0, |(_, most)| *most);
     order.sort_by_key(|(place, _)| *place);
     let (mut cells, mut names) = (vec![], vec![String::new(); order.len()]);
     for (r, (place, _)) in order.iter().enumerate() {
@@ -180,16 +181,15 @@ fn over_positions(positions: &[&[NeuronRow]], locale: Locale) -> Heat {
         above: Side::default(),
         cells,
         areas: vec![],
-        colours: Colours::signed("push (logits)", if most > 0.0 { most } else { 1.0 }),
+        colours: colours.clone(),
         shape: Shape::Numbers,
         absent: "not among the strongest that were kept",
     }
 }
 
-fn table(shown: &[NeuronRow], locale: Locale) -> Table {
+fn table(shown: &[NeuronRow], colours: &Colours, locale: Locale) -> Table {
     let gated = shown.iter().any(|row| row.gate.is_some());
     let read = shown.iter().any(|row| row.percentile.is_some());
-    let most = shown.iter().map(|row| row.push.abs()).fold(0.0, f64::max);
     let number = |x: f64| Cell::said(locale.number(x as f32));
     let row = |row: &NeuronRow| {
         let mut cells = vec![Cell {
@@ -211,6 +211,6 @@ fn table(shown: &[NeuronRow], locale: Locale) -> Table {
     Table {
         columns: columns.map(str::to_owned).collect(),
         rows: shown.iter().map(row).collect(),
-        colours: Some(Colours::signed("push", if most > 0.0 { most } else { 1.0 })),
+        colours: Some(colours.clone()),
     }
 }

@@ -59,10 +59,11 @@ fn view(name: String, positions: &[&[ResidualRow]], provenance: Arc<Provenance>,
     let depth = depths(&owned);
     let mut panels = vec![pushes(&strokes, &depth, locale), lens(&strokes, locale), stream(&strokes, &depth, locale)];
     panels.extend((positions.len() > 1).then(|| decided(positions)));
-    let mut legend = vec![
-        "Pushes are logits less the mean logit; the last stream's scale is held.".to_owned(),
-        "Outlined: the lens says the target.".to_owned(),
-    ];
+    let mut legend = vec!["Pushes are logits less the mean logit; the last stream's scale is held.".to_owned()];
+    let drawn = positions.iter().copied().flatten();
+    if drawn.into_iter().any(|row| row.lens_rank_of_target == Some(1)) {
+        legend.push("Outlined: the lens says the target.".to_owned());
+    }
     if positions.len() > 1 {
         legend.push("All panels but the last are of the last position.".to_owned());
     }

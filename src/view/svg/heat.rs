@@ -57,9 +57,9 @@ impl<'a> Drawn<'a> {
             Shape::Strips => {
                 given.unwrap_or(900.0 / columns as f64).clamp(if given.is_some() { 1.0 } else { 6.0 }, 44.0)
             }
-            Shape::Square => {
-                given.map_or(680.0 / rows.max(columns) as f64, |w| w.min(680.0 / rows as f64)).clamp(4.0, 34.0)
-            }
+            Shape::Square => given
+                .map_or(680.0 / rows.max(columns) as f64, |w| w.min(room.most().clamp(300.0, 680.0) / rows as f64))
+                .clamp(4.0, 34.0),
         };
         let w = if given.is_some() && w < 9.0 { w } else { w.floor() };
         // Low rows do where no number has room.

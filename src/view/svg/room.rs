@@ -9,8 +9,10 @@ pub(super) struct Room {
     pub panels: usize,
 }
 
-/// Pixels of a page of 24 cm that are left for panels below title and over caption.
-const PAGE: f64 = 24.0 / 2.54 * 96.0 - 110.0;
+/// Pixels of a page of 24 cm without a title.
+const PAGE: f64 = 24.0 / 2.54 * 96.0 - 60.0;
+/// A caption takes so many of them: the more lines, the narrower it is.
+const CAPTION: f64 = 40_000.0;
 /// A panel has at least so much of it: 5 cm.
 const LEAST: f64 = 5.0 / 2.54 * 96.0;
 /// What stands over and below a plot or a grid: heading, labels, names of axes.
@@ -24,7 +26,7 @@ impl Room {
     /// How high a plot or grid may be.
     pub fn most(self) -> f64 {
         match self.width {
-            Some(_) => (PAGE / self.panels.max(1) as f64).max(LEAST) - AROUND,
+            Some(width) => ((PAGE - CAPTION / width.max(100.0)) / self.panels.max(1) as f64).max(LEAST) - AROUND,
             None => f64::INFINITY,
         }
     }

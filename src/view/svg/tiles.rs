@@ -38,7 +38,11 @@ impl<'a> Drawn<'a> {
         let widest = if tiles.tiles.len() == 1 { 420.0 } else { 150.0 };
         let tile = match room.width {
             Some(wide) => {
-                let high = if room.panels > 1 { (room.most() / lines - NAME - GAP).max(44.0) } else { widest };
+                let high = if room.panels > 1 {
+                    (room.most() / lines - NAME - GAP).max((480.0 / lines).min(40.0))
+                } else {
+                    widest
+                };
                 ((wide - BAR + GAP) / along - GAP).min(high).clamp(18.0, widest)
             }
             None => (1320.0 / along - GAP).clamp(44.0, widest).floor(),

@@ -114,18 +114,11 @@ fn headings_that_the_axis_says_go_with_the_title() {
 fn one_scale_has_one_colour_bar() {
     let of = |ends: [f64; 2]| {
         let panels = ends.map(|most| ("A site", Body::Heat(grid(&[(0.1, ".10"); 4], most))));
-        let (texts, _, high) = drawn(&several(panels.into()), None, Words::Own);
+        let (texts, ..) = drawn(&several(panels.into()), None, Words::Own);
         let bars = texts.iter().filter(|text| *text == "effect").count();
-        (
-            bars,
-            texts.iter().any(|text| text.contains("A panel without a colour bar has that of the panel above.")),
-            high,
-        )
+        (bars, texts.join(" ").contains("A panel without a colour bar has that of the panel above."))
     };
-    let (one, two) = (of([1.0, 1.0]), of([1.0, 2.0]));
-    assert_eq!((one.0, one.1), (1, true));
-    assert_eq!((two.0, two.1), (2, false));
-    assert!(one.2 <= two.2);
+    assert_eq!((of([1.0, 1.0]), of([1.0, 2.0])), ((1, true), (2, false)));
 }
 
 /// Invariant: What a reader of a grid would ask is in its caption where there is something to ask, and only there.

@@ -96,7 +96,8 @@ impl Took {
 
     /// Where the scale of shares ends, of what is looked at and of what is carried: both have one, or the eye could not compare them.
     fn end_of_shares(&self) -> f64 {
-        self.end(&|key| self.looked(key)).max(self.end(&|key| self.carried(key).unwrap_or(0.0)))
+        let carried = self.carried.as_ref().map_or(0.0, |_| self.end(&|key| self.carried(key).unwrap_or(0.0)));
+        self.end(&|key| self.looked(key)).max(carried)
     }
 
     /// Where that of pushes ends.
