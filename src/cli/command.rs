@@ -7,6 +7,7 @@ use super::canonical::{canonical, words};
 use super::examples::examples;
 use super::found::{draw, print, printed_folder};
 use super::help::{below, grouped};
+use super::kinds::{drawn, names, opens, scaled, shared, unwritten};
 use super::listed::with_names;
 use super::opened::OpenArgs;
 use super::out::{Out, flags};
@@ -178,27 +179,6 @@ pub(super) fn clap_of<A: Asking>() -> clap::Command {
         Some(long) => command.long_about(long),
         None => command.long_about(None::<&str>),
     }
-}
-
-/// Whether the figures of its tables have a scale.
-fn scaled<A: Analysis>() -> bool {
-    A::Tables::ALL.iter().filter_map(|table| table.drawable()).any(|table| table.scaled)
-}
-
-/// Whether figures of its tables are files.
-fn drawn<A: Analysis>() -> bool {
-    let folder = matches!(A::RESULTS, Results::Folder | Results::FolderIfNamed);
-    A::DRAWS && folder && A::Tables::ALL.iter().any(|table| table.drawable().is_some())
-}
-
-/// Whether it makes something that can be opened.
-fn opens<A: Analysis>() -> bool {
-    drawn::<A>() || A::PAGE.is_some()
-}
-
-/// Whether several processes can share its work.
-fn shared<A: Analysis>() -> bool {
-    A::JOINS.is_some() || A::PIECES || A::RESULTS == Results::Dataset
 }
 
 /// What was given for the arguments of a group.
@@ -413,19 +393,6 @@ fn run_on<A: Asking>(matches: &ArgMatches, joined: Option<(&Shards, &Joining)>, 
     print(found, shown, printed, (input.len(), input.prompts()), out)
 }
 
-/// Why results need a folder, where they do.
-fn unwritten<A: Analysis>(in_parts: bool) -> Option<String> {
-    match A::RESULTS {
-        Results::Dataset => Some("a data set needs a folder".to_owned()),
-        _ if in_parts => Some("what is done in parts is kept in a folder".to_owned()),
-        // Its results are a file, whatever tables there are beside it.
-        _ if A::PAGE.is_some() || A::Tables::ALL.is_empty() => {
-            Some(format!("{} writes {}, which needs a folder", A::NAME, A::FILES.join(", ")))
-        }
-        _ => None,
-    }
-}
-
 /// Refuses what does not fit into memory, before anything runs.
 pub(super) fn check_memory<A: Analysis>(analysis: &A, on: &A::On, input: &A::Input, out: &Out) -> Result<()> {
     let Some(plan) = on.plan(analysis.need(on, input)?) else { return Ok(()) };
@@ -435,11 +402,6 @@ pub(super) fn check_memory<A: Analysis>(analysis: &A, on: &A::On, input: &A::Inp
         out.say(warning);
     }
     Ok(())
-}
-
-/// What its tables and files are called.
-fn names<A: Analysis>() -> Vec<&'static str> {
-    A::Tables::ALL.iter().map(|table| table.info().name).chain(A::FILES.iter().copied()).collect()
 }
 
 /// How to go on with what a stopped run left.

@@ -18,6 +18,7 @@ mod glossary;
 mod help;
 mod input;
 mod kept;
+mod kinds;
 mod listed;
 mod opened;
 mod out;

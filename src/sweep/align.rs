@@ -2,7 +2,7 @@
 
 use super::grid::{Grid, Over};
 use crate::error::{Error, Result, Said, give, said, words};
-use crate::range::positions_of;
+use crate::range::{Interval, positions_of};
 use crate::text::Pair;
 
 /// How positions of different pairs are matched where a sweep has an axis of them.
@@ -160,4 +160,25 @@ pub fn alike(pairs: &[Pair], grid: &Grid) -> Option<String> {
             if early.len() == 1 { "is" } else { "are" }
         ),
     })
+}
+
+impl Grid {
+    /// What is patched at once of layers and positions that are not gone over, where that is some and not all: `layers 0-2`,
+    /// `positions io, s2`, as it was asked for.
+    pub fn at_once(&self, pair: &Pair) -> Option<String> {
+        let of = |what: &str, over: Over, chosen: Option<Vec<String>>| {
+            let chosen = chosen.filter(|_| !self.over.contains(&over))?;
+            let many =
+                if matches!(&chosen[..], [one] if !one.contains('-') || one.starts_with('-')) { "" } else { "s" };
+            Some(format!("{what}{many} {}", chosen.join(", ")))
+        };
+        let said = |chosen: &Option<Vec<Interval>>| Some(chosen.as_ref()?.iter().map(Interval::to_string).collect());
+        let positions = match self.align {
+            Align::Named => Some(pair.positions.iter().map(|named| named.name.clone()).collect()),
+            _ => said(&self.only.pos),
+        };
+        let both = [of("layer", Over::Layer, said(&self.only.layers)), of("position", Over::Pos, positions)];
+        let both: Vec<String> = both.into_iter().flatten().collect();
+        (!both.is_empty()).then(|| both.join(", "))
+    }
 }
