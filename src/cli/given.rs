@@ -400,6 +400,13 @@ impl NamedPromptArgs {
     /// The same, and of the words after prompts that are `followed` what a file says.
     fn read(&self, texts: &[String], followed: &[[&str; 2]], out: &Out) -> Result<PromptFile> {
         let mut entries: Vec<PromptEntry> = texts.iter().map(PromptEntry::text).collect();
+        let is_word = |text: &String| text.bytes().all(|b| b.is_ascii_graphic());
+        if texts.len() > 2 && texts.iter().all(is_word) {
+            let n = texts.len();
+            out.note(format_args!(
+                "{n} words are {n} prompts of one word each: put quotation marks around a text of several words"
+            ));
+        }
         for ids in &self.ids {
             entries.push(PromptEntry::ids(parse_ids(ids)?));
         }

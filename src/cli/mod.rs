@@ -190,6 +190,8 @@ fn misunderstood(e: &clap::Error) -> Error {
         paragraphs.find_map(|p| p.trim_start().strip_prefix("tip: ")).filter(|tip| !tip.starts_with("to pass '--"));
     let hint = match tip {
         Some(tip) => one_line(tip),
+        None if message.contains("cannot be used multiple times") => "give it once".to_owned(),
+        None if e.kind() == clap::error::ErrorKind::ArgumentConflict => "leave out one of them".to_owned(),
         None if message.contains("unexpected argument '--out'") => {
             "it writes no files: all that it finds is on stdout".to_owned()
         }

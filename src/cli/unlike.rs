@@ -17,20 +17,19 @@ pub(super) fn note(on: &Session, prompts: &[Prompt], out: &Out) {
         return;
     }
     let guessing = (on.model.spec().unembedding.d_vocab_out as f64).ln();
-    let (mut unlike, mut first) = (0, None);
+    let mut unlike = 0;
     // What cannot be run is refused by the run itself.
     let looked = loss(&on.model, &texts, &|_| String::new(), Budget(on.memory_bytes), &(), &mut |_, found| {
-        if let Some(nats) = found.map(|found| found.loss_nats).filter(|nats| *nats > guessing) {
-            unlike += 1;
-            first.get_or_insert(nats);
-        }
+        unlike += usize::from(found.is_some_and(|found| found.loss_nats > guessing));
         Ok(())
     });
-    let Some(nats) = first.filter(|_| looked.is_ok() && 2 * unlike > texts.len()) else { return };
+    if looked.is_err() || 2 * unlike <= texts.len() {
+        return;
+    }
     let what = if texts.len() == 1 { "this text is" } else { "most of these texts are" };
     out.note(format_args!(
-        "{what} unlike the small English that {DEMO} was trained on: a token surprises it by {nats:.1} nats, and one guess among all its \
-         tokens by {guessing:.1}. Try \"When Mary and John went to the store, John gave a drink to\", \"The capital of France is\" or \"Once \
-         upon a time there was a little girl named Lily.\"; or ask a real model, such as -m gpt2"
+        "{what} unlike all that {DEMO} has learnt, a small English of its own, so do not believe what it says here: on average \
+         a token surprises it more than if it guessed blindly. Try \"When Mary and John went to the store, John gave a drink to\", \"The capital of \
+         France is\" or \"Once upon a time there was a little girl named Lily.\"; or ask a real model, such as -m gpt2"
     ));
 }

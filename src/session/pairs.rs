@@ -47,6 +47,14 @@ type Wanted = (String, String);
 /// What stands before the name of a named position where it is a column of ours.
 const NAMED: &str = "position ";
 
+/// `who@2` as a template, `{who}@2`: the second time that the words of that column are there.
+fn in_template(column: &str) -> String {
+    match column.rsplit_once('@') {
+        Some((words, n)) if n.parse::<isize>().is_ok() && !words.contains('{') => format!("{{{words}}}@{n}"),
+        _ => column.to_owned(),
+    }
+}
+
 /// Whether whole numbers in a column are no token ids.
 fn is_no_ids(ours: &str) -> bool {
     ours == "id" || ours.starts_with(NAMED)
@@ -113,7 +121,7 @@ pub fn from_input(input: &Input, names: &Columns, positions: &[NamedPosition]) -
     let theirs = |ours: &str| names.iter().find(|(o, _)| o == ours).map_or(ours, |(_, theirs)| theirs).to_owned();
     let mut wanted: Vec<Wanted> = COLUMNS.iter().map(|ours| ((*ours).to_owned(), theirs(ours))).collect();
     wanted.extend(positions.iter().filter_map(|named| match &named.at {
-        At::Column(column) => Some((format!("{NAMED}{}", named.name), column.clone())),
+        At::Column(column) => Some((format!("{NAMED}{}", named.name), in_template(column))),
         At::Number(_) => None,
     }));
     let Read { entries, names: has, unused } = from_records(input, &wanted)?;
@@ -124,18 +132,22 @@ pub fn from_input(input: &Input, names: &Columns, positions: &[NamedPosition]) -
     }
     // A name that was said must be there: what is overlooked would change what is measured.
     let clean = EITHER[0].iter().all(|ours| !has.contains(&theirs(ours))).then(|| theirs("clean"));
-    let of_positions = wanted.iter().skip(COLUMNS.len());
+    let of_positions = &wanted[COLUMNS.len()..];
     let absent = names.iter().chain(of_positions).map(|(_, theirs)| theirs).find(|theirs| !has.contains(theirs));
     if let Some(missing) = absent.or(clean.as_ref()) {
+        let is_position = of_positions.iter().any(|(_, theirs)| theirs == missing);
         // Of a text that is made of fields, the one that is not there.
         let missing = fields_in(missing).find(|part| !has.iter().any(|name| name == part)).unwrap_or(missing);
         let names = some_of(has.iter().map(String::as_str));
         let e = Error::bad_input(format!("{shown} has no column `{missing}`; it has {names}"));
-        return Err(e.nearest_or(
-            missing,
-            has.iter().map(String::as_str),
-            said("say how the file calls its columns: {columns=clean=prompt,corrupt=corrupted}"),
-        ));
+        let hint = match is_position {
+            true => words(
+                "with a file, a position is in a column: a number or words of the clean prompt; of words that are there twice, `who@2` is the \
+                 second time that those in the column `who` are",
+            ),
+            false => said("say how the file calls its columns: {columns=clean=prompt,corrupt=corrupted}"),
+        };
+        return Err(e.nearest_or(missing, has.iter().map(String::as_str), hint));
     }
     for (ours, theirs) in wanted.iter().skip(COLUMNS.len()) {
         if let Some(e) = entries.iter().find(|e| !e.cells.contains_key(ours)) {
@@ -276,6 +288,10 @@ impl Session {
         pair.foils.extend(unread);
         pair.rest = rest;
         for named in positions {
+            if pair.positions.iter().any(|known| known.name == named.name) {
+                return Err(Error::bad_input(format!("two positions are called `{}`", visible(&named.name)))
+                    .hint("give each a name of its own"));
+            }
             let at = match (&named.at, cell(named)) {
                 (At::Number(number), _) => position_at(*number, &pair.clean),
                 (At::Column(_), Some(cell)) => position_in(&cell, &pair.clean),

@@ -144,7 +144,10 @@ pub fn alike(pairs: &[Pair], grid: &Grid) -> Option<String> {
         .collect();
     let (first, early, alike) = found.first()?;
     let last = alike - 1;
+    let named = first.positions.iter().filter(|named| named.at <= last && grid.align == Align::Named);
+    let names: Vec<&str> = named.map(|named| named.name.as_str()).collect();
     let positions = match &early[..] {
+        _ if !names.is_empty() => format!("position{} {}", if names.len() == 1 { "" } else { "s" }, names.join(", ")),
         [one] => format!("position {one}"),
         [first, .., last] if last - first + 1 == early.len() => format!("positions {first} to {last}"),
         all => format!("positions {}", all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),

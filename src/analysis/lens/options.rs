@@ -99,6 +99,10 @@ impl Analysis for Lens {
         input.note_replaced(self.words(), out);
         input.note_spaces(on, &targets, self.pos.as_deref(), out)?;
         let over = self.means(input, &targets);
+        let (of, n) = (targets.iter().filter(|words| words.target.is_some()).count(), targets.len());
+        if over.is_some() && of < n {
+            out.note(format!("{} of {n} prompts have no target, and means are of the other {of}", n - of));
+        }
         let watch = out.watch;
         tell(over, out, |emit| lens(&on.model, &input.prompts, &|id| on.spell(id), &options, watch, emit))
     }

@@ -63,7 +63,7 @@ fn positions_before_the_first_difference_are_noted() {
         let said = run("io=first,end");
         assert_eq!(said.len(), 1, "{said:?}");
         assert!(
-            said[0].contains("at chosen positions of 2 of 2 pairs") && said[0].ends_with("position 2 is chosen"),
+            said[0].contains("at chosen positions of 2 of 2 pairs") && said[0].ends_with("position io is chosen"),
             "{said:?}"
         );
         assert_eq!(run("end"), [""; 0]);

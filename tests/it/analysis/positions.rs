@@ -358,6 +358,16 @@ fn words_say_which_time_they_are_meant() -> pellucid::Result<()> {
     place.ok(of_file);
     let own: Vec<_> = rows("file")?.into_iter().map(|row| (row.place.pos, row.measured.patched)).collect();
     assert_eq!(own, s2.iter().map(|row| (row.place.pos, row.measured.patched)).collect::<Vec<_>>());
+    let of_column = of_file.map(|word| if word == "s2={who}@2" { "s2=who@2" } else { word });
+    place.ok(of_column.iter().chain(&["--force"]));
+    assert_eq!(rows("file")?.len(), own.len());
+    for (names, says) in [
+        ("io=Mary", "hint: with a file, a position is in a column"),
+        ("x=who@2,x=-1", "two positions are called `x`"),
+        ("x=whom@2", "did you mean `who`?"),
+    ] {
+        place.refused(["patch", "--pairs", "who.csv", "--positions", names], 2, says);
+    }
     let refused =
         [("John", "more than once, 2 times"), ("John@3", "2 times, and @3 is not one"), ("Mary@2", "once, and @2")];
     for (words, says) in refused {

@@ -71,6 +71,8 @@ fn arguments_that_cannot_be_parsed_are_refused() {
         (&["lense"], "unrecognized subcommand 'lense'"),
         (&["lense"], "hint: some similar subcommands exist: 'tokens', 'lens'"),
         (&["lens", "-m", &gpt2, "--tpo", "3"], "unexpected argument '--tpo'"),
+        (&["lens", "-m", &gpt2, "--bos", "--no-bos", "a"], "hint: leave out one of them"),
+        (&["lens", "-m", &gpt2, "--target", "a", "--target", "b"], "hint: give it once"),
         (&["model", "--out", "-"], "hint: it writes no files: all that it finds is on stdout"),
         (&["hooks", "--out", "x"], "hint: it writes no files: all that it finds is on stdout"),
         (&["lens", "-m", &gpt2, "--top", "many"], "invalid value 'many' for '--top <K>'"),

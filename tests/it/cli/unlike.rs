@@ -2,13 +2,17 @@
 
 use std::time::{Duration, Instant};
 
+use pellucid::analysis::AttentionRow;
+use pellucid::table::read_rows;
+
 use crate::bin::Place;
 
 /// Invariant: Of texts that surprise the built-in model more than guessing, and of no others, it is said that it never learnt such texts.
 #[test]
 fn texts_that_are_unlike_what_demo_learnt_are_said() {
     let place = Place::new();
-    let said = |args: &[&str]| place.ok(args.iter().chain(&["--out", "-"])).stderr.contains("unlike the small English");
+    let said =
+        |args: &[&str]| place.ok(args.iter().chain(&["--out", "-"])).stderr.contains("unlike all that demo has learnt");
     let known = [
         "When Mary and John went to the store, John gave a drink to",
         "The capital of France is",
@@ -25,6 +29,37 @@ fn texts_that_are_unlike_what_demo_learnt_are_said() {
     assert!(said(&["attention", "I love you"]) && said(&["loss", "I love you", "Hello world", known[0]]));
     assert!(!said(&["lens", "I love you", known[0]]) && !said(&["lens", "--ids", "5,1000,7,1200"]));
     assert!(!said(&["lens", "--ids", "5"]) && !said(&["lens", "I love you", "-q"]));
+}
+
+/// Three words or more without quotation marks are as many prompts, which is said; nothing is said of two, or of texts.
+#[test]
+fn words_without_quotation_marks_are_said() {
+    let place = Place::new();
+    let said = |args: &[&str]| place.ok(args.iter().chain(&["--out", "-"])).stderr.contains("prompts of one word each");
+    assert!(said(&["lens", "The", "capital", "of", "France", "is"]));
+    assert!(!said(&["lens", "Mary", "John"]) && !said(&["lens", "Once upon", "a time", "there was"]));
+    assert!(!said(&["lens", "The capital of France is"]));
+}
+
+/// Invariant: Where a head looks most elsewhere is not one of the places that were named before it.
+#[test]
+fn elsewhere_is_neither_the_first_token_nor_the_one_before_nor_itself() {
+    let place = Place::new();
+    place.ok(["attention", "When Mary and John went to the store, John gave a drink to", "--out", "looks"]);
+    let (rows, _) = read_rows::<AttentionRow>(place.path("looks/attention.parquet")).unwrap();
+    for (layer, head) in [(0, 0), (1, 1), (2, 3)] {
+        let name = format!("{layer}.{head}");
+        let args = ["attention", "When Mary and John went to the store, John gave a drink to", "--head", &name];
+        let stdout = place.ok(args.iter().chain(&["--out", "-"])).stdout;
+        let other = |row: &&AttentionRow| {
+            let own = (row.layer, row.head) == (layer, head);
+            own && row.key_pos > 0 && row.key_pos != row.query_pos && row.key_pos + 1 != row.query_pos
+        };
+        let most = rows.iter().filter(other).max_by(|a, b| a.prob.total_cmp(&b.prob)).unwrap();
+        let (query, key) = (format!("query {} ", most.query_pos), format!("key {} ", most.key_pos));
+        let said = stdout.lines().find_map(|line| line.split_once("strongest elsewhere: ")).unwrap().1;
+        assert!(said.contains(&query) && said.contains(&key), "{name}: {said}, not {query}{key}");
+    }
 }
 
 /// `--open` gives the page, else the first figure, to the program that opens such files, and says where there is none.

@@ -257,7 +257,8 @@ pub(super) fn summary(name: &str, patterns: &Patterns, entries: &[Entry]) -> Str
         if key.checked_add(1) == Some(query) {
             to_previous += p64;
         }
-        if key != first && key != query && strongest.is_none_or(|(_, _, most)| p > most) {
+        let is_before = key.checked_add(1) == Some(query);
+        if key != first && key != query && !is_before && strongest.is_none_or(|(_, _, most)| p > most) {
             strongest = Some((q, k, p));
         }
     }

@@ -293,8 +293,8 @@ impl Patterns {
         Ok(Pattern { head: at, entries, seen, taken })
     }
 
-    /// How much the queries of a head look, on average, at keys that are neither the first token nor the query itself:
-    /// what is left when resting and self-attention are set aside. With a target, how far it pushes that at the last position.
+    /// How much the queries of a head look, on average, at keys that are neither the first token nor the query itself nor the token before:
+    /// what is left when resting, self-attention and what many heads of early layers do are set aside. With a target, how far it pushes that at the last position.
     fn telling(&self, pattern: &Pattern) -> f64 {
         if self.target.is_some() {
             let pushes = pattern.taken.iter().filter_map(|taken| taken.pushed).filter(|push| push.is_finite());
@@ -304,7 +304,7 @@ impl Patterns {
         let told = |(q, k, p): &Entry| {
             let (q, k) = (self.queries[*q as usize].0, self.keys[*k as usize].0);
             // A file may say anything, and infinities add up to NaN, which is larger than nothing.
-            if k == first || k == q || !p.is_finite() { 0.0 } else { f64::from(*p) }
+            if k == first || k == q || k.checked_add(1) == Some(q) || !p.is_finite() { 0.0 } else { f64::from(*p) }
         };
         pattern.entries.iter().map(told).sum()
     }

@@ -333,7 +333,12 @@ impl<'a> DrawnSweep<'a> {
             Some(error) => {
                 let share = self.locale.percent(share);
                 let share = share.trim_end_matches(" %");
-                format!("{share} ± {} %", self.locale.error(share, 100.0 * error))
+                // A share of a hundredth of a percent is nothing beside the effect of a patch.
+                let error = match 100.0 * error {
+                    error if error > 0.0 && error < 0.005 => format!("<{}", self.locale.fixed(0.01, 2)),
+                    error => self.locale.error(share, error),
+                };
+                format!("{share} ± {error} %")
             }
             None => self.locale.percent(share),
         };
