@@ -360,7 +360,11 @@ fn run_on<A: Asking>(matches: &ArgMatches, joined: Option<(&Shards, &Joining)>, 
         }
     };
     if let Some(e) = stopped {
-        let hint = goes_on(&place);
+        // Before the first wave is measured there is nothing to go on with.
+        let hint = match Parts::are_in(&path) {
+            true => goes_on(&place),
+            false => "run the same command again: nothing had been measured yet".to_owned(),
+        };
         let what = match folder.finish_stopped(&words)? {
             Some(finished) => {
                 out.wrote(&finished);

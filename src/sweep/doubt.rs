@@ -27,7 +27,7 @@ impl Doubts {
     /// One more pair.
     pub(crate) fn add(&mut self, metrics: &[Metric], pair: &Unpatched) {
         self.pairs += 1;
-        self.foil_preferred += usize::from(pair.foil_preferred);
+        self.foil_preferred += usize::from(pair.foil_preferred && metrics.iter().any(|metric| metric.reads_answers()));
         for (m, metric) in metrics.iter().enumerate() {
             let Some(corrupt) = pair.corrupt.map(|corrupt| corrupt[m]) else { continue };
             if metric.is_no_better(pair.clean[m], corrupt) {
@@ -62,7 +62,7 @@ impl Doubts {
         let mut words = vec![];
         if self.foil_preferred > 0 {
             words.push(format!(
-                "the clean run prefers the foil to the answer{}: recovering the clean run does not recover the answer{there}",
+                "the clean run prefers the foil to the answer{}: what is nearer to the clean run is not nearer to the answer{there}",
                 of(self.foil_preferred)
             ));
         }

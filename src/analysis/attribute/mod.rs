@@ -94,7 +94,7 @@ pub fn attribute(
         for group in &groups {
             let estimates = Pass::new(model, &pairs[group.clone()], &points, options)?;
             let estimates = estimates.estimates(&Steady { watch, done, total })?;
-            strongest.add_all(group.start, &estimates, options.top);
+            strongest.add_all((group.start, &pairs[group.clone()]), &estimates, (options.top, align));
             done += group.len();
             watch.at(done, total)?;
         }
@@ -105,7 +105,7 @@ pub fn attribute(
         let watch = &Steady { watch, done, total };
         let estimates = pass.estimates(watch)?;
         if !twice {
-            strongest.add_all(group.start, &estimates, options.top);
+            strongest.add_all((group.start, pairs_of_group), &estimates, (options.top, align));
         }
         let ends: Vec<Ends> = (0..pairs_of_group.len()).map(|pair| pass.ends(pair)).collect();
         for (estimates, ends) in estimates.iter().zip(&ends) {

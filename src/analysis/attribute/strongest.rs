@@ -1,6 +1,8 @@
 //! The strongest estimates of all pairs, found while pairs come one after another.
 
 use super::pass::Estimates;
+use crate::sweep::Align;
+use crate::text::Pair;
 
 /// The strongest rows so far.
 pub(super) struct Strongest {
@@ -16,13 +18,26 @@ impl Strongest {
         Self { most, found: vec![] }
     }
 
-    /// The estimates of pairs from `first` on. A pair's rows are those of [`Estimates::told`], in its order.
-    pub fn add_all(&mut self, first: usize, pairs: &[Vec<Estimates>], top: usize) {
+    /// The estimates of `pairs`, of which the first is pair `first` of all. A pair's rows are those of [`Estimates::told`], in its order: one of
+    /// each, but where positions go by names one for each name, and none without.
+    pub fn add_all(
+        &mut self,
+        (first, pairs): (usize, &[Pair]),
+        estimates: &[Vec<Estimates>],
+        (top, align): (usize, Align),
+    ) {
         if self.most == 0 {
             return;
         }
-        for (i, estimates) in pairs.iter().enumerate() {
-            let strengths = estimates.iter().flat_map(|e| e.told(top).into_iter().map(|node| e.strengths[node] as f32));
+        for (i, (pair, estimates)) in pairs.iter().zip(estimates).enumerate() {
+            let rows = |e: &Estimates, node: usize| match align {
+                Align::Named => e.nodes.spot(node).called(pair, align).len(),
+                _ => 1,
+            };
+            let strengths = estimates.iter().flat_map(|e| {
+                let all = e.told(top).into_iter();
+                all.flat_map(move |node| std::iter::repeat_n(e.strengths[node] as f32, rows(e, node)))
+            });
             self.add(first + i, strengths);
         }
     }
@@ -67,7 +82,7 @@ mod tests {
         // Of three halves the first.
         assert_eq!((0..3).map(|pair| strongest.of(pair)).collect::<Vec<_>>(), [vec![0, 1], vec![0, 2], vec![]]);
         let mut none = Strongest::new(0);
-        none.add_all(0, &[], 10);
+        none.add_all((0, &[]), &[], (10, Align::Start));
         assert_eq!(none.of(0), Vec::<usize>::new());
     }
 }

@@ -38,10 +38,10 @@ impl SaidStrongest {
         match n_pairs {
             1 => writeln!(
                 w,
-                "{}: clean {:.4}, corrupt {:.4}; the {shown} strongest of {} estimates:",
+                "{}: clean {:.4}, corrupt {:.4}; the {shown} strongest of {} estimates that are not 0:",
                 first.metric, first.clean, first.corrupt, self.of
             )?,
-            n => writeln!(w, "{}: the {shown} strongest of {} estimates of all {n} pairs:", first.metric, self.of)?,
+            n => writeln!(w, "{}: the {shown} strongest of {} estimates of all {n} pairs that are not 0:", first.metric, self.of)?,
         }
         let reversed = n_pairs == 1 && is_no_better(&first.metric, first.clean, first.corrupt);
         if reversed {

@@ -118,7 +118,7 @@ fn neighbors(name: String, rows: &[EmbedNeighborRow], provenance: Arc<Provenance
         subtitle: View::subtitle(&provenance, &rows.first().map_or(String::new(), |row| format!("token #{}", row.token_id))),
         caption,
         legend: vec![
-            "Pale names are the word itself with other spaces or another case. What all tokens have in common makes every cosine larger: the second bar is without it.".to_owned(),
+            "Pale names are the word itself with other spaces or another case. The second bar is the cosine without what all tokens have in common, the mean row, which makes most cosines larger.".to_owned(),
             "A near vector says that two tokens are used alike, not that they mean the same.".to_owned(),
         ],
         panels: panels.collect(),

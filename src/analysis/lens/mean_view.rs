@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use super::view::labels;
+use super::view::{MOST_LABELS, labels};
 use crate::analysis::LensMeanRow;
 use crate::error::Result;
 use crate::number::Locale;
@@ -13,9 +13,6 @@ use crate::view::kind::{Body, Cell, Item, Panel, Side, Steps, Table, TableRow, V
 use crate::view::label::capital;
 use crate::view::viewed::{Shown, Told};
 use crate::view::{Emit, Options, Seen, all_rows, terminal};
-
-/// Of more points on a curve than this, the last alone has its number written beside it.
-const MOST_LABELS: usize = 12;
 
 impl Seen for LensMeanRow {
     const MEASURES: bool = true;

@@ -17,6 +17,8 @@ use std::sync::Arc;
 
 /// A cell's title names at most this many tokens: the most probable. A table can have a whole vocabulary for each.
 const SAID: usize = 20;
+/// Of more points on a curve than this, the last alone has its number written beside it.
+pub(super) const MOST_LABELS: usize = 12;
 /// A grid draws at most this many cells; of more, the first positions are left out.
 pub(crate) const MOST_CELLS: usize = 50_000;
 
@@ -289,9 +291,13 @@ impl Lens {
             items.push(Item { label: shown.label.clone(), number: None });
         }
         let most = points.iter().map(|p| p.value).filter(|y| y.is_finite()).fold(0.0, f64::max);
+        // Of many, they would stand over each other; the table beside has them all.
+        let (last, several) = (points.len().saturating_sub(1), points.len() > MOST_LABELS);
+        points.iter_mut().take(if several { last } else { 0 }).for_each(|point| point.label.clear());
+        let labelled = if several { "the last" } else { "each" };
         let x = if self.shared.is_some() { "layer" } else { "site" };
         let steps = Steps {
-            x: Side { names: vec![format!("{x} (at each point: rank of the target)"), x.to_owned()], items },
+            x: Side { names: vec![format!("{x} (at {labelled} point: rank of the target)"), x.to_owned()], items },
             y: Axis::linear(&format!("probability of {}", name.as_deref()?), 0.0, round_up(most), 5),
             limits: (0.0, round_up(most)),
             points,
@@ -360,7 +366,12 @@ impl Lens {
             (None, site) => site.label.clone(),
         };
         let (pos, token, sure) = (top.pos, quoted(&top.token), self.locale.probability(top.prob));
-        Some(format!("After position {pos}, {token} is the most probable token from {at} on; in the end with {sure}."))
+        // The last site is the model's own output, or is not: what one MLP writes says something else.
+        let last = match top.kl_to_final_bits == 0.0 {
+            true => "in the end".to_owned(),
+            false => format!("at the last site, {}, which is not what the model says,", visible_prose(&top.hook)),
+        };
+        Some(format!("After position {pos}, {token} is the most probable token from {at} on; {last} with {sure}."))
     }
 
     fn top(&self, site: usize, column: usize) -> Option<&LensRow> {

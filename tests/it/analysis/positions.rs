@@ -376,6 +376,19 @@ fn words_say_which_time_they_are_meant() -> pellucid::Result<()> {
     Ok(())
 }
 
+/// Invariant: Where positions go by names, `--confirm` measures the strongest of the rows that there are.
+#[test]
+fn the_strongest_of_named_positions_are_measured() {
+    let place = place();
+    let attribute = ["attribute", "-q", "--pairs", "pairs.csv", "--at", "resid_pre,z", "--confirm", "7"];
+    place.ok(attribute.iter().chain(&["--positions", "io=io_pos,s2=s2_pos,end", "--out", "strongest"]));
+    let (mut rows, _) = read_rows::<AttributionRow>(place.path("strongest/attribution.parquet")).unwrap();
+    assert_eq!(rows.iter().filter(|row| row.exact.is_some()).count(), 7);
+    rows.sort_by(|a, b| b.strength.total_cmp(&a.strength));
+    let least = rows[6].strength;
+    assert!(rows.iter().all(|row| row.exact.is_some() == (row.strength >= least)), "{least}");
+}
+
 /// What is patched at once is said in rows and titles where it is some of the positions or layers, and nowhere else.
 #[test]
 fn what_is_patched_at_once_is_said() -> pellucid::Result<()> {

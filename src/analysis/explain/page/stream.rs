@@ -106,7 +106,8 @@ pub fn stream(w: &mut Writer<'_>) {
 fn ranks(w: &mut Writer<'_>, target: &str) {
     let facts = w.facts;
     let n = facts.prompt.tokens.len() as u32;
-    let from = n.saturating_sub(12);
+    // As many as are seen beside one another: the last is the one that decides.
+    let from = n.saturating_sub(8);
     let mut layers: Vec<u32> = facts.lens.iter().filter_map(|row| row.layer).collect();
     layers.dedup();
     layers.sort_unstable();

@@ -195,6 +195,7 @@ fn map(sweep: &DrawnSweep<'_>, down: &[Coord], along: &[Coord]) -> Drawn {
         shape: if matches!(down, [c] if c.is_position()) { Shape::Square } else { Shape::Numbers },
         absent: match sweep.any().to {
             Some(_) if units => "no path",
+            _ if sweep.estimated() => "not among the estimates that are kept",
             _ => "not measured",
         },
     };

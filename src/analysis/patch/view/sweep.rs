@@ -186,7 +186,7 @@ impl<'a> DrawnSweep<'a> {
             None => String::new(),
         };
         let patched = if self.estimated() { String::new() } else { format!(", which was {}", method.participle()) };
-        let estimated = if self.estimated() { "Estimated to first order; nothing was patched. " } else { "" };
+        let estimated = if self.estimated() { "Estimates, to first order; nothing was patched for them. " } else { "" };
         let meaning = match self.effect {
             Effect::Recovered => {
                 format!("{metric} recovered: 0 as the {base} run ({corrupt}){patched}; 1 as the clean run ({clean}).")
@@ -231,7 +231,16 @@ impl<'a> DrawnSweep<'a> {
             };
         };
         let top = changed().fold(*first, strongest);
-        let said = |row: &Mark| format!("{}, {}", place(row), self.effect_in_words(row));
+        // A mean of fewer pairs than others says so.
+        let pairs = |row: &Mark| row.mean.map_or(0, |mean| mean.pairs + mean.not_finite);
+        let most = self.rows.iter().map(|row| pairs(row)).max().unwrap_or(0);
+        let said = |row: &Mark| {
+            let few = match pairs(row) {
+                n if n < most => format!(" (in {n} of {most} {})", row.method.unit(2)),
+                _ => String::new(),
+            };
+            format!("{}, {}{few}", place(row), self.effect_in_words(row))
+        };
         if n == 1 {
             return format!("{}.", capital(&said(top)));
         }

@@ -37,8 +37,8 @@ pub const WORDS: &[Word] = &[
     ),
     (
         "attention.nosinks",
-        "[sink:Attention sinks], heads that rest on the first token with more than half of their attention: {n} of {all} here, where larger models often have many. That would be no bug: such a head looks much and carries little.",
-        "[sink:注意力汇聚点]，也就是把一半以上注意力歇在第一个词元上的头：这里 {all} 个头里有 {n} 个，更大的模型里往往有很多。那并不是故障：这样的头看得多、搬得少。",
+        "[sink:Attention sinks], heads that rest on the first token with more than half of their attention: from the last position, {n} of {all} here, where larger models often have many. That would be no bug: such a head looks much and carries little.",
+        "[sink:注意力汇聚点]，也就是把一半以上注意力歇在第一个词元上的头：从最后一个位置看，{all} 个头里有 {n} 个，更大的模型里往往有很多。那并不是故障：这样的头看得多、搬得少。",
     ),
     (
         "attention.grouped",
