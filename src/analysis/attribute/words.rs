@@ -41,7 +41,11 @@ impl SaidStrongest {
                 "{}: clean {:.4}, corrupt {:.4}; the {shown} strongest of {} estimates that are not 0:",
                 first.metric, first.clean, first.corrupt, self.of
             )?,
-            n => writeln!(w, "{}: the {shown} strongest of {} estimates of all {n} pairs that are not 0:", first.metric, self.of)?,
+            n => writeln!(
+                w,
+                "{}: the {shown} strongest of {} estimates of all {n} pairs that are not 0:",
+                first.metric, self.of
+            )?,
         }
         let reversed = n_pairs == 1 && is_no_better(&first.metric, first.clean, first.corrupt);
         if reversed {

@@ -87,8 +87,11 @@ fn finding(all: &[ResidualRow], strokes: &[&ResidualRow], locale: Locale) -> Vec
     let mut said = vec![];
     if let Some(most) = strokes.iter().max_by(|a, b| a.push.total_cmp(&b.push)) {
         let total = locale.signed(last.push_cumulative);
+        // The curve ends before them.
+        let biases = strokes.last().is_some_and(|end| locale.signed(end.push_cumulative) != total);
+        let biases = if biases { " with the biases at the end" } else { "" };
         said.push(format!(
-            "{target} is {total} above the mean logit; the strongest push is that of {}, {}.",
+            "{target} is {total} above the mean logit{biases}; the strongest push is that of {}, {}.",
             label(most),
             locale.signed(most.push)
         ));

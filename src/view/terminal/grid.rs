@@ -53,8 +53,11 @@ pub(super) fn heat(heat: &Heat, locale: Locale, columns: usize) -> String {
             out.truncate(out.trim_end_matches(' ').len());
             out.push('\n');
         };
-        // Of a position with a name, the name: there is little room.
-        let first = |label: &str| label.split(' ').next().unwrap_or_default().to_owned();
+        // Where there is little room, of a position with a name its name.
+        let first = |label: &str| match label.width() <= wide {
+            true => label.to_owned(),
+            false => label.split(' ').next().unwrap_or_default().to_owned(),
+        };
         let text = |items: &[Item], i: usize| {
             items.get(i).map_or(String::new(), |item| styled(dim, &side(&first(&item.label))))
         };
