@@ -9,7 +9,7 @@ use crate::analysis::attention::{Attention, AttentionOptions, Parts, attention};
 use crate::analysis::cost::{self, Bits, Pass};
 use crate::analysis::generate::{Generate, GeneratedRow, TraceRow};
 use crate::analysis::lens::Lens;
-use crate::analysis::loss::{self, unlike};
+use crate::analysis::loss::unlike;
 use crate::analysis::neurons::Neurons;
 use crate::analysis::next::{self, CandidateRow, Next, NextRow};
 use crate::analysis::position::{
@@ -184,8 +184,7 @@ pub fn need(on: &Session, prompt: &Prompt, how: &Explain) -> Result<Need> {
         need = need.or(position::boards::need(&on.model, one, true));
     }
     let patterns = Attention { parts: true, ..Attention::default() }.need(on, &prompts())?;
-    let surprise = loss::need(&on.model, one, Budget(on.memory_bytes));
-    Ok(need.or(Need { rows: 0, ..patterns }).or(near::need(on, prompt)).or(surprise))
+    Ok(need.or(Need { rows: 0, ..patterns }).or(near::need(on, prompt)).or(unlike::need(on, one)))
 }
 
 impl Facts {

@@ -3,7 +3,7 @@
 use super::loss;
 use crate::error::Result;
 use crate::session::Session;
-use crate::sweep::Budget;
+use crate::sweep::{Budget, Need};
 use crate::text::{DEMO, Prompt};
 
 /// The mean surprise, in nats, of a guess among all tokens alike.
@@ -15,6 +15,14 @@ pub fn guessing(vocabulary: usize) -> f64 {
 /// nothing and guessed. Texts like those that it learnt from do not come near: models/demo/README.md has its loss on them.
 pub fn is_unlike(nats: f64, vocabulary: usize) -> bool {
     nats > guessing(vocabulary)
+}
+
+/// What [`surprises`] needs of memory.
+pub fn need(on: &Session, prompts: &[Prompt]) -> Need {
+    match on.name == DEMO {
+        true => super::need(&on.model, prompts, Budget(on.memory_bytes)),
+        false => Need::default(),
+    }
 }
 
 /// The mean surprise, in nats, of the first texts among some prompts, `most` of them; none of a text of one token. Nothing where the model is not
