@@ -25,8 +25,8 @@ const SMALL: f64 = 0.75;
 /// Redraws the figures of a table, or of all tables in a folder, from the files alone: as SVG, PDF or PNG.
 #[derive(Args, Debug)]
 pub(super) struct Chart {
-    /// A table that pellucid wrote, - for one from stdin, or a folder of results: all of its tables are drawn that can be and have a use for
-    /// the options
+    /// A table that pellucid wrote, - for one from stdin, as --format parquet prints it, or a folder of results: all of its tables are drawn
+    /// that can be and have a use for the options
     #[arg(value_name = "TABLE|FOLDER")]
     file: PathBuf,
     #[command(flatten)]

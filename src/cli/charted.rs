@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use super::figure::Place;
-use super::out::Out;
+use super::out::{Out, flags};
 use super::piped::read_input;
 use super::signals;
 use crate::analysis::seen::drawable;
@@ -20,7 +20,7 @@ use crate::view::{Drawable, Figure, Options, Style, Total};
 pub(super) struct Charted {
     files: Vec<PathBuf>,
     /// Kept until all is drawn.
-    _stdin: Option<NamedTempFile>,
+    stdin: Option<NamedTempFile>,
     /// What a reader should know of figures that were drawn, and of tables that were not.
     said: Vec<String>,
 }
@@ -31,7 +31,7 @@ impl Charted {
     /// # Errors
     /// When there is no table that can be drawn with these options, or there are several and one place.
     pub fn of(given: &Path, place: &Place, options: &Options) -> Result<Self> {
-        let of = |files: Vec<PathBuf>, stdin| Self { files, _stdin: stdin, said: vec![] };
+        let of = |files: Vec<PathBuf>, stdin| Self { files, stdin, said: vec![] };
         if given == Path::new("-") {
             let stdin = from_stdin()?;
             return Ok(of(vec![stdin.path().to_owned()], Some(stdin)));
@@ -74,7 +74,7 @@ impl Charted {
                     first.get_or_insert(e);
                     continue;
                 }
-                Err(e) => return Err(e),
+                Err(e) => return Err(self.named(e)),
             }
             drawn = true;
             self.said.extend(figures_of(file, &options, self.files.len() > 1));
@@ -82,6 +82,16 @@ impl Charted {
         match first {
             Some(e) if !drawn => Err(e),
             _ => Ok(()),
+        }
+    }
+
+    /// The error, which calls the table on stdin that: nobody knows the name of its file.
+    fn named(&self, e: Error) -> Error {
+        let Some(name) = self.stdin.as_ref().map(|file| file.path().display().to_string()) else { return e };
+        let said = flags(e.sentence());
+        match said.contains(&name) {
+            true => Error::of_kind(e.kind(), said.replace(&name, "stdin")).hint(e.remedy().clone()).because(e),
+            false => e,
         }
     }
 
@@ -141,12 +151,29 @@ fn in_folder(folder: &Path, options: &Options) -> Result<Vec<PathBuf>> {
     }
 }
 
+/// What to do where rows come as text.
+const READS: &str = "chart reads parquet: run what writes the table with --format parquet";
+
+/// Whether bytes begin as text does.
+fn is_text(bytes: &[u8]) -> bool {
+    let begin = &bytes[..bytes.len().min(1 << 12)];
+    let whole = |e: std::str::Utf8Error| e.error_len().is_none();
+    !begin.contains(&0) && std::str::from_utf8(begin).map_or_else(whole, |_| true)
+}
+
 /// The table that comes from stdin, as a file that goes with the value.
 fn from_stdin() -> Result<NamedTempFile> {
     let most = Bounds::default().bytes;
     let bytes = read_input(Path::new("-"), most)?;
     if bytes.len() > most {
         return Err(Error::bad_input("the table on stdin has over 1 GB").hint("give it as a file"));
+    }
+    if bytes.is_empty() {
+        return Err(Error::bad_input("stdin is empty, and a table was to come from it").hint(READS));
+    }
+    if !bytes.starts_with(b"PAR1") {
+        let hint = if is_text(&bytes) { READS } else { "give a table that pellucid wrote" };
+        return Err(Error::bad_input("stdin is not a parquet file").hint(hint));
     }
     let mut file = tempfile::Builder::new().suffix(".parquet").tempfile()?;
     std::io::Write::write_all(&mut file, &bytes)?;

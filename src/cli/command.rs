@@ -231,7 +231,7 @@ fn run_on<A: Asking>(matches: &ArgMatches, joined: Option<(&Shards, &Joining)>, 
         Some((_, joining)) => Printed::named(joining.table, A::Tables::ALL, A::SHOWS_ALL)?,
         None => Printed::of(matches, A::Tables::ALL, A::SHOWS_ALL)?,
     };
-    printed.check(how.as_ref(), shard)?;
+    printed.check(out.format, how.as_ref(), shard)?;
     let stdout = how.as_ref().map_or(Ok(false), OutArgs::is_stdout)?;
     let opened = if opens::<A>() { group(matches)? } else { OpenArgs::default() };
     let is_unwritten =

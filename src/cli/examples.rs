@@ -95,6 +95,7 @@ const EXAMPLES: &[(&str, &[[&str; 2]])] = &[
                 "pellucid attribute {P} --at z --confirm 10",
             ],
             ["Their means over many pairs", "pellucid attribute --pairs pairs.csv --at z,mlp_out"],
+            ["Only what is in some layers", "pellucid attribute {P} --at z,mlp.post --layers 1-2"],
         ],
     ),
     ("explain", &[["A page about one sentence", "pellucid explain \"{S}\" --out page"]]),
@@ -133,6 +134,7 @@ const EXAMPLES: &[(&str, &[[&str; 2]])] = &[
         &[
             ["What each layer would say", "pellucid lens \"{S}\""],
             ["How a word rises at the last positions", "pellucid lens \"{S}\" --target \" Mary\" --pos -3--1"],
+            ["What sublayers of some layers write", "pellucid lens \"{S}\" --at attn_out,mlp_out --layers 1-2"],
             [
                 "Means over many prompts: a JSONL file has lines such as {\"text\": \"The capital of France is\", \"target\": \" Paris\"}",
                 "pellucid lens --prompts prompts.jsonl --pos -1 --figures none",

@@ -160,7 +160,11 @@ fn run(cli: &Cli, matches: &ArgMatches, out: &Out) -> Result<()> {
         return Err(Error::bad_input("--csv-safe is about CSV, and nothing is written as CSV").hint("add --format csv"));
     }
     let Some((name, of_command)) = matches.subcommand() else { return Ok(()) };
-    if let Some(command) = COMMANDS.iter().find(|command| command.name == name) {
+    let command = COMMANDS.iter().find(|command| command.name == name);
+    if cli.talk.format == Format::Parquet {
+        printed::check_parquet(name, command.map_or(name == "merge", |command| !command.tables.is_empty()))?;
+    }
+    if let Some(command) = command {
         return (command.run)(of_command, out).map_err(|e| e.fitting(&|option| command.has(option)));
     }
     match Other::from_arg_matches(matches).map_err(|e| misunderstood(&e))? {

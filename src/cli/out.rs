@@ -149,7 +149,7 @@ impl Out {
         }
     }
 
-    /// Writes data to stdout in the format that was asked for.
+    /// Writes a table to stdout in the format that was asked for.
     pub fn text(&self, write: impl FnOnce(Format, TextOptions, &mut dyn Write) -> Result<()>) -> Result<()> {
         let mut data = io::BufWriter::new(io::stdout().lock());
         write(self.format, self.text, &mut data)?;

@@ -1,11 +1,14 @@
 //! Which of several tables is printed, where somebody says it.
 
+use std::io::{self, IsTerminal};
+
 use clap::builder::PossibleValuesParser;
 use clap::{ArgMatches, Args, Command};
 
 use super::args::OutArgs;
-use crate::error::{Error, Result, said};
+use crate::error::{Error, Result};
 use crate::session::{Found, Shard};
+use crate::table::Format;
 use crate::view::viewed::{AnyTable, Written};
 
 /// Tables that an analysis may write.
@@ -17,6 +20,27 @@ pub(super) struct TableArgs {
     /// Print this table, in whatever format, and not the one that is printed by itself
     #[arg(long, value_name = "NAME")]
     pub table: Option<String>,
+}
+
+/// How the file of a table is asked for.
+const PARQUET: &str = "--format parquet";
+
+/// Refuses the bytes of a file where nobody could read them, and of a command that prints no table of results.
+///
+/// # Errors
+/// Then.
+pub(super) fn check_parquet(command: &str, prints: bool) -> Result<()> {
+    if !prints {
+        return Err(Error::bad_input(format!(
+            "{PARQUET} is of a table of results, and `pellucid {command}` prints none"
+        ))
+        .hint(format!("leave out {PARQUET}")));
+    }
+    match io::stdout().is_terminal() {
+        true => Err(Error::bad_input("stdout is a terminal, and a parquet file is no text")
+            .hint("send it to a file or a program: `> table.parquet`, or `| pellucid chart -`")),
+        false => Ok(()),
+    }
 }
 
 /// The same command, which can be told which table to print where it may write more than one.
@@ -76,21 +100,23 @@ impl Printed {
         self.all && !self.is_chosen()
     }
 
-    /// Refuses a table where none is printed.
+    /// Refuses a table that was asked for, by its name or as a file, where none is printed.
     ///
     /// # Errors
     /// Then.
-    pub fn check(self, how: Option<&OutArgs>, shard: Option<Shard>) -> Result<()> {
-        if !self.is_chosen() {
-            return Ok(());
-        }
+    pub fn check(self, format: Format, how: Option<&OutArgs>, shard: Option<Shard>) -> Result<()> {
+        let asked = match format {
+            _ if self.is_chosen() => "--table",
+            Format::Parquet => PARQUET,
+            _ => return Ok(()),
+        };
         if how.is_some_and(|how| how.print_folder) {
             return Err(Error::bad_input("the name of the folder is printed, and so no table")
-                .hint(said("leave out {!print_folder}, or {!table}")));
+                .hint(format!("leave out --print-folder, or {asked}")));
         }
         match shard {
             Some(_) => Err(Error::bad_input("a part of the work prints no table, for its rows are joined first")
-                .hint(said("give {table} to `pellucid merge`"))),
+                .hint(format!("give {asked} to `pellucid merge`"))),
             None => Ok(()),
         }
     }

@@ -15,6 +15,6 @@ pub use change::{Change, Changed, How};
 pub use edit::Edit;
 pub use finite::{FirstNotFinite, NotFinite};
 pub use gradients::Gradients;
-pub use point::{HookPoint, select};
+pub use point::{HookPoint, select, select_in};
 pub use site::Site;
 pub use tap::{Hook, Tap};

@@ -8,7 +8,7 @@ use super::site::{SITES, Scope, Site};
 use crate::arch::Spec;
 use crate::arch::spec::Block;
 use crate::error::{Error, Result, said, words};
-use crate::range::Interval;
+use crate::range::{self, Interval};
 
 /// A site in a place: `blocks.3.attn.hook_z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -153,6 +153,22 @@ pub fn select(spec: &Spec, pattern: &str) -> Result<Vec<HookPoint>> {
         return Err(Error::bad_input("no hook was named").hint("try `resid_post`, or `pellucid hooks` for all names"));
     }
     Ok(all.into_iter().zip(chosen).filter_map(|(p, chosen)| chosen.then_some(p)).collect())
+}
+
+/// The points of [`select`] that are in these layers, or in no layer at all; without any, all of them.
+///
+/// # Errors
+/// As [`select`]; when a layer is not there, or none of them has such a point.
+pub fn select_in(spec: &Spec, pattern: &str, layers: Option<&[Interval]>) -> Result<Vec<HookPoint>> {
+    let mut points = select(spec, pattern)?;
+    if let Some(chosen) = layers {
+        range::layers_of(chosen, spec.n_layers())?;
+        points.retain(|point| point.layer.is_none_or(|layer| range::has(layers, layer)));
+    }
+    match points.is_empty() {
+        true => Err(Error::bad_input(format!("no layer that was chosen has `{pattern}`")).hint("choose other layers")),
+        false => Ok(points),
+    }
 }
 
 /// Refuses ranges of layers and experts that go past the end, as a single number there is refused: whoever writes `2-9` of four

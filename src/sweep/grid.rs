@@ -7,8 +7,8 @@ use super::{Change, How};
 use crate::arch::Spec;
 use crate::error::{Error, Result, either, leave_out_all, said, words};
 use crate::hook::site::{Axis, Site};
-use crate::hook::{HookPoint, select};
-use crate::range::{self, Interval, among, layers_of, positions_of};
+use crate::hook::{HookPoint, select_in};
+use crate::range::{self, Interval, among, positions_of};
 use crate::text::Pair;
 
 /// An axis of the grid. What is not swept is patched all at once.
@@ -255,16 +255,7 @@ impl Grid {
     /// # Errors
     /// When a name means nothing in this model, nothing is left, or a site cannot be patched.
     pub fn points(&self, spec: &Spec) -> Result<Vec<HookPoint>> {
-        let mut points = select(spec, &self.at)?;
-        if let Some(layers) = &self.only.layers {
-            layers_of(layers, spec.n_layers())?;
-            points.retain(|p| p.layer.is_none_or(|l| range::has(Some(layers), l)));
-        }
-        if points.is_empty() {
-            return Err(
-                Error::bad_input(format!("no layer that was chosen has `{}`", self.at)).hint("choose other layers")
-            );
-        }
+        let points = select_in(spec, &self.at, self.only.layers.as_deref())?;
         for point in &points {
             Change::new(*point, How::Fill(0.0)).check(spec, 1)?;
         }

@@ -24,6 +24,8 @@ pub enum Format {
     Csv,
     /// A table for a markdown page, numbers rounded.
     Markdown,
+    /// The bytes of the table's parquet file, for a program: no text, so a [`TextWriter`] refuses it.
+    Parquet,
 }
 
 /// How text is written where another program may take it for more than text.
@@ -70,7 +72,7 @@ impl<'a, R: Row> TextWriter<'a, R> {
     /// Begins. [`Format::Table`], whose columns are as wide as their widest value, is written as [`Format::Markdown`].
     ///
     /// # Errors
-    /// `out` cannot be written.
+    /// `out` cannot be written; [`Format::Parquet`] is no text.
     pub fn new(format: Format, options: TextOptions, out: &'a mut dyn Write) -> Result<Self> {
         let names = || R::TABLE.columns.iter().map(|c| c.name);
         let to = match format {
@@ -80,6 +82,10 @@ impl<'a, R: Row> TextWriter<'a, R> {
             Format::Csv => {
                 let mut csv = Box::new(csv::Writer::from_writer(out));
                 csv.write_record(names()).map_err(io_error).map(|()| To::Csv(csv))
+            }
+            Format::Parquet => {
+                return Err(Error::bad_input("parquet is no text, and these rows are written as text")
+                    .hint("use json, ndjson or csv"));
             }
             Format::Table | Format::Markdown => {
                 let names: Vec<&str> = names().collect();

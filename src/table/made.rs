@@ -1,11 +1,13 @@
 //! Rows with how they were made: what an analysis has found, in memory or in a file.
 
+use std::fs::File;
+use std::io::{self, Write};
 use std::marker::PhantomData;
 use std::path::Path;
 
 use super::write::{TableWriter, batch};
-use super::{Provenance, RecordBatch, Row};
-use crate::error::Result;
+use super::{Provenance, RecordBatch, Row, Rows};
+use crate::error::{Error, Result};
 
 /// A table: rows of one type, and how they were made. They are in memory unless `S` says where else.
 #[derive(Clone, Debug)]
@@ -25,6 +27,24 @@ impl<R: Row, S> Table<R, S> {
     /// How the rows were made.
     pub fn provenance(&self) -> &Provenance {
         &self.provenance
+    }
+}
+
+impl<R: Row, S: Rows<R>> Table<R, S> {
+    /// Writes the bytes of the parquet file of the rows, wherever they are: those that [`Table::write`] writes into a file.
+    ///
+    /// # Errors
+    /// The rows cannot be read, or the bytes not written.
+    pub fn write_bytes(&mut self, to: &mut dyn Write) -> Result<()> {
+        // Of its own, and not in memory: a table may be larger than that.
+        let folder = tempfile::tempdir()?;
+        let mut file = TableWriter::create(folder.path().join("table.parquet"), self.provenance.clone())?;
+        let n = self.rows.len();
+        self.rows.rows(0..n, &mut |row| file.push(&row))?;
+        let path = file.finish()?;
+        let mut written = File::open(&path).map_err(|e| Error::cannot_read(&path, e))?;
+        io::copy(&mut written, to).map_err(|e| Error::cannot_write_to("the table", e))?;
+        Ok(())
     }
 }
 

@@ -149,10 +149,10 @@ pub trait Written {
     /// When they cannot be read, or words not written.
     fn words(&mut self, shown: &Shown, told: &Told<'_>, w: &mut dyn Write) -> Result<()>;
 
-    /// Writes them as another program reads them.
+    /// Writes them as another program reads them: as text, or as the bytes of their file.
     ///
     /// # Errors
-    /// When they cannot be read, or text not written.
+    /// When they cannot be read, or not written.
     fn text(&mut self, format: Format, how: TextOptions, w: &mut dyn Write) -> Result<()>;
 
     /// Themselves, for whoever knows their type.
@@ -205,6 +205,9 @@ impl<R: Seen + 'static, S: Rows<R> + 'static> Written for Table<R, S> {
     }
 
     fn text(&mut self, format: Format, how: TextOptions, w: &mut dyn Write) -> Result<()> {
+        if format == Format::Parquet {
+            return self.write_bytes(w);
+        }
         let (n, mut text) = (self.rows.len(), TextWriter::new(format, how, w)?);
         self.rows.rows(0..n, &mut |row| text.push(&row))?;
         text.finish()

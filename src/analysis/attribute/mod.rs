@@ -35,7 +35,7 @@ use crate::analysis::{AttributionRow, PatchRow};
 use crate::arch::Spec;
 use crate::error::{Error, Result, said};
 use crate::hook::site::{Role, Scope, Writer};
-use crate::hook::{HookPoint, Site, select};
+use crate::hook::{HookPoint, Site, select_in};
 use crate::model::Model;
 use crate::sweep::budget::{Budget, Cut};
 use crate::sweep::{
@@ -157,10 +157,8 @@ impl Watch for Steady<'_> {
 
 /// The points that are estimated, checked.
 fn points(spec: &Spec, options: &Attribute) -> Result<Vec<HookPoint>> {
-    let points = match &options.at {
-        Some(at) => select(spec, at)?,
-        None => select(spec, &components(spec, options.qk_fix))?,
-    };
+    let usual = || components(spec, options.qk_fix);
+    let points = select_in(spec, &options.at.clone().unwrap_or_else(usual), options.layers.as_deref())?;
     for point in &points {
         if point.site.info().scope == Scope::Expert {
             return Err(Error::bad_input(format!(

@@ -9,6 +9,7 @@ use super::{AttributionSummary, attribute, need, points};
 use crate::analysis::patch::swept::{note_alike, note_answers};
 use crate::analysis::{AttributionMeanRow, AttributionRow};
 use crate::error::{Error, Result, said};
+use crate::range::{self, Interval};
 use crate::session::shards::{Join, Shards};
 use crate::session::{Analysis, Pairs, Session, Sink};
 use crate::sweep::{Budget, Direction, Doubts, Grid, Metric, Need};
@@ -35,6 +36,10 @@ pub struct Attribute {
     /// q_norm.out,k_norm.out]
     #[cfg_attr(feature = "cli", arg(long, value_name = "HOOKS", visible_alias = "hooks"))]
     pub at: Option<String>,
+    /// Only what is in these layers, such as 0-2,5, and what is in none
+    #[serde(serialize_with = "range::any")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "LAYERS", value_delimiter = ',', value_parser = Interval::from_zero))]
+    pub layers: Option<Vec<Interval>>,
     /// Estimate clean values put into the corrupt run (denoise), or corrupt ones into the clean run (noise)
     #[cfg_attr(feature = "cli", arg(long, value_enum, default_value_t = Direction::Denoise))]
     pub direction: Direction,
@@ -66,6 +71,7 @@ impl Default for Attribute {
     fn default() -> Self {
         Self {
             at: None,
+            layers: None,
             direction: Direction::Denoise,
             metric: Metric::LogitDiff,
             measure_at: -1,

@@ -1,5 +1,6 @@
 //! When something may be claimed: each claim of the page is one of these, and false on a model where it is not so.
 
+use crate::analysis::loss::unlike::is_unlike;
 use crate::analysis::position::PositionBoardRow;
 use crate::analysis::{AttentionRow, EmbedNeighborRow};
 
@@ -60,6 +61,11 @@ pub fn earlier(rows: &[AttentionRow], last: u32) -> Option<(usize, &AttentionRow
         |row: &AttentionRow| row.query_pos == last && row.key_pos < last && row.push.is_some_and(|push| push > 0.0);
     let own = rows.iter().enumerate().filter(|(_, row)| own(row));
     own.reduce(|a, b| if b.1.push > a.1.push { b } else { a })
+}
+
+/// Whether a text that surprises the model so much, of `vocabulary` tokens, is unlike those that it learnt from.
+pub fn unlike(nats: f64, vocabulary: usize) -> bool {
+    is_unlike(nats, vocabulary)
 }
 
 /// Whether a probability is so small that it is not written.

@@ -9,6 +9,7 @@ use crate::analysis::attention::{Attention, AttentionOptions, Parts, attention};
 use crate::analysis::cost::{self, Bits, Pass};
 use crate::analysis::generate::{Generate, GeneratedRow, TraceRow};
 use crate::analysis::lens::Lens;
+use crate::analysis::loss::unlike;
 use crate::analysis::neurons::Neurons;
 use crate::analysis::next::{self, CandidateRow, Next, NextRow};
 use crate::analysis::position::{
@@ -183,7 +184,7 @@ pub fn need(on: &Session, prompt: &Prompt, how: &Explain) -> Result<Need> {
         need = need.or(position::boards::need(&on.model, one, true));
     }
     let patterns = Attention { parts: true, ..Attention::default() }.need(on, &prompts())?;
-    Ok(need.or(Need { rows: 0, ..patterns }).or(near::need(on, prompt)))
+    Ok(need.or(Need { rows: 0, ..patterns }).or(near::need(on, prompt)).or(unlike::need(on, one)))
 }
 
 impl Facts {
@@ -254,7 +255,7 @@ impl Facts {
         if let Some(other) = beside {
             facts.beside(other, prompt, &step)?;
         }
-        made::numbers(&mut facts, &logits);
+        made::numbers(&mut facts, &logits, unlike::surprises(on, one, 1)?.pop().flatten());
         step.over()?;
         Ok(facts)
     }

@@ -1,6 +1,6 @@
 //! Numbers that are made of other tables' numbers, of the architecture and of logits: those that the page shows and no other table has.
 
-use super::claims::rests;
+use super::claims::{rests, unlike};
 use super::facts::{BOARD, Facts, TEMPERATURES, TOP_P};
 use super::rows::ExplainRow;
 use crate::arch::Spec;
@@ -79,8 +79,9 @@ impl Taker<'_> {
     }
 }
 
-/// Makes all of them. `logits` are those after the last position.
-pub fn numbers(facts: &mut Facts, logits: &[f32]) {
+/// Makes all of them. `logits` are those after the last position; `surprise` is the mean of the text's tokens, where it says whether the model
+/// learnt such texts.
+pub fn numbers(facts: &mut Facts, logits: &[f32], surprise: Option<f64>) {
     let model = facts.model.clone();
     let mut own = Taker { model: &model, rows: vec![] };
     sizes(&mut own, &facts.spec);
@@ -90,6 +91,7 @@ pub fn numbers(facts: &mut Facts, logits: &[f32]) {
     strokes(&mut own, facts, logits);
     looks(&mut own, facts);
     traces(&mut own, facts);
+    foreseen(&mut own, facts.spec.unembedding.d_vocab_out, surprise);
     let mut rows = own.rows;
     if let Some(beside) = &facts.beside {
         let mut other = Taker { model: &beside.model, rows: vec![] };
@@ -274,7 +276,22 @@ fn traces(to: &mut Taker<'_>, facts: &Facts) {
     }
 }
 
+/// How well the text was foreseen, and how well it would be by guessing.
+fn foreseen(to: &mut Taker<'_>, vocabulary: usize, surprise: Option<f64>) {
+    let Some(nats) = surprise else { return };
+    to.one("surprise", nats, "nats", "mean surprise of the tokens of the prompt, as `pellucid loss` has it");
+    let how = "e to the power of -`surprise`: the geometric mean of the probabilities of the prompt's tokens";
+    to.one("foreseen", (-nats).exp(), "probability", how);
+    to.one("guess", 1.0 / vocabulary as f64, "probability", "1 / tokens that the model can say");
+}
+
 impl Facts {
+    /// Whether the text is unlike those that the model learnt from, as far as that is known.
+    pub fn is_unlike(&self) -> bool {
+        let vocabulary = self.spec.unembedding.d_vocab_out;
+        self.number("surprise", None).is_some_and(|(_, row)| unlike(row.value, vocabulary))
+    }
+
     /// From which layer on the lens at the last position has the answer first, and keeps it.
     pub fn decided(&self) -> Option<u32> {
         let last = self.prompt.tokens.len() as u32 - 1;

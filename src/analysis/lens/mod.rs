@@ -22,7 +22,7 @@ use crate::analysis::LensRow;
 use crate::arch::Spec;
 use crate::error::{Error, Result, said};
 use crate::hook::site::{Axis, Role};
-use crate::hook::{Cache, HookPoint, Site, select};
+use crate::hook::{Cache, HookPoint, Site};
 use crate::model::{Batch, Model, Output, Run, Unembed};
 use crate::ops::{numbers, values};
 use crate::range::{Interval, among, count, positions_of};
@@ -88,7 +88,7 @@ pub fn lens(
     emit: &mut dyn FnMut(LensRow) -> Result<()>,
 ) -> Result<()> {
     let spec = model.spec();
-    let points = select(spec, &options.options.at)?;
+    let points = options.options.points(spec)?;
     if let Some(point) =
         points.iter().find(|p| p.site.info().axes != [Axis::T, Axis::D] || p.site.info().role == Role::Normalized)
     {
@@ -150,9 +150,9 @@ pub fn lens(
 /// What [`lens`] needs of memory. `figure` says what a figure of so many cells takes while it is drawn.
 ///
 /// # Errors
-/// Hooks that the model does not have.
+/// Hooks or layers that the model does not have.
 pub fn need(spec: &Spec, prompts: &[Prompt], options: &Decoding, figure: impl Fn(usize) -> usize) -> Result<Need> {
-    let n = select(spec, &options.options.at)?.len();
+    let n = options.options.points(spec)?.len();
     Ok(Need { rows: figure(cells(prompts, options, n)), ..cut(spec, prompts, options, n).need })
 }
 

@@ -6,7 +6,9 @@ use serde_json::json;
 use super::mean::{Means, Over};
 use super::{Decoding, lens, need};
 use crate::analysis::{LensMeanRow, LensRow};
+use crate::arch::Spec;
 use crate::error::Result;
+use crate::hook::{HookPoint, select_in};
 use crate::range::{self, Interval};
 use crate::session::shards::{Join, Shards};
 use crate::session::targets::Options as Words;
@@ -29,6 +31,10 @@ pub struct Lens {
     /// Which values of the stream to decode: resid_pre, resid_mid, resid_post, attn_out, mlp_out, or a pattern of hook names
     #[cfg_attr(feature = "cli", arg(long, default_value_t = Lens::default().at, value_name = "HOOKS", visible_alias = "hooks"))]
     pub at: String,
+    /// Only what is in these layers, such as 0-2,5, and what is in none
+    #[serde(serialize_with = "range::any")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "LAYERS", value_delimiter = ',', value_parser = Interval::from_zero))]
+    pub layers: Option<Vec<Interval>>,
     /// Only these positions, such as 0,3-5,-1; negative ones count from the end [default: all]
     #[serde(serialize_with = "range::any")]
     #[cfg_attr(
@@ -51,11 +57,16 @@ pub struct Lens {
 
 impl Default for Lens {
     fn default() -> Self {
-        Self { at: "resid_post".into(), pos: None, top: None, target: None, foil: None }
+        Self { at: "resid_post".into(), layers: None, pos: None, top: None, target: None, foil: None }
     }
 }
 
 impl Lens {
+    /// The points that are decoded.
+    pub(super) fn points(&self, spec: &Spec) -> Result<Vec<HookPoint>> {
+        select_in(spec, &self.at, self.layers.as_deref())
+    }
+
     /// What is followed after each prompt.
     fn targets(&self, on: &Session, input: &Targeted) -> Result<Vec<Target>> {
         input.followed(on, self.words())
@@ -88,7 +99,7 @@ impl Analysis for Lens {
         let options = self.decoding(on, &targets);
         let mut need = need(on.model.spec(), &input.prompts, &options, |cells| super::view::bytes(cells, options.top))?;
         if let Some(over) = self.means(input, &targets) {
-            need.rows += over.bytes(crate::hook::select(on.model.spec(), &self.at)?.len());
+            need.rows += over.bytes(self.points(on.model.spec())?.len());
         }
         Ok(need)
     }

@@ -4,6 +4,7 @@
 //! its mean over a text is the cross-entropy loss that models are trained by, and the exponential of that is the perplexity.
 
 pub mod rows;
+pub mod unlike;
 mod view;
 
 use std::ops::Range;

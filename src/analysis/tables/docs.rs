@@ -15,7 +15,8 @@ pub fn docs() -> String {
          table = pq.read_table(\"logit_lens.parquet\")\n\
          how = json.loads(table.schema.metadata[b\"pellucid\"])\n\
          ```\n\n\
-         On stdout the same rows are `--format json`, `ndjson`, `csv` or `markdown`, read from the file as they are written. JSON has no \
+         On stdout the same rows are `--format json`, `ndjson`, `csv` or `markdown`, read from the file as they are written; \
+         `--format parquet` is the file itself. JSON has no \
          control characters, only their escapes. A spreadsheet takes text that begins with `=`, `+`, `-` or `@` for a formula, and prompts, \
          their names and tokens may begin so: `--csv-safe` puts an apostrophe before such text in CSV, and before text that begins with \
          a tab or a carriage return. Numbers stay as they are, and so does the file.\n\n\

@@ -6,7 +6,9 @@ use pellucid::Result;
 use pellucid::analysis::explain::claims::{changes_little, decided, furthest, is_tiny, stands_out};
 use pellucid::analysis::explain::page::words::{Tongue, text};
 use pellucid::analysis::explain::{Facts, Lang};
+use pellucid::analysis::loss::Loss;
 use pellucid::glossary::by_key;
+use pellucid::session::Session;
 use pellucid::text::PromptEntry;
 
 use super::explain::{NAMES, STRAWBERRY, page};
@@ -197,6 +199,41 @@ fn claims_are_false_where_they_are_false() -> Result<()> {
         "sampling.single", "sampling.many",
     ] {
         assert!(seen.contains(claim), "no page says {claim}: {seen:?}");
+    }
+    Ok(())
+}
+
+/// Invariant: A page of a text that is unlike what the built-in model was trained on begins with saying so, in both languages, and no other page does.
+#[test]
+fn a_text_that_the_model_never_learnt_is_said_first() -> Result<()> {
+    let demo = Session::open("demo")?;
+    let vocabulary = 2048.0;
+    for (text, unlike) in [
+        ("My dog is called Rex and he likes to", true),
+        ("I love you", true),
+        ("The capital of France is", false),
+        (NAMES, false),
+    ] {
+        let (html, facts) = page("demo", &PromptEntry::text(text), Lang::Both)?;
+        let (_, of_text, _) = demo.run(&Loss::default(), &[demo.prompt(text)?])?;
+        let perplexity = of_text.rows()[0].perplexity;
+        assert_eq!(perplexity > vocabulary, unlike, "{text}: {perplexity}");
+        let foreseen = facts.number("foreseen", None).unwrap().1.value;
+        assert!((foreseen * perplexity - 1.0).abs() < 1e-9, "{text}: {foreseen} and {perplexity}");
+        assert_eq!(facts.number("guess", None).unwrap().1.value, 1.0 / vocabulary);
+        for tongue in [Tongue::En, Tongue::Zh] {
+            assert_eq!(says(&html, "page.unlike", tongue), unlike, "{text}");
+        }
+        assert_eq!(html.matches("</h1><p role=\"note\">").count(), if unlike { 2 } else { 0 }, "{text}");
+    }
+    // Of ids, of one token and of other models nothing is known.
+    for (model, entry) in [
+        ("demo", PromptEntry::ids(vec![5, 1000, 7, 1200])),
+        ("demo", PromptEntry::ids(vec![380])),
+        ("gpt2", PromptEntry::ids(vec![5, 3, 9])),
+    ] {
+        let (html, facts) = page(model, &entry, Lang::En)?;
+        assert!(facts.number("surprise", None).is_none() && !html.contains("role=\"note\""), "{model}");
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, Row};
 use serde_json::Value;
 
-use crate::bin::{GIVERS, Place};
+use crate::bin::{Done, GIVERS, Place};
 use crate::faults::writers::{ALL, Writer};
 
 /// The commands whose results are files alone.
@@ -175,6 +175,81 @@ fn a_table_is_printed_by_its_name() {
     refused(&["--table", "patch_mean", "--print-folder"], "leave out --print-folder, or --table");
     refused(&["--table", "patch_mean", "--shard", "0/2"], "give --table to `pellucid merge`");
     place.refused(["attention", "Mary", "--table", "attention"], 2, "--table");
+}
+
+/// What the program prints, as bytes.
+fn bytes(place: &Place, args: &[&str]) -> Vec<u8> {
+    let done = place.command(env!("CARGO_BIN_EXE_pellucid")).args(args).output().unwrap();
+    assert!(done.status.success(), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
+    done.stdout
+}
+
+/// What it makes of these bytes on stdin.
+fn piped(place: &Place, args: &[&str], stdin: &[u8]) -> Done {
+    place.write("stdin", stdin);
+    let stdin = std::fs::File::open(place.path("stdin")).unwrap();
+    place.command(env!("CARGO_BIN_EXE_pellucid")).args(args).stdin(stdin).output().unwrap().into()
+}
+
+/// Invariant: `--format parquet` prints the bytes of a table's file, and `pellucid chart -` draws them.
+#[test]
+fn a_table_goes_through_a_pipe_as_its_file() {
+    let place = Place::new();
+    let parquet = ["-q", "--format", "parquet"];
+    let two = ["residual", "Mary and John", "Tom and Sara"];
+    place.ok(two.iter().chain(&["-q", "--out", "two"]));
+    for out in ["-", "two"] {
+        for (table, more) in [("residual", &[][..]), ("residual_mean", &["--table", "residual_mean"])] {
+            let printed = bytes(&place, &[&two[..], &parquet, &["--out", out], more].concat());
+            assert!(printed == place.read(&format!("two/{table}.parquet")), "{table}, --out {out}");
+        }
+    }
+    // Of results that lie in memory there is no file.
+    place.write("hooks.parquet", bytes(&place, &[&["hooks"][..], &parquet].concat()));
+    let lines = place.ok(["hooks", "--format", "ndjson"]).stdout;
+    assert_eq!(rows_of(&place, "hooks.parquet").1.len(), lines.lines().count());
+    place.ok(["lens", "-q", "Mary and John", "--out", "lens"]);
+    let lens = bytes(&place, &[&["lens", "Mary and John", "--out", "-"][..], &parquet].concat());
+    let drawn = piped(&place, &["chart", "-", "--out", "-"], &lens);
+    assert_eq!(drawn.code, Some(0), "{}", drawn.stderr);
+    assert!(drawn.stdout.as_bytes() == place.read("lens/logit_lens.svg"));
+    // What is no table is called by no name that nobody gave.
+    let csv = place.ok(["lens", "Mary and John", "--out", "-", "--format", "csv"]).stdout;
+    let reads = "--format parquet";
+    for (stdin, says, hint) in [
+        (csv.as_bytes(), "stdin is not a parquet file", reads),
+        (&b""[..], "stdin is empty", reads),
+        (&lens[..lens.len() / 2], "the parquet file stdin is cut short", "again"),
+        (&[0, 255, 7][..], "stdin is not a parquet file", "a table that pellucid wrote"),
+    ] {
+        let done = piped(&place, &["chart", "-", "--out", "-"], stdin);
+        done.is_refusal(says, 2, says);
+        assert!(done.stderr.contains(hint), "{}", done.stderr);
+    }
+}
+
+/// Invariant: `--format parquet` is refused before anything runs where nothing could read it, or no table is printed.
+#[test]
+fn a_table_is_printed_as_its_file_where_that_can_be() {
+    let place = Place::new();
+    let refused = |args: &[&str], says: &str| {
+        place.refused(args.iter().chain(&["--format", "parquet"]), 2, says);
+    };
+    let none: &[&[&str]] =
+        &[&["cache", "Mary", "--hooks", "z"], &["chart", "none"], &["run", "none.toml"], &["glossary"], &["tables"]];
+    for args in none {
+        refused(args, &format!("`pellucid {}` prints none", args[0]));
+    }
+    refused(&["lens", "Mary", "--print-folder"], "leave out --print-folder, or --format parquet");
+    let patch = [&["patch"][..], &GIVERS, &["--over", "layer", "--shard", "0/2"]].concat();
+    refused(&patch, "give --format parquet to `pellucid merge`");
+    // The other end of a terminal is one.
+    let Ok(terminal) = std::fs::File::options().read(true).write(true).open("/dev/ptmx") else { return };
+    let mut command = place.command(env!("CARGO_BIN_EXE_pellucid"));
+    command.args(["lens", "Mary", "--format", "parquet"]).stdout(terminal);
+    let done: Done = command.output().unwrap().into();
+    done.is_refusal("a terminal", 2, "stdout is a terminal");
+    assert!(!place.path("runs").exists());
 }
 
 /// Invariant: A table that was asked for by `--table` and not made is said when all others are written.

@@ -68,7 +68,7 @@ fn every_choice_takes_ranges_and_has_one_form() {
         }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
-    assert!(n >= 29, "{n}");
+    assert!(n >= 31, "{n}");
     assert!(!least("lens").is_empty());
 }
 
@@ -85,6 +85,44 @@ fn a_list_of_numbers_is_written_as_it_was() {
     assert_eq!(command(&two), "pellucid attention --head 0.3,1.2 Mary");
     let patch = [&["patch"][..], &GIVERS, &["--layers", "0-2"]].concat();
     assert!(command(&patch).ends_with("--layers 0,1,2"));
+}
+
+/// Rows of the lens and of estimates, and their means, are of the layers that are chosen and of what is in none, and they are the rows of the whole.
+#[test]
+fn layers_of_the_lens_and_of_estimates_are_a_part_of_all() {
+    let place = Place::new();
+    let pair = |verb: &str| {
+        let prompt = |name: &str| format!("Mary and John met. Then {name} {verb} to");
+        let (clean, corrupt) = (prompt("John"), prompt("Mary"));
+        serde_json::json!({"clean": clean, "corrupt": corrupt, "answer": " Mary", "foil": " John"}).to_string() + "\n"
+    };
+    place.write("pairs.jsonl", ["spoke", "gave"].map(pair).concat());
+    let lens =
+        ["lens", "When Mary and John went", "Tom met", "--at", "hook_embed,resid_pre,attn_out", "--target", " to"];
+    let attribute = ["attribute", "--pairs", "pairs.jsonl", "--at", "z,resid_pre,mlp.post", "--top", "0"];
+    let one = [&["attribute"][..], &GIVERS, &["--qk-fix", "--grad-drop"]].concat();
+    for (command, table) in [
+        (&lens[..], "logit_lens"),
+        (&lens[..], "logit_lens_mean"),
+        (&attribute[..], "attribution"),
+        (&attribute[..], "attribution_mean"),
+        (&one[..], "attribution"),
+    ] {
+        let rows = |more: &[&str]| {
+            let words = [command, &["--out", "-", "--format", "ndjson", "--table", table], more].concat();
+            place.ok(words).stdout.lines().map(str::to_owned).collect::<Vec<_>>()
+        };
+        let layer = |row: &str| serde_json::from_str::<serde_json::Value>(row).unwrap()["layer"].as_u64();
+        let all = rows(&[]);
+        let expected: Vec<String> =
+            all.iter().filter(|row| layer(row).is_none_or(|layer| layer < 2)).cloned().collect();
+        assert!([Some(0), Some(1)].iter().all(|l| expected.iter().any(|row| layer(row) == *l)), "{table}");
+        assert!(expected.len() < all.len(), "{table}");
+        assert_eq!(rows(&["--layers", "0-1"]), expected, "{table}");
+        place.refused([command, &["--layers", "0-9"]].concat(), 2, "and 9 is not one");
+    }
+    let none = ["lens", "Tom met", "--at", "blocks.3.hook_resid_post", "--layers", "0"];
+    place.refused(none, 2, "no layer that was chosen has `blocks.3.hook_resid_post`");
 }
 
 /// The rows of `attention` are those of the layers, heads and positions that are chosen, and they are the rows of the whole.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::words::{Tongue, text};
-use super::write::{Writer, escape, token};
+use super::write::{At, Writer, escape, token};
 use crate::analysis::explain::facts::Facts;
 use crate::table::visible_prose;
 
@@ -71,7 +71,13 @@ pub fn begin(w: &mut Writer<'_>) {
     let put =
         [("model", token(&w.facts.model)), ("prompt", format!("<bdi translate=\"no\">{}</bdi>", prompt(w.facts)))];
     let (title, intro) = (w.say("page.title", &put), w.plain("page.intro"));
-    let _ = write!(w.out, "\n<main lang=\"{lang}\" id=\"{top}\"><header><h1>{title}</h1><p>{intro}</p></header>");
+    let _ = write!(w.out, "\n<main lang=\"{lang}\" id=\"{top}\"><header><h1>{title}</h1>");
+    if w.facts.is_unlike() {
+        let put = [("p", w.made("foreseen", None, At::percent)), ("guess", w.made("guess", None, At::percent))];
+        let said = w.say("page.unlike", &put);
+        let _ = write!(w.out, "<p role=\"note\"><strong>{said}</strong></p>");
+    }
+    let _ = write!(w.out, "<p>{intro}</p></header>");
     let contents = w.plain("page.contents");
     let _ = write!(w.out, "<nav aria-label=\"{contents}\"><ol>");
     for name in SECTIONS.into_iter().filter(|name| is_there(w.facts, name)) {

@@ -11,6 +11,11 @@ pub const WORDS: &[Word] = &[
         "One prompt, followed through the whole model. Every number was computed by this model for this prompt, and stands in a table beside this page. In tokens a dot stands for a space and ↵ for the end of a line; layers, heads and positions are counted from zero. You need no mathematics to read on; what opens under “Look closer” has the formulas, and words with a dotted line say what they mean when pressed.",
         "跟着一句提示词（prompt）走完整个模型。页面上的每个数字都是这个模型对这句话算出来的，并且都能在页面旁边的数据表里找到。词元里的中点代表空格，↵ 代表换行；层、头和位置都从零数起。不需要数学就能读下去；想看公式，请展开“再看细一点”；带虚线的词点一下就有解释。",
     ),
+    (
+        "page.unlike",
+        "This text is unlike what this small model was trained on, so do not believe what it says here: it foresaw the text worse than blind guessing would, with {p} for a typical token against {guess}.",
+        "这段文字不像这个小模型训练时读过的，别信它在这里说的话：它预料这段文字还不如瞎猜，典型的词元只给了 {p}，瞎猜则有 {guess}。",
+    ),
     ("page.contents", "Contents", "目录"),
     (
         "page.made",
