@@ -7,7 +7,7 @@ use crate::analysis::AttributionMeanRow;
 use crate::analysis::patch::view::mark::{Mark, Marked, Names, marks_of};
 use crate::analysis::patch::view::method::Method;
 use crate::analysis::patch::view::scale::Scales;
-use crate::analysis::patch::view::sweep::DrawnSweep;
+use crate::analysis::patch::view::sweep::{DrawnSweep, errors_in_words};
 use crate::analysis::patch::view::words::place;
 use crate::analysis::patch::view::{Named, of_unit};
 use crate::error::Result;
@@ -146,9 +146,10 @@ impl Drawn {
         let from = Arc::new(provenance.clone());
         let named = Named::of([(0, None)].into_iter());
         let name = AttributionMeanRow::TABLE.name;
-        let (mut panels, mut legend, mut first) = (vec![], vec![], None);
+        let (mut panels, mut legend, mut first, mut errors) = (vec![], vec![], None, vec![]);
         for of in &self.sites {
             let (marks, which) = of.drawn();
+            errors.extend(DrawnSweep::all(marks, &self.scales, self.locale).iter().flat_map(DrawnSweep::errors));
             let views = of_unit(name, marks, &from, &self.scales, named, self.locale);
             let Some(view) = views.into_iter().next() else { continue };
             let heading = format!("{}{which}", visible_prose(&of.name));
@@ -187,7 +188,7 @@ impl Drawn {
             name: name.to_owned(),
             title: "Attribution: means over pairs".to_owned(),
             subtitle,
-            caption: [Some(finding), meaning].into_iter().flatten().collect(),
+            caption: [Some(finding), meaning, errors_in_words(errors, self.locale)].into_iter().flatten().collect(),
             legend,
             panels,
             more: more.collect(),

@@ -152,6 +152,44 @@ fn captions_explain_what_there_is() {
     assert_eq!(said(own), [false; 4]);
 }
 
+/// Invariant: A grid has all of its numbers or none, and its caption says of them only what is so.
+#[test]
+fn a_grid_has_all_of_its_numbers_or_none() {
+    let sentences = [
+        "A cell without a number rounds to 0.",
+        "Under a mean stands its standard error.",
+        "Numbers have no room in the cells.",
+    ];
+    let mut seen = [0; 3];
+    for columns in 2..60_usize {
+        for width in [Some("8cm"), Some("17cm"), None] {
+            // Negative numbers are wider; one rounds to 0 and has an error that does not.
+            let numbers = [(0.01, ".01", "±.01"), (-0.25, "-.25", "±.03"), (0.001, "", "±.05")];
+            let cell = |i: usize| {
+                let (value, label, below) = numbers[i % 3];
+                Cell { value, label: label.into(), below: below.into(), error: Some(0.01), ..Cell::default() }
+            };
+            let labels = (0..columns).map(|i| i.to_string());
+            let cells = (0..2 * columns).map(|i| ((i / columns, i % columns), cell(i))).collect();
+            let heat = Heat { columns: Side::new("position", labels), cells, ..grid(&[], 1.0) };
+            let (texts, ..) = drawn(&several(vec![("", Body::Heat(heat))]), width, Words::Own);
+            let count = |text: &str| texts.iter().filter(|t| *t == text).count();
+            let all = |which: usize| (0..2 * columns).filter(|i| i % 3 == which).count();
+            let shown = [count(".01"), count("-.25")];
+            assert!(shown == [0, 0] || shown == [all(0), all(1)], "{columns} at {width:?}: {shown:?}");
+            let (written, errors) = (shown[0] > 0, count("±.05"));
+            assert!(errors == 0 || errors == all(2) && written, "{columns} at {width:?}: {errors}");
+            let text = texts.join(" ");
+            let said = sentences.map(|sentence| text.contains(sentence));
+            // With its error under it, a 0 is written.
+            let want = [written && errors == 0, errors > 0, !written];
+            assert_eq!(said, want, "{columns} at {width:?}");
+            (0..3).for_each(|i| seen[i] += usize::from(said[i]));
+        }
+    }
+    assert!(seen.iter().all(|n| *n > 0), "{seen:?}");
+}
+
 /// A folder with a sweep of the lens: two tables, one of means.
 fn lens() -> Place {
     let place = Place::new();

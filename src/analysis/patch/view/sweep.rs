@@ -256,14 +256,10 @@ impl<'a> DrawnSweep<'a> {
         format!("{drawn} from {from} to {to}{beyond}.")
     }
 
-    /// Of means that a patch has changed, how large their standard errors are.
-    pub fn errors(&self) -> Option<String> {
+    /// The standard errors of means that a patch has changed.
+    pub fn errors(&self) -> Vec<f64> {
         let changed = self.rows.iter().filter(|r| !self.nothing_changed(r));
-        let mut errors: Vec<f64> = changed.filter_map(|r| self.error(r)).filter(|e| e.is_finite()).collect();
-        errors.sort_by(f64::total_cmp);
-        let (middle, most) = (errors.get(errors.len() / 2)?, errors.last()?);
-        let error = |x: f64| self.locale.number(x as f32);
-        Some(format!("Standard errors: {} at most, {} at the median.", error(*most), error(*middle)))
+        changed.filter_map(|r| self.error(r)).filter(|e| e.is_finite()).collect()
     }
 
     /// `Patching attn.z of layer 2`: with the coordinates that all patches share; `Path patching attn.z → q of layer 2, head 1`.
@@ -356,6 +352,14 @@ impl<'a> DrawnSweep<'a> {
             }
         }
     }
+}
+
+/// How large some standard errors are; nothing of none.
+pub(crate) fn errors_in_words(mut errors: Vec<f64>, locale: Locale) -> Option<String> {
+    errors.sort_by(f64::total_cmp);
+    let (middle, most) = (errors.get(errors.len() / 2)?, errors.last()?);
+    let error = |x: f64| locale.number(x as f32);
+    Some(format!("Standard errors: {} at most, {} at the median.", error(*most), error(*middle)))
 }
 
 /// The marks of each pair, sample, value, path, metric and kind.
