@@ -190,6 +190,75 @@ fn a_grid_has_all_of_its_numbers_or_none() {
     assert!(seen.iter().all(|n| *n > 0), "{seen:?}");
 }
 
+/// What a figure has of texts: what they say, their attributes by name.
+fn texts(view: &View, width: Option<&str>) -> (Vec<(String, BTreeMap<String, String>)>, f64) {
+    let style = Style { width: width.map(|w| w.parse().unwrap()), title: Words::None, ..Style::default() };
+    let svg = Figure::styled(view, &style).unwrap().unwrap().svg;
+    let xml = roxmltree::Document::parse(&svg).unwrap();
+    let attributes = |n: roxmltree::Node<'_, '_>| {
+        n.attributes().map(|a| (a.name().to_owned(), a.value().to_owned())).collect::<BTreeMap<_, _>>()
+    };
+    let all = xml.descendants().filter(|n| n.has_tag_name("text"));
+    let texts = all.map(|n| (n.text().unwrap_or_default().to_owned(), attributes(n))).collect();
+    let size = xml.root_element().attribute("viewBox").unwrap();
+    (texts, size.split(' ').nth(2).unwrap().parse().unwrap())
+}
+
+/// Invariant: Numbers beside points are on the page, also of the highest and of the last.
+#[test]
+fn numbers_of_points_are_on_the_page() {
+    let mut seen = 0;
+    for n in 3..=14_usize {
+        for joined in [true, false] {
+            for width in [None, Some("8cm"), Some("17cm")] {
+                let Body::Steps(mut steps) = curve("probability", n) else { panic!("steps") };
+                steps.joined = joined;
+                for (i, point) in steps.points.iter_mut().enumerate() {
+                    // To the end of the axis, and down again with the last.
+                    point.value = if i + 2 == n { 1.0 } else { 0.9 * i as f64 / n as f64 };
+                    point.label = format!("{:.2}", point.value);
+                }
+                let (texts, wide) = texts(&several(vec![("", Body::Steps(steps))]), width);
+                for (text, at) in texts.iter().filter(|(_, at)| at["font-size"] == "9" && !at.contains_key("transform"))
+                {
+                    if text.len() != 4 || !text.contains('.') {
+                        continue;
+                    }
+                    seen += 1;
+                    let (x, y): (f64, f64) = (at["x"].parse().unwrap(), at["y"].parse().unwrap());
+                    // Digits of DejaVu Sans are 0.636 of their size wide, and 0.73 high.
+                    let w = (3.0 * 0.636 + 0.318) * 9.0;
+                    let end = match at.get("text-anchor").map(String::as_str) {
+                        None => x + w,
+                        Some("middle") => x + w / 2.0,
+                        Some(_) => x,
+                    };
+                    assert!(y - 0.73 * 9.0 >= 0.0 && end <= wide, "{n} at {width:?}: {text} at {x}, {y} of {wide}");
+                }
+            }
+        }
+    }
+    assert!(seen > 200, "{seen}");
+}
+
+/// Invariant: The axes of values of one figure have their names in letters of one size.
+#[test]
+fn names_of_axes_are_as_large_in_all_panels() {
+    let names = ["probability", "the rank of the target, of which the first is the best of all"];
+    for width in [None, Some("8cm"), Some("17cm")] {
+        let view = several(names.iter().map(|name| ("A panel", curve(name, 6))).collect());
+        let (texts, _) = texts(&view, width);
+        let size = |begin: &str| {
+            let is_name = |(text, at): &&(String, BTreeMap<String, String>)| {
+                text.starts_with(begin) && at.contains_key("transform")
+            };
+            texts.iter().find(is_name).unwrap().1["font-size"].parse::<f64>().unwrap()
+        };
+        let sizes = [size("proba"), size("the rank")];
+        assert!(sizes[0] == sizes[1] && sizes[0] < 11.0, "{width:?}: {sizes:?}");
+    }
+}
+
 /// A folder with a sweep of the lens: two tables, one of means.
 fn lens() -> Place {
     let place = Place::new();
@@ -227,6 +296,13 @@ fn a_panel_of_means_is_a_column() {
         .unwrap();
         let [one] = &seen[..] else { panic!("{column}: {} views", seen.len()) };
         assert_eq!(one.name, format!("logit_lens_mean-{column}"));
+        // The caption says what is drawn.
+        let found = ["mean probability", "median rank", "mean logit difference"].map(|what| {
+            one.caption[0].contains(&format!("{what} goes"))
+                || one.caption[0].contains(&format!("{what} of target and foil goes"))
+        });
+        assert_eq!(found, ["target_prob", "target_rank", "logit_diff"].map(|of| of == *column), "{:?}", one.caption);
+        assert_eq!(one.caption[1].contains("Medians"), *column == "target_rank", "{:?}", one.caption);
         let [Panel { body: Body::Steps(steps), .. }] = &one.panels[..] else { panic!("{column}: {:?}", one.panels) };
         let drawn: Vec<Option<f64>> = steps.points.iter().map(|p| Some(p.value).filter(|x| x.is_finite())).collect();
         assert_eq!(&drawn, values, "{column}");
