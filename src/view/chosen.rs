@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::View;
-use crate::error::{Error, Result, said};
+use crate::error::{Error, Result, readable, said};
 use crate::range::{Interval, among};
 use crate::table::{Cell, Row, Rows, TableInfo};
 
@@ -13,6 +13,8 @@ use crate::table::{Cell, Row, Rows, TableInfo};
 pub struct Only {
     /// Those of this metric; where rows have none, the panels of this measure.
     pub metric: Option<String>,
+    /// The figure of this name.
+    pub figure: Option<String>,
     /// Those at these positions; of attention, those of queries there.
     pub positions: Option<Vec<Interval>>,
 }
@@ -31,6 +33,9 @@ pub(super) struct Chosen<'a, R> {
     runs: Vec<(usize, Range<usize>)>,
     len: usize,
 }
+
+/// So many figures are listed where one is asked for that is not there.
+const MOST_LISTED: usize = 24;
 
 /// Whether rows of a table say of which metric they are.
 pub(super) fn has_metric(table: &TableInfo) -> bool {
@@ -70,6 +75,34 @@ impl Measures {
             Some(asked) if !self.1.contains(&&**asked) => Err(no_metric(asked, &self.1)),
             _ => Ok(()),
         }
+    }
+}
+
+/// The view of a name that was asked for, and what others are called.
+pub(super) struct Named(pub Option<String>, pub Vec<String>);
+
+impl Named {
+    /// The view, if it is that one or none was asked for.
+    pub fn of(&mut self, view: View) -> Option<View> {
+        let Some(asked) = &self.0 else { return Some(view) };
+        self.1.extend((!view.panels.is_empty()).then(|| view.name.clone()));
+        (view.name == *asked).then_some(view)
+    }
+
+    /// Whether there was one of that name.
+    ///
+    /// # Errors
+    /// When there was none; it lists those that there were.
+    pub fn found(&self) -> Result<()> {
+        let (Some(asked), there) = (&self.0, &self.1) else { return Ok(()) };
+        if there.is_empty() || there.contains(asked) {
+            return Ok(());
+        }
+        let more = there.len().saturating_sub(MOST_LISTED);
+        let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+        let listed = there.iter().take(MOST_LISTED).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let says = format!("the table has no figure `{}`; it has {listed}{more}", readable(asked));
+        Err(Error::no_such(says).nearest_or(asked, there.iter().map(String::as_str), "choose one of these"))
     }
 }
 

@@ -24,7 +24,7 @@ mod tree;
 use super::kind::{Body, Panel, View};
 use super::{Drawable, Options, Seen};
 use crate::error::{Error, Result, said};
-use crate::table::{Held, Provenance};
+use crate::table::{Held, Provenance, read_provenance};
 use canvas::{Svg, Type};
 use frame::Frame;
 use room::Room;
@@ -220,8 +220,13 @@ impl Drawable {
         match any {
             true => Ok(()),
             false => {
-                Err(Error::bad_input(format!("the sweeps in {} have one patch each, and no axis", path.display()))
-                    .hint(said("draw a sweep that goes over something[, such as {over=layer,pos}|]")))
+                let table = read_provenance(path)?.table;
+                let hint = match all.iter().any(|drawable| drawable.table == table && drawable.scaled) {
+                    true => "draw a sweep that goes over something[, such as {over=layer,pos}|]",
+                    false => "draw a table whose values go over something, such as layers or positions",
+                };
+                let says = format!("each value of the table `{table}` stands alone, with no axis to draw it along");
+                Err(Error::bad_input(says).hint(said(hint)))
             }
         }
     }
