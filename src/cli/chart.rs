@@ -48,9 +48,9 @@ pub(super) struct Chart {
     /// Draw the figure of this name alone, such as attention-L1H1: a file's name without its ending
     #[arg(long, value_name = "NAME")]
     figure: Option<String>,
-    /// Draw these positions alone, such as 0,2-5,-1; of attention, what is looked at from there
-    #[arg(long, value_name = "POSITIONS", value_delimiter = ',', value_parser = Interval::parse, allow_hyphen_values = true)]
-    positions: Option<Vec<Interval>>,
+    /// Draw these positions alone, such as 0,2-5,-1, or where they go by names, io,end; of attention, what is looked at from there
+    #[arg(long, value_name = "POSITIONS", value_delimiter = ',', value_parser = Position::parse, allow_hyphen_values = true)]
+    positions: Vec<Position>,
     #[command(flatten)]
     figures: FiguresArgs,
     #[command(flatten)]
@@ -69,7 +69,7 @@ impl Chart {
             max_prompts,
             heads: Heads::all(&self.head).into_iter().map(|(l, h)| (l as u32, h as u32)).collect(),
             scale: self.draw.scale(),
-            only: Only { metric: self.metric.clone(), figure: self.figure.clone(), positions: self.positions.clone() },
+            only: self.chosen(),
             ..Options::default()
         };
         // Figures of a folder go into it.
@@ -136,6 +136,23 @@ impl Chart {
         out.files(&drawn.iter().map(|name| shown.join(name)).collect::<Vec<_>>())
     }
 
+    /// What is drawn of a table.
+    fn chosen(&self) -> Only {
+        let (mut numbers, mut names) = (vec![], vec![]);
+        for position in &self.positions {
+            match position {
+                Position::At(interval) => numbers.push(*interval),
+                Position::Called(name) => names.push(name.clone()),
+            }
+        }
+        Only {
+            metric: self.metric.clone(),
+            figure: self.figure.clone(),
+            positions: (!numbers.is_empty()).then_some(numbers),
+            position_names: names,
+        }
+    }
+
     /// The figure that there is.
     fn only(charted: &mut Charted, options: &Options, style: &Style) -> Result<Figure> {
         let (mut first, mut second) = (None, None);
@@ -172,6 +189,23 @@ impl Chart {
             true => Ok(()),
             false => Err(Error::bad_input(format!("{} is a figure of another table", path.display()))
                 .hint("give another folder with --out, or replace it with --force")),
+        }
+    }
+}
+
+/// A position or a range of them, or what one is called.
+#[derive(Clone, Debug)]
+enum Position {
+    At(Interval),
+    Called(String),
+}
+
+impl Position {
+    fn parse(text: &str) -> Result<Self> {
+        let text = text.trim();
+        match text.starts_with(|c: char| c.is_alphabetic() || c == '_') && text != "all" {
+            true => Ok(Self::Called(text.to_owned())),
+            false => Interval::parse(text).map(Self::At),
         }
     }
 }

@@ -22,7 +22,7 @@ pub mod viewed;
 
 pub use crate::number::Locale;
 pub use chosen::Only;
-use chosen::{Chosen, Measures, Named, has_metric, position_columns};
+use chosen::{Chosen, Measures, Named, Places, has_metric};
 pub use colour::{Rgb, diverging, viridis};
 pub use kind::View;
 #[cfg(feature = "charts")]
@@ -202,7 +202,7 @@ impl Drawable {
             let hint = "leave out {!metric}; it is for figures of patches, paths, ablations, attributions and means of the lens";
             return refused("have no metric to choose", said(hint));
         }
-        if options.only.positions.is_some() && position_columns(self.info).is_none() {
+        if options.only.has_positions() && Places::of(self.info).is_none() {
             return refused("have no positions to choose", said("leave out {!positions}"));
         }
         Ok(())

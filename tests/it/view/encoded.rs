@@ -313,5 +313,5 @@ fn a_part_of_a_table_is_drawn_alone() {
     place.ok(["chart", "loss/loss.parquet", "--out", "every.svg"]);
     place.ok(["chart", "loss/loss.parquet", "--out", "last.svg", "--positions", "-1"]);
     assert_eq!((tokens(&read("every.svg")), tokens(&read("last.svg"))), ([true; 2], [false, true]));
-    place.refused(["chart", "loss/loss.parquet", "--out", "x", "--positions", "9"], 2, "position 9 is none of the");
+    place.refused(["chart", "loss/loss.parquet", "--out", "x", "--positions", "9"], 2, "positions of prompt 0");
 }
