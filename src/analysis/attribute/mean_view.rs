@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use crate::analysis::AttributionMeanRow;
-use crate::analysis::patch::view::mark::{Mark, Marked, Names, marks_of};
+use crate::analysis::patch::view::mark::{Mark, Marked, Names, OTHERS, marks_of};
 use crate::analysis::patch::view::method::Method;
 use crate::analysis::patch::view::scale::Scales;
 use crate::analysis::patch::view::sweep::{DrawnSweep, errors_in_words};
@@ -146,10 +146,9 @@ impl Drawn {
         let from = Arc::new(provenance.clone());
         let named = Named::of([(0, None)].into_iter());
         let name = AttributionMeanRow::TABLE.name;
-        let (mut panels, mut legend, mut first, mut errors) = (vec![], vec![], None, vec![]);
+        let (mut panels, mut legend, mut first) = (vec![], vec![], None);
         for of in &self.sites {
             let (marks, which) = of.drawn();
-            errors.extend(DrawnSweep::all(marks, &self.scales, self.locale).iter().flat_map(DrawnSweep::errors));
             let views = of_unit(name, marks, &from, &self.scales, named, self.locale);
             let Some(view) = views.into_iter().next() else { continue };
             let heading = format!("{}{which}", visible_prose(&of.name));
@@ -159,15 +158,20 @@ impl Drawn {
                     legend.push(sentence);
                 }
             }
-            first.get_or_insert((view.subtitle, view.caption.get(1).cloned()));
+            first.get_or_insert(view.subtitle);
         }
-        let (subtitle, meaning) = first.unwrap_or_default();
+        let sweeps = self.sites.iter().flat_map(|of| DrawnSweep::all(of.drawn().0, &self.scales, self.locale));
+        let sweeps: Vec<_> = sweeps.collect();
         let (together, single) = (self.strongest(true), self.strongest(false));
         let finding = match (together.first(), single.first()) {
             (Some(strongest), _) => format!("Strongest, all positions together: {}, {}.", strongest.0, strongest.2),
             (None, Some(strongest)) => format!("Strongest: {}, {}.", strongest.0, strongest.2),
             (None, None) => "To first order, no value makes a difference.".to_owned(),
         };
+        // Of all panels together.
+        let others = finding.contains(OTHERS) || sweeps.iter().any(DrawnSweep::has_others);
+        let meaning = sweeps.first().map(|sweep| sweep.meaning_beside(others));
+        let errors = errors_in_words(sweeps.iter().flat_map(DrawnSweep::errors).collect(), self.locale);
         let metric = self.sites.iter().flat_map(|of| of.sums.iter().chain(&of.places)).next();
         let metric = metric.map_or(String::new(), |mark| visible_prose(&mark.metric));
         let tables = [
@@ -187,8 +191,8 @@ impl Drawn {
         View {
             name: name.to_owned(),
             title: "Attribution: means over pairs".to_owned(),
-            subtitle,
-            caption: [Some(finding), meaning, errors_in_words(errors, self.locale)].into_iter().flatten().collect(),
+            subtitle: first.unwrap_or_default(),
+            caption: [Some(finding), meaning, errors].into_iter().flatten().collect(),
             legend,
             panels,
             more: more.collect(),

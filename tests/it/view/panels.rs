@@ -131,7 +131,7 @@ fn captions_explain_what_there_is() {
             "Grey: not measured.",
             "Dark grey: no finite number.",
             "A cell without a number rounds to 0.",
-            "What ends in … is cut short.",
+            "What is cut short ends in ….",
         ]
         .map(|sentence| text.contains(sentence))
     };
@@ -346,4 +346,43 @@ fn every_table_of_a_folder_is_drawn() {
         place.write(&format!("twice/{name}.parquet"), place.read("lens/logit_lens_mean.parquet"));
     }
     place.refused(["chart", "twice", "--out", "y"], 2, "two tables there have the figure logit_lens_mean.svg");
+}
+
+/// Invariant: What … stands for is said in a figure that has it, of labels that are cut and of tokens that pairs do not share.
+#[test]
+fn dots_are_explained_where_they_are_drawn() {
+    let place = Place::new();
+    let mut pairs = String::from("clean,corrupt,answer,foil\n");
+    for (one, two) in [("Mary", "John"), ("Anna", "Tom")] {
+        let text = |giver: &str| format!("When {one} and {two} went to the store; {giver} gave a drink to");
+        pairs += &format!("{},{}, {one}, {two}\n", text(two), text(one));
+    }
+    place.write("pairs.csv", pairs);
+    let run = |more: &[&str]| {
+        place.ok(more.iter().chain(&["-q", "--pairs", "pairs.csv", "--figures", "none", "--out", "run", "--force"]));
+    };
+    let mut seen = [0; 2];
+    let mut check = |table: &str, width: Option<&str>| {
+        let file = place.path(&format!("run/{table}.parquet"));
+        views(&file, &Options::default(), &mut |view| {
+            let (texts, ..) = drawn(&view, width, Words::None);
+            let all = texts.join(" ");
+            let others = texts.iter().any(|text| text == "…") || view.caption[0].contains("\"…\"");
+            assert_eq!(all.contains("… alone stands for different tokens of the pairs"), others, "{table}: {all}");
+            let cut = texts.iter().any(|text| text != "…" && !text.contains(' ') && text.ends_with('…'));
+            assert_eq!(all.contains("What is cut short ends in …."), cut, "{table} at {width:?}: {all}");
+            seen[0] += usize::from(others);
+            seen[1] += usize::from(others && cut);
+            Ok(())
+        })
+        .unwrap();
+    };
+    run(&["patch", "--over", "layer,pos"]);
+    [None, Some("8cm"), Some("17cm")].into_iter().for_each(|width| check("patch_mean", width));
+    // The first panel has no positions, and another has.
+    run(&["attribute", "--at", "z,mlp_out"]);
+    check("attribution_mean", None);
+    run(&["attribute", "--at", "z"]);
+    check("attribution_mean", None);
+    assert!(seen[0] > 3 && seen[1] > 0, "{seen:?}");
 }

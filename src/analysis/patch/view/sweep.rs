@@ -165,20 +165,28 @@ impl<'a> DrawnSweep<'a> {
         visible_prose(&if self.any().mean.is_some() { format!("mean {name}") } else { name })
     }
 
-    /// What [`DrawnSweep::value`] means, and what was done.
+    /// Whether … stands on an axis, for the different tokens of pairs.
+    pub fn has_others(&self) -> bool {
+        let along = |r: &Mark, c: &Coord| c.token(r) == Some(OTHERS) && c.position_name(r).is_none();
+        self.rows.iter().any(|r| self.over.iter().any(|c| along(r, c)))
+    }
+
+    /// What [`DrawnSweep::value`] means, and what was done; of tokens that pairs do not share, on an axis or in what was found, what
+    /// stands for them.
     pub fn meaning(&self) -> String {
+        self.meaning_beside(self.has_others() || self.finding().contains(OTHERS))
+    }
+
+    /// The same in a figure that has such tokens or has none.
+    pub fn meaning_beside(&self, others: bool) -> String {
         let (row, method) = (self.any(), &self.any().method);
         let (metric, clean) = (visible_prose(&row.metric), self.locale.number(row.clean));
         let (base, corrupt) = (method.corrupt(), self.locale.number(row.corrupt.unwrap_or(f32::NAN)));
-        // On an axis, or in what was found.
-        let along = |r: &Mark, c: &Coord| c.token(r) == Some(OTHERS) && c.position_name(r).is_none();
-        let said = self.finding().contains(OTHERS);
-        let others = |r: &&Mark| said || self.over.iter().any(|c| along(r, c));
         let unit = method.unit(2);
         let mean = match row.mean {
-            Some(_) if self.rows.iter().any(others) => {
+            Some(_) if others => {
                 format!(
-                    "Means, with standard errors over {}; … stands for different tokens of the {unit}. ",
+                    "Means, with standard errors over {}; … alone stands for different tokens of the {unit}. ",
                     self.errors_over()
                 )
             }
