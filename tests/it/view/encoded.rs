@@ -259,7 +259,7 @@ fn one_figure_of_several_is_chosen_by_its_name() {
     place.ok(["attribute", "-q", "--out", "attr", "--figures", "none"].iter().chain(&GIVERS));
     let heads = ["chart", "att/attention.parquet", "--head", "1.1"];
     for table in [&heads[..], &["chart", "attr/attribution.parquet"]] {
-        let call = |more: &[&str]| [table, more].concat();
+        let call = |more: &[&str]| [table, more].concat().into_iter().map(str::to_owned).collect::<Vec<_>>();
         let all = place.ok(call(&["--out", "all"])).stdout;
         let names: Vec<&str> =
             all.lines().map(|l| l.strip_prefix("all/").unwrap().strip_suffix(".svg").unwrap()).collect();
