@@ -163,8 +163,8 @@ fn a_grid_has_all_of_its_numbers_or_none() {
     let mut seen = [0; 3];
     for columns in 2..60_usize {
         for width in [Some("8cm"), Some("17cm"), None] {
-            // Negative numbers are wider; one rounds to 0 and has an error that does not.
-            let numbers = [(0.01, ".01", "±.01"), (-0.25, "-.25", "±.03"), (0.001, "", "±.05")];
+            // Negative numbers are wider, and some errors are wider than both; one number rounds to 0 and has an error that does not.
+            let numbers = [(0.01, ".01", "±.01"), (-0.25, "-.25", "±.003"), (0.001, "", "±.05")];
             let cell = |i: usize| {
                 let (value, label, below) = numbers[i % 3];
                 Cell { value, label: label.into(), below: below.into(), error: Some(0.01), ..Cell::default() }
