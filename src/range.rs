@@ -45,6 +45,11 @@ impl Interval {
         Some(Self { from: number(from)?, to: number(to)? })
     }
 
+    /// Whether a number is between its ends as they are written, so that negative ones are its only among negative ones.
+    pub(crate) fn spans(self, number: isize) -> bool {
+        self == Self::ALL || (self.from..=self.to).contains(&number)
+    }
+
     /// The same, or `all`.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use crate::session::Claim;
 use crate::session::owned::figure_provenance;
 use crate::session::words::command;
 use crate::view::encode::Encoded;
-use crate::view::{Figure, Only, Options};
+use crate::view::{Figure, Only, Options, Style};
 use crate::whole::write_whole;
 use clap::Args;
 
@@ -45,9 +45,12 @@ pub(super) struct Chart {
     /// means of the lens the panel of target_prob, target_rank or logit_diff
     #[arg(long, value_name = "METRIC")]
     metric: Option<String>,
-    /// Draw these positions alone, such as 0,2-5,-1; of attention, what is looked at from there
-    #[arg(long, value_name = "POSITIONS", value_delimiter = ',', value_parser = Interval::parse, allow_hyphen_values = true)]
-    positions: Option<Vec<Interval>>,
+    /// Draw the figure of this name alone, such as attention-L1H1: a file's name without its ending
+    #[arg(long, value_name = "NAME")]
+    figure: Option<String>,
+    /// Draw these positions alone, such as 0,2-5,-1, or where they go by names, io,end; of attention, what is looked at from there
+    #[arg(long, value_name = "POSITIONS", value_delimiter = ',', value_parser = Position::parse, allow_hyphen_values = true)]
+    positions: Vec<Position>,
     #[command(flatten)]
     figures: FiguresArgs,
     #[command(flatten)]
@@ -66,7 +69,7 @@ impl Chart {
             max_prompts,
             heads: Heads::all(&self.head).into_iter().map(|(l, h)| (l as u32, h as u32)).collect(),
             scale: self.draw.scale(),
-            only: Only { metric: self.metric.clone(), positions: self.positions.clone() },
+            only: self.chosen(),
             ..Options::default()
         };
         // Figures of a folder go into it.
@@ -77,14 +80,7 @@ impl Chart {
         // What there can be one of is drawn before anything is written.
         let mut only = None;
         if place.folder().is_none() || matches!(place, Place::File(_)) {
-            charted.draw(&options, &style, &mut |figure| match only.replace(figure) {
-                None => Ok(()),
-                Some(first) => Err(Error::bad_input(format!(
-                    "the table has several figures, such as {}, and there is one place for them",
-                    first.name
-                ))
-                .hint("name a folder with --out, or draw those of one prompt with --figures first")),
-            })?;
+            only = Some(Self::only(&mut charted, &options, &style)?);
         }
         let mut said = Said::default();
         let Some(folder) = place.folder() else {
@@ -140,6 +136,46 @@ impl Chart {
         out.files(&drawn.iter().map(|name| shown.join(name)).collect::<Vec<_>>())
     }
 
+    /// What is drawn of a table.
+    fn chosen(&self) -> Only {
+        let (mut numbers, mut names) = (vec![], vec![]);
+        for position in &self.positions {
+            match position {
+                Position::At(interval) => numbers.push(*interval),
+                Position::Called(name) => names.push(name.clone()),
+            }
+        }
+        Only {
+            metric: self.metric.clone(),
+            figure: self.figure.clone(),
+            positions: (!numbers.is_empty()).then_some(numbers),
+            position_names: names,
+        }
+    }
+
+    /// The figure that there is.
+    fn only(charted: &mut Charted, options: &Options, style: &Style) -> Result<Figure> {
+        let (mut first, mut second) = (None, None);
+        let drawn = two(charted, options, style, &mut |figure| match first {
+            None => first = Some(figure),
+            Some(_) => second = Some(figure.name),
+        });
+        match (first, second) {
+            (Some(first), Some(second)) => {
+                let first = first.name;
+                let (one, mut n) = (Options { max_prompts: 1, ..options.clone() }, 0);
+                let helps = options.max_prompts > 1 && two(charted, &one, style, &mut |_| n += 1).is_ok() && n == 1;
+                let prompt = if helps { ", or those of one prompt with --figures first" } else { "" };
+                Err(Error::bad_input(format!(
+                    "the table has several figures, such as {first} and {second}, and there is one place for them"
+                ))
+                .hint(format!("name a folder with --out, or draw one of them with --figure {second}{prompt}")))
+            }
+            (Some(only), None) => drawn.map(|()| only),
+            (None, _) => drawn.and_then(|()| Err(Error::compute("no figure was drawn").fault())),
+        }
+    }
+
     /// Refuses to replace a figure of another table, and what is no figure of pellucid's.
     fn check(&self, path: &Path, new: &Figure) -> Result<()> {
         if path.symlink_metadata().is_err() {
@@ -155,6 +191,36 @@ impl Chart {
                 .hint("give another folder with --out, or replace it with --force")),
         }
     }
+}
+
+/// A position or a range of them, or what one is called.
+#[derive(Clone, Debug)]
+enum Position {
+    At(Interval),
+    Called(String),
+}
+
+impl Position {
+    fn parse(text: &str) -> Result<Self> {
+        let text = text.trim();
+        match text.starts_with(|c: char| c.is_alphabetic() || c == '_') && text != "all" {
+            true => Ok(Self::Called(text.to_owned())),
+            false => Interval::parse(text).map(Self::At),
+        }
+    }
+}
+
+/// Gives `emit` the first two figures, of which the second is an error.
+fn two(charted: &mut Charted, options: &Options, style: &Style, emit: &mut dyn FnMut(Figure)) -> Result<()> {
+    let mut n = 0;
+    charted.draw(options, style, &mut |figure| {
+        emit(figure);
+        n += 1;
+        match n {
+            1 => Ok(()),
+            _ => Err(Error::bad_input("there are several figures").hint("choose one with --figure")),
+        }
+    })
 }
 
 /// What a reader of the figures should know.

@@ -77,7 +77,10 @@ impl Charted {
                 Err(e) => return Err(self.named(e)),
             }
             drawn = true;
-            self.said.extend(figures_of(file, &options, self.files.len() > 1));
+            // One that was asked for by name is what was wanted.
+            if options.only.figure.is_none() {
+                self.said.extend(figures_of(file, &options, self.files.len() > 1));
+            }
         }
         match first {
             Some(e) if !drawn => Err(e),

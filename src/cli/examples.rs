@@ -160,7 +160,7 @@ const EXAMPLES: &[(&str, &[[&str; 2]])] = &[
         &[
             [
                 "For a paper, as wide as a column",
-                "pellucid chart runs/story/logit_lens.parquet --out lens.pdf --width 8cm --title none",
+                "pellucid chart runs/story/logit_lens.parquet --out lens.pdf --width 8cm --title none --caption none",
             ],
             ["Every table of a folder", "pellucid chart runs/story --out figures --width 17cm"],
             ["For slides", "pellucid chart runs/heads/patch.parquet --out slides --as png --theme dark"],

@@ -69,6 +69,18 @@ fn file_type(text: &str) -> Result<FileType, String> {
     found.ok_or_else(|| "not a type of figures; write svg, pdf or png".into())
 }
 
+/// What names of files end in that are no figures of pellucid's, and that nobody gives a folder.
+const OTHERS: [&str; 25] = [
+    "jpg", "jpeg", "gif", "webp", "avif", "heic", "tif", "tiff", "bmp", "ico", "eps", "ps", "ai", "emf", "wmf", "html",
+    "htm", "tex", "md", "txt", "csv", "tsv", "json", "jsonl", "parquet",
+];
+
+/// The type that the name of a file ends in, if it is one that no figure is written as.
+fn other_type(path: &Path) -> Option<String> {
+    let ending = path.extension()?.to_str()?.to_ascii_lowercase();
+    OTHERS.contains(&&*ending).then_some(ending)
+}
+
 /// Where figures go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Place {
@@ -128,6 +140,10 @@ impl FileArgs {
         if out == Path::new("-") {
             one(&types)?;
             return Ok((Place::Stdout, chosen(types)));
+        }
+        if let Some(ending) = other_type(out).filter(|_| !out.is_dir()) {
+            return Err(Error::bad_input(format!("{ending} is not one of svg, pdf, png"))
+                .hint("let the name end in .svg, .pdf or .png, or name a folder"));
         }
         match FileType::of_name(out).filter(|_| !out.is_dir()) {
             None => Ok((Place::Folder(out.clone()), chosen(types))),

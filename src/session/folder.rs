@@ -115,9 +115,8 @@ impl RunFolder {
             check(&self.path, name, &old, self.force)?;
         }
         let drawn = drawn_before(&self.path, &self.request)?;
-        // What a stopped run drew is of a part of the results.
-        let whole = |old: &Listed| old.is_at(&self.path) && is_complete(&self.path.join(&old.name));
-        let stays = |old: &Listed| !self.files.contains(&old.name) && drawn.contains(&old.name) && whole(old);
+        let stays =
+            |old: &Listed| !self.files.contains(&old.name) && drawn.contains(&old.name) && old.is_at(&self.path);
         let (stay, old): (Vec<Listed>, Vec<Listed>) = old.into_iter().partition(stays);
         let mut replaced: Vec<&Listed> = old.iter().filter(|old| !self.files.contains(&old.name)).collect();
         replaced.retain(|old| old.is_at(&self.path));
@@ -207,7 +206,9 @@ fn listed(path: &Path, request: &str, force: bool) -> Result<Vec<Listed>> {
 /// fewer does not ask for the others to go.
 fn drawn_before(path: &Path, request: &str) -> Result<Vec<String>> {
     let old = Manifest::read(&path.join(MANIFEST))?.filter(|old| old.request.as_deref() == Some(request));
-    Ok(old.map_or(vec![], |old| old.drawn))
+    // What a stopped run drew is of a part of the results.
+    let is_whole = |old: &Listed| !old.name.ends_with(".parquet") || is_complete(&path.join(&old.name));
+    Ok(old.filter(|old| old.files.iter().all(is_whole)).map_or(vec![], |old| old.drawn))
 }
 
 /// Refuses a folder in which a run would have to replace what is not its own.

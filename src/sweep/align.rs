@@ -169,15 +169,21 @@ impl Grid {
     /// What is patched at once of layers and positions that are not gone over, where that is some and not all: `layers 0-2`,
     /// `positions io, s2`, as it was asked for.
     pub fn at_once(&self, pair: &Pair) -> Option<String> {
-        let of = |what: &str, over: Over, chosen: Option<Vec<String>>| {
-            let chosen = chosen.filter(|_| !self.over.contains(&over))?;
-            let many =
-                if matches!(&chosen[..], [one] if !one.contains('-') || one.starts_with('-')) { "" } else { "s" };
-            Some(format!("{what}{many} {}", chosen.join(", ")))
+        let of = |what: &str, over: Over, chosen: Option<(Vec<String>, bool)>| {
+            let (chosen, several) = chosen.filter(|_| !self.over.contains(&over))?;
+            Some(format!("{what}{} {}", if several { "s" } else { "" }, chosen.join(", ")))
         };
-        let said = |chosen: &Option<Vec<Interval>>| Some(chosen.as_ref()?.iter().map(Interval::to_string).collect());
+        let said = |chosen: &Option<Vec<Interval>>| {
+            let chosen = chosen.as_ref()?;
+            let is_one = matches!(&chosen[..], [one] if one.from == one.to);
+            Some((chosen.iter().map(Interval::to_string).collect(), !is_one))
+        };
         let positions = match self.align {
-            Align::Named => Some(pair.positions.iter().map(|named| named.name.clone()).collect()),
+            Align::Named => {
+                let names: Vec<String> = pair.positions.iter().map(|named| named.name.clone()).collect();
+                let several = names.len() > 1;
+                Some((names, several))
+            }
             _ => said(&self.only.pos),
         };
         let both = [of("layer", Over::Layer, said(&self.only.layers)), of("position", Over::Pos, positions)];

@@ -22,7 +22,7 @@ pub mod viewed;
 
 pub use crate::number::Locale;
 pub use chosen::Only;
-use chosen::{Chosen, Measures, has_metric, position_columns};
+use chosen::{Chosen, Measures, Named, Places, has_metric};
 pub use colour::{Rgb, diverging, viridis};
 pub use kind::View;
 #[cfg(feature = "charts")]
@@ -163,12 +163,14 @@ impl Drawable {
             let mut only = how.only.clone();
             // A metric that no row has is one of the panels'.
             let mut measures = Measures(if has_metric(R::TABLE) { None } else { only.metric.take() }, vec![]);
-            let mut emit = |view| measures.of(view).map_or(Ok(()), &mut *emit);
+            let mut named = Named(only.figure.take(), vec![]);
+            let mut emit = |view| measures.of(view).and_then(|view| named.of(view)).map_or(Ok(()), &mut *emit);
             match only.is_all() {
                 true => R::views(&mut rows, &provenance, how, &mut emit),
                 false => R::views(&mut Chosen::of(&mut rows, &only)?, &provenance, how, &mut emit),
             }?;
-            measures.found()
+            measures.found()?;
+            named.found()
         };
         Self {
             table: R::TABLE.name,
@@ -200,7 +202,7 @@ impl Drawable {
             let hint = "leave out {!metric}; it is for figures of patches, paths, ablations, attributions and means of the lens";
             return refused("have no metric to choose", said(hint));
         }
-        if options.only.positions.is_some() && position_columns(self.info).is_none() {
+        if options.only.has_positions() && Places::of(self.info).is_none() {
             return refused("have no positions to choose", said("leave out {!positions}"));
         }
         Ok(())

@@ -4,10 +4,10 @@ use std::io::Write;
 use std::sync::Arc;
 
 use crate::analysis::AttributionMeanRow;
-use crate::analysis::patch::view::mark::{Mark, Marked, Names, marks_of};
+use crate::analysis::patch::view::mark::{Mark, Marked, Names, OTHERS, marks_of};
 use crate::analysis::patch::view::method::Method;
 use crate::analysis::patch::view::scale::Scales;
-use crate::analysis::patch::view::sweep::DrawnSweep;
+use crate::analysis::patch::view::sweep::{DrawnSweep, errors_in_words};
 use crate::analysis::patch::view::words::place;
 use crate::analysis::patch::view::{Named, of_unit};
 use crate::error::Result;
@@ -158,15 +158,20 @@ impl Drawn {
                     legend.push(sentence);
                 }
             }
-            first.get_or_insert((view.subtitle, view.caption.get(1).cloned()));
+            first.get_or_insert(view.subtitle);
         }
-        let (subtitle, meaning) = first.unwrap_or_default();
+        let sweeps = self.sites.iter().flat_map(|of| DrawnSweep::all(of.drawn().0, &self.scales, self.locale));
+        let sweeps: Vec<_> = sweeps.collect();
         let (together, single) = (self.strongest(true), self.strongest(false));
         let finding = match (together.first(), single.first()) {
             (Some(strongest), _) => format!("Strongest, all positions together: {}, {}.", strongest.0, strongest.2),
             (None, Some(strongest)) => format!("Strongest: {}, {}.", strongest.0, strongest.2),
             (None, None) => "To first order, no value makes a difference.".to_owned(),
         };
+        // Of all panels together.
+        let others = finding.contains(OTHERS) || sweeps.iter().any(DrawnSweep::has_others);
+        let meaning = sweeps.first().map(|sweep| sweep.meaning_beside(others));
+        let errors = errors_in_words(sweeps.iter().flat_map(DrawnSweep::errors).collect(), self.locale);
         let metric = self.sites.iter().flat_map(|of| of.sums.iter().chain(&of.places)).next();
         let metric = metric.map_or(String::new(), |mark| visible_prose(&mark.metric));
         let tables = [
@@ -186,8 +191,8 @@ impl Drawn {
         View {
             name: name.to_owned(),
             title: "Attribution: means over pairs".to_owned(),
-            subtitle,
-            caption: [Some(finding), meaning].into_iter().flatten().collect(),
+            subtitle: first.unwrap_or_default(),
+            caption: [Some(finding), meaning, errors].into_iter().flatten().collect(),
             legend,
             panels,
             more: more.collect(),

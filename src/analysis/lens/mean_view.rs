@@ -14,17 +14,21 @@ use crate::view::label::capital;
 use crate::view::viewed::{Shown, Told};
 use crate::view::{Emit, Options, Seen, all_rows, terminal};
 
+/// Columns of which one can be drawn alone, beside the probability.
+const RANK: &str = "target_rank";
+const DIFF: &str = "logit_diff";
+
 impl Seen for LensMeanRow {
     const MEASURES: bool = true;
 
     fn views(rows: &mut dyn Rows<Self>, from: &Provenance, how: &Options, emit: &mut Emit<'_>) -> Result<()> {
-        views(&all_rows(rows)?, from, how.locale).into_iter().try_for_each(emit)
+        views(&all_rows(rows)?, from, how.only.metric.as_deref(), how.locale).into_iter().try_for_each(emit)
     }
 
     /// The finding and the numbers of each layer, without the pictures.
     fn words(rows: &mut dyn Rows<Self>, _: &Shown, told: &Told<'_>, w: &mut dyn Write) -> Result<()> {
         let all = all_rows(rows)?;
-        for mut view in views(&all, told.provenance, Locale::EN) {
+        for mut view in views(&all, told.provenance, None, Locale::EN) {
             view.panels.clear();
             w.write_all(terminal::text(&view, terminal::width()).as_bytes())?;
         }
@@ -32,8 +36,8 @@ impl Seen for LensMeanRow {
     }
 }
 
-/// A view for each position.
-fn views(rows: &[LensMeanRow], provenance: &Provenance, locale: Locale) -> Vec<View> {
+/// A view for each position, of which one column alone may be drawn.
+fn views(rows: &[LensMeanRow], provenance: &Provenance, column: Option<&str>, locale: Locale) -> Vec<View> {
     let provenance = Arc::new(provenance.clone());
     let mut positions: Vec<i64> = vec![];
     for row in rows {
@@ -47,7 +51,7 @@ fn views(rows: &[LensMeanRow], provenance: &Provenance, locale: Locale) -> Vec<V
         let (shared, labels) = labels(own.iter().map(|row| row.hook.as_str()));
         let means = Means { rows: own, shared, labels, locale };
         let end = if only { String::new() } else { format!("-at{pos}") };
-        means.view(format!("logit_lens_mean{end}"), provenance.clone())
+        means.view(format!("logit_lens_mean{end}"), column, provenance.clone())
     };
     positions.iter().map(of).collect()
 }
@@ -78,7 +82,7 @@ struct Curve {
 }
 
 impl Means<'_> {
-    fn view(&self, name: String, provenance: Arc<Provenance>) -> View {
+    fn view(&self, name: String, column: Option<&str>, provenance: Arc<Provenance>) -> View {
         let where_read = match self.rows[0].pos {
             -1 => "the last position".to_owned(),
             pos => format!("position {pos}"),
@@ -90,20 +94,24 @@ impl Means<'_> {
             name,
             title: "Logit lens: how the target comes about".to_owned(),
             subtitle: View::subtitle(&provenance, &about),
-            caption: [
-                self.finding(),
-                "Means with standard errors over prompts; of ranks the median, which no single prompt decides."
-                    .to_owned(),
-            ]
-            .into_iter()
-            .chain(self.foils())
-            .collect(),
+            caption: self.caption(column),
             legend: vec![],
             panels: curves.iter().map(|curve| self.panel(curve)).collect(),
             more: vec![Panel { heading: String::new(), body: Body::Table(self.table()) }],
             provenance,
             locale: self.locale,
         }
+    }
+
+    /// What is found in what is drawn, all or one column, and what its numbers are.
+    fn caption(&self, column: Option<&str>) -> Vec<String> {
+        let means = match column {
+            None => "Means with standard errors over prompts; of ranks the median, which no single prompt decides.",
+            Some(RANK) => "Medians over prompts, which no single prompt decides.",
+            Some(_) => "Means with standard errors over prompts.",
+        };
+        let foils = if [None, Some(DIFF)].contains(&column) { self.foils() } else { None };
+        [self.finding(column), means.to_owned()].into_iter().chain(foils).collect()
     }
 
     /// Over how many prompts the logit difference is, where not all have a foil.
@@ -129,8 +137,8 @@ impl Means<'_> {
             Curve {
                 heading: "Rank of the target (1 is most probable)".to_owned(),
                 axis: |name, _, most| Axis::log(name, 1.0, most.max(2.0) * 1.3),
-                name: "target's median rank",
-                column: "target_rank",
+                name: "target's median rank (1 is best)",
+                column: RANK,
                 values: of(|row| (Some(row.target_rank_median), None)),
                 short: |locale, value, _| rank(locale, value as f32),
             },
@@ -150,7 +158,7 @@ impl Means<'_> {
                     Axis::linear(name, from, to, 5)
                 },
                 name: "mean logit difference",
-                column: "logit_diff",
+                column: DIFF,
                 values: of(|row| (row.logit_diff, row.logit_diff_se)),
                 short: |locale, value, most| locale.in_cell(value, most),
             });
@@ -257,27 +265,36 @@ impl Means<'_> {
         }
     }
 
-    /// How probable the target becomes, and from which layer on it leads.
-    fn finding(&self) -> String {
+    /// What the target comes to over the layers, and from which layer on it leads; of one column, what that comes to.
+    fn finding(&self, column: Option<&str>) -> String {
         let (first, last) = (self.rows[0], self.rows[self.rows.len() - 1]);
-        let prob = |row: &LensMeanRow| {
-            let write = Locale::probability as fn(Locale, f32) -> String;
-            self.both(row.target_prob, row.target_prob_se, write)
+        let prob: fn(Locale, f32) -> String = Locale::probability;
+        let (what, value): (_, Box<dyn Fn(&LensMeanRow) -> String>) = match column {
+            Some(RANK) => ("target's median rank", Box::new(|row| rank(self.locale, row.target_rank_median))),
+            Some(DIFF) => {
+                let diff = |row: &LensMeanRow| row.logit_diff.map(|x| self.both(x, row.logit_diff_se, Locale::number));
+                let value = move |row: &LensMeanRow| diff(row).unwrap_or_else(|| "no number".to_owned());
+                ("mean logit difference of target and foil", Box::new(value))
+            }
+            _ => ("target's mean probability", Box::new(|row| self.both(row.target_prob, row.target_prob_se, prob))),
         };
         let called = |i: usize| self.called(&self.labels[i]);
         let mut said = match self.rows.len() {
-            1 => format!("{}: the target's mean probability is {}.", capital(&called(0)), prob(last)),
+            1 => format!("{}: the {what} is {}.", capital(&called(0)), value(last)),
             n => {
                 let (from, to) = (called(0), called(n - 1));
-                format!("The target's mean probability goes from {} at {from} to {} at {to}.", prob(first), prob(last))
+                format!("The {what} goes from {} at {from} to {} at {to}.", value(first), value(last))
             }
         };
+        if column == Some(DIFF) {
+            return said;
+        }
         let leads = self.rows.iter().rev().take_while(|row| row.target_first > 0.5).count();
         match leads {
-            0 => said += " In the end it is not the most probable token of most prompts.",
+            0 => said += " In the end the target is not the most probable token of most prompts.",
             n => {
                 let from = called(self.rows.len() - n);
-                said += &format!(" It is the most probable token of most prompts from {from} on.");
+                said += &format!(" The target is the most probable token of most prompts from {from} on.");
             }
         }
         said

@@ -220,7 +220,7 @@ pub(super) struct Band {
 const LONGEST: f64 = 96.0;
 const NARROW_LONGEST: f64 = 72.0;
 /// What is said where labels are cut.
-pub(super) const CUT: &str = "What ends in … is cut short.";
+pub(super) const CUT: &str = "What is cut short ends in ….";
 
 impl Band {
     /// Chooses how `labels` (already visible) are written: level where they fit or are cut a little, else upwards.

@@ -18,6 +18,10 @@ const LONGEST: f64 = 130.0;
 const NAME: f64 = 20.0;
 /// Line with position numbers.
 const NUMBERS: f64 = 14.0;
+/// What is said of numbers in cells: where none is written, what stands under them, and what a cell without one is.
+const NO_ROOM: &str = "Numbers have no room in the cells.";
+const ERRORS: &str = "Under a mean stands its standard error.";
+const NO_NUMBER: &str = "A cell without a number rounds to 0.";
 
 /// A heat map with the sizes of its parts.
 pub(super) struct Drawn<'a> {
@@ -28,8 +32,10 @@ pub(super) struct Drawn<'a> {
     below: Band,
     /// Pixels of the labels of rows, and of their numbers.
     room: (f64, f64),
-    /// Whether the second lines of cells have room.
-    both: bool,
+    /// Size of the numbers in cells; none where one of them has no room, for then none is written.
+    numbers: Option<f64>,
+    /// Size of the second lines of cells, where all have room.
+    second: Option<f64>,
     /// Whether its colour bar is drawn.
     bar: bool,
 }
@@ -40,12 +46,12 @@ impl<'a> Drawn<'a> {
         let cells = || heat.cells.iter().map(|(_, cell)| cell);
         let (rows, columns) = (heat.rows.items.len().max(1), heat.columns.items.len().max(1));
         let labels = |size: f64| heat.rows.items.iter().map(|item| mono_width(&item.label, size)).fold(0.0, f64::max);
-        let numbers =
+        let positions =
             if heat.rows.numbered() { sans_width(&heat.rows.last().to_string(), 9.0).ceil() + 6.0 } else { 0.0 };
         // What a width leaves for a column.
         let given = room
             .width
-            .map(|room| (room - BAR - NAME - labels(11.0).min(LONGEST).ceil() - 6.0 - numbers) / columns as f64);
+            .map(|room| (room - BAR - NAME - labels(11.0).min(LONGEST).ceil() - 6.0 - positions) / columns as f64);
         let w = match heat.shape {
             // The grid grows to a width before its columns get narrow.
             Shape::Tokens => {
@@ -62,8 +68,10 @@ impl<'a> Drawn<'a> {
                 .clamp(4.0, 34.0),
         };
         let w = if given.is_some() && w < 9.0 { w } else { w.floor() };
+        let own = || cells().filter(|cell| cell.mark != Mark::Nothing);
+        let numbers = fitting(&[9.0, 8.0, 7.0], w, own().map(|cell| cell.label.as_str()));
         // Low rows do where no number has room.
-        let written = room.width.is_none() || cells().any(|cell| fits(&cell.label, w) && !cell.label.is_empty());
+        let written = room.width.is_none() || numbers.is_some() && own().any(|cell| !cell.label.is_empty());
         let h = match (heat.shape, rows) {
             (Shape::Square, _) => w,
             (Shape::Strips, _) => 11.0,
@@ -84,8 +92,16 @@ impl<'a> Drawn<'a> {
             Shape::Strips => room.row(h, rows, 2.0),
             Shape::Numbers => room.row(h, rows, 4.0),
         };
-        let size = label_size(h);
-        let labels = labels(size);
+        let (numbers, second) = match heat.shape {
+            Shape::Tokens => (None, (h >= 26.0).then_some(9.0)),
+            Shape::Strips => (None, None),
+            Shape::Numbers | Shape::Square => {
+                let numbers = numbers.filter(|_| h >= 12.0);
+                let sizes: Vec<f64> = [8.0, 7.0].into_iter().filter(|size| numbers >= Some(*size)).collect();
+                (numbers, fitting(&sizes, w, own().map(|cell| cell.below.as_str())).filter(|_| h >= 26.0))
+            }
+        };
+        let labels = labels(label_size(h));
         let band = |side: &Side| Band::plan(side.items.iter().map(|item| item.label.as_str()), w, room);
         Self {
             heat,
@@ -93,10 +109,10 @@ impl<'a> Drawn<'a> {
             cell: (w, h),
             above: (!heat.above.items.is_empty()).then(|| band(&heat.above)),
             below: band(&heat.columns),
-            room: (labels.min(LONGEST).ceil(), numbers),
+            room: (labels.min(LONGEST).ceil(), positions),
             bar: true,
-            both: h >= 26.0
-                && cells().all(|cell| heat.shape == Shape::Tokens || sans_width(&cell.below, 8.0) <= w - 2.0),
+            numbers,
+            second,
         }
     }
 
@@ -116,7 +132,8 @@ impl<'a> Drawn<'a> {
         (self.heat.columns.items.len() as f64 * w, self.heat.rows.items.len() as f64 * h)
     }
 
-    fn numbers(&self) -> f64 {
+    /// Pixels of the line with position numbers.
+    fn positions(&self) -> f64 {
         if self.heat.columns.numbered() { NUMBERS } else { 0.0 }
     }
 
@@ -140,7 +157,7 @@ impl<'a> Drawn<'a> {
             if let Some(n) = item.number.filter(|_| i.is_multiple_of(step)) {
                 svg.text(x, top + h + 8.0, &n.to_string(), number.at(Anchor::Middle));
             }
-            self.below.draw(svg, i, x, top + h + self.numbers(), false, &item.label);
+            self.below.draw(svg, i, x, top + h + self.positions(), false, &item.label);
         }
         let name = Type::new(11.0).at(Anchor::Middle);
         // A narrow grid is narrower than the names of its axes: then they begin with it.
@@ -155,7 +172,21 @@ impl<'a> Drawn<'a> {
             along(&heat.above, top - self.over() + NAME / 2.0, svg);
         }
         svg.text(left - self.left() + 7.0, top + h / 2.0, heat.rows.fitting(h).unwrap_or(""), name.upwards());
-        along(&heat.columns, top + h + self.numbers() + self.below.depth + NAME / 2.0, svg);
+        along(&heat.columns, top + h + self.positions() + self.below.depth + NAME / 2.0, svg);
+    }
+
+    /// What is to be said of the numbers in cells, of a grid that has some.
+    fn of_numbers(&self) -> Vec<&'static str> {
+        let own = || self.heat.cells.iter().map(|(_, cell)| cell).filter(|cell| cell.mark != Mark::Nothing);
+        let has_numbers = matches!(self.heat.shape, Shape::Numbers | Shape::Square);
+        let some = own().any(|cell| !cell.label.is_empty());
+        if !has_numbers || self.numbers.is_none() {
+            return if has_numbers && some { vec![NO_ROOM] } else { vec![] };
+        }
+        let under = |cell: &Cell| self.second.is_some() && !cell.below.is_empty();
+        let errors = own().any(|cell| cell.error.is_some() && under(cell));
+        let none = own().any(|cell| cell.value.is_finite() && cell.label.is_empty() && !under(cell));
+        errors.then_some(ERRORS).into_iter().chain((some && none).then_some(NO_NUMBER)).collect()
     }
 
     /// As much of its token as a cell has room for, and the size of its letters.
@@ -194,17 +225,22 @@ impl<'a> Drawn<'a> {
             }
             Shape::Tokens => {
                 let (token, size) = self.token(cell);
-                svg.text(x, if self.both { y - 5.0 } else { y }, &token, Type { size, ..t }.mono());
-                if self.both {
-                    svg.text(x, y + 8.0, &cell.below, t);
+                svg.text(x, if self.second.is_some() { y - 5.0 } else { y }, &token, Type { size, ..t }.mono());
+                if let Some(size) = self.second {
+                    svg.text(x, y + 8.0, &cell.below, Type { size, ..t });
                 }
             }
-            _ if r.h < 12.0 || !fits(&cell.label, r.w) => {}
-            _ if self.both && !cell.below.is_empty() => {
-                svg.text(x, y - 5.0, if cell.label.is_empty() { "0" } else { &cell.label }, t);
-                svg.text(x, y + 6.0, &cell.below, Type { size: 8.0, ..t });
+            _ => {
+                let Some(size) = self.numbers else { return };
+                let t = Type { size, ..t };
+                match self.second.filter(|_| !cell.below.is_empty()) {
+                    Some(second) => {
+                        svg.text(x, y - 5.0, if cell.label.is_empty() { "0" } else { &cell.label }, t);
+                        svg.text(x, y + 6.0, &cell.below, Type { size: second, ..t });
+                    }
+                    None => svg.text(x, y, &cell.label, t),
+                }
             }
-            _ => svg.text(x, y, &cell.label, t),
         }
     }
 }
@@ -212,7 +248,7 @@ impl<'a> Drawn<'a> {
 impl Sized for Drawn<'_> {
     fn size(&self) -> (f64, f64) {
         let (w, h) = self.cells();
-        let below = self.numbers() + self.below.depth + NAME;
+        let below = self.positions() + self.below.depth + NAME;
         // The bar goes down beside what stands below the cells.
         let beside = if self.bar { SHORTEST_BAR + 8.0 } else { 0.0 };
         (self.left() + w + BAR, self.over() + (h + below).max(beside))
@@ -223,22 +259,14 @@ impl Sized for Drawn<'_> {
     }
 
     fn notes(&self) -> Vec<&'static str> {
-        let (heat, (w, h)) = (self.heat, self.cell);
+        let (heat, h) = (self.heat, self.cell.1);
         let size = label_size(h);
         let row = |item: &Item| fit_mono(&item.label, self.room.0 + 1.0, size) != item.label;
         let cut = self.below.cut
             || self.above.is_some_and(|band| band.cut)
             || heat.rows.items.iter().any(row)
             || heat.shape == Shape::Tokens && heat.cells.iter().any(|(_, cell)| self.token(cell).0 != cell.label);
-        let own = || heat.cells.iter().map(|(_, cell)| cell).filter(|c| c.mark != Mark::Nothing && c.value.is_finite());
-        let numbers = matches!(heat.shape, Shape::Numbers | Shape::Square) && h >= 12.0;
-        let (mut some, mut none) = (false, false);
-        for cell in own().filter(|_| numbers) {
-            some |= !cell.label.is_empty() && fits(&cell.label, w);
-            none |= cell.label.is_empty() && !(self.both && !cell.below.is_empty() && cell.below != "±0");
-        }
-        let small = (some && none).then_some("A cell without a number rounds to 0.");
-        small.into_iter().chain(cut.then_some(CUT)).collect()
+        self.of_numbers().into_iter().chain(cut.then_some(CUT)).collect()
     }
 
     fn draw(&self, svg: &mut Svg, x: f64, y: f64) -> Result<()> {
@@ -268,9 +296,9 @@ impl Side {
     }
 }
 
-/// Whether a number has room in a cell.
-fn fits(label: &str, w: f64) -> bool {
-    sans_width(label, 9.0) <= w - 2.0
+/// The first of some sizes at which all labels have room in cells.
+fn fitting<'a>(sizes: &[f64], w: f64, labels: impl Iterator<Item = &'a str> + Clone) -> Option<f64> {
+    sizes.iter().copied().find(|size| labels.clone().all(|label| sans_width(label, *size) <= w - 2.0))
 }
 
 fn label_size(h: f64) -> f64 {

@@ -3,7 +3,7 @@
 use super::Sized;
 use super::canvas::{Rect, Stroke, Svg, Type};
 use super::frame::flow;
-use super::plot::{BELOW, Plot};
+use super::plot::{BELOW, Plot, letters};
 use super::room::Room;
 use crate::error::Result;
 use crate::number::Locale;
@@ -39,13 +39,18 @@ pub(super) struct Drawn<'a> {
     names: f64,
     /// Where the names of lines stand over the plot, and in how many lines; none where they stand beside it.
     legend: Option<(Vec<(f64, usize)>, f64)>,
+    /// Size of the letters of the name of its axis of values.
+    letters: f64,
 }
 
 impl<'a> Drawn<'a> {
     /// It takes `room` pixels, where that is given.
     pub fn new(lines: &'a Lines, locale: Locale, room: Room) -> Self {
         let names = named(lines).map(|line| 30.0 + sans_width(&line.name, 11.0)).fold(NAMES, f64::max).ceil();
-        let Some(wide) = room.width else { return Self { lines, locale, plot: (WIDTH, PLOT), names, legend: None } };
+        let Some(wide) = room.width else {
+            let letters = letters(&lines.y.name, PLOT - BELOW);
+            return Self { lines, locale, plot: (WIDTH, PLOT), names, legend: None, letters };
+        };
         let (width, legend) = match wide < BESIDE {
             true => {
                 let places = flow(named(lines).map(legend_width), wide);
@@ -54,7 +59,8 @@ impl<'a> Drawn<'a> {
             }
             false => (wide - names, None),
         };
-        Self { lines, locale, plot: (width, room.plot(PLOT - BELOW) + BELOW), names, legend }
+        let high = room.plot(PLOT - BELOW);
+        Self { lines, locale, plot: (width, high + BELOW), names, legend, letters: letters(&lines.y.name, high) }
     }
 
     /// Names the lines over the plot, with their last values.
@@ -132,6 +138,14 @@ impl Sized for Drawn<'_> {
         }
     }
 
+    fn letters(&self) -> Option<f64> {
+        Some(self.letters)
+    }
+
+    fn with_letters(&mut self, size: f64) {
+        self.letters = size;
+    }
+
     fn widen(&mut self, width: f64) {
         self.plot.0 = width - if self.legend.is_some() { EDGE } else { self.names };
     }
@@ -140,7 +154,7 @@ impl Sized for Drawn<'_> {
         let Lines { lines, titles, stairs, .. } = self.lines;
         let over = self.legend.as_ref().map_or(0.0, |(_, height)| *height);
         let place = Rect { x, y: y + over, w: self.plot.0, h: self.plot.1 };
-        let plot = Plot::draw(svg, place, self.lines.x.clone(), self.lines.y.clone(), self.locale)?;
+        let plot = Plot::draw(svg, place, (self.lines.x.clone(), self.lines.y.clone()), self.letters, self.locale)?;
         let strokes = strokes(lines);
         // Where dots mark places, no others are drawn.
         let marked = lines.iter().any(Line::marks);

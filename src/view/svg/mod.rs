@@ -24,7 +24,7 @@ mod tree;
 use super::kind::{Body, Panel, View};
 use super::{Drawable, Options, Seen};
 use crate::error::{Error, Result, said};
-use crate::table::{Held, Provenance};
+use crate::table::{Held, Provenance, read_provenance};
 use canvas::{Svg, Type};
 use frame::Frame;
 use room::Room;
@@ -49,6 +49,16 @@ trait Sized {
 
     /// Leaves out its colour bar, of which the panel above has the same.
     fn without_bar(&mut self) {}
+
+    /// Size of the letters of the name of its axis of values, where it has one.
+    fn letters(&self) -> Option<f64> {
+        None
+    }
+
+    /// Takes letters of this size for it, which are those of all panels.
+    fn with_letters(&mut self, size: f64) {
+        let _ = size;
+    }
 
     /// Sentences about what only shows when it is drawn: labels that are cut, numbers that have no room.
     fn notes(&self) -> Vec<&'static str> {
@@ -89,6 +99,9 @@ fn styled(view: &View, style: &Style) -> Result<(String, f64)> {
         })
         .collect();
     let shared = share_bars(&mut panels);
+    if let Some(size) = panels.iter().filter_map(|(_, panel)| panel.letters()).reduce(f64::min) {
+        panels.iter_mut().for_each(|(_, panel)| panel.with_letters(size));
+    }
     let widest = panels.iter().map(|(_, panel)| panel.size().0).fold(0.0, f64::max);
     panels.iter_mut().for_each(|(_, panel)| panel.widen(widest));
     let mut notes: Vec<&str> = shared.into_iter().collect();
@@ -207,8 +220,13 @@ impl Drawable {
         match any {
             true => Ok(()),
             false => {
-                Err(Error::bad_input(format!("the sweeps in {} have one patch each, and no axis", path.display()))
-                    .hint(said("draw a sweep that goes over something[, such as {over=layer,pos}|]")))
+                let table = read_provenance(path)?.table;
+                let hint = match all.iter().any(|drawable| drawable.table == table && drawable.scaled) {
+                    true => "draw a sweep that goes over something[, such as {over=layer,pos}|]",
+                    false => "draw a table whose values go over something, such as layers or positions",
+                };
+                let says = format!("each value of the table `{table}` stands alone, with no axis to draw it along");
+                Err(Error::bad_input(says).hint(said(hint)))
             }
         }
     }

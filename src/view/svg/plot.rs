@@ -62,6 +62,18 @@ fn apart(mut axis: Axis, pixels: f64, locale: Locale) -> Axis {
     axis
 }
 
+/// The size of the letters of a name in so many pixels: smaller where there is little room, and then it is cut.
+fn size_in(name: &str, room: f64) -> f64 {
+    (11.0 * room / sans_width(name, 11.0)).clamp(8.0, 11.0)
+}
+
+/// The size of the letters of the name of an axis of values that is so high.
+pub(super) fn letters(name: &str, high: f64) -> f64 {
+    // Plotters has whole pixels.
+    let room = (high - 2.0).max(1.0);
+    size_in(name, if sans_width(name, 9.0) > room { room + BELOW } else { room })
+}
+
 /// Two axes on a figure: where values are.
 #[derive(Clone, Debug)]
 pub(super) struct Plot {
@@ -72,8 +84,8 @@ pub(super) struct Plot {
 }
 
 impl Plot {
-    /// Draws both axes within `place`: grid lines at the labels of y, and the names.
-    pub fn draw(svg: &mut Svg, place: Rect, x: Axis, y: Axis, locale: Locale) -> Result<Self> {
+    /// Draws both axes within `place`: grid lines at the labels of y, and the names, that of y in letters of this size.
+    pub fn draw(svg: &mut Svg, place: Rect, (x, y): (Axis, Axis), letters: f64, locale: Locale) -> Result<Self> {
         let x = apart(x, place.w - LEFT, locale);
         let shade = |c: Rgb| ShapeStyle { color: RGBColor(c.0, c.1, c.2).to_rgba(), filled: false, stroke_width: 1 };
         let (lower, upper) = {
@@ -100,22 +112,21 @@ impl Plot {
         // Half a pixel on, as the lines that plotters draws.
         let (left, right) = (f64::from(lower.0) + 0.5, f64::from(upper.0) + 0.5);
         let (floor, top) = (f64::from(lower.1) + 0.5, f64::from(upper.1) + 0.5);
-        // Smaller where there is little room, and then cut.
-        let name = |name: &str, room: f64| {
-            let size = (11.0 * room / sans_width(name, 11.0)).clamp(8.0, 11.0);
+        let name = |name: &str, room: f64, size: f64| {
             (fit_sans(name, room.max(sans_width("x", size)), size), Type::new(size).at(Anchor::Middle))
         };
         if !x.name.is_empty() {
             let middle = (left + right) / 2.0;
-            let (text, t) = name(&x.name, 2.0 * (middle - place.x).min(svg.size().0 - middle));
+            let room = 2.0 * (middle - place.x).min(svg.size().0 - middle);
+            let (text, t) = name(&x.name, room, size_in(&x.name, room));
             svg.text(middle, place.y + place.h - BELOW + 30.0, &text, t);
         }
         // Beside the middle of the axis, or where it is longer, of the place.
         let middle = (floor + top) / 2.0;
         let beside = 2.0 * (middle - place.y).min(place.y + place.h - middle);
-        let long = sans_width(&y.name, 9.0) > beside;
+        let long = sans_width(&y.name, letters) > beside;
         let (middle, room) = if long { (place.y + place.h / 2.0, place.h) } else { (middle, beside) };
-        let (text, t) = name(&y.name, room);
+        let (text, t) = name(&y.name, room, letters);
         svg.text(place.x + 8.0, middle, &text, t.upwards());
         Ok(Self { inside: Rect { x: left, y: top, w: right - left, h: floor - top }, x, y })
     }

@@ -4,7 +4,7 @@ use super::Sized;
 use super::canvas::{Anchor, Rect, Svg, Type};
 use super::frame;
 use super::labels::{Field, Label, Side, place};
-use super::plot::{BELOW, LEFT, Plot};
+use super::plot::{BELOW, LEFT, Plot, letters};
 use super::room::Room;
 use crate::error::Result;
 use crate::number::Locale;
@@ -76,7 +76,7 @@ impl Sized for Drawn<'_> {
         self.kinds(svg, x + LEFT, y);
         let (w, h) = self.inside;
         let area = Rect { x, y: y + self.above(), w: LEFT + w, h: h + BELOW };
-        let plot = Plot::draw(svg, area, across.clone(), up.clone(), self.locale)?;
+        let plot = Plot::draw(svg, area, (across.clone(), up.clone()), letters(&up.name, h), self.locale)?;
         if self.scatter.diagonal {
             svg.line(&[plot.at(across.from, up.from), plot.at(across.to, up.to)], Rgb::NONE, 1.0);
         }

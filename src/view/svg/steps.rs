@@ -3,7 +3,7 @@
 use super::Sized;
 use super::canvas::{Anchor, Rect, Stroke, Svg, Type, num};
 use super::frame::{Band, CUT, number_step};
-use super::plot::{BELOW, LEFT, Plot};
+use super::plot::{BELOW, LEFT, Plot, letters};
 use super::room::Room;
 use crate::error::Result;
 use crate::number::Locale;
@@ -27,6 +27,10 @@ pub(super) struct Drawn<'a> {
     high: f64,
     pitch: f64,
     band: Band,
+    /// Pixels over the plot and right of it that numbers of points take.
+    around: (f64, f64),
+    /// Size of the letters of the name of its axis of values.
+    letters: f64,
 }
 
 impl<'a> Drawn<'a> {
@@ -34,12 +38,48 @@ impl<'a> Drawn<'a> {
     pub fn new(steps: &'a Steps, locale: Locale, room: Room) -> Self {
         let least = if steps.joined { 5.0 } else { 16.0 };
         let n = steps.points.len().max(1) as f64;
-        let pitch = match room.width {
-            Some(room) => ((room - LEFT) / n).clamp(least / 3.0, 44.0),
+        let pitch = |right: f64| match room.width {
+            Some(room) => ((room - LEFT - right) / n).clamp(least / 3.0, 44.0),
             None => (900.0 / n).clamp(least, 44.0).floor(),
         };
-        let band = Band::plan(steps.x.items.iter().map(|item| item.label.as_str()), pitch, room);
-        Self { steps, locale, high: room.plot(PLOT), pitch, band }
+        let band = |pitch| Band::plan(steps.x.items.iter().map(|item| item.label.as_str()), pitch, room);
+        let (high, own) = (room.plot(PLOT), pitch(0.0));
+        let letters = letters(&steps.y.name, high);
+        let plain = Self { steps, locale, high, pitch: own, band: band(own), around: (0.0, 0.0), letters };
+        let around = plain.outside();
+        let pitch = pitch(around.1);
+        Self { pitch, band: band(pitch), around, ..plain }
+    }
+
+    /// How far numbers of points reach out of the plot: over it, and to the right.
+    fn outside(&self) -> (f64, f64) {
+        let level = |value: f64| (1.0 - self.steps.y.along(value)) * self.high;
+        let at = self.places(|i, value| ((i + 0.5) * self.pitch, level(value)));
+        let wide = at.len() as f64 * self.pitch;
+        let (mut over, mut right) = (0.0, 0.0);
+        for i in (0..at.len()).filter(|i| self.has_number(*i)) {
+            let (x, y, anchor) = self.number(i, &at, level, self.high);
+            let w = sans_width(&self.steps.points[i].label, 9.0);
+            let behind = match anchor {
+                Anchor::Start => w,
+                Anchor::Middle => w / 2.0,
+                Anchor::End => 0.0,
+            };
+            over = f64::max(over, 6.0 - y);
+            right = f64::max(right, x + behind + 1.0 - wide);
+        }
+        (over.ceil(), right.ceil())
+    }
+
+    /// Where each point is, by its number and value.
+    fn places(&self, at: impl Fn(f64, f64) -> (f64, f64)) -> Vec<(f64, f64)> {
+        let value = |p: &Cell| if p.value.is_finite() { self.steps.cut(p.value) } else { self.base() };
+        self.steps.points.iter().enumerate().map(|(i, point)| at(i as f64, value(point))).collect()
+    }
+
+    /// Width of the plot with what stands left of it.
+    fn wide(&self) -> f64 {
+        LEFT + self.steps.points.len().max(1) as f64 * self.pitch
     }
 
     fn numbers(&self) -> f64 {
@@ -102,6 +142,39 @@ impl<'a> Drawn<'a> {
         }
     }
 
+    /// Whether the number of a point is written, which has room between its neighbours.
+    fn has_number(&self, i: usize) -> bool {
+        let Cell { label, value, mark, .. } = &self.steps.points[i];
+        let drawn = value.is_finite() && *mark != Mark::Nothing && !label.is_empty();
+        drawn && sans_width(label, 9.0) <= self.pitch + 2.0
+    }
+
+    /// Where the number of a point is written, in a plot that ends at `floor`; `level` is the height of a value.
+    fn number(&self, i: usize, at: &[(f64, f64)], level: impl Fn(f64) -> f64, floor: f64) -> (f64, f64, Anchor) {
+        let (point, (x, y)) = (&self.steps.points[i], at[i]);
+        let value = point.value;
+        // Beyond the whisker, or the arrow.
+        let error = point.error.filter(|e| e.is_finite()).unwrap_or(0.0);
+        let end = self.steps.cut(if value < 0.0 { value - error } else { value + error });
+        let end = if error > 0.0 { level(end) } else { y };
+        let written = if value < 0.0 { end + 10.0 } else { end - 10.0 };
+        if !self.steps.joined || self.steps.beyond(value) {
+            return (x, written, Anchor::Middle);
+        }
+        // Beside the line where it goes on over (of what is below zero, under) the point.
+        let goes_on = |j: Option<usize>| {
+            let there = j.and_then(|j| at.get(j)).map(|p| p.1);
+            there.is_some_and(|there| if value < 0.0 { there > y } else { there < y })
+        };
+        match (goes_on(i.checked_sub(1)), goes_on(Some(i + 1))) {
+            (false, true) => (x - 3.0, written, Anchor::End),
+            (true, false) => (x + 3.0, written, Anchor::Start),
+            // On the other side of the point, unless labels stand there.
+            (true, true) if 2.0 * y - written < floor - 4.0 => (x, 2.0 * y - written, Anchor::Middle),
+            _ => (x, written, Anchor::Middle),
+        }
+    }
+
     /// The number at a bar's end or a line's point, where there is room; a ring where nothing changed; an arrow out of the plot
     /// where the value lies beyond it.
     fn note(&self, svg: &mut Svg, i: usize, at: &[(f64, f64)], plot: &Plot) {
@@ -112,12 +185,7 @@ impl<'a> Drawn<'a> {
             svg.dot(x, zero, r, Rgb::SOFT, None);
             return svg.dot(x, zero, r - 1.0, Rgb::PAPER, None);
         }
-        // Beyond the whisker, or the arrow.
-        let error = point.error.filter(|e| e.is_finite()).unwrap_or(0.0);
-        let end = self.steps.cut(if value < 0.0 { value - error } else { value + error });
-        let end = if error > 0.0 { plot.at(0.0, end).1 } else { y };
-        let beyond = self.steps.beyond(value);
-        if beyond {
+        if self.steps.beyond(value) {
             let (half, up) = (4.0, if value > 0.0 { -4.0 } else { 4.0 });
             let (x, y, w) = (num(x - half), num(y), num(2.0 * half));
             svg.path(&format!("M{x} {y}h{w}l{} {}z", num(-half), num(up)), Rgb::INK);
@@ -125,32 +193,26 @@ impl<'a> Drawn<'a> {
         let (text, t) = (&point.label, Type::new(9.0).at(Anchor::Middle).ink(Rgb::SOFT));
         if !value.is_finite() {
             svg.text(x, zero - 14.0, text, t.upwards());
-        } else if !text.is_empty() && sans_width(text, 9.0) <= self.pitch + 2.0 {
-            let written = if value < 0.0 { end + 10.0 } else { end - 10.0 };
-            if !self.steps.joined || beyond {
-                return svg.text(x, written, text, t);
-            }
-            // Beside the line where it goes on over (of what is below zero, under) the point.
-            let goes_on = |j: Option<usize>| {
-                let there = j.and_then(|j| at.get(j)).map(|p| p.1);
-                there.is_some_and(|there| if value < 0.0 { there > y } else { there < y })
-            };
-            match (goes_on(i.checked_sub(1)), goes_on(Some(i + 1))) {
-                (false, true) => svg.text(x - 3.0, written, text, t.at(Anchor::End)),
-                (true, false) => svg.text(x + 3.0, written, text, t.at(Anchor::Start)),
-                // On the other side of the point, unless labels stand there.
-                (true, true) if 2.0 * y - written < plot.inside.y + plot.inside.h - 4.0 => {
-                    svg.text(x, 2.0 * y - written, text, t);
-                }
-                _ => svg.text(x, written, text, t),
-            }
+        } else if self.has_number(i) {
+            let floor = plot.inside.y + plot.inside.h;
+            let (x, y, anchor) = self.number(i, at, |value| plot.at(0.0, value).1, floor);
+            svg.text(x, y, text, t.at(anchor));
         }
     }
 }
 
 impl Sized for Drawn<'_> {
     fn size(&self) -> (f64, f64) {
-        (LEFT + self.steps.points.len().max(1) as f64 * self.pitch, self.high + self.below())
+        let (over, right) = self.around;
+        (self.wide() + right, over + self.high + self.below())
+    }
+
+    fn letters(&self) -> Option<f64> {
+        Some(self.letters)
+    }
+
+    fn with_letters(&mut self, size: f64) {
+        self.letters = size;
     }
 
     fn notes(&self) -> Vec<&'static str> {
@@ -159,11 +221,10 @@ impl Sized for Drawn<'_> {
 
     fn draw(&self, svg: &mut Svg, x: f64, y: f64) -> Result<()> {
         let (steps, pitch) = (self.steps, self.pitch);
-        let place = Rect { x, y, w: self.size().0, h: self.high + BELOW };
+        let place = Rect { x, y: y + self.around.0, w: self.wide(), h: self.high + BELOW };
         let along = Axis::bare("", -0.5, steps.points.len().max(1) as f64 - 0.5);
-        let plot = Plot::draw(svg, place, along, steps.y.clone(), self.locale)?;
-        let heights = steps.points.iter().map(|p| if p.value.is_finite() { steps.cut(p.value) } else { self.base() });
-        let at: Vec<_> = heights.enumerate().map(|(i, v)| plot.at(i as f64, v)).collect();
+        let plot = Plot::draw(svg, place, (along, steps.y.clone()), self.letters, self.locale)?;
+        let at = self.places(|i, value| plot.at(i, value));
         let Rect { x: left, y: top, w, h } = plot.inside;
         let zero = plot.at(0.0, self.base()).1;
         svg.line(&[(left, zero), (left + w, zero)], Rgb::SOFT, 1.0);

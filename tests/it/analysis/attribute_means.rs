@@ -166,6 +166,13 @@ fn means_of_attributions_are_one_figure_and_a_short_table() -> Result<()> {
     {
         assert!(svg.contains(heading), "{heading}");
     }
+    // How large errors are, whether or not cells have room for them.
+    let errors = means.iter().filter(|m| m.all_positions && m.strength != 0.0);
+    let most = errors.filter_map(|m| m.estimated_recovered_se).fold(0.0, f32::max);
+    let sentence = format!("Standard errors: {most:.3} at most, ");
+    let xml = roxmltree::Document::parse(&svg).unwrap();
+    let texts: Vec<&str> = xml.descendants().filter(|n| n.has_tag_name("text")).filter_map(|n| n.text()).collect();
+    assert!(most > 0.01 && texts.join(" ").contains(&sentence), "{sentence}");
     // From the end, positions are the same in all pairs, and the stream is drawn at each.
     place.ok(["attribute", "--pairs", "pairs.csv", "--align", "end", "--out", "run", "--force"]);
     let svg = String::from_utf8(place.read("run/attribution_mean.svg")).unwrap();

@@ -247,6 +247,6 @@ fn a_terminal_shows_the_means_of_a_sweep() {
     file(&place, ["text", "target", "foil"]);
     let out = place.ok(["lens", "--prompts", "prompts.jsonl", "--out", "run"]).stdout;
     assert!(out.contains("mean of 6 prompts, after the last position of each"), "{out}");
-    assert!(out.contains("It is the most probable token of most prompts from layer"), "{out}");
+    assert!(out.contains("The target is the most probable token of most prompts from layer"), "{out}");
     assert!(out.contains(" ± ") && out.lines().count() < 15, "{out}");
 }

@@ -258,6 +258,7 @@ const CASES: &[Case] = &[
     ("scale", "~", "+|--scale|1", Nothing),
     ("figures", "~", "+|--figures|first", Nothing),
     ("table", "~", "+|--table|@table", Nothing),
+    ("open", "~", "+|--open", Nothing),
     ("print_folder", "~", "+|--print-folder", Nothing),
     ("resume", "~", "+|--resume", Nothing),
     ("out", "~", "+|--out|folder", Nothing),

@@ -53,7 +53,7 @@ fn what_does_not_exist_is_named_with_the_nearest() {
         (&["tokens", "-m", m, "text"], &["gpt2 has no tokenizer.json, nor vocab.json with merges.txt", "hint: "]),
         (&["lens", "-m", m], &["there is no prompt", "--prompts FILE"]),
         (&["chart", "no.parquet"], &["there is no file no.parquet", "hint: "]),
-        (&["chart", "."], &["is a folder, not a parquet file", "hint: "]),
+        (&["chart", "."], &["there is no table in .", "hint: give a folder of results"]),
     ];
     for (args, says) in cases {
         for says in *says {

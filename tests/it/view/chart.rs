@@ -169,7 +169,7 @@ fn a_lens_figure_says_every_cell() {
     assert_eq!(cells, 12 * 6);
     let place = titles.iter().find(|t| t.starts_with("layer 3, position 8 \"·little\": 1. \"")).unwrap();
     assert!(place.contains(" 2. \"") && place.contains("followed by \"·girl\"") && place.contains("bits"), "{place}");
-    let target = titles.iter().filter(|t| t.contains(": target \"·Lily\" #")).count();
+    let target = titles.iter().filter(|t| t.contains(": target \"·Lily\", rank ")).count();
     assert_eq!(target, 6, "a point of the line for each layer");
 }
 

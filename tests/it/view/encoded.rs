@@ -241,8 +241,42 @@ fn what_does_not_fit_together_is_refused() {
     refused(&["--width", "1mm"], "no width for a figure");
     refused(&["--theme", "blue"], "not a theme");
     refused(&["--as", "gif"], "not a type of figures");
-    place.refused(["chart", "two/logit_lens.parquet", "--out", "x.pdf"], 2, "several figures");
+    let no = place.refused(["chart", "two/logit_lens.parquet", "--out", "x.pdf"], 2, "several figures");
+    assert!(no.stderr.contains("--figures first") && no.stderr.contains("--figure logit_lens-p1"), "{}", no.stderr);
+    // A folder is no type of files, and a file of another type no folder.
+    for name in ["x.jpg", "x.JPEG", "x.parquet", "new/x.html"] {
+        refused(&["--out", name], "is not one of svg, pdf, png");
+        assert!(!place.path(name).exists() && !place.path("new").exists(), "{name}");
+    }
     place.refused(["chart", "two/logit_lens.parquet", "--out", "-"], 2, "several figures");
+}
+
+/// Invariant: Each figure of a table can be drawn alone by its name, as it is among the others; of an error the hints do what they say.
+#[test]
+fn one_figure_of_several_is_chosen_by_its_name() {
+    let place = Place::new();
+    place.ok(["attention", "-q", "Mary and John", "--out", "att", "--figures", "none"]);
+    place.ok(["attribute", "-q", "--out", "attr", "--figures", "none"].iter().chain(&GIVERS));
+    let heads = ["chart", "att/attention.parquet", "--head", "1.1"];
+    for table in [&heads[..], &["chart", "attr/attribution.parquet"]] {
+        let call = |more: &[&str]| [table, more].concat().into_iter().map(str::to_owned).collect::<Vec<_>>();
+        let all = place.ok(call(&["--out", "all"])).stdout;
+        let names: Vec<&str> =
+            all.lines().map(|l| l.strip_prefix("all/").unwrap().strip_suffix(".svg").unwrap()).collect();
+        assert!(names.len() > 1, "{all}");
+        for name in &names {
+            place.ok(call(&["--out", "one.svg", "--force", "--figure", name]));
+            assert_eq!(place.read("one.svg"), place.read(&format!("all/{name}.svg")), "{name}");
+        }
+        let no = place.refused(call(&["--out", "x.pdf"]), 2, "several figures");
+        let hint =
+            no.stderr.split("--figure ").nth(1).unwrap().split_whitespace().next().unwrap().trim_end_matches(',');
+        assert!(names.contains(&hint) && !no.stderr.contains("--figures first"), "{}", no.stderr);
+        assert_eq!(place.ok(call(&["--out", "x.pdf", "--force", "--figure", hint])).stdout, "x.pdf\n");
+        let no = place.refused(call(&["--out", "y.pdf", "--figure", "no-such"]), 2, "no figure `no-such`");
+        assert!(names.iter().all(|name| no.stderr.contains(name)), "{}", no.stderr);
+        assert!(!place.path("y.pdf").exists());
+    }
 }
 
 #[test]
@@ -279,5 +313,5 @@ fn a_part_of_a_table_is_drawn_alone() {
     place.ok(["chart", "loss/loss.parquet", "--out", "every.svg"]);
     place.ok(["chart", "loss/loss.parquet", "--out", "last.svg", "--positions", "-1"]);
     assert_eq!((tokens(&read("every.svg")), tokens(&read("last.svg"))), ([true; 2], [false, true]));
-    place.refused(["chart", "loss/loss.parquet", "--out", "x", "--positions", "9"], 2, "position 9 is none of the");
+    place.refused(["chart", "loss/loss.parquet", "--out", "x", "--positions", "9"], 2, "positions of prompt 0");
 }

@@ -8,6 +8,7 @@ use pellucid::view::{Figure, Options, Seen, figures};
 pub mod any;
 pub mod attribution;
 pub mod chart;
+pub mod chosen;
 pub mod encoded;
 pub mod facts;
 pub mod numbers;

@@ -131,7 +131,7 @@ fn captions_explain_what_there_is() {
             "Grey: not measured.",
             "Dark grey: no finite number.",
             "A cell without a number rounds to 0.",
-            "What ends in … is cut short.",
+            "What is cut short ends in ….",
         ]
         .map(|sentence| text.contains(sentence))
     };
@@ -150,6 +150,113 @@ fn captions_explain_what_there_is() {
     // A token that is … is not one that is cut.
     let own = Heat { columns: side(&["…", "·b"]), ..grid(&full, 1.0) };
     assert_eq!(said(own), [false; 4]);
+}
+
+/// Invariant: A grid has all of its numbers or none, and its caption says of them only what is so.
+#[test]
+fn a_grid_has_all_of_its_numbers_or_none() {
+    let sentences = [
+        "A cell without a number rounds to 0.",
+        "Under a mean stands its standard error.",
+        "Numbers have no room in the cells.",
+    ];
+    let mut seen = [0; 3];
+    for columns in 2..60_usize {
+        for width in [Some("8cm"), Some("17cm"), None] {
+            // Negative numbers are wider, and some errors are wider than both; one number rounds to 0 and has an error that does not.
+            let numbers = [(0.01, ".01", "±.01"), (-0.25, "-.25", "±.003"), (0.001, "", "±.05")];
+            let cell = |i: usize| {
+                let (value, label, below) = numbers[i % 3];
+                Cell { value, label: label.into(), below: below.into(), error: Some(0.01), ..Cell::default() }
+            };
+            let labels = (0..columns).map(|i| i.to_string());
+            let cells = (0..2 * columns).map(|i| ((i / columns, i % columns), cell(i))).collect();
+            let heat = Heat { columns: Side::new("position", labels), cells, ..grid(&[], 1.0) };
+            let (texts, ..) = drawn(&several(vec![("", Body::Heat(heat))]), width, Words::Own);
+            let count = |text: &str| texts.iter().filter(|t| *t == text).count();
+            let all = |which: usize| (0..2 * columns).filter(|i| i % 3 == which).count();
+            let shown = [count(".01"), count("-.25")];
+            assert!(shown == [0, 0] || shown == [all(0), all(1)], "{columns} at {width:?}: {shown:?}");
+            let (written, errors) = (shown[0] > 0, count("±.05"));
+            assert!(errors == 0 || errors == all(2) && written, "{columns} at {width:?}: {errors}");
+            let text = texts.join(" ");
+            let said = sentences.map(|sentence| text.contains(sentence));
+            // With its error under it, a 0 is written.
+            let want = [written && errors == 0, errors > 0, !written];
+            assert_eq!(said, want, "{columns} at {width:?}");
+            (0..3).for_each(|i| seen[i] += usize::from(said[i]));
+        }
+    }
+    assert!(seen.iter().all(|n| *n > 0), "{seen:?}");
+}
+
+/// What a figure has of texts: what they say, their attributes by name.
+fn texts(view: &View, width: Option<&str>) -> (Vec<(String, BTreeMap<String, String>)>, f64) {
+    let style = Style { width: width.map(|w| w.parse().unwrap()), title: Words::None, ..Style::default() };
+    let svg = Figure::styled(view, &style).unwrap().unwrap().svg;
+    let xml = roxmltree::Document::parse(&svg).unwrap();
+    let attributes = |n: roxmltree::Node<'_, '_>| {
+        n.attributes().map(|a| (a.name().to_owned(), a.value().to_owned())).collect::<BTreeMap<_, _>>()
+    };
+    let all = xml.descendants().filter(|n| n.has_tag_name("text"));
+    let texts = all.map(|n| (n.text().unwrap_or_default().to_owned(), attributes(n))).collect();
+    let size = xml.root_element().attribute("viewBox").unwrap();
+    (texts, size.split(' ').nth(2).unwrap().parse().unwrap())
+}
+
+/// Invariant: Numbers beside points are on the page, also of the highest and of the last.
+#[test]
+fn numbers_of_points_are_on_the_page() {
+    let mut seen = 0;
+    for n in 3..=14_usize {
+        for joined in [true, false] {
+            for width in [None, Some("8cm"), Some("17cm")] {
+                let Body::Steps(mut steps) = curve("probability", n) else { panic!("steps") };
+                steps.joined = joined;
+                for (i, point) in steps.points.iter_mut().enumerate() {
+                    // To the end of the axis, and down again with the last.
+                    point.value = if i + 2 == n { 1.0 } else { 0.9 * i as f64 / n as f64 };
+                    point.label = format!("{:.2}", point.value);
+                }
+                let (texts, wide) = texts(&several(vec![("", Body::Steps(steps))]), width);
+                for (text, at) in texts.iter().filter(|(_, at)| at["font-size"] == "9" && !at.contains_key("transform"))
+                {
+                    if text.len() != 4 || !text.contains('.') {
+                        continue;
+                    }
+                    seen += 1;
+                    let (x, y): (f64, f64) = (at["x"].parse().unwrap(), at["y"].parse().unwrap());
+                    // Digits of DejaVu Sans are 0.636 of their size wide, and 0.73 high.
+                    let w = (3.0 * 0.636 + 0.318) * 9.0;
+                    let end = match at.get("text-anchor").map(String::as_str) {
+                        None => x + w,
+                        Some("middle") => x + w / 2.0,
+                        Some(_) => x,
+                    };
+                    assert!(y - 0.73 * 9.0 >= 0.0 && end <= wide, "{n} at {width:?}: {text} at {x}, {y} of {wide}");
+                }
+            }
+        }
+    }
+    assert!(seen > 200, "{seen}");
+}
+
+/// Invariant: The axes of values of one figure have their names in letters of one size.
+#[test]
+fn names_of_axes_are_as_large_in_all_panels() {
+    let names = ["probability", "the rank of the target, of which the first is the best of all"];
+    for width in [None, Some("8cm"), Some("17cm")] {
+        let view = several(names.iter().map(|name| ("A panel", curve(name, 6))).collect());
+        let (texts, _) = texts(&view, width);
+        let size = |begin: &str| {
+            let is_name = |(text, at): &&(String, BTreeMap<String, String>)| {
+                text.starts_with(begin) && at.contains_key("transform")
+            };
+            texts.iter().find(is_name).unwrap().1["font-size"].parse::<f64>().unwrap()
+        };
+        let sizes = [size("proba"), size("the rank")];
+        assert!(sizes[0] == sizes[1] && sizes[0] < 11.0, "{width:?}: {sizes:?}");
+    }
 }
 
 /// A folder with a sweep of the lens: two tables, one of means.
@@ -189,6 +296,13 @@ fn a_panel_of_means_is_a_column() {
         .unwrap();
         let [one] = &seen[..] else { panic!("{column}: {} views", seen.len()) };
         assert_eq!(one.name, format!("logit_lens_mean-{column}"));
+        // The caption says what is drawn.
+        let found = ["mean probability", "median rank", "mean logit difference"].map(|what| {
+            one.caption[0].contains(&format!("{what} goes"))
+                || one.caption[0].contains(&format!("{what} of target and foil goes"))
+        });
+        assert_eq!(found, ["target_prob", "target_rank", "logit_diff"].map(|of| of == *column), "{:?}", one.caption);
+        assert_eq!(one.caption[1].contains("Medians"), *column == "target_rank", "{:?}", one.caption);
         let [Panel { body: Body::Steps(steps), .. }] = &one.panels[..] else { panic!("{column}: {:?}", one.panels) };
         let drawn: Vec<Option<f64>> = steps.points.iter().map(|p| Some(p.value).filter(|x| x.is_finite())).collect();
         assert_eq!(&drawn, values, "{column}");
@@ -232,4 +346,43 @@ fn every_table_of_a_folder_is_drawn() {
         place.write(&format!("twice/{name}.parquet"), place.read("lens/logit_lens_mean.parquet"));
     }
     place.refused(["chart", "twice", "--out", "y"], 2, "two tables there have the figure logit_lens_mean.svg");
+}
+
+/// Invariant: What … stands for is said in a figure that has it, of labels that are cut and of tokens that pairs do not share.
+#[test]
+fn dots_are_explained_where_they_are_drawn() {
+    let place = Place::new();
+    let mut pairs = String::from("clean,corrupt,answer,foil\n");
+    for (one, two) in [("Mary", "John"), ("Anna", "Tom")] {
+        let text = |giver: &str| format!("When {one} and {two} went to the store; {giver} gave a drink to");
+        pairs += &format!("{},{}, {one}, {two}\n", text(two), text(one));
+    }
+    place.write("pairs.csv", pairs);
+    let run = |more: &[&str]| {
+        place.ok(more.iter().chain(&["-q", "--pairs", "pairs.csv", "--figures", "none", "--out", "run", "--force"]));
+    };
+    let mut seen = [0; 2];
+    let mut check = |table: &str, width: Option<&str>| {
+        let file = place.path(&format!("run/{table}.parquet"));
+        views(&file, &Options::default(), &mut |view| {
+            let (texts, ..) = drawn(&view, width, Words::None);
+            let all = texts.join(" ");
+            let others = texts.iter().any(|text| text == "…") || view.caption[0].contains("\"…\"");
+            assert_eq!(all.contains("… alone stands for different tokens of the pairs"), others, "{table}: {all}");
+            let cut = texts.iter().any(|text| text != "…" && !text.contains(' ') && text.ends_with('…'));
+            assert_eq!(all.contains("What is cut short ends in …."), cut, "{table} at {width:?}: {all}");
+            seen[0] += usize::from(others);
+            seen[1] += usize::from(others && cut);
+            Ok(())
+        })
+        .unwrap();
+    };
+    run(&["patch", "--over", "layer,pos"]);
+    [None, Some("8cm"), Some("17cm")].into_iter().for_each(|width| check("patch_mean", width));
+    // The first panel has no positions, and another has.
+    run(&["attribute", "--at", "z,mlp_out"]);
+    check("attribution_mean", None);
+    run(&["attribute", "--at", "z"]);
+    check("attribution_mean", None);
+    assert!(seen[0] > 3 && seen[1] > 0, "{seen:?}");
 }

@@ -197,7 +197,7 @@ fn the_axes_of_a_sweep_choose_its_figure() {
     assert_eq!(names(&[bare()]), Vec::<String>::new(), "one patch has no axis");
     let folder = TempDir::new().unwrap();
     let e = render(save(&folder, &[bare()])).unwrap_err();
-    assert!(e.message().contains("one patch each") && e.hint_text().is_some(), "{e:?}");
+    assert!(e.message().contains("stands alone") && e.hint_text().unwrap().contains("sweep"), "{e:?}");
     let e = figures_of::<PatchRow>(&[], &provenance()).unwrap_err();
     assert!(e.message().contains("no rows to draw"), "{e:?}");
 }

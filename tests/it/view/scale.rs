@@ -302,6 +302,6 @@ fn heat_maps_of_means_show_their_errors() {
     let most = errors.last().unwrap();
     let sentence = format!("Standard errors: {most:.3} at most, ");
     assert!(contains(&figure, &sentence) && said.contains(&sentence), "{sentence}: {said}");
-    assert!(contains(&figure, "Under a mean stands its standard error, where there is room."));
+    assert!(contains(&figure, "Under a mean stands its standard error."));
     assert!(render(place.path("run/patch_mean.parquet")).unwrap() == [figure]);
 }

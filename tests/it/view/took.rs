@@ -201,7 +201,7 @@ fn a_sink_is_called_one() {
 fn tokens_that_cannot_be_pushed_are_refused() {
     let place = Place::new();
     for (args, said) in [
-        (&["--foil", " John"][..], "--target"),
+        (&["--foil", " John"][..], "there is a foil, and no target"),
         (&["--target", " Mary", "--foil", " Mary"], "the same token"),
         (&["--target", " Mary and"], "token"),
     ] {

@@ -1,7 +1,7 @@
 //! Which figure a sweep is, by the axes that it has; and the rows that make its cells.
 
 use super::mark::Mark;
-use super::sweep::DrawnSweep;
+use super::sweep::{DrawnSweep, errors_in_words};
 use super::words::{Coord, Placed, axis_name, on_axis, place, places, short_place};
 use crate::table::{Provenance, visible_prose};
 use crate::view::axis::Axis;
@@ -73,7 +73,7 @@ fn shapes(sweep: &DrawnSweep<'_>, provenance: &Arc<Provenance>) -> Vec<(String, 
 fn view(sweep: &DrawnSweep<'_>, provenance: &Arc<Provenance>, body: Option<Drawn>) -> View {
     let (panels, legend) = body.map_or((vec![], vec![]), |(body, legend)| (View::panel(body), legend));
     let mut caption = vec![sweep.finding(), sweep.meaning()];
-    caption.extend(sweep.errors());
+    caption.extend(errors_in_words(sweep.errors(), sweep.locale));
     let odd = sweep.rows.iter().filter(|r| !sweep.value(r).is_finite()).count();
     if odd > 0 {
         let noun = sweep.any().method.noun().1;
@@ -169,9 +169,6 @@ fn map(sweep: &DrawnSweep<'_>, down: &[Coord], along: &[Coord]) -> Drawn {
         Area { runs: kind::runs(own.map(|(at, _)| *at)), value: (!still).then_some(0.0), title }
     };
     let mut legend = vec![sweep.colours("marked by a corner")];
-    if sweep.errors().is_some() {
-        legend.push("Under a mean stands its standard error, where there is room.".to_owned());
-    }
     if sweep.rows.iter().any(|r| sweep.nothing_changed(r)) {
         legend.push(format!("{}: {}.", if least > 0.0 { "White" } else { "A dash" }, sweep.nothing()));
     }

@@ -165,20 +165,28 @@ impl<'a> DrawnSweep<'a> {
         visible_prose(&if self.any().mean.is_some() { format!("mean {name}") } else { name })
     }
 
-    /// What [`DrawnSweep::value`] means, and what was done.
+    /// Whether … stands on an axis, for the different tokens of pairs.
+    pub fn has_others(&self) -> bool {
+        let along = |r: &Mark, c: &Coord| c.token(r) == Some(OTHERS) && c.position_name(r).is_none();
+        self.rows.iter().any(|r| self.over.iter().any(|c| along(r, c)))
+    }
+
+    /// What [`DrawnSweep::value`] means, and what was done; of tokens that pairs do not share, on an axis or in what was found, what
+    /// stands for them.
     pub fn meaning(&self) -> String {
+        self.meaning_beside(self.has_others() || self.finding().contains(OTHERS))
+    }
+
+    /// The same in a figure that has such tokens or has none.
+    pub fn meaning_beside(&self, others: bool) -> String {
         let (row, method) = (self.any(), &self.any().method);
         let (metric, clean) = (visible_prose(&row.metric), self.locale.number(row.clean));
         let (base, corrupt) = (method.corrupt(), self.locale.number(row.corrupt.unwrap_or(f32::NAN)));
-        // On an axis, or in what was found.
-        let along = |r: &Mark, c: &Coord| c.token(r) == Some(OTHERS) && c.position_name(r).is_none();
-        let said = self.finding().contains(OTHERS);
-        let others = |r: &&Mark| said || self.over.iter().any(|c| along(r, c));
         let unit = method.unit(2);
         let mean = match row.mean {
-            Some(_) if self.rows.iter().any(others) => {
+            Some(_) if others => {
                 format!(
-                    "Means, with standard errors over {}; … stands for different tokens of the {unit}. ",
+                    "Means, with standard errors over {}; … alone stands for different tokens of the {unit}. ",
                     self.errors_over()
                 )
             }
@@ -265,14 +273,10 @@ impl<'a> DrawnSweep<'a> {
         format!("{drawn} from {from} to {to}{beyond}.")
     }
 
-    /// Of means that a patch has changed, how large their standard errors are.
-    pub fn errors(&self) -> Option<String> {
+    /// The standard errors of means that a patch has changed.
+    pub fn errors(&self) -> Vec<f64> {
         let changed = self.rows.iter().filter(|r| !self.nothing_changed(r));
-        let mut errors: Vec<f64> = changed.filter_map(|r| self.error(r)).filter(|e| e.is_finite()).collect();
-        errors.sort_by(f64::total_cmp);
-        let (middle, most) = (errors.get(errors.len() / 2)?, errors.last()?);
-        let error = |x: f64| self.locale.number(x as f32);
-        Some(format!("Standard errors: {} at most, {} at the median.", error(*most), error(*middle)))
+        changed.filter_map(|r| self.error(r)).filter(|e| e.is_finite()).collect()
     }
 
     /// `Patching attn.z of layer 2`: with the coordinates that all patches share; `Path patching attn.z → q of layer 2, head 1`.
@@ -370,6 +374,14 @@ impl<'a> DrawnSweep<'a> {
             }
         }
     }
+}
+
+/// How large some standard errors are; nothing of none.
+pub(crate) fn errors_in_words(mut errors: Vec<f64>, locale: Locale) -> Option<String> {
+    errors.sort_by(f64::total_cmp);
+    let (middle, most) = (errors.get(errors.len() / 2)?, errors.last()?);
+    let error = |x: f64| locale.number(x as f32);
+    Some(format!("Standard errors: {} at most, {} at the median.", error(*most), error(*middle)))
 }
 
 /// The marks of each pair, sample, value, path, metric and kind.
