@@ -30,6 +30,11 @@ const APART: usize = 16;
 const MOST: usize = 1 << 20;
 
 impl Interval {
+    /// Whether it is one number.
+    pub fn is_one(self) -> bool {
+        self.from == self.to
+    }
+
     /// All that there are.
     pub const ALL: Self = Self { from: 0, to: -1 };
 

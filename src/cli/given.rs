@@ -11,6 +11,7 @@ use super::input::{
 };
 use super::out::{Out, flags};
 use super::piped::read_input;
+use super::unlike;
 use crate::analysis::cost::Costed;
 use crate::analysis::model::Described;
 use crate::analysis::verify::{Checked, Dump, Verified};
@@ -400,16 +401,9 @@ impl NamedPromptArgs {
     /// The same, and of the words after prompts that are `followed` what a file says.
     fn read(&self, texts: &[String], followed: &[[&str; 2]], out: &Out) -> Result<PromptFile> {
         let mut entries: Vec<PromptEntry> = texts.iter().map(PromptEntry::text).collect();
-        let is_word = |text: &String| text.bytes().all(|b| b.is_ascii_graphic());
-        if texts.len() > 2 && texts.iter().all(is_word) {
-            let n = texts.len();
-            out.note(format_args!(
-                "{n} words are {n} prompts of one word each: put quotation marks around a text of several words"
-            ));
-        }
-        for ids in &self.ids {
-            entries.push(PromptEntry::ids(parse_ids(ids)?));
-        }
+        unlike::unquoted(texts, out);
+        let ids = self.ids.iter().map(|ids| Ok(PromptEntry::ids(parse_ids(ids)?)));
+        entries.extend(ids.collect::<Result<Vec<_>>>()?);
         let mut file = PromptFile::default();
         if let Some(path) = &self.prompts {
             let bounds = self.read.bounds();
@@ -459,9 +453,8 @@ pub(super) struct PairArgs {
     #[command(flatten)]
     pub read: ReadArgs,
     /// Sweep only these positions, and take means over pairs by their names: NAME=WORDS (of the clean prompt), NAME=NUMBER or, of
-    /// the pairs of a file, NAME=COLUMN; `end` for the last. Such as io=Mary,s2=John@2,end. Words mean their last token, and John@2 is
-    /// John the second time, @-1 the last. Numbers count tokens from 0, which is the BOS token where there is one, and negative ones from
-    /// the end. Columns hold either
+    /// the pairs of a file, NAME=COLUMN (which holds either); `end` for the last. Such as io=Mary,s2=John@2,end. Words mean their last token,
+    /// and John@2 is John the second time. Numbers count tokens from 0, the BOS token where there is one; negative ones from the end
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = parse_position, conflicts_with = "align")]
     positions: Vec<NamedPosition>,
     /// Which positions of prompts of different lengths correspond: those counted from the start, or from the end

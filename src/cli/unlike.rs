@@ -1,4 +1,4 @@
-//! Says when a text is unlike anything that the built-in model was trained on.
+//! Says what a text may not be meant as: words without quotation marks; and unlike anything that the built-in model was trained on.
 
 use super::out::Out;
 use crate::analysis::loss::unlike::{is_unlike, surprises};
@@ -23,4 +23,15 @@ pub(super) fn note(on: &Session, prompts: &[Prompt], out: &Out) {
          a token surprises it more than if it guessed blindly. Try \"When Mary and John went to the store, John gave a drink to\", \"The capital of \
          France is\" or \"Once upon a time there was a little girl named Lily.\"; or ask a real model, such as -m gpt2"
     ));
+}
+
+/// Notes that several words were given, each as a prompt of its own.
+pub(super) fn unquoted(texts: &[String], out: &Out) {
+    let is_word = |text: &String| text.bytes().all(|b| b.is_ascii_graphic());
+    if texts.len() > 2 && texts.iter().all(is_word) {
+        let n = texts.len();
+        out.note(format_args!(
+            "{n} words are {n} prompts of one word each: put quotation marks around a text of several words"
+        ));
+    }
 }

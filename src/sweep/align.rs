@@ -175,7 +175,7 @@ impl Grid {
         };
         let said = |chosen: &Option<Vec<Interval>>| {
             let chosen = chosen.as_ref()?;
-            let is_one = matches!(&chosen[..], [one] if one.from == one.to);
+            let is_one = matches!(&chosen[..], [one] if one.is_one());
             Some((chosen.iter().map(Interval::to_string).collect(), !is_one))
         };
         let positions = match self.align {
