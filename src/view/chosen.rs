@@ -59,6 +59,9 @@ pub(super) struct Places {
     name: Option<&'static str>,
 }
 
+/// Takes whose a row is, its position by number, and by name.
+type TakePlace<'a> = dyn FnMut(u32, Option<u32>, Option<&str>) + 'a;
+
 impl Places {
     /// Those of a table that has some.
     pub fn of(table: &TableInfo) -> Option<Self> {
@@ -71,7 +74,7 @@ impl Places {
     }
 
     /// Gives whose each row is, its position by number, and by name.
-    fn each<R: Row>(&self, rows: &mut dyn Rows<R>, f: &mut dyn FnMut(u32, Option<u32>, Option<&str>)) -> Result<()> {
+    fn each<R: Row>(&self, rows: &mut dyn Rows<R>, f: &mut TakePlace<'_>) -> Result<()> {
         let columns: Vec<&str> = self.whose.into_iter().chain(self.numbers.iter().copied()).chain(self.name).collect();
         let n = rows.len();
         rows.cells(0..n, &columns, &mut |cells| {

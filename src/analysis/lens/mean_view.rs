@@ -269,14 +269,16 @@ impl Means<'_> {
     fn finding(&self, column: Option<&str>) -> String {
         let (first, last) = (self.rows[0], self.rows[self.rows.len() - 1]);
         let prob: fn(Locale, f32) -> String = Locale::probability;
-        let (what, value): (_, Box<dyn Fn(&LensMeanRow) -> String>) = match column {
-            Some(RANK) => ("target's median rank", Box::new(|row| rank(self.locale, row.target_rank_median))),
-            Some(DIFF) => {
-                let diff = |row: &LensMeanRow| row.logit_diff.map(|x| self.both(x, row.logit_diff_se, Locale::number));
-                let value = move |row: &LensMeanRow| diff(row).unwrap_or_else(|| "no number".to_owned());
-                ("mean logit difference of target and foil", Box::new(value))
-            }
-            _ => ("target's mean probability", Box::new(|row| self.both(row.target_prob, row.target_prob_se, prob))),
+        let what = match column {
+            Some(RANK) => "target's median rank",
+            Some(DIFF) => "mean logit difference of target and foil",
+            _ => "target's mean probability",
+        };
+        let value = |row: &LensMeanRow| match (column, row.logit_diff) {
+            (Some(RANK), _) => rank(self.locale, row.target_rank_median),
+            (Some(DIFF), Some(diff)) => self.both(diff, row.logit_diff_se, Locale::number),
+            (Some(DIFF), None) => "no number".to_owned(),
+            _ => self.both(row.target_prob, row.target_prob_se, prob),
         };
         let called = |i: usize| self.called(&self.labels[i]);
         let mut said = match self.rows.len() {

@@ -352,7 +352,7 @@ fn words_say_which_time_they_are_meant() -> pellucid::Result<()> {
     assert!(!s2.is_empty() && s2.iter().all(|row| row.place.token.as_deref() == Some(" John")), "{s2:?}");
     let header = "clean,corrupt,answer,foil,who\n";
     let line = format!("\"{}\",\"{}\", Mary, John,John\n", pair[2], pair[4]);
-    place.write("who.csv", &format!("{header}{line}"));
+    place.write("who.csv", format!("{header}{line}"));
     let of_file =
         ["patch", "--pairs", "who.csv", "--over", "layer,pos", "-q", "--positions", "s2={who}@2", "--out", "file"];
     place.ok(of_file);

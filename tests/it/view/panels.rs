@@ -190,8 +190,11 @@ fn a_grid_has_all_of_its_numbers_or_none() {
     assert!(seen.iter().all(|n| *n > 0), "{seen:?}");
 }
 
+/// A text and its attributes.
+type Written = (String, BTreeMap<String, String>);
+
 /// What a figure has of texts: what they say, their attributes by name.
-fn texts(view: &View, width: Option<&str>) -> (Vec<(String, BTreeMap<String, String>)>, f64) {
+fn texts(view: &View, width: Option<&str>) -> (Vec<Written>, f64) {
     let style = Style { width: width.map(|w| w.parse().unwrap()), title: Words::None, ..Style::default() };
     let svg = Figure::styled(view, &style).unwrap().unwrap().svg;
     let xml = roxmltree::Document::parse(&svg).unwrap();
@@ -227,7 +230,7 @@ fn numbers_of_points_are_on_the_page() {
                     seen += 1;
                     let (x, y): (f64, f64) = (at["x"].parse().unwrap(), at["y"].parse().unwrap());
                     // Digits of DejaVu Sans are 0.636 of their size wide, and 0.73 high.
-                    let w = (3.0 * 0.636 + 0.318) * 9.0;
+                    let w = 3.5 * 0.636 * 9.0;
                     let end = match at.get("text-anchor").map(String::as_str) {
                         None => x + w,
                         Some("middle") => x + w / 2.0,
