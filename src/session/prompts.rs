@@ -22,6 +22,8 @@ pub struct PromptFile {
     unused: Unused,
     /// Which of them are words after the prompts, in the order of [`WORDS`].
     unread_words: [bool; 2],
+    /// Fields of words that hold several tokens in one place, which are not followed.
+    several: Vec<String>,
 }
 
 /// The words after one prompt as they stand in a file, and where.
@@ -79,11 +81,17 @@ impl PromptFile {
         let is_unused =
             |name: &String| fields_of(name).iter().any(|field| unused.names.iter().any(|unused| unused == field));
         let unread_words = WORDS.map(|own| !followed.contains(&own) && own.map(theirs).iter().any(is_unused));
-        Ok(Self { entries, asked, unused, unread_words })
+        let has_several = |name: &String| {
+            records.all.iter().any(|record| field(&record.value, name).is_some_and(|value| is_several(&value)))
+        };
+        let several = followed.iter().map(|own| theirs(own[1])).filter(has_several).collect();
+        Ok(Self { entries, asked, unused, unread_words, several })
     }
 
-    /// What there is to say of fields that nothing is made of.
-    pub fn unused(&self) -> Option<Said> {
+    /// What there is to say of fields that nothing is made of, and of those that are not followed.
+    pub fn unused(&self) -> Vec<Said> {
+        let several =
+            |name: &String| words(format!("where `{name}` has several tokens, none of them is followed: one can be"));
         let more = match self.unread_words {
             [true, _] => {
                 "; words after each prompt are followed by `pellucid lens`, `residual`, `neurons` and `attention`"
@@ -91,7 +99,8 @@ impl PromptFile {
             [_, true] => "; foils after each prompt are looked at by `pellucid lens`, `residual` and `attention`",
             _ => "",
         };
-        self.unused.said().map(|what| words(what + more))
+        let unused = self.unused.said().map(|what| words(what + more));
+        unused.into_iter().chain(self.several.iter().map(several)).collect()
     }
 }
 
@@ -121,6 +130,7 @@ fn word(records: &Records, record: &Record, [text, id]: &[String; 2]) -> Result<
             words("write one token as text, such as \" Mary\"; of token ids say ")
                 + give_as("columns", format!("{id}=NAME")),
         )),
+        (None, Some(value)) if is_several(value) => Ok(None),
         (None, Some(value)) => {
             let number = match value {
                 Value::String(text) => text.trim().parse().ok(),
@@ -134,6 +144,11 @@ fn word(records: &Records, record: &Record, [text, id]: &[String; 2]) -> Result<
             Ok(Some(Word::Id(one)))
         }
     }
+}
+
+/// Whether these are several tokens, such as all that are right in a file of pairs: none of them alone is the one that is followed.
+fn is_several(value: &Value) -> bool {
+    value.as_array().is_some_and(|list| list.len() > 1)
 }
 
 impl Session {

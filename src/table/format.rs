@@ -24,7 +24,7 @@ pub enum Format {
     Csv,
     /// A table for a markdown page, numbers rounded.
     Markdown,
-    /// The bytes of the table's parquet file, for a program: no text, so a [`TextWriter`] refuses it.
+    /// The bytes of the table's parquet file, for another program.
     Parquet,
 }
 

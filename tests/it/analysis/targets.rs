@@ -116,3 +116,19 @@ fn words_of_some_prompts_are_theirs_alone() {
     let several = ["residual", "--prompts", "foils.jsonl", "--target", " Mary.", "--out", "x"];
     place.refused(several, 2, "the target is 2 tokens, and a foil is compared with one");
 }
+
+/// A field that holds several tokens, such as all that are wrong, is not followed, which is said: the rows are those of a file without it.
+#[test]
+fn several_tokens_in_one_place_are_not_followed() {
+    let place = Place::new();
+    let text = r#""text": "The capital of France is""#;
+    place.write("several.jsonl", format!("{{{text}, \"foil_id\": [1, 2, 3]}}\n"));
+    place.write("none.jsonl", format!("{{{text}}}\n"));
+    for command in ["residual", "lens", "attention"] {
+        let run = |file: &str| place.ok([command, "--prompts", file, "--out", "-", "--format", "csv"]);
+        let (several, none) = (run("several.jsonl"), run("none.jsonl"));
+        assert_eq!(several.stdout, none.stdout, "{command}");
+        let said = "where `foil_id` has several tokens, none of them is followed";
+        assert!(several.stderr.contains(said) && !none.stderr.contains(said), "{command}: {}", several.stderr);
+    }
+}
