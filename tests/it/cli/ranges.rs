@@ -119,7 +119,7 @@ fn layers_of_the_lens_and_of_estimates_are_a_part_of_all() {
         assert!([Some(0), Some(1)].iter().all(|l| expected.iter().any(|row| layer(row) == *l)), "{table}");
         assert!(expected.len() < all.len(), "{table}");
         assert_eq!(rows(&["--layers", "0-1"]), expected, "{table}");
-        place.refused([command, &["--layers", "0-9"]].concat(), 2, "and 9 is not one");
+        place.refused([command, &["--layers", "0-9"]].concat(), 2, "and 4 is not one");
     }
     let none = ["lens", "Tom met", "--at", "blocks.3.hook_resid_post", "--layers", "0"];
     place.refused(none, 2, "no layer that was chosen has `blocks.3.hook_resid_post`");
