@@ -320,6 +320,11 @@ pub(super) fn help(words: &clap::Error) -> Result<()> {
     words.print().and_then(|()| io::stdout().flush()).map_err(unwritten)
 }
 
+/// Whether stdout is a terminal.
+pub(super) fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
 fn unwritten(e: io::Error) -> Error {
     Error::cannot_write_to("stdout", e)
 }

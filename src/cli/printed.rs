@@ -1,11 +1,10 @@
 //! Which of several tables is printed, where somebody says it.
 
-use std::io::{self, IsTerminal};
-
 use clap::builder::PossibleValuesParser;
 use clap::{ArgMatches, Args, Command};
 
 use super::args::OutArgs;
+use super::out;
 use crate::error::{Error, Result};
 use crate::session::{Found, Shard};
 use crate::table::Format;
@@ -36,7 +35,7 @@ pub(super) fn check_parquet(command: &str, prints: bool) -> Result<()> {
         ))
         .hint(format!("leave out {PARQUET}")));
     }
-    match io::stdout().is_terminal() {
+    match out::is_terminal() {
         true => Err(Error::bad_input("stdout is a terminal, and a parquet file is no text")
             .hint("send it to a file or a program: `> table.parquet`, or `| pellucid chart -`")),
         false => Ok(()),

@@ -105,7 +105,7 @@ fn place_of<'a>(asked: &'a str, text: &str) -> Result<(&'a str, usize)> {
             .hint("give words as they stand there, or a position from 0")),
         (None, [only]) => Ok((words, *only)),
         (None, several) => {
-            let n = several.len();
+            let (n, words) = (several.len(), words.trim());
             Err(Error::bad_input(format!("{quoted} is in the clean prompt more than once, {n} times")).hint(format!(
                 "say which: {words}@1 is the first, {words}@{n} or {words}@-1 the last; or give the position"
             )))

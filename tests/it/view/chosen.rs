@@ -67,7 +67,7 @@ fn positions_of_means_are_chosen_by_number() {
 #[test]
 fn positions_are_chosen_by_name() {
     let place = place();
-    let named = ["--positions", "io={answer},s={foil},end", "--over", "layer,pos"];
+    let named = ["--positions", "io={answer},s=foil@2,end", "--over", "layer,pos"];
     place.ok(["patch", "-q", "--pairs", "pairs.csv", "--out", "run", "--figures", "none"].iter().chain(&named));
     let (pairs, means) = (place.path("run/patch.parquet"), place.path("run/patch_mean.parquet"));
     let drawn = |view: &View| -> Vec<f64> {

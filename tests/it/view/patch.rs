@@ -215,7 +215,7 @@ fn patterns_are_tiles_and_the_strongest_is_large() {
     let (tiles, titles) = &figures[0];
     show(tiles, "patch-tiles");
     assert_eq!(titles.iter().filter(|t| t.contains(": 28 of 49 patches change something")).count(), 12);
-    let place = "layer 2, head 1, key/value head 0, query position 6 \"When\", key position 3 \"·John\"";
+    let place = "layer 2, head 1, query position 6 \"When\", key position 3 \"·John\"";
     assert!(
         titles.iter().any(|t| t.starts_with("L2H1: ") && t.contains(&format!("strongest: {place}"))),
         "{titles:#?}"
@@ -271,7 +271,7 @@ fn of_many_rows_the_strongest_are_shown() {
     let (figure, titles) = one(&rows);
     show(&figure, "patch-12x12x15");
     assert_eq!(titles.iter().filter(|t| t.starts_with("layer ")).count(), 60 * 15);
-    assert!(titles.iter().any(|t| t.starts_with("layer 0, head 3, key/value head 1, position 14")));
+    assert!(titles.iter().any(|t| t.starts_with("layer 0, head 3, position 14")));
     assert_eq!((says(&figure, "L0H3"), says(&figure, ".60")), (1, 1));
     assert!(contains(&figure, "Of 144 rows, the 60 with the strongest effects are shown"));
 
