@@ -7,7 +7,7 @@ use pellucid::analysis::{AttributionRow, PatchMeanRow, PatchRow, PathMeanRow, Pa
 use pellucid::table::read_rows;
 use pellucid::table::{self, Measured};
 
-use crate::bin::Place;
+use crate::bin::{GIVERS, Place};
 
 /// Pairs of different lengths and templates. The indirect object is first in some and second in others.
 const PAIRS: &str = "clean,corrupt,answer,foil,io_pos,s2_pos,said
@@ -329,20 +329,7 @@ fn positions_that_mean_different_things_are_noted() {
 #[test]
 fn words_say_which_time_they_are_meant() -> pellucid::Result<()> {
     let place = Place::new();
-    let pair = [
-        "patch",
-        "--clean",
-        "When Mary and John went to the store, John gave a drink to",
-        "--corrupt",
-        "When Mary and John went to the store, Mary gave a drink to",
-        "--answer",
-        " Mary",
-        "--foil",
-        " John",
-        "--over",
-        "layer,pos",
-        "-q",
-    ];
+    let pair = [&["patch"][..], &GIVERS, &["--over", "layer,pos", "-q"]].concat();
     place.ok(pair.iter().chain(&["--positions", "io=2,s1=4,s2=10,end", "--out", "numbers"]));
     place.ok(pair.iter().chain(&["--positions", "io=Mary,s1=John@1,s2=John@-1,end", "--out", "words"]));
     let rows = |out: &str| read_rows::<PatchRow>(place.path(out).join("patch.parquet")).map(|(rows, _)| rows);
@@ -393,20 +380,7 @@ fn the_strongest_of_named_positions_are_measured() {
 #[test]
 fn what_is_patched_at_once_is_said() -> pellucid::Result<()> {
     let place = Place::new();
-    let pair = [
-        "patch",
-        "--clean",
-        "When Mary and John went to the store, John gave a drink to",
-        "--corrupt",
-        "When Mary and John went to the store, Mary gave a drink to",
-        "--answer",
-        " Mary",
-        "--foil",
-        " John",
-        "--at",
-        "z",
-        "-q",
-    ];
+    let pair = [&["patch"][..], &GIVERS, &["--at", "z", "-q"]].concat();
     let cases: [(&[&str], Option<&str>); 6] = [
         (&["--over", "layer,head"], None),
         (&["--over", "layer,head", "--positions", "io=Mary,end"], Some("positions io, end")),
