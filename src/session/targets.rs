@@ -72,7 +72,7 @@ impl Targeted {
     pub fn followed(&self, on: &Session, options: Options<'_>) -> Result<Vec<Target>> {
         let token = |text: Option<&str>| text.map(|t| on.target(t)).transpose();
         let (target, foil) = (token(options.target)?, token(options.foil)?);
-        if self.targets.is_empty() && target.is_none() && foil.is_none() {
+        if target.is_none() && foil.is_none() && (self.targets.is_empty() || self.foils_alone(options)) {
             return Ok(vec![]);
         }
         let of = |(i, prompt): (usize, &Prompt)| {
@@ -86,8 +86,17 @@ impl Targeted {
         self.prompts.iter().enumerate().map(of).collect()
     }
 
-    /// Says what of a file `options` take the place of.
+    /// Whether the file has foils and nothing that they could be compared with, as a file of pairs whose answers are not followed.
+    fn foils_alone(&self, options: Options<'_>) -> bool {
+        let has_target = options.target.is_some() || self.targets.iter().any(|own| own.target.is_some());
+        !options.alone && !has_target && self.targets.iter().any(|own| own.foil.is_some())
+    }
+
+    /// Says what of a file is not followed, and what `options` take the place of.
     pub fn note_replaced(&self, options: Options<'_>, out: &Sink<'_>) {
+        if options.foil.is_none() && self.foils_alone(options) {
+            out.note("foils of the file are not followed, as it has no targets that they could be compared with");
+        }
         if options.target.is_some() && self.targets.iter().any(|own| own.target.is_some()) {
             out.note(said("{target} takes the place of the targets that prompts of the file have"));
         }

@@ -108,11 +108,12 @@ fn words_of_some_prompts_are_theirs_alone() {
     // A foil alone is compared with the most probable token, where there may be none else.
     place.write("alone.jsonl", "{\"text\": \"Mary and John\", \"foil\": \" met\"}\n");
     place.ok(["residual", "--prompts", "alone.jsonl", "--out", "-"]);
-    place.refused(
-        ["attention", "--prompts", "alone.jsonl", "--out", "x"],
-        2,
-        "no target that it could be compared with",
-    );
+    // Where it is compared with a target alone, a file without any, such as one of pairs, has nothing to follow.
+    let alone = place.ok(["attention", "--prompts", "alone.jsonl", "--out", "-", "--format", "ndjson"]);
+    assert!(alone.stderr.contains("foils of the file are not followed"), "{}", alone.stderr);
+    assert!(rows(&alone.stdout).iter().all(|row| row["foil"].is_null() && row["share"].is_null()));
+    let given = ["attention", "--prompts", "alone.jsonl", "--foil", " met", "--out", "x"];
+    place.refused(given, 2, "no target that it could be compared with");
     let several = ["residual", "--prompts", "foils.jsonl", "--target", " Mary.", "--out", "x"];
     place.refused(several, 2, "the target is 2 tokens, and a foil is compared with one");
 }
