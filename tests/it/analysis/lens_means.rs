@@ -207,12 +207,14 @@ fn words_of_a_file_are_used_or_said_not_to_be() -> Result<()> {
         (r#""target": " Mary", "target_id": 3"#, "bad.jsonl:2: both `target` and `target_id` are given"),
         (r#""target_id": "x""#, "bad.jsonl:2: `target_id` is not one token id"),
         (r#""target_id": 99999999"#, "bad.jsonl:2: token 99999999 is outside"),
-        (r#""foil": " Mary""#, "prompt 1: there is a foil, and no target"),
         (r#""target": " Mary", "foil": " Mary""#, "prompt 1: the target and the foil are the same token"),
     ] {
         place.write("bad.jsonl", format!("{{\"text\": \"Mary and\"}}\n{{\"text\": \"Mary and\", {line}}}\n"));
         place.refused(["lens", "--prompts", "bad.jsonl"], 2, says);
     }
+    let one_alone = "{\"text\": \"Mary and\", \"target\": \" John\"}\n{\"text\": \"Mary and\", \"foil\": \" Mary\"}\n";
+    place.write("bad.jsonl", one_alone);
+    place.refused(["lens", "--prompts", "bad.jsonl"], 2, "prompt 1: there is a foil, and no target");
     // Of one prompt there are no means.
     place.ok(["lens", "--target", " Mary", "--foil", " John", "Tom and", "--out", "one"]);
     assert!(place.path("one/logit_lens.parquet").exists() && !place.path("one/logit_lens_mean.parquet").exists());

@@ -213,7 +213,7 @@ fn the_telling_head_looks_elsewhere() {
     assert_eq!(attention(&rows, &provenance(), None).unwrap()[0].name, "attention-L0H3");
     let e = attention(&rows, &provenance(), Some((4, 1))).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::NoSuch);
-    assert_eq!(e.hint_text(), Some("it has layers 0 and heads 0 to 2"));
+    assert_eq!(e.hint_text(), Some("it has layers 0 and heads 0 to 3"));
 }
 
 /// Invariant: Text from models and users is data in every output format.

@@ -226,7 +226,7 @@ fn patterns_are_tiles_and_the_strongest_is_large() {
     assert_eq!(tiles.svg.matches(&format!("fill=\"{full}\"")).count(), 1, "not even the end of the bar");
     let (large, titles) = &figures[1];
     show(large, "patch-large");
-    assert!(titles[0].starts_with("Patching attn.z of layer 2, head 1, key/value head 0: "), "{}", titles[0]);
+    assert!(titles[0].starts_with("Patching attn.z of layer 2, head 1: "), "{}", titles[0]);
     assert_eq!(titles.iter().filter(|t| t.starts_with("layer 2, head 1")).count(), 49);
 }
 
