@@ -27,18 +27,15 @@ impl OpenArgs {
             files.iter().find(ends).map(|file| folder.join(Path::new(file)))
         };
         match of(&["html"]).or_else(|| of(&["svg", "pdf", "png"])) {
-            Some(file) => self.open(file.as_os_str(), out),
+            Some(file) => open(file.as_os_str(), out),
             None => out.note("there is no page and no figure to open"),
         }
     }
+}
 
-    /// Opens a file or an address. Whoever cannot has its name, and all results.
-    pub fn open(self, what: &OsStr, out: &Out) {
-        if !self.open {
-            return;
-        }
-        if let Err(e) = open::that_detached(what) {
-            out.note(format_args!("nothing on this machine could open {}: {e}", Path::new(what).display()));
-        }
+/// Opens a file or an address. Whoever cannot has its name, and all results.
+pub(super) fn open(what: &OsStr, out: &Out) {
+    if let Err(e) = open::that_detached(what) {
+        out.note(format_args!("nothing on this machine could open {}: {e}", Path::new(what).display()));
     }
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::opened::OpenArgs;
+use super::opened::{OpenArgs, open};
 use super::out::{Out, flags};
 use super::signals;
 use crate::error::{Error, ErrorKind, Result};
@@ -83,7 +83,7 @@ fn serve((port, opened): (u16, OpenArgs), what: &Served<'_>, make: &mut Make<'_>
     let address = format!("http://127.0.0.1:{port}/");
     out.data(|w| writeln!(w, "{address}"))?;
     match opened.open {
-        true => opened.open(address.as_ref(), out),
+        true => open(address.as_ref(), out),
         false => out.say("open this address in a browser; Ctrl-C ends it"),
     }
     loop {
