@@ -294,10 +294,9 @@ impl Lens {
         // Of many, they would stand over each other; the table beside has them all.
         let (last, several) = (points.len().saturating_sub(1), points.len() > MOST_LABELS);
         points.iter_mut().take(if several { last } else { 0 }).for_each(|point| point.label.clear());
-        let labelled = if several { "the last" } else { "each" };
         let x = if self.shared.is_some() { "layer" } else { "site" };
         let steps = Steps {
-            x: Side { names: vec![format!("{x} (at {labelled} point: rank of the target)"), x.to_owned()], items },
+            x: Side { names: vec![format!("{x} (number: target's rank)"), x.to_owned()], items },
             y: Axis::linear(&format!("probability of {}", name.as_deref()?), 0.0, round_up(most), 5),
             limits: (0.0, round_up(most)),
             points,
